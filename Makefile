@@ -1,0 +1,53 @@
+# Everything a newcomer needs: `make run`, `make test`, `make check`. `make help` lists the rest.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.stamp-installed
+
+.PHONY: help setup system run test check format soak bench lock clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+setup: $(STAMP)  ## a virtual environment with Tenure and its tools
+$(STAMP): pyproject.toml requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Tenure needs Python 3.11 or later; run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+system:  ## system packages that some tests need (Debian, as root; says so elsewhere)
+	@sh scripts/system-packages.sh
+
+run: setup  ## the founding scenario, live, in a temporary home (under two minutes)
+	@$(BIN)/python -m scenario run
+
+test: setup system  ## the whole test suite, with coverage of domain/ and store/
+	@sh scripts/test.sh
+
+check: setup  ## lint, format, types, layering
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## let ruff write the files anew
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+soak: setup  ## the founding scenario for 10 minutes, with random kills and freezes
+	@$(BIN)/python -m scenario soak --seconds 600
+
+bench: setup  ## measure Tenure beside APScheduler and a bare loop; writes benchmarks/results.{md,json}
+	@$(BIN)/python -m benchmarks
+
+lock: setup  ## pin the tools and dependencies anew
+	$(BIN)/python -m pip install --quiet pip-tools
+	$(BIN)/pip-compile -q --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	  --no-emit-options --no-header --strip-extras --allow-unsafe --generate-hashes --extra dev \
+	  -o requirements-dev.lock pyproject.toml
+
+clean:  ## remove what was built
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist build
