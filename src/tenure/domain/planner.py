@@ -1,0 +1,365 @@
+"""The planner: what an owner does about one job that is due. Pure, given ``now``.
+
+For a job with watermark *w* the pending fires are those in (*w*, now]. Each of them ends in the
+plan as a claim or in a stretch of omissions (C5); none is left out and none is taken twice. The
+plan moves the watermark, and the store carries it out in the claim's own transaction, only if
+job, revision and watermark are still what the planner saw (C12).
+
+In the order in which they are asked:
+
+1. *May this owner run it?* A protected job under an owner that is not authoritative, or whose
+   probe is denied: all pending fires are held (C8).
+2. *Is the previous run active?* Overlap: skip records, queue and cancel wait for its end.
+3. *Is the latest pending fire within grace?* It runs; older ones are missed, superseded.
+4. *Catch-up.* none: missed. latest: the latest runs, within the window. all: each within the
+   window, oldest first, as slots allow. Catch-up runs are spread by a budget, so that a machine
+   that wakes does not start everything at once (C13).
+
+Held fires of a job are reconsidered with its pending ones as soon as the owner may run it.
+
+Times are UTC. A job's jitter is a fixed delay: fire *f* is due at *f* + jitter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+
+from tenure.domain.job import CatchUp, Job, Overlap, jitter_of
+from tenure.domain.omission import Omission, Omitted, Stretch
+from tenure.domain.run import Cause
+
+DEFAULT_ALL_WINDOW = timedelta(days=1)
+_INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the owner is allowed: authoritative, and what its probes deny."""
+
+    authoritative: bool
+    denied: frozenset[str] = frozenset()
+    approve_protected: bool = False
+
+    def why_held(self, job: Job) -> str | None:
+        """Why this owner must not run the job, in words; None when it may."""
+        wants = job.definition
+        if not wants.needs_authority:
+            return None
+        if not self.authoritative:
+            return "only an authoritative owner may run it"
+        for capability in wants.requires:
+            if capability in self.denied:
+                return f"the OS denies the owner {capability!r}"
+        if self.approve_protected and job.approved_revision < job.revision:
+            return f"revision {job.revision} waits for approval"
+        return None
+
+
+@dataclass(slots=True)
+class CatchUpBudget:
+    """Spreads catch-up: ``burst`` at once, then ``rate`` a second. Not thread-safe."""
+
+    rate: float = 20.0
+    burst: int = 20
+    _next: datetime | None = None
+
+    def delay(self, now: datetime) -> timedelta:
+        """Take one place; how long after ``now`` (UTC) it is."""
+        step = timedelta(seconds=1 / self.rate)
+        floor = now - step * self.burst
+        # A place far ahead was given under a clock that has since been set back.
+        if self._next is None or self._next < floor or self._next > now + timedelta(hours=1):
+            self._next = floor
+        self._next += step
+        return max(self._next - now, timedelta(0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A job as the owner finds it."""
+
+    job: Job
+    active: int = 0
+    """Runs of it that are claimed, running or waiting to be retried."""
+    holds: tuple[Omission, ...] = ()
+    """Its open held stretches, oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fire:
+    """A fire to claim."""
+
+    at: datetime
+    cause: Cause
+    hold: int | None = None
+    """The held omission it comes from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldResolution:
+    """What becomes of an open held stretch: how many became runs, and why the rest did not."""
+
+    omission: int
+    claimed: int
+    missed_reason: str = ""
+    settled_until: datetime | None = None
+    """Fires up to here are settled and the rest stays open; None closes the whole stretch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to do about one job, all or nothing. ``was`` is the watermark that it stands on."""
+
+    job: str
+    revision: int
+    was: datetime
+    watermark: datetime
+    due_at: datetime | None
+    claims: tuple[Fire, ...] = ()
+    omissions: tuple[Stretch, ...] = ()
+    holds: tuple[HoldResolution, ...] = ()
+    waiting: bool = False
+    deferred: bool = False
+    done: bool = False
+    cancel_previous: bool = False
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A plan being written."""
+
+    due: Due
+    watermark: datetime
+    claims: list[Fire] = field(default_factory=list)
+    omissions: list[Stretch] = field(default_factory=list)
+    holds: list[HoldResolution] = field(default_factory=list)
+
+    def omit(self, kind: Omitted, after: datetime, until: datetime, reason: str) -> None:
+        """Account for every fire in (after, until] as one stretch."""
+        schedule = self.due.job.definition.schedule
+        count = schedule.count(after, until)
+        if not count:
+            return
+        first, last = schedule.next_after(after), schedule.latest(after, until)
+        assert first is not None and last is not None
+        self.omissions.append(
+            Stretch(kind=kind, first=first, last=last, count=count, reason=reason)
+        )
+
+    def _held_fires_remain(self) -> bool:
+        closed = {h.omission for h in self.holds if h.settled_until is None}
+        return any(o.kind is Omitted.HELD for o in self.omissions) or any(
+            h.id not in closed for h in self.due.holds
+        )
+
+    def miss_holds(self, reason: str) -> None:
+        self.holds.extend(
+            HoldResolution(omission=h.id, claimed=0, missed_reason=reason) for h in self.due.holds
+        )
+
+    def finish(self, *, again: datetime | None = None, **flags: bool) -> Plan:
+        """``again`` overrides when to look next; by default the next fire plus jitter."""
+        job = self.due.job
+        upcoming = job.definition.schedule.next_after(self.watermark)
+        waits = again is not None or flags.get("waiting", False)
+        done = upcoming is None and not waits and not self._held_fires_remain()
+        due_at = again
+        if due_at is None and upcoming is not None and not flags.get("waiting", False):
+            due_at = upcoming + jitter_of(job.id, job.definition.jitter)
+        return Plan(
+            job=job.id,
+            revision=job.revision,
+            was=job.watermark,
+            watermark=self.watermark,
+            due_at=due_at,
+            claims=tuple(self.claims),
+            omissions=tuple(self.omissions),
+            holds=tuple(self.holds),
+            done=done,
+            **flags,
+        )
+
+
+def plan(due: Due, now: datetime, standing: Standing, slots: int, budget: CatchUpBudget) -> Plan:
+    """Decide about one job. ``slots`` (at least 1) bounds how many fires it may claim now."""
+    job = due.job
+    draft = _Draft(due=due, watermark=job.watermark)
+    until = now - jitter_of(job.id, job.definition.jitter)
+    latest = job.definition.schedule.latest(job.watermark, until)
+    why_held = standing.why_held(job)
+    if why_held is not None:
+        if latest is not None:
+            draft.omit(Omitted.HELD, job.watermark, latest, why_held)
+            draft.watermark = latest
+        return draft.finish()
+    if latest is None and not due.holds:
+        return draft.finish()
+    if due.active and job.definition.overlap is not Overlap.ALLOW:
+        return _overlapping(draft, latest)
+    if job.definition.catching_up is CatchUp.ALL:
+        return _catch_up_all(draft, until, slots, now, budget)
+    waits = job.definition.overlap in (Overlap.QUEUE, Overlap.CANCEL)
+    if job.waiting and waits and latest is not None:
+        return _was_waiting(draft, latest, now)
+    return _latest_only(draft, latest, until, now, budget)
+
+
+def _overlapping(draft: _Draft, latest: datetime | None) -> Plan:
+    """The previous run is active: skip, or wait for its end (which wakes the job)."""
+    wants = draft.due.job.definition
+    if latest is None:
+        # Only held fires are pending. The next fire settles them too, if there is one.
+        more = wants.schedule.next_after(draft.watermark) is not None
+        return draft.finish(waiting=not more or wants.overlap is not Overlap.SKIP)
+    if wants.overlap is Overlap.SKIP and wants.catching_up is not CatchUp.ALL:
+        draft.omit(Omitted.SKIPPED, draft.watermark, latest, "the previous run was still active")
+        draft.watermark = latest
+        return draft.finish()
+    return draft.finish(waiting=True, cancel_previous=wants.overlap is Overlap.CANCEL)
+
+
+def _was_waiting(draft: _Draft, latest: datetime, now: datetime) -> Plan:
+    """The run that a fire waited for has ended. Waiting is no misfire: grace does not apply.
+
+    With ``queue`` the first that waited runs, those between it and the latest are skipped, and
+    the latest takes its place in the queue. With ``cancel`` the latest runs.
+    """
+    job = draft.due.job
+    schedule = job.definition.schedule
+    draft.miss_holds("superseded by a later fire")
+    if job.definition.overlap is Overlap.CANCEL:
+        draft.omit(
+            Omitted.SKIPPED, draft.watermark, latest - _INSTANT, "a later fire took its place"
+        )
+        draft.claims.append(Fire(at=latest, cause=Cause.SCHEDULE))
+        draft.watermark = latest
+        return draft.finish()
+    first = schedule.next_after(draft.watermark)
+    assert first is not None
+    draft.claims.append(Fire(at=first, cause=Cause.SCHEDULE))
+    draft.watermark = first
+    if first < latest:
+        draft.omit(Omitted.SKIPPED, first, latest - _INSTANT, "another fire was already queued")
+        draft.watermark = max(first, latest - _INSTANT)
+    return draft.finish(again=now if first < latest else None)
+
+
+def _latest_only(
+    draft: _Draft, latest: datetime | None, until: datetime, now: datetime, budget: CatchUpBudget
+) -> Plan:
+    """At most one fire runs: the latest pending one, else the latest held one."""
+    wants = draft.due.job.definition
+    held = draft.due.holds[-1] if draft.due.holds else None
+    fire = latest if latest is not None else held.last if held else None
+    assert fire is not None
+    late = until - fire
+    on_time = latest is not None and late <= wants.grace
+    runs = on_time or (
+        wants.catching_up is CatchUp.LATEST
+        and (wants.window is None or late <= wants.window)
+        and (latest is not None or _same_revision(draft.due, held))
+    )
+    if runs and not on_time and not draft.due.job.deferred:
+        delay = budget.delay(now)
+        if delay:
+            return draft.finish(again=now + delay, deferred=True)
+    if latest is None:
+        assert held is not None
+        _resolve_held(draft, held, runs)
+        return draft.finish()
+    draft.miss_holds("superseded by a later fire" if runs else _too_late(wants.catching_up))
+    if runs:
+        reason = "superseded by a later fire"
+        draft.omit(Omitted.MISSED, draft.watermark, latest - _INSTANT, reason)
+        cause = Cause.SCHEDULE if on_time else Cause.CATCH_UP
+        draft.claims.append(Fire(at=latest, cause=cause))
+    else:
+        draft.omit(Omitted.MISSED, draft.watermark, latest, _too_late(wants.catching_up))
+    draft.watermark = latest
+    return draft.finish()
+
+
+def _resolve_held(draft: _Draft, latest: Omission, runs: bool) -> None:
+    """Only held fires are left: the last of them runs, or none does."""
+    if runs:
+        reason = "superseded by a later fire"
+    elif _same_revision(draft.due, latest):
+        reason = _too_late(draft.due.job.definition.catching_up)
+    else:
+        reason = "the job was revised meanwhile"
+    for hold in draft.due.holds:
+        claimed = int(runs and hold is latest)
+        draft.holds.append(HoldResolution(omission=hold.id, claimed=claimed, missed_reason=reason))
+    if runs:
+        draft.claims.append(Fire(at=latest.last, cause=Cause.HELD, hold=latest.id))
+
+
+def _catch_up_all(
+    draft: _Draft, until: datetime, slots: int, now: datetime, budget: CatchUpBudget
+) -> Plan:
+    """Every fire within the window runs, oldest first; one at a time unless overlap allows."""
+    job = draft.due.job
+    wants = job.definition
+    edge = until - (wants.window or DEFAULT_ALL_WINDOW)
+    room = slots if wants.overlap is Overlap.ALLOW else 1
+    reason = f"older than the catch-up window of {wants.window or DEFAULT_ALL_WINDOW}"
+    fires = list(islice(_candidates(draft, edge, until), room + 1))
+    late = bool(fires) and until - fires[0].at > wants.grace
+    if late and not job.deferred:
+        delay = budget.delay(now)
+        if delay:
+            return draft.finish(again=now + delay, deferred=True)
+    taken, more = fires[:room], len(fires) > room
+    _resolve_holds_of_all(draft, taken, edge, reason)
+    ahead = [f.at for f in taken if f.hold is None]
+    draft.omit(Omitted.MISSED, draft.watermark, max(min(edge, until), draft.watermark), reason)
+    draft.claims.extend(taken)
+    draft.watermark = max([draft.watermark, min(edge, until), *ahead])
+    if more:
+        return draft.finish(again=now, deferred=late)
+    return draft.finish()
+
+
+def _candidates(draft: _Draft, edge: datetime, until: datetime) -> Iterator[Fire]:
+    schedule = draft.due.job.definition.schedule
+    for hold in draft.due.holds:
+        if not _same_revision(draft.due, hold):
+            continue
+        after = max(hold.settled_until or hold.first - _INSTANT, edge)
+        for at in schedule.fires(after, hold.last):
+            yield Fire(at=at, cause=Cause.HELD, hold=hold.id)
+    for at in schedule.fires(max(draft.watermark, edge), until):
+        late = until - at > draft.due.job.definition.grace
+        yield Fire(at=at, cause=Cause.CATCH_UP if late else Cause.SCHEDULE)
+
+
+def _resolve_holds_of_all(draft: _Draft, taken: list[Fire], edge: datetime, reason: str) -> None:
+    """A held stretch that is not taken to its end stays open for the rest."""
+    for hold in draft.due.holds:
+        mine = [fire.at for fire in taken if fire.hold == hold.id]
+        revised = not _same_revision(draft.due, hold)
+        settled = max([edge, *mine])
+        if not mine and not revised and settled < hold.first:
+            continue
+        closes = revised or settled >= hold.last
+        draft.holds.append(
+            HoldResolution(
+                omission=hold.id,
+                claimed=len(mine),
+                missed_reason="the job was revised meanwhile" if revised else reason,
+                settled_until=None if closes else settled,
+            )
+        )
+
+
+def _same_revision(due: Due, hold: Omission | None) -> bool:
+    return hold is not None and hold.revision == due.job.revision
+
+
+def _too_late(catch_up: CatchUp) -> str:
+    if catch_up is CatchUp.NONE:
+        return "nobody ran it within its grace, and its catch-up is 'none'"
+    return "nobody ran it within its grace and catch-up window"

@@ -1,0 +1,42 @@
+"""A process that joined a profile, and how it stands there (C9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from tenure.domain.evidence import Evidence
+
+
+class Standing(StrEnum):
+    OWNER = "owner"
+    CANDIDATE = "candidate"
+    """Admitted by the policy; waits."""
+    REFUSED = "refused"
+    """Could execute and wants to; the policy says no."""
+    OBSERVER = "observer"
+    """Looks and asks; never executes."""
+    FOREIGN = "foreign"
+    """A scheduler that does not speak Tenure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """As the store keeps it. Whether it lives is asked of the kernel, not read here."""
+
+    id: str
+    evidence: Evidence
+    joined_at: datetime
+    executes: bool
+    """False: an observer by its own choice."""
+    standing: Standing
+    why: str
+    role: str | None = None
+    rule: int | None = None
+    """The rank of the rule that admits or refuses it."""
+    app: str | None = None
+    app_version: str | None = None
+    socket: str | None = None
+    """Path of its control socket."""
+    left_at: datetime | None = None

@@ -1,0 +1,1 @@
+"""The library façade: Tenure, cron, every, at."""

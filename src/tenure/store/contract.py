@@ -1,0 +1,503 @@
+"""What a store promises: verbs of the contract, not rows.
+
+Two implementations keep it: SQLite (one host, durable) and an in-memory model, the reference.
+One conformance suite, :mod:`tenure.testing.conformance`, runs against every store whole.
+
+Rules that hold for each verb:
+
+* A verb is one transaction, or part of the caller's :meth:`Store.batch` (one commit for many).
+  It either takes whole or raises and changes nothing. Verbs that take many items (``claim``,
+  ``start``, ``finish``) decide about each item by itself and say what became of each.
+* Every executing write names its :class:`Authority`. When its term, process or policy version is
+  not the current one the verb raises :class:`StaleTerm` and changes nothing (C3).
+* Instants are aware UTC datetimes with microseconds. ``now`` is always the caller's.
+* Lookups of something that is not there raise :class:`NotFound`; a write against an older
+  revision raises :class:`Conflict`; a store that another process blocks raises
+  :class:`StoreBlocked` after the store's patience.
+* A store object may be shared by threads: each call is atomic towards the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Protocol
+
+from tenure.domain.event import Event, EventKind
+from tenure.domain.evidence import Evidence
+from tenure.domain.job import Definition, Job, Runner, State
+from tenure.domain.omission import Omission, Omitted
+from tenure.domain.ownership import Act, Authority, Ownership, Term
+from tenure.domain.planner import Due, Plan
+from tenure.domain.policy import Policy
+from tenure.domain.process import Process, Standing
+from tenure.domain.request import Ask, Request, Requester, RequestState
+from tenure.domain.run import Result, Run, RunState, Start, Took
+
+SCHEMA = 1
+"""Version of the schema that this code writes. Within a major version changes are additive."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the store is: compared with ``profile.id``, which lies outside it."""
+
+    profile_id: str
+    schema: int
+    min_reader: int
+    min_writer: int
+    term: int
+    clock_era: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Bounds of a list. ``cursor`` is the ``next`` of the page before, opaque."""
+
+    limit: int = 100
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Which runs: all conditions hold. Newest claim first."""
+
+    job: str | None = None
+    states: frozenset[RunState] | None = None
+    since: datetime | None = None
+    """Claimed at or after."""
+    term: int | None = None
+    process: str | None = None
+
+
+class ClaimOutcome(StrEnum):
+    """What became of one plan, retry or trigger."""
+
+    CLAIMED = "claimed"
+    """Carried out whole: claims, omissions, watermark. ``runs`` has the claims."""
+    CHANGED = "changed"
+    """The job was paused, removed, revised or planned by another meanwhile: nothing was done."""
+    PROTECTED = "protected"
+    """The store itself refuses: the job is protected and the term is not authoritative (C8)."""
+    REPEATED = "repeated"
+    """Some of its fires were claimed before, ever (C4), or lie in a span whose rows retention has
+    deleted: those are not claimed again, everything else of the plan is carried out. ``runs``
+    has the claims that were made, possibly none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """The answer for one plan."""
+
+    job: str
+    outcome: ClaimOutcome
+    runs: tuple[Run, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """Bounds of the history. Watermarks, tombstones and purged spans are never purged (C4)."""
+
+    runs_per_job: int = 1000
+    days: int = 90
+    events: int = 10_000
+    batch: int = 500
+    """At most so many rows of each kind in one call, so that no transaction is long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purged:
+    """What a purge deleted; the caller removes the logs of these runs."""
+
+    runs: tuple[str, ...] = ()
+    omissions: int = 0
+    events: int = 0
+    requests: int = 0
+    processes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """One revision of a job. Fires in (valid_after, next revision's valid_after] follow it."""
+
+    job: str
+    revision: int
+    definition: Definition
+    edited_at: datetime
+    edited_by: str
+    valid_after: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accounting:
+    """Up to where, and from where, a job's fires can be checked against its records."""
+
+    job: str
+    accounted_from: datetime
+    """Fires at or before this were accounted for by rows that retention has deleted, or lie
+    before the job, or before planning restarted after a wrong clock."""
+    watermark: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """A job declared by an app's code. Its job is named ``app:name``."""
+
+    definition: Definition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled:
+    """What reconciling an app's declarations did, by job name."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    woken: tuple[str, ...] = ()
+    dormant: tuple[str, ...] = ()
+    kept_newer: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absence:
+    """Since when no process admitted by a rule better than ``rank`` has been there.
+
+    ``awake`` is a reading of the awake clock in seconds; it means something in ``boot_id`` only.
+    """
+
+    rank: int
+    boot_id: str
+    awake: float
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Figures for ``status``."""
+
+    jobs: Mapping[State, int] = field(default_factory=dict)
+    protected: int = 0
+    active_runs: int = 0
+    open_holds: int = 0
+    pending_requests: int = 0
+
+
+class Store(Protocol):
+    """See the module for what holds for every verb."""
+
+    # -- the store itself -------------------------------------------------------------------
+    def facts(self) -> Facts: ...
+
+    def change_mark(self) -> int:
+        """A number that differs whenever anybody else has committed since it was last asked
+        through this object, for cheap polling; own commits may or may not count."""
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Make the verbs called inside one commit. A verb that raises inside undoes itself only;
+        an exception that leaves the ``with`` undoes all. Does not nest. One thread: the calls of
+        other threads wait until it ends."""
+
+    def close(self) -> None: ...
+
+    # -- processes --------------------------------------------------------------------------
+    def join(self, process: Process) -> None:
+        """Enter a process. Conflict if the id is taken. Event PROCESS_JOINED."""
+
+    def set_standing(
+        self, process: str, standing: Standing, why: str, rule: int | None, now: datetime
+    ) -> None:
+        """Record how a process stands. No event when nothing changed. NotFound."""
+
+    def leave(self, process: str, now: datetime, *, died: bool = False, why: str = "") -> None:
+        """Mark as gone; twice is no error. Event PROCESS_LEFT or PROCESS_DIED, once."""
+
+    def process(self, process: str) -> Process: ...
+
+    def processes(self, *, gone: bool = False) -> tuple[Process, ...]:
+        """Those that have not left, oldest first; with ``gone`` all of them."""
+
+    # -- policy -----------------------------------------------------------------------------
+    def policy(self) -> Policy:
+        """The accepted one; version 0 and no rules before any was accepted."""
+
+    def accept_policy(self, policy: Policy, by: str, now: datetime) -> Policy:
+        """Accept a policy's rules and text as the next version (given to it here). The same hash
+        as the current one changes nothing and returns the current. Event POLICY_ACCEPTED."""
+
+    def absence(self, rank: int) -> Absence | None: ...
+
+    def note_absence(self, absence: Absence) -> Absence:
+        """Keep the earliest start of this boot: returns the one that is in force."""
+
+    def end_absence(self, ranks: Iterable[int]) -> None:
+        """Better-ranked processes are there again."""
+
+    # -- ownership --------------------------------------------------------------------------
+    def ownership(self) -> Ownership: ...
+
+    def take_ownership(
+        self,
+        *,
+        process: str,
+        act: Act,
+        expected_term: int,
+        new_term: int,
+        rule: int | None,
+        authoritative: bool,
+        policy_version: int,
+        boot_id: str,
+        awake: float,
+        now: datetime,
+        why: str = "",
+    ) -> Authority:
+        """Begin a term. Compare-and-set: raises Conflict unless the record's term is
+        ``expected_term`` and the state machine has the arrow for ``act``; StaleTerm unless
+        ``policy_version`` is the accepted one; InvalidInput unless ``new_term`` is above every
+        term ever begun here; NotFound if the process has not joined or has left. Ends the term
+        before, and makes the jobs with open held fires due at ``now`` if authoritative. A
+        reservation for another process that has not run out raises Refused, except by force.
+        Event OWNERSHIP_TAKEN (facts: act, rule, authoritative, why, previous)."""
+
+    def reaffirm(
+        self,
+        authority: Authority,
+        *,
+        rule: int | None,
+        authoritative: bool,
+        policy_version: int,
+        now: datetime,
+    ) -> Authority:
+        """The owner is admitted by a newer policy (or another rule of it): same term. StaleTerm
+        unless term and process are current and ``policy_version`` is the accepted one. Becoming
+        authoritative makes the jobs with open held fires due."""
+
+    def end_term(
+        self,
+        authority: Authority,
+        *,
+        act: Act,
+        why: str,
+        now: datetime,
+        reserved_for: str | None = None,
+        reserved_until: datetime | None = None,
+    ) -> bool:
+        """HAND_OVER or STEP_DOWN. False, and nothing changed, if the term had ended already.
+        The policy version is not compared: an owner must be able to go. OWNERSHIP_ENDED."""
+
+    def progress(self, authority: Authority, awake: float, now: datetime) -> None:
+        """The owner looked at everything due. StaleTerm."""
+
+    def terms(self, *, limit: int = 100) -> tuple[Term, ...]:
+        """Newest first."""
+
+    def check(self, authority: Authority) -> None:
+        """StaleTerm unless current; reads only."""
+
+    # -- jobs (C7, C12: from any process, with or without an owner) ---------------------------
+    def add_job(self, definition: Definition, *, by: str, now: datetime) -> Job:
+        """Conflict if a job of that name is not removed. Fires after ``now`` count. JOB_ADDED."""
+
+    def edit_job(
+        self, job: str, expected_revision: int, definition: Definition, *, by: str, now: datetime
+    ) -> Job:
+        """A new revision. Conflict when ``expected_revision`` is not the current one, or the new
+        name is taken; NotFound for a removed job. Pending fires of the old revision are accounted
+        for here, under it: as missed, except that the latest pending one is left to the new
+        revision when it is within the old one's grace and the new schedule has it too. A job that
+        is done becomes active again if the new schedule has a fire. An equal definition changes
+        nothing. JOB_EDITED."""
+
+    def set_job_state(self, job: str, state: State, *, by: str, now: datetime) -> Job:
+        """Pause, resume, make dormant, remove. Pausing, and removing an active job, account for
+        pending fires as missed, resuming for those in between as skipped ('paused' or
+        'dormant'), removing also for open held fires as missed. Not to DONE. The same state
+        again changes nothing; from REMOVED raises NotFound. JOB_STATE."""
+
+    def approve_job(self, job: str, revision: int, *, by: str, now: datetime) -> Job:
+        """Approve a revision for protected runs; Conflict if it is not the current one. Makes a
+        job with open held fires due."""
+
+    def job(self, ref: str) -> Job:
+        """By id, or by the name of a job that is not removed. NotFound, with near names."""
+
+    def jobs(
+        self, *, states: frozenset[State] | None = None, page: Page | None = None
+    ) -> tuple[tuple[Job, ...], str | None]:
+        """By name; without ``states`` all but the removed. Also the cursor of the next page."""
+
+    def revisions(self, job: str) -> tuple[Revision, ...]: ...
+
+    def definition(self, job: str, revision: int) -> Definition:
+        """The definition that a run of this revision follows; also of removed jobs."""
+
+    def accounting(self, job: str) -> Accounting: ...
+
+    def reconcile(
+        self,
+        authority: Authority,
+        app: str,
+        version: str,
+        declarations: Sequence[Declaration],
+        now: datetime,
+    ) -> Reconciled:
+        """Bring the declared jobs of ``app`` in line. Conflict if the profile belongs to another
+        app. Jobs declared by a newer version are left alone; a vanished one goes dormant; one
+        that is back wakes. Jobs that were not declared are not touched."""
+
+    # -- claims -----------------------------------------------------------------------------
+    def due(self, now: datetime, room: Mapping[Runner, int]) -> tuple[Due, ...]:
+        """Active jobs with ``due_at <= now``, the earliest first, at most ``room[runner]`` of each
+        kind, with their active runs counted and their open held stretches."""
+
+    def next_due(self) -> datetime | None:
+        """The earliest ``due_at`` of an active job or ``retry_at`` of a run."""
+
+    def claim(
+        self, authority: Authority, plans: Sequence[Plan], now: datetime
+    ) -> tuple[Claimed, ...]:
+        """Carry out plans: one commit for many (C4, C5). Raises StaleTerm for all. A plan takes
+        only if its job is active and has the plan's revision and watermark. Held stretches merge
+        with the job's latest one of the same revision, kind and reason when no run of a later
+        fire lies between; so do skipped and missed ones."""
+
+    def due_retries(self, now: datetime, room: Mapping[Runner, int]) -> tuple[Run, ...]:
+        """Runs in RETRYING with ``retry_at <= now``, earliest first, at most so many a runner."""
+
+    def claim_retry(self, authority: Authority, run: str, now: datetime) -> Claimed:
+        """Claim the next attempt of a run. PROTECTED as for a first claim. If the job was
+        revised, paused or removed meanwhile its retries end: the run becomes FAILED with that
+        reason, outcome CHANGED."""
+
+    def claim_trigger(
+        self, authority: Authority, request: str, now: datetime
+    ) -> tuple[Request, Run | None]:
+        """Accept a pending TRIGGER or RETRY request and claim its run in one commit; its fire
+        time is ``now`` (moved on by microseconds if that is taken). Refused answers (job removed,
+        paused, dormant, protected under an owner that is not authoritative, previous run active
+        with overlap skip or cancel) are recorded as the request's answer with a remedy; with
+        overlap queue and an active run, and for protected jobs when the request is queued, the
+        request stays pending. Past its deadline it becomes expired. A request that is answered
+        already is returned as it is. Revision: the job's current."""
+
+    def restart_planning(self, authority: Authority, now: datetime) -> int:
+        """After the clock was set back: every job whose watermark lies after ``now`` plans from
+        ``now`` again; the omissions reaching past it are cut there; claimed instants stay
+        claimed. Returns how many jobs. PLANNING_RESTARTED if any."""
+
+    def revisit_held(self, authority: Authority, now: datetime) -> int:
+        """Make the jobs with open held fires due (a probe changed its answer)."""
+
+    # -- runs -------------------------------------------------------------------------------
+    def start(self, authority: Authority, starts: Sequence[Start]) -> tuple[bool, ...]:
+        """CLAIMED to RUNNING, before the gate opens. StaleTerm for all. False for one whose run
+        is not CLAIMED at that attempt by this authority's term, or has a cancel asked for."""
+
+    def finish(self, results: Sequence[Result], now: datetime) -> tuple[Took, ...]:
+        """Record ends, fenced by run, attempt and holder (C6): no authority. RETRYING keeps the
+        attempt in ``earlier`` when the next is claimed. A final state wakes the job if a fire of
+        it waits, and turns the run's accepted request done."""
+
+    def note_started(self, runs: Sequence[tuple[str, int, datetime]]) -> None:
+        """Callables: (run, attempt, at) were entered. For the record only; no error."""
+
+    def orphans(self, process: str) -> tuple[Run, ...]:
+        """Claimed or running runs whose holder is not ``process``."""
+
+    def adopt_run(self, authority: Authority, run: str, attempt: int, now: datetime) -> bool:
+        """Become the holder of a run whose holder is dead. StaleTerm. False if it has ended.
+        RUN_ADOPTED. Also lets the caller declare it lost or never run by ``finish``."""
+
+    def ask_cancel(self, run: str, now: datetime) -> None:
+        """Mark an active run: whoever holds it ends it. A RETRYING one becomes CANCELLED."""
+
+    def run(self, run: str) -> Run: ...
+
+    def runs(
+        self, where: RunFilter, page: Page | None = None
+    ) -> tuple[tuple[Run, ...], str | None]: ...
+
+    def held_by(self, process: str) -> tuple[Run, ...]:
+        """Active runs (not RETRYING) that this process holds, with their cancel marks."""
+
+    def provenance(self, run: str) -> Evidence:
+        """The evidence of the process that claimed the run's current attempt (C10)."""
+
+    def omissions(
+        self,
+        *,
+        job: str | None = None,
+        kind: Omitted | None = None,
+        only_open: bool = False,
+        page: Page | None = None,
+    ) -> tuple[tuple[Omission, ...], str | None]:
+        """Newest first."""
+
+    # -- requests ---------------------------------------------------------------------------
+    def ask(
+        self,
+        *,
+        kind: Ask,
+        key: str,
+        requester: Requester,
+        now: datetime,
+        deadline: timedelta,
+        job: str | None = None,
+        run: str | None = None,
+        to_process: str | None = None,
+        queued: bool = False,
+    ) -> Request:
+        """A durable ask. The same key again returns the request it made, unchanged; Conflict if
+        that asked something else. NotFound for a job or run that is not there. REQUESTED."""
+
+    def answer(
+        self,
+        request: str,
+        state: RequestState,
+        *,
+        authority: Authority | None,
+        now: datetime,
+        answer: str,
+        remedy: str = "",
+        run: str | None = None,
+    ) -> Request:
+        """Answer a pending request, or turn an accepted one done. With an authority it must be
+        current; without one only REFUSED, EXPIRED and WITHDRAWN may be said. IllegalTransition
+        for a request that is answered. ANSWERED."""
+
+    def request(self, request: str) -> Request: ...
+
+    def requests(
+        self, *, states: frozenset[RequestState] | None = None, limit: int = 100
+    ) -> tuple[Request, ...]:
+        """Oldest first for PENDING alone, else newest first."""
+
+    def expire_requests(self, now: datetime) -> int:
+        """Pending ones past their deadline become expired."""
+
+    def observe_requester(self, request: str, requester: Requester) -> None:
+        """The control socket knows better than the request's own word who asked."""
+
+    # -- events, figures, upkeep ---------------------------------------------------------------
+    def record(
+        self,
+        kind: EventKind,
+        now: datetime,
+        *,
+        term: int | None = None,
+        process: str | None = None,
+        job: str | None = None,
+        run: str | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None: ...
+
+    def events(self, *, after: int = 0, limit: int = 100) -> tuple[Event, ...]:
+        """In order of ``seq``."""
+
+    def counts(self) -> Counts: ...
+
+    def purge(self, retention: Retention, now: datetime) -> Purged:
+        """Delete history beyond the bounds: only final runs whose fire is at or before the job's
+        watermark, keeping the spans of what was deleted; never an open hold, an active run, a
+        process that is named by a kept run, or an answered request younger than a day."""
