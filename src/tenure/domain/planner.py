@@ -144,7 +144,8 @@ class _Draft:
         if not count:
             return
         first, last = schedule.next_after(after), schedule.latest(after, until)
-        assert first is not None and last is not None
+        assert first is not None
+        assert last is not None
         self.omissions.append(
             Stretch(kind=kind, first=first, last=last, count=count, reason=reason)
         )
