@@ -78,6 +78,8 @@ class Evidence:
     """The program the kernel runs, resolved."""
     executable_as_run: str | None = None
     """The path by which it was started, where the OS itself keeps it; else None."""
+    executable_deleted: bool = False
+    """The file was removed or replaced after the process started it (an upgrade, say)."""
     service: Service | None = None
     cgroup: str | None = None
     init: bool = False
@@ -93,7 +95,11 @@ class Evidence:
     chain: tuple[Link, ...] = ()
     """The process itself first, then parent after parent, as far as could be followed."""
     unknown: frozenset[str] = field(default_factory=frozenset)
-    """Names of the fields above that could not be read ('chain' if it breaks off early)."""
+    """Names of the fields above that could not be read.
+
+    'chain' if it breaks off early or a launcher in it is gone; 'chain.executable' if a program
+    in it could not be read, other than init's and root's.
+    """
 
     def ancestors(self) -> tuple[Link, ...]:
         """The chain strictly above the process itself."""

@@ -1,0 +1,198 @@
+"""Reading Linux' /proc about one process: what is there, gone, hidden, or not to be believed.
+
+Source: proc(5), pid_namespaces(7), time_namespaces(7), cgroups(7).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+
+from tenure.domain.errors import NotFound, Undetermined
+from tenure.domain.evidence import Service
+from tenure.host import procfs
+from tenure.host.systemd_units import service_of
+
+_MACHINE_ID_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+_DELETED = " (deleted)"
+# The kernel's fixed inodes of the first cgroup and user namespaces (linux/proc_ns.h).
+_FIRST_CGROUP_NAMESPACE = "cgroup:[4026531835]"
+_FIRST_USER_NAMESPACE = "user:[4026531837]"
+
+
+@functools.cache
+def boot_id() -> str:
+    try:
+        return read("/proc/sys/kernel/random/boot_id").strip()
+    except OSError:
+        return ""
+
+
+def namespaces() -> str:
+    """The namespaces in which a pid and a start stamp mean something: pid's and time's inodes."""
+    pid = namespace("pid")
+    moment = namespace("time")
+    return f"{pid} {moment}".strip()
+
+
+def namespace(kind: str, pid: int | None = None) -> str:
+    """The kernel's name of a namespace, by default of the calling process; '' if unreadable."""
+    try:
+        return os.readlink(f"{folder(pid or os.getpid())}/ns/{kind}")
+    except OSError:
+        return ""
+
+
+def read(path: str) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(descriptor, 65536):
+            parts.append(part)
+        return b"".join(parts).decode("utf-8", "backslashreplace")
+    finally:
+        os.close(descriptor)
+
+
+def folder(pid: int) -> str:
+    """Where /proc describes ``pid``. One's own entry is right even in a foreign /proc."""
+    return "/proc/self" if pid == os.getpid() else f"/proc/{pid}"
+
+
+def proc_is_ours() -> bool:
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
+
+
+def stat_of(pid: int) -> procfs.Stat | None:
+    """``stat`` of a process, also of a dead one; None if there is no such process."""
+    if pid <= 0:
+        return None
+    if pid != os.getpid() and not proc_is_ours():
+        raise Undetermined(
+            f"whether process {pid} lives cannot be told: /proc belongs to another pid namespace",
+            remedy="mount a /proc of this pid namespace (unshare --mount-proc)",
+        )
+    try:
+        return procfs.parse_stat(read(f"{folder(pid)}/stat"))
+    except (FileNotFoundError, ProcessLookupError):
+        if exists(pid):
+            raise hidden(pid) from None
+        return None
+    except PermissionError:
+        raise hidden(pid) from None
+
+
+def exists(pid: int) -> bool:
+    """Whether the pid is taken although /proc does not show it (``hidepid=2``)."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    # Ours to signal and yet not shown: it ended between the two looks, or is just being reaped.
+    return os.path.exists(f"/proc/{pid}/stat")
+
+
+def hidden(pid: int) -> Undetermined:
+    return Undetermined(
+        f"process {pid} exists, but /proc does not show it to this user",
+        remedy="mount /proc without hidepid, or look as that process's user",
+    )
+
+
+def no_such(pid: int) -> NotFound:
+    return NotFound(f"there is no process {pid}", pid=pid)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executable:
+    path: str
+    deleted: bool
+
+
+def executable_of(pid: int) -> tuple[Executable | None, bool]:
+    """The program that a process runs, and whether nothing that matters was hidden.
+
+    The kernel prints the path as the *process's* mounts name it. Where those are not ours, the
+    path counts only if it leads here to the very file; else it is unknown. So is a program that
+    never had a path (memfd).
+    """
+    link = f"{folder(pid)}/exe"
+    try:
+        path = os.fsencode(os.readlink(link)).decode("utf-8", "backslashreplace")
+        file = os.stat(link)
+        ours = namespace("mnt", pid) == namespace("mnt")
+    except (FileNotFoundError, ProcessLookupError):
+        return None, True  # a kernel thread, or ended meanwhile
+    except OSError:
+        return None, is_roots_alone(pid)
+    if path.startswith("/memfd:") or not (ours or _leads_to(path, file)):
+        return None, pid == 1
+    deleted = path.endswith(_DELETED) and not _leads_to(path, file)
+    return Executable(path=path.removesuffix(_DELETED) if deleted else path, deleted=deleted), True
+
+
+def _leads_to(path: str, file: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), file)
+    except OSError:
+        return False
+
+
+def is_roots_alone(pid: int) -> bool:
+    """Whether a program may stay hidden: init's, and root's from an ordinary user.
+
+    Every user's ancestry ends in such processes (sshd, login). The user did not choose them.
+    """
+    try:
+        return pid == 1 or (os.stat(f"/proc/{pid}").st_uid == 0 and os.geteuid() != 0)
+    except OSError:
+        return False
+
+
+def service_of_process(pid: int) -> tuple[str | None, Service | None]:
+    """The cgroup's path and its unit. Raises OSError."""
+    cgroup = procfs.parse_cgroup(read(f"{folder(pid)}/cgroup"))
+    if cgroup is None or cgroup.path.startswith("/.."):
+        return (None if cgroup is None else cgroup.path), None
+    service = service_of(cgroup.path)
+    if service is not None and service.attested and not is_hierarchy_roots(cgroup):
+        service = Service(name=service.name, manager=service.manager, attested=False)
+    return cgroup.path, service
+
+
+def is_hierarchy_roots(cgroup: procfs.Cgroup) -> bool:
+    """Whether the names in the hierarchy are the machine's own administrator's doing.
+
+    A user can make a user namespace with a cgroup namespace in it, in which his own subtree
+    looks like the root. And version 1 lets a user move processes into any cgroup that was
+    delegated to him, from anywhere.
+    """
+    if (
+        namespace("cgroup") != _FIRST_CGROUP_NAMESPACE
+        and namespace("user") != _FIRST_USER_NAMESPACE
+    ):
+        return False
+    if cgroup.version == 1:
+        try:
+            return os.stat(f"/sys/fs/cgroup/systemd{cgroup.path}").st_uid == 0
+        except OSError:
+            return False
+    return True
+
+
+@functools.cache
+def machine_id() -> str | None:
+    for file in _MACHINE_ID_FILES:
+        try:
+            text = read(file).strip()
+        except OSError:
+            continue
+        if len(text) == 32 and set(text) <= set("0123456789abcdef"):
+            return text
+    return None
