@@ -216,10 +216,6 @@ def test_a_fifo_or_a_link_does_not_block(tmp_path: Path) -> None:
 
 def test_probers_do_not_disturb_each_other_nor_a_joiner(tmp_path: Path) -> None:
     identity = processes.own_identity()
-    lock = LiveLock.hold(tmp_path, "p1", identity)
-    record = (tmp_path / "p1").read_text()
-    lock.release()
-    (tmp_path / "p1").write_text(record)  # a dead process's file, but for the inode
     stop, answers = threading.Event(), set()
 
     def probe() -> None:
