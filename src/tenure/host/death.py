@@ -1,0 +1,160 @@
+"""Notice of a process's death from the kernel, at once and without a timer.
+
+Linux: a pidfd, readable once the process has ended (pidfd_open(2); a zombie has ended, one whose
+first thread alone has ended has not). macOS: kqueue with ``NOTE_EXIT``. Windows: a wait on the
+process handle. Where the kernel offers none of these, the watch looks again four times a second.
+
+A descriptor is opened by pid; the identity is verified after that, so that what is watched is
+the process that was meant and not one that was given its pid. A process that cannot be verified
+from here (another pid namespace) gives a watch that is not :attr:`~DeathWatch.verifiable`: it
+never tells a death; the live lock must be asked.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import threading
+import time
+from typing import Self
+
+from tenure.domain.evidence import Identity
+from tenure.host import processes
+
+_GLANCE = 0.25
+"""Seconds between looks where the kernel gives no notice."""
+
+
+class DeathWatch:
+    """Watches one process. ``wait`` and ``fileno`` from any thread; ``close`` once, at the end."""
+
+    def __init__(self, identity: Identity) -> None:
+        """Use :meth:`open`, which also tells of a process that is dead already."""
+        self.identity = identity
+        self.verifiable = True
+        """False if the process cannot be seen from here, so that no death is ever told."""
+        self._dead = False
+        self._closed = threading.Event()
+        self._descriptor = -1
+        self._begin()
+
+    @classmethod
+    def open(cls, identity: Identity) -> Self | None:
+        """A watch on exactly this process, or None if it is dead already. Raises nothing."""
+        watch = cls(identity)
+        if watch._dead:
+            watch.close()
+            return None
+        return watch
+
+    def fileno(self) -> int:
+        """A descriptor that polls readable at the death (pidfd, kqueue), or -1: then poll wait.
+
+        Readable means 'look': only :meth:`wait` tells.
+        """
+        return self._descriptor
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Whether the process has ended, after at most ``timeout`` seconds (None: no limit).
+
+        Returns False early if the watch is closed. One that is not verifiable waits out the
+        timeout and returns False.
+        """
+        if self._dead:
+            return True
+        if self._descriptor >= 0 and not self._closed.is_set():
+            self._dead = _has_ended(self._descriptor, timeout)
+        else:
+            self._dead = self._glance(timeout)
+        return self._dead
+
+    def close(self) -> None:
+        """Give the descriptor back. Must not race with a ``wait`` on another thread."""
+        self._closed.set()
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            _close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _begin(self) -> None:
+        alive = processes.is_alive(self.identity)
+        if alive:
+            try:
+                self._descriptor = _open(self.identity.pid)
+            except ProcessLookupError:
+                alive = False
+            except OSError:
+                pass  # too many descriptors, or filtered: look now and then instead
+            else:
+                # Only now is it sure that the descriptor is this process's and no successor's.
+                alive = processes.is_alive(self.identity)
+        self._dead = alive is False
+        self.verifiable = alive is not None
+
+    def _glance(self, timeout: float | None) -> bool:
+        until = None if timeout is None else time.monotonic() + timeout
+        while not self._closed.is_set():
+            if self.verifiable and processes.is_alive(self.identity) is False:
+                return True
+            left = _GLANCE if until is None else min(_GLANCE, until - time.monotonic())
+            if left <= 0:
+                return False
+            self._closed.wait(left)
+        return False
+
+
+if sys.platform == "linux":
+
+    def _open(pid: int) -> int:
+        return os.pidfd_open(pid)
+
+    def _has_ended(descriptor: int, timeout: float | None) -> bool:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(None if timeout is None else max(0, timeout) * 1000))
+
+    def _close(descriptor: int) -> None:
+        os.close(descriptor)
+
+elif sys.platform == "darwin":
+    # Untested on a real Mac. The kqueue descriptor itself polls readable at the event.
+    _queues: dict[int, select.kqueue] = {}
+
+    def _open(pid: int) -> int:
+        queue = select.kqueue()
+        event = select.kevent(
+            pid,
+            filter=select.KQ_FILTER_PROC,
+            flags=select.KQ_EV_ADD | select.KQ_EV_ONESHOT,
+            fflags=select.KQ_NOTE_EXIT,
+        )
+        try:
+            queue.control([event], 0, 0)
+        except OSError:
+            queue.close()
+            raise
+        _queues[queue.fileno()] = queue
+        return queue.fileno()
+
+    def _has_ended(descriptor: int, timeout: float | None) -> bool:
+        return bool(_queues[descriptor].control(None, 1, timeout))
+
+    def _close(descriptor: int) -> None:
+        _queues.pop(descriptor).close()
+
+else:
+
+    def _open(pid: int) -> int:
+        raise OSError("no descriptor tells of a death here")
+
+    def _has_ended(descriptor: int, timeout: float | None) -> bool:
+        return False
+
+    def _close(descriptor: int) -> None:
+        pass
