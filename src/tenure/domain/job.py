@@ -12,6 +12,7 @@ every edit makes one, and names its editor (C14).
     active  --> done          a schedule with no fire left
     active <--> dormant       the app that declared it no longer does
     any     --> removed       a tombstone: the watermark outlives the job
+    done    --> active        by an edit whose schedule has a fire
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from tenure.domain.errors import InvalidInput
+from tenure.domain.errors import IllegalTransition, InvalidInput
 from tenure.domain.schedule import Kind, Schedule
 
 MAX_NAME = 200
@@ -44,6 +45,22 @@ class State(StrEnum):
     DORMANT = "dormant"
     DONE = "done"
     REMOVED = "removed"
+
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.ACTIVE: frozenset({State.PAUSED, State.DORMANT, State.REMOVED}),
+    State.PAUSED: frozenset({State.ACTIVE, State.REMOVED}),
+    State.DORMANT: frozenset({State.ACTIVE, State.REMOVED}),
+    State.DONE: frozenset({State.REMOVED}),
+}
+"""What somebody may ask for; done and back from it come of the schedule alone."""
+
+
+def check_state(now: State, then: State) -> None:
+    """Raise IllegalTransition, changing nothing, unless the table has the arrow."""
+    if then not in TRANSITIONS.get(now, frozenset()):
+        remedy = "give it a schedule with a fire: edit it" if now is State.DONE else ""
+        raise IllegalTransition(f"a job that is {now} cannot become {then}", remedy=remedy)
 
 
 class Overlap(StrEnum):
@@ -69,7 +86,6 @@ class Runner(StrEnum):
     COMMAND = "command"
     THREAD = "thread"
     ASYNC = "async"
-    PROCESS = "process"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,3 +63,11 @@ class Omission:
     @property
     def open(self) -> bool:
         return self.kind is Omitted.HELD and self.resolved_at is None
+
+
+def resolution(*, claimed: int, missed: int, reason: str = "", run: str | None = None) -> str:
+    """What became of a held stretch, in words; ``run`` names the one where only one ran."""
+    ran = f"run {run}" if claimed == 1 and run else f"{claimed} ran" if claimed else ""
+    if not missed:
+        return ran
+    return f"{ran}; {missed} missed: {reason}" if ran else f"missed: {reason}"

@@ -107,6 +107,18 @@ class Ownership:
             return None
         return Authority(term=self.term, process=self.process, policy_version=self.policy_version)
 
+    def kept_from(self, process: str, now: datetime) -> bool:
+        """Whether a hand-over keeps the place for somebody else than ``process``.
+
+        A reservation that ends further ahead than any can was made under a wrong clock.
+        """
+        until = self.reserved_until
+        return (
+            self.reserved_for not in (None, process)
+            and until is not None
+            and now < until <= now + RESERVED_FOR
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
@@ -191,13 +203,8 @@ def consider(me: Contender, now: datetime, current: Ownership, life: HolderLife 
 
 
 def _vacant(me: Contender, now: datetime, current: Ownership) -> Move:
-    reserved = current.reserved_until
-    if (
-        current.reserved_for not in (None, me.process)
-        and reserved is not None
-        and now < reserved <= now + RESERVED_FOR
-    ):
-        left = reserved - now
+    if current.reserved_until is not None and current.kept_from(me.process, now):
+        left = current.reserved_until - now
         return Move(act=None, why=f"kept for {current.reserved_for} by a hand-over", again_in=left)
     return Move(act=Act.TAKE, why="nobody owns")
 

@@ -1,6 +1,7 @@
 """A request: a durable ask by somebody who does not own (C7).
 
     pending --> accepted --> done        the owner took it; for a trigger, its run has ended
+       |------> done                     accepted and done in one
        |------> refused                  with the reason and what to type
        |------> expired                  its deadline passed unanswered
        +------> withdrawn                by whoever asked
@@ -14,6 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from tenure.domain.errors import IllegalTransition
 
 DEADLINE = timedelta(seconds=30)
 QUEUE_DEADLINE = timedelta(hours=24)
@@ -36,6 +39,19 @@ class RequestState(StrEnum):
 
 
 ANSWERED = frozenset(RequestState) - {RequestState.PENDING}
+TRANSITIONS: dict[RequestState, frozenset[RequestState]] = {
+    RequestState.PENDING: ANSWERED,
+    RequestState.ACCEPTED: frozenset({RequestState.DONE}),
+}
+"""From a state to those it may become. A state that is missing here is final."""
+OWNERS_WORD = frozenset({RequestState.ACCEPTED, RequestState.DONE})
+"""What only the owner may answer."""
+
+
+def check_answer(now: RequestState, then: RequestState) -> None:
+    """Raise IllegalTransition, changing nothing, unless the table has the arrow."""
+    if then not in TRANSITIONS.get(now, frozenset()):
+        raise IllegalTransition(f"a request that is {now} cannot become {then}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,23 @@ Rules that hold for each verb:
   revision raises :class:`Conflict`; a store that another process blocks raises
   :class:`StoreBlocked` after the store's patience.
 * A store object may be shared by threads: each call is atomic towards the others.
+
+Where more than one reading was possible, this one is kept (the conformance suite holds each):
+
+* *Pending* fires of a job at ``now`` are those of its current revision in (watermark, now]; their
+  jitter does not matter. No verb but ``restart_planning`` moves a watermark back.
+* A job whose schedule has no fire after its watermark, and no open hold, is DONE at once: after
+  ``add_job``, ``edit_job`` and resuming too.
+* *Waiting* jobs have ``due_at`` None until a run of theirs ends. A plan that waits while no run is
+  active any more (it ended between plan and claim) leaves the job due at ``now``.
+* A stretch *merges* with an older record of the same job, revision, kind and reason if that is
+  uncut, open if held, and no fire lies between: the new first is the very next fire after the old
+  last. ``decided_at``, ``decided_by`` and ``term`` become the newer's. Only ``claim`` merges.
+* Retention keeps, a job, the *span* from the first to the last fire of the runs that one ``purge``
+  deletes; spans that overlap are one. A fire inside a span counts as claimed before.
+  ``accounted_from`` rises to the last fire of deleted runs and omissions, and to a fire that is
+  refused for lying in a span.
+* A deadline is past when ``now`` is after it, not at it.
 """
 
 from __future__ import annotations
@@ -211,7 +228,8 @@ class Store(Protocol):
         """Record how a process stands. No event when nothing changed. NotFound."""
 
     def leave(self, process: str, now: datetime, *, died: bool = False, why: str = "") -> None:
-        """Mark as gone; twice is no error. Event PROCESS_LEFT or PROCESS_DIED, once."""
+        """Mark as gone; twice is no error, NotFound is. Its ownership is not touched. Event
+        PROCESS_LEFT or PROCESS_DIED, once."""
 
     def process(self, process: str) -> Process: ...
 
@@ -257,7 +275,8 @@ class Store(Protocol):
         ``policy_version`` is the accepted one; InvalidInput unless ``new_term`` is above every
         term ever begun here; NotFound if the process has not joined or has left. Ends the term
         before, and makes the jobs with open held fires due at ``now`` if authoritative. A
-        reservation for another process that has not run out raises Refused, except by force.
+        reservation for another process that has not run out raises Refused, except by force
+        (one that ends more than RESERVED_FOR ahead was made under a wrong clock: it has run out).
         Event OWNERSHIP_TAKEN (facts: act, rule, authoritative, why, previous)."""
 
     def reaffirm(
@@ -271,7 +290,8 @@ class Store(Protocol):
     ) -> Authority:
         """The owner is admitted by a newer policy (or another rule of it): same term. StaleTerm
         unless term and process are current and ``policy_version`` is the accepted one. Becoming
-        authoritative makes the jobs with open held fires due."""
+        authoritative makes the jobs with open held fires due. The history's Term takes over rule,
+        authoritative and policy version. OWNERSHIP_REAFFIRMED."""
 
     def end_term(
         self,
@@ -284,7 +304,8 @@ class Store(Protocol):
         reserved_until: datetime | None = None,
     ) -> bool:
         """HAND_OVER or STEP_DOWN. False, and nothing changed, if the term had ended already.
-        The policy version is not compared: an owner must be able to go. OWNERSHIP_ENDED."""
+        The policy version is not compared: an owner must be able to go. The record keeps its
+        term, and no process. IllegalTransition for another act. OWNERSHIP_ENDED."""
 
     def progress(self, authority: Authority, awake: float, now: datetime) -> None:
         """The owner looked at everything due. StaleTerm."""
@@ -305,19 +326,23 @@ class Store(Protocol):
         """A new revision. Conflict when ``expected_revision`` is not the current one, or the new
         name is taken; NotFound for a removed job. Pending fires of the old revision are accounted
         for here, under it: as missed, except that the latest pending one is left to the new
-        revision when it is within the old one's grace and the new schedule has it too. A job that
-        is done becomes active again if the new schedule has a fire. An equal definition changes
-        nothing. JOB_EDITED."""
+        revision when it is within the old one's grace (its jitter subtracted), the new schedule
+        has it too, and none later up to ``now``: the new revision then begins a microsecond
+        before it. Of a paused or dormant job they are accounted for as skipped. A job that
+        is done becomes active again if the new schedule has a fire. One with open held fires
+        becomes due. An equal definition changes nothing. JOB_EDITED."""
 
     def set_job_state(self, job: str, state: State, *, by: str, now: datetime) -> Job:
         """Pause, resume, make dormant, remove. Pausing, and removing an active job, account for
         pending fires as missed, resuming for those in between as skipped ('paused' or
         'dormant'), removing also for open held fires as missed. Not to DONE. The same state
-        again changes nothing; from REMOVED raises NotFound. JOB_STATE."""
+        again changes nothing; from REMOVED raises NotFound; an arrow that is not in
+        ``domain.job.TRANSITIONS`` raises IllegalTransition. Resuming makes a job with open held
+        fires due. JOB_STATE."""
 
     def approve_job(self, job: str, revision: int, *, by: str, now: datetime) -> Job:
-        """Approve a revision for protected runs; Conflict if it is not the current one. Makes a
-        job with open held fires due."""
+        """Approve a revision for protected runs; Conflict if it is not the current one, NotFound
+        for a removed job. Makes a job with open held fires due. JOB_STATE (facts: approved)."""
 
     def job(self, ref: str) -> Job:
         """By id, or by the name of a job that is not removed. NotFound, with near names."""
@@ -343,8 +368,12 @@ class Store(Protocol):
         now: datetime,
     ) -> Reconciled:
         """Bring the declared jobs of ``app`` in line. Conflict if the profile belongs to another
-        app. Jobs declared by a newer version are left alone; a vanished one goes dormant; one
-        that is back wakes. Jobs that were not declared are not touched."""
+        app (has a job of it that is not removed), or a name is taken by a job that was not
+        declared; InvalidInput for a name that is not ``app:...``. Versions compare by
+        ``domain.version``. Jobs declared by a newer version are left alone; an active one that
+        has vanished goes dormant; one that is back wakes; a paused one stays paused. An interval
+        that differs in its anchor alone is the same, and keeps its anchor. Jobs that were not
+        declared are not touched."""
 
     # -- claims -----------------------------------------------------------------------------
     def due(self, now: datetime, room: Mapping[Runner, int]) -> tuple[Due, ...]:
@@ -359,8 +388,9 @@ class Store(Protocol):
     ) -> tuple[Claimed, ...]:
         """Carry out plans: one commit for many (C4, C5). Raises StaleTerm for all. A plan takes
         only if its job is active and has the plan's revision and watermark. Held stretches merge
-        with the job's latest one of the same revision, kind and reason when no run of a later
-        fire lies between; so do skipped and missed ones."""
+        with an older one as said above; so do skipped and missed ones. A plan that names a held
+        omission which is not open takes nothing (CHANGED). PROTECTED only if it claims. Cancel
+        the previous: each active run of the job is asked to cancel, as by ``ask_cancel``."""
 
     def due_retries(self, now: datetime, room: Mapping[Runner, int]) -> tuple[Run, ...]:
         """Runs in RETRYING with ``retry_at <= now``, earliest first, at most so many a runner."""
@@ -368,23 +398,31 @@ class Store(Protocol):
     def claim_retry(self, authority: Authority, run: str, now: datetime) -> Claimed:
         """Claim the next attempt of a run. PROTECTED as for a first claim. If the job was
         revised, paused or removed meanwhile its retries end: the run becomes FAILED with that
-        reason, outcome CHANGED."""
+        reason, outcome CHANGED. A run that is not RETRYING: CHANGED, and nothing is done. A job
+        that is done is no reason: a one-shot may be retried."""
 
     def claim_trigger(
         self, authority: Authority, request: str, now: datetime
     ) -> tuple[Request, Run | None]:
         """Accept a pending TRIGGER or RETRY request and claim its run in one commit; its fire
-        time is ``now`` (moved on by microseconds if that is taken). Refused answers (job removed,
+        time is ``now`` (moved on to the next microsecond that is not claimed, in no span and no
+        fire of its schedule, so that it takes no scheduled fire's place). Refused answers (job removed,
         paused, dormant, protected under an owner that is not authoritative, previous run active
         with overlap skip or cancel) are recorded as the request's answer with a remedy; with
         overlap queue and an active run, and for protected jobs when the request is queued, the
         request stays pending. Past its deadline it becomes expired. A request that is answered
-        already is returned as it is. Revision: the job's current."""
+        already is returned as it is, without a run. Revision: the job's current. The answered
+        request names the new run, also that of a RETRY (which is a new run, cause REQUEST)."""
 
     def restart_planning(self, authority: Authority, now: datetime) -> int:
         """After the clock was set back: every job whose watermark lies after ``now`` plans from
         ``now`` again; the omissions reaching past it are cut there; claimed instants stay
-        claimed. Returns how many jobs. PLANNING_RESTARTED if any."""
+        claimed. Returns how many jobs. PLANNING_RESTARTED if any.
+
+        Removed jobs keep their watermark. ``accounted_from`` becomes ``now``; revisions valid
+        after later instants are valid after ``now``; a done job with a fire after ``now`` is
+        active again. A cut omission has ``cut_at`` set, ``last`` and ``count`` say what is left
+        up to ``now`` (0 if nothing), and an open one with nothing left is resolved."""
 
     def revisit_held(self, authority: Authority, now: datetime) -> int:
         """Make the jobs with open held fires due (a probe changed its answer)."""
@@ -397,20 +435,25 @@ class Store(Protocol):
     def finish(self, results: Sequence[Result], now: datetime) -> tuple[Took, ...]:
         """Record ends, fenced by run, attempt and holder (C6): no authority. RETRYING keeps the
         attempt in ``earlier`` when the next is claimed. A final state wakes the job if a fire of
-        it waits, and turns the run's accepted request done."""
+        it waits, and turns the run's accepted request done. A RETRYING result for a run with a
+        cancel mark makes it CANCELLED. Of a run that retention has deleted: ALREADY. A late
+        result is taken once, from anybody. IllegalTransition for all if a state is neither final
+        nor RETRYING. RUN_LOST, LATE_RESULT."""
 
     def note_started(self, runs: Sequence[tuple[str, int, datetime]]) -> None:
-        """Callables: (run, attempt, at) were entered. For the record only; no error."""
+        """Callables: (run, attempt, at) were entered. For the record only; no error. A claimed
+        run becomes running; anything else is left as it is."""
 
     def orphans(self, process: str) -> tuple[Run, ...]:
         """Claimed or running runs whose holder is not ``process``."""
 
     def adopt_run(self, authority: Authority, run: str, attempt: int, now: datetime) -> bool:
         """Become the holder of a run whose holder is dead. StaleTerm. False if it has ended.
-        RUN_ADOPTED. Also lets the caller declare it lost or never run by ``finish``."""
+        RUN_ADOPTED, unless it is the holder already. Also lets the caller declare it lost or never run by ``finish``."""
 
     def ask_cancel(self, run: str, now: datetime) -> None:
-        """Mark an active run: whoever holds it ends it. A RETRYING one becomes CANCELLED."""
+        """Mark an active run: whoever holds it ends it. A RETRYING one becomes CANCELLED. An
+        ended one is left as it is."""
 
     def run(self, run: str) -> Run: ...
 
@@ -449,7 +492,9 @@ class Store(Protocol):
         queued: bool = False,
     ) -> Request:
         """A durable ask. The same key again returns the request it made, unchanged; Conflict if
-        that asked something else. NotFound for a job or run that is not there. REQUESTED."""
+        that asked something else. NotFound for a job or run that is not there, or a removed job.
+        ``job`` is an id or a name, kept as the id; of a run's request, the run's job. InvalidInput
+        without what the kind needs: a trigger a job, cancel and retry a run. REQUESTED."""
 
     def answer(
         self,
@@ -464,7 +509,8 @@ class Store(Protocol):
     ) -> Request:
         """Answer a pending request, or turn an accepted one done. With an authority it must be
         current; without one only REFUSED, EXPIRED and WITHDRAWN may be said. IllegalTransition
-        for a request that is answered. ANSWERED."""
+        for a request that is answered; InvalidInput for ACCEPTED or DONE without an authority.
+        Accepting past its deadline makes it EXPIRED, and that is returned. ANSWERED."""
 
     def request(self, request: str) -> Request: ...
 
@@ -474,7 +520,7 @@ class Store(Protocol):
         """Oldest first for PENDING alone, else newest first."""
 
     def expire_requests(self, now: datetime) -> int:
-        """Pending ones past their deadline become expired."""
+        """Pending ones past their deadline become expired; how many. ANSWERED."""
 
     def observe_requester(self, request: str, requester: Requester) -> None:
         """The control socket knows better than the request's own word who asked."""
@@ -500,4 +546,9 @@ class Store(Protocol):
     def purge(self, retention: Retention, now: datetime) -> Purged:
         """Delete history beyond the bounds: only final runs whose fire is at or before the job's
         watermark, keeping the spans of what was deleted; never an open hold, an active run, a
-        process that is named by a kept run, or an answered request younger than a day."""
+        process that is named by a kept run, or an answered request younger than a day.
+
+        Runs, by job: those beyond the newest ``runs_per_job`` fires, or finished more than
+        ``days`` before ``now``; earliest fires first. Omissions likewise, by ``last`` and by
+        ``decided_at``. Requests that are answered and not merely accepted, and processes that
+        left, more than ``days`` (for requests at least one) before ``now``. Never the owner."""
