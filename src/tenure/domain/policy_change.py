@@ -1,0 +1,102 @@
+"""From a profile.toml on disk to the policy in force: what a changed file may change.
+
+Authority: the accepted policy, in the store. The file proposes. A file that is missing, empty or
+wrong proposes nothing: it is a warning, and the accepted rules stay. Rules are only ever all
+removed by ``tenure owner policy --clear``, never by an editor that saved an empty file or by a
+file system that was late.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tenure.domain.policy import Policy
+from tenure.domain.policy_text import make_policy
+from tenure.domain.policy_warnings import PolicyWarning
+from tenure.domain.rule import Rule
+from tenure.domain.settings import Settings
+
+
+class ProblemKind(StrEnum):
+    """Why a profile.toml proposes nothing."""
+
+    MISSING = "missing"
+    EMPTY = "empty"
+    UNREADABLE = "unreadable"
+    NOT_TOML = "not_toml"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A profile.toml that cannot be used, and what to do about it."""
+
+    kind: ProblemKind
+    text: str
+    remedy: str
+    field: str | None = None
+
+    @property
+    def wrong(self) -> bool:
+        """Something is there and cannot be used, as opposed to nothing being there."""
+        return self.kind not in (ProblemKind.MISSING, ProblemKind.EMPTY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyFile:
+    """A profile.toml that was read whole: its settings and rules (paths resolved)."""
+
+    settings: Settings
+    rules: tuple[Rule, ...]
+    text: str
+    """The rules in canonical TOML."""
+    hash: str
+    """Of ``text``; changes with the rules only, not with settings or comments."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accept:
+    """The file's rules are to become the policy in force."""
+
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """The accepted policy stays, with a warning where the file says otherwise."""
+
+    warning: PolicyWarning | None = None
+
+
+def reconcile_policy(accepted: Policy | None, found: PolicyFile | Problem) -> Accept | Keep:
+    """What the found file does to the accepted policy (None: the profile never had one).
+
+    The accepted policy's version is one above the old one's. Raises nothing.
+    """
+    guarded = accepted is not None and not accepted.open
+    if isinstance(found, Problem):
+        if not guarded and not found.wrong:
+            return Keep()
+        stays = "the accepted rules stay in force" if guarded else "the profile has no owner rules"
+        return Keep(
+            warning=PolicyWarning(
+                code=f"profile_file_{found.kind}",
+                text=f"{found.text}; {stays}",
+                remedy=found.remedy,
+            )
+        )
+    if not found.rules:
+        return Keep(warning=_RULES_GONE if guarded else None)
+    if accepted is not None and accepted.hash == found.hash:
+        return Keep()
+    version = (accepted.version if accepted else 0) + 1
+    return Accept(policy=make_policy(found.rules, version=version))
+
+
+_RULES_GONE = PolicyWarning(
+    code="profile_file_without_rules",
+    text="profile.toml no longer has an [[owner]] rule; the accepted rules stay in force",
+    remedy="write the rules again (`tenure owner policy` shows them), "
+    "or remove them all with `tenure owner policy --clear`",
+)

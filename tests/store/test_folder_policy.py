@@ -1,0 +1,169 @@
+"""Reading profile.toml, resolving its rules, and what a changed file may change."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tenure.domain.policy import OPEN, Policy
+from tenure.domain.policy_text import make_policy
+from tenure.domain.policy_warnings import policy_warnings
+from tenure.store.folder import (
+    Accept,
+    Keep,
+    PolicyFile,
+    Problem,
+    ProblemKind,
+    read_policy_file,
+    reconcile_policy,
+    resolve_policy,
+)
+from tenure.store.policy_file import _parse
+
+RULES = '[[owner]]\nservice = "gw"\n'
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Path:
+    return tmp_path / "profile.toml"
+
+
+def found(toml: Path, text: str) -> PolicyFile:
+    toml.write_text(text)
+    read = read_policy_file(toml)
+    assert isinstance(read, PolicyFile)
+    return read
+
+
+def problem(toml: Path) -> Problem:
+    read = read_policy_file(toml)
+    assert isinstance(read, Problem)
+    assert str(toml) in read.text
+    assert read.remedy
+    return read
+
+
+def accepted(toml: Path, text: str = RULES, version: int = 3) -> Policy:
+    return make_policy(found(toml, text).rules, version=version)
+
+
+def test_reads_settings_and_rules(toml: Path) -> None:
+    read = found(toml, 'timezone = "UTC"\n' + RULES)
+    assert read.settings.timezone == "UTC"
+    assert [r.service for r in read.rules] == ["gw"]
+    # The hash is of the rules alone: a comment or a setting is no new policy.
+    assert found(toml, "# hello\n" + RULES).hash == read.hash
+    assert found(toml, RULES + "user = 5\n").hash != read.hash
+
+
+def test_each_way_to_be_unusable(toml: Path) -> None:
+    assert problem(toml).kind is ProblemKind.MISSING
+    assert problem(toml / "below").kind is ProblemKind.MISSING
+    for text in ("", "# only a comment\n"):
+        toml.write_text(text)
+        assert problem(toml).kind is ProblemKind.EMPTY
+    for content in (b"[[owner", b"\xff\xfe", b"a = " + b"[" * 100_000):
+        toml.write_bytes(content)
+        assert problem(toml).kind is ProblemKind.NOT_TOML
+    toml.write_text('[[owner]]\nservce = "x"\n')
+    wrong = problem(toml)
+    assert (wrong.kind, wrong.field) == (ProblemKind.INVALID, "owner[1].servce")
+    assert "owner[1].servce" in wrong.text
+    assert 'did you mean "service"' in wrong.remedy
+    toml.write_text("hung = 1\n" + RULES)
+    assert problem(toml).field == "hung"
+    toml.write_bytes(b"#" * 1_000_001)
+    assert problem(toml).kind is ProblemKind.INVALID
+    toml.unlink()
+    toml.mkdir()
+    assert problem(toml).kind is ProblemKind.UNREADABLE
+
+
+def test_rules_are_resolved(toml: Path, tmp_path: Path) -> None:
+    base = tmp_path / "python3.11"
+    base.write_text("")
+    venv = tmp_path / "venv" / "python"
+    venv.parent.mkdir()
+    venv.symlink_to(base)
+    group = grp.getgrgid(os.getegid())
+    read = found(
+        toml,
+        f'[[owner]]\nexecutable = "{venv}"\nancestor = "~/bin/x"\n'
+        f'[[owner]]\ngroup = "{group.gr_name}"\n[[owner]]\ngroup = "no such group"\n'
+        "[[owner]]\ngroup = 7\n",
+    )
+    home = os.path.realpath(pwd.getpwuid(os.geteuid()).pw_dir)
+    first = read.rules[0]
+    assert first.executable_paths == (str(venv), os.path.realpath(base))
+    assert first.ancestor_paths[-1] == os.path.realpath(f"{home}/bin/x")
+    assert [r.group_id for r in read.rules] == [None, group.gr_gid, None, 7]
+    unresolved = make_policy(read.rules, version=1)
+    codes = [w.code for w in policy_warnings(unresolved)]
+    assert "executable_resolves_elsewhere" in codes
+    assert "group_unknown" in codes
+
+
+def test_resolving_an_accepted_policy_keeps_its_name(toml: Path) -> None:
+    policy = accepted(toml, '[[owner]]\nexecutable = "/bin/../bin/true"\n')
+    again = resolve_policy(policy)
+    assert (again.hash, again.version, again.text) == (policy.hash, policy.version, policy.text)
+    assert again.rules[0].executable_paths[0] == "/bin/true"
+
+
+# -- reconciling -----------------------------------------------------------------------------
+
+
+def test_new_rules_are_accepted_with_the_next_version(toml: Path) -> None:
+    read = found(toml, RULES)
+    for before, version in ((None, 1), (OPEN, 1), (accepted(toml, "[[owner]]\nuser = 1\n"), 4)):
+        change = reconcile_policy(before, read)
+        assert isinstance(change, Accept)
+        assert change.policy.version == version
+        assert change.policy.rules == read.rules
+        assert (change.policy.hash, change.policy.text) == (read.hash, read.text)
+
+
+def test_the_same_rules_change_nothing(toml: Path) -> None:
+    assert reconcile_policy(accepted(toml), found(toml, "grace = '5m'\n" + RULES)) == Keep()
+
+
+def test_a_file_that_lost_its_rules_keeps_the_accepted_ones(toml: Path) -> None:
+    policy = accepted(toml)
+    without = reconcile_policy(policy, found(toml, "grace = '5m'\n"))
+    assert isinstance(without, Keep)
+    assert without.warning is not None
+    assert "--clear" in without.warning.remedy
+    for text in (None, "", "[[owner", '[[owner]]\nservce = "x"\n'):
+        toml.unlink(missing_ok=True)
+        if text is not None:
+            toml.write_text(text)
+        kept = reconcile_policy(policy, read_policy_file(toml))
+        assert isinstance(kept, Keep)
+        assert kept.warning is not None
+        assert kept.warning.code.startswith("profile_file_")
+        assert "the accepted rules stay in force" in kept.warning.text
+
+
+def test_an_open_profile_is_warned_only_of_what_is_wrong(toml: Path) -> None:
+    for before in (None, OPEN):
+        toml.unlink(missing_ok=True)
+        assert reconcile_policy(before, read_policy_file(toml)) == Keep()
+        assert reconcile_policy(before, found(toml, "grace = '5m'\n")) == Keep()
+        toml.write_text("[[owner")
+        wrong = reconcile_policy(before, read_policy_file(toml))
+        assert isinstance(wrong, Keep)
+        assert wrong.warning is not None
+        assert "no owner rules" in wrong.warning.text
+
+
+@given(st.one_of(st.binary(), st.text().map(str.encode)))
+def test_no_content_raises(content: bytes) -> None:
+    read = _parse(content, Path("profile.toml"))
+    change = reconcile_policy(Policy(rules=make_policy((), version=1).rules), read)
+    assert isinstance(change, (Accept, Keep))
