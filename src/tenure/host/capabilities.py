@@ -1,0 +1,203 @@
+"""Whether the OS lets this process do what a job requires: granted, denied or unknown.
+
+A requirement is text, ``kind:argument``:
+
+==================  =====================================================================
+``read:/path``      read a byte of the file, or list the folder; ``~/`` is the user's home
+``write:/path``     make a nameless file in the folder, or open the file for writing
+``exec:NAME``       find a program, by its name on ``PATH`` or its absolute path
+``fda``             macOS: Full Disk Access
+==================  =====================================================================
+
+A probe *acts*: it reads, because ``access(2)`` does not see TCC or Landlock. It answers for the
+calling process, so it has to run in the owner. It never changes anything, never blocks on a
+pipe and never makes the OS ask the user: on macOS the places whose first touch opens a dialog
+(Desktop, Documents, Downloads, other apps' containers, removable and network volumes) are not
+touched, and answered unknown.
+
+'Denied' is said only where the OS refused (EACCES, EPERM, a read-only file system), or a program
+is not there. What does not exist is unknown: it may be hidden.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+from tenure.domain.errors import InvalidInput
+
+_REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_PROMPTING = (
+    "~/Desktop",
+    "~/Documents",
+    "~/Downloads",
+    "~/Library/Containers",
+    "~/Library/Group Containers",
+    "~/Library/Mobile Documents",
+    "~/Library/CloudStorage",
+    "~/Pictures/Photos Library.photoslibrary",
+    "/Volumes",
+    "/Network",
+)
+_TCC_DATABASE = "/Library/Application Support/com.apple.TCC/TCC.db"
+_TCC_FOLDERS = ("~/Library/Safari", "~/Library/Mail", "~/Library/Messages")
+_SQLITE_MAGIC = b"SQLite format 3\0"
+
+
+class Answer(StrEnum):
+    """What a probe found out."""
+
+    GRANTED = "granted"
+    DENIED = "denied"
+    UNKNOWN = "unknown"
+
+
+def check_requirement(requirement: str) -> None:
+    """Raise InvalidInput unless ``requirement`` is one that can be probed. Touches nothing."""
+    kind, _, argument = requirement.partition(":")
+    if requirement == "fda":
+        return
+    if kind not in _PROBES:
+        raise InvalidInput(
+            f"no capability is called {requirement!r}",
+            remedy="use read:/path, write:/path, exec:NAME or fda",
+            field="requires",
+        )
+    plain = argument.isprintable() and argument == argument.strip()
+    if not argument or not plain or (kind == "exec" and argument.startswith("-")):
+        raise InvalidInput(f"{requirement!r} does not say what to {kind}", field="requires")
+    if kind != "exec" and not argument.startswith(("/", "~/")):
+        raise InvalidInput(
+            f"{requirement!r} needs an absolute path", remedy="or one with ~/", field="requires"
+        )
+
+
+def probe(requirement: str) -> Answer:
+    """Try what ``requirement`` asks for, here and now. Never raises; safe from any thread."""
+    try:
+        check_requirement(requirement)
+    except InvalidInput:
+        return Answer.UNKNOWN
+    if requirement == "fda":
+        return _full_disk_access() if _is_mac() else Answer.UNKNOWN
+    kind, _, argument = requirement.partition(":")
+    return _PROBES[kind](argument)
+
+
+def _read(argument: str) -> Answer:
+    path = _expand(argument)
+    return Answer.UNKNOWN if _prompts(path) else _attempt(lambda: _read_one(path))
+
+
+def _write(argument: str) -> Answer:
+    path = _expand(argument)
+    return Answer.UNKNOWN if _prompts(path) else _attempt(lambda: _open_to_write(path))
+
+
+def _exec(argument: str) -> Answer:
+    if argument.startswith("/"):
+        path = argument
+        if not os.path.lexists(path):
+            return Answer.UNKNOWN
+        return Answer.GRANTED if shutil.which(path) else Answer.DENIED
+    return Answer.GRANTED if shutil.which(argument) else Answer.DENIED
+
+
+_PROBES: dict[str, Callable[[str], Answer]] = {"read": _read, "write": _write, "exec": _exec}
+
+
+def _attempt(act: Callable[[], Answer]) -> Answer:
+    try:
+        return act()
+    except OSError as error:
+        return Answer.DENIED if error.errno in _REFUSALS else Answer.UNKNOWN
+
+
+def _read_one(path: str) -> Answer:
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            with os.scandir(path) as entries:
+                next(entries, None)
+            return Answer.GRANTED
+        if not stat.S_ISREG(status.st_mode):
+            return Answer.GRANTED  # a device, pipe or socket: reading would take something
+        # Some macOS versions show a protected file as if it were at its end.
+        whole = os.read(descriptor, 1) or not status.st_size
+        return Answer.GRANTED if whole else Answer.UNKNOWN
+    finally:
+        os.close(descriptor)
+
+
+def _open_to_write(path: str) -> Answer:
+    status = os.stat(path)
+    if stat.S_ISREG(status.st_mode):
+        os.close(os.open(path, os.O_WRONLY))  # no truncation: nothing is changed
+        return Answer.GRANTED
+    if not stat.S_ISDIR(status.st_mode):
+        return Answer.UNKNOWN
+    nameless = getattr(os, "O_TMPFILE", 0)
+    if nameless:  # Linux: a file without a name vanishes with its descriptor
+        os.close(os.open(path, nameless | os.O_WRONLY, 0o600))
+        return Answer.GRANTED
+    return Answer.UNKNOWN if os.access(path, os.W_OK | os.X_OK) else Answer.DENIED
+
+
+def _full_disk_access() -> Answer:
+    """Read what only Full Disk Access opens. Untested on a real Mac.
+
+    Granted if one such folder can be listed or the system's TCC database be read as what it is;
+    denied on EPERM (TCC's answer; EACCES is the file's mode); else unknown, also where newer
+    versions hide the files.
+    """
+    answers = set()
+    for folder in _TCC_FOLDERS:
+        try:
+            os.listdir(_expand(folder))
+            answers.add(Answer.GRANTED)
+        except OSError as error:
+            answers.add(Answer.DENIED if error.errno == errno.EPERM else Answer.UNKNOWN)
+    try:
+        with open(_TCC_DATABASE, "rb") as file:
+            genuine = file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
+        answers.add(Answer.GRANTED if genuine else Answer.UNKNOWN)
+    except OSError as error:
+        answers.add(Answer.DENIED if error.errno == errno.EPERM else Answer.UNKNOWN)
+    if Answer.DENIED in answers:
+        return Answer.DENIED
+    return Answer.GRANTED if Answer.GRANTED in answers else Answer.UNKNOWN
+
+
+def _expand(path: str) -> str:
+    """``~/`` by the passwd entry and not by ``HOME``, so that all processes mean one place."""
+    if not path.startswith("~/"):
+        return path
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.getuid()).pw_dir + path[1:]
+    except (ImportError, KeyError):  # Windows; a uid without an entry
+        return os.path.expanduser(path)
+
+
+def _prompts(path: str) -> bool:
+    """Whether macOS may open a dialog when ``path`` is touched."""
+    if not _is_mac():
+        return False
+    # Its file systems ignore case, and a link may lead there.
+    places = {
+        PurePosixPath(form.casefold()) for form in (os.path.normpath(path), os.path.realpath(path))
+    }
+    areas = {form for area in map(_expand, _PROMPTING) for form in (area, os.path.realpath(area))}
+    return any(place.is_relative_to(area.casefold()) for place in places for area in areas)
+
+
+def _is_mac() -> bool:
+    return sys.platform == "darwin"
