@@ -1,0 +1,43 @@
+"""Schedules and durations in English words. What cron expressions mean is said by ``cronsim``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from tenure.domain.schedule_cron import read_cron
+from tenure.domain.zones import load_zone
+
+if TYPE_CHECKING:
+    from tenure.domain.schedule import Schedule
+
+_UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+
+
+def duration_words(span: timedelta) -> str:
+    """``1 hour 30 minutes``; the parser reads it back."""
+    rest = span // timedelta(seconds=1)
+    words = []
+    for unit, size in _UNITS:
+        number, rest = divmod(rest, size)
+        count = str(number)
+        if size == 1 and span.microseconds:
+            count += f".{span.microseconds:06}".rstrip("0")
+        if count != "0":
+            words.append(f"{count} {unit}" + ("" if count == "1" else "s"))
+    return " ".join(words)
+
+
+def in_words(schedule: Schedule) -> str:
+    """``every 30 seconds``, ``at 03:00 every day (Europe/Berlin)``, ``once at ... (UTC)``."""
+    zone = schedule.timezone
+    if schedule.expression is not None:
+        said = read_cron(schedule.expression).rule.explain()
+        rule = "" if schedule.dst.cron else f", {schedule.dst}"
+        return f"{said[0].lower()}{said[1:]} ({zone}{rule})"
+    if schedule.at is not None:
+        local = schedule.at.astimezone(load_zone(zone)).replace(tzinfo=None)
+        exact = "seconds" if local.second or local.microsecond else "minutes"
+        return f"once at {local.isoformat(' ', exact)} ({zone})"
+    words = duration_words(schedule.interval or timedelta())
+    return "every " + (words[2:] if words in ("1 day", "1 hour", "1 minute", "1 second") else words)
