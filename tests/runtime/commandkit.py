@@ -1,0 +1,170 @@
+"""What the tests of commands share: shells, waiting with a deadline, an owner to be killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tenure.domain.evidence import Identity
+from tenure.host.processes import is_alive
+from tenure.runtime.children import Children, wait_for
+from tenure.runtime.commands import CommandSpec, GatedCommand
+from tenure.runtime.exits import Exit, read_exit
+from tenure.runtime.gate import spawn_gated
+
+ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+SHELLS = ["/bin/sh", "dash", "bash", "busybox"]
+DEADLINE = 15.0
+
+
+def shell_path(name: str, folder: Path) -> str | None:
+    """Where a shell is, as something to be called `sh`; None if it is not installed."""
+    path = shutil.which(name)
+    if path is None or name.startswith("/"):
+        return path
+    link = folder / f"shell-{name}" / "sh"
+    link.parent.mkdir(exist_ok=True)
+    if not link.exists():
+        link.symlink_to(path)
+    return str(link)
+
+
+def spec(*argv: str, **changes: Any) -> CommandSpec:
+    return CommandSpec(**{"argv": argv, "cwd": "/", "env": ENV, **changes})
+
+
+def line(text: str, **changes: Any) -> CommandSpec:
+    return spec(text, shell=True, **changes)
+
+
+def eventually(reached: Callable[[], Any], what: str, within: float = DEADLINE) -> Any:
+    until = time.monotonic() + within
+    while not (value := reached()):
+        if time.monotonic() > until:
+            raise AssertionError(f"waited {within} s in vain for {what}")
+        time.sleep(0.005)
+    return value
+
+
+def ended(command: GatedCommand) -> Exit:
+    """The exit of a command once its shell has ended, by its record."""
+    return ended_of(command.identity, command.exit_path)
+
+
+def ended_of(identity: Identity, exit_path: Path) -> Exit:
+    with Children() as children:
+        children.add("it", identity)
+        assert not wait_for(children, {"it"}, DEADLINE), "the shell did not end in time"
+    return read_exit(exit_path, shell_gone=True)
+
+
+def run(job: CommandSpec, folder: Path, **changes: Any) -> tuple[Exit, bytes]:
+    """Run a job to its end: exit and output."""
+    command = spawn_gated(job, **{"folder": folder, "attempt": 1, **changes})
+    assert command.open_gate()
+    return ended(command), command.log_path.read_bytes()
+
+
+OWNER = """
+import json, os, signal, sys, time
+from pathlib import Path
+from tenure.runtime.commands import CommandSpec
+from tenure.runtime.gate import spawn_gated
+
+job = json.loads(sys.argv[1])
+command = spawn_gated(
+    CommandSpec(argv=tuple(job["argv"]), shell=job["shell"], cwd="/", env=job["env"]),
+    folder=Path(job["folder"]), attempt=1)
+who = command.identity
+fork = os.fork() if job["fork"] else None
+if fork == 0:
+    print("forked", os.getpid(), flush=True)
+    time.sleep(60)
+    os._exit(0)
+print(json.dumps([who.boot_id, who.pid, who.start, who.pid_namespace]), flush=True)
+for order in sys.stdin:
+    if order == "open\\n":
+        print(json.dumps(command.open_gate()), flush=True)
+"""
+
+
+class Owner:
+    """A process of its own that holds a gate and does as it is told."""
+
+    def __init__(
+        self, job: CommandSpec, folder: Path, *, fork: bool = False, code: str = OWNER
+    ) -> None:
+        told = {
+            "argv": job.argv,
+            "shell": job.shell,
+            "env": dict(job.env),
+            "folder": str(folder),
+            "fork": fork,
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, json.dumps(told)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.forked: int | None = None
+        assert self.process.stdout is not None
+        answer = self.process.stdout.readline()
+        if answer.startswith("forked"):
+            self.forked = int(answer.split()[1])
+            answer = self.process.stdout.readline()
+        elif fork:
+            self.forked = int(self.process.stdout.readline().split()[1])
+        boot, pid, start, namespace = json.loads(answer)
+        self.command = Identity(boot_id=boot, pid=pid, start=start, pid_namespace=namespace)
+        self.exit_path = folder / "1.exit"
+
+    def say(self, order: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(order + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> Any:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        self.kill()
+        if self.forked is not None:
+            os.kill(self.forked, signal.SIGKILL)
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+        if is_alive(self.command):
+            os.killpg(self.command.pid, signal.SIGKILL)
+
+
+@contextmanager
+def owner(job: CommandSpec, folder: Path, **changes: Any) -> Iterator[Owner]:
+    it = Owner(job, folder, **changes)
+    try:
+        yield it
+    finally:
+        it.close()
+
+
+def read_env(output: bytes) -> Mapping[str, str]:
+    """The output of `env -0`."""
+    pairs = [entry.decode().split("=", 1) for entry in output.split(b"\0") if entry]
+    return dict(pairs)
