@@ -97,10 +97,9 @@ def test_sizes() -> None:
         parse_size(True, "f", least=0, most=10)
 
 
-names = st.sampled_from(
-    ["timezone", "hung", "approve_protected", "grace", "catch_up_rate"]
-    + ["slots", "retention", "env", "owner", "x"]
-)
+NAMES = ["timezone", "hung", "approve_protected", "grace", "catch_up_rate"]
+NAMES += ["slots", "retention", "env", "owner", "x"]
+names = st.sampled_from(NAMES)
 scalars = st.one_of(st.text(max_size=8), st.integers(), st.floats(), st.booleans())
 values = st.recursive(
     scalars,

@@ -109,6 +109,28 @@ def test_rules_are_resolved(toml: Path, tmp_path: Path) -> None:
     assert "group_unknown" in codes
 
 
+def test_a_script_is_never_what_runs(toml: Path, tmp_path: Path) -> None:
+    script = tmp_path / "hermes"
+    script.write_text("#!/bin/sh\n")
+    (tmp_path / "link").symlink_to(script)
+    os.mkfifo(tmp_path / "pipe")
+    text = "".join(
+        f'[[owner]]\n{key} = "{path}"\n'
+        for key, path in [
+            ("executable", tmp_path / "link"),
+            ("ancestor", script),
+            ("executable", tmp_path),
+            ("executable", tmp_path / "pipe"),
+            ("executable", tmp_path / "none"),
+        ]
+    )
+    read = found(toml, text)
+    assert [r.scripts for r in read.rules] == [("executable",), ("ancestor",), (), (), ()]
+    warned = policy_warnings(make_policy(read.rules, version=1))
+    scripts = [w.text for w in warned if w.code == "executable_is_script"]
+    assert [text.partition(":")[0] for text in scripts] == ["rule 1", "rule 2"]
+
+
 def test_resolving_an_accepted_policy_keeps_its_name(toml: Path) -> None:
     policy = accepted(toml, '[[owner]]\nexecutable = "/bin/../bin/true"\n')
     again = resolve_policy(policy)

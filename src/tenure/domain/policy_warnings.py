@@ -1,7 +1,7 @@
 """What is legal in a policy but probably not meant, as data for every surface.
 
 Codes are stable: ``no_authoritative_rule``, ``unattested_authority``,
-``executable_resolves_elsewhere``, ``rule_matches_nothing``, ``rule_never_reached``,
+``executable_resolves_elsewhere``, ``executable_is_script``, ``rule_matches_nothing``, ``rule_never_reached``,
 ``group_unknown``. An open policy has no warnings of its own; that more than one process can
 execute under it is for ``status`` to see (C9).
 """
@@ -36,6 +36,7 @@ def policy_warnings(policy: Policy) -> list[PolicyWarning]:
     for rule in policy.rules:
         found += _resolves_elsewhere(rule, "executable", rule.executable_paths)
         found += _resolves_elsewhere(rule, "ancestor", rule.ancestor_paths)
+        found += _is_script(rule)
         found += _matches_nothing(rule)
         found += _never_reached(rule, policy.rules)
         if isinstance(rule.group, str) and rule.group_id is None:
@@ -81,6 +82,16 @@ def _resolves_elsewhere(rule: Rule, key: str, paths: tuple[str, ...]) -> Iterato
             text=f"rule {rule.number}: {key} {written} is really {elsewhere[-1]}, so the rule "
             "matches whatever runs that, for instance every virtual environment of one Python",
             remedy="prefer a launcher of its own, or a service",
+        )
+
+
+def _is_script(rule: Rule) -> Iterator[PolicyWarning]:
+    for key in rule.scripts:
+        yield PolicyWarning(
+            code="executable_is_script",
+            text=f"rule {rule.number}: {key} {getattr(rule, key)} is a script; what the system "
+            "runs and reports is its interpreter, so the rule matches nothing",
+            remedy="name a program or a folder of programs, or a service that starts the script",
         )
 
 

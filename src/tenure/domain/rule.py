@@ -50,6 +50,8 @@ class Rule:
     executable_paths: tuple[str, ...] = ()
     """``executable`` as written with ``~`` expanded, then as resolved on this machine."""
     ancestor_paths: tuple[str, ...] = ()
+    scripts: tuple[str, ...] = ()
+    """Of ``executable`` and ``ancestor``, those that name a script on this machine."""
     user: str | int | None = None
     """``"me"`` (the profile's own user), a name, or a uid."""
     group: str | int | None = None

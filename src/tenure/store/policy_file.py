@@ -56,6 +56,11 @@ def resolve_rules(rules: Iterable[Rule]) -> tuple[Rule, ...]:
             rule,
             executable_paths=_spellings(rule.executable),
             ancestor_paths=_spellings(rule.ancestor),
+            scripts=tuple(
+                key
+                for key in ("executable", "ancestor")
+                if any(_is_script(path) for path in _spellings(getattr(rule, key))[-1:])
+            ),
             group_id=_gid(rule.group),
         )
         for rule in rules
@@ -107,6 +112,20 @@ def _spellings(path: str | None) -> tuple[str, ...]:
         return ()
     written = os.path.normpath(passwd_home() / path[2:] if path.startswith("~/") else path)
     return tuple(dict.fromkeys((written, os.path.realpath(written))))
+
+
+def _is_script(path: str) -> bool:
+    try:
+        # Not blocking: a path may name a pipe that nobody writes to.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.read(descriptor, 2) == b"#!"
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def _gid(group: str | int | None) -> int | None:
