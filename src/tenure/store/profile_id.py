@@ -11,8 +11,8 @@ found, nobody owns until a person says what happened (``tenure profile adopt``).
         |                                                |
         reserved_term: no lower term is given out again  term: a database below it is an old one
 
-A crash between the three leaves a gap in the terms, never a repeat. Every change
-is on the disk before its function returns.
+A crash between the three leaves a gap in the terms, never a repeat. Every change is
+on the disk before its function returns.
 
 What counts as the same place: the same inode on the same machine. The *device* number is
 recorded and not compared, because it changes at reboot on btrfs, LVM, overlays and USB disks. A
