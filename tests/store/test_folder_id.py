@@ -193,6 +193,7 @@ def test_adopting_settles_it_above_both(folder: ProfileFolder, how: How) -> None
     profile_id.reserve_term(folder, at_least=4)
     floor = profile_id.adopt(folder, str(how), 9, machine=HERE, now=NOW, database_id=first.id)
     assert floor == 10
+    assert known(folder).term == known(folder).reserved_term == floor
     now_known = known(folder)
     assert (now_known.id == first.id) is (how is not How.COPIED)
     assert profile_id.check(folder, (now_known.id, floor), machine=HERE) is None

@@ -2,8 +2,8 @@
 
 Codes are stable: ``no_authoritative_rule``, ``unattested_authority``,
 ``executable_resolves_elsewhere``, ``executable_is_script``, ``rule_matches_nothing``,
-``rule_never_reached``, ``group_unknown``. An open policy has no warnings of its own; that more than one process can
-execute under it is for ``status`` to see (C9).
+``rule_never_reached``, ``group_unknown``. An open policy has no warnings of its own; that more
+than one process can execute under it is for ``status`` to see (C9).
 """
 
 from __future__ import annotations
