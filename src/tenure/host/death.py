@@ -49,11 +49,11 @@ class DeathWatch:
         return watch
 
     def fileno(self) -> int:
-        """A descriptor that polls readable at the death (pidfd, kqueue), or -1: then poll wait.
+        """A descriptor that polls readable at the death (pidfd, kqueue), or -1: then use wait.
 
         Readable means 'look': only :meth:`wait` tells.
         """
-        return self._descriptor
+        return -1 if sys.platform == "win32" else self._descriptor
 
     def wait(self, timeout: float | None = None) -> bool:
         """Whether the process has ended, after at most ``timeout`` seconds (None: no limit).
@@ -147,6 +147,29 @@ elif sys.platform == "darwin":
 
     def _close(descriptor: int) -> None:
         _queues.pop(descriptor).close()
+
+elif sys.platform == "win32":
+    # Untested on a real Windows. What is kept is a handle, which no poll understands.
+    import ctypes
+
+    _SYNCHRONIZE, _FOREVER, _SIGNALED, _NO_SUCH_PID = 0x00100000, 0xFFFFFFFF, 0, 87
+    _kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    _kernel.OpenProcess.restype = ctypes.c_void_p
+
+    def _open(pid: int) -> int:
+        handle = _kernel.OpenProcess(_SYNCHRONIZE, False, pid)
+        if handle:
+            return int(handle)
+        if ctypes.get_last_error() == _NO_SUCH_PID:
+            raise ProcessLookupError(pid)
+        raise OSError("the process may not be waited for")
+
+    def _has_ended(descriptor: int, timeout: float | None) -> bool:
+        limit = _FOREVER if timeout is None else int(max(0, timeout) * 1000)
+        return bool(_kernel.WaitForSingleObject(ctypes.c_void_p(descriptor), limit) == _SIGNALED)
+
+    def _close(descriptor: int) -> None:
+        _kernel.CloseHandle(ctypes.c_void_p(descriptor))
 
 else:
 

@@ -10,7 +10,14 @@ from datetime import UTC, datetime
 from tenure.domain.errors import Undetermined
 from tenure.domain.evidence import Link
 from tenure.host import procfs
-from tenure.host.linux_proc import executable_of, no_such, proc_is_ours, service_of_process, stat_of
+from tenure.host.linux_proc import (
+    Executable,
+    executable_of,
+    no_such,
+    proc_is_ours,
+    service_of_process,
+    stat_of,
+)
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LONGEST_CHAIN = 512
@@ -31,49 +38,51 @@ def lineage_of(pid: int) -> Lineage:
     stat = stat_of(pid)
     if stat is None or stat.dead:
         raise no_such(pid)
-    first = stat
-    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    links: list[Link] = []
-    complete, adopted, unreadable = True, False, False
-    while True:
-        executable, readable = executable_of(stat.pid if links else pid)
-        links.append(
-            Link(
-                pid=stat.pid if links else pid,
-                name=stat.name,
-                executable=None if executable is None else executable.path,
-                start=stat.start,
-                started_at=_instant(boot, stat.start),
-            )
-        )
-        unreadable = unreadable or not readable
-        if links[-1].pid == 1 or (stat.parent == 0 and proc_is_ours()):
-            break
-        parent = _parent_of(links[-1].pid, stat) if len(links) < _LONGEST_CHAIN else None
-        if parent is None:
+    program, readable = executable_of(pid)
+    links = [_link(pid, stat, program)]
+    complete, adopted, unreadable = True, False, not readable
+    child = stat
+    while links[-1].pid != 1 and not (child.parent == 0 and proc_is_ours()):
+        found = _parent_of(links[-1].pid, child) if len(links) < _LONGEST_CHAIN else None
+        if found is None:
             complete = False
             break
-        if _is_adopted(stat, parent):
+        parent, program, readable = found
+        unreadable = unreadable or not readable
+        if _is_adopted(child, parent):
             complete = False
             adopted = adopted or len(links) == 1
-        stat = parent
+        links.append(_link(parent.pid, parent, program))
+        child = parent
     return Lineage(
-        first=first, links=tuple(links), complete=complete, adopted=adopted, unreadable=unreadable
+        first=stat, links=tuple(links), complete=complete, adopted=adopted, unreadable=unreadable
     )
 
 
-def _parent_of(pid: int, child: procfs.Stat) -> procfs.Stat | None:
-    """The parent, if it is one beyond doubt: older than its child, and still its parent."""
+def _link(pid: int, stat: procfs.Stat, program: Executable | None) -> Link:
+    return Link(
+        pid=pid,
+        name=stat.name,
+        executable=None if program is None else program.path,
+        start=stat.start,
+        started_at=_instant(stat.start),
+    )
+
+
+def _parent_of(pid: int, child: procfs.Stat) -> tuple[procfs.Stat, Executable | None, bool] | None:
+    """The parent and its program, if it is one beyond doubt: older, and still the parent."""
     try:
         parent = stat_of(child.parent)
+        program, readable = executable_of(child.parent)
         again = stat_of(pid)
     except Undetermined:
         return None
     if parent is None or again is None or parent.start > child.start:
         return None
-    # The child's parent is unchanged after the parent was read: what was read was the parent.
-    same = (again.parent, again.start) == (child.parent, child.start)
-    return parent if same else None
+    # Its parent is unchanged after all was read: what was read was that one parent's.
+    if (again.parent, again.start) != (child.parent, child.start):
+        return None
+    return parent, program, readable
 
 
 def _is_adopted(child: procfs.Stat, parent: procfs.Stat) -> bool:
@@ -102,6 +111,7 @@ def _is_adopted(child: procfs.Stat, parent: procfs.Stat) -> bool:
     )
 
 
-def _instant(boot: float, ticks: int) -> datetime:
+def _instant(ticks: int) -> datetime:
     """The wall-clock instant of a start stamp, to the tick. It moves with the wall clock."""
+    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     return datetime.fromtimestamp(round(boot + ticks / _TICKS, 2), UTC)

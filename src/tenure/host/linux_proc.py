@@ -127,10 +127,9 @@ def executable_of(pid: int) -> tuple[Executable | None, bool]:
         path = os.fsencode(os.readlink(link)).decode("utf-8", "backslashreplace")
         file = os.stat(link)
         ours = namespace("mnt", pid) == namespace("mnt")
-    except (FileNotFoundError, ProcessLookupError):
-        return None, True  # a kernel thread, or ended meanwhile
-    except OSError:
-        return None, is_roots_alone(pid)
+    except OSError as error:
+        hidden = isinstance(error, PermissionError)  # else it ended, or is the kernel's own
+        return None, pid == 1 or (hidden and is_roots_alone(pid))
     if path.startswith("/memfd:") or not (ours or _leads_to(path, file)):
         return None, pid == 1
     deleted = path.endswith(_DELETED) and not _leads_to(path, file)
