@@ -406,11 +406,11 @@ class Store(Protocol):
     ) -> tuple[Request, Run | None]:
         """Accept a pending TRIGGER or RETRY request and claim its run in one commit; its fire
         time is ``now`` (moved on to the next microsecond that is not claimed, in no span and no
-        fire of its schedule, so that it takes no scheduled fire's place). Refused answers (job removed,
-        paused, dormant, protected under an owner that is not authoritative, previous run active
-        with overlap skip or cancel) are recorded as the request's answer with a remedy; with
-        overlap queue and an active run, and for protected jobs when the request is queued, the
-        request stays pending. Past its deadline it becomes expired. A request that is answered
+        fire of its schedule, so that it takes no scheduled fire's place). Refused answers (job
+        removed, paused, dormant, protected under an owner that is not authoritative, previous run
+        active with overlap skip or cancel) are recorded as the request's answer with a remedy;
+        with overlap queue and an active run, and for protected jobs when the request is queued,
+        the request stays pending. Past its deadline it becomes expired. A request that is answered
         already is returned as it is, without a run. Revision: the job's current. The answered
         request names the new run, also that of a RETRY (which is a new run, cause REQUEST)."""
 
@@ -449,7 +449,8 @@ class Store(Protocol):
 
     def adopt_run(self, authority: Authority, run: str, attempt: int, now: datetime) -> bool:
         """Become the holder of a run whose holder is dead. StaleTerm. False if it has ended.
-        RUN_ADOPTED, unless it is the holder already. Also lets the caller declare it lost or never run by ``finish``."""
+        RUN_ADOPTED, unless it is the holder already. Also lets the caller declare it lost or
+        never run by ``finish``."""
 
     def ask_cancel(self, run: str, now: datetime) -> None:
         """Mark an active run: whoever holds it ends it. A RETRYING one becomes CANCELLED. An
