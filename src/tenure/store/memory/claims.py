@@ -13,7 +13,7 @@ from tenure.domain.omission import Omission, Omitted, resolution
 from tenure.domain.ownership import Authority
 from tenure.domain.planner import Due, Fire, HoldResolution, Plan
 from tenure.domain.run import Cause, Run, RunState
-from tenure.store.contract import Claimed, ClaimOutcome, Revision
+from tenure.store.contract import Claimed, ClaimOutcome
 from tenure.store.memory.base import verb
 from tenure.store.memory.pending import INSTANT
 from tenure.store.memory.runs import Runs
@@ -70,9 +70,8 @@ class Claims(Runs):
             if not self._was_claimed(job.id, fire.at):
                 runs[fire] = self._claim_run(authority, job, fire.at, fire.cause, now)
         for held in plan.holds:
-            self._settle(
-                held, [run for fire, run in runs.items() if fire.hold == held.omission], now
-            )
+            mine = [run for fire, run in runs.items() if fire.hold == held.omission]
+            self._settle(held, mine, now)
         for stretch in plan.omissions:
             by, term = authority.process, authority.term
             self._omit(job, stretch, by=by, term=term, now=now, merge=True)
@@ -272,9 +271,3 @@ def _why_no_retry(job: Job, run: Run) -> str | None:
     if job.revision != run.revision:
         return f"not retried: the job is at revision {job.revision} now"
     return None
-
-
-def revision_at(revisions: Sequence[Revision], at: datetime) -> Revision:
-    """The revision that a fire at an instant follows; the first for any before it."""
-    valid = [r for r in revisions if r.valid_after < at]
-    return valid[-1] if valid else revisions[0]

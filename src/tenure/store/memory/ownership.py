@@ -126,14 +126,15 @@ class Owning(Processes):
         if policy_version != self._tables.policy.version:
             raise StaleTerm(f"policy version {policy_version} is not the accepted one")
         transition(current.hold, Act.REAFFIRM)
-        admitted = {
-            "rule": rule,
-            "authoritative": authoritative,
-            "policy_version": policy_version,
-        }
-        self._tables.ownership = replace(current, **admitted)
-        term = self._tables.terms[current.term]
-        self._tables.terms[current.term] = replace(term, **admitted)
+        self._tables.ownership = replace(
+            current, rule=rule, authoritative=authoritative, policy_version=policy_version
+        )
+        self._tables.terms[current.term] = replace(
+            self._tables.terms[current.term],
+            rule=rule,
+            authoritative=authoritative,
+            policy_version=policy_version,
+        )
         if authoritative and not current.authoritative:
             self._make_held_due(now)
         self._say(
@@ -141,7 +142,11 @@ class Owning(Processes):
             now,
             term=current.term,
             process=current.process,
-            facts=admitted,
+            facts={
+                "rule": rule,
+                "authoritative": authoritative,
+                "policy_version": policy_version,
+            },
         )
         return replace(authority, policy_version=policy_version)
 

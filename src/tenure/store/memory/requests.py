@@ -205,16 +205,17 @@ class Requests(Claims):
         self, *, states: frozenset[RequestState] | None = None, limit: int = 100
     ) -> tuple[Request, ...]:
         found = [r for r in self._tables.requests.values() if states is None or r.state in states]
-        if states != {RequestState.PENDING}:
+        if states != frozenset({RequestState.PENDING}):
             found.reverse()
         return tuple(found[:limit])
 
     @verb
     def expire_requests(self, now: datetime) -> int:
-        pending = self.requests(
-            states=frozenset({RequestState.PENDING}), limit=len(self._tables.requests)
-        )
-        past = [request for request in pending if now > request.deadline]
+        past = [
+            request
+            for request in self._tables.requests.values()
+            if request.state is RequestState.PENDING and now > request.deadline
+        ]
         for request in past:
             self._expire(request, now)
         return len(past)

@@ -182,8 +182,8 @@ class Runs(Jobs):
         self, where: RunFilter, page: Page | None = None
     ) -> tuple[tuple[Run, ...], str | None]:
         found = [run for run in self._tables.runs.values() if _fits(run, where)]
-        # Later insertions first among equals: the sort is stable and the list reversed.
-        return page_of(sorted(reversed(found), key=lambda r: r.claimed_at, reverse=True), page)
+        found.reverse()  # Later insertions first among those claimed at one instant.
+        return page_of(sorted(found, key=lambda r: r.claimed_at, reverse=True), page)
 
     @verb
     def provenance(self, run: str) -> Evidence:

@@ -56,9 +56,9 @@ class Tables:
 
     def copy(self) -> Tables:
         """The same values, independent of later changes."""
-        dictionaries = {
-            f.name: value.copy()
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), dict)
-        }
-        return replace(self, **dictionaries)
+        copied = replace(self)
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, dict):
+                setattr(copied, each.name, value.copy())
+        return copied
