@@ -117,6 +117,14 @@ class Owner:
             text=True,
         )
         self.forked: int | None = None
+        try:
+            self._hear(folder, fork)
+        except BaseException:
+            self.process.kill()
+            self.process.communicate()
+            raise
+
+    def _hear(self, folder: Path, fork: bool) -> None:
         assert self.process.stdout is not None
         answer = self.process.stdout.readline()
         if answer.startswith("forked"):

@@ -1,0 +1,279 @@
+"""Ending a command: asked, killed, its record kept; nobody of it left."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from commandkit import DEADLINE, SHELLS, ended, eventually, line, shell_path, spec
+
+from tenure.domain.evidence import Identity
+from tenure.host.processes import identity_of, is_alive
+from tenure.runtime.commands import GatedCommand
+from tenure.runtime.exits import Outcome, read_exit
+from tenure.runtime.gate import spawn_gated
+from tenure.runtime.session import Member, members_of
+from tenure.runtime.terminate import SETTLE, Ending, Phase, stop
+
+NOW = 100.0
+LEADER = Identity(boot_id="b", pid=4_000_000, start=1)
+MEMBER = Member(pid=4_000_001, start=2, parent=4_000_000, session=4_000_000)
+
+
+class Fake:
+    """A command that obeys or not, without processes."""
+
+    def __init__(self, *, members: int, shell: bool = True) -> None:
+        self.rounds = members
+        self.shell = shell
+        self.sent: list[str] = []
+
+    def send(
+        self, leader: Identity, *, number: signal.Signals, seen: tuple[Member, ...] = ()
+    ) -> tuple[Member, ...]:
+        self.sent.append(number.name)
+        if number is signal.SIGKILL:
+            self.rounds -= 1
+        return (MEMBER,) if self.rounds > 0 else ()
+
+    def kill_shell(self, leader: Identity) -> None:
+        self.sent.append("shell")
+        self.shell = False
+
+    def ending(self, grace: float, **changes: signal.Signals) -> Ending:
+        return Ending(
+            LEADER,
+            grace=timedelta(seconds=grace),
+            send=self.send,
+            kill_leader=self.kill_shell,
+            alive=lambda _: self.shell,
+            **changes,
+        )
+
+
+def test_first_the_signal_then_nothing_until_the_grace_is_over() -> None:
+    fake = Fake(members=5)
+    ending = fake.ending(10, number=signal.SIGINT)
+    assert ending.step(NOW) == NOW + 10
+    assert ending.step(NOW + 9.9) == NOW + 10
+    assert fake.sent == ["SIGINT"]
+    assert ending.phase is Phase.ASKED
+
+
+def test_after_the_grace_all_but_the_shell_are_killed_again_and_again() -> None:
+    fake = Fake(members=3)
+    ending = fake.ending(10)
+    ending.step(NOW)
+    again = ending.step(NOW + 10)
+    assert again is not None
+    assert NOW + 10 < again < NOW + 10.1
+    ending.step(again)
+    assert fake.sent == ["SIGTERM", "SIGKILL", "SIGKILL"]
+    assert ending.phase is Phase.KILLING
+    fake.shell = False
+    assert ending.step(again + 0.1) is None
+    assert (ending.phase, ending.survivors) == (Phase.DONE, ())
+    assert "shell" not in fake.sent
+
+
+def test_no_grace_kills_at_once() -> None:
+    fake = Fake(members=2)
+    fake.ending(0).step(NOW)
+    assert fake.sent == ["SIGKILL"]
+
+
+def test_a_hastened_end_kills_at_the_next_step() -> None:
+    fake = Fake(members=2)
+    ending = fake.ending(60)
+    ending.step(NOW)
+    ending.hasten()
+    ending.step(NOW + 1)
+    assert fake.sent == ["SIGTERM", "SIGKILL"]
+
+
+def test_the_shell_is_killed_last_and_survivors_are_named() -> None:
+    fake = Fake(members=10_000)
+    ending = fake.ending(0)
+    ending.step(NOW)
+    ending.step(NOW + SETTLE)
+    assert ending.phase is Phase.LAST
+    assert fake.sent[-2:] == ["shell", "SIGKILL"]
+    assert ending.step(NOW + 2 * SETTLE) is None
+    assert ending.survivors == (MEMBER,)
+    assert ending.step(NOW + 3 * SETTLE) is None, "done stays done"
+
+
+def test_another_boots_command_is_never_signalled() -> None:
+    """The pid means somebody else now: here, the test itself."""
+    own = identity_of(os.getpid())
+    assert own is not None
+    assert stop(dataclasses.replace(own, boot_id="another"), number=signal.SIGTERM) == ()
+    assert stop(dataclasses.replace(own, pid_namespace="another")) == ()
+    assert members_of(dataclasses.replace(own, start=own.start + 1)) == ()
+
+
+# -- real processes ----------------------------------------------------------------------------
+
+
+def drive(ending: Ending) -> None:
+    """As a poller does, by the real clock."""
+    until = time.monotonic() + DEADLINE
+    while (again := ending.step(time.monotonic())) is not None:
+        assert time.monotonic() < until, f"the ending did not come to an end: {ending.phase}"
+        time.sleep(max(0.0, min(0.02, again - time.monotonic())))
+
+
+def started(text: str, folder: Path, shell: str = "/bin/sh") -> GatedCommand:
+    """A job that has said 'up'."""
+    command = spawn_gated(line(text), folder=folder, attempt=1, shell=shell)
+    command.open_gate()
+    eventually(lambda: b"up" in command.log_path.read_bytes(), "the job to be up")
+    return command
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    path = shell_path(request.param, tmp_path)
+    if path is None:
+        pytest.skip(f"{request.param} is not installed")
+    return path
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_job_that_obeys_is_recorded_with_its_signal(
+    number: signal.Signals, shell: str, tmp_path: Path
+) -> None:
+    command = spawn_gated(
+        spec(
+            sys.executable,
+            "-c",
+            "import signal; signal.signal(2, signal.SIG_DFL);"
+            "print('up', flush=True); signal.pause()",
+        ),
+        folder=tmp_path / "r",
+        attempt=1,
+        shell=shell,
+    )
+    command.open_gate()
+    eventually(lambda: b"up" in command.log_path.read_bytes(), "the job to be up")
+    stop(command.identity, number=number)
+    exit_ = ended(command)
+    assert (exit_.exit_code, exit_.signal) == (128 + number, number)
+    assert command.log_path.read_bytes() == b"up\n"
+
+
+@pytest.mark.real
+def test_a_job_that_cleans_up_keeps_its_own_exit_code(shell: str, tmp_path: Path) -> None:
+    command = started(
+        "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.05; done", tmp_path / "r", shell
+    )
+    stop(command.identity)
+    assert ended(command).exit_code == 5
+    assert command.log_path.read_bytes().endswith(b"bye\n")
+
+
+@pytest.mark.real
+def test_a_job_that_ignores_term_is_killed_and_recorded(shell: str, tmp_path: Path) -> None:
+    command = started("trap '' TERM; echo up; while :; do sleep 0.05; done", tmp_path / "r", shell)
+    drive(Ending(command.identity, grace=timedelta(milliseconds=100)))
+    exit_ = ended(command)
+    assert (exit_.outcome, exit_.exit_code, exit_.signal) == (Outcome.EXITED, 137, signal.SIGKILL)
+
+
+@pytest.mark.real
+def test_a_stopped_job_can_be_ended(tmp_path: Path) -> None:
+    command = started("echo up; kill -STOP $$; sleep 60", tmp_path / "r")
+    stop(command.identity)
+    assert ended(command).signal == signal.SIGTERM
+
+
+FAMILY = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pids = [os.getpid()]
+def child(leave):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        if leave:
+            os.setsid()
+        os.write(writer, b"x")
+        time.sleep(60)
+        os._exit(0)
+    os.read(reader, 1)
+child(False)
+child(True)
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.real
+def test_grandchildren_end_too_also_one_that_left_the_session(tmp_path: Path) -> None:
+    command = spawn_gated(spec(sys.executable, "-c", FAMILY), folder=tmp_path / "r", attempt=1)
+    command.open_gate()
+    eventually(lambda: b"up" in command.log_path.read_bytes(), "the family to be up")
+    members = members_of(command.identity)
+    assert len(members) == 3
+    assert len({member.session for member in members}) == 2
+    drive(Ending(command.identity, grace=timedelta(milliseconds=50)))
+    assert read_exit(command.exit_path).signal == signal.SIGKILL
+    for member in members:
+        eventually(lambda pid=member.pid: identity_of(pid) is None, "a grandchild's end")
+
+
+DAEMON = """
+import os, time
+if os.fork() == 0:
+    {leave}
+    if os.fork() == 0:
+        print("daemon", os.getpid(), flush=True)
+        time.sleep(60)
+    os._exit(0)
+os.wait()
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.real
+def test_a_double_fork_within_the_session_does_not_get_away(tmp_path: Path) -> None:
+    command = spawn_gated(
+        spec(sys.executable, "-c", DAEMON.format(leave="pass")), folder=tmp_path / "r", attempt=1
+    )
+    command.open_gate()
+    eventually(lambda: command.log_path.read_bytes().count(b"\n") == 2, "the daemon to be up")
+    daemon = int(command.log_path.read_bytes().split(b"daemon ")[1].split()[0])
+    drive(Ending(command.identity, grace=timedelta(seconds=0)))
+    eventually(lambda: identity_of(daemon) is None, "the daemon's end")
+
+
+@pytest.mark.real
+def test_a_daemon_that_left_unseen_gets_away_as_documented(tmp_path: Path) -> None:
+    """The edge of what can be seen without a cgroup; the record is right all the same."""
+    code = DAEMON.format(leave="os.setsid()")
+    command = spawn_gated(spec(sys.executable, "-c", code), folder=tmp_path / "r", attempt=1)
+    command.open_gate()
+    eventually(lambda: command.log_path.read_bytes().count(b"\n") == 2, "the daemon to be up")
+    daemon = int(command.log_path.read_bytes().split(b"daemon ")[1].split()[0])
+    try:
+        drive(Ending(command.identity, grace=timedelta(seconds=0)))
+        assert identity_of(daemon) is not None
+        assert ended(command).signal == signal.SIGKILL
+    finally:
+        os.kill(daemon, signal.SIGKILL)
+
+
+@pytest.mark.real
+def test_at_the_gate_an_ending_means_never(tmp_path: Path) -> None:
+    command = spawn_gated(spec("true"), folder=tmp_path / "r", attempt=1)
+    drive(Ending(command.identity, grace=timedelta(milliseconds=100)))
+    assert is_alive(command.identity) is False
+    assert not command.open_gate()
+    assert ended(command).outcome is Outcome.NEVER_RAN
