@@ -1,0 +1,148 @@
+"""What to tell somebody who has just defined a job: will the owner be able to run it?
+
+Hints for a person, never decisions: the environment of the owner is read here only to say 'not
+found' early, and it is evidence of nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenure.domain.job import Command, Definition, Job
+from tenure.domain.ownership import HolderLife
+from tenure.domain.process import Process, Standing
+from tenure.runtime.liveness import life_of_process
+from tenure.runtime.profile import Profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warning:
+    """Something is probably not meant so: a stable code, what, and what to type."""
+
+    code: str
+    text: str
+    remedy: str
+
+
+def living_owner(profile: Profile) -> Process | None:
+    """The process that holds the ownership, unless the kernel says that it is dead."""
+    holder = profile.store.ownership().authority
+    if holder is None:
+        return None
+    process = profile.store.process(holder.process)
+    return None if life_of_process(profile, process) is HolderLife.DEAD else process
+
+
+def advice(profile: Profile, job: Job) -> list[Warning]:
+    """What the user should know about a job that was just added or changed."""
+    owner = living_owner(profile)
+    found = [*_about_the_command(profile, job.definition, owner)]
+    if job.definition.needs_authority:
+        found += _about_protection(profile, job.definition)
+    if owner is None:
+        found.append(
+            Warning(
+                code="no_owner",
+                text="nobody owns this profile at present, so nothing runs until somebody does",
+                remedy=_who_should(profile),
+            )
+        )
+    return found
+
+
+def _about_protection(profile: Profile, wants: Definition) -> list[Warning]:
+    why = "it is protected" if wants.protected else "it requires a capability"
+    policy = profile.policy()
+    if policy.open:
+        return [
+            Warning(
+                code="protected_but_open",
+                text=f"{why}, and the profile names no owner: its fires are held",
+                remedy=f"name the authoritative owner in {profile.folder.toml}, for example "
+                '[[owner]] service = "NAME"; `tenure whoami` shows what a process can be '
+                "known by",
+            )
+        ]
+    if not any(rule.authoritative for rule in policy.rules):
+        return [
+            Warning(
+                code="no_authoritative_rule",
+                text=f"{why}, and no rule is authoritative: its fires are held",
+                remedy="write authoritative = true in the rule that may run it",
+            )
+        ]
+    return []
+
+
+def _about_the_command(profile: Profile, wants: Definition, owner: Process | None) -> list[Warning]:
+    if not isinstance(wants.action, Command):
+        return []
+    command, found = wants.action, []
+    if command.cwd is not None and not os.path.isdir(command.cwd):
+        found.append(
+            Warning(
+                code="no_folder",
+                text=f"there is no folder {command.cwd}: the command cannot start there",
+                remedy="make it before the first fire, or give another --cwd",
+            )
+        )
+    program = command.argv[0]
+    if command.shell:
+        return found
+    if "/" in program:
+        path = Path(command.cwd or Path.home(), program)
+        if not (path.is_file() and os.access(path, os.X_OK)):
+            found.append(
+                Warning(
+                    code="no_command",
+                    text=f"{path} is no program that can be run",
+                    remedy="put it there, or correct the path with `tenure edit`",
+                )
+            )
+        return found
+    where, whose = _search_path(profile, command, owner)
+    if where is not None and shutil.which(program, path=where) is None:
+        found.append(
+            Warning(
+                code="no_command",
+                text=f"{program} is not found in {whose} PATH ({where})",
+                remedy="give its full path, or set PATH in [env] of profile.toml or with --env",
+            )
+        )
+    return found
+
+
+def _search_path(
+    profile: Profile, command: Command, owner: Process | None
+) -> tuple[str | None, str]:
+    """The PATH in which the owner will look, and whose it is; None where it cannot be told."""
+    if "PATH" in command.env:
+        return command.env["PATH"], "the job's"
+    setting = profile.settings().environment().get("PATH")
+    if setting is not None:
+        return setting, "the profile's"
+    if owner is not None:
+        return _path_of_process(owner.evidence.identity.pid), "the owner's"
+    return os.environ.get("PATH"), "this shell's"
+
+
+def _path_of_process(pid: int) -> str | None:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            environ = file.read(1 << 20)
+    except OSError:
+        return None
+    for entry in environ.split(b"\0"):
+        if entry.startswith(b"PATH="):
+            return os.fsdecode(entry[5:])
+    return None
+
+
+def _who_should(profile: Profile) -> str:
+    candidates = [p for p in profile.store.processes() if p.standing is Standing.CANDIDATE]
+    if candidates:
+        return "a candidate is there and may take over; `tenure status` shows why it waits"
+    return "start one: `tenure serve`, or the service that the policy names"

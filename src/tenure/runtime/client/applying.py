@@ -1,0 +1,171 @@
+"""``apply``: bring a profile's jobs in line with a file, and change nothing that is in line.
+
+A plan is made first and shown with ``--dry-run``; carrying it out is one commit. ``prune``
+removes only jobs that an earlier apply of the same file made: each revision names its editor,
+and the first one of such a job names the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from tenure.domain.errors import Conflict, InvalidInput
+from tenure.domain.job import Call, Definition, Job, State
+from tenure.runtime.client.fields import build
+from tenure.runtime.client.jobfile import Entry
+from tenure.store.contract import Page, Store
+
+
+class Change(StrEnum):
+    ADD = "add"
+    EDIT = "edit"
+    PAUSE = "pause"
+    RESUME = "resume"
+    REMOVE = "remove"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What is to become of one job."""
+
+    change: Change
+    name: str
+    job: Job | None = None
+    definition: Definition | None = None
+    paused: bool = False
+
+
+def plan_apply(
+    store: Store,
+    entries: Sequence[Entry],
+    *,
+    path: str,
+    prune: bool,
+    timezone: str,
+    grace: timedelta,
+    now: datetime,
+) -> tuple[Step, ...]:
+    """What an apply of these entries would do. ``path``: the file's full path.
+
+    Raises :class:`InvalidInput` for an entry that is wrong, naming the job.
+    """
+    standing = {job.name: job for job in all_jobs(store)}
+    steps: list[Step] = []
+    for entry in entries:
+        job = standing.get(entry.name)
+        steps += _steps(entry, job, _definition(entry, job, timezone, grace, now))
+    if prune:
+        wanted = {entry.name for entry in entries}
+        for name, job in standing.items():
+            if name not in wanted and _made_by(store, job, path):
+                steps.append(Step(change=Change.REMOVE, name=name, job=job))
+    return tuple(steps)
+
+
+def carry_out(store: Store, steps: Sequence[Step], *, by: str, now: datetime) -> None:
+    """Do it, in one commit. Conflict, and nothing done, if a job was changed meanwhile."""
+    try:
+        with store.batch():
+            for step in steps:
+                _do(store, step, by, now)
+    except Conflict as error:
+        raise Conflict(
+            f"somebody changed a job meanwhile: {error.text}; nothing was applied",
+            remedy="apply again",
+            **error.facts,
+        ) from None
+
+
+def applier(by: str, path: str) -> str:
+    """The editor's name under which a file's jobs are written."""
+    return f"{by}, apply {path}"
+
+
+def all_jobs(store: Store, states: frozenset[State] | None = None) -> list[Job]:
+    """Every job, by name; those that are not removed unless ``states`` says otherwise."""
+    jobs: list[Job] = []
+    cursor: str | None = None
+    while True:
+        part, cursor = store.jobs(states=states, page=Page(limit=1000, cursor=cursor))
+        jobs += part
+        if cursor is None:
+            return jobs
+
+
+def _definition(
+    entry: Entry, job: Job | None, timezone: str, grace: timedelta, now: datetime
+) -> Definition:
+    """A whole new definition; only a schedule in the same words, and masked values, are kept."""
+    fields = dict(entry.fields)
+    try:
+        if job is not None and isinstance(job.definition.action, Call):
+            raise InvalidInput(
+                f"{job.name} is declared by the code of an app", remedy="give this one another name"
+            )
+        if job is None:
+            return build(fields, now=now, timezone=timezone, grace=grace)
+        fields.setdefault("tz", timezone)
+        fields.setdefault("dst", "cron")
+        over = build(
+            {key: fields.pop(key) for key in _KEPT if key in fields},
+            now=now,
+            timezone=timezone,
+            base=job.definition,
+        )
+        env = getattr(over.action, "env", {}) if "env" in entry.fields else {}
+        fresh = build(
+            {**fields, "schedule": "@daily", "env": dict(env)},
+            now=now,
+            timezone=timezone,
+            grace=grace,
+        )
+        return replace(fresh, schedule=over.schedule)
+    except InvalidInput as error:
+        field = f"{entry.name}.{error.field}" if error.field else entry.name
+        raise InvalidInput(error.text, field=field, remedy=error.remedy) from None
+
+
+_KEPT = ("schedule", "tz", "dst", "at", "anchor", "interval", "cron", "env")
+
+
+def _steps(entry: Entry, job: Job | None, wanted: Definition) -> list[Step]:
+    if job is None:
+        return [Step(change=Change.ADD, name=entry.name, definition=wanted, paused=entry.paused)]
+    steps = []
+    if wanted != job.definition:
+        steps.append(Step(change=Change.EDIT, name=entry.name, job=job, definition=wanted))
+    if entry.paused and job.state is State.ACTIVE:
+        steps.append(Step(change=Change.PAUSE, name=entry.name, job=job))
+    elif not entry.paused and job.state is State.PAUSED:
+        steps.append(Step(change=Change.RESUME, name=entry.name, job=job))
+    return steps or [Step(change=Change.KEEP, name=entry.name, job=job)]
+
+
+def _made_by(store: Store, job: Job, path: str) -> bool:
+    revisions = store.revisions(job.id)
+    return bool(revisions) and revisions[0].edited_by.endswith(f", apply {path}")
+
+
+def _do(store: Store, step: Step, by: str, now: datetime) -> None:
+    if step.change is Change.ADD:
+        assert step.definition is not None
+        job = store.add_job(step.definition, by=by, now=now)
+        if step.paused:
+            store.set_job_state(job.id, State.PAUSED, by=by, now=now)
+        return
+    if step.job is None or step.change is Change.KEEP:
+        return
+    if step.change is Change.EDIT:
+        assert step.definition is not None
+        store.edit_job(step.job.id, step.job.revision, step.definition, by=by, now=now)
+        return
+    state = {
+        Change.PAUSE: State.PAUSED,
+        Change.RESUME: State.ACTIVE,
+        Change.REMOVE: State.REMOVED,
+    }[step.change]
+    store.set_job_state(step.job.id, state, by=by, now=now)

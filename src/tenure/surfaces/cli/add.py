@@ -1,0 +1,91 @@
+"""``tenure add``: a job."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from tenure.domain.job import Job, State
+from tenure.runtime.client import advice as advisor
+from tenure.runtime.client.documents import instant, job_document
+from tenure.runtime.client.editing import editor
+from tenure.runtime.client.fields import build
+from tenure.runtime.profile import Profile
+from tenure.surfaces.cli import output
+from tenure.surfaces.cli.job_options import given_fields, job_options
+from tenure.surfaces.cli.lazy import Verb
+from tenure.surfaces.cli.nudges import nudge_owner
+from tenure.surfaces.cli.times import when
+from tenure.surfaces.cli.where import Where, now
+
+
+@click.command(cls=Verb, options_metavar="[OPTIONS]")
+@click.argument("schedule")
+@click.option("--name", metavar="NAME", help="Its name (from the command).")
+@job_options
+@click.option("--paused", is_flag=True, help="Add it paused.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_obj
+def add(
+    where: Where,
+    /,
+    schedule: str,
+    name: str | None,
+    paused: bool,
+    command: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Add a job: tenure add SCHEDULE [OPTIONS] -- COMMAND...
+
+    SCHEDULE is cron with five or six fields (seconds first), '@daily', 'every 90s',
+    'every monday 9am', 'in 30m' or an ISO instant. The command's folder is the home folder and
+    its PATH the profile's [env] or the owner's.
+    """
+    given = {**given_fields(options, command), "schedule": schedule, "name": name}
+    at = now()
+    build(given, now=at, timezone="UTC")  # what is wrong is said before anything is created
+    with where.open(create=True) as profile:
+        wants = build(given, now=at, timezone=profile.timezone(), grace=profile.settings().grace)
+        by = editor("tenure add")
+        with profile.store.batch():
+            job = profile.store.add_job(wants, by=by, now=at)
+            if paused:
+                job = profile.store.set_job_state(job.id, State.PAUSED, by=by, now=at)
+        nudge_owner(profile, "jobs")
+        profile.refresh_policy(by, at)
+        _report(where, profile, job, at)
+
+
+def _report(where: Where, profile: Profile, job: Job, at: datetime) -> None:
+    warnings = advisor.advice(profile, job)
+    upcoming = next_fires(job, at, 3)
+    if where.json:
+        output.print_json(
+            {
+                "job": job_document(job),
+                "next": [instant(fire) for fire in upcoming],
+                "warnings": [
+                    {"code": w.code, "text": w.text, "remedy": w.remedy} for w in warnings
+                ],
+            }
+        )
+        return
+    output.say(f"added {output.safe(job.name)} ({job.id}): {job.definition.schedule.describe()}")
+    if job.state is State.PAUSED:
+        output.say("  paused; `tenure resume` starts it")
+    for fire in upcoming:
+        output.say(f"  next  {when(fire, job.definition.schedule.timezone, at)}")
+    for warning in warnings:
+        output.warn(warning.text, warning.remedy)
+
+
+def next_fires(job: Job, after: datetime, count: int) -> list[datetime]:
+    """The fires to come, as if the job were active."""
+    fires: list[datetime] = []
+    fire = job.definition.schedule.next_after(after)
+    while fire is not None and len(fires) < count:
+        fires.append(fire)
+        fire = job.definition.schedule.next_after(fire)
+    return fires

@@ -1,0 +1,109 @@
+"""``tenure apply`` and ``tenure export``: jobs from a TOML file, and back."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from tenure.domain.errors import InvalidInput, NotFound
+from tenure.domain.job import State
+from tenure.runtime.client.applying import Change, all_jobs, applier, carry_out, plan_apply
+from tenure.runtime.client.editing import editor
+from tenure.runtime.client.jobfile import LARGEST, read_entries, write_entries
+from tenure.surfaces.cli import output
+from tenure.surfaces.cli.lazy import Verb
+from tenure.surfaces.cli.nudges import nudge_owner
+from tenure.surfaces.cli.where import JOB, Where, now
+
+
+@click.command(cls=Verb)
+@click.argument("file", metavar="FILE")
+@click.option("--prune", is_flag=True, help="Remove jobs that this file made and no longer has.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@click.pass_obj
+def apply(where: Where, file: str, prune: bool, dry_run: bool) -> None:
+    """Bring jobs in line with a file of [[job]] tables; - reads standard input.
+
+    Applying twice changes nothing. Jobs that the file does not name are left alone.
+    """
+    entries = read_entries(_read(file))
+    path = "-" if file == "-" else os.path.realpath(file)
+    if prune and path == "-":
+        raise InvalidInput("standard input has no name to prune by", field="prune")
+    with where.open(create=not dry_run) as profile:
+        at = now()
+        steps = plan_apply(
+            profile.store,
+            entries,
+            path=path,
+            prune=prune,
+            timezone=profile.timezone(),
+            grace=profile.settings().grace,
+            now=at,
+        )
+        work = [step for step in steps if step.change is not Change.KEEP]
+        if work and not dry_run:
+            by = applier(editor("tenure"), path)
+            carry_out(profile.store, work, by=by, now=at)
+            nudge_owner(profile, "jobs")
+    if where.json:
+        changes = [{"change": str(s.change), "name": s.name} for s in steps]
+        output.print_json({"applied": not dry_run, "changes": changes})
+        return
+    for step in work:
+        output.say(f"{'would ' if dry_run else ''}{step.change}: {output.safe(step.name)}")
+    output.say(f"{len(steps) - len(work)} unchanged, {len(work)} changed" + _dry(dry_run))
+
+
+def _dry(dry_run: bool) -> str:
+    return " if applied" if dry_run else ""
+
+
+def _read(file: str) -> str:
+    try:
+        if file == "-":
+            content = sys.stdin.buffer.read(LARGEST + 1)
+        else:
+            with open(file, "rb") as opened:
+                content = opened.read(LARGEST + 1)
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {file}", field="file") from None
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read: {error.strerror}", field="file") from None
+    if len(content) > LARGEST:
+        raise InvalidInput(f"larger than {LARGEST} bytes", field="file")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{file} is not UTF-8", field="file") from None
+
+
+@click.command(cls=Verb)
+@click.argument("jobs", nargs=-1, type=JOB)
+@click.option("-o", "--output", "target", metavar="FILE", help="Write there, not to the terminal.")
+@click.option("--show-secrets", is_flag=True, help="Write secrets out, not masked.")
+@click.pass_obj
+def export(where: Where, jobs: tuple[str, ...], target: str | None, show_secrets: bool) -> None:
+    """Write jobs as a TOML file that `tenure apply` reads.
+
+    Masked secrets can be applied again to a profile that has them.
+    """
+    with where.open(readonly=True) as profile:
+        if jobs:
+            found = [profile.store.job(name) for name in dict.fromkeys(jobs)]
+        else:
+            states = frozenset({State.ACTIVE, State.PAUSED, State.DONE})
+            found = all_jobs(profile.store, states)
+    text = write_entries(found, show_secrets=show_secrets)
+    if target is not None:
+        mode = 0o600
+        descriptor = os.open(Path(target), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    elif where.json:
+        output.print_json({"toml": text})
+    else:
+        sys.stdout.write(text)

@@ -1,0 +1,200 @@
+"""``tenure list``, ``show``, ``pause``, ``resume`` and ``remove``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from tenure.domain.durations import format_duration
+from tenure.domain.errors import InvalidInput
+from tenure.domain.job import Command, Job, State
+from tenure.runtime.client.applying import all_jobs
+from tenure.runtime.client.documents import instant, job_document
+from tenure.runtime.client.editing import editor
+from tenure.runtime.client.secrets import masked
+from tenure.store.contract import Page
+from tenure.surfaces.cli import output
+from tenure.surfaces.cli.add import next_fires
+from tenure.surfaces.cli.lazy import Verb
+from tenure.surfaces.cli.nudges import nudge_owner
+from tenure.surfaces.cli.times import local, relative, when
+from tenure.surfaces.cli.where import JOB, Where, now
+
+
+@click.command("list", cls=Verb)
+@click.option("--state", "states", multiple=True, type=click.Choice([str(s) for s in State]))
+@click.option("--tag", "tags", multiple=True, help="Only jobs with this tag.")
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), help="At most so many.")
+@click.option("--cursor", help="Go on where the page before ended (its 'next').")
+@click.option("--show-secrets", is_flag=True, help="Do not mask secrets.")
+@click.pass_obj
+def list_jobs(
+    where: Where,
+    states: tuple[str, ...],
+    tags: tuple[str, ...],
+    limit: int | None,
+    cursor: str | None,
+    show_secrets: bool,
+) -> None:
+    """List the jobs by name; removed ones only with --state removed."""
+    wanted = frozenset(State(s) for s in states) or None
+    with where.open(readonly=True) as profile:
+        if limit is None and cursor is None and not where.json:
+            jobs, following = all_jobs(profile.store, wanted), None
+        else:
+            page, following = profile.store.jobs(
+                states=wanted, page=Page(limit=limit or 100, cursor=cursor)
+            )
+            jobs = list(page)
+    jobs = [job for job in jobs if set(tags) <= set(job.definition.tags)]
+    if where.json:
+        documents = [job_document(job, show_secrets=show_secrets) for job in jobs]
+        output.print_json({"jobs": documents, "next": following})
+        return
+    if not jobs:
+        output.say("no jobs; `tenure add SCHEDULE -- COMMAND` adds one")
+        return
+    at = now()
+    rows = [_row(job, at) for job in jobs]
+    output.table(["name", "state", "schedule", "next", "command"], rows, states=frozenset({1}))
+    if following is not None:
+        output.say(f"more: --cursor {following}")
+
+
+def _row(job: Job, at: datetime) -> list[str]:
+    wants = job.definition
+    fire = job.next_fire
+    upcoming = (
+        "-" if fire is None else f"{local(fire, wants.schedule.timezone)} ({relative(fire, at)})"
+    )
+    command = wants.action.describe()
+    short = command if len(command) <= 60 else command[:57] + "..."
+    name = job.name + (" [protected]" if wants.needs_authority else "")
+    return [name, str(job.state), wants.schedule.text, upcoming, short]
+
+
+@click.command(cls=Verb)
+@click.argument("job", type=JOB)
+@click.option("--show-secrets", is_flag=True, help="Do not mask secrets.")
+@click.option("--revisions", is_flag=True, help="Also who changed it when.")
+@click.pass_obj
+def show(where: Where, job: str, show_secrets: bool, revisions: bool) -> None:
+    """Show one job whole, by name or id."""
+    with where.open(readonly=True) as profile:
+        found = profile.store.job(job)
+        history = profile.store.revisions(found.id) if revisions else ()
+    at = now()
+    if where.json:
+        document: dict[str, Any] = {"job": job_document(found, show_secrets=show_secrets)}
+        document["next"] = [instant(fire) for fire in next_fires(found, at, 5)]
+        if revisions:
+            document["revisions"] = [
+                {
+                    "revision": r.revision,
+                    "edited_at": instant(r.edited_at),
+                    "edited_by": r.edited_by,
+                }
+                for r in history
+            ]
+        output.print_json(document)
+        return
+    _print_job(found, at, show_secrets)
+    zone = found.definition.schedule.timezone
+    for old in history:
+        output.say(
+            f"revision {old.revision}: {when(old.edited_at, zone, at)} by "
+            f"{output.safe(old.edited_by)}"
+        )
+
+
+def _print_job(job: Job, at: datetime, show_secrets: bool) -> None:
+    wants, zone = job.definition, job.definition.schedule.timezone
+    action = wants.action
+    output.say(f"{output.paint(output.safe(job.name), 'bold')}  {output.state(job.state)}")
+    catch_up = str(wants.catching_up)
+    if wants.window:
+        catch_up += f" within {format_duration(wants.window)}"
+    retries = f"{wants.retries}, the first after {format_duration(wants.backoff)}"
+    upcoming = when(job.next_fire, zone, at)
+    approved = "approved" if job.approved_revision == job.revision else "not approved"
+    output.facts(
+        [
+            ("id", job.id),
+            ("schedule", f"{output.safe(wants.schedule.text)}: {wants.schedule.describe()}"),
+            ("next", upcoming),
+            ("command", output.safe(action.describe())),
+            ("cwd", action.cwd if isinstance(action, Command) else None),
+            ("stdin", "given" if isinstance(action, Command) and action.stdin else None),
+            ("protected", f"yes, revision {approved}" if wants.protected else None),
+            ("requires", ", ".join(wants.requires) or None),
+            ("overlap", wants.overlap),
+            ("catch-up", catch_up),
+            ("grace", format_duration(wants.grace)),
+            ("jitter", format_duration(wants.jitter) if wants.jitter else None),
+            ("timeout", format_duration(wants.timeout) if wants.timeout else None),
+            ("retries", retries if wants.retries else None),
+            ("retry lost", "yes" if wants.retry_lost else None),
+            ("tags", ", ".join(wants.tags) or None),
+            ("app", job.app),
+            ("revision", f"{job.revision}, {when(job.edited_at, zone, at)}"),
+            ("edited by", output.safe(job.edited_by)),
+        ],
+        indent="  ",
+    )
+    if isinstance(action, Command):
+        for name, value in masked(action.env, show=show_secrets).items():
+            output.say(f"  env        {output.safe(name)}={output.safe(value)}")
+
+
+def _change_state(where: Where, names: tuple[str, ...], every: bool, state: State) -> None:
+    past = {State.PAUSED: "paused", State.ACTIVE: "resumed", State.REMOVED: "removed"}[state]
+    if every == bool(names):
+        raise InvalidInput("name the jobs, or say --all (not both)", field="job")
+    with where.open() as profile:
+        by, at = editor(f"tenure {past.removesuffix('d')}"), now()
+        with profile.store.batch():
+            if every:
+                old = State.ACTIVE if state is State.PAUSED else State.PAUSED
+                found = all_jobs(profile.store, frozenset({old}))
+            else:
+                found = [profile.store.job(name) for name in dict.fromkeys(names)]
+            changed = [
+                (job, profile.store.set_job_state(job.id, state, by=by, now=at)) for job in found
+            ]
+        nudge_owner(profile, "jobs")
+    if where.json:
+        output.print_json({"jobs": [job_document(job) for _, job in changed]})
+        return
+    for before, after in changed:
+        already = " already" if before.state is after.state else ""
+        output.say(f"{past}{already}: {output.safe(after.name)}")
+    if not changed:
+        output.say("nothing to do")
+
+
+@click.command(cls=Verb)
+@click.argument("jobs", nargs=-1, type=JOB)
+@click.option("--all", "every", is_flag=True, help="Every active job.")
+@click.pass_obj
+def pause(where: Where, jobs: tuple[str, ...], every: bool) -> None:
+    """Pause jobs. Fires while paused are recorded as skipped."""
+    _change_state(where, jobs, every, State.PAUSED)
+
+
+@click.command(cls=Verb)
+@click.argument("jobs", nargs=-1, type=JOB)
+@click.option("--all", "every", is_flag=True, help="Every paused job.")
+@click.pass_obj
+def resume(where: Where, jobs: tuple[str, ...], every: bool) -> None:
+    """Resume paused jobs, from now on."""
+    _change_state(where, jobs, every, State.ACTIVE)
+
+
+@click.command(cls=Verb)
+@click.argument("jobs", nargs=-1, type=JOB)
+@click.pass_obj
+def remove(where: Where, jobs: tuple[str, ...]) -> None:
+    """Remove jobs. Their history stays; a run that is active goes on."""
+    _change_state(where, jobs, False, State.REMOVED)

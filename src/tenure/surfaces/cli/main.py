@@ -1,0 +1,167 @@
+"""``tenure``: the entry point, its verbs, and how errors end.
+
+Exit codes: 0 done; 1 it ran and the answer is bad; 2 usage or invalid input; 3 refused by
+ownership or policy; 4 not found; 5 conflict; 70 internal error; 75 could not tell. A command
+that is interrupted ends with 130, one whose reader went away with 141.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from tenure.domain.errors import InvalidInput, Refused, TenureError, Undetermined
+from tenure.surfaces.cli.lazy import LazyGroup
+from tenure.surfaces.cli.where import Where
+
+_CLI = "tenure.surfaces.cli."
+
+VERBS = {
+    "serve": (_CLI + "serve:serve", "Be a scheduler process of the profile, in the foreground."),
+    "add": (_CLI + "add:add", "Add a job."),
+    "apply": (_CLI + "apply:apply", "Bring jobs in line with a TOML file."),
+    "export": (_CLI + "apply:export", "Write the jobs as such a file."),
+    "list": (_CLI + "jobs:list_jobs", "List the jobs."),
+    "show": (_CLI + "jobs:show", "Show one job whole."),
+    "edit": (_CLI + "edit:edit", "Change a job."),
+    "pause": (_CLI + "jobs:pause", "Pause a job, or all."),
+    "resume": (_CLI + "jobs:resume", "Resume a job, or all."),
+    "remove": (_CLI + "jobs:remove", "Remove a job."),
+    "trigger": (_CLI + "ask:trigger", "Ask the owner to run a job now."),
+    "cancel": (_CLI + "ask:cancel", "Ask the owner to cancel a run."),
+    "retry": (_CLI + "ask:retry", "Ask the owner to run a finished run's job again."),
+    "requests": (_CLI + "requests:requests", "List what was asked of the owner, or withdraw it."),
+    "runs": (_CLI + "runs:runs", "List runs."),
+    "logs": (_CLI + "logs:logs", "Show a run's output."),
+    "next": (_CLI + "upcoming:upcoming", "Show the fires to come."),
+    "status": (_CLI + "status:status", "Show who owns, who is there and why, and what is wrong."),
+    "explain": (_CLI + "explain:explain", "Say whether a job would run now, and if not, why not."),
+    "whoami": (_CLI + "whoami:whoami", "Show this process's evidence and standing."),
+    "owner": (_CLI + "owner:owner", "Show the owner; its policy, hand-over, take, release."),
+    "profile": (_CLI + "profile:profile", "List, adopt or remove profiles."),
+    "backup": (_CLI + "backup:backup", "Write a backup of the store."),
+    "restore": (_CLI + "backup:restore", "Put a backup in the store's place."),
+    "migrate": (_CLI + "backup:migrate", "Bring the store to this version's schema."),
+    "audit": (_CLI + "audit:audit", "Check the recorded history against the contract."),
+    "completion": (_CLI + "completion:completion", "Print the shell's completion script."),
+}
+
+
+class Tenure(LazyGroup):
+    verbs = VERBS
+
+
+def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"tenure {version('tenure')}")
+        context.exit()
+
+
+@click.group(cls=Tenure, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
+    help="Print the version.",
+)  # fmt: skip
+def cli() -> None:
+    """A job scheduler in which each profile has one owner: the process chain its user named.
+
+    Everybody may look, edit, pause and ask; only the owner runs. Shell completion:
+    `tenure completion bash` (zsh, fish).
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _tolerant_output()
+        code = cli.main(arguments, prog_name="tenure", standalone_mode=False, obj=Where())
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:
+        _forget_output()
+        return 141
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except click.UsageError as error:
+        return _usage(error, arguments)
+    except TenureError as error:
+        return _failed(error, arguments)
+    except click.ClickException as error:
+        return _failed(InvalidInput(error.format_message()), arguments)
+    except OSError as error:
+        return _failed(_of_the_system(error), arguments)
+    except Exception as error:  # noqa: BLE001 - the last resort: one line, and how to learn more
+        return _internal(error, arguments)
+
+
+def _usage(error: click.UsageError, arguments: list[str]) -> int:
+    path = error.ctx.command_path if error.ctx else "tenure"
+    text = error.format_message()
+    text = text[:1].lower() + text[1:]
+    return _failed(InvalidInput(text, remedy=f"`{path} --help` shows the usage"), arguments)
+
+
+def _failed(error: TenureError, arguments: list[str]) -> int:
+    from tenure.surfaces.cli.output import print_error
+
+    if os.environ.get("TENURE_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    try:
+        print_error(error, json=_wants_json(arguments))
+    except BrokenPipeError:
+        _forget_output()
+    return error.exit_code
+
+
+def _internal(error: Exception, arguments: list[str]) -> int:
+    return _failed(
+        TenureError(
+            f"internal error: {type(error).__name__}: {error}",
+            remedy="this is a fault of Tenure; TENURE_DEBUG=1 shows the traceback to report",
+        ),
+        arguments,
+    )
+
+
+def _of_the_system(error: OSError) -> TenureError:
+    """A disk that is full or a folder that is read-only is nobody's fault in the code."""
+    text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return Refused(text, remedy="make it writable for this user, or use another --home")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return Undetermined(text, remedy="make room, then try again")
+    return Undetermined(text, remedy="TENURE_DEBUG=1 shows where")
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    """Also for commands that could not be parsed: what follows ``--`` is somebody else's."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return "--json" in arguments[:end]
+
+
+def _tolerant_output() -> None:
+    """Text that the terminal's encoding lacks is escaped, not a crash."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _forget_output() -> None:
+    """The reader is gone; the interpreter's own flush at exit must not complain about it."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Which profile a command is about, and how its answer is to be printed.
+
+``--profile``, ``--home`` and ``--json`` may stand before the verb, after it, or both; the last
+one counts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tenure.runtime.profile import Profile
+
+    _ParamType = click.ParamType[str, str]
+else:
+    _ParamType = click.ParamType  # generic only in newer versions
+
+
+def now() -> datetime:
+    """The wall clock, UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Where:
+    """What the common options said."""
+
+    profile: str | None = None
+    home: str | None = None
+    json: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.profile or os.environ.get("TENURE_PROFILE") or "default"
+
+    def home_folder(self) -> Path:
+        from tenure.store.folder import home
+
+        return home(self.home, os.environ)
+
+    @contextmanager
+    def open(self, *, create: bool = False, readonly: bool = False) -> Iterator[Profile]:
+        """The profile, closed at the end. Raises what ``Profile.open`` raises."""
+        from tenure.runtime.profile import Profile
+
+        profile = Profile.open(
+            self.name,
+            home=self.home,
+            environ=os.environ,
+            create=create,
+            now=now() if create else None,
+            readonly=readonly,
+        )
+        try:
+            yield profile
+        finally:
+            profile.close()
+
+
+def where_of(context: click.Context) -> Where:
+    return context.ensure_object(Where)
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    if value not in (None, False) and parameter.name is not None:
+        setattr(where_of(context), parameter.name, value)
+
+
+def common_options() -> list[click.Parameter]:
+    """Fresh ones for each command; they store their values in the shared :class:`Where`."""
+    return [
+        click.Option(
+            ["--profile"], metavar="NAME", expose_value=False, callback=_keep,
+            shell_complete=_complete_profiles, help="The profile (TENURE_PROFILE; 'default').",
+        ),
+        click.Option(
+            ["--home"], metavar="DIR", expose_value=False, callback=_keep,
+            help="Where profiles live (TENURE_HOME; ~/.tenure).",
+        ),
+        click.Option(
+            ["--json"], is_flag=True, expose_value=False, callback=_keep,
+            help="Print a JSON document.",
+        ),
+    ]  # fmt: skip
+
+
+def _complete_profiles(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    from tenure.store.folder import list_profiles
+
+    return [n for n in list_profiles(where_of(context).home_folder()) if n.startswith(incomplete)]
+
+
+class JobName(_ParamType):
+    """A job's name or id, completed from the profile."""
+
+    name = "job"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        from tenure.domain.errors import TenureError
+        from tenure.runtime.client.applying import all_jobs
+
+        try:
+            with where_of(ctx).open(readonly=True) as profile:
+                names = [job.name for job in all_jobs(profile.store)]
+        except TenureError:
+            return []
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+JOB = JobName()
