@@ -1,0 +1,89 @@
+"""Calls of macOS, each answering None where it is missing or refused. Untested on a real Mac.
+
+Numbers and layouts: xnu ``bsd/sys/proc_info.h``, ``bsd/sys/codesign.h``, ``libproc.h``; the
+responsible process: ``responsibility_get_pid_responsible_for_pid``, present but not documented.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import subprocess
+
+UNIQUE_IDENTIFIER, COALITIONS = 17, 20
+CODE_STATUS, CODE_HASH, CODE_TEAM = 0, 5, 14
+_LAUNCHCTL = "/bin/launchctl"
+_PATIENCE = 2.0
+
+
+@functools.cache
+def _system() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(None, use_errno=True)
+    except OSError:
+        return None
+
+
+def pid_info(pid: int, flavor: int, size: int) -> bytes | None:
+    """``proc_pidinfo``: exactly ``size`` bytes of one flavor."""
+    function = getattr(_system(), "proc_pidinfo", None)
+    if function is None:
+        return None
+    buffer = ctypes.create_string_buffer(size)
+    written = function(pid, flavor, ctypes.c_uint64(0), buffer, size)
+    return buffer.raw if written == size else None
+
+
+def responsible_pid(pid: int) -> int | None:
+    """The process that TCC charges for ``pid``."""
+    function = getattr(_system(), "responsibility_get_pid_responsible_for_pid", None)
+    if function is None:
+        return None
+    answer = int(function(pid))
+    return answer if answer > 0 else None
+
+
+def code_signing(pid: int, operation: int, size: int) -> bytes | None:
+    """``csops``: one fact about the code that a process runs."""
+    function = getattr(_system(), "csops", None)
+    if function is None:
+        return None
+    buffer = ctypes.create_string_buffer(size)
+    failed = function(pid, ctypes.c_uint(operation), buffer, ctypes.c_size_t(size))
+    return None if failed else buffer.raw
+
+
+def sysctl_text(name: str) -> str | None:
+    """A string of ``sysctlbyname``."""
+    function = getattr(_system(), "sysctlbyname", None)
+    if function is None:
+        return None
+    buffer = ctypes.create_string_buffer(256)
+    size = ctypes.c_size_t(len(buffer))
+    failed = function(name.encode(), buffer, ctypes.byref(size), None, ctypes.c_size_t(0))
+    return None if failed else buffer.value.decode("ascii", "replace")
+
+
+def host_uuid() -> bytes | None:
+    """``gethostuuid``: the machine's hardware id, 16 bytes."""
+    function = getattr(_system(), "gethostuuid", None)
+    if function is None:
+        return None
+    buffer = ctypes.create_string_buffer(16)
+    patience = (ctypes.c_long * 2)(1, 0)
+    return None if function(buffer, patience) else buffer.raw
+
+
+def launchctl_print(pid: int) -> str | None:
+    """``launchctl print pid/<pid>``: text that Apple declares to be no interface."""
+    try:
+        done = subprocess.run(
+            [_LAUNCHCTL, "print", f"pid/{pid}"],
+            capture_output=True,
+            check=False,
+            timeout=_PATIENCE,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
