@@ -233,6 +233,29 @@ def test_a_leaked_descriptor_is_closed_on_the_slow_way_too(tmp_path: Path) -> No
     assert len(json.loads(output)["fds"]) == 4
 
 
+DAEMON = """
+import os, signal, sys
+from pathlib import Path
+for number in (0, 1, 2):
+    os.close(number)
+if sys.argv[2] == "odd":
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+from commandkit import ended, line, spawn_gated
+job = line("cat; echo out; echo err >&2; exit 3")
+command = spawn_gated(job, folder=Path(sys.argv[1]), attempt=1)
+command.open_gate()
+os._exit(ended(command).exit_code)
+"""
+
+
+@pytest.mark.parametrize("signals", ["plain", "odd"])
+def test_a_host_that_closed_its_standard_descriptors(signals: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    arguments = [sys.executable, "-c", DAEMON, str(tmp_path / "r"), signals]
+    assert subprocess.run(arguments, env=environment, timeout=30, check=False).returncode == 3
+    assert (tmp_path / "r" / "1.log").read_bytes() == b"out\nerr\n"
+
+
 def test_the_files_are_private(tmp_path: Path) -> None:
     folder = tmp_path / "r"
     run(spec("true", stdin=b"secret"), folder)

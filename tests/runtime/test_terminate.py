@@ -15,10 +15,11 @@ from commandkit import DEADLINE, SHELLS, ended, eventually, line, shell_path, sp
 
 from tenure.domain.evidence import Identity
 from tenure.host.processes import identity_of, is_alive
+from tenure.runtime import session
 from tenure.runtime.commands import GatedCommand
 from tenure.runtime.exits import Outcome, read_exit
 from tenure.runtime.gate import spawn_gated
-from tenure.runtime.session import Member, members_of
+from tenure.runtime.session import Member, members_of, signal_member
 from tenure.runtime.terminate import SETTLE, Ending, Phase, stop
 
 NOW = 100.0
@@ -212,6 +213,25 @@ child(True)
 print("up", flush=True)
 time.sleep(60)
 """
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("proc", [True, False])
+def test_members_are_found_alike_on_each_platform(
+    proc: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """psutil's way, run where it can be: it must list and end the same processes."""
+    command = started("sleep 60 & echo up; wait", tmp_path / "r")
+    eventually(lambda: len(members_of(command.identity)) == 2, "the job's child")
+    monkeypatch.setattr(session, "_HAS_PROC", proc)
+    members = members_of(command.identity)
+    assert len(members) == 2
+    assert {member.session for member in members} == {command.identity.pid}
+    assert all(signal_member(member, signal.SIGKILL) for member in members)
+    stale = dataclasses.replace(members[0], start=members[0].start + 1)
+    monkeypatch.undo()
+    assert ended(command).signal == signal.SIGKILL
+    assert not signal_member(stale, signal.SIGKILL)
 
 
 @pytest.mark.real

@@ -25,10 +25,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from tenure.domain.evidence import Identity
@@ -193,20 +195,34 @@ def _start_with_plain_signals(
     """
     if not os.access(cwd, os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), cwd)
-    actions: list[tuple[int, ...]] = [
-        (os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(standard)
-    ]
-    actions += [(os.POSIX_SPAWN_CLOSE, number) for number in _inheritable()]
-    entering = [argv[0], "-c", _ENTER + GATE, "tenure-gate", cwd, *argv[4:]]
-    return os.posix_spawn(
-        argv[0],
-        entering,
-        env,
-        file_actions=actions,
-        setsid=True,
-        setsigmask=(),
-        setsigdef=_RESET,
-    )
+    with _above_standard(standard) as sources:
+        actions: list[tuple[int, ...]] = [
+            (os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(sources)
+        ]
+        actions += [(os.POSIX_SPAWN_CLOSE, number) for number in _inheritable()]
+        entering = [argv[0], "-c", _ENTER + GATE, "tenure-gate", cwd, *argv[4:]]
+        return os.posix_spawn(
+            argv[0],
+            entering,
+            env,
+            file_actions=actions,
+            setsid=True,
+            setsigmask=(),
+            setsigdef=_RESET,
+        )
+
+
+@contextlib.contextmanager
+def _above_standard(descriptors: _Standard) -> Iterator[list[int]]:
+    """Copies above 2, for a host that closed its own 0, 1 or 2: copying must not clobber them."""
+    copies: list[int] = []
+    try:
+        for number in descriptors:
+            copies.append(fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 3))
+        yield copies
+    finally:
+        for number in copies:
+            os.close(number)
 
 
 def _inheritable() -> list[int]:

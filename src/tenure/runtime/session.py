@@ -21,8 +21,12 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tenure.domain.errors import Undetermined
 from tenure.domain.evidence import Identity
 from tenure.host import procfs
+from tenure.host.processes import identity_of
+
+_HAS_PROC = sys.platform == "linux"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,7 @@ def members_of(leader: Identity, *, seen: Iterable[Member] = ()) -> tuple[Member
     """
     table = _living()
     holder = table.get(leader.pid)
-    reused = holder is not None and holder.start != leader.start
+    reused = holder is not None and not _is_still(leader)
     members = {
         member.pid: member
         for member in table.values()
@@ -72,25 +76,32 @@ def _add_descendants(
                 waiting.append(child)
 
 
+def _is_still(leader: Identity) -> bool:
+    """Whether the leader's pid is still the leader's; asked of the host, who knows its stamps."""
+    try:
+        return identity_of(leader.pid) in (leader, None)
+    except Undetermined:
+        return False
+
+
 def _living() -> dict[int, Member]:
-    return _living_from_proc() if sys.platform == "linux" else _living_from_psutil()
+    """Every living process that can be looked at, by pid."""
+    if not _HAS_PROC:
+        return _living_from_psutil()
+    looked = (_look_at(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    return {member.pid: member for member in looked if member is not None}
 
 
-def _living_from_proc() -> dict[int, Member]:
-    found = {}
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb", buffering=0) as file:
-                stat = procfs.parse_stat(file.read(4096).decode("utf-8", "backslashreplace"))
-        except (OSError, ValueError):
-            continue
-        if not stat.dead:
-            found[stat.pid] = Member(
-                pid=stat.pid, start=stat.start, parent=stat.parent, session=stat.session
-            )
-    return found
+def _look_at(pid: int) -> Member | None:
+    """Linux: one living process; None if it has ended or is hidden."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            stat = procfs.parse_stat(file.read(4096).decode("utf-8", "backslashreplace"))
+    except (OSError, ValueError):
+        return None
+    if stat.dead:
+        return None
+    return Member(pid=pid, start=stat.start, parent=stat.parent, session=stat.session)
 
 
 def _living_from_psutil() -> dict[int, Member]:
@@ -109,21 +120,26 @@ def _living_from_psutil() -> dict[int, Member]:
 
 
 def signal_member(member: Member, number: signal.Signals) -> bool:
-    """Signal exactly this process. False: it has ended, or may not be signalled by us."""
+    """Signal exactly this process. False: it has ended, or may not be signalled by us.
+
+    Without pidfds a pid that is given to another process within microseconds would be hit.
+    """
     try:
-        if not hasattr(os, "pidfd_open"):
+        if not _HAS_PROC:
+            if _living_from_psutil().get(member.pid, member).start != member.start:
+                return False
             os.kill(member.pid, number)
             return True
         descriptor = os.pidfd_open(member.pid)
     except OSError:
         return False
     try:
-        with open(f"/proc/{member.pid}/stat", "rb", buffering=0) as file:
-            stat = procfs.parse_stat(file.read(4096).decode("utf-8", "backslashreplace"))
-        if stat.start != member.start:
+        # What the descriptor holds cannot change any more, so this look is about it.
+        now = _look_at(member.pid)
+        if now is None or now.start != member.start:
             return False
         signal.pidfd_send_signal(descriptor, number)
-    except (OSError, ValueError):
+    except OSError:
         return False
     finally:
         os.close(descriptor)
