@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import textwrap
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from tenure.host.processes import identity_of, is_alive
 from tenure.runtime.children import Children, wait_for
 from tenure.runtime.exits import Outcome, Stage, read_exit
 from tenure.runtime.gate import spawn_gated
+from tenure.runtime.session import members_of
 from tenure.runtime.withdraw import withdraw
 
 pytestmark = pytest.mark.real
@@ -125,6 +129,30 @@ def test_withdrawing_races_with_opening_and_both_never_win(tmp_path: Path) -> No
         if withdrawn.outcome is Outcome.NEVER_RAN:
             assert exit_.outcome is Outcome.NEVER_RAN
     assert Outcome.NEVER_RAN in outcomes
+
+
+def test_a_shell_killed_at_any_moment_never_proves_too_much(tmp_path: Path) -> None:
+    """'Never ran' must be true whenever the kill strikes; lost is the honest answer otherwise."""
+    luck = random.Random(5)
+    outcomes = set()
+    for number in range(80):
+        canary = tmp_path / f"canary{number}"
+        job = spec("touch", str(canary))
+        command = spawn_gated(job, folder=tmp_path / str(number), attempt=1)
+        command.open_gate()
+        until = time.perf_counter() + luck.uniform(0, 0.004)
+        while time.perf_counter() < until:
+            pass
+        os.kill(command.identity.pid, signal.SIGKILL)
+        exit_ = ended(command)
+        gone = partial(lambda identity: not members_of(identity), command.identity)
+        eventually(gone, "the end of a job whose shell was killed")
+        outcomes.add(exit_.outcome)
+        if exit_.outcome is Outcome.NEVER_RAN:
+            assert not canary.exists()
+        if exit_.outcome is Outcome.EXITED:
+            assert canary.exists()
+    assert len(outcomes) > 1, "the kills all struck at the same place"
 
 
 def test_a_fork_of_the_owner_does_not_hold_its_gates_open(tmp_path: Path) -> None:

@@ -248,6 +248,14 @@ def test_grandchildren_end_too_also_one_that_left_the_session(tmp_path: Path) ->
         eventually(lambda pid=member.pid: identity_of(pid) is None, "a grandchild's end")
 
 
+@pytest.mark.real
+def test_a_job_that_forks_without_end_is_ended(tmp_path: Path) -> None:
+    command = started("echo up; while :; do sleep 60 & sleep 0.002; done", tmp_path / "r")
+    drive(Ending(command.identity, grace=timedelta(seconds=0)))
+    assert members_of(command.identity) == ()
+    assert ended(command).signal == signal.SIGKILL
+
+
 DAEMON = """
 import os, time
 if os.fork() == 0:
