@@ -1,0 +1,30 @@
+"""Tenure: a job scheduler in which each profile has one owner.
+
+The owner is the process chain that the user named. Everybody else may look, edit, pause and ask;
+only the owner runs, and every run says who ran it.
+
+Importing this package loads nothing but itself: the names below are loaded when first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tenure.domain.errors import TenureError
+    from tenure.library import Tenure, at, cron, every
+
+__version__ = "0.1.0"
+__all__ = ["Tenure", "TenureError", "__version__", "at", "cron", "every"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Tenure", "at", "cron", "every"):
+        from tenure import library
+
+        return getattr(library, name)
+    if name == "TenureError":
+        from tenure.domain.errors import TenureError
+
+        return TenureError
+    raise AttributeError(f"module 'tenure' has no attribute {name!r}")

@@ -1,1 +1,285 @@
-"""The library façade: Tenure, cron, every, at."""
+"""The library: a profile from inside a Python program.
+
+    from tenure import Tenure, cron, every
+
+    tenure = Tenure(profile="shop")
+
+    @tenure.job(cron("0 3 * * *", tz="Europe/Berlin"), timeout="10m")
+    def nightly_report(): ...
+
+    tenure.start()        # in the background: a candidate that becomes owner, or stands by
+
+Declared jobs are named ``app:name`` and never pickled; the owner finds them by name in its own
+code, so only a process that carries the code may own a profile that has them. The owner brings
+the declarations in line when it takes ownership.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar, overload
+
+from tenure.domain.durations import parse_duration
+from tenure.domain.errors import InvalidInput
+from tenure.domain.job import Call, CatchUp, Definition, Overlap, Runner
+from tenure.domain.ownership import Authority
+from tenure.domain.schedule import (
+    Dst,
+    Schedule,
+    at_schedule,
+    cron_schedule,
+    every_schedule,
+)
+from tenure.domain.schedule_text import parse_schedule
+from tenure.domain.settings import Hung
+from tenure.domain.zones import parse_dst
+from tenure.runtime.profile import Profile
+from tenure.runtime.scheduler import DRAIN, Scheduler
+from tenure.store.contract import Declaration
+
+F = TypeVar("F", bound=Callable[..., Any])
+When = Callable[[datetime, str], Schedule]
+"""A schedule that waits for the profile's zone: called with ``now`` (UTC) and an IANA name."""
+
+_EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def cron(expression: str, *, tz: str | None = None, dst: str | None = None) -> When:
+    """A cron schedule: five fields, or six with seconds first. ``tz`` is an IANA name, by
+    default the profile's zone; ``dst`` says what a change of the clocks does (docs/schedules.md).
+
+    Raises InvalidInput when the job is declared.
+    """
+    chosen = _dst(dst)
+
+    def when(now: datetime, zone: str) -> Schedule:
+        if chosen is None:
+            return cron_schedule(expression, tz or zone)
+        return cron_schedule(expression, tz or zone, chosen)
+
+    return when
+
+
+def every(interval: str | timedelta) -> When:
+    """An interval: ``"30s"``, ``"2h"`` or a timedelta of at least a second. Fires lie on a grid
+    that every process computes alike."""
+    length = parse_duration(interval, "schedule") if isinstance(interval, str) else interval
+    return lambda now, zone: every_schedule(length, _EPOCH)
+
+
+def at(instant: datetime) -> When:
+    """Once, at an aware instant. Raises InvalidInput for a naive one."""
+    if instant.tzinfo is None:
+        raise InvalidInput(
+            "a time without a zone", field="schedule", remedy="pass an aware datetime"
+        )
+    return lambda now, zone: at_schedule(instant.astimezone(UTC))
+
+
+class Tenure:
+    """A profile, and this process's part in it. Thread-safe.
+
+    ``execute=False`` makes an observer: it may look, edit and ask, and never runs a job.
+    ``role`` is what this process calls itself; a policy rule may ask for it, but only together
+    with something that the OS vouches for. ``app`` names the code that declares jobs (default:
+    the profile's name) and ``version`` its version: an older one never overwrites a newer one.
+    ``home`` is the folder of all profiles, by default ``~/.tenure``.
+    """
+
+    def __init__(
+        self,
+        profile: str = "default",
+        *,
+        home: str | os.PathLike[str] | None = None,
+        execute: bool = True,
+        role: str | None = None,
+        app: str | None = None,
+        version: str = "0",
+    ) -> None:
+        self.name = profile
+        self._home = home
+        self._execute = execute
+        self._role = role
+        self.app = app or profile
+        self.version = version
+        self._functions: dict[str, Callable[..., Any]] = {}
+        self._declared: dict[str, Callable[[datetime, str], Definition]] = {}
+        self._profile: Profile | None = None
+        self._scheduler: Scheduler | None = None
+        self._lock = threading.RLock()
+        _instances.add(self)
+
+    # -- declaring ---------------------------------------------------------------------------
+    @overload
+    def job(self, schedule: When | str, **options: Any) -> Callable[[F], F]: ...
+    @overload
+    def job(self, schedule: When | str, function: F, **options: Any) -> F: ...
+
+    def job(
+        self, schedule: When | str, function: Callable[..., Any] | None = None, **options: Any
+    ) -> Any:
+        """Declare a job: a decorator, or called with the function. The function stays as it is.
+
+        ``schedule`` is :func:`cron`, :func:`every`, :func:`at` or a text as on the command line.
+        Options: ``name``, ``args`` (JSON keyword arguments), ``protected``, ``requires``,
+        ``overlap``, ``catch_up``, ``window``, ``grace``, ``jitter``, ``timeout``, ``retries``,
+        ``backoff``, ``retry_lost``, ``tags``; durations as ``"10m"`` or timedelta. Raises
+        InvalidInput naming what is wrong, and Conflict-free: a name twice is InvalidInput too.
+        """
+        if function is not None:
+            return self._declare(schedule, function, options)
+        return lambda decorated: self._declare(schedule, decorated, options)
+
+    def _declare(
+        self, schedule: When | str, function: Callable[..., Any], options: dict[str, Any]
+    ) -> Callable[..., Any]:
+        name = str(options.pop("name", None) or function.__name__)
+        target = f"{self.app}:{name}"
+        if target in self._functions:
+            raise InvalidInput(
+                f"{target} is declared twice", field="name", remedy="pass name=... to one of them"
+            )
+        runner = Runner.ASYNC if _is_async(function) else Runner.THREAD
+        call = Call(target=target, runner=runner, args=options.pop("args", None) or {})
+        fields = _options(options)
+
+        def define(now: datetime, zone: str) -> Definition:
+            when = (
+                parse_schedule(schedule, now=now, timezone=zone)
+                if isinstance(schedule, str)
+                else schedule(now, zone)
+            )
+            return Definition(name=target, schedule=when, action=call, **fields)
+
+        define(datetime.now(UTC), "UTC")  # say now what is wrong with it
+        self._functions[target] = function
+        self._declared[target] = define
+        return function
+
+    # -- running -----------------------------------------------------------------------------
+    def start(self) -> Tenure:
+        """Join the profile in the background: a candidate, and owner when policy and term allow.
+
+        Starting twice does nothing. Raises TenureError with the remedy when the profile cannot
+        be opened; never waits for ownership.
+        """
+        with self._lock:
+            if self._scheduler is None:
+                profile = self.profile
+                self._scheduler = Scheduler(
+                    profile,
+                    role=self._role,
+                    executes=self._execute,
+                    default_hung=Hung.REPLACE,
+                    **self.carried(profile),
+                )
+                self._scheduler.start()
+        return self
+
+    def stop(self, drain: float = DRAIN) -> bool:
+        """Hand over and leave, giving runs ``drain`` seconds; whether all of them had ended."""
+        with self._lock:
+            scheduler, self._scheduler = self._scheduler, None
+        ended = scheduler.stop(drain) if scheduler is not None else True
+        with self._lock:
+            if self._profile is not None:
+                self._profile.close()
+                self._profile = None
+        return ended
+
+    def __enter__(self) -> Tenure:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def profile(self) -> Profile:
+        """The opened profile; created where there never was one."""
+        with self._lock:
+            if self._profile is None:
+                self._profile = Profile.open(
+                    self.name, home=self._home, create=True, now=datetime.now(UTC)
+                )
+            return self._profile
+
+    @property
+    def owns(self) -> bool:
+        """Whether this process is the owner at this moment. For information: it may change."""
+        scheduler = self._scheduler
+        return scheduler is not None and scheduler.keeper.authority is not None
+
+    def carried(self, profile: Profile) -> dict[str, Any]:
+        """What a scheduler of ``profile`` needs to run the jobs declared here."""
+        return {
+            "app": self.app if self._declared else None,
+            "app_version": self.version,
+            "functions": self._functions,
+            "on_owning": lambda authority: self._reconcile(profile, authority),
+        }
+
+    def _reconcile(self, profile: Profile, authority: Authority) -> None:
+        if not self._declared:
+            return
+        now, zone = datetime.now(UTC), profile.timezone()
+        declarations = [Declaration(definition=d(now, zone)) for d in self._declared.values()]
+        profile.store.reconcile(authority, self.app, self.version, declarations, now)
+
+    def _forget_in_child(self) -> None:
+        """In a forked child: ownership, threads and connections stay the parent's."""
+        self._lock = threading.RLock()
+        scheduler, self._scheduler = self._scheduler, None
+        profile, self._profile = self._profile, None
+        if scheduler is not None:
+            scheduler.forget_in_child()
+        elif profile is not None:
+            profile.store.forget_in_child()
+
+
+_instances: weakref.WeakSet[Tenure] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for instance in list(_instances):
+        instance._forget_in_child()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _dst(text: str | None) -> Dst | None:
+    return parse_dst(text) if text is not None else None
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return asyncio.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004
+    )
+
+
+def _options(options: dict[str, Any]) -> dict[str, Any]:
+    """Definition fields from what the user wrote. Raises InvalidInput for unknown ones."""
+    fields: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in ("grace", "jitter", "timeout", "backoff", "window"):
+            fields[name] = parse_duration(value, name) if isinstance(value, str) else value
+        elif name in ("overlap", "catch_up"):
+            kinds = Overlap if name == "overlap" else CatchUp
+            try:
+                fields[name] = kinds(value) if value is not None else None
+            except ValueError:
+                known = ", ".join(kinds)
+                raise InvalidInput(f"{value!r} is none of {known}", field=name) from None
+        elif name in ("requires", "tags"):
+            fields[name] = (value,) if isinstance(value, str) else tuple(value)
+        elif name in ("protected", "retries", "retry_lost"):
+            fields[name] = value
+        else:
+            raise InvalidInput(f"there is no option {name!r}", field=name)
+    return fields

@@ -235,7 +235,8 @@ class Definition:
 
     def retry_delay(self, attempt: int) -> timedelta:
         """The pause after the given failed attempt (1 is the first)."""
-        return min(self.backoff * 2 ** min(attempt - 1, 16), timedelta(hours=1))
+        doubled: timedelta = self.backoff * (1 << min(attempt - 1, 16))
+        return min(doubled, timedelta(hours=1))
 
     def with_changes(self, **changes: Any) -> Definition:
         return replace(self, **changes)

@@ -1,0 +1,34 @@
+"""The machine's own time zone, as an IANA name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zoneinfo
+from pathlib import Path
+
+_MARK = "zoneinfo/"
+
+
+def local_zone(localtime: Path = Path("/etc/localtime")) -> str:
+    """The zone that /etc/localtime points to, else the one in /etc/timezone, else ``"UTC"``.
+
+    The TZ variable is not consulted: a service and a shell of the same user must agree.
+    """
+    for name in _guesses(localtime):
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            continue
+        return name
+    return "UTC"
+
+
+def _guesses(localtime: Path) -> list[str]:
+    found = []
+    target = os.path.realpath(localtime)
+    if _MARK in target:
+        found.append(target.split(_MARK, 1)[1])
+    with contextlib.suppress(OSError, ValueError):
+        found.append(localtime.with_name("timezone").read_text(encoding="ascii").strip())
+    return [name for name in found if name and name not in ("posixrules", "localtime")]

@@ -1,0 +1,273 @@
+"""Runs of Python callables: a bounded pool of threads, and one event loop for coroutines.
+
+A callable has no gate: its claim is durable before it is entered, and whether it was entered
+cannot be disproved afterwards. A process that was frozen between claim and entry may have been
+deposed meanwhile, so a claim that is older than :data:`FRESH` of continuous time is checked
+against the store again before the function is entered.
+
+A coroutine that runs out of time is cancelled. A thread cannot be: its run is recorded as timed
+out, the thread is reported and keeps its slot until it returns, and it never blocks exit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from tenure.domain.job import Call, Runner
+from tenure.domain.ownership import Authority
+from tenure.domain.run import Result, Run, RunState
+from tenure.host.clocks import Clock
+
+FRESH = 1.0
+"""Seconds within which a claim is taken for current without asking the store again."""
+COROUTINES = 256
+"""How many coroutines may be active at once."""
+_LONGEST_REASON = 8000
+
+Report = Callable[[Result], None]
+
+
+@dataclass(slots=True)
+class _Active:
+    run: Run
+    runner: Runner
+    authority: Authority
+    claimed: float
+    """Continuous time of the claim."""
+    function: Callable[..., Any]
+    args: Mapping[str, Any]
+    deadline: float | None = None
+    """Awake time."""
+    timeout: timedelta | None = None
+    over: RunState | None = None
+    """TIMED_OUT or CANCELLED, once that was decided."""
+    reported: bool = False
+    task: asyncio.Task[Any] | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Callables:
+    """Thread-safe. ``functions`` maps a target (``app:name``) to what it calls."""
+
+    def __init__(
+        self,
+        functions: Mapping[str, Callable[..., Any]],
+        *,
+        process: str,
+        slots: int,
+        clock: Clock,
+        report: Report,
+        still_owner: Callable[[Authority], bool],
+    ) -> None:
+        self._functions = functions
+        self._process = process
+        self._slots = slots
+        self._clock = clock
+        self._report = report
+        self._still_owner = still_owner
+        self._queue: queue.SimpleQueue[_Active | None] = queue.SimpleQueue()
+        self._active: dict[str, _Active] = {}
+        self._threads = 0
+        self._idle = 0
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def knows(self, target: str) -> bool:
+        return target in self._functions
+
+    def room(self, runner: Runner) -> int:
+        """How many more runs of this kind may be claimed now."""
+        with self._lock:
+            used = sum(1 for a in self._active.values() if a.runner is runner)
+        return max(0, (COROUTINES if runner is Runner.ASYNC else self._slots) - used)
+
+    def active(self) -> int:
+        """How many runs are not reported yet."""
+        with self._lock:
+            return sum(1 for a in self._active.values() if not a.reported)
+
+    def submit(
+        self, run: Run, call: Call, timeout: timedelta | None, authority: Authority, claimed: float
+    ) -> None:
+        """Enter a claimed run's function; its end is reported."""
+        function = self._functions.get(call.target)
+        if function is None:
+            self._report(
+                self._result(run, RunState.FAILED, f"this owner does not carry {call.target}")
+            )
+            return
+        active = _Active(
+            run=run,
+            runner=call.runner,
+            authority=authority,
+            claimed=claimed,
+            function=function,
+            args=call.args,
+            timeout=timeout,
+        )
+        with self._lock:
+            self._active[run.id] = active
+        if call.runner is Runner.ASYNC:
+            asyncio.run_coroutine_threadsafe(self._run_async(active), self._event_loop())
+        else:
+            self._queue.put(active)
+            self._grow()
+
+    def cancel(self, run_id: str) -> bool:
+        """End a run as far as it can be ended; whether it is one of ours."""
+        with self._lock:
+            active = self._active.get(run_id)
+        if active is None:
+            return False
+        self._give_up(active, RunState.CANCELLED, "cancelled on request")
+        return True
+
+    def expire(self, awake: float) -> float | None:
+        """End what is out of time; the awake time of the next deadline."""
+        following: float | None = None
+        with self._lock:
+            timed = [a for a in self._active.values() if a.deadline is not None and not a.over]
+        for active in timed:
+            assert active.deadline is not None
+            if active.deadline <= awake:
+                self._give_up(active, RunState.TIMED_OUT, f"not done after {active.timeout}")
+            elif following is None or active.deadline < following:
+                following = active.deadline
+        return following
+
+    def close(self) -> None:
+        """Let idle threads end; busy ones end with the process."""
+        with self._lock:
+            threads, loop = self._threads, self._loop
+        for _ in range(threads):
+            self._queue.put(None)
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
+
+    # -- threads -----------------------------------------------------------------------------
+    def _grow(self) -> None:
+        with self._lock:
+            if self._idle >= self._queue.qsize() or self._threads >= self._slots:
+                return
+            self._threads += 1
+            number = self._threads
+        threading.Thread(target=self._work, name=f"tenure-job-{number}", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                self._idle += 1
+            active = self._queue.get()
+            with self._lock:
+                self._idle -= 1
+            if active is None:
+                return
+            try:
+                self._run_sync(active)
+            finally:
+                with self._lock:
+                    self._active.pop(active.run.id, None)
+
+    def _run_sync(self, active: _Active) -> None:
+        if not self._enter(active):
+            return
+        started = self._clock.now()
+        state, reason = RunState.SUCCEEDED, ""
+        try:
+            active.function(**active.args)
+        except SystemExit as error:
+            if error.code not in (None, 0):
+                state, reason = RunState.FAILED, f"SystemExit: {error.code}"
+        except BaseException:  # noqa: BLE001  whatever a job raises is its result
+            state, reason = RunState.FAILED, traceback.format_exc()[-_LONGEST_REASON:]
+        self._end(active, state, reason, started)
+
+    # -- coroutines --------------------------------------------------------------------------
+    def _event_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(
+                    target=_run_loop, args=(self._loop,), name="tenure-async", daemon=True
+                ).start()
+            return self._loop
+
+    async def _run_async(self, active: _Active) -> None:
+        try:
+            if not self._enter(active):
+                return
+            started = self._clock.now()
+            active.task = asyncio.current_task()
+            state, reason = RunState.SUCCEEDED, ""
+            try:
+                await active.function(**active.args)
+            except asyncio.CancelledError:
+                state = active.over or RunState.CANCELLED
+                reason = (
+                    f"not done after {active.timeout}"
+                    if state is RunState.TIMED_OUT
+                    else "cancelled"
+                )
+            except BaseException:  # noqa: BLE001  whatever a job raises is its result
+                state, reason = RunState.FAILED, traceback.format_exc()[-_LONGEST_REASON:]
+            self._end(active, state, reason, started)
+        finally:
+            with self._lock:
+                self._active.pop(active.run.id, None)
+
+    # -- both --------------------------------------------------------------------------------
+    def _enter(self, active: _Active) -> bool:
+        if self._clock.continuous() - active.claimed > FRESH and not self._still_owner(
+            active.authority
+        ):
+            reason = "its owner was deposed before the function was entered"
+            self._end(active, RunState.NEVER_RAN, reason, None)
+            return False
+        if active.over is not None:
+            return False
+        if active.timeout is not None:
+            active.deadline = self._clock.awake() + active.timeout.total_seconds()
+        return True
+
+    def _give_up(self, active: _Active, state: RunState, reason: str) -> None:
+        active.over = state
+        if active.runner is Runner.ASYNC:
+            if active.task is not None and self._loop is not None:
+                with contextlib.suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(active.task.cancel)
+            return
+        self._end(active, state, f"{reason}; its thread cannot be ended and runs on", None)
+
+    def _end(self, active: _Active, state: RunState, reason: str, started: Any) -> None:
+        with active.lock:
+            if active.reported:
+                return
+            active.reported = True
+        self._report(self._result(active.run, state, reason, started))
+
+    def _result(self, run: Run, state: RunState, reason: str, started: Any = None) -> Result:
+        return Result(
+            run=run.id,
+            attempt=run.attempt,
+            process=self._process,
+            state=state,
+            at=self._clock.now(),
+            started_at=started,
+            reason=reason,
+        )
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()

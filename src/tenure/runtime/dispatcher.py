@@ -1,0 +1,492 @@
+"""The dispatcher: one thread that claims, and the single writer of starts and ends.
+
+A turn gathers what has ended and what stands at its gate, adds what is due, and makes it one
+commit: ends, starts, answers to requests, retries, claims. What the commit allows is done after
+it: gates open, functions are entered. When the commit fails, nothing of that happens, and what
+was gathered waits for the next turn.
+
+    inbox (ends, gates) --+
+    requests -------------+--> one commit --> open gates, enter functions
+    due jobs --> planner -+
+
+A process that does not own has turns too: its runs may still be ending (after a hand-over). Ends
+are fenced by their run, claims by the authority; a stale one claims nothing and says so to the
+keeper. No lock or transaction is held while a job runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tenure.domain.errors import StaleTerm, StoreBlocked, TenureError
+from tenure.domain.event import EventKind
+from tenure.domain.job import Call, Definition, Job, Runner
+from tenure.domain.ownership import Authority
+from tenure.domain.planner import CatchUpBudget, Plan, Standing, plan
+from tenure.domain.request import Ask, Request, RequestState
+from tenure.domain.retry import or_retry
+from tenure.domain.run import ACTIVE, Result, Run, RunState, Start, Took
+from tenure.host.clocks import Clock as HostClock
+from tenure.host.clocks import ClockChangeKind, ClockWatch
+from tenure.runtime.callables import Callables
+from tenure.runtime.command_runner import CommandRunner
+from tenure.runtime.commands import GatedCommand
+from tenure.runtime.probes import Probes
+from tenure.runtime.profile import Profile
+from tenure.store.contract import RunFilter
+
+log = logging.getLogger("tenure.dispatcher")
+
+POLL = 1.0
+"""Seconds between looks at the store when nothing nudges: the store is the truth."""
+PROGRESS_EVERY = 10.0
+MOST_AT_ONCE = 256
+_PENDING = frozenset({RequestState.PENDING})
+
+
+@dataclass(slots=True)
+class _AfterCommit:
+    """What a turn does once its commit stands."""
+
+    opened: list[GatedCommand] = field(default_factory=list)
+    closed: list[tuple[Run, GatedCommand]] = field(default_factory=list)
+    runs: list[tuple[Run, Definition]] = field(default_factory=list)
+    cancels: list[str] = field(default_factory=list)
+    stale: StaleTerm | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mandate:
+    """What the keeper gives the dispatcher to claim with."""
+
+    authority: Authority
+    standing: Standing
+    """What the owner may do at best; evidence that can change is read again before a claim."""
+
+
+class Dispatcher:
+    """Thread-safe; the thread is started by :meth:`begin`."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        process: str,
+        clock: HostClock,
+        callables: Callables,
+        commands: CommandRunner,
+        recheck: Callable[[], bool],
+        deposed: Callable[[str], None],
+        asked_to_hand_over: Callable[[Request], None],
+        probes: Probes,
+    ) -> None:
+        self._profile = profile
+        self._store = profile.store
+        self._process = process
+        self._clock = clock
+        self._callables = callables
+        self._commands = commands
+        self._recheck = recheck
+        self._deposed = deposed
+        self._hand_over = asked_to_hand_over
+        self._probes = probes
+        self._to_probe: set[str] = set()
+        self._watch = ClockWatch(clock)
+        self._budget = CatchUpBudget(rate=profile.settings().catch_up_rate)
+        self._mandate: Mandate | None = None
+        self._draining = False
+        self._results: deque[Result] = deque()
+        self._gates: deque[tuple[Run, GatedCommand]] = deque()
+        self._bell = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._loop, name="tenure-dispatcher", daemon=True)
+        self._next_progress = 0.0
+        self._next_chores = 0.0
+        self._turn_lock = threading.Lock()
+
+    # -- from other threads ------------------------------------------------------------------
+    def begin(self) -> None:
+        self._thread.start()
+
+    def own(self, mandate: Mandate) -> None:
+        """Claim under this mandate from now on."""
+        self._mandate = mandate
+        self._next_progress = 0.0
+        self.look()
+
+    def owns(self, authority: Authority | None) -> bool:
+        """Whether it claims under this authority."""
+        mandate = self._mandate
+        return mandate is not None and mandate.authority == authority
+
+    def disown(self) -> None:
+        """Claim no more. Returns once no turn is under way that could still claim."""
+        self._mandate = None
+        if threading.current_thread() is not self._thread:
+            with self._turn_lock:
+                pass
+
+    def drain(self) -> None:
+        """Claim nothing any more; ends are still recorded."""
+        self._draining = True
+        self.disown()
+
+    def look(self) -> None:
+        """Something changed: take a turn now."""
+        self._bell.set()
+
+    def report(self, result: Result) -> None:
+        """A run ended."""
+        self._results.append(result)
+        self._bell.set()
+
+    def at_gate(self, run: Run, gated: GatedCommand) -> None:
+        """A command stands at its gate."""
+        self._gates.append((run, gated))
+        self._bell.set()
+
+    def pending(self) -> int:
+        """Ends and gates that wait for a commit."""
+        return len(self._results) + len(self._gates)
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Record what has ended, then end the thread. Gates that wait are abandoned."""
+        self._stopping = True
+        self._bell.set()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(timeout)
+        for _, gated in self._gates:
+            gated.abandon()
+
+    # -- the thread --------------------------------------------------------------------------
+    def _loop(self) -> None:
+        while True:
+            self._bell.clear()
+            stopping = self._stopping
+            try:
+                wait = self._turn()
+            except StoreBlocked as error:
+                log.warning("%s", error)
+                wait = 0.2
+            except TenureError as error:
+                log.error("%s", error)
+                wait = 1.0
+            except Exception:  # a turn that failed changed nothing; the next one tries again
+                log.exception("a turn failed")
+                wait = 1.0
+            if stopping:
+                return
+            if wait > 0:
+                self._bell.wait(wait)
+
+    def _turn(self) -> float:
+        with self._turn_lock:
+            mandate = self._mandate
+            after = _AfterCommit()
+            results, gates = list(self._results), list(self._gates)
+            now = self._clock.now()
+            if mandate is not None and not self._store.is_same_file():
+                self._mandate = None
+                self._deposed("the database at its path is not the one that is open")
+                mandate = None
+            self._see_clock(mandate, now)
+            standing = self._standing(mandate, now)
+            if results or gates or mandate is not None:
+                with self._store.batch():
+                    self._record(results, gates, mandate, after, now)
+                    if mandate is not None and not self._draining and after.stale is None:
+                        self._claim(mandate, standing, after, now)
+            for _ in results:
+                self._results.popleft()
+            for _ in gates:
+                self._gates.popleft()
+            self._carry_out(after, mandate)
+        return self._until_next()
+
+    def _record(
+        self,
+        results: list[Result],
+        gates: list[tuple[Run, GatedCommand]],
+        mandate: Mandate | None,
+        after: _AfterCommit,
+        now: datetime,
+    ) -> None:
+        """Ends first: they free the jobs that wait for them."""
+        if results:
+            ends = [self._or_retry(result, now) for result in results]
+            for end, took in zip(ends, self._store.finish(ends, now), strict=True):
+                if took is not Took.TAKEN:
+                    log.info("the end of %s (%s) was not taken: %s", end.run, end.state, took)
+        if not gates:
+            return
+        starts = [
+            Start(
+                run=run.id,
+                attempt=gated.attempt,
+                at=now,
+                identity=gated.identity,
+                log=f"{gated.attempt}.log",
+            )
+            for run, gated in gates
+        ]
+        taken: tuple[bool, ...] = (False,) * len(starts)
+        if mandate is not None:
+            try:
+                taken = self._store.start(mandate.authority, starts)
+            except StaleTerm as error:
+                after.stale = error
+        for (run, gated), ok in zip(gates, taken, strict=True):
+            if ok:
+                after.opened.append(gated)
+            else:
+                after.closed.append((run, gated))
+
+    def _or_retry(self, result: Result, now: datetime) -> Result:
+        if result.state in (RunState.SUCCEEDED, RunState.CANCELLED):
+            return result
+        run = self._store.run(result.run)
+        return or_retry(result, self._store.definition(run.job, run.revision), now)
+
+    def _claim(
+        self, mandate: Mandate, standing: Standing, after: _AfterCommit, now: datetime
+    ) -> None:
+        try:
+            self._make_progress(mandate.authority, now)
+            room = {
+                Runner.COMMAND: self._commands.room(),
+                Runner.THREAD: self._callables.room(Runner.THREAD),
+                Runner.ASYNC: self._callables.room(Runner.ASYNC),
+            }
+            self._answer_requests(mandate, standing, room, after, now)
+            self._claim_retries(mandate, room, after, now)
+            self._claim_due(mandate, standing, room, after, now)
+        except StaleTerm as error:
+            after.stale = error
+
+    def _make_progress(self, authority: Authority, now: datetime) -> None:
+        awake = self._clock.awake()
+        if awake >= self._next_progress:
+            self._store.progress(authority, awake, now)
+            self._next_progress = awake + PROGRESS_EVERY
+
+    def _answer_requests(
+        self,
+        mandate: Mandate,
+        standing: Standing,
+        room: dict[Runner, int],
+        after: _AfterCommit,
+        now: datetime,
+    ) -> None:
+        self._store.expire_requests(now)
+        for request in self._store.requests(states=_PENDING):
+            if request.kind is Ask.CANCEL:
+                self._answer_cancel(request, mandate.authority, after, now)
+            elif request.kind is Ask.HAND_OVER:
+                self._hand_over(request)
+            else:
+                self._answer_trigger(request, mandate.authority, standing, room, after, now)
+
+    def _answer_cancel(
+        self, request: Request, authority: Authority, after: _AfterCommit, now: datetime
+    ) -> None:
+        assert request.run is not None
+        self._store.ask_cancel(request.run, now)
+        after.cancels.append(request.run)
+        self._store.answer(
+            request.id,
+            RequestState.ACCEPTED,
+            authority=authority,
+            now=now,
+            answer="its holder ends it",
+            run=request.run,
+        )
+
+    def _answer_trigger(
+        self,
+        request: Request,
+        authority: Authority,
+        standing: Standing,
+        room: dict[Runner, int],
+        after: _AfterCommit,
+        now: datetime,
+    ) -> None:
+        assert request.job is not None
+        job = self._store.job(request.job)
+        if room[job.definition.runner] < 1 or not self._probed(job):
+            return
+        why_held = standing.why_held(job)
+        if why_held is not None:
+            if not request.queued:
+                self._store.answer(
+                    request.id,
+                    RequestState.REFUSED,
+                    authority=authority,
+                    now=now,
+                    answer=f"{job.name} is protected: {why_held}",
+                    remedy=f"tenure explain {job.name}; --queue waits for an owner that may",
+                )
+            return
+        _, run = self._store.claim_trigger(authority, request.id, now)
+        if run is not None:
+            room[job.definition.runner] -= 1
+            after.runs.append((run, self._store.definition(run.job, run.revision)))
+
+    def _claim_retries(
+        self, mandate: Mandate, room: dict[Runner, int], after: _AfterCommit, now: datetime
+    ) -> None:
+        for retry in self._store.due_retries(now, room):
+            claimed = self._store.claim_retry(mandate.authority, retry.id, now)
+            for run in claimed.runs:
+                definition = self._store.definition(run.job, run.revision)
+                room[definition.runner] -= 1
+                after.runs.append((run, definition))
+
+    def _claim_due(
+        self,
+        mandate: Mandate,
+        standing: Standing,
+        room: dict[Runner, int],
+        after: _AfterCommit,
+        now: datetime,
+    ) -> None:
+        dues = self._store.due(now, {r: min(n, MOST_AT_ONCE) for r, n in room.items() if n > 0})
+        if not dues:
+            return
+        plans: list[Plan] = []
+        jobs: dict[str, Job] = {}
+        for due in dues:
+            runner = due.job.definition.runner
+            if room[runner] < 1 or not self._probed(due.job):
+                continue
+            made = plan(due, now, standing, room[runner], self._budget)
+            room[runner] -= len(made.claims)
+            plans.append(made)
+            jobs[due.job.id] = due.job
+            if made.cancel_previous:
+                self._cancel_runs_of(due.job, after, now)
+        for claimed in self._store.claim(mandate.authority, plans, now):
+            wants = jobs[claimed.job].definition
+            after.runs.extend((run, wants) for run in claimed.runs)
+
+    def _standing(self, mandate: Mandate | None, now: datetime) -> Standing:
+        """Read again, outside any transaction, what a protected claim stands on (C8)."""
+        if mandate is None:
+            return Standing(authoritative=False)
+        best = mandate.standing
+        if self._to_probe:
+            wanted, self._to_probe = self._to_probe, set()
+            self._probes.refresh(wanted, self._clock.awake())
+        if not best.authoritative or not self._anything_to_decide(now):
+            return best
+        return Standing(
+            authoritative=self._recheck(),
+            denied=self._probes.all_denied(),
+            approve_protected=best.approve_protected,
+        )
+
+    def _anything_to_decide(self, now: datetime) -> bool:
+        upcoming = self._store.next_due()
+        return (upcoming is not None and upcoming <= now) or bool(
+            self._store.requests(states=_PENDING, limit=1)
+        )
+
+    def _probed(self, job: Job) -> bool:
+        """Whether its capabilities have a current answer; else they are asked next turn."""
+        missing = self._probes.missing(job.definition.requires, self._clock.awake())
+        if missing:
+            self._to_probe |= missing
+            self._bell.set()
+        return not missing
+
+    def _cancel_runs_of(self, job: Job, after: _AfterCommit, now: datetime) -> None:
+        runs, _ = self._store.runs(RunFilter(job=job.id, states=ACTIVE))
+        for run in runs:
+            self._store.ask_cancel(run.id, now)
+            after.cancels.append(run.id)
+
+    # -- after the commit --------------------------------------------------------------------
+    def _carry_out(self, after: _AfterCommit, mandate: Mandate | None) -> None:
+        for gated in after.opened:
+            gated.open_gate()
+        for run, gated in after.closed:
+            gated.abandon()
+            log.warning("%s was deposed or cancelled at its gate: it never ran", run.id)
+        if after.runs:
+            assert mandate is not None
+            claimed = self._clock.continuous()
+            for run, wants in after.runs:
+                if isinstance(wants.action, Call):
+                    self._callables.submit(
+                        run, wants.action, wants.timeout, mandate.authority, claimed
+                    )
+                else:
+                    self._commands.submit(run, wants)
+        for run_id in after.cancels:
+            self.cancel(run_id)
+        if after.stale is not None and mandate is not None:
+            self._mandate = None
+            self._note_refusal(mandate.authority, after.stale)
+            self._deposed(str(after.stale))
+
+    def cancel(self, run_id: str) -> bool:
+        """End a run if this process holds it."""
+        return self._callables.cancel(run_id) or self._commands.cancel(run_id)
+
+    def _note_refusal(self, authority: Authority, error: StaleTerm) -> None:
+        self._store.record(
+            EventKind.CLAIM_REFUSED,
+            self._clock.now(),
+            term=authority.term,
+            process=self._process,
+            facts={"why": error.text},
+        )
+
+    # -- time --------------------------------------------------------------------------------
+    def _see_clock(self, mandate: Mandate | None, now: datetime) -> None:
+        change = self._watch.look()
+        if change is None or mandate is None:
+            return
+        log.warning("the clock: %s by %.1f s", change.kind, change.amount)
+        self._store.record(
+            EventKind.CLOCK,
+            now,
+            term=mandate.authority.term,
+            process=self._process,
+            facts={"kind": str(change.kind), "seconds": change.amount},
+        )
+        if change.kind is ClockChangeKind.STEP_BACKWARD:
+            self._store.restart_planning(mandate.authority, now)
+
+    def _until_next(self) -> float:
+        awake = self._clock.awake()
+        wait = POLL
+        deadline = self._callables.expire(awake)
+        if deadline is not None:
+            wait = min(wait, max(0.0, deadline - awake))
+        self._cancel_marked(awake)
+        if self._mandate is None or self._draining:
+            return wait
+        upcoming = self._store.next_due()
+        if upcoming is None:
+            return wait
+        left: float = (upcoming - self._clock.now()).total_seconds()
+        if left <= 0 and not self._has_room():
+            return wait  # an end frees a slot, and rings
+        return min(wait, max(0.0, left))
+
+    def _has_room(self) -> bool:
+        return self._commands.room() > 0 or self._callables.room(Runner.THREAD) > 0
+
+    def _cancel_marked(self, awake: float) -> None:
+        """Cancels asked of another process that owns now, for runs that are still ours."""
+        if awake < self._next_chores or not (self._commands.active() or self._callables.active()):
+            return
+        self._next_chores = awake + POLL
+        for run in self._store.held_by(self._process):
+            if run.cancel_requested_at is not None:
+                self.cancel(run.id)

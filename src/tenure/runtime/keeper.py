@@ -1,0 +1,482 @@
+"""The keeper: one thread that joins, competes, watches over ownership, and lets go of it.
+
+    refused <--> candidate --take--> owner --hand over, step down, deposed--> candidate
+
+Every decision is :mod:`tenure.domain.ownership`'s and :mod:`tenure.domain.policy`'s; the keeper
+brings them the facts: evidence, who lives (from the kernel), for how long a better process has
+been away. It looks once a second, and at once when the owner's process dies (a death notice from
+the kernel), when somebody nudges the control socket, or when another thread wakes it.
+
+As owner it also settles what dead processes left behind: it adopts their commands that live,
+reads the exit records of those that ended, and declares the rest never run or lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from tenure.domain.errors import Conflict, Refused, StaleTerm, TenureError
+from tenure.domain.ownership import (
+    RESERVED_FOR,
+    Act,
+    Authority,
+    Contender,
+    Hold,
+    HolderLife,
+    Move,
+    Ownership,
+    consider,
+    should_yield,
+)
+from tenure.domain.planner import Standing as OwnerStanding
+from tenure.domain.policy import Admission
+from tenure.domain.process import Process, Standing
+from tenure.domain.request import Request, RequestState
+from tenure.domain.settings import Hung
+from tenure.host.clocks import Clock
+from tenure.host.death import DeathWatch
+from tenure.host.processes import boot_id
+from tenure.runtime.control import ControlSocket, nudge
+from tenure.runtime.dispatcher import Dispatcher, Mandate
+from tenure.runtime.liveness import life_of_process
+from tenure.runtime.member import Member
+from tenure.runtime.peers import Peers
+from tenure.runtime.probes import Probes
+from tenure.runtime.profile import Profile
+from tenure.runtime.recovery import Recovery
+from tenure.store import profile_id
+
+log = logging.getLogger("tenure.keeper")
+
+LOOK_EVERY = 1.0
+PROBE_EVERY = 30.0
+OPEN_RANK = 0
+
+
+class Keeper:
+    """Owns the membership of this process. Start with :meth:`begin`, end with :meth:`stop`."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        member: Member,
+        *,
+        clock: Clock,
+        dispatcher: Dispatcher,
+        recovery: Recovery,
+        probes: Probes,
+        default_hung: Hung,
+        on_owning: Callable[[Authority], None] | None = None,
+        upkeep: Callable[[], None] | None = None,
+    ) -> None:
+        self._profile = profile
+        self._store = profile.store
+        self._member = member
+        self._clock = clock
+        self._dispatcher = dispatcher
+        self._recovery = recovery
+        self._probes = probes
+        self._default_hung = default_hung
+        self._on_owning = on_owning
+        self._upkeep = upkeep
+        self._peers = Peers(profile, member, clock)
+        self._authority: Authority | None = None
+        self._rank = OPEN_RANK
+        self._deposed_why: str | None = None
+        self._hand_over: Request | None = None
+        self._hold_off = 0.0
+        self._stopping = threading.Event()
+        self._selector = selectors.DefaultSelector()
+        self._bell_out, self._bell = os.pipe()
+        os.set_blocking(self._bell_out, False)
+        os.set_blocking(self._bell, False)
+        self._watched: DeathWatch | None = None
+        self._watched_process: str | None = None
+        self._next_probe = 0.0
+        self._control: ControlSocket | None = None
+        self._first_look = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="tenure-keeper", daemon=True)
+
+    # -- from other threads ------------------------------------------------------------------
+    def begin(self) -> None:
+        """Join, and start to look. Raises what joining raises."""
+        self._selector.register(self._bell_out, selectors.EVENT_READ, "bell")
+        with contextlib.suppress(OSError):
+            self._control = ControlSocket(self._member.id, self._heard)
+            self._selector.register(self._control, selectors.EVENT_READ, "control")
+        self._member.join(self._control.path if self._control else None)
+        self._thread.start()
+
+    def wake(self) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._bell, b"!")
+
+    def deposed(self, why: str) -> None:
+        """The dispatcher was refused: look into it."""
+        self._deposed_why = why
+        self.wake()
+
+    def asked_to_hand_over(self, request: Request) -> None:
+        self._hand_over = request
+        self.wake()
+
+    def recheck(self) -> bool:
+        """Read the changeable evidence again; whether this owner is still authoritative."""
+        self._member.observe_again()
+        admission = self._member.admission(self._profile.policy())
+        if not (admission.admitted and admission.authoritative):
+            self.wake()
+            return False
+        return True
+
+    @property
+    def authority(self) -> Authority | None:
+        return self._authority
+
+    def stop(self, why: str) -> None:
+        """End the term by a hand-over, and the thread. The process stays joined till leave()."""
+        self._stopping.set()
+        self.wake()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(timeout=5)
+        self._let_go(Act.HAND_OVER, why)
+
+    def close(self) -> None:
+        """After stop: free what the thread used."""
+        if self._watched is not None:
+            self._watched.close()
+        self._selector.close()
+        if self._control is not None:
+            self._control.close()
+        os.close(self._bell_out)
+        os.close(self._bell)
+
+    # -- the thread --------------------------------------------------------------------------
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            wait = LOOK_EVERY
+            try:
+                wait = self._look()
+            except TenureError as error:
+                log.warning("%s", error)
+            except Exception:  # a look that failed changed nothing; the next one tries again
+                log.exception("a look failed")
+            finally:
+                self._first_look.set()
+            if not self._stopping.is_set():
+                self._wait(wait)
+
+    def wait_first_look(self, timeout: float) -> bool:
+        """Whether the first look is done within ``timeout`` seconds."""
+        return self._first_look.wait(timeout)
+
+    def _wait(self, seconds: float) -> None:
+        for key, _ in self._selector.select(seconds):
+            if key.data == "bell":
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._bell_out, 4096)
+            elif key.data == "control":
+                assert self._control is not None
+                self._control.accept_all()
+
+    def _heard(self, message: dict[str, Any], pid: int | None) -> None:
+        request = message.get("request")
+        if isinstance(request, str) and pid is not None:
+            with contextlib.suppress(TenureError):
+                self._peers.observe_requester(request, pid)
+        self._dispatcher.look()
+
+    def _look(self) -> float:
+        now = self._clock.now()
+        policy, _ = self._profile.refresh_policy(self._member.id, now)
+        admission = self._member.admission(policy)
+        if not self._member.executes:
+            self._member.say(Standing.OBSERVER, admission.why, None)
+            return LOOK_EVERY
+        ownership = self._store.ownership()
+        self._notice_loss(ownership)
+        self._peers.look(policy, ownership)
+        if self._authority is not None:
+            return self._look_as_owner(admission, ownership)
+        return self._look_as_contender(admission, ownership)
+
+    # -- not the owner -----------------------------------------------------------------------
+    def _look_as_contender(self, admission: Admission, current: Ownership) -> float:
+        why_not = self._why_not_able() if admission.admitted else None
+        rank = admission.rule.rank if admission.rule else OPEN_RANK
+        if not admission.admitted or why_not is not None:
+            why = why_not or admission.why
+            self._member.say(Standing.REFUSED, why, rank if admission.rule else None)
+            self._watch_holder(None)
+            return LOOK_EVERY
+        holder, life = self._holder(current)
+        me = Contender(
+            process=self._member.id,
+            admitted=True,
+            rank=rank,
+            after=admission.after,
+            better_absent_for=self._peers.better_absent_for(rank),
+            hung_for=self._peers.hung_for(current),
+            replaces_hung=self._replaces_hung(),
+        )
+        move = consider(me, self._clock.now(), current, life)
+        if move.act is not None and self._clock.awake() >= self._hold_off:
+            return self._take(move, admission, current)
+        self._member.say(Standing.CANDIDATE, f"{admission.why}. {move.why}", rank)
+        self._watch_holder(holder if life is HolderLife.ALIVE else None)
+        again = move.again_in.total_seconds() if move.again_in else LOOK_EVERY
+        return max(0.01, min(LOOK_EVERY, again))
+
+    def _why_not_able(self) -> str | None:
+        problem = self._profile.identity_problem()
+        if problem is not None:
+            return f"{problem.text} ({problem.remedy})"
+        if not self._store.is_same_file():
+            return "the database at its path is not the one that this process opened; restart it"
+        return self._peers.why_app_refused()
+
+    def _holder(self, current: Ownership) -> tuple[Process | None, HolderLife | None]:
+        if current.hold is Hold.VACANT or current.process is None:
+            return None, None
+        holder = self._store.process(current.process)
+        return holder, life_of_process(self._profile, holder)
+
+    def _replaces_hung(self) -> bool:
+        return (self._profile.settings().hung or self._default_hung) is Hung.REPLACE
+
+    def _take(self, move: Move, admission: Admission, current: Ownership) -> float:
+        """Reserve a term outside the store, take it there, record it outside again (C1)."""
+        assert move.act is not None
+        self._member.observe_again(at_most_every=0.0)
+        policy = self._profile.policy()
+        admission = self._member.admission(policy)
+        if not admission.admitted:
+            return 0.0
+        folder = self._profile.folder
+        term = profile_id.reserve_term(folder, self._store.facts().term)
+        now = self._clock.now()
+        try:
+            authority = self._store.take_ownership(
+                process=self._member.id,
+                act=move.act,
+                expected_term=current.term,
+                new_term=term,
+                rule=admission.rule.rank if admission.rule else None,
+                authoritative=admission.authoritative,
+                policy_version=policy.version,
+                boot_id=boot_id(),
+                awake=self._clock.awake(),
+                now=now,
+                why=move.why,
+            )
+        except (Conflict, Refused) as error:
+            log.info("somebody else was first: %s", error)
+            return 0.05
+        profile_id.commit_term(folder, term)
+        self._owns(authority, admission)
+        return 0.0
+
+    def _owns(self, authority: Authority, admission: Admission) -> None:
+        self._authority = authority
+        self._deposed_why = None
+        self._rank = admission.rule.rank if admission.rule else OPEN_RANK
+        self._watch_holder(None)
+        worse = range(self._rank + 1, len(self._profile.policy().rules))
+        with contextlib.suppress(StaleTerm):
+            if worse:
+                self._store.end_absence(worse)
+            self._store.restart_planning(authority, self._clock.now())
+            if self._on_owning is not None:
+                self._on_owning(authority)
+        self._mandate(admission)
+        self._member.say(
+            Standing.OWNER, admission.why, admission.rule.rank if admission.rule else None
+        )
+        log.info("owner of %s, term %s: %s", self._profile.name, authority.term, admission.why)
+
+    def _mandate(self, admission: Admission) -> None:
+        assert self._authority is not None
+        self._dispatcher.own(
+            Mandate(
+                authority=self._authority,
+                standing=OwnerStanding(
+                    authoritative=admission.authoritative,
+                    approve_protected=self._profile.settings().approve_protected,
+                ),
+            )
+        )
+
+    # -- the owner ---------------------------------------------------------------------------
+    def _notice_loss(self, current: Ownership) -> None:
+        """Whether the term that we believe to hold is still ours."""
+        mine = self._authority
+        if mine is None:
+            return
+        if current.hold is Hold.HELD and (current.term, current.process) == (
+            mine.term,
+            mine.process,
+        ):
+            if self._deposed_why is not None and self._store.is_same_file():
+                # Only the policy had moved on; the look below reaffirms or steps down.
+                self._deposed_why = None
+                self._authority = Authority(
+                    term=mine.term, process=mine.process, policy_version=current.policy_version
+                )
+            elif self._deposed_why is not None:
+                self._let_go(Act.STEP_DOWN, self._deposed_why)
+            return
+        log.warning("deposed: term %s is over (%s)", mine.term, current.ended_why)
+        self._dispatcher.disown()
+        self._authority = None
+
+    def _look_as_owner(self, admission: Admission, current: Ownership) -> float:
+        assert self._authority is not None
+        if not admission.admitted:
+            self._let_go(Act.STEP_DOWN, f"no longer admitted: {admission.why}")
+            self._member.say(Standing.REFUSED, admission.why, None)
+            return 0.0
+        problem = self._why_not_able()
+        if problem is not None:
+            self._let_go(Act.STEP_DOWN, problem)
+            return LOOK_EVERY
+        self._reaffirm(admission, current)
+        if self._yields():
+            return LOOK_EVERY
+        self._recovery.settle(self._authority)
+        self._look_at_probes()
+        if self._upkeep is not None:
+            self._upkeep()
+        return LOOK_EVERY
+
+    def _reaffirm(self, admission: Admission, current: Ownership) -> None:
+        """Bring the record in line with a policy that changed; the term stays."""
+        assert self._authority is not None
+        policy = self._profile.policy()
+        rank = admission.rule.rank if admission.rule else None
+        same = (current.policy_version, current.rule, current.authoritative) == (
+            policy.version,
+            rank,
+            admission.authoritative,
+        )
+        if same and self._authority.policy_version == policy.version:
+            self._mandate_if_dropped(admission)
+            return
+        self._authority = self._store.reaffirm(
+            self._authority,
+            rule=rank,
+            authoritative=admission.authoritative,
+            policy_version=policy.version,
+            now=self._clock.now(),
+        )
+        self._rank = rank if rank is not None else OPEN_RANK
+        self._mandate(admission)
+        self._member.say(Standing.OWNER, admission.why, rank)
+
+    def _mandate_if_dropped(self, admission: Admission) -> None:
+        if not self._dispatcher.owns(self._authority):
+            self._mandate(admission)
+
+    def _yields(self) -> bool:
+        """Hand over on request, or to a better-ranked candidate that has lived long enough."""
+        request, self._hand_over = self._hand_over, None
+        if request is not None:
+            return self._answer_hand_over(request)
+        best = self._peers.best_candidate()
+        if best is not None and should_yield(self._rank, best.rank, best.lived_for):
+            self._let_go(Act.HAND_OVER, f"{best.process} ranks better", reserved_for=best.process)
+            return True
+        return False
+
+    def _answer_hand_over(self, request: Request) -> bool:
+        assert self._authority is not None
+        now = self._clock.now()
+        to = request.to_process
+        best = self._peers.best_candidate()
+        if to is None and best is not None:
+            to = best.process
+        if to is None or not self._peers.is_candidate(to):
+            why = f"{to} is no living candidate" if to else "there is no other candidate"
+            with contextlib.suppress(TenureError):
+                self._store.answer(
+                    request.id,
+                    RequestState.REFUSED,
+                    authority=self._authority,
+                    now=now,
+                    answer=why,
+                    remedy="`tenure status` lists the candidates; `tenure owner release` lets go "
+                    "without one",
+                )
+            return False
+        with contextlib.suppress(TenureError):
+            self._store.answer(
+                request.id,
+                RequestState.DONE,
+                authority=self._authority,
+                now=now,
+                answer=f"handed over to {to}",
+            )
+        self._let_go(Act.HAND_OVER, f"asked by {request.requester.describe()}", reserved_for=to)
+        return True
+
+    def _let_go(self, act: Act, why: str, *, reserved_for: str | None = None) -> None:
+        """Stop claiming, then end the term; candidates are told at once."""
+        authority, self._authority = self._authority, None
+        if authority is None:
+            return
+        self._dispatcher.disown()
+        now = self._clock.now()
+        until = now + RESERVED_FOR if reserved_for else None
+        with contextlib.suppress(TenureError):
+            self._store.end_term(
+                authority,
+                act=act,
+                why=why,
+                now=now,
+                reserved_for=reserved_for,
+                reserved_until=until,
+            )
+        self._hold_off = (
+            self._clock.awake()
+            + (RESERVED_FOR if reserved_for else timedelta(seconds=1)).total_seconds()
+        )
+        log.info("term %s ended: %s", authority.term, why)
+        for socket in self._peers.sockets():
+            nudge(socket, {"nudge": "ownership"}, timeout=0.2)
+
+    def _look_at_probes(self) -> None:
+        awake = self._clock.awake()
+        denied = self._probes.all_denied()
+        if not denied or awake < self._next_probe:
+            return
+        self._next_probe = awake + PROBE_EVERY
+        if self._probes.refresh(denied, awake) and self._authority is not None:
+            self._store.revisit_held(self._authority, self._clock.now())
+            self._dispatcher.look()
+
+    # -- the kernel's word on the holder -----------------------------------------------------
+    def _watch_holder(self, holder: Process | None) -> None:
+        """Be told by the kernel, not by a timer, when the owner's process dies."""
+        wanted = holder.id if holder is not None else None
+        if wanted == self._watched_process:
+            return
+        if self._watched is not None:
+            if self._watched.fileno() >= 0:
+                self._selector.unregister(self._watched)
+            self._watched.close()
+            self._watched = None
+        self._watched_process = wanted
+        if holder is None:
+            return
+        self._watched = DeathWatch.open(holder.evidence.identity)
+        if self._watched is None:
+            self._watched_process = None
+            self.wake()
+        elif self._watched.fileno() >= 0:
+            self._selector.register(self._watched, selectors.EVENT_READ, "death")

@@ -1,0 +1,138 @@
+"""This process as a member of a profile: its evidence, its live lock, what the policy says of it.
+
+The live lock is held before the row is written, so that whoever reads the row can ask the kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+
+from tenure.domain.evidence import Evidence
+from tenure.domain.policy import Admission, Policy, admit
+from tenure.domain.process import Process, Standing
+from tenure.domain.run import ACTIVE
+from tenure.host.clocks import Clock
+from tenure.host.live import LiveLock
+from tenure.host.processes import observe
+from tenure.runtime.profile import Profile
+from tenure.store.contract import Page, RunFilter
+from tenure.store.ids import new_id
+
+REOBSERVE_AFTER = 1.0
+"""Seconds of awake time after which evidence that can change is read again."""
+
+
+class Member:
+    """Thread-safe. Raises what the OS and the store raise when it joins."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        clock: Clock,
+        role: str | None,
+        executes: bool,
+        app: str | None = None,
+        app_version: str | None = None,
+    ) -> None:
+        self._profile = profile
+        self._clock = clock
+        self.role = role
+        self.executes = executes
+        self.app = app
+        self.app_version = app_version
+        now = clock.now()
+        self.id = new_id("p", now)
+        self.evidence: Evidence = observe(now=now)
+        self.inside_run = self._descends_from_a_run()
+        self._observed = clock.awake()
+        self._lock = threading.Lock()
+        self._live: LiveLock | None = None
+        self._said: tuple[Standing, str, int | None] | None = None
+
+    def join(self, socket: str | None) -> None:
+        """Hold the live lock, then enter the profile."""
+        identity = self.evidence.identity
+        self._live = LiveLock.hold(self._profile.folder.live, self.id, identity)
+        standing = Standing.OBSERVER if not self.executes else Standing.REFUSED
+        why = "just joined"
+        self._profile.store.join(
+            Process(
+                id=self.id,
+                evidence=self.evidence,
+                joined_at=self._clock.now(),
+                executes=self.executes,
+                standing=standing,
+                why=why,
+                role=self.role,
+                app=self.app,
+                app_version=self.app_version,
+                socket=socket,
+            )
+        )
+
+    def leave(self, why: str) -> None:
+        """Say goodbye, then let the lock go."""
+        with contextlib.suppress(Exception):  # what cannot be said, the kernel says by itself
+            self._profile.store.leave(self.id, self._clock.now(), why=why)
+        if self._live is not None:
+            self._live.release()
+
+    def forget_in_child(self) -> None:
+        if self._live is not None:
+            self._live.forget_in_child()
+
+    def admission(self, policy: Policy) -> Admission:
+        """What the policy says, on the evidence as last observed."""
+        return admit(
+            policy,
+            self.evidence,
+            role=self.role,
+            me_uid=os.geteuid(),
+            executes=self.executes,
+            inside_run=self.inside_run,
+        )
+
+    def observe_again(self, *, at_most_every: float = REOBSERVE_AFTER) -> None:
+        """Read again what can change: cgroup, uid, executable. The chain at joining is kept."""
+        awake = self._clock.awake()
+        with self._lock:
+            if awake - self._observed < at_most_every:
+                return
+            self._observed = awake
+        from dataclasses import replace
+
+        fresh = observe(now=self._clock.now())
+        # Ancestry is the lineage at joining: a parent that has gone since does not change it.
+        kept = self.evidence
+        unknown = (fresh.unknown - {"chain"}) | (kept.unknown & {"chain"})
+        self.evidence = replace(fresh, chain=kept.chain, unknown=frozenset(unknown))
+
+    def say(self, standing: Standing, why: str, rule: int | None) -> bool:
+        """Record how this process stands, if that changed; whether it did."""
+        said = (standing, why, rule)
+        if said == self._said:
+            return False
+        self._profile.store.set_standing(self.id, standing, why, rule, self._clock.now())
+        self._said = said
+        return True
+
+    def _descends_from_a_run(self) -> bool:
+        links = {(link.pid, link.start) for link in self.evidence.chain}
+        cursor: str | None = None
+        while True:
+            runs, cursor = self._profile.store.runs(
+                RunFilter(states=ACTIVE), Page(limit=500, cursor=cursor)
+            )
+            for run in runs:
+                one = run.identity
+                if (
+                    one is not None
+                    and one.boot_id == self.evidence.identity.boot_id
+                    and (one.pid, one.start) in links
+                ):
+                    return True
+            if cursor is None:
+                return False

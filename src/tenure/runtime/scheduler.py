@@ -1,0 +1,183 @@
+"""A scheduler process: keeper, dispatcher, runners, put together and taken apart.
+
+start --> candidate, then owner when policy and term allow
+stop  --> claims end, the term is handed over at once, runs get ``drain`` to end;
+          commands that are still running are left to the next owner, callables are not
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tenure.domain.ownership import Authority
+from tenure.domain.settings import Hung
+from tenure.host.clocks import Clock, SystemClock
+from tenure.runtime.callables import Callables
+from tenure.runtime.command_runner import CommandRunner
+from tenure.runtime.dispatcher import Dispatcher
+from tenure.runtime.keeper import Keeper
+from tenure.runtime.member import Member
+from tenure.runtime.probes import Probes
+from tenure.runtime.profile import Profile
+from tenure.runtime.recovery import Recovery
+from tenure.store.contract import Retention
+
+log = logging.getLogger("tenure")
+
+DRAIN = 10.0
+"""Seconds that a stopping process gives its runs."""
+_PURGE_EVERY = 60.0
+
+
+class Scheduler:
+    """One process's part in a profile. Not restarted: make a new one. Thread-safe.
+
+    ``functions`` are the callables that this process carries, by target (``app:name``).
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        role: str | None = None,
+        executes: bool = True,
+        app: str | None = None,
+        app_version: str | None = None,
+        functions: Mapping[str, Callable[..., Any]] | None = None,
+        on_owning: Callable[[Authority], None] | None = None,
+        default_hung: Hung = Hung.WARN,
+        clock: Clock | None = None,
+    ) -> None:
+        self.profile = profile
+        self._clock = clock or SystemClock()
+        settings = profile.settings()
+        self.member = Member(
+            profile,
+            clock=self._clock,
+            role=role,
+            executes=executes,
+            app=app,
+            app_version=app_version,
+        )
+        self._callables = Callables(
+            functions or {},
+            process=self.member.id,
+            slots=settings.slots.callables,
+            clock=self._clock,
+            report=self._report,
+            still_owner=self._still_owner,
+        )
+        self._commands = CommandRunner(
+            process=self.member.id,
+            logs=profile.folder.logs,
+            slots=settings.slots.commands,
+            log_size=settings.retention.log_size,
+            environment=lambda: profile.settings().environment(),
+            clock=self._clock,
+            report=self._report,
+            at_gate=lambda run, gated: self.dispatcher.at_gate(run, gated),
+        )
+        probes = Probes()
+        self.dispatcher = Dispatcher(
+            profile,
+            process=self.member.id,
+            clock=self._clock,
+            callables=self._callables,
+            commands=self._commands,
+            recheck=lambda: self.keeper.recheck(),
+            deposed=lambda why: self.keeper.deposed(why),
+            asked_to_hand_over=lambda request: self.keeper.asked_to_hand_over(request),
+            probes=probes,
+        )
+        self.keeper = Keeper(
+            profile,
+            self.member,
+            clock=self._clock,
+            dispatcher=self.dispatcher,
+            recovery=Recovery(
+                profile,
+                process=self.member.id,
+                clock=self._clock,
+                commands=self._commands,
+                report=self._report,
+            ),
+            probes=probes,
+            default_hung=default_hung,
+            on_owning=on_owning,
+            upkeep=self._upkeep,
+        )
+        self._next_purge = self._clock.awake() + _PURGE_EVERY
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Join and begin. Raises what joining raises; returns before ownership is decided."""
+        self.keeper.begin()
+        if self.member.executes:
+            self.dispatcher.begin()
+
+    def stop(self, drain: float = DRAIN, why: str = "its process stops") -> bool:
+        """Hand over, give runs ``drain`` seconds, leave. Whether all runs had ended. Idempotent."""
+        if self._stopped.is_set():
+            return True
+        self._stopped.set()
+        self.dispatcher.drain()
+        self.keeper.stop(why)
+        ended = self._drain(drain)
+        self._callables.close()
+        self._commands.close()
+        self.dispatcher.stop()
+        self.member.leave(why)
+        self.keeper.close()
+        return ended
+
+    def nudge(self) -> None:
+        """Something was written by this process: look now."""
+        self.dispatcher.look()
+        self.keeper.wake()
+
+    def forget_in_child(self) -> None:
+        """After a fork, in the child: nothing of ownership crosses, nothing is closed for the
+        parent."""
+        self.member.forget_in_child()
+        self.profile.store.forget_in_child()
+
+    def _drain(self, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            busy = self._callables.active() + self._commands.active() + self.dispatcher.pending()
+            if not busy:
+                return True
+            self.dispatcher.look()
+            time.sleep(0.02)
+        return False
+
+    def _report(self, result: Any) -> None:
+        self.dispatcher.report(result)
+
+    def _still_owner(self, authority: Authority) -> bool:
+        from tenure.domain.errors import StaleTerm
+
+        try:
+            self.profile.store.check(authority)
+        except StaleTerm:
+            return False
+        return True
+
+    def _upkeep(self) -> None:
+        """Keep the history within its bounds; the owner's keeper calls this at each look."""
+        awake = self._clock.awake()
+        if awake < self._next_purge:
+            return
+        kept = self.profile.settings().retention
+        purged = self.profile.store.purge(
+            Retention(runs_per_job=kept.runs, days=kept.days, events=kept.events),
+            self._clock.now(),
+        )
+        for run in purged.runs:
+            shutil.rmtree(self.profile.folder.logs / run, ignore_errors=True)
+        self._next_purge = awake + (1.0 if len(purged.runs) >= 500 else _PURGE_EVERY)

@@ -1,0 +1,35 @@
+"""Kept answers of probes."""
+
+from __future__ import annotations
+
+from tenure.host.capabilities import Answer
+from tenure.runtime.probes import KEPT, Probes
+
+
+def test_what_was_never_asked_is_missing_and_not_denied() -> None:
+    probes = Probes(ask=lambda name: Answer.DENIED)
+    assert probes.missing(["fda"], 0.0) == {"fda"}
+    assert probes.denied(["fda"]) == frozenset()
+
+
+def test_an_answer_is_current_for_a_while() -> None:
+    probes = Probes(ask=lambda name: Answer.DENIED)
+    probes.refresh(["fda"], 0.0)
+    assert probes.missing(["fda"], KEPT) == set()
+    assert probes.missing(["fda"], KEPT + 1) == {"fda"}
+    assert probes.denied(["fda", "other"]) == {"fda"}
+    assert probes.all_denied() == {"fda"}
+
+
+def test_unknown_is_not_denied() -> None:
+    probes = Probes(ask=lambda name: Answer.UNKNOWN)
+    probes.refresh(["fda"], 0.0)
+    assert probes.denied(["fda"]) == frozenset()
+
+
+def test_refresh_tells_when_a_denial_ended() -> None:
+    answers = iter([Answer.DENIED, Answer.DENIED, Answer.GRANTED])
+    probes = Probes(ask=lambda name: next(answers))
+    assert not probes.refresh(["fda"], 0.0)
+    assert not probes.refresh(["fda"], 1.0)
+    assert probes.refresh(["fda"], 2.0)
