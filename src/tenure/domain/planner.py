@@ -9,13 +9,16 @@ In the order in which they are asked:
 
 1. *May this owner run it?* A protected job under an owner that is not authoritative, or whose
    probe is denied: all pending fires are held (C8).
-2. *Is the previous run active?* Overlap: skip records, queue and cancel wait for its end.
+2. *Is the previous run active?* Overlap: skip records, queue and cancel wait for its end. Only
+   fires that would run by 3 and 4 wait, and only for them is the previous run cancelled.
 3. *Is the latest pending fire within grace?* It runs; older ones are missed, superseded.
 4. *Catch-up.* none: missed. latest: the latest runs, within the window. all: each within the
-   window, oldest first, as slots allow. Catch-up runs are spread by a budget, so that a machine
-   that wakes does not start everything at once (C13).
+   window, oldest first, as slots allow; unless overlap allows more, in turn, and none is cancelled
+   for the next. Catch-up runs are spread by a budget, each a place, so that a machine that wakes
+   does not start everything at once (C13).
 
-Held fires of a job are reconsidered with its pending ones as soon as the owner may run it.
+Held fires of a job are reconsidered with its pending ones as soon as the owner may run it. One
+that is still within its grace then is no misfire, and runs whatever the catch-up.
 
 Times are UTC. A job's jitter is a fixed delay: fire *f* is due at *f* + jitter.
 """
@@ -27,11 +30,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 
-from tenure.domain.job import CatchUp, Job, Overlap, jitter_of
+from tenure.domain.job import CatchUp, Definition, Job, Overlap, jitter_of
 from tenure.domain.omission import Omission, Omitted, Stretch
 from tenure.domain.run import Cause
 
 DEFAULT_ALL_WINDOW = timedelta(days=1)
+SUPERSEDED = "superseded by a later fire"
 _INSTANT = timedelta(microseconds=1)
 
 
@@ -150,6 +154,11 @@ class _Draft:
             Stretch(kind=kind, first=first, last=last, count=count, reason=reason)
         )
 
+    def supersede(self, latest: datetime) -> None:
+        """Account for all pending fires before the latest, which is left."""
+        self.omit(Omitted.MISSED, self.watermark, latest - _INSTANT, SUPERSEDED)
+        self.watermark = max(self.watermark, latest - _INSTANT)
+
     def _held_fires_remain(self) -> bool:
         closed = {h.omission for h in self.holds if h.settled_until is None}
         return any(o.kind is Omitted.HELD for o in self.omissions) or any(
@@ -199,30 +208,38 @@ def plan(due: Due, now: datetime, standing: Standing, slots: int, budget: CatchU
     if latest is None and not due.holds:
         return draft.finish()
     if due.active and job.definition.overlap is not Overlap.ALLOW:
-        return _overlapping(draft, latest)
+        return _overlapping(draft, latest, until)
     if job.definition.catching_up is CatchUp.ALL:
         return _catch_up_all(draft, until, slots, now, budget)
     waits = job.definition.overlap in (Overlap.QUEUE, Overlap.CANCEL)
     if job.waiting and waits and latest is not None:
-        return _was_waiting(draft, latest, now)
+        return _was_waiting(draft, latest)
     return _latest_only(draft, latest, until, now, budget)
 
 
-def _overlapping(draft: _Draft, latest: datetime | None) -> Plan:
+def _overlapping(draft: _Draft, latest: datetime | None, until: datetime) -> Plan:
     """The previous run is active: skip, or wait for its end (which wakes the job)."""
     wants = draft.due.job.definition
     if latest is None:
         # Only held fires are pending. The next fire settles them too, if there is one.
         more = wants.schedule.next_after(draft.watermark) is not None
         return draft.finish(waiting=not more or wants.overlap is not Overlap.SKIP)
-    if wants.overlap is Overlap.SKIP and wants.catching_up is not CatchUp.ALL:
+    if wants.catching_up is CatchUp.ALL:
+        return draft.finish(waiting=True)
+    if wants.overlap is Overlap.SKIP:
         draft.omit(Omitted.SKIPPED, draft.watermark, latest, "the previous run was still active")
         draft.watermark = latest
         return draft.finish()
+    if not draft.due.job.waiting:
+        if not _wanted(wants, until - latest):
+            draft.omit(Omitted.MISSED, draft.watermark, latest, _too_late(wants.catching_up))
+            draft.watermark = latest
+            return draft.finish()
+        draft.supersede(latest)
     return draft.finish(waiting=True, cancel_previous=wants.overlap is Overlap.CANCEL)
 
 
-def _was_waiting(draft: _Draft, latest: datetime, now: datetime) -> Plan:
+def _was_waiting(draft: _Draft, latest: datetime) -> Plan:
     """The run that a fire waited for has ended. Waiting is no misfire: grace does not apply.
 
     With ``queue`` the first that waited runs, those between it and the latest are skipped, and
@@ -230,7 +247,7 @@ def _was_waiting(draft: _Draft, latest: datetime, now: datetime) -> Plan:
     """
     job = draft.due.job
     schedule = job.definition.schedule
-    draft.miss_holds("superseded by a later fire")
+    draft.miss_holds(SUPERSEDED)
     if job.definition.overlap is Overlap.CANCEL:
         draft.omit(
             Omitted.SKIPPED, draft.watermark, latest - _INSTANT, "a later fire took its place"
@@ -245,7 +262,7 @@ def _was_waiting(draft: _Draft, latest: datetime, now: datetime) -> Plan:
     if first < latest:
         draft.omit(Omitted.SKIPPED, first, latest - _INSTANT, "another fire was already queued")
         draft.watermark = max(first, latest - _INSTANT)
-    return draft.finish(again=now if first < latest else None)
+    return draft.finish(waiting=first < latest)
 
 
 def _latest_only(
@@ -257,12 +274,8 @@ def _latest_only(
     fire = latest if latest is not None else held.last if held else None
     assert fire is not None
     late = until - fire
-    on_time = latest is not None and late <= wants.grace
-    runs = on_time or (
-        wants.catching_up is CatchUp.LATEST
-        and (wants.window is None or late <= wants.window)
-        and (latest is not None or _same_revision(draft.due, held))
-    )
+    on_time = late <= wants.grace
+    runs = _wanted(wants, late) and (latest is not None or _same_revision(draft.due, held))
     if runs and not on_time and not draft.due.job.deferred:
         delay = budget.delay(now)
         if delay:
@@ -271,10 +284,9 @@ def _latest_only(
         assert held is not None
         _resolve_held(draft, held, runs)
         return draft.finish()
-    draft.miss_holds("superseded by a later fire" if runs else _too_late(wants.catching_up))
+    draft.miss_holds(SUPERSEDED if runs else _too_late(wants.catching_up))
     if runs:
-        reason = "superseded by a later fire"
-        draft.omit(Omitted.MISSED, draft.watermark, latest - _INSTANT, reason)
+        draft.supersede(latest)
         cause = Cause.SCHEDULE if on_time else Cause.CATCH_UP
         draft.claims.append(Fire(at=latest, cause=cause))
     else:
@@ -286,7 +298,7 @@ def _latest_only(
 def _resolve_held(draft: _Draft, latest: Omission, runs: bool) -> None:
     """Only held fires are left: the last of them runs, or none does."""
     if runs:
-        reason = "superseded by a later fire"
+        reason = SUPERSEDED
     elif _same_revision(draft.due, latest):
         reason = _too_late(draft.due.job.definition.catching_up)
     else:
@@ -308,20 +320,29 @@ def _catch_up_all(
     room = slots if wants.overlap is Overlap.ALLOW else 1
     reason = f"older than the catch-up window of {wants.window or DEFAULT_ALL_WINDOW}"
     fires = list(islice(_candidates(draft, edge, until), room + 1))
-    late = bool(fires) and until - fires[0].at > wants.grace
-    if late and not job.deferred:
-        delay = budget.delay(now)
-        if delay:
-            return draft.finish(again=now + delay, deferred=True)
-    taken, more = fires[:room], len(fires) > room
+    taken, delay = _take(fires[:room], draft, until, now, budget)
     _resolve_holds_of_all(draft, taken, edge, reason)
     ahead = [f.at for f in taken if f.hold is None]
-    draft.omit(Omitted.MISSED, draft.watermark, max(min(edge, until), draft.watermark), reason)
+    draft.omit(Omitted.MISSED, draft.watermark, max(edge, draft.watermark), reason)
     draft.claims.extend(taken)
-    draft.watermark = max([draft.watermark, min(edge, until), *ahead])
-    if more:
-        return draft.finish(again=now, deferred=late)
-    return draft.finish()
+    draft.watermark = max([draft.watermark, edge, *ahead])
+    if delay:
+        return draft.finish(again=now + delay, deferred=True)
+    return draft.finish(again=now if len(fires) > room else None)
+
+
+def _take(
+    fires: list[Fire], draft: _Draft, until: datetime, now: datetime, budget: CatchUpBudget
+) -> tuple[list[Fire], timedelta]:
+    """As many of the fires as the budget has places for at once; then how long to wait."""
+    wants = draft.due.job.definition
+    for index, fire in enumerate(fires):
+        has_place = draft.due.job.deferred and index == 0
+        if until - fire.at > wants.grace and not has_place:
+            delay = budget.delay(now)
+            if delay:
+                return fires[:index], delay
+    return fires, timedelta(0)
 
 
 def _candidates(draft: _Draft, edge: datetime, until: datetime) -> Iterator[Fire]:
@@ -354,6 +375,14 @@ def _resolve_holds_of_all(draft: _Draft, taken: list[Fire], edge: datetime, reas
                 settled_until=None if closes else settled,
             )
         )
+
+
+def _wanted(wants: Definition, late: timedelta) -> bool:
+    """Whether the latest fire runs: it is within grace, or catch-up asks for it."""
+    if late <= wants.grace:
+        return True
+    in_window = wants.window is None or late <= wants.window
+    return wants.catching_up is CatchUp.LATEST and in_window
 
 
 def _same_revision(due: Due, hold: Omission | None) -> bool:
