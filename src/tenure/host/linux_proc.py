@@ -16,9 +16,12 @@ from tenure.host.systemd_units import service_of
 
 _MACHINE_ID_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 _DELETED = " (deleted)"
+_SYSTEMD_HIERARCHY = "/sys/fs/cgroup/systemd"
+_LOOKS = 3
+"""How often a pid that is taken and not shown is looked at: it may have ended in between."""
 # The kernel's fixed inodes of the first cgroup and user namespaces (linux/proc_ns.h).
 _FIRST_CGROUP_NAMESPACE = "cgroup:[4026531835]"
-_FIRST_USER_NAMESPACE = "user:[4026531837]"
+FIRST_USER_NAMESPACE = "user:[4026531837]"
 
 
 @functools.cache
@@ -76,26 +79,26 @@ def stat_of(pid: int) -> procfs.Stat | None:
             f"whether process {pid} lives cannot be told: /proc belongs to another pid namespace",
             remedy="mount a /proc of this pid namespace (unshare --mount-proc)",
         )
-    try:
-        return procfs.parse_stat(read(f"{folder(pid)}/stat"))
-    except (FileNotFoundError, ProcessLookupError):
-        if exists(pid):
-            raise hidden(pid) from None
-        return None
-    except PermissionError:
-        raise hidden(pid) from None
+    for _ in range(_LOOKS):
+        try:
+            return procfs.parse_stat(read(f"{folder(pid)}/stat"))
+        except PermissionError:
+            break
+        except (FileNotFoundError, ProcessLookupError):
+            if not _is_taken(pid):
+                return None
+    raise hidden(pid)
 
 
-def exists(pid: int) -> bool:
-    """Whether the pid is taken although /proc does not show it (``hidepid=2``)."""
+def _is_taken(pid: int) -> bool:
+    """Whether there is such a process although /proc does not show it (``hidepid``)."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True
-    # Ours to signal and yet not shown: it ended between the two looks, or is just being reaped.
-    return os.path.exists(f"/proc/{pid}/stat")
+    return True
 
 
 def hidden(pid: int) -> Undetermined:
@@ -147,11 +150,14 @@ def is_roots_alone(pid: int) -> bool:
     """Whether a program may stay hidden: init's, and root's from an ordinary user.
 
     Every user's ancestry ends in such processes (sshd, login). The user did not choose them.
+    The uid is read from ``status``: the *folder* of a process that made itself undumpable
+    belongs to root too.
     """
     try:
-        return pid == 1 or (os.stat(f"/proc/{pid}").st_uid == 0 and os.geteuid() != 0)
+        uid = procfs.parse_status(read(f"{folder(pid)}/status")).uid
     except OSError:
-        return False
+        return pid == 1
+    return pid == 1 or (uid == 0 and os.geteuid() != 0)
 
 
 def service_of_process(pid: int) -> tuple[str | None, Service | None]:
@@ -172,14 +178,11 @@ def is_hierarchy_roots(cgroup: procfs.Cgroup) -> bool:
     looks like the root. And version 1 lets a user move processes into any cgroup that was
     delegated to him, from anywhere.
     """
-    if (
-        namespace("cgroup") != _FIRST_CGROUP_NAMESPACE
-        and namespace("user") != _FIRST_USER_NAMESPACE
-    ):
+    if namespace("cgroup") != _FIRST_CGROUP_NAMESPACE and namespace("user") != FIRST_USER_NAMESPACE:
         return False
     if cgroup.version == 1:
         try:
-            return os.stat(f"/sys/fs/cgroup/systemd{cgroup.path}").st_uid == 0
+            return os.stat(f"{_SYSTEMD_HIERARCHY}{cgroup.path}").st_uid == 0
         except OSError:
             return False
     return True

@@ -24,10 +24,12 @@ from tenure.domain.evidence import Evidence, Identity, Link
 from tenure.host import procfs
 from tenure.host.linux_lineage import Lineage, lineage_of
 from tenure.host.linux_proc import (
+    FIRST_USER_NAMESPACE,
     boot_id,
     executable_of,
     folder,
     machine_id,
+    namespace,
     namespaces,
     no_such,
     read,
@@ -36,6 +38,8 @@ from tenure.host.linux_proc import (
 )
 
 __all__ = ["boot_id", "chain_of", "identity_of", "is_alive", "observe", "own_identity"]
+
+_OVERFLOW_UID = 65534
 
 
 def identity_of(pid: int) -> Identity | None:
@@ -103,10 +107,13 @@ class _Seen:
             status = procfs.parse_status(read(f"{folder(self.pid)}/status"))
         except OSError:
             status = procfs.Status(uid=None, groups=None, confinement=None)
-        self._note("uid", status.uid)
+        uid = status.uid
+        if uid == _OVERFLOW_UID and namespace("user") != FIRST_USER_NAMESPACE:
+            uid = None  # a user that our user namespace does not know
+        self._note("uid", uid)
         self._note("groups", status.groups)
         self._note("confinement", status.confinement)
-        self._note("user", None if status.uid is None else _user_name(status.uid))
+        self._note("user", None if uid is None else _user_name(uid))
 
     def _note(self, name: str, value: object) -> None:
         if value is None:
