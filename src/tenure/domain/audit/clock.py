@@ -1,0 +1,94 @@
+"""Comparing recorded instants on a wall clock that may have been set back.
+
+Two recorded instants tell which came first only if nobody set the clock back between them. Steps
+are read from the event log, whose sequence numbers do not depend on any clock: where ``at`` falls
+while ``seq`` grows, the clock was set back, from at most the highest instant seen before to the
+one seen after. Steps forward never disturb an order.
+
+So :meth:`Clock.follows` answers False only for what no recorded step explains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tenure.domain.event import Event, EventKind
+
+SKEW = timedelta(seconds=10)
+"""A caller reads its clock before it waits for the store's write lock, so instants of different
+processes may be this much out of order (twice the store's patience)."""
+
+_UNSEEN = timedelta(minutes=10)
+"""How far past the last event of the old era its other records may lie."""
+_STEPS = (EventKind.CLOCK, EventKind.PLANNING_RESTARTED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The clock went back from at most ``was`` to ``at``. UTC."""
+
+    at: datetime
+    was: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """What the event log knows of the wall clock."""
+
+    steps: tuple[Step, ...] = ()
+    blind_until: datetime | None = None
+    """Steps before this are not known: their events were deleted."""
+
+    def follows(self, later: datetime, earlier: datetime, slack: timedelta = SKEW) -> bool:
+        """Whether ``later`` may truly have come at or after ``earlier``."""
+        if later >= earlier - slack:
+            return True
+        if self.blind_until is not None and later < self.blind_until:
+            return True
+        return any(s.at - slack <= later and earlier <= s.was + slack for s in self.steps)
+
+    def covers(self, instant: datetime) -> bool:
+        """Whether an instant may have been reached twice."""
+        if self.blind_until is not None and instant < self.blind_until:
+            return True
+        return any(s.at - SKEW <= instant <= s.was + SKEW for s in self.steps)
+
+
+def read_clock(events: Iterable[Event]) -> Clock:
+    """The steps of a log in order of ``seq``."""
+    steps: list[Step] = []
+    highest: datetime | None = None
+    first: Event | None = None
+    for event in events:
+        first = first or event
+        highest = highest or event.at
+        told = _told(event)
+        if told is not None or event.at < highest - SKEW:
+            steps.append(Step(at=event.at, was=max(highest + _UNSEEN, told or event.at)))
+            highest = event.at
+        else:
+            highest = max(highest, event.at)
+    cut = first is not None and first.seq > 1
+    return Clock(
+        steps=tuple(steps),
+        blind_until=first.at if first is not None and cut else None,
+    )
+
+
+def _told(event: Event) -> datetime | None:
+    """What the clock had been, as an event that is about a step back says it."""
+    if event.kind not in _STEPS:
+        return None
+    said, seconds = event.facts.get("was"), event.facts.get("seconds")
+    try:
+        if isinstance(said, str):
+            was = datetime.fromisoformat(said)
+        elif event.facts.get("kind") == "step_backward" and isinstance(seconds, int | float):
+            was = event.at + timedelta(seconds=abs(seconds))
+        else:
+            return None
+        return was if was > event.at else None
+    except (ValueError, OverflowError, TypeError):
+        return None

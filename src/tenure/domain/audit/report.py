@@ -1,0 +1,115 @@
+"""What an audit says: findings, what was checked, and what could not be.
+
+'No findings' means something only beside how much was looked at, so a report always carries the
+counts. A check that lacks its facts (an event that retention deleted, say) is counted as *not
+checked*; it is neither a finding nor a pass.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tenure.domain.ownership import Term
+from tenure.domain.run import Run
+
+Value = str | int | bool | None | list[str]
+"""What a fact may be: plain JSON. Instants are RFC 3339 in UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One breach of the contract, or of the record's agreement with itself."""
+
+    clause: str
+    """``C1`` to ``C14``."""
+    code: str
+    """Stable, for programs: ``fire_twice``."""
+    text: str
+    remedy: str
+    subjects: tuple[str, ...] = ()
+    """What it is about: run, job, process and request ids; ``term:7``; ``omission:3``."""
+    facts: Mapping[str, Value] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {
+            "clause": self.clause,
+            "code": self.code,
+            "text": self.text,
+            "remedy": self.remedy,
+            "subjects": list(self.subjects),
+            "facts": dict(self.facts),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The outcome of an audit. Clauses that no record can show are named in ``docs/audit.md``."""
+
+    at: datetime
+    findings: tuple[Finding, ...]
+    checked: Mapping[str, int]
+    """How many of each kind were looked at: runs, attempts, fires, terms, ..."""
+    not_checked: Mapping[str, int]
+    """Why, and how many, for what could not be checked."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know that is no breach: clock steps, restarted planning."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``tenure audit --json``, version 1."""
+        return {
+            "v": 1,
+            "at": self.at.isoformat(),
+            "clean": self.clean,
+            "findings": [finding.to_json() for finding in self.findings],
+            "checked": dict(self.checked),
+            "not_checked": dict(self.not_checked),
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(slots=True)
+class Book:
+    """Where the checks write. Used within one audit; not thread-safe."""
+
+    findings: list[Finding] = field(default_factory=list)
+    checked: Counter[str] = field(default_factory=Counter)
+    not_checked: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    def find(
+        self,
+        clause: str,
+        code: str,
+        text: str,
+        *subjects: str | Run | Term,
+        remedy: str,
+        **facts: Value | datetime,
+    ) -> None:
+        """Write down one finding."""
+        plain = {k: v.isoformat() if isinstance(v, datetime) else v for k, v in facts.items()}
+        self.findings.append(
+            Finding(
+                clause=clause,
+                code=code,
+                text=text,
+                remedy=remedy,
+                subjects=tuple(_subject(s) for s in subjects),
+                facts=plain,
+            )
+        )
+
+
+def _subject(about: str | Run | Term) -> str:
+    if isinstance(about, Run):
+        return about.id
+    return f"term:{about.term}" if isinstance(about, Term) else about

@@ -1,0 +1,152 @@
+"""The arithmetic of C5: entries on record against the fires that a schedule has in a window.
+
+Where the sums agree and nothing overlaps, all is well; that is linear. Only otherwise are the
+entries walked one after the other, to name the first fire that is missing or double.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tenure.domain.audit.history import JobHistory, Span, View
+from tenure.domain.audit.report import Book
+from tenure.domain.schedule import Schedule
+
+TICK = timedelta(microseconds=1)
+_GONE = "records were deleted or never written; compare with a backup, and report it"
+_ALTERED = "the record was altered or written wrongly; keep the database and report it"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Fires on record: one run, or one stretch. Both ends are included."""
+
+    first: datetime
+    last: datetime
+    count: int
+    tight: bool
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The fires of one revision that can be checked: those in ``(low, high]``."""
+
+    past: JobHistory
+    span: Span
+    low: datetime
+    high: datetime
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.span.revision.definition.schedule
+
+    @property
+    def name(self) -> str:
+        return f"{self.past.job.name} (revision {self.span.revision.revision})"
+
+
+def check_sums(view: View, book: Book, window: Window, entries: list[Entry]) -> None:
+    expected = window.schedule.count(window.low, window.high)
+    book.checked["fires"] += expected
+    accounted = sum(e.count for e in entries)
+    reach = window.low
+    apart = True
+    for entry in entries:
+        apart = apart and entry.first > reach
+        reach = max(reach, entry.last)
+    if accounted != expected or not apart:
+        _walk(view, book, window, entries)
+
+
+def _walk(view: View, book: Book, window: Window, entries: list[Entry]) -> None:
+    """Go through the tight entries in order; let loose ones fill the gaps between them."""
+    schedule = window.schedule
+    gaps: list[list[datetime]] = []
+    reach, before = window.low, ""
+    doubles: list[tuple[datetime, str, str]] = []
+    for entry in (e for e in entries if e.tight):
+        if entry.first <= reach:
+            fire = schedule.next_after(entry.first - TICK) or entry.first
+            if schedule.count(entry.first - TICK, min(reach, entry.last)) and not (
+                view.clock.covers(fire)
+            ):
+                doubles.append((fire, before, entry.subject))
+        elif schedule.count(reach, entry.first - TICK):
+            gaps.append([reach, entry.first - TICK])
+        if entry.last > reach:
+            reach, before = entry.last, entry.subject
+    if schedule.count(reach, window.high):
+        gaps.append([reach, window.high])
+    for entry in (e for e in entries if not e.tight):
+        _fill(view, schedule, gaps, entry, doubles)
+    for fire, one, other in doubles:
+        text = f"the fire of {window.name} at {fire.isoformat()} is accounted for twice"
+        book.find(
+            "C5",
+            "fire_accounted_twice",
+            text,
+            *(s for s in (one, other) if s),
+            window.past.job.id,
+            remedy=_ALTERED,
+            fire=fire,
+        )
+    missing = sum(schedule.count(low, high) for low, high in gaps)
+    if missing:
+        _report_missing(book, window, gaps, missing)
+
+
+def _fill(
+    view: View,
+    schedule: Schedule,
+    gaps: list[list[datetime]],
+    entry: Entry,
+    doubles: list[tuple[datetime, str, str]],
+) -> None:
+    """Take the fires of a loose entry out of the gaps that it spans."""
+    left = entry.count
+    kept: list[list[datetime]] = []
+    for low, high in gaps:
+        start, end = max(low, entry.first - TICK), min(high, entry.last)
+        there = schedule.count(start, end)
+        if not there or not left:
+            kept.append([low, high])
+            continue
+        if there > left:
+            end = _nth_after(schedule, start, left)
+            there = left
+        left -= there
+        kept.extend(p for p in ([low, start], [end, high]) if schedule.count(p[0], p[1]))
+    gaps[:] = kept
+    fire = schedule.next_after(entry.first - TICK) or entry.first
+    if left and not view.clock.covers(fire):
+        doubles.append((fire, "", entry.subject))
+
+
+def _nth_after(schedule: Schedule, after: datetime, n: int) -> datetime:
+    """The n-th fire after an instant: walked, for stretches that were merged stay short."""
+    fire = after
+    for _ in range(min(n, 10_000)):
+        fire = schedule.next_after(fire) or fire
+    return fire
+
+
+def _report_missing(book: Book, window: Window, gaps: list[list[datetime]], missing: int) -> None:
+    first = window.schedule.next_after(gaps[0][0])
+    assert first is not None
+    fires = "a fire" if missing == 1 else f"{missing} fires"
+    text = (
+        f"{fires} of {window.name} left no trace, the first at {first.isoformat()}: "
+        "neither a run nor a record of an omission"
+    )
+    book.find(
+        "C5",
+        "fire_unaccounted",
+        text,
+        window.past.job.id,
+        remedy=_GONE,
+        revision=window.span.revision.revision,
+        first=first,
+        missing=missing,
+    )
