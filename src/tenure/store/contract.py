@@ -417,7 +417,8 @@ class Store(Protocol):
     def restart_planning(self, authority: Authority, now: datetime) -> int:
         """After the clock was set back: every job whose watermark lies after ``now`` plans from
         ``now`` again; the omissions reaching past it are cut there; claimed instants stay
-        claimed. Returns how many jobs. PLANNING_RESTARTED if any.
+        claimed. Returns how many jobs. PLANNING_RESTARTED if any (facts: ``jobs``, how many;
+        ``was``, the furthest watermark, ISO 8601).
 
         Removed jobs keep their watermark. ``accounted_from`` becomes ``now``; revisions valid
         after later instants are valid after ``now``; a done job with a fire after ``now`` is

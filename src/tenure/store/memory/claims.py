@@ -230,7 +230,7 @@ class Claims(Runs):
             self._restart(job, now)
         if ahead:
             term, process = authority.term, authority.process
-            facts = {"jobs": len(ahead)}
+            facts = {"jobs": len(ahead), "was": max(job.watermark for job in ahead).isoformat()}
             kind = EventKind.PLANNING_RESTARTED
             self._say(kind, now, term=term, process=process, facts=facts)
         return len(ahead)
