@@ -17,6 +17,7 @@ import pytest
 from commandkit import ENV, SHELLS, ended, eventually, line, read_env, run, shell_path, spec
 
 from tenure.host.processes import is_alive
+from tenure.runtime import gate
 from tenure.runtime.children import Children, wait_for
 from tenure.runtime.commands import CommandNotStarted
 from tenure.runtime.exits import Outcome, Stage, read_exit
@@ -231,6 +232,36 @@ def test_a_leaked_descriptor_is_closed_on_the_slow_way_too(tmp_path: Path) -> No
         os.close(leaked)
     assert exit_.exit_code == 0
     assert len(json.loads(output)["fds"]) == 4
+
+
+def test_a_shell_killed_as_it_starts_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(gate, "identity_of", lambda pid: None)
+    with pytest.raises(CommandNotStarted, match="killed as it started"):
+        spawn_gated(spec("true"), folder=tmp_path / "r", attempt=1)
+    assert set(os.listdir("/proc/self/fd")) == before
+    path = tmp_path / "r" / "1.exit"
+    eventually(lambda: read_exit(path).outcome is Outcome.NEVER_RAN, "the gate to close")
+
+
+def test_a_folder_that_may_not_be_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    try:
+        with pytest.raises(CommandNotStarted, match="Permission denied") as error:
+            spawn_gated(spec("true", cwd=str(tmp_path)), folder=tmp_path / "r", attempt=1)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert "permissions" in error.value.remedy
+
+
+def test_nothing_else_of_ours_is_left_in_the_job(tmp_path: Path) -> None:
+    """No variable, descriptor or trap of the gate reaches the job's children either."""
+    exit_, output = run(line("set; ls /proc/self/fd; trap"), tmp_path / "r")
+    assert exit_.exit_code == 0
+    assert b"tenure" not in output
 
 
 DAEMON = """

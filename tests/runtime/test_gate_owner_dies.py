@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import signal
@@ -16,6 +17,7 @@ import pytest
 from commandkit import SHELLS, ended, ended_of, eventually, line, owner, shell_path, spec
 
 from tenure.host.processes import identity_of, is_alive
+from tenure.runtime import withdraw as withdraw_module
 from tenure.runtime.children import Children, wait_for
 from tenure.runtime.exits import Outcome, Stage, read_exit
 from tenure.runtime.gate import spawn_gated
@@ -111,6 +113,37 @@ def test_withdrawing_leaves_a_running_job_alone(tmp_path: Path) -> None:
     assert (exit_.outcome, exit_.stage) == (Outcome.NO_RECORD, Stage.OPEN)
     go.touch()
     assert ended(command).exit_code == 4
+
+
+def test_withdrawing_after_a_reboot_proves_nothing(tmp_path: Path) -> None:
+    """The blank record may be one whose 'open' never reached the disk."""
+    command = spawn_gated(spec("true"), folder=tmp_path / "r", attempt=1)
+    before = dataclasses.replace(command.identity, boot_id="the boot before")
+    exit_ = withdraw(before, command.exit_path)
+    assert (exit_.outcome, exit_.stage) == (Outcome.NO_RECORD, Stage.GATE)
+    command.abandon()
+    ended(command)
+    assert withdraw(before, command.exit_path).outcome is Outcome.NEVER_RAN, "it says so itself"
+
+
+def test_withdrawing_gives_up_and_lets_go_when_it_cannot_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = spawn_gated(line("exit 3"), folder=tmp_path / "r", attempt=1)
+    monkeypatch.setattr(withdraw_module, "_is_stopped", lambda pid: False)
+    exit_ = withdraw(command.identity, command.exit_path, patience=0.01)
+    assert (exit_.outcome, exit_.stage) == (Outcome.NO_RECORD, Stage.GATE)
+    command.open_gate()
+    assert ended(command).exit_code == 3
+
+
+def test_withdrawing_works_alike_with_psutil(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(withdraw_module, "_HAS_PROC", False)
+    command = spawn_gated(spec("true"), folder=tmp_path / "r", attempt=1)
+    assert withdraw(command.identity, command.exit_path).outcome is Outcome.NEVER_RAN
+    assert ended(command).outcome is Outcome.NEVER_RAN
 
 
 def test_withdrawing_races_with_opening_and_both_never_win(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tenure.runtime import output as output_module
 from tenure.runtime.output import (
     OutputCap,
     follow,
@@ -153,6 +155,34 @@ def test_what_is_written_last_is_not_missed(job: Job) -> None:
         return True
 
     assert b"".join(follow(job.log, ended=ended, wait=lambda: None)) == b"last words"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_on_a_full_disk_the_log_is_emptied_and_all_of_it_counted(
+    job: Job, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.write(b"x" * 20)
+    cap = OutputCap(job.log, 10)
+    with monkeypatch.context() as patch:
+        patch.setattr(output_module, "_write_all", lambda *_: raise_(OSError(code, "full")))
+        assert cap.check()
+    assert job.output() == marker(20)
+    job.write(b"after")
+    assert job.output() == marker(20) + b"after"
+
+
+def test_another_failure_of_the_disk_is_not_hidden(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.write(b"x" * 20)
+    monkeypatch.setattr(output_module, "_write_all", lambda *_: raise_(OSError(errno.EIO, "bad")))
+    with pytest.raises(OSError, match="bad"):
+        OutputCap(job.log, 10).check()
+    assert job.log.read_bytes() == b"x" * 20
+
+
+def raise_(error: OSError) -> None:
+    raise error
 
 
 @pytest.mark.real

@@ -20,7 +20,7 @@ from tenure.runtime.commands import GatedCommand
 from tenure.runtime.exits import Outcome, read_exit
 from tenure.runtime.gate import spawn_gated
 from tenure.runtime.session import Member, members_of, signal_member
-from tenure.runtime.terminate import SETTLE, Ending, Phase, stop
+from tenure.runtime.terminate import SETTLE, Ending, Phase, kill_shell, stop
 
 NOW = 100.0
 LEADER = Identity(boot_id="b", pid=4_000_000, start=1)
@@ -246,6 +246,24 @@ def test_grandchildren_end_too_also_one_that_left_the_session(tmp_path: Path) ->
     assert read_exit(command.exit_path).signal == signal.SIGKILL
     for member in members:
         eventually(lambda pid=member.pid: identity_of(pid) is None, "a grandchild's end")
+
+
+@pytest.mark.real
+def test_a_command_stopped_whole_is_ended_and_recorded(tmp_path: Path) -> None:
+    command = started("echo up; sleep 60", tmp_path / "r")
+    os.killpg(command.identity.pid, signal.SIGSTOP)
+    drive(Ending(command.identity, grace=timedelta(seconds=0)))
+    assert ended(command).signal == signal.SIGKILL
+
+
+@pytest.mark.real
+def test_the_shell_itself_killed_leaves_its_record_as_it_is(tmp_path: Path) -> None:
+    command = started("echo up; sleep 60", tmp_path / "r")
+    kill_shell(command.identity)
+    assert ended(command).outcome is Outcome.NO_RECORD
+    kill_shell(command.identity)
+    stop(command.identity)
+    eventually(lambda: members_of(command.identity) == (), "the job's end without its shell")
 
 
 @pytest.mark.real

@@ -59,6 +59,9 @@ def stop(
     if number is signal.SIGKILL:
         for member in members:
             signal_member(member, number)
+        if alive:
+            with contextlib.suppress(OSError):
+                os.kill(leader.pid, signal.SIGCONT)  # a stopped shell could not record
         return members
     outside = members
     if alive:

@@ -21,10 +21,11 @@ from pathlib import Path
 
 from tenure.domain.evidence import Identity
 from tenure.host import procfs
-from tenure.host.processes import is_alive
+from tenure.host.processes import boot_id, is_alive
 from tenure.runtime.exits import Exit, Stage, read_exit
 
 _LOOK_AGAIN = 0.0005
+_HAS_PROC = sys.platform == "linux"
 
 
 def withdraw(shell: Identity, exit_path: Path, *, patience: float = 1.0) -> Exit:
@@ -44,7 +45,9 @@ def withdraw(shell: Identity, exit_path: Path, *, patience: float = 1.0) -> Exit
             _wait(lambda: not is_alive(shell), patience)
         else:
             _signal(shell, signal.SIGCONT)
-    return read_exit(exit_path, shell_gone=is_alive(shell) is False)
+    # Dead by another boot is another matter: what was written then may be lost.
+    gone = is_alive(shell) is False and shell.boot_id == boot_id()
+    return read_exit(exit_path, shell_gone=gone)
 
 
 def _signal(shell: Identity, number: signal.Signals) -> bool:
@@ -65,7 +68,7 @@ def _wait(reached: Callable[[], bool], patience: float) -> bool:
 
 
 def _is_stopped(pid: int) -> bool:
-    if sys.platform != "linux":
+    if not _HAS_PROC:
         import psutil
 
         try:
