@@ -13,7 +13,8 @@ and what was dropped is counted.
 Every byte has thereby a fixed *offset* in the whole output, whatever was rotated or dropped, and
 a follower that remembers its offset continues across rotations.
 
-Failure: bytes written between the last copy and the emptying (microseconds) are lost uncounted.
+Failure: what is written between the last count and the emptying is lost uncounted: microseconds,
+more if this process is put off the CPU just then. Offsets and counts are then lower bounds.
 While ``.log.1.new`` exists a rotation is going on, and readers look again; one that died in it
 leaves the file, and the next rotation replaces it. On a full disk the copy is given up and the
 log is emptied all the same: the cap is kept, and all of it counts as dropped. A writer faster
