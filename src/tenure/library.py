@@ -17,6 +17,7 @@ the declarations in line when it takes ownership.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import inspect
 import os
 import threading
@@ -180,12 +181,14 @@ class Tenure:
                     **self.carried(profile),
                 )
                 self._scheduler.start()
+                atexit.register(self.stop)
         return self
 
     def stop(self, drain: float = DRAIN) -> bool:
         """Hand over and leave, giving runs ``drain`` seconds; whether all of them had ended."""
         with self._lock:
             scheduler, self._scheduler = self._scheduler, None
+        atexit.unregister(self.stop)
         ended = scheduler.stop(drain) if scheduler is not None else True
         with self._lock:
             if self._profile is not None:

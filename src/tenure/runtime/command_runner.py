@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from tenure.domain.evidence import Identity
 from tenure.domain.job import Command, Definition
 from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock
@@ -30,6 +31,7 @@ from tenure.runtime.commands import CommandNotStarted, CommandSpec, GatedCommand
 from tenure.runtime.exits import Outcome, read_exit
 from tenure.runtime.gate import spawn_gated
 from tenure.runtime.output import OutputCap
+from tenure.runtime.session import members_of
 from tenure.runtime.terminate import Ending
 
 log = logging.getLogger("tenure.commands")
@@ -37,6 +39,7 @@ log = logging.getLogger("tenure.commands")
 GRACE = timedelta(seconds=10)
 """Between TERM and KILL."""
 _CAP_EVERY = 0.5
+_CAP_SOON = 0.02
 _NOT_INHERITED = frozenset(
     (
         "NOTIFY_SOCKET",
@@ -100,6 +103,7 @@ class CommandRunner:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._next_cap = 0.0
+        self._leftovers: list[tuple[Ending, float]] = []
 
     def room(self) -> int:
         """How many more commands may be claimed now."""
@@ -230,6 +234,9 @@ class CommandRunner:
         active = self._active.pop(run_id, None)
         if active is None:
             return
+        if active.over is not None and active.ending is not None:
+            # Its shell is gone; what else it started, and ignored TERM, is ended still.
+            self._leftovers.append((active.ending, active.again or 0.0))
         self._report_end(active)
 
     def _report_end(self, active: _Active) -> None:
@@ -238,6 +245,8 @@ class CommandRunner:
         leader = active.ending.leader if active.ending else None
         same_boot = leader is not None and leader.boot_id == boot_id()
         state, reason, code, number = how_it_ended(active.exit_path, same_boot)
+        if state is RunState.LOST and leader is not None:
+            reason += _who_is_left(leader)
         if active.over is not None:
             # It was being ended, and its status says how it took that.
             reason = active.why + (f" ({reason})" if reason else "")
@@ -275,10 +284,10 @@ class CommandRunner:
         active.again = self._clock.awake()
 
     def _until_next(self) -> float | None:
-        if not self._active:
+        if not self._active and not self._leftovers:
             return None
         now = self._clock.awake()
-        nexts = [self._next_cap]
+        nexts = [self._next_cap, *(again for _, again in self._leftovers)]
         for active in self._active.values():
             if active.over is None and active.deadline is not None:
                 nexts.append(active.deadline)
@@ -291,14 +300,28 @@ class CommandRunner:
         capping = now >= self._next_cap
         if capping:
             self._next_cap = now + _CAP_EVERY
+        self._leftovers = [
+            (ending, again)
+            for ending, at in self._leftovers
+            if (again := ending.step(now) if at <= now else at) is not None
+        ]
         for active in list(self._active.values()):
             if capping:
                 with contextlib.suppress(OSError):
-                    active.cap.check()
+                    if active.cap.check():
+                        self._next_cap = now + _CAP_SOON  # it writes fast: look more often
             if active.over is None and active.deadline is not None and active.deadline <= now:
                 self._end(active.run.id, RunState.TIMED_OUT, "not done in time")
             if active.again is not None and active.again <= now and active.ending is not None:
                 active.again = active.ending.step(now)
+
+
+def _who_is_left(leader: Identity) -> str:
+    left = members_of(leader)
+    if not left:
+        return ""
+    pids = ", ".join(str(member.pid) for member in left[:10])
+    return f"; of its processes these still live: {pids}"
 
 
 def how_it_ended(exit_path: Path, same_boot: bool) -> tuple[RunState, str, int | None, int | None]:

@@ -169,7 +169,7 @@ class Dispatcher:
             self._bell.clear()
             stopping = self._stopping
             try:
-                wait = self._turn()
+                wait = self.turn()
             except StoreBlocked as error:
                 log.warning("%s", error)
                 wait = 0.2
@@ -184,7 +184,8 @@ class Dispatcher:
             if wait > 0:
                 self._bell.wait(wait)
 
-    def _turn(self) -> float:
+    def turn(self) -> float:
+        """One turn, by the thread or by a test; the seconds until the next is due."""
         with self._turn_lock:
             mandate = self._mandate
             after = _AfterCommit()

@@ -107,12 +107,16 @@ class Keeper:
     # -- from other threads ------------------------------------------------------------------
     def begin(self) -> None:
         """Join, and start to look. Raises what joining raises."""
+        self.join()
+        self._thread.start()
+
+    def join(self) -> None:
+        """Open the control socket and enter the profile, without a thread."""
         self._selector.register(self._bell_out, selectors.EVENT_READ, "bell")
         with contextlib.suppress(OSError):
             self._control = ControlSocket(self._member.id, self._heard)
             self._selector.register(self._control, selectors.EVENT_READ, "control")
         self._member.join(self._control.path if self._control else None)
-        self._thread.start()
 
     def wake(self) -> None:
         with contextlib.suppress(OSError):
@@ -163,7 +167,7 @@ class Keeper:
         while not self._stopping.is_set():
             wait = LOOK_EVERY
             try:
-                wait = self._look()
+                wait = self.look()
             except TenureError as error:
                 log.warning("%s", error)
             except Exception:  # a look that failed changed nothing; the next one tries again
@@ -193,7 +197,8 @@ class Keeper:
                 self._peers.observe_requester(request, pid)
         self._dispatcher.look()
 
-    def _look(self) -> float:
+    def look(self) -> float:
+        """One look, by the thread or by a test; the seconds until the next is due."""
         now = self._clock.now()
         policy, _ = self._profile.refresh_policy(self._member.id, now)
         admission = self._member.admission(policy)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 
 from tenure.domain.evidence import Evidence
 from tenure.domain.policy import Admission, Policy, admit
@@ -36,8 +38,10 @@ class Member:
         executes: bool,
         app: str | None = None,
         app_version: str | None = None,
+        observe: Callable[..., Evidence] = observe,
     ) -> None:
         self._profile = profile
+        self._observe = observe
         self._clock = clock
         self.role = role
         self.executes = executes
@@ -80,6 +84,11 @@ class Member:
         if self._live is not None:
             self._live.release()
 
+    def die(self) -> None:
+        """Let the live lock go without a word, as the kernel does for a dead process."""
+        if self._live is not None:
+            self._live.release()
+
     def forget_in_child(self) -> None:
         if self._live is not None:
             self._live.forget_in_child()
@@ -102,9 +111,7 @@ class Member:
             if awake - self._observed < at_most_every:
                 return
             self._observed = awake
-        from dataclasses import replace
-
-        fresh = observe(now=self._clock.now())
+        fresh = self._observe(now=self._clock.now())
         # Ancestry is the lineage at joining: a parent that has gone since does not change it.
         kept = self.evidence
         unknown = (fresh.unknown - {"chain"}) | (kept.unknown & {"chain"})

@@ -14,9 +14,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tenure.domain.errors import StaleTerm
+from tenure.domain.evidence import Evidence
 from tenure.domain.ownership import Authority
 from tenure.domain.settings import Hung
 from tenure.host.clocks import Clock, SystemClock
+from tenure.host.processes import observe
 from tenure.runtime.callables import Callables
 from tenure.runtime.command_runner import CommandRunner
 from tenure.runtime.dispatcher import Dispatcher
@@ -52,6 +55,7 @@ class Scheduler:
         on_owning: Callable[[Authority], None] | None = None,
         default_hung: Hung = Hung.WARN,
         clock: Clock | None = None,
+        observe: Callable[..., Evidence] = observe,
     ) -> None:
         self.profile = profile
         self._clock = clock or SystemClock()
@@ -63,6 +67,7 @@ class Scheduler:
             executes=executes,
             app=app,
             app_version=app_version,
+            observe=observe,
         )
         self._callables = Callables(
             functions or {},
@@ -135,6 +140,15 @@ class Scheduler:
         self.keeper.close()
         return ended
 
+    def abandon(self) -> None:
+        """Free what this object holds, without a word to the store: for tests."""
+        self._callables.close()
+        self._commands.close()
+        self.dispatcher.stop(0.0)
+        self.member.die()
+        self.keeper.close()
+        self.profile.close()
+
     def nudge(self) -> None:
         """Something was written by this process: look now."""
         self.dispatcher.look()
@@ -160,8 +174,6 @@ class Scheduler:
         self.dispatcher.report(result)
 
     def _still_owner(self, authority: Authority) -> bool:
-        from tenure.domain.errors import StaleTerm
-
         try:
             self.profile.store.check(authority)
         except StaleTerm:

@@ -1,0 +1,453 @@
+"""Several schedulers, one profile, a clock that the test moves: who owns, and what it may run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenure.domain.event import EventKind
+from tenure.domain.job import Call, CatchUp, Definition, Job, Runner
+from tenure.domain.omission import Omitted
+from tenure.domain.ownership import Act, Hold
+from tenure.domain.process import Standing
+from tenure.domain.request import Ask, Request, Requester, RequestState
+from tenure.domain.run import ACTIVE, Run, RunState
+from tenure.domain.schedule import every_schedule
+from tenure.store.contract import RunFilter
+from tenure.testing.cluster import Cluster, Node
+
+POLICY = """
+[[owner]]
+executable = "/opt/gateway"
+
+[[owner]]
+executable = "/opt/desktop"
+after = "5m"
+"""
+ANCHOR = datetime(2026, 1, 1, tzinfo=UTC)
+Make = Callable[..., Cluster]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    made: list[AbstractContextManager[Any]] = []
+
+    def cluster(**options: Any) -> Cluster:
+        one = Cluster(tmp_path, **options)
+        made.append(one)
+        return one
+
+    yield cluster
+    for one in made:
+        one.__exit__(None, None, None)
+
+
+CALLED: list[str] = []
+FUNCTIONS = {"app:work": lambda **args: CALLED.append("work")}
+CARRIES: dict[str, Any] = {"functions": FUNCTIONS, "app": "app"}
+
+
+def gateway(cluster: Cluster, **options: Any) -> Node:
+    return cluster.node("gateway", executable="/opt/gateway", **CARRIES, **options)
+
+
+def desktop(cluster: Cluster, **options: Any) -> Node:
+    return cluster.node("desktop", executable="/opt/desktop", **CARRIES, **options)
+
+
+def add(cluster: Cluster, seconds: float = 60, **fields: Any) -> Job:
+    wants = Definition(
+        name=fields.pop("name", "work"),
+        schedule=every_schedule(timedelta(seconds=seconds), ANCHOR),
+        action=Call(target="app:work", runner=Runner.THREAD),
+        **fields,
+    )
+    return cluster.profile.store.add_job(wants, by="test", now=cluster.clock.now())
+
+
+def runs(cluster: Cluster, **where: Any) -> tuple[Run, ...]:
+    return cluster.profile.store.runs(RunFilter(**where))[0]
+
+
+def finish_all(cluster: Cluster, node: Node) -> None:
+    """Let the callables that were entered end, and record that."""
+    import time
+
+    deadline = time.monotonic() + 10
+    while runs(cluster, states=ACTIVE):
+        assert time.monotonic() < deadline, f"runs did not end: {runs(cluster, states=ACTIVE)}"
+        node.turn()
+
+
+def ask(cluster: Cluster, kind: Ask = Ask.TRIGGER, key: str = "k", **what: Any) -> Request:
+    return cluster.profile.store.ask(
+        kind=kind,
+        key=key,
+        requester=Requester(pid=1, uid=0),
+        now=cluster.clock.now(),
+        deadline=what.pop("deadline", timedelta(seconds=30)),
+        **what,
+    )
+
+
+def test_in_an_open_profile_the_first_owns_and_the_second_waits(make: Make) -> None:
+    cluster = make()
+    first, second = cluster.node("a"), cluster.node("b")
+    cluster.settle()
+    assert (first.standing, second.standing) == (Standing.OWNER, Standing.CANDIDATE)
+    assert cluster.profile.store.ownership().authoritative is False
+
+
+def test_who_is_not_named_is_refused_and_told_why(make: Make) -> None:
+    """C2 Authorised before acquired."""
+    cluster = make(toml=POLICY)
+    stranger = cluster.node("stranger", executable="/opt/other")
+    cluster.settle()
+    assert stranger.standing is Standing.REFUSED
+    assert "/opt/gateway" in stranger.why
+    assert cluster.profile.store.ownership().hold is Hold.VACANT
+
+
+def test_a_dead_owner_is_succeeded_at_the_next_look(make: Make) -> None:
+    cluster = make()
+    first, second = cluster.node("a"), cluster.node("b")
+    cluster.settle()
+    cluster.kill(first)
+    second.look()
+    assert second.owns
+    term = cluster.profile.store.terms()[0]
+    assert (term.term, term.how) == (2, Act.TAKE_FROM_DEAD)
+
+
+def test_a_fallback_waits_its_time_and_the_wait_survives_a_restart(make: Make) -> None:
+    cluster = make(toml=POLICY)
+    early = desktop(cluster)
+    cluster.settle()
+    assert early.standing is Standing.CANDIDATE
+    cluster.clock.advance(200)
+    cluster.kill(early)
+    late = desktop(cluster)
+    late.look()
+    assert not late.owns
+    cluster.clock.advance(101)
+    late.look()
+    assert late.owns
+    assert not cluster.profile.store.ownership().authoritative
+
+
+def test_sleep_does_not_count_for_a_fallback(make: Make) -> None:
+    """``after`` counts awake time."""
+    cluster = make(toml=POLICY)
+    node = desktop(cluster)
+    cluster.settle()
+    cluster.clock.suspend(3600)
+    node.look()
+    assert not node.owns
+
+
+def test_the_better_one_is_handed_the_ownership_after_ten_seconds_of_life(make: Make) -> None:
+    cluster = make(toml=POLICY)
+    low = desktop(cluster)
+    cluster.settle()
+    cluster.clock.advance(301)
+    cluster.settle()
+    assert low.owns
+    high = gateway(cluster)
+    cluster.settle()
+    assert low.owns
+    cluster.clock.advance(11)
+    low.look()
+    assert not low.owns
+    cluster.clock.advance(1)
+    cluster.settle()
+    assert high.owns
+    assert low.standing is Standing.CANDIDATE
+
+
+def test_protected_fires_are_held_under_a_fallback_and_run_once_the_gateway_is_back(
+    make: Make,
+) -> None:
+    """C8, C5: held stays open; an authoritative owner makes it a run or missed."""
+    cluster = make(toml=POLICY)
+    job = add(cluster, protected=True, catch_up=CatchUp.LATEST)
+    low = desktop(cluster)
+    cluster.settle()
+    cluster.clock.advance(301)
+    cluster.settle()
+    cluster.clock.advance(180)
+    cluster.settle()
+    assert runs(cluster) == ()
+    (held,), _ = cluster.profile.store.omissions(job=job.id)
+    assert (held.kind, held.open) == (Omitted.HELD, True)
+    high = gateway(cluster)
+    cluster.settle()
+    cluster.clock.advance(11)
+    cluster.settle()
+    cluster.clock.advance(1)
+    cluster.settle()
+    assert high.owns
+    finish_all(cluster, high)
+    (run,) = runs(cluster)
+    assert run.state is RunState.SUCCEEDED
+    assert run.process == high.id
+    assert run.fire_time == held.first + (held.count - 1) * timedelta(minutes=1)
+    (resolved,), _ = cluster.profile.store.omissions(job=job.id)
+    assert not resolved.open
+    assert low.standing is Standing.CANDIDATE
+
+
+def test_a_deposed_owner_claims_nothing_when_it_wakes(make: Make) -> None:
+    """C3 Fenced: whoever holds a stale claim, and however late it wakes."""
+    cluster = make()
+    first, second = cluster.node("a", **CARRIES), cluster.node("b", **CARRIES)
+    add(cluster)
+    cluster.settle()
+    stale = cluster.profile.store.ownership().authority
+    assert stale is not None
+    cluster.profile.store.end_term(stale, act=Act.STEP_DOWN, why="forced", now=cluster.clock.now())
+    second.look()
+    assert second.owns
+    assert first.owns  # so it believes
+    cluster.clock.advance(61)
+    first.turn()
+    assert runs(cluster) == ()
+    kinds = [e.kind for e in cluster.profile.store.events(limit=1000)]
+    assert EventKind.CLAIM_REFUSED in kinds
+    first.look()
+    assert not first.owns
+    second.turn()
+    assert [r.process for r in runs(cluster)] == [second.id]
+    finish_all(cluster, second)
+
+
+def test_an_owner_that_the_policy_drops_steps_down_at_once(make: Make) -> None:
+    """C11 Step down when in doubt; a policy change reaches the running owner at once."""
+    cluster = make(toml=POLICY)
+    high = gateway(cluster)
+    cluster.settle()
+    assert high.owns
+    cluster.write_toml('[[owner]]\nexecutable = "/opt/elsewhere"\n')
+    high.look()
+    assert not high.owns
+    assert high.standing is Standing.REFUSED
+    assert cluster.profile.store.ownership().hold is Hold.VACANT
+
+
+def test_a_policy_that_still_admits_keeps_the_term(make: Make) -> None:
+    cluster = make(toml=POLICY)
+    high = gateway(cluster)
+    add(cluster)
+    cluster.settle()
+    cluster.write_toml(POLICY + '\n[[owner]]\nexecutable = "/opt/third"\n')
+    cluster.clock.advance(61)
+    high.look()
+    high.turn()
+    assert high.owns
+    assert cluster.profile.store.ownership().term == 1
+    finish_all(cluster, high)
+    assert len(runs(cluster)) == 1
+
+
+def test_an_emptied_profile_toml_changes_nothing(make: Make) -> None:
+    cluster = make(toml=POLICY)
+    high, other = gateway(cluster), cluster.node("x", executable="/opt/other")
+    cluster.settle()
+    cluster.write_toml("")
+    cluster.settle()
+    assert high.owns
+    assert other.standing is Standing.REFUSED
+    _, warnings = cluster.profile.refresh_policy("test", cluster.clock.now())
+    assert any("profile_file_" in w.code for w in warnings)
+
+
+def test_a_trigger_is_executed_by_the_owner(make: Make) -> None:
+    """C7 Delegate or refuse: accepting a trigger and claiming its run is one commit."""
+    cluster = make(toml=POLICY)
+    high = gateway(cluster)
+    job = add(cluster, protected=True)
+    cluster.settle()
+    request = ask(cluster, job=job.id)
+    high.turn()
+    answered = cluster.profile.store.request(request.id)
+    assert answered.run is not None
+    finish_all(cluster, high)
+    assert cluster.profile.store.run(answered.run).process == high.id
+    assert cluster.profile.store.request(request.id).state is RequestState.DONE
+
+
+def test_a_trigger_of_a_protected_job_is_refused_by_a_fallback(make: Make) -> None:
+    cluster = make(toml=POLICY)
+    low = desktop(cluster)
+    job = add(cluster, seconds=86400, protected=True)
+    cluster.settle()
+    cluster.clock.advance(301)
+    cluster.settle()
+    request, queued = ask(cluster, job=job.id), ask(cluster, key="q", job=job.id, queued=True)
+    low.turn()
+    refused = cluster.profile.store.request(request.id)
+    assert refused.state is RequestState.REFUSED
+    assert "authoritative" in refused.answer
+    assert refused.remedy
+    assert cluster.profile.store.request(queued.id).state is RequestState.PENDING
+    assert runs(cluster) == ()
+
+
+def test_a_trigger_past_its_deadline_runs_nothing(make: Make) -> None:
+    cluster = make()
+    job = add(cluster, seconds=86400)
+    request = ask(cluster, job=job.id)
+    cluster.clock.advance(31)
+    node = cluster.node("a", **CARRIES)
+    cluster.settle()
+    assert node.owns
+    assert cluster.profile.store.request(request.id).state is RequestState.EXPIRED
+    assert runs(cluster) == ()
+
+
+def test_ownership_is_handed_over_on_request(make: Make) -> None:
+    cluster = make()
+    first, second = cluster.node("a"), cluster.node("b")
+    cluster.settle()
+    request = ask(cluster, kind=Ask.HAND_OVER)
+    first.turn()
+    first.look()
+    assert cluster.profile.store.request(request.id).state is RequestState.DONE
+    first.look()
+    assert not first.owns
+    second.look()
+    assert second.owns
+
+
+def test_a_hand_over_to_nobody_is_refused(make: Make) -> None:
+    cluster = make()
+    only = cluster.node("a")
+    cluster.settle()
+    request = ask(cluster, kind=Ask.HAND_OVER)
+    only.turn()
+    only.look()
+    assert only.owns
+    refused = cluster.profile.store.request(request.id)
+    assert refused.state is RequestState.REFUSED
+    assert "tenure status" in refused.remedy
+
+
+def test_a_hung_owner_is_replaced_where_the_profile_says_so(make: Make) -> None:
+    """C9: a due fire unclaimed for 30 s of awake time is hung."""
+    cluster = make(toml='hung = "replace"\n')
+    first, second = cluster.node("a", **CARRIES), cluster.node("b", **CARRIES)
+    add(cluster, seconds=10)
+    cluster.settle()
+    cluster.clock.advance(29)
+    second.look()
+    assert not second.owns
+    cluster.clock.suspend(600)
+    second.look()
+    assert not second.owns  # nobody makes progress asleep
+    cluster.clock.advance(31)
+    second.look()
+    assert second.owns
+    first.turn()
+    assert all(r.process == second.id for r in runs(cluster))
+
+
+def test_a_hung_owner_is_only_reported_by_default(make: Make) -> None:
+    cluster = make()
+    first, second = cluster.node("a", **CARRIES), cluster.node("b", **CARRIES)
+    add(cluster, seconds=10)
+    cluster.settle()
+    cluster.clock.advance(600)
+    second.look()
+    assert first.owns
+    assert not second.owns
+
+
+def test_a_clock_that_was_in_2036_for_a_minute_stops_nothing(make: Make) -> None:
+    """C5, C13: after a backward step planning restarts from now; claimed instants do not
+    repeat."""
+    cluster = make()
+    node = cluster.node("a", **CARRIES)
+    add(cluster, seconds=60)
+    cluster.settle()
+    cluster.clock.advance(61)
+    node.turn()
+    finish_all(cluster, node)
+    ten_years = timedelta(days=3650)
+    cluster.clock.step(ten_years)
+    node.turn()
+    cluster.clock.advance(60)
+    node.turn()
+    finish_all(cluster, node)
+    cluster.clock.step(-ten_years)
+    node.turn()
+    before = {r.fire_time for r in runs(cluster)}
+    for _ in range(3):
+        cluster.clock.advance(60)
+        node.turn()
+        finish_all(cluster, node)
+    after = [r.fire_time for r in runs(cluster)]
+    assert len(after) == len(set(after)) == len(before) + 3
+    kinds = [e.facts.get("kind") for e in cluster.profile.store.events(limit=1000)]
+    assert "step_forward" in kinds
+    assert "step_backward" in kinds
+
+
+def test_the_owner_of_a_database_that_was_replaced_stops_claiming(make: Make) -> None:
+    """Before each claim batch: is the file it writes the file at the path?"""
+    cluster = make()
+    node = cluster.node("a", **CARRIES)
+    add(cluster)
+    cluster.settle()
+    database = cluster.profile.folder.database
+    database.rename(database.with_suffix(".moved"))
+    cluster.clock.advance(61)
+    node.turn()
+    node.look()
+    assert not node.owns
+    assert runs(cluster) == ()
+
+
+def test_a_process_without_the_code_is_refused_ownership(make: Make) -> None:
+    cluster = make()
+    add(cluster)
+    bare = cluster.node("serve")
+    cluster.settle()
+    assert bare.standing is Standing.REFUSED
+    assert "--app" in bare.why
+
+
+def test_what_a_dead_owner_had_entered_is_lost_and_said_so(make: Make) -> None:
+    """C4: a crash between claim and start is proved or recorded as lost, never run again."""
+    import threading
+
+    release = threading.Event()
+    cluster = make()
+    slow = {"functions": {"app:work": lambda: release.wait(10)}, "app": "app"}
+    first, second = cluster.node("a", **slow), cluster.node("b", **slow)
+    add(cluster)
+    cluster.settle()
+    cluster.clock.advance(61)
+    first.turn()
+    assert len(runs(cluster, states=ACTIVE)) == 1
+    cluster.kill(first)
+    second.look()
+    second.look()
+    second.turn()
+    (run,) = runs(cluster)
+    assert run.state is RunState.LOST
+    assert run.process == first.id
+    release.set()
+
+
+def test_no_change_of_state_is_said_twice(make: Make) -> None:
+    cluster = make()
+    cluster.node("a")
+    cluster.node("b")
+    cluster.settle()
+    before = len(cluster.profile.store.events(limit=1000))
+    cluster.settle(10)
+    assert len(cluster.profile.store.events(limit=1000)) == before
