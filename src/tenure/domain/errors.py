@@ -93,3 +93,9 @@ class StoreBlocked(Undetermined):
     """Another process holds the store's write lock for too long; it is named where known."""
 
     code = "store_blocked"
+
+
+class StoreUnwritable(Undetermined):
+    """The disk is full, read-only or failing: what was asked may not have been written."""
+
+    code = "store_unwritable"

@@ -1,0 +1,3 @@
+from tenure.store.sqlite.store import SqliteStore
+
+__all__ = ["SqliteStore"]

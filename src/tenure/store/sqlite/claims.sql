@@ -1,0 +1,42 @@
+-- name: due
+SELECT {job_row},
+       (SELECT count(*) FROM runs WHERE job = j.id AND {active}),
+       EXISTS (SELECT 1 FROM omissions o WHERE o.job = j.id AND {open_hold})
+FROM {jobs_joined}
+WHERE j.runner = ? AND j.due_at <= ?
+ORDER BY j.due_at, j.seq LIMIT ?
+
+-- name: next_due
+SELECT min(at) FROM (
+    SELECT min(due_at) AS at FROM jobs WHERE runner = 'command' AND due_at IS NOT NULL
+    UNION ALL SELECT min(due_at) FROM jobs WHERE runner = 'thread' AND due_at IS NOT NULL
+    UNION ALL SELECT min(due_at) FROM jobs WHERE runner = 'async' AND due_at IS NOT NULL
+    UNION ALL SELECT min(retry_at) FROM runs WHERE state = 'retrying'
+)
+
+-- name: claimable
+SELECT name, revision, state, watermark, needs_authority, purged_until FROM jobs WHERE id = ?
+
+-- name: insert
+INSERT INTO runs (id, job, job_name, revision, fire_time, cause, state, term, process, holder,
+                  policy_version, protected, attempt, claimed_at, request)
+VALUES (?, ?, ?, ?, ?, ?, 'claimed', ?, ?, ?, ?, ?, 1, ?, ?)
+ON CONFLICT (job, fire_time) DO NOTHING
+
+-- name: purged
+SELECT max(last) FROM purged_spans WHERE job = ? AND last >= ? AND first <= ?
+
+-- name: definition
+SELECT definition FROM job_revisions WHERE job = ? AND revision = ?
+
+-- name: account_from
+UPDATE jobs SET accounted_from = max(accounted_from, ?) WHERE id = ?
+
+-- name: advance
+UPDATE jobs SET watermark = ?, due_at = ?, waiting = ?, deferred = ?, state = ? WHERE id = ?
+
+-- name: active_runs
+SELECT id FROM runs WHERE job = ? AND {active}
+
+-- name: count_active
+SELECT count(*) FROM runs WHERE job = ? AND {active}

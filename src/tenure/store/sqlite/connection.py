@@ -1,0 +1,191 @@
+"""The one connection of a store object, shared by its threads under one lock.
+
+Transactions are explicit. A write begins IMMEDIATE, so that it waits for other processes at its
+start, within the store's patience, and never fails half-way for a lock. Inside a batch each verb
+is a savepoint. WAL with ``synchronous=FULL``: a commit is on the disk when it returns (C4).
+
+After a fork the child must not touch what it inherited: :meth:`Connection.forget` keeps the
+connection referenced for ever, since even closing it could truncate the parent's log.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tenure.domain.errors import TenureError
+from tenure.store.sqlite.definitions import Definitions
+from tenure.store.sqlite.failures import HolderProbe, explain, missing
+
+_FORGOTTEN: list[sqlite3.Connection] = []
+
+
+def dial(path: Path, *, mode: str, patience: float) -> sqlite3.Connection:
+    """Open an existing file. ``mode`` is SQLite's: ``ro`` or ``rw``; patience is in seconds."""
+    quoted = "".join(f"%{ord(c):02X}" if c in "%?#" else c for c in os.path.abspath(path))
+    db = sqlite3.connect(
+        f"file:{quoted}?mode={mode}",
+        uri=True,
+        timeout=patience,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    try:
+        for pragma in (
+            "trusted_schema = OFF",
+            "cell_size_check = ON",
+            "foreign_keys = ON",
+            "synchronous = FULL",
+            "cache_size = -4000",
+        ):
+            db.execute(f"PRAGMA {pragma}")
+        if sys.platform == "darwin":  # pragma: no cover - macOS only
+            db.execute("PRAGMA fullfsync = ON")
+            db.execute("PRAGMA checkpoint_fullfsync = ON")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+class Connection:
+    """See the module. Thread-safe."""
+
+    def __init__(
+        self, path: Path, *, mode: str, patience: float, probe: HolderProbe | None
+    ) -> None:
+        self.path = path
+        self.patience = patience
+        self.definitions = Definitions()
+        self._probe = probe
+        self._lock = threading.RLock()
+        self._batching = False
+        self._broken = False
+        self._pid = os.getpid()
+        self._db: sqlite3.Connection | None = None
+        try:
+            before = os.stat(path)
+            self._db = dial(path, mode=mode, patience=patience)
+        except FileNotFoundError:
+            raise missing(path) from None
+        except sqlite3.Error as error:
+            raise self.explain(error) from error
+        self.file = (before.st_dev, before.st_ino)
+
+    def explain(self, error: sqlite3.Error) -> TenureError:
+        return explain(error, self.path, self.patience, self._probe)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """For one statement, or several inside one snapshot that the caller begins."""
+        with self._lock:
+            db = self._usable()
+            try:
+                yield db
+            except sqlite3.Error as error:
+                raise self.explain(error) from error
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Several reads of one state of the store."""
+        with self.reading() as db:
+            if self._batching:
+                yield db
+                return
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.execute("ROLLBACK")
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One verb: a transaction, or a savepoint of the batch."""
+        with self.reading() as db:
+            if self._batching:
+                db.execute("SAVEPOINT verb")
+                try:
+                    yield db
+                except BaseException:
+                    self._undo_verb(db)
+                    raise
+                db.execute("RELEASE verb")
+                return
+            with self._transaction(db):
+                yield db
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """One transaction for the verbs inside."""
+        with self.reading() as db:
+            if self._batching:
+                raise TenureError("a batch does not nest")
+            with self._transaction(db):
+                self._batching, self._broken = True, False
+                try:
+                    yield
+                finally:
+                    self._batching = False
+                if self._broken:
+                    raise TenureError("the store gave up the batch; nothing of it was kept")
+
+    @contextmanager
+    def _transaction(self, db: sqlite3.Connection) -> Iterator[None]:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            self._undo(db)
+            raise
+
+    def _undo(self, db: sqlite3.Connection) -> None:
+        """SQLite itself may have rolled back, as it does when the disk is full."""
+        self.definitions.clear()
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+    def _undo_verb(self, db: sqlite3.Connection) -> None:
+        self.definitions.clear()
+        if db.in_transaction:
+            db.execute("ROLLBACK TO verb")
+            db.execute("RELEASE verb")
+        else:
+            self._broken = True
+
+    def _usable(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise TenureError(f"the store at {self.path} was closed")
+        if self._pid != os.getpid():
+            raise TenureError(
+                f"the store at {self.path} was opened before a fork",
+                remedy="open it anew in the child",
+            )
+        if self._broken:
+            if self._batching:
+                raise TenureError("the store gave up the batch; nothing of it was kept")
+            self._broken = False
+        return self._db
+
+    def close(self) -> None:
+        """Twice is no error."""
+        with self._lock:
+            if self._db is not None and self._pid == os.getpid():
+                self._db.close()
+                self._db = None
+
+    def forget(self) -> None:
+        """In a forked child: never use or close what was inherited, not even at exit."""
+        self._lock = threading.RLock()  # Another thread may have held it when the fork came.
+        db, self._db = self._db, None
+        if db is not None:
+            import ctypes
+
+            _FORGOTTEN.append(db)
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(db))

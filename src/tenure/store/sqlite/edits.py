@@ -1,0 +1,216 @@
+"""How jobs change: add, edit, pause, resume, remove, approve (C7, C12).
+
+Fires follow the revision valid at their instant. So whoever changes a job accounts, in the same
+transaction, for the fires that the old revision leaves pending, and moves the watermark.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime, timedelta
+from typing import Any
+
+from tenure.domain.errors import Conflict
+from tenure.domain.event import EventKind
+from tenure.domain.job import Definition, Job, State, check_state, jitter_of
+from tenure.domain.omission import Omitted
+from tenure.store.codec import micros, micros_or_none, pack
+from tenure.store.ids import new_id
+from tenure.store.sqlite import omissions
+from tenure.store.sqlite.definitions import Definitions
+from tenure.store.sqlite.events import emit
+from tenure.store.sqlite.jobs import SQL, due_of, load, load_kept, wake_one
+from tenure.store.sqlite.part import Part
+
+_INSTANT = timedelta(microseconds=1)
+_BECAME = {
+    State.ACTIVE: "resumed",
+    State.PAUSED: "paused",
+    State.DORMANT: "made dormant",
+    State.REMOVED: "removed",
+}
+
+
+def add(
+    db: sqlite3.Connection,
+    definitions: Definitions,
+    wanted: Definition,
+    by: str,
+    now: datetime,
+    app: str | None = None,
+    app_version: str | None = None,
+) -> Job:
+    """Add a job. A schedule without a fire after ``now`` gives one that is done."""
+    _check_name(db, wanted.name, None)
+    job, at = new_id("j", now), micros(now)
+    due = due_of(job, wanted, now)
+    state = State.ACTIVE if due is not None else State.DONE
+    db.execute(
+        SQL.add,
+        (
+            job,
+            wanted.name,
+            state.value,
+            wanted.runner.value,
+            wanted.needs_authority,
+            at,
+            at,
+            at,
+            micros_or_none(due),
+            app,
+            app_version,
+        ),
+    )
+    db.execute(SQL.add_revision, (job, 1, pack(wanted), at, by, at))
+    emit(db, EventKind.JOB_ADDED, at, job=job, name=wanted.name, by=by)
+    return load(db, definitions, job)
+
+
+def edit(
+    db: sqlite3.Connection,
+    definitions: Definitions,
+    job: Job,
+    wanted: Definition,
+    by: str,
+    now: datetime,
+) -> Job:
+    """Make a new revision; an equal definition changes nothing."""
+    if wanted == job.definition:
+        return job
+    if wanted.name != job.name:
+        _check_name(db, wanted.name, job.id)
+    watermark = _account_before_edit(db, job, wanted, now, by)
+    state, due = reschedule(db, job.id, wanted, job.state, watermark, now)
+    revision, at = job.revision + 1, micros(now)
+    db.execute(
+        SQL.revise,
+        (
+            wanted.name,
+            revision,
+            state.value,
+            wanted.runner.value,
+            wanted.needs_authority,
+            micros(watermark),
+            micros_or_none(due),
+            job.id,
+        ),
+    )
+    row = (job.id, revision, pack(wanted), at, by, micros(watermark))
+    db.execute(SQL.add_revision, row)
+    emit(db, EventKind.JOB_EDITED, at, job=job.id, name=wanted.name, revision=revision, by=by)
+    return load(db, definitions, job.id)
+
+
+def set_state(
+    db: sqlite3.Connection, definitions: Definitions, job: Job, state: State, by: str, now: datetime
+) -> Job:
+    """Change a job's state and account for what the change leaves behind."""
+    if state is job.state:
+        return job
+    check_state(job.state, state)
+    at = micros(now)
+    _account_by_state(db, job, f"the job was {_BECAME[state]} before it ran", now, by)
+    watermark = max(job.watermark, now)
+    if state is State.REMOVED:
+        omissions.miss_holds(db, job.id, "the job was removed", at)
+    after, due = reschedule(db, job.id, job.definition, state, watermark, now)
+    db.execute(SQL.set_state, (after.value, micros(watermark), micros_or_none(due), job.id))
+    facts: dict[str, Any] = {"from": job.state.value, "to": after.value, "by": by}
+    emit(db, EventKind.JOB_STATE, at, job=job.id, **facts)
+    return load(db, definitions, job.id)
+
+
+def _account_by_state(
+    db: sqlite3.Connection, job: Job, reason: str, now: datetime, by: str
+) -> None:
+    """Fires up to ``now``: missed for ``reason`` if the job was active, else skipped as it is."""
+    if job.state is State.ACTIVE:
+        omissions.account(db, job, Omitted.MISSED, now, reason, now=now, by=by)
+    elif job.state is not State.DONE:
+        omissions.account(db, job, Omitted.SKIPPED, now, job.state.value, now=now, by=by)
+
+
+def _account_before_edit(
+    db: sqlite3.Connection, job: Job, wanted: Definition, now: datetime, by: str
+) -> datetime:
+    """Account for the old revision's pending fires; the watermark that the new one starts from."""
+    reason = "the job was edited before it ran"
+    latest = job.definition.schedule.latest(job.watermark, now)
+    if job.state is State.ACTIVE and latest is not None:
+        late = now - jitter_of(job.id, job.definition.jitter) - latest
+        before = latest - _INSTANT
+        if late <= job.definition.grace and wanted.schedule.latest(before, now) == latest:
+            omissions.account(db, job, Omitted.MISSED, before, reason, now=now, by=by)
+            return max(job.watermark, before)
+    _account_by_state(db, job, reason, now, by)
+    return max(job.watermark, now)
+
+
+def reschedule(
+    db: sqlite3.Connection,
+    job: str,
+    wanted: Definition,
+    state: State,
+    watermark: datetime,
+    now: datetime,
+) -> tuple[State, datetime | None]:
+    """State and due time of a job planned from ``watermark``; open holds are due at once."""
+    if state not in (State.ACTIVE, State.DONE):
+        return state, None
+    due = due_of(job, wanted, watermark)
+    if omissions.has_open_hold(db, job):
+        return State.ACTIVE, now
+    return (State.DONE if due is None else State.ACTIVE), due
+
+
+def _check_name(db: sqlite3.Connection, name: str, own: str | None) -> None:
+    row = db.execute(SQL.name_taken, (name,)).fetchone()
+    if row is not None and row[0] != own:
+        raise Conflict(
+            f"there is a job named {name!r} already",
+            field="name",
+            remedy="choose another name, or edit that job",
+            job=row[0],
+        )
+
+
+class Editing(Part):
+    def add_job(self, definition: Definition, *, by: str, now: datetime) -> Job:
+        with self._db.writing() as db:
+            return add(db, self._db.definitions, definition, by, now)
+
+    def edit_job(
+        self, job: str, expected_revision: int, definition: Definition, *, by: str, now: datetime
+    ) -> Job:
+        with self._db.writing() as db:
+            found = load_kept(db, self._db.definitions, job)
+            _check_revision(found, expected_revision)
+            return edit(db, self._db.definitions, found, definition, by, now)
+
+    def set_job_state(self, job: str, state: State, *, by: str, now: datetime) -> Job:
+        with self._db.writing() as db:
+            found = load_kept(db, self._db.definitions, job)
+            return set_state(db, self._db.definitions, found, state, by, now)
+
+    def approve_job(self, job: str, revision: int, *, by: str, now: datetime) -> Job:
+        at = micros(now)
+        with self._db.writing() as db:
+            found = load_kept(db, self._db.definitions, job)
+            _check_revision(found, revision)
+            if found.approved_revision == revision:
+                return found
+            db.execute(SQL.approve, (revision, job))
+            emit(db, EventKind.JOB_STATE, at, job=job, approved=revision, by=by)
+            if omissions.has_open_hold(db, job):
+                wake_one(db, job, at)
+            return load(db, self._db.definitions, job)
+
+
+def _check_revision(job: Job, expected: int) -> None:
+    if job.revision != expected:
+        raise Conflict(
+            f"the job {job.name!r} is at revision {job.revision}, not {expected}: "
+            f"{job.edited_by} edited it",
+            remedy="read it again and retry",
+            revision=job.revision,
+        )

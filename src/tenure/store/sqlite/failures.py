@@ -1,0 +1,77 @@
+"""What SQLite reports, in the words of Tenure's errors. Nothing here is guessed from messages."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from tenure.domain.errors import (
+    Damaged,
+    NotFound,
+    StoreBlocked,
+    StoreUnwritable,
+    TenureError,
+)
+
+HolderProbe = Callable[[Path], int | None]
+"""Asks the kernel which process holds the write lock of the database at a path."""
+
+_BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT = 5, 6, 8, 10, 11
+_FULL, _CANTOPEN, _NOTADB = 13, 14, 26
+RESTORE = "keep the file; `tenure restore` brings back a backup, `tenure doctor` says more"
+
+
+def explain(
+    error: sqlite3.Error, path: Path, patience: float, probe: HolderProbe | None
+) -> TenureError:
+    """The Tenure error for an error of SQLite about the store at ``path``."""
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    if code in (_BUSY, _LOCKED):
+        return _blocked(path, patience, probe)
+    if code in (_CORRUPT, _NOTADB):
+        what = "is damaged" if code == _CORRUPT else "is not a database"
+        return Damaged(f"{path} {what}: {error}", remedy=RESTORE)
+    if code == _FULL:
+        return StoreUnwritable(
+            f"the disk that holds {path} is full; nothing was changed", remedy="free some space"
+        )
+    if code == _READONLY:
+        return StoreUnwritable(
+            f"{path} cannot be written: {error}; nothing was changed",
+            remedy="check the permissions of the profile folder, and that it is still there",
+        )
+    if code == _IOERR:
+        return StoreUnwritable(
+            f"the device that holds {path} fails: {error}",
+            remedy="check the disk; whether the last change was written is uncertain",
+        )
+    if code == _CANTOPEN:
+        if not path.exists():
+            return missing(path)
+        return StoreUnwritable(
+            f"{path} cannot be opened: {error}",
+            remedy="check the permissions of the profile folder",
+        )
+    return TenureError(f"SQLite could not do what was asked of {path}: {error}")
+
+
+def missing(path: Path) -> NotFound:
+    return NotFound(
+        f"there is no store at {path}", remedy="`tenure add` and `tenure serve` make one"
+    )
+
+
+def _blocked(path: Path, patience: float, probe: HolderProbe | None) -> StoreBlocked:
+    holder = probe(path) if probe is not None else None
+    who = f"process {holder}" if holder is not None else "another process"
+    return StoreBlocked(
+        f"{who} has held the write lock of {path} for more than {patience:g} s",
+        remedy=(
+            f"if process {holder} is frozen, continue or end it; "
+            "a hung owner is ended by `tenure owner take --kill`"
+            if holder is not None
+            else "`tenure doctor` names it where the kernel tells; then try again"
+        ),
+        pid=holder,
+    )

@@ -1,0 +1,60 @@
+-- name: one
+SELECT {job_row} FROM {jobs_joined} WHERE j.id = ?
+
+-- name: by_name
+SELECT {job_row} FROM {jobs_joined} WHERE j.name = ? AND j.state <> 'removed'
+
+-- name: name_taken
+SELECT id FROM jobs WHERE name = ? AND state <> 'removed'
+
+-- name: exists
+SELECT state FROM jobs WHERE id = ?
+
+-- name: some_names
+SELECT name FROM jobs WHERE state <> 'removed' LIMIT 2000
+
+-- name: list
+SELECT {job_row} FROM {jobs_joined}
+
+-- name: revisions
+SELECT job, revision, definition, edited_at, edited_by, valid_after FROM job_revisions
+WHERE job = ? ORDER BY revision
+
+-- name: definition
+SELECT definition FROM job_revisions WHERE job = ? AND revision = ?
+
+-- name: accounting
+SELECT accounted_from, watermark FROM jobs WHERE id = ?
+
+-- name: add
+INSERT INTO jobs (id, name, revision, state, runner, needs_authority, created_at, watermark,
+                  accounted_from, due_at, app, app_version)
+VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: add_revision
+INSERT INTO job_revisions (job, revision, definition, edited_at, edited_by, valid_after)
+VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: revise
+UPDATE jobs
+SET name = ?, revision = ?, state = ?, runner = ?, needs_authority = ?, watermark = ?,
+    due_at = ?, waiting = 0, deferred = 0
+WHERE id = ?
+
+-- name: set_state
+UPDATE jobs SET state = ?, watermark = ?, due_at = ?, waiting = 0, deferred = 0 WHERE id = ?
+
+-- name: approve
+UPDATE jobs SET approved_revision = ? WHERE id = ?
+
+-- name: wake_one
+UPDATE jobs SET due_at = ? WHERE id = ? AND state = 'active' AND (due_at IS NULL OR due_at > ?)
+
+-- name: declared
+SELECT {job_row} FROM {jobs_joined} WHERE j.app = ? AND j.state <> 'removed'
+
+-- name: other_app
+SELECT app FROM jobs WHERE app IS NOT NULL AND app <> ? AND state <> 'removed' LIMIT 1
+
+-- name: set_version
+UPDATE jobs SET app_version = ? WHERE id = ?

@@ -1,0 +1,251 @@
+"""The ownership record: compare-and-set on the term, and the fence of every executing write."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+
+from tenure.domain.errors import Conflict, IllegalTransition, InvalidInput, Refused, StaleTerm
+from tenure.domain.event import EventKind
+from tenure.domain.ownership import Act, Authority, Hold, Ownership, Term, transition
+from tenure.store.codec import instant, instant_or_none, micros, micros_or_none
+from tenure.store.sqlite.events import emit
+from tenure.store.sqlite.omissions import wake_held
+from tenure.store.sqlite.part import Part
+from tenure.store.sqlite.processes import is_here, unknown_process
+from tenure.store.sqlite.sql import Statements
+
+SQL = Statements("ownership")
+
+_TAKES = frozenset({Act.TAKE, Act.TAKE_FROM_DEAD, Act.TAKE_BY_FORCE})
+_ENDS = frozenset({Act.HAND_OVER, Act.STEP_DOWN})
+
+
+def fence(db: sqlite3.Connection, authority: Authority) -> bool:
+    """Raise StaleTerm unless ``authority`` is current (C3); whether it is authoritative."""
+    hold, term, process, version, authoritative, accepted = db.execute(SQL.fence).fetchone()
+    if hold == Hold.HELD and term == authority.term and process == authority.process:
+        if version == accepted == authority.policy_version:
+            return bool(authoritative)
+        raise StaleTerm(
+            f"term {authority.term} was admitted by policy version {authority.policy_version}; "
+            f"version {accepted} is accepted now",
+            term=term,
+            policy_version=accepted,
+        )
+    now = f"term {term} is held by {process}" if hold == Hold.HELD else "nobody owns"
+    raise StaleTerm(
+        f"term {authority.term} of {authority.process} is over: {now}", term=term, process=process
+    )
+
+
+def highest_term(db: sqlite3.Connection) -> int:
+    """The highest term ever begun here, or the floor that an adoption set."""
+    return int(db.execute(SQL.highest_term).fetchone()[0])
+
+
+class Owning(Part):
+    def ownership(self) -> Ownership:
+        with self._db.reading() as db:
+            return _record(db)
+
+    def take_ownership(
+        self,
+        *,
+        process: str,
+        act: Act,
+        expected_term: int,
+        new_term: int,
+        rule: int | None,
+        authoritative: bool,
+        policy_version: int,
+        boot_id: str,
+        awake: float,
+        now: datetime,
+        why: str = "",
+    ) -> Authority:
+        at = micros(now)
+        with self._db.writing() as db:
+            record = _record(db)
+            _check_take(db, record, act, process, expected_term, new_term, policy_version, now)
+            if record.hold is Hold.HELD:
+                ended_why = f"{act} by {process}" + (f": {why}" if why else "")
+                db.execute(SQL.close_term, (at, ended_why, record.term))
+            quality = (rule, authoritative, policy_version)
+            db.execute(SQL.take, (new_term, process, *quality, at, at, awake, boot_id))
+            db.execute(SQL.begin_term, (new_term, process, *quality, at, act.value))
+            if authoritative:
+                wake_held(db, at)
+            emit(
+                db,
+                EventKind.OWNERSHIP_TAKEN,
+                at,
+                term=new_term,
+                process=process,
+                act=act.value,
+                rule=rule,
+                authoritative=authoritative,
+                why=why,
+                previous=record.process,
+            )
+        return Authority(term=new_term, process=process, policy_version=policy_version)
+
+    def reaffirm(
+        self,
+        authority: Authority,
+        *,
+        rule: int | None,
+        authoritative: bool,
+        policy_version: int,
+        now: datetime,
+    ) -> Authority:
+        with self._db.writing() as db:
+            record = _record(db)
+            holder = record.authority
+            if holder is None or (holder.term, holder.process) != (
+                authority.term,
+                authority.process,
+            ):
+                raise StaleTerm(f"term {authority.term} of {authority.process} is over")
+            _check_version(db, policy_version)
+            new = (rule, authoritative, policy_version)
+            db.execute(SQL.reaffirm, new)
+            db.execute(SQL.reaffirm_term, (*new, record.term))
+            emit(
+                db,
+                EventKind.OWNERSHIP_REAFFIRMED,
+                micros(now),
+                term=record.term,
+                process=record.process,
+                rule=rule,
+                authoritative=authoritative,
+                policy_version=policy_version,
+            )
+            if authoritative and not record.authoritative:
+                wake_held(db, micros(now))
+        return Authority(
+            term=authority.term, process=authority.process, policy_version=policy_version
+        )
+
+    def end_term(
+        self,
+        authority: Authority,
+        *,
+        act: Act,
+        why: str,
+        now: datetime,
+        reserved_for: str | None = None,
+        reserved_until: datetime | None = None,
+    ) -> bool:
+        if act not in _ENDS:
+            raise IllegalTransition(f"{act} does not end a term")
+        at = micros(now)
+        with self._db.writing() as db:
+            record = _record(db)
+            holder = record.authority
+            if holder is None or (holder.term, holder.process) != (
+                authority.term,
+                authority.process,
+            ):
+                return False
+            db.execute(SQL.vacate, (at, why, reserved_for, micros_or_none(reserved_until)))
+            db.execute(SQL.close_term, (at, why, record.term))
+            emit(
+                db,
+                EventKind.OWNERSHIP_ENDED,
+                at,
+                term=record.term,
+                process=record.process,
+                act=act.value,
+                why=why,
+                reserved_for=reserved_for,
+            )
+        return True
+
+    def progress(self, authority: Authority, awake: float, now: datetime) -> None:
+        with self._db.writing() as db:
+            fence(db, authority)
+            db.execute(SQL.progress, (micros(now), awake))
+
+    def terms(self, *, limit: int = 100) -> tuple[Term, ...]:
+        with self._db.reading() as db:
+            rows = db.execute(SQL.terms, (limit,)).fetchall()
+        return tuple(
+            Term(
+                term=row[0],
+                process=row[1],
+                rule=row[2],
+                authoritative=bool(row[3]),
+                policy_version=row[4],
+                taken_at=instant(row[5]),
+                how=Act(row[6]),
+                ended_at=instant_or_none(row[7]),
+                ended_why=row[8],
+            )
+            for row in rows
+        )
+
+    def check(self, authority: Authority) -> None:
+        with self._db.reading() as db:
+            fence(db, authority)
+
+
+def _check_take(
+    db: sqlite3.Connection,
+    record: Ownership,
+    act: Act,
+    process: str,
+    expected_term: int,
+    new_term: int,
+    policy_version: int,
+    now: datetime,
+) -> None:
+    if record.term != expected_term:
+        raise Conflict(
+            f"term {record.term} has begun, {expected_term} was expected",
+            remedy="look again",
+            term=record.term,
+        )
+    if act not in _TAKES:
+        raise IllegalTransition(f"{act} begins no term")
+    transition(record.hold, act)
+    _check_version(db, policy_version)
+    if new_term <= highest_term(db):
+        raise InvalidInput(f"{new_term} is not above every term begun here", field="new_term")
+    if not is_here(db, process):
+        raise unknown_process(process)
+    if act is not Act.TAKE_BY_FORCE and record.kept_from(process, now):
+        raise Refused(
+            f"the ownership is kept for {record.reserved_for} until {record.reserved_until}",
+            remedy="wait until then",
+        )
+
+
+def _check_version(db: sqlite3.Connection, version: int) -> None:
+    accepted = db.execute(SQL.fence).fetchone()[5]
+    if version != accepted:
+        raise StaleTerm(
+            f"policy version {accepted} is accepted, not {version}",
+            remedy="decide by the accepted policy",
+            policy_version=accepted,
+        )
+
+
+def _record(db: sqlite3.Connection) -> Ownership:
+    row = db.execute(SQL.record).fetchone()
+    return Ownership(
+        hold=Hold(row[0]),
+        term=row[1],
+        process=row[2],
+        rule=row[3],
+        authoritative=bool(row[4]),
+        policy_version=row[5],
+        since=instant_or_none(row[6]),
+        progress_at=instant_or_none(row[7]),
+        progress_awake=row[8],
+        boot_id=row[9],
+        ended_at=instant_or_none(row[10]),
+        ended_why=row[11],
+        reserved_for=row[12],
+        reserved_until=instant_or_none(row[13]),
+    )

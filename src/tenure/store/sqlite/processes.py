@@ -1,0 +1,120 @@
+"""Processes that joined, and how they stand (C9)."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+from typing import Any
+
+from tenure.domain.errors import Conflict, NotFound
+from tenure.domain.event import EventKind
+from tenure.domain.evidence import Evidence
+from tenure.domain.process import Process, Standing
+from tenure.store.codec import instant, instant_or_none, micros, micros_or_none, pack, unpack
+from tenure.store.sqlite.events import emit
+from tenure.store.sqlite.part import Part
+from tenure.store.sqlite.sql import Statements
+
+SQL = Statements("processes")
+
+
+def unknown_process(process: str) -> NotFound:
+    return NotFound(f"no process {process!r} has joined", remedy="`tenure status` lists them")
+
+
+def is_here(db: sqlite3.Connection, process: str) -> bool:
+    row = db.execute(SQL.left_at, (process,)).fetchone()
+    return row is not None and row[0] is None
+
+
+class Processes(Part):
+    def join(self, process: Process) -> None:
+        row = (
+            process.id,
+            pack(process.evidence),
+            micros(process.joined_at),
+            process.executes,
+            process.standing.value,
+            process.why,
+            process.role,
+            process.rule,
+            process.app,
+            process.app_version,
+            process.socket,
+            micros_or_none(process.left_at),
+        )
+        with self._db.writing() as db:
+            if not db.execute(SQL.join, row).rowcount:
+                raise Conflict(f"a process {process.id!r} has joined already")
+            emit(
+                db,
+                EventKind.PROCESS_JOINED,
+                micros(process.joined_at),
+                process=process.id,
+                pid=process.evidence.identity.pid,
+                role=process.role,
+                executes=process.executes,
+                standing=process.standing.value,
+            )
+
+    def set_standing(
+        self, process: str, standing: Standing, why: str, rule: int | None, now: datetime
+    ) -> None:
+        new = (standing.value, why, rule)
+        with self._db.writing() as db:
+            was = db.execute(SQL.standing_of, (process,)).fetchone()
+            if was is None:
+                raise unknown_process(process)
+            if was == new:
+                return
+            db.execute(SQL.set_standing, (*new, process))
+            emit(
+                db,
+                EventKind.STANDING_CHANGED,
+                micros(now),
+                process=process,
+                standing=standing.value,
+                was=was[0],
+                why=why,
+                rule=rule,
+            )
+
+    def leave(self, process: str, now: datetime, *, died: bool = False, why: str = "") -> None:
+        kind = EventKind.PROCESS_DIED if died else EventKind.PROCESS_LEFT
+        with self._db.writing() as db:
+            row = db.execute(SQL.left_at, (process,)).fetchone()
+            if row is None:
+                raise unknown_process(process)
+            if row[0] is not None:
+                return
+            db.execute(SQL.leave, (micros(now), process))
+            emit(db, kind, micros(now), process=process, why=why)
+
+    def process(self, process: str) -> Process:
+        with self._db.reading() as db:
+            row = db.execute(SQL.one, (process,)).fetchone()
+        if row is None:
+            raise unknown_process(process)
+        return _process_of(row)
+
+    def processes(self, *, gone: bool = False) -> tuple[Process, ...]:
+        with self._db.reading() as db:
+            rows = db.execute(SQL.all if gone else SQL.here).fetchall()
+        return tuple(_process_of(row) for row in rows)
+
+
+def _process_of(row: tuple[Any, ...]) -> Process:
+    return Process(
+        id=row[0],
+        evidence=unpack(Evidence, row[1]),
+        joined_at=instant(row[2]),
+        executes=bool(row[3]),
+        standing=Standing(row[4]),
+        why=row[5],
+        role=row[6],
+        rule=row[7],
+        app=row[8],
+        app_version=row[9],
+        socket=row[10],
+        left_at=instant_or_none(row[11]),
+    )

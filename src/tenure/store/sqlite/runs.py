@@ -1,0 +1,250 @@
+"""Runs after their claim: started, finished, adopted, cancelled, read (C6)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from tenure.domain.errors import IllegalTransition, InvalidInput, NotFound
+from tenure.domain.event import EventKind
+from tenure.domain.evidence import Evidence
+from tenure.domain.ownership import Authority
+from tenure.domain.request import RequestState
+from tenure.domain.run import (
+    FINAL,
+    Late,
+    Result,
+    Run,
+    RunState,
+    Start,
+    Took,
+    check_transition,
+)
+from tenure.store.codec import micros, micros_or_none, pack, unpack
+from tenure.store.contract import Page, RunFilter
+from tenure.store.sqlite.events import emit
+from tenure.store.sqlite.ownership import fence
+from tenure.store.sqlite.part import Part, cursor, cursor_of, limit_of
+from tenure.store.sqlite.run_rows import SQL, load_run, run_of, unknown_run
+
+_DECLARED = frozenset({RunState.LOST, RunState.NEVER_RAN, RunState.RETRYING})
+"""What a successor says of a run; none of it is a result that came late."""
+
+
+def ended(
+    db: sqlite3.Connection, run: str, state: RunState, job: str, request: str | None, at: int
+) -> None:
+    """A run of ``job`` reached a final state: wake a fire that waits, close its request."""
+    db.execute(SQL.wake, (at, job, at))
+    answer = f"run {run} {state}"
+    if request is not None and db.execute(SQL.request_done, (answer, request)).rowcount:
+        facts: dict[str, Any] = {
+            "request": request,
+            "state": RequestState.DONE.value,
+            "answer": answer,
+        }
+        emit(db, EventKind.ANSWERED, at, job=job, run=run, **done)
+
+
+def end_retries(db: sqlite3.Connection, run: Run, state: RunState, reason: str, at: int) -> None:
+    """No further attempt. The last one's exit code stays."""
+    check_transition(run.state, state)
+    db.execute(SQL.end_retries, (state.value, reason, at, run.id))
+    ended(db, run.id, state, run.job, run.request, at)
+
+
+def cancel(db: sqlite3.Connection, run_id: str, at: int) -> None:
+    """Mark an active run for its holder; one that only waits for its next attempt ends here."""
+    run = load_run(db, run_id)
+    if run.state in FINAL:
+        return
+    db.execute(SQL.ask_cancel, (at, run_id))
+    if run.state is RunState.RETRYING:
+        end_retries(db, run, RunState.CANCELLED, "cancelled before its next attempt", at)
+
+
+def _finish(db: sqlite3.Connection, result: Result, at: int) -> Took:
+    row = db.execute(SQL.standing, (result.run,)).fetchone()
+    if row is None:
+        return Took.ALREADY
+    if row[1] != result.attempt:
+        return Took.NOT_HELD
+    if row[0] == RunState.LOST and row[5] is None and result.state not in _DECLARED:
+        _keep_late(db, result, row[3], at)
+        return Took.LATE
+    if row[0] not in (RunState.CLAIMED, RunState.RUNNING):
+        return Took.ALREADY
+    if row[2] != result.process:
+        return Took.NOT_HELD
+    state = result.state
+    if state is RunState.RETRYING and row[6] is not None:
+        state = RunState.CANCELLED
+    check_transition(RunState(row[0]), state)
+    retry_at = result.retry_at if state is RunState.RETRYING else None
+    db.execute(
+        SQL.finish,
+        (
+            state.value,
+            micros(result.at),
+            micros_or_none(result.started_at),
+            result.reason,
+            result.exit_code,
+            result.signal,
+            micros_or_none(retry_at),
+            result.run,
+        ),
+    )
+    if state is not RunState.RETRYING:
+        ended(db, result.run, state, row[3], row[4], at)
+    if state is RunState.LOST:
+        emit(
+            db,
+            EventKind.RUN_LOST,
+            at,
+            process=result.process,
+            job=row[3],
+            run=result.run,
+            reason=result.reason,
+        )
+    return Took.TAKEN
+
+
+def _keep_late(db: sqlite3.Connection, result: Result, job: str, at: int) -> None:
+    late = Late(
+        at=result.at,
+        state=result.state,
+        reason=result.reason,
+        exit_code=result.exit_code,
+        signal=result.signal,
+    )
+    db.execute(SQL.keep_late, (pack(late), result.run))
+    emit(
+        db,
+        EventKind.LATE_RESULT,
+        at,
+        process=result.process,
+        job=job,
+        run=result.run,
+        state=result.state.value,
+        exit_code=result.exit_code,
+    )
+
+
+def _check_result(result: Result) -> None:
+    if result.state in (RunState.CLAIMED, RunState.RUNNING):
+        raise IllegalTransition(f"{result.state} is no end of a run")
+    if result.state is RunState.RETRYING and result.retry_at is None:
+        raise InvalidInput("a retry needs its instant", field="retry_at")
+
+
+class Runs(Part):
+    def start(self, authority: Authority, starts: Sequence[Start]) -> tuple[bool, ...]:
+        with self._db.writing() as db:
+            fence(db, authority)
+            return tuple(
+                db.execute(
+                    SQL.start,
+                    (
+                        micros(start.at),
+                        None if start.identity is None else pack(start.identity),
+                        start.log,
+                        start.run,
+                        start.attempt,
+                        authority.term,
+                    ),
+                ).rowcount
+                > 0
+                for start in starts
+            )
+
+    def finish(self, results: Sequence[Result], now: datetime) -> tuple[Took, ...]:
+        for result in results:
+            _check_result(result)
+        with self._db.writing() as db:
+            at = micros(now)
+            return tuple(_finish(db, result, at) for result in results)
+
+    def note_started(self, runs: Sequence[tuple[str, int, datetime]]) -> None:
+        with self._db.writing() as db:
+            db.executemany(SQL.entered, [(micros(at), run, attempt) for run, attempt, at in runs])
+
+    def orphans(self, process: str) -> tuple[Run, ...]:
+        with self._db.snapshot() as db:
+            return tuple(run_of(db, row) for row in db.execute(SQL.orphans, (process,)).fetchall())
+
+    def held_by(self, process: str) -> tuple[Run, ...]:
+        with self._db.snapshot() as db:
+            return tuple(run_of(db, row) for row in db.execute(SQL.held_by, (process,)).fetchall())
+
+    def adopt_run(self, authority: Authority, run: str, attempt: int, now: datetime) -> bool:
+        with self._db.writing() as db:
+            fence(db, authority)
+            row = db.execute(SQL.standing, (run,)).fetchone()
+            if row is None:
+                raise unknown_run(run)
+            if row[0] not in (RunState.CLAIMED, RunState.RUNNING) or row[1] != attempt:
+                return False
+            if row[2] != authority.process:
+                db.execute(SQL.adopt, (authority.process, run))
+                emit(
+                    db,
+                    EventKind.RUN_ADOPTED,
+                    micros(now),
+                    term=authority.term,
+                    process=authority.process,
+                    job=row[3],
+                    run=run,
+                    **{"from": row[2]},
+                )
+            return True
+
+    def ask_cancel(self, run: str, now: datetime) -> None:
+        with self._db.writing() as db:
+            cancel(db, run, micros(now))
+
+    def run(self, run: str) -> Run:
+        with self._db.snapshot() as db:
+            return load_run(db, run)
+
+    def runs(
+        self, where: RunFilter, page: Page | None = None
+    ) -> tuple[tuple[Run, ...], str | None]:
+        limit, position = limit_of(page), cursor_of(page, (int, int))
+        terms, values = _conditions(where)
+        if position is not None:
+            terms.append("(x.claimed_at, x.seq) < (?, ?)")
+            values.extend(position)
+        query = (
+            f"{SQL.list} WHERE {' AND '.join(terms)} ORDER BY x.claimed_at DESC, x.seq DESC LIMIT ?"
+        )
+        with self._db.snapshot() as db:
+            rows = db.execute(query, (*values, limit + 1)).fetchall()
+            found = tuple(run_of(db, row) for row in rows[:limit])
+        more = len(rows) > limit
+        return found, cursor(rows[limit - 1][14], rows[limit - 1][0]) if more else None
+
+    def provenance(self, run: str) -> Evidence:
+        with self._db.snapshot() as db:
+            row = db.execute(SQL.provenance, (run,)).fetchone()
+            if row is None:
+                process = load_run(db, run).process
+                raise NotFound(f"the process {process!r} of run {run!r} is not recorded")
+        return unpack(Evidence, row[0])
+
+
+def _conditions(where: RunFilter) -> tuple[list[str], list[Any]]:
+    terms: list[str] = ["1"]
+    values: list[Any] = []
+    for column, value in (("job", where.job), ("term", where.term), ("process", where.process)):
+        if value is not None:
+            terms.append(f"x.{column} = ?")
+            values.append(value)
+    if where.states is not None:
+        terms.append(f"x.state IN ({', '.join('?' * len(where.states))})")
+        values.extend(sorted(s.value for s in where.states))
+    if where.since is not None:
+        terms.append("x.claimed_at >= ?")
+        values.append(micros(where.since))
+    return terms, values

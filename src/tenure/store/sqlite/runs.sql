@@ -1,0 +1,54 @@
+-- name: one
+SELECT {run_row} FROM runs x WHERE x.id = ?
+
+-- name: list
+SELECT {run_row} FROM runs x
+
+-- name: held_by
+SELECT {run_row} FROM runs x WHERE holder = ? AND state IN ('claimed', 'running') ORDER BY x.seq
+
+-- name: orphans
+SELECT {run_row} FROM runs x WHERE holder <> ? AND state IN ('claimed', 'running') ORDER BY x.seq
+
+-- name: attempts
+SELECT number, claimed_at, term, process, started_at, finished_at, state, reason, exit_code, signal
+FROM attempts WHERE run = ? ORDER BY number
+
+-- name: start
+UPDATE runs SET state = 'running', started_at = ?, identity = ?, log = ?
+WHERE id = ? AND attempt = ? AND term = ? AND state = 'claimed' AND cancel_requested_at IS NULL
+
+-- name: entered
+UPDATE runs SET state = 'running', started_at = ?
+WHERE id = ? AND attempt = ? AND state = 'claimed'
+
+-- name: standing
+SELECT state, attempt, holder, job, request, late, cancel_requested_at FROM runs WHERE id = ?
+
+-- name: finish
+UPDATE runs
+SET state = ?, finished_at = ?, started_at = coalesce(?, started_at), reason = ?, exit_code = ?,
+    signal = ?, retry_at = ?
+WHERE id = ?
+
+-- name: keep_late
+UPDATE runs SET late = ? WHERE id = ?
+
+-- name: end_retries
+UPDATE runs SET state = ?, reason = ?, finished_at = ?, retry_at = NULL WHERE id = ?
+
+-- name: ask_cancel
+UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, ?) WHERE id = ?
+
+-- name: adopt
+UPDATE runs SET holder = ? WHERE id = ?
+
+-- name: wake
+UPDATE jobs SET due_at = ?
+WHERE id = ? AND waiting AND state = 'active' AND (due_at IS NULL OR due_at > ?)
+
+-- name: request_done
+UPDATE requests SET state = 'done', answer = ? WHERE id = ? AND state = 'accepted'
+
+-- name: provenance
+SELECT p.evidence FROM runs x JOIN processes p ON p.id = x.process WHERE x.id = ?
