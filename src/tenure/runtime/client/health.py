@@ -1,0 +1,98 @@
+"""Is there an owner, does it live, does it work: what every report and refusal stands on.
+
+The store says who owns, the kernel says who lives; both are read here, once, for one report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from tenure.domain.errors import NotFound
+from tenure.domain.ownership import HUNG_AFTER, Hold, HolderLife, Ownership
+from tenure.domain.policy import Policy
+from tenure.domain.process import Process, Standing
+from tenure.host.clocks import SystemClock
+from tenure.host.processes import boot_id
+from tenure.runtime.liveness import life_of_process
+from tenure.runtime.profile import Profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Present:
+    """A process of the profile, and what the kernel says of it."""
+
+    process: Process
+    life: HolderLife
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """A profile's processes and its owner at one moment."""
+
+    ownership: Ownership
+    policy: Policy
+    present: tuple[Present, ...]
+    """Those that are not known to be dead; the owner even then."""
+    owner: Present | None
+    hung_for: timedelta = field(default=timedelta(0))
+
+    @property
+    def owned(self) -> bool:
+        """Somebody owns who is not known to be dead."""
+        return self.owner is not None and self.owner.life is not HolderLife.DEAD
+
+    @property
+    def hung(self) -> bool:
+        return self.owned and self.hung_for >= HUNG_AFTER
+
+    def candidates(self) -> tuple[Process, ...]:
+        """Living candidates, the best rule first, of equals the longest there."""
+        found = [p.process for p in self.present if p.process.standing is Standing.CANDIDATE]
+        return tuple(sorted(found, key=lambda p: (p.rule or 0, p.joined_at)))
+
+    def executors(self) -> tuple[Process, ...]:
+        """Every process that could execute if it were let."""
+        return tuple(p.process for p in self.present if p.process.executes)
+
+
+def examine(profile: Profile, now: datetime) -> Health:
+    """Ask the store and the kernel. ``now`` is UTC."""
+    ownership = profile.store.ownership()
+    present = tuple(
+        Present(process=process, life=life_of_process(profile, process))
+        for process in profile.store.processes()
+    )
+    owner = None
+    if ownership.hold is Hold.HELD and ownership.process is not None:
+        owner = next((p for p in present if p.process.id == ownership.process), None)
+        if owner is None:
+            owner = _departed(profile, ownership.process)
+    living = tuple(p for p in present if p.life is not HolderLife.DEAD or p is owner)
+    return Health(
+        ownership=ownership,
+        policy=profile.policy(),
+        present=living,
+        owner=owner,
+        hung_for=_hung_for(profile, ownership, now),
+    )
+
+
+def _departed(profile: Profile, process: str) -> Present | None:
+    try:
+        return Present(process=profile.store.process(process), life=HolderLife.DEAD)
+    except NotFound:
+        return None
+
+
+def _hung_for(profile: Profile, current: Ownership, now: datetime) -> timedelta:
+    """How long the owner has left a due fire unclaimed without progress, in awake time."""
+    if current.hold is not Hold.HELD or current.progress_awake is None:
+        return timedelta(0)
+    if current.boot_id != boot_id():
+        return timedelta(0)
+    due = profile.store.next_due()
+    if due is None or due >= now:
+        return timedelta(0)
+    still = timedelta(seconds=max(0.0, SystemClock().awake() - current.progress_awake))
+    return min(still, now - due)

@@ -1,0 +1,76 @@
+"""Why nobody can be asked: who should own, why nobody does, and what to type (C7).
+
+A refusal is only worth having if it says what to do next. It is composed here, from the policy
+in words and from the standing of each process that is there.
+"""
+
+from __future__ import annotations
+
+from tenure.domain.errors import Refused
+from tenure.domain.ownership import HolderLife
+from tenure.domain.policy import Policy
+from tenure.domain.process import Process
+from tenure.runtime.client.health import Health
+
+
+def who_should_own(policy: Policy) -> str:
+    """The policy in one sentence."""
+    if policy.open:
+        return "any process of this user may own: the profile has no owner rules"
+    admitting = [rule.describe() for rule in policy.rules if not rule.refuse]
+    if not admitting:
+        return "nobody may own: every rule refuses"
+    return "; ".join(admitting)
+
+
+def why_nobody_owns(health: Health) -> str:
+    """What became of the last owner, and why each process that is there does not own."""
+    reasons = []
+    owner = health.owner
+    if owner is not None and owner.life is HolderLife.DEAD:
+        reasons.append(f"the owner (pid {pid_of(owner.process)}) is dead")
+    others = [p.process for p in health.present if p is not owner and p.process.executes]
+    reasons += [f"pid {pid_of(p)}{_role(p)} is {p.standing}: {p.why}" for p in others]
+    if not others:
+        reasons.append("no scheduler process is running")
+    return "; ".join(reasons)
+
+
+def what_to_type(health: Health, profile: str) -> str:
+    """The remedy."""
+    name = "" if profile == "default" else f" --profile {profile}"
+    if health.candidates():
+        return f"wait until a candidate takes over: `tenure status{name}`; or ask with --queue"
+    service = next(
+        (r.service for r in health.policy.rules if r.service is not None and not r.refuse), None
+    )
+    if service is not None:
+        return f"start the service {service}; or ask with --queue to leave it for the owner"
+    return f"start `tenure serve{name}`; or ask with --queue to leave it for the owner"
+
+
+def no_owner(health: Health, profile: str) -> Refused:
+    """The refusal. Facts: ``should_own`` and ``processes``."""
+    return Refused(
+        f"nobody owns the profile {profile}, so nobody can do it: {why_nobody_owns(health)}. "
+        f"Who should: {who_should_own(health.policy)}",
+        remedy=what_to_type(health, profile),
+        should_own=who_should_own(health.policy),
+        processes=[
+            {
+                "id": p.process.id,
+                "pid": pid_of(p.process),
+                "standing": str(p.process.standing),
+                "why": p.process.why,
+            }
+            for p in health.present
+        ],
+    )
+
+
+def pid_of(process: Process) -> int:
+    return process.evidence.identity.pid
+
+
+def _role(process: Process) -> str:
+    return f" ({process.role})" if process.role else ""

@@ -1,0 +1,226 @@
+"""What a person should be told about a profile, on every surface.
+
+Codes are stable:
+
+``no_owner``, ``owner_dead``, ``owner_unverifiable``, ``hung``, ``store_blocked``: nobody works.
+``open_policy_many_executors``: several may execute, and no rule tells them apart (C9).
+``protected_but_open``, ``protected_without_authority``, ``held_fires``: protected jobs wait (C8).
+``unattested_owner``: the authoritative owner is so by its own user's word only.
+``identity_problem``: the folder is a copy, or a backup was restored.
+``policy_file_problem`` and the codes of :mod:`tenure.domain.policy_warnings`: profile.toml.
+``policy_not_accepted``: profile.toml says something else than the rules in force.
+``refused_executor``: a process wants to execute and is refused.
+``foreign``: a scheduler that does not speak Tenure.
+``queued_requests``: requests wait, and nobody owns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from tenure.domain.durations import format_duration
+from tenure.domain.ownership import HolderLife
+from tenure.domain.policy import Policy, admit
+from tenure.domain.policy_change import Accept, Problem, reconcile_policy
+from tenure.domain.policy_warnings import policy_warnings
+from tenure.domain.process import Process, Standing
+from tenure.host.blocked import write_lock_holder
+from tenure.runtime.client.advice import Warning
+from tenure.runtime.client.health import Health
+from tenure.runtime.client.refusal import (
+    pid_of,
+    what_to_type,
+    who_should_own,
+    why_nobody_owns,
+)
+from tenure.runtime.profile import Profile
+from tenure.store.contract import Counts
+from tenure.store.policy_file import read_policy_file
+
+
+def find_warnings(
+    profile: Profile,
+    health: Health,
+    counts: Counts,
+    foreign: Sequence[Process],
+    now: datetime,
+) -> Iterator[Warning]:
+    """The warnings, the gravest first."""
+    yield from _identity(profile)
+    yield from _owner(profile, health, counts)
+    yield from _blocked(profile, health)
+    yield from _several(health)
+    yield from _protected(profile, health, counts)
+    yield from _unattested(profile, health)
+    yield from _policy_file(profile, health)
+    yield from _foreign(foreign, health)
+
+
+def _identity(profile: Profile) -> Iterator[Warning]:
+    problem = profile.identity_problem()
+    if problem is not None:
+        yield Warning(code="identity_problem", text=problem.text, remedy=problem.remedy)
+
+
+def _owner(profile: Profile, health: Health, counts: Counts) -> Iterator[Warning]:
+    owner = health.owner
+    if owner is None:
+        waiting = sum(n for s, n in counts.jobs.items() if s == "active")
+        if waiting or counts.pending_requests or health.present:
+            yield Warning(
+                code="no_owner",
+                text=f"nobody owns the profile: {why_nobody_owns(health)}. "
+                f"Who should: {who_should_own(health.policy)}",
+                remedy=what_to_type(health, profile.name).removesuffix("; or ask with --queue"),
+            )
+    elif owner.life is HolderLife.DEAD:
+        yield Warning(
+            code="owner_dead",
+            text=f"the owner (pid {pid_of(owner.process)}, term {health.ownership.term}) is dead, "
+            f"and nobody has taken over: {why_nobody_owns(health)}",
+            remedy=what_to_type(health, profile.name),
+        )
+    elif owner.life is HolderLife.UNVERIFIABLE:
+        yield Warning(
+            code="owner_unverifiable",
+            text=f"whether the owner (pid {pid_of(owner.process)}) lives cannot be verified "
+            "from here",
+            remedy="`tenure owner take --force`, if you know that it does not",
+        )
+    elif health.hung:
+        yield Warning(
+            code="hung",
+            text=f"the owner (pid {pid_of(owner.process)}) has left a due fire unclaimed for "
+            f"{format_duration(health.hung_for)}",
+            remedy="`tenure owner take` gives the ownership to the best candidate",
+        )
+    if not health.owned and counts.pending_requests:
+        yield Warning(
+            code="queued_requests",
+            text=f"{counts.pending_requests} requests wait for an owner",
+            remedy="`tenure requests list` shows them",
+        )
+
+
+def _blocked(profile: Profile, health: Health) -> Iterator[Warning]:
+    holder = write_lock_holder(profile.folder.database)
+    if holder is None or not (health.hung or _still_held(profile, holder)):
+        return
+    is_owner = health.owner is not None and holder == pid_of(health.owner.process)
+    yield Warning(
+        code="store_blocked",
+        text=f"pid {holder}{' (the owner)' if is_owner else ''} holds the store's write lock "
+        "and does not let go",
+        remedy="`tenure owner take --kill`"
+        if is_owner
+        else f"continue or end pid {holder}: it blocks everybody",
+    )
+
+
+def _still_held(profile: Profile, holder: int) -> bool:
+    """A lock held by one process for half a second is not a transaction of ours."""
+    import time
+
+    for _ in range(10):
+        time.sleep(0.05)
+        if write_lock_holder(profile.folder.database) != holder:
+            return False
+    return True
+
+
+def _several(health: Health) -> Iterator[Warning]:
+    executors = health.executors()
+    if health.policy.open and len(executors) > 1:
+        pids = ", ".join(str(pid_of(p)) for p in executors)
+        yield Warning(
+            code="open_policy_many_executors",
+            text=f"{len(executors)} processes can execute (pids {pids}), and no rule says which "
+            "of them should: whoever comes first owns, and nobody is authoritative",
+            remedy="name the owner in profile.toml: an [[owner]] rule; `tenure whoami` shows "
+            "what a process can be known by",
+        )
+    for process in executors:
+        if process.standing is Standing.REFUSED:
+            yield Warning(
+                code="refused_executor",
+                text=f"pid {pid_of(process)} wants to execute and is refused: {process.why}",
+                remedy="stop it, start it as an observer, or admit it by a rule",
+            )
+
+
+def _protected(profile: Profile, health: Health, counts: Counts) -> Iterator[Warning]:
+    if counts.protected and health.policy.open:
+        yield Warning(
+            code="protected_but_open",
+            text=f"{counts.protected} jobs are protected, and the profile names no authoritative "
+            "owner: their fires are held",
+            remedy=f"write an [[owner]] rule in {profile.folder.toml}",
+        )
+    elif counts.protected and health.owned and not health.ownership.authoritative:
+        yield Warning(
+            code="protected_without_authority",
+            text=f"{counts.protected} jobs are protected, and the owner is not authoritative: "
+            "their fires are held",
+            remedy=f"start the process that should own: {who_should_own(health.policy)}",
+        )
+    if counts.open_holds:
+        yield Warning(
+            code="held_fires",
+            text=f"{counts.open_holds} stretches of fires are held for an authoritative owner",
+            remedy="`tenure runs --all` lists them, `tenure explain JOB` says why",
+        )
+
+
+def _unattested(profile: Profile, health: Health) -> Iterator[Warning]:
+    owner = health.owner
+    if owner is None or not health.owned or not health.ownership.authoritative:
+        return
+    uid = profile.folder.path.stat().st_uid
+    process = owner.process
+    found = admit(health.policy, process.evidence, role=process.role, me_uid=uid)
+    if found.admitted and not found.attested:
+        yield Warning(
+            code="unattested_owner",
+            text=f"the owner is authoritative, but any process of the user could be: {found.why}",
+            remedy="name a service or an executable in the rule, if there is one",
+        )
+
+
+def _policy_file(profile: Profile, health: Health) -> Iterator[Warning]:
+    for warning in policy_warnings_of(profile, health.policy):
+        # Of an owner that is there the same is said with its own evidence.
+        if warning.code != "unattested_authority" or not health.owned:
+            yield warning
+
+
+def policy_warnings_of(profile: Profile, accepted: Policy) -> list[Warning]:
+    """What is wrong with profile.toml, not accepted from it, or doubtful in the rules in force."""
+    return list(_of_policy(profile, accepted))
+
+
+def _of_policy(profile: Profile, accepted: Policy) -> Iterator[Warning]:
+    found = read_policy_file(profile.folder.toml)
+    change = reconcile_policy(accepted if accepted.version else None, found)
+    if isinstance(change, Accept):
+        yield Warning(
+            code="policy_not_accepted",
+            text="profile.toml has other owner rules than those in force",
+            remedy="a scheduler process accepts them when it looks; "
+            "`tenure owner policy --accept` does it now",
+        )
+    elif change.warning is not None:
+        code = "policy_file_problem" if isinstance(found, Problem) else change.warning.code
+        yield Warning(code=code, text=change.warning.text, remedy=change.warning.remedy)
+    for warning in policy_warnings(accepted):
+        yield Warning(code=warning.code, text=warning.text, remedy=warning.remedy)
+
+
+def _foreign(foreign: Sequence[Process], health: Health) -> Iterator[Warning]:
+    joined = [p.process for p in health.present if p.process.standing is Standing.FOREIGN]
+    for process in [*foreign, *joined]:
+        yield Warning(
+            code="foreign",
+            text=f"pid {pid_of(process)} is a scheduler that does not speak Tenure: {process.why}",
+            remedy="stop it, or have it delegate to the owner",
+        )

@@ -1,0 +1,24 @@
+"""``tenure audit``: the recorded history against the contract."""
+
+from __future__ import annotations
+
+import click
+
+from tenure.runtime.history import audit_store, render_report
+from tenure.surfaces.cli import output
+from tenure.surfaces.cli.lazy import Verb
+from tenure.surfaces.cli.where import Where, now
+
+
+@click.command(cls=Verb)
+@click.pass_obj
+def audit(where: Where) -> int:
+    """Check everything that is recorded. Exit code 1 when something is found."""
+    with where.open(readonly=True) as profile:
+        report = audit_store(profile.store, now())
+    if where.json:
+        output.print_json(report.to_json())
+    else:
+        for line in render_report(report):
+            output.say(line)
+    return 0 if report.clean else 1

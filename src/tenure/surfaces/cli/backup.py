@@ -1,0 +1,81 @@
+"""``tenure backup``, ``restore`` and ``migrate``: the store as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tenure.domain.errors import Conflict, InvalidInput
+from tenure.runtime.client import upkeep
+from tenure.store.folder import ProfileFolder
+from tenure.surfaces.cli import output
+from tenure.surfaces.cli.lazy import Verb
+from tenure.surfaces.cli.where import Where, now
+
+
+@click.command(cls=Verb)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--replace", is_flag=True, help="Replace a file that stands there.")
+@click.pass_obj
+def backup(where: Where, file: Path, replace: bool) -> None:
+    """Write a backup of the store, as it is at one moment, while everything goes on.
+
+    It holds jobs, history and the accepted policy; not profile.toml, and not the logs.
+    """
+    if file.is_dir():
+        raise InvalidInput(f"{file} is a folder", field="file", remedy="name a file in it")
+    if file.exists() and not replace:
+        raise Conflict(f"{file} stands already", remedy="name another file, or --replace")
+    if not file.absolute().parent.is_dir():
+        raise InvalidInput(f"there is no folder {file.absolute().parent}", field="file")
+    with where.open() as profile:
+        profile.store.backup(file)
+        term = profile.store.facts().term
+    size = file.stat().st_size
+    if where.json:
+        output.print_json({"file": str(file.absolute()), "bytes": size, "term": term})
+    else:
+        output.say(f"wrote {file}: {size} bytes, term {term}")
+
+
+@click.command(cls=Verb)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def restore(where: Where, file: Path, yes: bool) -> None:
+    """Put a backup in the store's place. The old store is kept beside it.
+
+    Needs the profile at rest. Nobody owns afterwards until `tenure profile adopt --restored`.
+    """
+    folder = ProfileFolder.open(where.name, where.home_folder(), create=True)
+    output.confirm(f"Replace the store of {folder.path}?", yes=yes)
+    done = upkeep.restore(folder, file, now())
+    if where.json:
+        output.print_json(
+            {
+                "restored": str(file.absolute()),
+                "aside": str(done.aside) if done.aside else None,
+                "jobs": done.jobs,
+                "term": done.term,
+            }
+        )
+        return
+    output.say(f"restored {file}: {done.jobs} jobs, term {done.term}")
+    if done.aside is not None:
+        output.say(f"the store that was there is kept as {done.aside}")
+    output.say("→ nobody owns until you say: tenure profile adopt --restored")
+
+
+@click.command(cls=Verb)
+@click.pass_obj
+def migrate(where: Where) -> None:
+    """Bring the store to this version's schema. Needs the profile at rest."""
+    folder = ProfileFolder.open(where.name, where.home_folder())
+    before, after = upkeep.migrate(folder, now())
+    if where.json:
+        output.print_json({"before": before, "after": after})
+    elif before == after:
+        output.say(f"the store has schema {after} already")
+    else:
+        output.say(f"migrated from schema {before} to {after}")

@@ -1,0 +1,249 @@
+"""``tenure owner``: who owns, the policy, and passing the ownership on."""
+
+from __future__ import annotations
+
+import click
+
+from tenure.domain.errors import InvalidInput
+from tenure.domain.ownership import HolderLife
+from tenure.domain.policy_change import Problem
+from tenure.domain.policy_text import make_policy
+from tenure.domain.request import Ask
+from tenure.runtime.client import deposing
+from tenure.runtime.client.asking import Wish, ask
+from tenure.runtime.client.documents import (
+    owner_document,
+    process_document,
+    request_document,
+    term_document,
+)
+from tenure.runtime.client.editing import editor, requester
+from tenure.runtime.client.health import Health, examine
+from tenure.runtime.client.refusal import pid_of, who_should_own, why_nobody_owns
+from tenure.runtime.client.warnings import policy_warnings_of
+from tenure.runtime.profile import Profile
+from tenure.store.policy_file import read_policy_file
+from tenure.surfaces.cli import output
+from tenure.surfaces.cli.lazy import VerbGroup
+from tenure.surfaces.cli.nudges import nudge_all
+from tenure.surfaces.cli.times import when
+from tenure.surfaces.cli.where import Where, now
+
+
+@click.group(cls=VerbGroup, invoke_without_command=True)
+@click.option("-n", "--limit", type=click.IntRange(0, 1000), default=5, help="So many terms.")
+@click.pass_context
+def owner(context: click.Context, limit: int) -> None:
+    """Show who owns, by which rule and since when, and the terms before."""
+    if context.invoked_subcommand is None:
+        _show(context.ensure_object(Where), limit)
+
+
+def _show(where: Where, limit: int) -> None:
+    with where.open() as profile:
+        at = now()
+        health = examine(profile, at)
+        terms = profile.store.terms(limit=limit) if limit else ()
+        zone = profile.timezone()
+    found = health.owner
+    if where.json:
+        output.print_json(
+            {
+                "owner": owner_document(health.ownership),
+                "life": str(found.life) if found else None,
+                "process": process_document(found.process) if found else None,
+                "terms": [term_document(term) for term in terms],
+            }
+        )
+        return
+    if found is None:
+        output.say(f"{output.paint('nobody', 'red')} owns: {output.safe(why_nobody_owns(health))}")
+        output.say(f"who should: {who_should_own(health.policy)}")
+    else:
+        current = health.ownership
+        alive = "" if found.life is HolderLife.ALIVE else f" ({found.life})"
+        output.facts(
+            [
+                ("owner", f"pid {pid_of(found.process)}{alive}, {found.process.id}"),
+                ("role", found.process.role),
+                ("program", found.process.evidence.executable),
+                ("term", current.term),
+                ("rule", "open policy" if current.rule is None else current.rule + 1),
+                ("authoritative", "yes" if current.authoritative else "no"),
+                ("since", when(current.since, zone, at)),
+                ("why", output.safe(found.process.why)),
+            ]
+        )
+    if terms:
+        output.say()
+        rows = [
+            [
+                term.term,
+                term.process,
+                "-" if term.rule is None else term.rule + 1,
+                when(term.taken_at, zone, at),
+                term.how,
+                when(term.ended_at, zone, at) if term.ended_at else "lasts",
+                term.ended_why or "-",
+            ]
+            for term in terms
+        ]
+        output.table(["term", "process", "rule", "taken", "how", "ended", "why"], rows)
+
+
+@owner.command()
+@click.option("--accept", is_flag=True, help="Accept what profile.toml says now.")
+@click.option("--clear", is_flag=True, help="Remove every rule: an open policy.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def policy(where: Where, accept: bool, clear: bool, yes: bool) -> int:
+    """Show the owner rules in words, what is doubtful about them, and what is not accepted yet."""
+    if accept and clear:
+        raise InvalidInput("--accept and --clear exclude each other", field="clear")
+    with where.open() as profile:
+        by = editor("tenure owner policy")
+        if clear:
+            _clear(profile, by, yes)
+        if accept:
+            _accept(profile, by)
+        if accept or clear:
+            nudge_all(profile, "policy")
+        return _show_policy(where, profile)
+
+
+def _accept(profile: Profile, by: str) -> None:
+    found = read_policy_file(profile.folder.toml)
+    if isinstance(found, Problem):
+        raise InvalidInput(found.text, field=found.field or "profile.toml", remedy=found.remedy)
+    if not found.rules and not profile.store.policy().open:
+        raise InvalidInput(
+            "profile.toml has no [[owner]] rule",
+            field="owner",
+            remedy="write the rules, or remove them all with `tenure owner policy --clear`",
+        )
+    profile.refresh_policy(by, now())
+
+
+def _clear(profile: Profile, by: str, yes: bool) -> None:
+    found = read_policy_file(profile.folder.toml)
+    if not isinstance(found, Problem) and found.rules:
+        raise InvalidInput(
+            f"profile.toml still has {len(found.rules)} owner rules, which would be accepted again",
+            field="owner",
+            remedy=f"remove them from {profile.folder.toml} first; the file is yours",
+        )
+    if profile.store.policy().open:
+        return
+    output.confirm("Any process of this user may own then, and protected jobs are held.", yes=yes)
+    version = profile.store.policy().version + 1
+    profile.store.accept_policy(make_policy((), version=version), by, now())
+
+
+def _show_policy(where: Where, profile: Profile) -> int:
+    accepted = profile.policy()
+    warnings = policy_warnings_of(profile, accepted)
+    if where.json:
+        output.print_json(
+            {
+                "version": accepted.version,
+                "open": accepted.open,
+                "text": accepted.text,
+                "hash": accepted.hash,
+                "rules": [
+                    {
+                        "number": rule.number,
+                        "words": rule.describe(),
+                        "refuse": rule.refuse,
+                        "authoritative": rule.authoritative,
+                        "after": rule.after.total_seconds(),
+                    }
+                    for rule in accepted.rules
+                ],
+                "warnings": [
+                    {"code": w.code, "text": w.text, "remedy": w.remedy} for w in warnings
+                ],
+            }
+        )
+        return 1 if warnings else 0
+    if accepted.open:
+        output.say("no owner rules: any process of this user may own, and nobody is authoritative")
+        output.say(f"→ write rules in {profile.folder.toml}, for example:")
+        output.say(
+            '    [[owner]]\n    service = "NAME"        # `tenure whoami` shows what is seen'
+        )
+    else:
+        output.say(f"version {accepted.version}, read from the top, the first match wins")
+        for rule in accepted.rules:
+            output.say(f"  {output.safe(rule.describe())}")
+    for warning in warnings:
+        output.warn(f"{warning.code}: {warning.text}", warning.remedy)
+    return 1 if warnings else 0
+
+
+@owner.command("hand-over")
+@click.option("--to", metavar="PROCESS", help="The id or pid of a candidate; else the best.")
+@click.pass_obj
+def hand_over(where: Where, to: str | None) -> None:
+    """Ask the owner to hand over to a candidate."""
+    with where.open() as profile:
+        target = _candidate(examine(profile, now()), to) if to else None
+        wish = Wish(kind=Ask.HAND_OVER, to_process=target)
+        request = ask(profile, wish, requester("tenure owner hand-over"))
+    if where.json:
+        output.print_json({"request": request_document(request)})
+    else:
+        output.say(output.safe(request.answer or "the owner hands over"))
+
+
+def _candidate(health: Health, to: str) -> str:
+    for process in health.candidates():
+        if to in (process.id, str(pid_of(process))):
+            return process.id
+    listed = ", ".join(f"{pid_of(p)} ({p.id})" for p in health.candidates()) or "there are none"
+    raise InvalidInput(f"{to!r} is no living candidate", field="to", remedy=f"candidates: {listed}")
+
+
+@owner.command()
+@click.option("--force", is_flag=True, help="Also from an owner that lives and works.")
+@click.option("--kill", is_flag=True, help="End a hung owner, after its identity is checked.")
+@click.pass_obj
+def take(where: Where, force: bool, kill: bool) -> None:
+    """Take the ownership from a hung owner, for the best candidate.
+
+    This command cannot own: it ends the term, which fences the old owner, and a candidate takes
+    the next one.
+    """
+    with where.open() as profile:
+        done = deposing.take(
+            profile, by=editor("tenure owner take"), now=now(), force=force, kill=kill
+        )
+    _report(where, done)
+
+
+@owner.command()
+@click.pass_obj
+def release(where: Where) -> None:
+    """End the term. The best candidate follows; a process that alone may own takes it again."""
+    with where.open() as profile:
+        done = deposing.release(profile, by=editor("tenure owner release"), now=now())
+    _report(where, done)
+
+
+def _report(where: Where, done: deposing.Deposed) -> None:
+    follows = done.candidate
+    if where.json:
+        output.print_json(
+            {
+                "ended_term": done.term,
+                "killed": done.killed,
+                "candidate": follows.id if follows else None,
+            }
+        )
+        return
+    if done.killed is not None:
+        output.say(f"ended pid {done.killed}")
+    output.say(f"term {done.term} is over" if done.term else "nobody owned")
+    if follows is not None:
+        output.say(f"the place is kept for pid {pid_of(follows)} ({follows.id})")
+    else:
+        output.say("no other candidate is there; whoever is admitted may take it")

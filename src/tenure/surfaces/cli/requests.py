@@ -1,0 +1,78 @@
+"""``tenure requests``: what was asked of the owner, and withdrawing it."""
+
+from __future__ import annotations
+
+import click
+
+from tenure.domain.errors import Conflict
+from tenure.domain.request import Request, RequestState
+from tenure.runtime.client.documents import request_document
+from tenure.surfaces.cli import output
+from tenure.surfaces.cli.lazy import VerbGroup
+from tenure.surfaces.cli.times import relative
+from tenure.surfaces.cli.where import Where, now
+
+
+@click.group(cls=VerbGroup, invoke_without_command=True)
+@click.pass_context
+def requests(context: click.Context) -> None:
+    """List what was asked of the owner (`requests list`), or withdraw it."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_requests, states=(), limit=50)
+
+
+@requests.command("list")
+@click.option("--state", "states", multiple=True, type=click.Choice([str(s) for s in RequestState]))
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.pass_obj
+def list_requests(where: Where, states: tuple[str, ...], limit: int) -> None:
+    """List requests, the newest first."""
+    wanted = frozenset(RequestState(s) for s in states) or None
+    with where.open(readonly=True) as profile:
+        found = profile.store.requests(states=wanted, limit=limit)
+    if where.json:
+        documents = [request_document(request) for request in found]
+        output.print_json({"requests": documents, "next": None})
+        return
+    if not found:
+        output.say("no requests")
+        return
+    output.table(
+        ["request", "kind", "of", "state", "asked", "by", "answer"],
+        [_row(request) for request in found],
+        states=frozenset({3}),
+    )
+
+
+def _row(request: Request) -> list[object]:
+    of = request.run or request.job or request.to_process or "-"
+    asked = relative(request.asked_at, now())
+    who = request.requester.describe()
+    if not request.requester.observed:
+        who += " (stated)"
+    return [request.id, request.kind, of, request.state, asked, who, request.answer or "-"]
+
+
+@requests.command("cancel")
+@click.argument("request")
+@click.pass_obj
+def cancel_request(where: Where, request: str) -> None:
+    """Withdraw a request that nobody has answered yet."""
+    with where.open() as profile:
+        found = profile.store.request(request)
+        if found.state is not RequestState.PENDING:
+            raise Conflict(
+                f"request {found.id} is {found.state} already",
+                remedy=f"`tenure cancel {found.run}` cancels its run" if found.run else "",
+            )
+        done = profile.store.answer(
+            found.id,
+            RequestState.WITHDRAWN,
+            authority=None,
+            now=now(),
+            answer="withdrawn by whoever asked",
+        )
+    if where.json:
+        output.print_json({"request": request_document(done)})
+    else:
+        output.say(f"withdrawn: request {done.id}")

@@ -1,0 +1,125 @@
+"""``tenure runs``: what ran, under whom, how it ended; with --all also what did not run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from tenure.domain.errors import NotFound
+from tenure.domain.job import Job
+from tenure.domain.omission import Omission
+from tenure.domain.request import Request
+from tenure.domain.run import Run, RunState
+from tenure.runtime.client.documents import omission_document, run_document
+from tenure.runtime.profile import Profile
+from tenure.store.contract import Page, RunFilter
+from tenure.surfaces.cli import output
+from tenure.surfaces.cli.lazy import Verb
+from tenure.surfaces.cli.times import local, relative, span
+from tenure.surfaces.cli.where import JOB, Where, now
+
+
+@click.command(cls=Verb)
+@click.argument("job", required=False, type=JOB)
+@click.option("--all", "every", is_flag=True, help="Also fires that did not run, as ranges.")
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice([str(s) for s in RunState]),
+    help="Only runs in this state (repeatable).",
+)  # fmt: skip
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), help="At most so many (20; 100).")
+@click.option("--cursor", help="Go on where the page before ended (its 'next').")
+@click.pass_obj
+def runs(
+    where: Where,
+    job: str | None,
+    every: bool,
+    states: tuple[str, ...],
+    limit: int | None,
+    cursor: str | None,
+) -> None:
+    """List runs, the newest first, of one job or of all."""
+    limit = limit or (100 if where.json else 20)
+    with where.open(readonly=True) as profile:
+        wanted = profile.store.job(job) if job else None
+        only = frozenset(RunState(s) for s in states) or None
+        found, following = profile.store.runs(
+            RunFilter(job=wanted.id if wanted else None, states=only),
+            Page(limit=limit, cursor=cursor),
+        )
+        omissions: tuple[Omission, ...] = ()
+        if every and cursor is None:
+            omissions, _ = profile.store.omissions(
+                job=wanted.id if wanted else None, page=Page(limit=limit)
+            )
+        if where.json:
+            document: dict[str, Any] = {"runs": [_document(profile, run) for run in found]}
+            if every:
+                document["not_run"] = [omission_document(o) for o in omissions]
+            document["next"] = following
+            output.print_json(document)
+            return
+        _print(profile, found, omissions, wanted)
+    if following is not None:
+        output.say(f"more: --cursor {following}")
+
+
+def _document(profile: Profile, run: Run) -> dict[str, Any]:
+    return run_document(run, profile.store.provenance(run.id), request_of(profile, run))
+
+
+def request_of(profile: Profile, run: Run) -> Request | None:
+    """The request that a run answers, unless retention has taken it."""
+    try:
+        return profile.store.request(run.request) if run.request else None
+    except NotFound:
+        return None
+
+
+def _print(
+    profile: Profile, found: tuple[Run, ...], omissions: tuple[Omission, ...], job: Job | None
+) -> None:
+    at = now()
+    zone = job.definition.schedule.timezone if job else profile.timezone()
+    rows = [(run.claimed_at, _run_row(run, zone, at)) for run in found]
+    rows += [(o.last, _omission_row(o, zone, at)) for o in omissions]
+    if not rows:
+        output.say("no runs yet")
+        return
+    rows.sort(key=lambda row: row[0], reverse=True)
+    output.table(
+        ["run", "job", "state", "fire", "took", "term", "by", "result"],
+        [row for _, row in rows],
+        states=frozenset({2}),
+    )
+
+
+def _run_row(run: Run, zone: str, at: datetime) -> list[object]:
+    took = "-"
+    if run.started_at is not None:
+        took = span((run.finished_at or at) - run.started_at)
+    result = run.reason or ("-" if run.exit_code is None else f"exit {run.exit_code}")
+    if run.reason and run.exit_code is not None:
+        result = f"exit {run.exit_code}: {run.reason}"
+    if run.attempt > 1:
+        result += f" (attempt {run.attempt})"
+    if run.late is not None:
+        result += f" (late: {run.late.state})"
+    fire = f"{local(run.fire_time, zone)} ({relative(run.fire_time, at)})"
+    return [run.id, run.job_name, run.state, fire, took, run.term, run.process, result]
+
+
+def _omission_row(omission: Omission, zone: str, at: datetime) -> list[object]:
+    fires = f"{local(omission.first, zone)}"
+    if omission.count > 1:
+        fires = f"{omission.count} x {fires} to {local(omission.last, zone)}"
+    reason = omission.reason
+    if omission.resolution:
+        reason += f"; {omission.resolution}"
+    elif omission.open:
+        reason += "; still open"
+    term = omission.term or "-"
+    return [
+        "-", omission.job_name, omission.kind, fires, "-", term, omission.decided_by, reason,
+    ]  # fmt: skip

@@ -1,0 +1,122 @@
+"""``tenure status``: who owns, who is there and why, what is wrong, what comes next."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import click
+
+from tenure.domain.ownership import HolderLife
+from tenure.domain.process import Process
+from tenure.runtime.client.health import Present
+from tenure.runtime.client.refusal import pid_of
+from tenure.runtime.client.status import Status, read_status, status_document
+from tenure.surfaces.cli import output
+from tenure.surfaces.cli.lazy import Verb
+from tenure.surfaces.cli.times import relative, when
+from tenure.surfaces.cli.where import Where, now
+
+
+@click.command(cls=Verb)
+@click.option("--watch", is_flag=True, help="Go on showing it, until Ctrl-C.")
+@click.option("--interval", type=click.FloatRange(0.1, 3600), default=1.0, hidden=True)
+@click.pass_obj
+def status(where: Where, watch: bool, interval: float) -> int:
+    """Show the owner, every scheduler process and why it stands so, warnings, what is next.
+
+    Exit code 1 when there are warnings.
+    """
+    with where.open() as profile:
+        while True:
+            found = read_status(profile, now())
+            if where.json:
+                output.print_json(status_document(found))
+            else:
+                if watch and sys.stdout.isatty():
+                    sys.stdout.write("\x1b[H\x1b[J")
+                print_status(found)
+            if not watch:
+                return 1 if found.warnings else 0
+            sys.stdout.flush()
+            time.sleep(interval)
+
+
+def print_status(found: Status) -> None:
+    """The whole report for people."""
+    _print_owner(found)
+    if found.health.present:
+        output.say()
+        output.table(
+            ["pid", "standing", "role", "program", "why"],
+            [_process_row(p) for p in found.health.present],
+            states=frozenset({1}),
+        )
+    _print_counts(found)
+    for job in found.upcoming:
+        zone, shield = job.definition.schedule.timezone, ""
+        if job.definition.needs_authority:
+            shield = " [protected]"
+        at = job.next_fire
+        upcoming = when(at, zone, found.at) if at else "a held fire waits"
+        output.say(f"  next  {output.safe(job.name)}{shield}  {upcoming}")
+    for warning in found.warnings:
+        output.say()
+        output.say(f"{output.paint('warning', 'yellow bold')} {warning.code}: {warning.text}")
+        output.say(f"→ {output.safe(warning.remedy)}")
+
+
+def _print_owner(found: Status) -> None:
+    health = found.health
+    title = output.paint(f"profile {found.profile}", "bold")
+    output.say(f"{title}  {output.paint(found.folder, 'dim')}")
+    if health.owner is None:
+        output.say(f"owner   {output.paint('nobody', 'red')}, last term {health.ownership.term}")
+        return
+    current, process = health.ownership, health.owner.process
+    rank = "an open policy" if current.rule is None else f"rule {current.rule + 1}"
+    kind = "authoritative" if current.authoritative else "not authoritative"
+    since = f", since {relative(current.since, found.at)}" if current.since else ""
+    life = ""
+    if health.owner.life is not HolderLife.ALIVE:
+        life = " " + output.paint(str(health.owner.life), "red bold")
+    elif health.hung:
+        life = " " + output.paint("hung", "red bold")
+    output.say(
+        f"owner   pid {pid_of(process)}{_role(process)}{life}, term {current.term} by {rank}, "
+        f"{kind}{since}"
+    )
+
+
+def _print_counts(found: Status) -> None:
+    counts = found.counts
+    jobs = ", ".join(f"{n} {state}" for state, n in counts.jobs.items() if n) or "none"
+    output.say()
+    output.say(f"jobs    {jobs}" + (f" ({counts.protected} protected)" if counts.protected else ""))
+    extra = [
+        f"{number} {words}"
+        for number, words in (
+            (counts.active_runs, "runs active"),
+            (counts.open_holds, "stretches held"),
+            (counts.pending_requests, "requests waiting"),
+        )
+        if number
+    ]
+    if extra:
+        output.say("now     " + ", ".join(extra))
+
+
+def _process_row(present: Present) -> list[object]:
+    process = present.process
+    standing = str(process.standing)
+    if present.life is not HolderLife.ALIVE:
+        standing += f" ({present.life})"
+    program = process.evidence.executable or "?"
+    service = process.evidence.service
+    if service is not None:
+        program += f" [{service.name}]"
+    return [pid_of(process), standing, process.role or "-", program, process.why]
+
+
+def _role(process: Process) -> str:
+    return f" ({process.role})" if process.role else ""
