@@ -11,11 +11,10 @@ import contextlib
 import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from tenure.domain.errors import NotFound, Refused
+from tenure.domain.errors import Conflict, NotFound, Refused
 from tenure.domain.policy import Policy
 from tenure.domain.policy_change import Accept, Problem, reconcile_policy
 from tenure.domain.policy_warnings import PolicyWarning, policy_warnings
@@ -41,7 +40,8 @@ class Profile:
         self.store = store
         self._settings = Settings()
         self._file_warning: PolicyWarning | None = None
-        self._file_mark: tuple[int, ...] | None = ()
+        self._settings_mark: tuple[int, ...] | None = ()
+        self._policy_mark: tuple[int, ...] | None = ()
         self._resolved: Policy | None = None
         self._zone: str | None = None
 
@@ -98,8 +98,6 @@ class Profile:
     def _finish_creation(self) -> None:
         """A database without a profile.id is a profile in the making: give it one."""
         if profile_id.read(self.folder) is None and self.store.facts().term == 0:
-            from tenure.domain.errors import Conflict
-
             with contextlib.suppress(Conflict):
                 profile_id.create(
                     self.folder, machine=machine_id() or "", id=self.store.facts().profile_id
@@ -108,7 +106,12 @@ class Profile:
     # -- what the user wrote -------------------------------------------------------------------
     def settings(self) -> Settings:
         """Those of profile.toml; of the last good one where it is broken now."""
-        self._read_file()
+        mark = _mark(self.folder.toml)
+        if mark != self._settings_mark:
+            found = read_policy_file(self.folder.toml)
+            if not isinstance(found, Problem):
+                self._settings = found.settings
+            self._settings_mark = mark
         return self._settings
 
     def timezone(self) -> str:
@@ -131,8 +134,10 @@ class Profile:
 
         A file that is missing, empty or broken changes nothing and is a warning.
         """
-        if self._read_file():
+        mark = _mark(self.folder.toml)
+        if mark != self._policy_mark:
             self._accept(by, now)
+            self._policy_mark = mark
         policy = self.policy()
         warnings = list(policy_warnings(policy))
         if self._file_warning is not None:
@@ -149,17 +154,6 @@ class Profile:
         else:
             self._file_warning = change.warning
 
-    def _read_file(self) -> bool:
-        """Read profile.toml if it changed since; whether it did."""
-        mark = _mark(self.folder.toml)
-        if mark == self._file_mark:
-            return False
-        found = read_policy_file(self.folder.toml)
-        if not isinstance(found, Problem):
-            self._settings = found.settings
-        self._file_mark = mark
-        return True
-
     # -- which profile this is -----------------------------------------------------------------
     def identity_problem(self) -> IdentityProblem | None:
         """Why nobody may own: the folder, profile.id and database do not belong together."""
@@ -167,9 +161,6 @@ class Profile:
         return profile_id.check(
             self.folder, (facts.profile_id, facts.term), machine=machine_id() or ""
         )
-
-    def settings_with(self, **changes: object) -> Settings:
-        return replace(self.settings(), **changes)  # type: ignore[arg-type]
 
     def close(self) -> None:
         self.store.close()
