@@ -316,7 +316,7 @@ def _catch_up_all(
     """Every fire within the window runs, oldest first; one at a time unless overlap allows."""
     job = draft.due.job
     wants = job.definition
-    edge = until - (wants.window or DEFAULT_ALL_WINDOW)
+    edge = until - (wants.window or DEFAULT_ALL_WINDOW) - _INSTANT
     room = slots if wants.overlap is Overlap.ALLOW else 1
     reason = f"older than the catch-up window of {wants.window or DEFAULT_ALL_WINDOW}"
     fires = list(islice(_candidates(draft, edge, until), room + 1))
