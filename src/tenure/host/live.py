@@ -123,8 +123,11 @@ class LiveLock:
 
     def forget_in_child(self) -> None:
         """After a fork, in the child: close the copy without unlocking. Does no harm twice."""
-        if self._pid == os.getpid():
-            return
+        if self._pid != os.getpid():
+            self.drop()
+
+    def drop(self) -> None:
+        """Close the descriptor, as the kernel does when a process dies: the file stays."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             with contextlib.suppress(OSError):

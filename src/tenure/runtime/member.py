@@ -84,8 +84,12 @@ class Member:
         if self._live is not None:
             self._live.release()
 
+    def die(self) -> None:
+        """Let the live lock go without a word, as the kernel does for a dead process."""
+        if self._live is not None:
+            self._live.drop()
+
     def forget_in_child(self) -> None:
-        """Close the live lock without a word: it goes when nobody else has it open."""
         if self._live is not None:
             self._live.forget_in_child()
 

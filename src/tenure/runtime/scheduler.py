@@ -145,7 +145,7 @@ class Scheduler:
         self._callables.close()
         self._commands.close()
         self.dispatcher.stop(0.0)
-        self.member.forget_in_child()
+        self.member.die()
         self.keeper.close()
         self.profile.close()
 

@@ -119,7 +119,7 @@ class Cluster:
     def kill(self, node: Node) -> None:
         """It dies without a word: the kernel frees its live lock, and nothing else happens."""
         node.alive = False
-        node.scheduler.member.forget_in_child()
+        node.scheduler.member.die()
 
     def close(self) -> None:
         for node in self.nodes:
