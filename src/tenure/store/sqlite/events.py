@@ -21,6 +21,7 @@ def emit(
     db: sqlite3.Connection,
     kind: EventKind,
     at: int,
+    /,
     *,
     term: int | None = None,
     process: str | None = None,

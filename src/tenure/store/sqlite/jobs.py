@@ -66,6 +66,17 @@ def due_of(job: str, definition: Definition, watermark: datetime) -> datetime | 
     return None if upcoming is None else upcoming + jitter_of(job, definition.jitter)
 
 
+def find(db: sqlite3.Connection, definitions: Definitions, ref: str) -> Job:
+    """By id, or by the name of a job that is not removed. NotFound, with near names."""
+    row = db.execute(SQL.one, (ref,)).fetchone() or db.execute(SQL.by_name, (ref,)).fetchone()
+    if row is not None:
+        return job_of(row, definitions)
+    from difflib import get_close_matches
+
+    names = [name for (name,) in db.execute(SQL.some_names).fetchall()]
+    raise unknown_job(ref, get_close_matches(ref, names))
+
+
 def wake_one(db: sqlite3.Connection, job: str, at: int) -> None:
     """Have the owner look at an active job at ``at``, if not sooner."""
     db.execute(SQL.wake_one, (at, job, at))
@@ -74,16 +85,7 @@ def wake_one(db: sqlite3.Connection, job: str, at: int) -> None:
 class Jobs(Part):
     def job(self, ref: str) -> Job:
         with self._db.snapshot() as db:
-            row = (
-                db.execute(SQL.one, (ref,)).fetchone() or db.execute(SQL.by_name, (ref,)).fetchone()
-            )
-            if row is None:
-                names = [name for (name,) in db.execute(SQL.some_names).fetchall()]
-            else:
-                return job_of(row, self._db.definitions)
-        from difflib import get_close_matches
-
-        raise unknown_job(ref, get_close_matches(ref, names))
+            return find(db, self._db.definitions, ref)
 
     def jobs(
         self, *, states: frozenset[State] | None = None, page: Page | None = None

@@ -45,7 +45,7 @@ def ended(
             "state": RequestState.DONE.value,
             "answer": answer,
         }
-        emit(db, EventKind.ANSWERED, at, job=job, run=run, **done)
+        emit(db, EventKind.ANSWERED, at, job=job, run=run, **facts)
 
 
 def end_retries(db: sqlite3.Connection, run: Run, state: RunState, reason: str, at: int) -> None:

@@ -18,7 +18,13 @@ from tenure.store.sqlite.omissions import Omissions
 from tenure.store.sqlite.ownership import Owning, highest_term
 from tenure.store.sqlite.policies import Policies
 from tenure.store.sqlite.processes import Processes
+from tenure.store.sqlite.purge import Purging
+from tenure.store.sqlite.reconcile import Reconciling
+from tenure.store.sqlite.requests import Requests
+from tenure.store.sqlite.restart import Restarting
+from tenure.store.sqlite.retries import Retries
 from tenure.store.sqlite.runs import Runs
+from tenure.store.sqlite.triggers import Triggers
 from tenure.store.sqlite.upkeep import Upkeep
 
 PATIENCE = timedelta(seconds=5)
@@ -30,10 +36,16 @@ class SqliteStore(
     Owning,
     Jobs,
     Editing,
+    Reconciling,
     Claiming,
+    Retries,
+    Triggers,
+    Restarting,
     Runs,
     Omissions,
+    Requests,
     Events,
+    Purging,
     Upkeep,
 ):
     """A store in one file; see :class:`tenure.store.contract.Store`. Thread-safe.

@@ -1,0 +1,93 @@
+"""Retention: history is bounded, and no fire is forgotten (C4).
+
+What is to go is looked for outside the write transaction, which then only deletes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from tenure.store.codec import micros
+from tenure.store.contract import Purged, Retention
+from tenure.store.sqlite.part import Part
+from tenure.store.sqlite.sql import Statements
+
+SQL = Statements("purge")
+
+MOST_SPANS = 100
+"""A job keeps so many spans; beyond, the two oldest become one."""
+_DAY = timedelta(days=1)
+
+Old = tuple[int, str, str]
+"""An instant to sort by, an id, and the job."""
+OldOmission = tuple[int, int, str]
+
+
+class Purging(Part):
+    def purge(self, retention: Retention, now: datetime) -> Purged:
+        before = now - timedelta(days=retention.days)
+        limit, edge = retention.batch, micros(before)
+        with self._db.snapshot() as db:
+            old_runs = _old_runs(db, retention, edge)
+            old_omissions = _old_omissions(db, retention, edge)
+        with self._db.writing() as db:
+            runs = _forget_runs(db, old_runs)
+            for last, omission, job in old_omissions:
+                db.execute(SQL.delete_omission, (omission,))
+                db.execute(SQL.account_from, (last, job))
+            events = db.execute(SQL.delete_events, (retention.events, limit)).rowcount
+            answered = micros(min(before, now - _DAY))
+            requests = db.execute(SQL.delete_requests, (answered, limit)).rowcount
+            processes = 0
+            if db.execute(SQL.gone_processes, (edge,)).fetchone() is not None:
+                processes = db.execute(SQL.delete_processes, (edge, limit)).rowcount
+        return Purged(
+            runs=runs,
+            omissions=len(old_omissions),
+            events=events,
+            requests=requests,
+            processes=processes,
+        )
+
+
+def _old_runs(db: sqlite3.Connection, retention: Retention, edge: int) -> list[Old]:
+    """Final runs beyond a bound, at most a batch, earliest fires first."""
+    keep, limit = retention.runs_per_job, retention.batch
+    old: set[Old] = set(db.execute(SQL.runs_by_age, (edge, edge, limit)).fetchall())
+    for job, surplus in db.execute(SQL.jobs_with_surplus, (keep, keep)).fetchall():
+        old.update(db.execute(SQL.surplus, (job, surplus, limit)).fetchall())
+    return sorted(old)[:limit]
+
+
+def _old_omissions(db: sqlite3.Connection, retention: Retention, edge: int) -> list[OldOmission]:
+    keep, limit = retention.runs_per_job, retention.batch
+    old: set[OldOmission] = set(db.execute(SQL.omissions_by_age, (edge, limit)).fetchall())
+    for job, surplus in db.execute(SQL.jobs_with_omissions, (keep, keep)).fetchall():
+        old.update(db.execute(SQL.surplus_omissions, (job, surplus, limit)).fetchall())
+    return sorted(old)[:limit]
+
+
+def _forget_runs(db: sqlite3.Connection, old: list[Old]) -> tuple[str, ...]:
+    """Delete rows and keep the spans of their fires; the ids that were deleted."""
+    deleted = [entry for entry in old if db.execute(SQL.delete_run, (entry[1],)).rowcount]
+    by_job = sorted(deleted, key=lambda entry: (entry[2], entry[0]))
+    for job, group in groupby(by_job, key=lambda entry: entry[2]):
+        fires = [fire for fire, _, _ in group]
+        _add_span(db, job, fires[0], fires[-1])
+        db.execute(SQL.account, (fires[-1], fires[-1], fires[-1], job))
+    return tuple(run for _, run, _ in deleted)
+
+
+def _add_span(db: sqlite3.Connection, job: str, first: int, last: int) -> None:
+    """Spans that overlap are one."""
+    for old_first, old_last in db.execute(SQL.touching, (job, first, last)).fetchall():
+        first, last = min(first, old_first), max(last, old_last)
+        db.execute(SQL.delete_span, (job, old_last))
+    db.execute(SQL.add_span, (job, first, last))
+    if db.execute(SQL.count_spans, (job,)).fetchone()[0] > MOST_SPANS:
+        (first, end), (_, last) = db.execute(SQL.oldest_spans, (job, 2)).fetchall()
+        db.execute(SQL.delete_span, (job, end))
+        db.execute(SQL.delete_span, (job, last))
+        db.execute(SQL.add_span, (job, first, last))

@@ -1,0 +1,224 @@
+"""Requests: durable asks, answered once (C7)."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from tenure.domain.errors import Conflict, InvalidInput, NotFound
+from tenure.domain.event import EventKind
+from tenure.domain.job import State
+from tenure.domain.ownership import Authority
+from tenure.domain.request import OWNERS_WORD, Ask, Request, Requester, RequestState, check_answer
+from tenure.store.codec import instant, instant_or_none, micros, pack, unpack
+from tenure.store.ids import new_id
+from tenure.store.sqlite.events import emit
+from tenure.store.sqlite.jobs import find, load_kept
+from tenure.store.sqlite.ownership import fence
+from tenure.store.sqlite.part import Part
+from tenure.store.sqlite.run_rows import load_run
+from tenure.store.sqlite.sql import Statements
+
+SQL = Statements("requests")
+
+EXPIRED = "nobody answered before its deadline"
+ASK_AGAIN = "ask again; with --queue it waits for 24 hours"
+
+
+def load_request(db: sqlite3.Connection, request: str) -> Request:
+    row = db.execute(SQL.one, (request,)).fetchone()
+    if row is None:
+        raise NotFound(
+            f"there is no request {request!r}", remedy="`tenure requests list` shows them"
+        )
+    return _request_of(row)
+
+
+def reply(
+    db: sqlite3.Connection,
+    request: Request,
+    state: RequestState,
+    authority: Authority | None,
+    now: datetime,
+    answer: str,
+    remedy: str = "",
+) -> Request:
+    """Record an answer; IllegalTransition for what is answered. ``request.run`` is kept too."""
+    check_answer(request.state, state)
+    replied = replace(
+        request,
+        state=state,
+        answered_at=now,
+        term=authority.term if authority is not None else request.term,
+        answer=answer,
+        remedy=remedy,
+    )
+    at = micros(now)
+    row = (state.value, at, replied.term, answer, remedy, replied.run, request.id)
+    db.execute(SQL.reply, row)
+    emit(
+        db,
+        EventKind.ANSWERED,
+        at,
+        term=replied.term,
+        process=authority.process if authority is not None else None,
+        job=request.job,
+        run=replied.run,
+        request=request.id,
+        state=state.value,
+        answer=answer,
+    )
+    return replied
+
+
+def expire(db: sqlite3.Connection, request: Request, now: datetime) -> Request:
+    return reply(db, request, RequestState.EXPIRED, None, now, EXPIRED, ASK_AGAIN)
+
+
+class Requests(Part):
+    def ask(
+        self,
+        *,
+        kind: Ask,
+        key: str,
+        requester: Requester,
+        now: datetime,
+        deadline: timedelta,
+        job: str | None = None,
+        run: str | None = None,
+        to_process: str | None = None,
+        queued: bool = False,
+    ) -> Request:
+        with self._db.writing() as db:
+            job = self._asked_job(db, kind, job, run)
+            row = db.execute(SQL.by_key, (key,)).fetchone()
+            if row is not None:
+                return _same_ask(_request_of(row), kind, job, run, to_process)
+            request = Request(
+                id=new_id("q", now),
+                kind=kind,
+                key=key,
+                state=RequestState.PENDING,
+                asked_at=now,
+                deadline=now + deadline,
+                requester=requester,
+                job=job,
+                run=run,
+                to_process=to_process,
+                queued=queued,
+            )
+            at, until, who = micros(now), micros(request.deadline), pack(requester)
+            values = (request.id, kind.value, key, at, until, who, job, run, to_process, queued)
+            db.execute(SQL.add, values)
+            facts: dict[str, Any] = {
+                "request": request.id,
+                "kind": kind.value,
+                "by": requester.describe(),
+            }
+            emit(db, EventKind.REQUESTED, at, job=job, run=run, **facts)
+            return request
+
+    def _asked_job(
+        self, db: sqlite3.Connection, kind: Ask, job: str | None, run: str | None
+    ) -> str | None:
+        """The id of the job that a request is about, None for a hand-over."""
+        if kind is Ask.HAND_OVER:
+            return None
+        if kind is Ask.TRIGGER:
+            if job is None:
+                raise InvalidInput("a trigger names a job", field="job")
+            found = find(db, self._db.definitions, job)
+            if found.state is State.REMOVED:
+                load_kept(db, self._db.definitions, found.id)
+            return found.id
+        if run is None:
+            raise InvalidInput(f"a {kind} request names a run", field="run")
+        return load_run(db, run).job
+
+    def answer(
+        self,
+        request: str,
+        state: RequestState,
+        *,
+        authority: Authority | None,
+        now: datetime,
+        answer: str,
+        remedy: str = "",
+        run: str | None = None,
+    ) -> Request:
+        if authority is None and state in OWNERS_WORD:
+            raise InvalidInput(f"only the owner may answer {state}", field="authority")
+        with self._db.writing() as db:
+            if authority is not None:
+                fence(db, authority)
+            found = load_request(db, request)
+            check_answer(found.state, state)
+            takes = found.state is RequestState.PENDING and state in OWNERS_WORD
+            if takes and now > found.deadline:
+                return expire(db, found, now)
+            found = replace(found, run=run or found.run)
+            return reply(db, found, state, authority, now, answer, remedy)
+
+    def request(self, request: str) -> Request:
+        with self._db.reading() as db:
+            return load_request(db, request)
+
+    def requests(
+        self, *, states: frozenset[RequestState] | None = None, limit: int = 100
+    ) -> tuple[Request, ...]:
+        wanted = sorted(s.value for s in states or ())
+        where = "1" if states is None else f"state IN ({', '.join('?' * len(wanted))})"
+        order = "seq" if states == frozenset({RequestState.PENDING}) else "seq DESC"
+        query = f"{SQL.list} WHERE {where} ORDER BY {order} LIMIT ?"
+        with self._db.reading() as db:
+            rows = db.execute(query, (*wanted, limit)).fetchall()
+        return tuple(_request_of(row) for row in rows)
+
+    def expire_requests(self, now: datetime) -> int:
+        with self._db.reading() as db:  # Asked often, and nearly always for nothing.
+            if db.execute(SQL.past, (micros(now),)).fetchone() is None:
+                return 0
+        with self._db.writing() as db:
+            past = [_request_of(row) for row in db.execute(SQL.past, (micros(now),)).fetchall()]
+            for request in past:
+                expire(db, request, now)
+            return len(past)
+
+    def observe_requester(self, request: str, requester: Requester) -> None:
+        with self._db.writing() as db:
+            load_request(db, request)
+            db.execute(SQL.observe, (pack(requester), request))
+
+
+def _same_ask(
+    known: Request, kind: Ask, job: str | None, run: str | None, to_process: str | None
+) -> Request:
+    """The request that a key made before; Conflict if the key was for something else."""
+    # An accepted one names the run it became instead of the one it asked about.
+    same_run = known.run == run or known.state is not RequestState.PENDING
+    same = (known.kind, known.job, known.to_process) == (kind, job, to_process)
+    if not same or not same_run:
+        raise Conflict(f"the key {known.key!r} was used to ask something else", field="key")
+    return known
+
+
+def _request_of(row: tuple[Any, ...]) -> Request:
+    return Request(
+        id=row[0],
+        kind=Ask(row[1]),
+        key=row[2],
+        state=RequestState(row[3]),
+        asked_at=instant(row[4]),
+        deadline=instant(row[5]),
+        requester=unpack(Requester, row[6]),
+        job=row[7],
+        run=row[8],
+        to_process=row[9],
+        queued=bool(row[10]),
+        answered_at=instant_or_none(row[11]),
+        term=row[12],
+        answer=row[13],
+        remedy=row[14],
+    )

@@ -1,0 +1,30 @@
+-- name: request_row
+id, kind, key, state, asked_at, deadline, requester, job, run, to_process, queued, answered_at,
+term, answer, remedy
+
+-- name: one
+SELECT {request_row} FROM requests WHERE id = ?
+
+-- name: by_key
+SELECT {request_row} FROM requests WHERE key = ?
+
+-- name: list
+SELECT {request_row} FROM requests
+
+-- name: add
+INSERT INTO requests (id, kind, key, state, asked_at, deadline, requester, job, run, to_process,
+                      queued)
+VALUES (?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?)
+
+-- name: reply
+UPDATE requests SET state = ?, answered_at = ?, term = ?, answer = ?, remedy = ?, run = ?
+WHERE id = ?
+
+-- name: past
+SELECT {request_row} FROM requests WHERE state = 'pending' AND deadline < ? ORDER BY seq
+
+-- name: observe
+UPDATE requests SET requester = ? WHERE id = ?
+
+-- name: fire_is_taken
+SELECT 1 FROM runs WHERE job = ? AND fire_time = ?
