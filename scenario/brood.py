@@ -1,0 +1,232 @@
+"""The processes that the scenario started: watched, signalled and ended by pid, never by name.
+
+On Linux the driver is a subreaper: whatever outlives the parent it had becomes the driver's
+child. So nothing gets lost, and at the end nothing is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scenario.canary import look
+
+_PR_SET_CHILD_SUBREAPER = 36
+_DEADLINE = 10.0
+
+
+class Brood:
+    """Thread-safe. Processes are started here only, so that orphans can be told from ours."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._ours: dict[int, subprocess.Popen[Any]] = {}
+        self.complete = sys.platform == "linux"
+        """Whether processes that lost their parent come to us."""
+        if self.complete:
+            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def start(self, argv: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any]:
+        """In a session of its own, so that it and its children can be ended together."""
+        with self._lock:
+            process = subprocess.Popen(argv, start_new_session=True, **options)
+            self._ours[process.pid] = process
+            return process
+
+    def run(
+        self, argv: Sequence[str | Path], *, timeout: float = 60, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run to its end, with its output. TimeoutExpired after ending it."""
+        process = self.start(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdin=subprocess.DEVNULL, **options,
+        )  # fmt: skip
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.end(process)
+            process.communicate()
+            raise
+        self.forget(process)
+        return subprocess.CompletedProcess(list(argv), process.returncode, out, err)
+
+    def forget(self, process: subprocess.Popen[Any]) -> None:
+        """It has ended."""
+        with self._lock:
+            self._ours.pop(process.pid, None)
+
+    def end(self, process: subprocess.Popen[Any]) -> None:
+        """Kill a process of ours with its group, and reap it."""
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.wait(_DEADLINE)
+        self.forget(process)
+
+    def reap(self) -> None:
+        """Take leave of orphans that have ended."""
+        if not self.complete:
+            return
+        with self._lock:
+            for pid in _children():
+                if pid not in self._ours:
+                    with contextlib.suppress(ChildProcessError):
+                        os.waitpid(pid, os.WNOHANG)
+
+    def end_all(self) -> list[int]:
+        """End everything; the pids that would not go, which should be none."""
+        for process in list(self._ours.values()):
+            self.end(process)
+        until = time.monotonic() + _DEADLINE
+        while self.complete and (left := _children()):
+            if time.monotonic() > until:
+                return left
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            self.reap()
+            time.sleep(0.02)
+        return []
+
+
+def signal_exactly(pid: int, start: int, number: signal.Signals) -> bool:
+    """Signal this process and no other that has its number now. False if it is gone."""
+    if not hasattr(os, "pidfd_open"):
+        with contextlib.suppress(OSError):
+            os.kill(pid, number)
+            return True
+        return False
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        return False
+    try:
+        if look(pid)[1] != start:
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+    except (OSError, ValueError, IndexError):
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+class Kept:
+    """A backend and the supervisor that keeps it alive: a loop in a launcher's shell.
+
+    The supervisor itself writes down each backend it starts, pid and start stamp: the scenario's
+    own knowledge of who belongs to which chain.
+    """
+
+    LOOP = """\
+log=$1 pids=$2 pause=$3
+shift 3
+while :; do
+  "$@" >>"$log" 2>&1 </dev/null &
+  { cat "/proc/$!/stat" 2>/dev/null || echo "$!"; } >>"$pids"
+  wait "$!"
+  sleep "$pause"
+done
+"""
+
+    def __init__(
+        self,
+        brood: Brood,
+        name: str,
+        argv: Sequence[str],
+        *,
+        folder: Path,
+        executable: str | None,
+        environment: Mapping[str, str],
+    ) -> None:
+        """``argv`` ends where the shell's script is to stand: see :meth:`start`."""
+        self.name = name
+        self._brood, self._argv, self._executable = brood, list(argv), executable
+        self._environment = dict(environment)
+        self.log, self.pids = folder / f"{name}.log", folder / f"{name}.pids"
+        self.supervisor: subprocess.Popen[Any] | None = None
+        self._command: list[str] = []
+        self._pause = 2.0
+
+    def start(self, command: Sequence[str | Path], *, pause: float = 2.0) -> None:
+        """Keep ``command`` alive, ``pause`` seconds after each end."""
+        self._command, self._pause = [str(word) for word in command], pause
+        self.restart()
+
+    def restart(self) -> None:
+        """A new supervisor; the old one must have gone."""
+        self.supervisor = self._brood.start(
+            [*self._argv, "-c", self.LOOP, "sh", str(self.log), str(self.pids), str(self._pause),
+             *self._command],
+            executable=self._executable,
+            env=self._environment,
+            cwd=self.log.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    @property
+    def kept(self) -> bool:
+        """Whether the supervisor lives."""
+        return self.supervisor is not None and self.supervisor.poll() is None
+
+    def backends(self) -> list[tuple[int, int]]:
+        """Every backend that was ever started: pid and start stamp, the newest last."""
+        try:
+            text = self.pids.read_text(errors="replace")
+        except FileNotFoundError:
+            return []
+        found = []
+        for line in text.splitlines():
+            fields = line.rpartition(")")[2].split()
+            found.append((int(line.split()[0]), int(fields[19]) if len(fields) > 19 else 0))
+        return found
+
+    def backend(self) -> tuple[int, int] | None:
+        """The one that lives."""
+        for pid, start in reversed(self.backends()):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                if not start or look(pid)[1] == start:
+                    return pid, start
+        return None
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Signal the backend alone."""
+        found = self.backend()
+        return found is not None and signal_exactly(*found, number)
+
+    def signal_supervisor(self, number: signal.Signals) -> bool:
+        if not self.kept:
+            return False
+        assert self.supervisor is not None
+        self.supervisor.send_signal(number)
+        if number == signal.SIGKILL:
+            self.supervisor.wait(_DEADLINE)
+            self._brood.forget(self.supervisor)
+        return True
+
+    def boot_out(self) -> None:
+        """Both, as ``launchctl bootout`` would, only less gently."""
+        self.signal_supervisor(signal.SIGKILL)
+        self.signal(signal.SIGKILL)
+
+
+def _children() -> list[int]:
+    """Our direct children, zombies too."""
+    me, found = os.getpid(), []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                if look(int(name))[0] == me:
+                    found.append(int(name))
+    return found

@@ -1,0 +1,161 @@
+"""Tells live what happens in the profile: who owns, who waits and why, what runs, what is held.
+
+It follows the store's events as any observer may, and puts them into words. What ran is gathered
+for a few seconds into one line.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from scenario.lineage import Lineage
+from scenario.world import PROFILE, World
+from tenure.domain.errors import TenureError
+from tenure.domain.event import Event, EventKind
+from tenure.domain.process import Standing
+from tenure.runtime.profile import Profile
+from tenure.store.contract import Page
+
+_LOOK = 0.25
+_GATHER = 3.0
+
+
+class Watcher:
+    """One thread. Start and end it with :func:`watching`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._view = world.view
+        self._store = Profile.open(PROFILE, home=world.home, readonly=True).store
+        self._seq = max((e.seq for e in self._events(0)), default=0)
+        self._told: dict[str, Standing] = {}
+        self._holds: set[int] = set()
+        self._lines = len(world.canaries())
+        self._gathered = 0.0
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
+
+    def _watch(self) -> None:
+        while not self.stopping.wait(_LOOK):
+            try:
+                self._look()
+            except TenureError as error:
+                self._view.say(f"(watching: {error})", "dim")
+        self._tell_runs()
+        self._store.close()
+
+    def _look(self) -> None:
+        for event in list(self._events(self._seq)):
+            self._seq = event.seq
+            self._tell(event)
+        self._tell_holds()
+        self._gathered += _LOOK
+        if self._gathered >= _GATHER:
+            self._tell_runs()
+
+    def _events(self, after: int) -> Iterator[Event]:
+        while events := self._store.events(after=after, limit=200):
+            yield from events
+            after = events[-1].seq
+
+    # -- events --------------------------------------------------------------------------------
+    def _tell(self, event: Event) -> None:
+        name = self._name(event.process)
+        if event.kind is EventKind.OWNERSHIP_TAKEN:
+            self._tell_runs()
+            self._tell_owner(event, name)
+        elif event.kind is EventKind.OWNERSHIP_ENDED:
+            self._tell_runs()
+            why = self._named(str(event.facts.get("why", "")))
+            self._view.say(f"term {event.term} of {name} ended: {why}", "yellow")
+        elif event.kind is EventKind.STANDING_CHANGED:
+            self._tell_standing(event, name)
+
+    def _tell_owner(self, event: Event, name: str) -> None:
+        why = str(event.facts.get("why", ""))
+        if event.facts.get("authoritative"):
+            text = f"{name} owns: term {event.term}, authoritative ({why})"
+            self._view.say(text, "green bold")
+        else:
+            text = f"{name} owns as a fallback: term {event.term} ({why}); protected jobs are held"
+            self._view.say(text, "yellow bold")
+
+    def _tell_standing(self, event: Event, name: str) -> None:
+        process = self._store.process(event.process or "")
+        if process.standing is self._told.get(process.id) or process.standing is Standing.OWNER:
+            return
+        if process.why == "just joined":
+            return
+        self._told[process.id] = process.standing
+        why = self._short(process.why)
+        self._view.say(f"{name} is {_A[process.standing]}: {why}", "cyan")
+
+    # -- runs and omissions ----------------------------------------------------------------------
+    def _tell_runs(self) -> None:
+        self._gathered = 0.0
+        lines = self._world.canaries()
+        new, self._lines = lines[self._lines :], len(lines)
+        lineage = Lineage(self._world.launchers, self._world.kept.values())
+        by_backend: dict[str, Counter[str]] = {}
+        for line, place in zip(new, lineage.places(new), strict=True):
+            by_backend.setdefault(place.backend, Counter())[_what(line)] += 1
+        for backend, ran in by_backend.items():
+            words = ", ".join(f"{w} ×{n}" if n > 1 else w for w, n in ran.items())
+            self._view.say(f"ran under {backend}: {words}", "dim")
+
+    def _tell_holds(self) -> None:
+        omissions, _ = self._store.omissions(page=Page(limit=50))
+        for omission in omissions:
+            if omission.open and omission.id not in self._holds:
+                self._holds.add(omission.id)
+                self._view.say(f"{omission.job_name} is held: {omission.reason}", "yellow")
+            elif not omission.open and omission.id in self._holds:
+                self._holds.discard(omission.id)
+                text = f"{omission.job_name}: {omission.count} held; {omission.resolution}"
+                self._view.say(text, "green")
+
+    def _name(self, process: str | None) -> str:
+        if process is None:
+            return "nobody"
+        try:
+            return self._store.process(process).role or process
+        except TenureError:
+            return process
+
+    def _named(self, text: str) -> str:
+        """Process ids as the names people gave them."""
+        for process in self._store.processes(gone=True):
+            if process.id in text:
+                text = text.replace(process.id, process.role or process.id)
+        return text
+
+    def _short(self, why: str) -> str:
+        return self._named(why).replace(str(self._world.base) + "/", "")
+
+
+_A = {
+    Standing.CANDIDATE: "a candidate",
+    Standing.REFUSED: "refused",
+    Standing.OBSERVER: "an observer",
+}
+
+
+def _what(line: Mapping[str, Any]) -> str:
+    read = {"yes": " (read the mail)", "no": " (mail denied)"}.get(line["read"], "")
+    return f"{line['job']}{read if line['job'] == 'read-mail' else ''}"
+
+
+@contextmanager
+def watching(world: World) -> Iterator[None]:
+    """Tell what happens while the block runs."""
+    watcher = Watcher(world)
+    watcher.thread.start()
+    try:
+        yield
+    finally:
+        watcher.stopping.set()
+        watcher.thread.join(10)
