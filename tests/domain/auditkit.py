@@ -116,7 +116,8 @@ class Story:
             self.store.start(self.authority, [start])
         if state is RunState.RUNNING:
             return
-        if state is RunState.RETRYING and run.attempt > 1:
+        allowed = self.store.definition(run.job, run.revision).retries
+        if state is RunState.RETRYING and run.attempt > allowed:
             state = RunState.FAILED
         self.finish(run, state)
 

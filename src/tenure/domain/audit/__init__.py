@@ -70,5 +70,5 @@ def _note_clock(view: View, book: Book) -> None:
     if view.clock.blind_until is not None:
         book.notes.append(
             f"the event log begins at {view.clock.blind_until.isoformat()}: whether the clock was "
-            "set back before is not known, so the order of earlier instants was not checked"
+            "set back before is not known, so up to a day later the order was not checked"
         )

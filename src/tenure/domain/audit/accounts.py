@@ -19,7 +19,7 @@ from bisect import bisect_right
 from datetime import datetime, timedelta
 
 from tenure.domain.audit.clock import SKEW
-from tenure.domain.audit.history import JobHistory, View
+from tenure.domain.audit.history import SCHEDULED, JobHistory, View
 from tenure.domain.audit.report import Book
 from tenure.domain.audit.sums import TICK, Entry, Window, check_sums
 from tenure.domain.job import State
@@ -54,8 +54,9 @@ def _check_watermark(view: View, book: Book, past: JobHistory) -> None:
         text = f"{job.name} is accounted for up to {mark.isoformat()}, which is yet to come"
         remedy = "set the clock right; a running owner then plans from now"
         book.find("C5", "watermark_ahead", text, job.id, remedy=remedy, watermark=mark)
-    if accounting.accounted_from > mark:
-        text = f"{job.name} is accounted for from {accounting.accounted_from.isoformat()} only"
+    since = accounting.accounted_from
+    if since > mark and not view.clock.covers(since):
+        text = f"{job.name} is accounted for from {since.isoformat()} only"
         book.find("C5", "accounting_broken", text, job.id, remedy=_ALTERED, watermark=mark)
     if job.state is State.DONE:
         left = job.definition.schedule.next_after(mark)
@@ -69,7 +70,7 @@ def _check_runs(view: View, book: Book, window: Window, runs: list[Run]) -> list
     entries, seen = [], set()
     mark = window.past.accounting.watermark
     for run in runs:
-        fire, first = run.fire_time, run.attempts[0]
+        fire, first = run.fire_time, view.attempts[run.id][0]
         if window.schedule.latest(fire - TICK, fire) != fire:
             text = f"run {run.id} is for {fire.isoformat()}, which is no fire of {window.name}"
             book.find("C5", "not_a_fire", text, run, run.job, remedy=_ALTERED, fire=fire)
@@ -81,6 +82,13 @@ def _check_runs(view: View, book: Book, window: Window, runs: list[Run]) -> list
             text = f"run {run.id} is for a fire beyond the watermark of {run.job_name}"
             book.find("C5", "beyond_watermark", text, run, run.job, remedy=_ALTERED, watermark=mark)
         if run.cause is not Cause.HELD and window.low < fire <= window.high and fire not in seen:
+            seen.add(fire)
+            entries.append(Entry(fire, fire, 1, True, run.id))
+    for run in view.repeated.get(window.past.job.id, ()):
+        fire = run.fire_time
+        own = run.revision == window.span.revision.revision and run.cause in SCHEDULED
+        inside = window.low < fire <= window.high and fire not in seen
+        if not own and inside and window.schedule.latest(fire - TICK, fire) == fire:
             seen.add(fire)
             entries.append(Entry(fire, fire, 1, True, run.id))
     return entries

@@ -43,7 +43,7 @@ def check_once(view: View, book: Book) -> None:
 def check_attempts(view: View, book: Book) -> None:
     """C4: claimed, then started, then finished; retried only where the user allows it."""
     for run in view.history.runs:
-        attempts = run.attempts
+        attempts = view.attempts[run.id]
         if [a.number for a in attempts] != list(range(1, run.attempt + 1)):
             text = f"the attempts of run {run.id} are not numbered 1 to {run.attempt}"
             book.find("C4", "attempts_broken", text, run, remedy=_RECORD)
@@ -131,7 +131,7 @@ def check_revisions(view: View, book: Book) -> None:
 
 def _not_current(view: View, run: Run, span: Span) -> str:
     """Why the revision was not the one to follow; '' if it was."""
-    for attempt in run.attempts:
+    for attempt in view.attempts[run.id]:
         if not view.clock.follows(attempt.claimed_at, span.revision.edited_at):
             return "that was written only after the claim"
         replaced = span.replaced_at

@@ -22,6 +22,8 @@ processes may be this much out of order (twice the store's patience)."""
 
 _UNSEEN = timedelta(minutes=10)
 """How far past the last event of the old era its other records may lie."""
+_FORGOTTEN = timedelta(days=1)
+"""A step whose event was deleted is taken to have been no longer than this, or into the future."""
 _STEPS = (EventKind.CLOCK, EventKind.PLANNING_RESTARTED)
 
 
@@ -40,24 +42,32 @@ class Clock:
     steps: tuple[Step, ...] = ()
     blind_until: datetime | None = None
     """Steps before this are not known: their events were deleted."""
+    now: datetime | None = None
 
     def follows(self, later: datetime, earlier: datetime, slack: timedelta = SKEW) -> bool:
         """Whether ``later`` may truly have come at or after ``earlier``."""
         if later >= earlier - slack:
             return True
-        if self.blind_until is not None and later < self.blind_until:
+        if self._unseen(later, earlier):
             return True
         return any(s.at - slack <= later and earlier <= s.was + slack for s in self.steps)
 
     def covers(self, instant: datetime) -> bool:
         """Whether an instant may have been reached twice."""
-        if self.blind_until is not None and instant < self.blind_until:
+        if self._unseen(instant, instant):
             return True
         return any(s.at - SKEW <= instant <= s.was + SKEW for s in self.steps)
 
+    def _unseen(self, later: datetime, earlier: datetime) -> bool:
+        """Whether a step whose event was deleted may explain a wrong order."""
+        if self.blind_until is None:
+            return False
+        yet_to_come = self.now is not None and earlier > self.now + SKEW
+        return yet_to_come or later <= self.blind_until + _FORGOTTEN
 
-def read_clock(events: Iterable[Event]) -> Clock:
-    """The steps of a log in order of ``seq``."""
+
+def read_clock(events: Iterable[Event], now: datetime) -> Clock:
+    """The steps of a log in order of ``seq``; the audit's own ``now`` comes after it."""
     steps: list[Step] = []
     highest: datetime | None = None
     first: Event | None = None
@@ -66,15 +76,23 @@ def read_clock(events: Iterable[Event]) -> Clock:
         highest = highest or event.at
         told = _told(event)
         if told is not None or event.at < highest - SKEW:
-            steps.append(Step(at=event.at, was=max(highest + _UNSEEN, told or event.at)))
+            steps.append(_step(steps, event.at, max(highest + _UNSEEN, told or event.at)))
             highest = event.at
         else:
             highest = max(highest, event.at)
+    if highest is not None and now < highest - SKEW:
+        steps.append(_step(steps, now, highest + _UNSEEN))
     cut = first is not None and first.seq > 1
     return Clock(
+        now=now,
         steps=tuple(steps),
         blind_until=first.at if first is not None and cut else None,
     )
+
+
+def _step(before: list[Step], at: datetime, was: datetime) -> Step:
+    """One step more. Where it goes below an earlier one, it also explains what that one did."""
+    return Step(at=at, was=max([was, *(s.was for s in before if s.at > at)]))
 
 
 def _told(event: Event) -> datetime | None:

@@ -20,7 +20,7 @@ from tenure.domain.ownership import Ownership, Term
 from tenure.domain.policy import Policy
 from tenure.domain.process import Process
 from tenure.domain.request import Request
-from tenure.domain.run import Cause, Run
+from tenure.domain.run import Attempt, Cause, Run
 
 
 class RevisionRecord(Protocol):
@@ -103,11 +103,12 @@ class View:
     def __init__(self, history: History) -> None:
         self.history = history
         self.now = history.now
-        self.clock: Clock = read_clock(history.events)
+        self.clock: Clock = read_clock(history.events, history.now)
         self.terms: dict[int, Term] = {t.term: t for t in history.terms}
         self.processes: dict[str, Process] = {p.id: p for p in history.processes}
         self.jobs: dict[str, JobHistory] = {j.job.id: j for j in history.jobs}
         self.runs: dict[str, Run] = {r.id: r for r in history.runs}
+        self.attempts: dict[str, tuple[Attempt, ...]] = {r.id: r.attempts for r in history.runs}
         self.requests: dict[str, Request] = {r.id: r for r in history.requests}
         self.log_is_whole = not history.events or history.events[0].seq <= 1
         self.restarts: tuple[datetime, ...] = tuple(
@@ -116,7 +117,12 @@ class View:
         self.accepted: dict[int, datetime] = _accepted(history.events)
         self.spans: dict[str, dict[int, Span]] = {j.job.id: _spans(j) for j in history.jobs}
         self.scheduled_runs: dict[tuple[str, int], list[Run]] = defaultdict(list)
+        self.repeated: dict[str, list[Run]] = defaultdict(list)
+        """Runs of instants that may have been reached twice: a fire there is not claimed again,
+        whatever revision and cause the run has."""
         for run in history.runs:
+            if self.clock.covers(run.fire_time):
+                self.repeated[run.job].append(run)
             if run.cause in SCHEDULED:
                 self.scheduled_runs[run.job, run.revision].append(run)
         self.omissions: dict[tuple[str, int], list[Omission]] = defaultdict(list)

@@ -99,7 +99,7 @@ def _check_run(view: View, book: Book, request: Request, runs: list[Run]) -> Non
         return
     run = runs[0]
     book.checked["triggers"] += 1
-    claimed = run.attempts[0]
+    claimed = view.attempts[run.id][0]
     if request.run != run.id:
         text = f"{what} names run {request.run}, but run {run.id} is of it"
         book.find("C7", "wrong_run", text, request.id, run, remedy=_RECORD)

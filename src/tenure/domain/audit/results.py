@@ -47,7 +47,10 @@ def _check_holder(view: View, book: Book, run: Run) -> None:
         book.find("C6", "holder_unknown", text, run, run.holder, remedy=_RECORD)
         return
     gone, since = holder.left_at, owner.since
+    keeper = view.processes.get(owner.process or "")
     if gone is None or since is None or owner.hold is not Hold.HELD:
+        return
+    if keeper is None or keeper.left_at is not None:
         return
     if view.now - max(gone, since) > ORPHANED_AFTER:
         text = f"run {run.id} is {run.state}; {run.holder}, which watched it, left long ago"
@@ -62,7 +65,7 @@ def check_protection(view: View, book: Book) -> None:
         needs = run.protected or (wants is not None and wants.needs_authority)
         if not needs:
             continue
-        for attempt in run.attempts:
+        for attempt in view.attempts[run.id]:
             book.checked["protected attempts"] += 1
             answer = view.authoritative(attempt.term, attempt.claimed_at)
             if answer is None and attempt.term in view.terms:
@@ -93,7 +96,7 @@ def check_provenance(view: View, book: Book) -> None:
     """C2, C10: of each process that claimed it is known what it was."""
     told: set[str] = set()
     for run in view.history.runs:
-        for attempt in run.attempts:
+        for attempt in view.attempts[run.id]:
             process = view.processes.get(attempt.process)
             if process is None:
                 text = (

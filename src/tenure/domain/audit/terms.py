@@ -156,7 +156,7 @@ def check_claims_fenced(view: View, book: Book) -> None:
     """C3: every attempt lies in its term and was claimed by that term's holder."""
     for run in view.history.runs:
         previous: Attempt | None = None
-        for attempt in run.attempts:
+        for attempt in view.attempts[run.id]:
             book.checked["attempts"] += 1
             if previous is not None and attempt.term < previous.term:
                 text = (
