@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tenure.domain.durations import format_duration
 from tenure.domain.errors import IllegalTransition
 
 PREEMPT_AFTER = timedelta(seconds=10)
@@ -183,7 +184,8 @@ def consider(me: Contender, now: datetime, current: Ownership, life: HolderLife 
     if current.process == me.process and current.hold is Hold.HELD:
         return Move(act=None, why="already the owner")
     waits = me.after - me.better_absent_for
-    fallback = f"a better-ranked process must be away for {me.after}; {waits} to go"
+    # No countdown: these words are kept, and a change of them is a write and an event.
+    fallback = f"a better-ranked process must be away for {format_duration(me.after)} first"
     if current.hold is Hold.VACANT:
         if waits > timedelta(0):
             return Move(act=None, why=fallback, again_in=waits)

@@ -30,7 +30,13 @@ def why_nobody_owns(health: Health) -> str:
     if owner is not None and owner.life is HolderLife.DEAD:
         reasons.append(f"the owner (pid {pid_of(owner.process)}) is dead")
     others = [p.process for p in health.present if p is not owner and p.process.executes]
-    reasons += [f"pid {pid_of(p)}{_role(p)} is {p.standing}: {p.why}" for p in others]
+    alike: dict[tuple[str, str], list[str]] = {}
+    for p in others:
+        alike.setdefault((str(p.standing), p.why), []).append(f"pid {pid_of(p)}{_role(p)}")
+    reasons += [
+        f"{', '.join(who)} {'is' if len(who) == 1 else 'are each'} {standing}: {why}"
+        for (standing, why), who in alike.items()
+    ]
     if not others:
         reasons.append("no scheduler process is running")
     return "; ".join(reasons)
