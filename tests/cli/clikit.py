@@ -1,0 +1,132 @@
+"""A profile in which processes are made by store verbs, and what a command printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tenure.domain.ownership import Act, Authority
+from tenure.domain.planner import Fire, Plan
+from tenure.domain.process import Process, Standing
+from tenure.domain.run import Cause, Result, Run, RunState, Start
+from tenure.host.clocks import SystemClock
+from tenure.host.live import LiveLock
+from tenure.host.processes import boot_id, observe
+from tenure.runtime.profile import Profile
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        document = json.loads(self.out)
+        assert document["v"] == 1
+        return document
+
+
+Tenure = Callable[..., Answer]
+
+
+class World:
+    """A profile, and processes that joined it: all of them this one, under several ids."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.store = profile.store
+        self.locks: dict[str, LiveLock] = {}
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def join(
+        self,
+        id: str = "p-gateway",
+        *,
+        standing: Standing = Standing.CANDIDATE,
+        executes: bool = True,
+        why: str = "rule 1 admits it",
+        pid: int | None = None,
+        socket: str | None = None,
+        rule: int | None = None,
+        lock: bool = True,
+    ) -> Process:
+        evidence = observe()
+        if pid is not None:
+            evidence = replace(evidence, identity=replace(evidence.identity, pid=pid))
+        if lock:
+            self.locks[id] = LiveLock.hold(self.profile.folder.live, id, evidence.identity)
+        process = Process(
+            id=id, evidence=evidence, joined_at=self.now(), executes=executes, standing=standing,
+            why=why, role="gateway", socket=socket, rule=rule,
+        )  # fmt: skip
+        self.store.join(process)
+        return process
+
+    def own(
+        self,
+        process: str,
+        *,
+        authoritative: bool = False,
+        rule: int | None = None,
+        awake: float = 0,
+    ) -> Authority:
+        """Make it the owner; ``awake``: so long ago, by the awake clock, it last made progress."""
+        term = self.store.ownership().term
+        authority = self.store.take_ownership(
+            process=process, act=Act.TAKE, expected_term=term, new_term=term + 1, rule=rule,
+            authoritative=authoritative, policy_version=self.store.policy().version,
+            boot_id=boot_id(), awake=SystemClock().awake() - awake, now=self.now(), why="a test",
+        )  # fmt: skip
+        self.store.set_standing(process, Standing.OWNER, "rule 1 admits it", rule, self.now())
+        return authority
+
+    def owner(self, id: str = "p-gateway", **how: Any) -> Authority:
+        self.join(id)
+        return self.own(id, **how)
+
+    def die(self, id: str) -> None:
+        """As after kill -9: the lock is free, its file is still there."""
+        path = self.locks[id].path
+        self.locks.pop(id).release()
+        path.write_text("")
+
+    def run_of(
+        self, authority: Authority, ref: str, *, end: RunState | None = RunState.SUCCEEDED,
+        exit_code: int | None = 0, reason: str = "", output: str | None = None,
+    ) -> Run:  # fmt: skip
+        """A run of a job that is due: claimed, started, and ended if ``end`` says how."""
+        job = self.store.job(ref)
+        fire = job.definition.schedule.next_after(job.watermark)
+        assert fire is not None
+        plan = Plan(
+            job=job.id, revision=job.revision, was=job.watermark, watermark=fire, due_at=None,
+            claims=(Fire(at=fire, cause=Cause.SCHEDULE),),
+        )  # fmt: skip
+        (claimed,) = self.store.claim(authority, [plan], self.now())
+        (run,) = claimed.runs
+        start = Start(run=run.id, attempt=1, at=self.now(), identity=observe().identity)
+        assert self.store.start(authority, [start]) == (True,)
+        if output is not None:
+            folder = self.profile.folder.logs / run.id
+            folder.mkdir(parents=True)
+            (folder / "1.log").write_text(output)
+        if end is not None:
+            result = Result(
+                run=run.id, attempt=1, process=authority.process, state=end, at=self.now(),
+                exit_code=exit_code, reason=reason,
+            )  # fmt: skip
+            self.store.finish([result], self.now())
+        return self.store.run(run.id)
+
+
+def ago(**span: float) -> datetime:
+    return datetime.now(UTC) - timedelta(**span)
