@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from auditkit import DESKTOP, GATEWAY, MINUTE, START, Story, definition, rules
 from hypothesis import HealthCheck, given, settings
@@ -17,8 +19,9 @@ from tenure.domain.policy_text import make_policy
 from tenure.domain.run import ACTIVE, Cause, RunState
 from tenure.domain.schedule import Schedule, at_schedule, cron_schedule, every_schedule
 from tenure.runtime.history import read_history
-from tenure.store.contract import Retention, RunFilter
+from tenure.store.contract import Retention, RunFilter, Store
 from tenure.store.memory.store import MemoryStore
+from tenure.store.sqlite.store import SqliteStore
 
 SCHEDULES: list[Schedule] = [
     every_schedule(MINUTE, START),
@@ -155,8 +158,7 @@ class Fate(Story):
         return next((j for j in self.store.jobs()[0] if j.name == name), None)
 
 
-def tell(definitions: list[Definition], steps: list[tuple[str, object]]) -> Fate:
-    store = MemoryStore("random", START)
+def tell(store: Store, definitions: list[Definition], steps: list[tuple[str, object]]) -> Fate:
     story = Fate(store)
     store.accept_policy(make_policy(rules(), version=1), "alice", START)
     for name, wants in zip(JOBS, definitions, strict=True):
@@ -172,7 +174,7 @@ def tell(definitions: list[Definition], steps: list[tuple[str, object]]) -> Fate
 def test_random_true_histories_are_clean(
     definitions: list[Definition], steps: list[tuple[str, object]], data: st.DataObject
 ) -> None:
-    story = tell(definitions, steps)
+    story = tell(MemoryStore("random", START), definitions, steps)
     history = read_history(story.store, story.now)
     report = audit(history)
     assert report.clean, "\n".join(render_report(report))
@@ -190,3 +192,16 @@ def test_random_true_histories_are_clean(
         (finding,) = audit(replace(history, runs=rest)).findings
         assert finding.code == "fire_unaccounted"
         assert finding.facts["first"] == gone.fire_time.isoformat()
+
+
+@given(st.lists(DEFINITIONS, min_size=3, max_size=3), st.lists(STEPS, max_size=14))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+def test_random_true_histories_of_a_database_are_clean(
+    definitions: list[Definition], steps: list[tuple[str, object]]
+) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "tenure.db"
+        with SqliteStore.create(path, profile_id="p", now=START) as store:
+            story = tell(store, definitions, steps)
+            report = audit(read_history(store, story.now))
+    assert report.clean, "\n".join(render_report(report))

@@ -16,10 +16,6 @@ from tenure.store.sqlite.store import SqliteStore
 sys.path.insert(0, str(Path(__file__).parent.parent / "domain"))
 from auditkit import START, eventful_day
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(SqliteStore, "claim_trigger"), reason="the store is not complete yet"
-)
-
 POLL = "(SELECT id FROM jobs WHERE name = 'poll')"
 A_POLL_RUN = f"(SELECT id FROM runs WHERE job = {POLL} AND term = 1 ORDER BY fire_time LIMIT 1)"
 
@@ -84,7 +80,7 @@ def test_a_real_database_is_clean(database: tuple[Path, object], doctored: Path)
         ("C10 provenance_missing", "DELETE FROM processes WHERE id = 'desk'"),
         (
             "C5 watermark_ahead",
-            "UPDATE jobs SET watermark = watermark + 7200000000 WHERE name = 'once'",
+            "UPDATE jobs SET watermark = watermark + 86400000000 WHERE name = 'once'",
         ),
     ],
 )
