@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tenure.domain.errors import NotFound, TenureError
-from tenure.domain.job import Call, State
 from tenure.domain.ownership import Hold, HolderLife, Ownership
 from tenure.domain.policy import Policy
 from tenure.domain.process import Process, Standing
@@ -120,15 +119,13 @@ class Peers:
 
     def why_app_refused(self) -> str | None:
         """Why this process cannot own a profile with declared jobs; None if it can."""
-        jobs, _ = self._store.jobs(states=frozenset({State.ACTIVE}))
-        for job in jobs:
-            action = job.definition.action
-            if isinstance(action, Call) and action.app != self._member.app:
-                return (
-                    f"job {job.name!r} is Python code of the app {action.app!r}, which this "
-                    f"process does not carry (tenure serve --app package.module:tenure)"
-                )
-        return None
+        job = self._store.uncarried(self._member.app)
+        if job is None:
+            return None
+        return (
+            f"job {job!r} is Python code that this process does not carry "
+            "(tenure serve --app package.module:tenure)"
+        )
 
     def observe_requester(self, request: str, pid: int) -> None:
         """Put the kernel's word on who asks in place of the request's own."""

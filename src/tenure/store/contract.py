@@ -29,6 +29,7 @@ Where more than one reading was possible, this one is kept (the conformance suit
   last. ``decided_at``, ``decided_by`` and ``term`` become the newer's. Only ``claim`` merges.
 * Retention keeps, a job, the *span* from the first to the last fire of the runs that one ``purge``
   deletes; spans that overlap are one. A fire inside a span counts as claimed before.
+  A store that keeps more than a hundred spans of a job may join the oldest two.
   ``accounted_from`` rises to the last fire of deleted runs and omissions, and to a fire that is
   refused for lying in a span.
 * A deadline is past when ``now`` is after it, not at it.
@@ -67,6 +68,7 @@ class Facts:
     min_reader: int
     min_writer: int
     term: int
+    """The highest begun here, or the floor that an adoption set, if that is above it."""
     clock_era: int = 0
 
 
@@ -352,6 +354,12 @@ class Store(Protocol):
     ) -> tuple[tuple[Job, ...], str | None]:
         """By name; without ``states`` all but the removed. Also the cursor of the next page."""
 
+    def uncarried(self, app: str | None) -> str | None:
+        """The name of an active job that is declared by another app than ``app``, or, for None,
+        of one that is Python code at all: a process without that code must not own. None if there
+        is none. Cheap: asked at every look. A job that waits for its previous run may be passed
+        over."""
+
     def revisions(self, job: str) -> tuple[Revision, ...]: ...
 
     def definition(self, job: str, revision: int) -> Definition:
@@ -423,7 +431,10 @@ class Store(Protocol):
         Removed jobs keep their watermark. ``accounted_from`` becomes ``now``; revisions valid
         after later instants are valid after ``now``; a done job with a fire after ``now`` is
         active again. A cut omission has ``cut_at`` set, ``last`` and ``count`` say what is left
-        up to ``now`` (0 if nothing), and an open one with nothing left is resolved."""
+        up to ``now`` (0 if nothing), and an open one with nothing left is resolved. What the wrong
+        clock put off is brought near, whatever its watermark: active jobs that are deferred,
+        waiting or have open held fires are due at ``now`` at the latest, and so are retries that
+        are more than an hour ahead. ``clock_era`` grows if any job planned anew."""
 
     def revisit_held(self, authority: Authority, now: datetime) -> int:
         """Make the jobs with open held fires due (a probe changed its answer)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tenure.domain.event import EventKind
 from tenure.domain.job import Definition, Job, Runner, State
@@ -18,6 +18,7 @@ from tenure.store.memory.base import verb
 from tenure.store.memory.pending import INSTANT
 from tenure.store.memory.runs import Runs
 
+LONGEST_BACKOFF = timedelta(hours=1)
 RESTARTED = "planning restarted: the clock was set back"
 
 
@@ -226,14 +227,27 @@ class Claims(Runs):
             for job in self._tables.jobs.values()
             if job.watermark > now and job.state is not State.REMOVED
         ]
+        self._bring_near(now)
         for job in ahead:
             self._restart(job, now)
         if ahead:
+            self._number("clock era")
             term, process = authority.term, authority.process
             facts = {"jobs": len(ahead), "was": max(job.watermark for job in ahead).isoformat()}
             kind = EventKind.PLANNING_RESTARTED
             self._say(kind, now, term=term, process=process, facts=facts)
         return len(ahead)
+
+    def _bring_near(self, now: datetime) -> None:
+        """Undo what the wrong clock put off: nothing else would wake it."""
+        for job in list(self._tables.jobs.values()):
+            off = job.deferred or job.waiting or self._has_open_hold(job.id)
+            if off and job.state is State.ACTIVE and job.due_at is not None and job.due_at > now:
+                self._tables.jobs[job.id] = replace(job, due_at=now, deferred=False)
+        for run in list(self._tables.runs.values()):
+            far = run.retry_at is not None and run.retry_at > now + LONGEST_BACKOFF
+            if far and run.state is RunState.RETRYING:
+                self._tables.runs[run.id] = replace(run, retry_at=now)
 
     def _restart(self, job: Job, now: datetime) -> None:
         for omission in list(self._tables.omissions.values()):

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 from tenure.domain.errors import Conflict, InvalidInput, NotFound
 from tenure.domain.event import EventKind
-from tenure.domain.job import Definition, Job, State, check_state, jitter_of
+from tenure.domain.job import Definition, Job, Runner, State, check_state, jitter_of
 from tenure.domain.omission import Omitted
 from tenure.domain.ownership import Authority
 from tenure.domain.schedule import Kind
@@ -154,6 +154,15 @@ class Jobs(Pending):
         near = get_close_matches(ref, [j.name for j in present])
         remedy = f"did you mean {', '.join(near)}?" if near else "`tenure list` shows them"
         raise NotFound(f"there is no job {ref!r}", remedy=remedy, near=near)
+
+    @verb
+    def uncarried(self, app: str | None) -> str | None:
+        for job in self._tables.jobs.values():
+            if job.state is not State.ACTIVE or job.definition.runner is Runner.COMMAND:
+                continue
+            if app is None or job.app not in (None, app):
+                return job.name
+        return None
 
     @verb
     def jobs(

@@ -106,6 +106,14 @@ class Jobs(Part):
             found = tuple(job_of(row, self._db.definitions) for row in rows[:limit])
         return found, cursor(found[-1].name, found[-1].id) if len(rows) > limit else None
 
+    def uncarried(self, app: str | None) -> str | None:
+        with self._db.reading() as db:
+            if app is None:
+                row = db.execute(SQL.any_call).fetchone()
+            else:
+                row = db.execute(SQL.of_another_app, (app,)).fetchone()
+        return None if row is None else str(row[0])
+
     def revisions(self, job: str) -> tuple[Revision, ...]:
         with self._db.reading() as db:
             rows = db.execute(SQL.revisions, (job,)).fetchall()
