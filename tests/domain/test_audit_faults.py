@@ -311,6 +311,20 @@ def an_omission_that_counts_too_many() -> tuple[History, str]:
     return history, f"omission:{wrong.id}"
 
 
+@fault("C5", "omission_wrong")
+def an_omission_that_counts_too_few() -> tuple[History, str]:
+    wrong = an_omission(Omitted.MISSED, "poll")
+    return with_omission(wrong, count=wrong.count - 1), f"omission:{wrong.id}"
+
+
+@fault("C5", "omission_wrong")
+def an_omission_that_ends_between_fires() -> tuple[History, str]:
+    """Beside the true one, so that nothing else is amiss."""
+    wrong = replace(an_omission(Omitted.MISSED, "poll"), id=999)
+    wrong = replace(wrong, last=wrong.last - timedelta(seconds=1), count=wrong.count - 1)
+    return replace(good(), omissions=(*good().omissions, wrong)), "omission:999"
+
+
 @fault("C5", "omission_stranger")
 def an_omission_of_a_revision_that_never_was() -> tuple[History, str]:
     strange = replace(an_omission(Omitted.MISSED, "poll"), id=999, revision=40)

@@ -8,8 +8,7 @@ are counted by the schedule and compared with the runs and stretches on record. 
 agree, nothing overlaps and each entry sits on a fire, all is well; that is linear. Only otherwise
 are the entries walked one after the other, to name the first fire that is missing or double.
 
-A stretch is *tight* when it covers every fire between its ends, and *loose* when others lie in
-between (stretches of one reason are merged around another's). A held stretch counts all of its
+A stretch covers every fire between its ends, and says how many. A held stretch counts all of its
 fires; the runs that they became lie inside it, and are compared with what it says was claimed.
 """
 
@@ -83,14 +82,14 @@ def _check_runs(view: View, book: Book, window: Window, runs: list[Run]) -> list
             book.find("C5", "beyond_watermark", text, run, run.job, remedy=_ALTERED, watermark=mark)
         if run.cause is not Cause.HELD and window.low < fire <= window.high and fire not in seen:
             seen.add(fire)
-            entries.append(Entry(fire, fire, 1, True, run.id))
+            entries.append(Entry(fire, fire, 1, run.id))
     for run in view.repeated.get(window.past.job.id, ()):
         fire = run.fire_time
         own = run.revision == window.span.revision.revision and run.cause in SCHEDULED
         inside = window.low < fire <= window.high and fire not in seen
         if not own and inside and window.schedule.latest(fire - TICK, fire) == fire:
             seen.add(fire)
-            entries.append(Entry(fire, fire, 1, True, run.id))
+            entries.append(Entry(fire, fire, 1, run.id))
     return entries
 
 
@@ -120,23 +119,15 @@ def _entry(book: Book, window: Window, omission: Omission, last: datetime) -> En
     """The stretch as an entry; None, and a finding, if its ends are no fires."""
     schedule = window.schedule
     there = schedule.count(omission.first - TICK, last)
-    whole = there if last == omission.last else schedule.count(omission.first - TICK, omission.last)
-    ends = (
-        schedule.latest(omission.first - TICK, omission.first) == omission.first
-        and schedule.latest(omission.last - TICK, omission.last) == omission.last
-    )
-    if not ends or not 0 < omission.count <= whole:
+    ends = all(schedule.latest(at - TICK, at) == at for at in (omission.first, omission.last))
+    if not ends or omission.count != there:
         text = (
             f"an omission of {window.name} counts {omission.count} fires from "
-            f"{omission.first.isoformat()} to {omission.last.isoformat()}, where there are {whole}"
+            f"{omission.first.isoformat()} to {omission.last.isoformat()}, where there are {there}"
         )
         book.find("C5", "omission_wrong", text, _name(omission), omission.job, remedy=_ALTERED)
-        if not ends:
-            return None
     # A wrong count is one fault, told above: for the sums the stretch covers what it spans.
-    tight = omission.count >= whole or omission.count < 1
-    count = there if tight else min(omission.count, there)
-    return Entry(omission.first, last, count, tight, _name(omission))
+    return Entry(omission.first, last, there, _name(omission)) if ends else None
 
 
 def _clip(window: Window, entry: Entry) -> Entry:
@@ -144,9 +135,7 @@ def _clip(window: Window, entry: Entry) -> Entry:
     if entry.first > window.low and entry.last <= window.high:
         return entry
     low, high = max(entry.first - TICK, window.low), min(entry.last, window.high)
-    there = window.schedule.count(low, high)
-    count = there if entry.tight else min(entry.count, there)
-    return Entry(low + TICK, high, count, entry.tight, entry.subject)
+    return Entry(low + TICK, high, window.schedule.count(low, high), entry.subject)
 
 
 def _check_holds(view: View, book: Book, window: Window, omissions: list[Omission]) -> None:

@@ -20,12 +20,11 @@ _ALTERED = "the record was altered or written wrongly; keep the database and rep
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Fires on record: one run, or one stretch. Both ends are included."""
+    """Fires on record: one run, or all from the first to the last of a stretch, both included."""
 
     first: datetime
     last: datetime
     count: int
-    tight: bool
     subject: str
 
 
@@ -61,12 +60,12 @@ def check_sums(view: View, book: Book, window: Window, entries: list[Entry]) -> 
 
 
 def _walk(view: View, book: Book, window: Window, entries: list[Entry]) -> None:
-    """Go through the tight entries in order; let loose ones fill the gaps between them."""
+    """Go through the entries in order, and note the gaps and the overlaps."""
     schedule = window.schedule
     gaps: list[list[datetime]] = []
     reach, before = window.low, ""
     doubles: list[tuple[datetime, str, str]] = []
-    for entry in (e for e in entries if e.tight):
+    for entry in entries:
         if entry.first <= reach:
             fire = schedule.next_after(entry.first - TICK) or entry.first
             if schedule.count(entry.first - TICK, min(reach, entry.last)) and not (
@@ -79,8 +78,6 @@ def _walk(view: View, book: Book, window: Window, entries: list[Entry]) -> None:
             reach, before = entry.last, entry.subject
     if schedule.count(reach, window.high):
         gaps.append([reach, window.high])
-    for entry in (e for e in entries if not e.tight):
-        _fill(view, schedule, gaps, entry, doubles)
     for fire, one, other in doubles:
         text = f"the fire of {window.name} at {fire.isoformat()} is accounted for twice"
         book.find(
@@ -95,41 +92,6 @@ def _walk(view: View, book: Book, window: Window, entries: list[Entry]) -> None:
     missing = sum(schedule.count(low, high) for low, high in gaps)
     if missing:
         _report_missing(book, window, gaps, missing)
-
-
-def _fill(
-    view: View,
-    schedule: Schedule,
-    gaps: list[list[datetime]],
-    entry: Entry,
-    doubles: list[tuple[datetime, str, str]],
-) -> None:
-    """Take the fires of a loose entry out of the gaps that it spans."""
-    left = entry.count
-    kept: list[list[datetime]] = []
-    for low, high in gaps:
-        start, end = max(low, entry.first - TICK), min(high, entry.last)
-        there = schedule.count(start, end)
-        if not there or not left:
-            kept.append([low, high])
-            continue
-        if there > left:
-            end = _nth_after(schedule, start, left)
-            there = left
-        left -= there
-        kept.extend(p for p in ([low, start], [end, high]) if schedule.count(p[0], p[1]))
-    gaps[:] = kept
-    fire = schedule.next_after(entry.first - TICK) or entry.first
-    if left and not view.clock.covers(fire):
-        doubles.append((fire, "", entry.subject))
-
-
-def _nth_after(schedule: Schedule, after: datetime, n: int) -> datetime:
-    """The n-th fire after an instant: walked, for stretches that were merged stay short."""
-    fire = after
-    for _ in range(min(n, 10_000)):
-        fire = schedule.next_after(fire) or fire
-    return fire
 
 
 def _report_missing(book: Book, window: Window, gaps: list[list[datetime]], missing: int) -> None:
