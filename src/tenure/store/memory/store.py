@@ -33,6 +33,7 @@ class MemoryStore(Upkeep):
             min_reader=SCHEMA,
             min_writer=SCHEMA,
             term=max([0, *self._tables.terms]),
+            clock_era=self._tables.numbers["clock era"],
         )
 
     def change_mark(self) -> int:
