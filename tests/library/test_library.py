@@ -1,0 +1,228 @@
+"""The library from inside a program: real threads, a real store, no sleeping: jobs signal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenure import Tenure, at, cron, every
+from tenure.domain.errors import InvalidInput
+from tenure.domain.process import Standing
+from tenure.domain.run import Run, RunState
+from tenure.store.contract import RunFilter
+
+pytestmark = pytest.mark.real
+PATIENCE = 15.0
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Tenure]]:
+    made: list[Tenure] = []
+
+    def tenure(**options: Any) -> Tenure:
+        one = Tenure(options.pop("profile", "shop"), home=tmp_path, **options)
+        made.append(one)
+        return one
+
+    yield tenure
+    for one in made:
+        one.stop(drain=2)
+
+
+def wait_for(what: str, condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        threading.Event().wait(0.01)
+    raise AssertionError(f"waited {PATIENCE} s for {what}")
+
+
+def ended(tenure: Tenure, *states: RunState) -> tuple[Run, ...]:
+    wanted = frozenset(states) or frozenset({RunState.SUCCEEDED})
+    return tenure.profile.store.runs(RunFilter(states=wanted))[0]
+
+
+def soon() -> datetime:
+    return datetime.now(UTC) + timedelta(milliseconds=300)
+
+
+def test_a_function_and_a_coroutine_run_and_say_who_ran_them(make: Callable[..., Tenure]) -> None:
+    tenure = make()
+    called: list[str] = []
+
+    @tenure.job(at(soon()))
+    def plain() -> None:
+        called.append(threading.current_thread().name)
+
+    @tenure.job(at(soon()), args={"word": "async"})
+    async def waits(word: str) -> None:
+        await asyncio.sleep(0)
+        called.append(word)
+
+    tenure.start()
+    runs = wait_for("two runs", lambda: len(r := ended(tenure)) == 2 and r)
+    assert {r.job_name for r in runs} == {"shop:plain", "shop:waits"}
+    assert sorted(called)[0] == "async"
+    assert sorted(called)[1].startswith("tenure-job")
+    evidence = tenure.profile.store.provenance(runs[0].id)
+    assert evidence.identity.pid == os.getpid()
+    assert all(r.started_at is not None and r.started_at >= r.fire_time for r in runs)
+
+
+def test_an_exception_is_the_runs_record_with_its_traceback(make: Callable[..., Tenure]) -> None:
+    tenure = make()
+
+    @tenure.job(at(soon()))
+    def breaks() -> None:
+        raise LookupError("no such order")
+
+    tenure.start()
+    (run,) = wait_for("a failed run", lambda: ended(tenure, RunState.FAILED))
+    assert "LookupError: no such order" in run.reason
+    assert "in breaks" in run.reason
+
+
+def test_a_coroutine_out_of_time_is_cancelled_and_a_thread_reported(
+    make: Callable[..., Tenure],
+) -> None:
+    tenure = make()
+    cancelled, release = threading.Event(), threading.Event()
+
+    @tenure.job(at(soon()), timeout="200ms")
+    async def forever() -> None:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    @tenure.job(at(soon()), timeout="200ms")
+    def stuck() -> None:
+        release.wait(PATIENCE)
+
+    tenure.start()
+    runs = wait_for("two time-outs", lambda: len(r := ended(tenure, RunState.TIMED_OUT)) == 2 and r)
+    assert cancelled.is_set()
+    (thread,) = [r for r in runs if r.job_name == "shop:stuck"]
+    assert "runs on" in thread.reason
+    release.set()
+
+
+def test_a_failed_attempt_is_retried(make: Callable[..., Tenure]) -> None:
+    tenure = make()
+    tries: list[int] = []
+
+    @tenure.job(at(soon()), retries=2, backoff="100ms")
+    def third_time() -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise ValueError("not yet")
+
+    tenure.start()
+    (run,) = wait_for("a success", lambda: ended(tenure))
+    assert run.attempt == 3
+    assert [a.state for a in run.attempts] == ["retrying", "retrying", "succeeded"]
+
+
+def test_an_observer_never_runs_and_start_returns_at_once(make: Callable[..., Tenure]) -> None:
+    tenure = make(execute=False)
+
+    @tenure.job(every("1s"))
+    def never() -> None:
+        raise AssertionError("an observer ran a job")
+
+    before = time.perf_counter()
+    tenure.start()
+    assert time.perf_counter() - before < 2
+    (process,) = wait_for("the process", lambda: tenure.profile.store.processes())
+    assert process.standing is Standing.OBSERVER
+    assert not tenure.owns
+
+
+def test_a_second_instance_takes_over_when_the_first_stops(make: Callable[..., Tenure]) -> None:
+    first, second = make(), make()
+    first.start()
+    wait_for("the first to own", lambda: first.owns)
+    second.start()
+    candidates = lambda: [  # noqa: E731
+        p for p in second.profile.store.processes() if p.standing is Standing.CANDIDATE
+    ]
+    wait_for("a candidate", candidates)
+    first.stop()
+    wait_for("the second to own", lambda: second.owns)
+
+
+def test_stopping_lets_runs_end_and_leaves(make: Callable[..., Tenure]) -> None:
+    tenure = make()
+    entered = threading.Event()
+    done: list[int] = []
+
+    @tenure.job(at(soon()))
+    def takes_a_while() -> None:
+        entered.set()
+        threading.Event().wait(0.3)
+        done.append(1)
+
+    tenure.start()
+    assert entered.wait(PATIENCE)
+    assert tenure.stop()
+    assert done == [1]
+    again = make()
+    (run,) = ended(again)
+    assert run.state is RunState.SUCCEEDED
+    assert again.profile.store.processes() == ()
+
+
+def test_nothing_of_ownership_crosses_a_fork(make: Callable[..., Tenure]) -> None:
+    tenure = make().start()
+    wait_for("to own", lambda: tenure.owns)
+    pid = os.fork()
+    if pid == 0:
+        owns = tenure.owns
+        os._exit(1 if owns else 0)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert tenure.owns
+
+
+@pytest.mark.parametrize(
+    ("declare", "field"),
+    [
+        (lambda t: t.job(cron("61 * * * *"), print), "schedule"),
+        (lambda t: t.job(cron("* * * * *", tz="Mars/Olympus"), print), "timezone"),
+        (lambda t: t.job(cron("* * * * *", dst="maybe"), print), "dst"),
+        (lambda t: t.job(every("0s"), print), "schedule"),
+        (lambda t: t.job(at(datetime(2030, 1, 1)), print), "schedule"),
+        (lambda t: t.job("every now and then", print), "schedule"),
+        (lambda t: t.job(every("1s"), print, name=" "), "name"),
+        (lambda t: t.job(every("1s"), print, args={"x": object()}), "args"),
+        (lambda t: t.job(every("1s"), print, overlap="maybe"), "overlap"),
+        (lambda t: t.job(every("1s"), print, timeout="-1s"), "timeout"),
+        (lambda t: t.job(every("1s"), print, retries=-1), "retries"),
+        (lambda t: t.job(every("1s"), print, colour="red"), "colour"),
+    ],
+)
+def test_bad_input_names_the_field_and_declares_nothing(
+    make: Callable[..., Tenure], declare: Callable[[Tenure], Any], field: str
+) -> None:
+    tenure = make()
+    with pytest.raises(InvalidInput) as raised:
+        declare(tenure)
+    assert raised.value.field == field
+    tenure.job(every("1s"), print)  # the name is still free
+
+
+def test_a_name_twice_is_refused(make: Callable[..., Tenure]) -> None:
+    tenure = make()
+    tenure.job(every("1s"), print)
+    with pytest.raises(InvalidInput, match="twice"):
+        tenure.job(every("2s"), print)
