@@ -216,6 +216,9 @@ class Definition:
         for tag in self.tags:
             if not tag or len(tag) > 100 or not tag.isprintable():
                 raise InvalidInput(f"{tag!r} is no tag", field="tags")
+        for capability in self.requires:
+            if not capability or len(capability) > 100 or not capability.isprintable():
+                raise InvalidInput(f"{capability!r} is no capability", field="requires")
 
     @property
     def runner(self) -> Runner:
