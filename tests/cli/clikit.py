@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -54,14 +54,11 @@ class World:
         standing: Standing = Standing.CANDIDATE,
         executes: bool = True,
         why: str = "rule 1 admits it",
-        pid: int | None = None,
         socket: str | None = None,
         rule: int | None = None,
         lock: bool = True,
     ) -> Process:
         evidence = observe()
-        if pid is not None:
-            evidence = replace(evidence, identity=replace(evidence.identity, pid=pid))
         if lock:
             self.locks[id] = LiveLock.hold(self.profile.folder.live, id, evidence.identity)
         process = Process(
@@ -95,9 +92,7 @@ class World:
 
     def die(self, id: str) -> None:
         """As after kill -9: the lock is free, its file is still there."""
-        path = self.locks[id].path
-        self.locks.pop(id).release()
-        path.write_text("")
+        self.locks.pop(id).forget_in_child()
 
     def run_of(
         self, authority: Authority, ref: str, *, end: RunState | None = RunState.SUCCEEDED,

@@ -82,6 +82,8 @@ def ask(
         return settled(request)
     if not health.owned and not wish.queued:
         raise _refuse(profile, request, health, waiting.now())
+    if not health.owned:
+        return request
     _nudge(health, request)
     return _await_answer(profile, request, waiting)
 

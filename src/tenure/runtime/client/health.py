@@ -16,6 +16,7 @@ from tenure.host.clocks import SystemClock
 from tenure.host.processes import boot_id
 from tenure.runtime.liveness import life_of_process
 from tenure.runtime.profile import Profile
+from tenure.store.profile_id import IdentityKind, IdentityProblem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,8 @@ class Health:
     """Those that are not known to be dead; the owner even then."""
     owner: Present | None
     hung_for: timedelta = field(default=timedelta(0))
+    problem: IdentityProblem | None = None
+    """Why nobody may own at all: a copy or a restored backup, not adopted yet."""
 
     @property
     def owned(self) -> bool:
@@ -68,13 +71,20 @@ def examine(profile: Profile, now: datetime) -> Health:
         owner = next((p for p in present if p.process.id == ownership.process), None)
         if owner is None:
             owner = _departed(profile, ownership.process)
+    problem = profile.identity_problem()
+    if problem is not None:
+        # What the database says of an owner is about another folder, or another time.
+        owner = None
+    if problem is not None and problem.kind is IdentityKind.ELSEWHERE:
+        present = tuple(p for p in present if p.life is HolderLife.ALIVE)
     living = tuple(p for p in present if p.life is not HolderLife.DEAD or p is owner)
     return Health(
         ownership=ownership,
         policy=profile.policy(),
         present=living,
         owner=owner,
-        hung_for=_hung_for(profile, ownership, now),
+        hung_for=timedelta(0) if problem else _hung_for(profile, ownership, now),
+        problem=problem,
     )
 
 

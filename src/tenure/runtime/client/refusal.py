@@ -25,6 +25,8 @@ def who_should_own(policy: Policy) -> str:
 
 def why_nobody_owns(health: Health) -> str:
     """What became of the last owner, and why each process that is there does not own."""
+    if health.problem is not None:
+        return health.problem.text
     reasons = []
     owner = health.owner
     if owner is not None and owner.life is HolderLife.DEAD:
@@ -44,6 +46,8 @@ def why_nobody_owns(health: Health) -> str:
 
 def what_to_type(health: Health, profile: str) -> str:
     """The remedy."""
+    if health.problem is not None:
+        return health.problem.remedy
     name = "" if profile == "default" else f" --profile {profile}"
     if health.candidates():
         return f"wait until a candidate takes over: `tenure status{name}`; or ask with --queue"

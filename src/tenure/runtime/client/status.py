@@ -103,6 +103,8 @@ def status_document(status: Status) -> dict[str, Any]:
 
 
 def _owner(health: Health) -> dict[str, Any] | None:
+    if health.problem is not None:
+        return None
     document = owner_document(health.ownership)
     if document is not None and health.owner is not None:
         document["life"] = str(health.owner.life)

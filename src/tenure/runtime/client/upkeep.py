@@ -27,7 +27,7 @@ from tenure.domain.event import EventKind
 from tenure.domain.job import State
 from tenure.domain.ownership import Act, Hold, HolderLife
 from tenure.domain.request import RequestState
-from tenure.domain.run import RunState
+from tenure.domain.run import ACTIVE, Result, RunState
 from tenure.host.live import Life, life_of
 from tenure.host.machine import machine_id
 from tenure.runtime.client.applying import all_jobs
@@ -169,6 +169,7 @@ def adopt(profile: Profile, how: How, *, by: str, now: datetime) -> Adopted:
             remedy="nothing needs to be adopted",
         )
     _vacate(profile, how, now)
+    _leave_behind(profile, how, now)
     store, folder = profile.store, profile.folder
     facts = store.facts()
     settled = 0
@@ -208,6 +209,34 @@ def _vacate(profile: Profile, how: How, now: datetime) -> None:
     profile.store.end_term(
         current.authority, act=Act.STEP_DOWN, why=f"the profile was adopted: {how}", now=now
     )
+
+
+def _leave_behind(profile: Profile, how: How, now: datetime) -> None:
+    """Processes of the other folder or the other time are not here; nor are a copy's runs.
+
+    A run of the original goes on there: its command may well live, and must be neither adopted
+    nor ended by the owner of the copy. After a restore the runs are this profile's own, and the
+    next owner settles them.
+    """
+    store = profile.store
+    for process in store.processes():
+        if life_of_process(profile, process) is not HolderLife.ALIVE:
+            store.leave(process.id, now, why=f"the profile was adopted: {how}")
+    if how is not How.COPIED:
+        return
+    active, _ = store.runs(RunFilter(states=ACTIVE), Page(limit=1_000_000))
+    ends = [
+        Result(
+            run=run.id,
+            attempt=run.attempt,
+            process=run.holder,
+            state=RunState.LOST,
+            at=now,
+            reason="it belongs to the profile that this one was copied from",
+        )
+        for run in active
+    ]
+    store.finish(ends, now)
 
 
 def _settle_the_past(profile: Profile, by: str, now: datetime) -> int:

@@ -47,7 +47,7 @@ def find_warnings(
     now: datetime,
 ) -> Iterator[Warning]:
     """The warnings, the gravest first."""
-    yield from _identity(profile)
+    yield from _identity(health)
     yield from _owner(profile, health, counts)
     yield from _blocked(profile, health)
     yield from _several(health)
@@ -57,15 +57,17 @@ def find_warnings(
     yield from _foreign(foreign, health)
 
 
-def _identity(profile: Profile) -> Iterator[Warning]:
-    problem = profile.identity_problem()
+def _identity(health: Health) -> Iterator[Warning]:
+    problem = health.problem
     if problem is not None:
         yield Warning(code="identity_problem", text=problem.text, remedy=problem.remedy)
 
 
 def _owner(profile: Profile, health: Health, counts: Counts) -> Iterator[Warning]:
     owner = health.owner
-    if owner is None:
+    if health.problem is not None:
+        pass  # said already
+    elif owner is None:
         waiting = sum(n for s, n in counts.jobs.items() if s == "active")
         if waiting or counts.pending_requests or health.present:
             yield Warning(

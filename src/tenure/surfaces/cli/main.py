@@ -124,13 +124,12 @@ def _failed(error: TenureError, arguments: list[str]) -> int:
 
 
 def _internal(error: Exception, arguments: list[str]) -> int:
-    return _failed(
-        TenureError(
-            f"internal error: {type(error).__name__}: {error}",
-            remedy="this is a fault of Tenure; TENURE_DEBUG=1 shows the traceback to report",
-        ),
-        arguments,
+    told = TenureError(
+        f"internal error: {type(error).__name__}: {error}",
+        remedy="this is a fault of Tenure; TENURE_DEBUG=1 shows the traceback to report",
     )
+    told.__cause__ = error
+    return _failed(told, arguments)
 
 
 def _of_the_system(error: OSError) -> TenureError:
