@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tenure.store.contract import Store
 from tenure.store.memory import MemoryStore
+from tenure.store.sqlite.store import SqliteStore
 from tenure.testing.conformance import StoreConformance
 from tenure.testing.making import START
 
@@ -13,3 +14,8 @@ from tenure.testing.making import START
 class TestMemoryStore(StoreConformance):
     def make_store(self, folder: Path) -> Store:
         return MemoryStore("memory", now=START)
+
+
+class TestSqliteStore(StoreConformance):
+    def make_store(self, folder: Path) -> Store:
+        return SqliteStore.create(folder / "tenure.db", profile_id="conformance", now=START)
