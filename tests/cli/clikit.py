@@ -92,7 +92,7 @@ class World:
 
     def die(self, id: str) -> None:
         """As after kill -9: the lock is free, its file is still there."""
-        self.locks.pop(id).forget_in_child()
+        self.locks.pop(id).drop()
 
     def run_of(
         self, authority: Authority, ref: str, *, end: RunState | None = RunState.SUCCEEDED,
