@@ -22,7 +22,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from tenure.domain.errors import Conflict, Refused, StaleTerm, TenureError
+from tenure.domain.errors import Conflict, Damaged, Refused, StaleTerm, TenureError
 from tenure.domain.ownership import (
     RESERVED_FOR,
     Act,
@@ -240,11 +240,14 @@ class Keeper:
         return max(0.01, min(LOOK_EVERY, again))
 
     def _why_not_able(self) -> str | None:
-        problem = self._profile.identity_problem()
-        if problem is not None:
-            return f"{problem.text} ({problem.remedy})"
         if not self._store.is_same_file():
             return "the database at its path is not the one that this process opened; restart it"
+        try:
+            problem = self._profile.identity_problem()
+        except Damaged as error:
+            return str(error)
+        if problem is not None:
+            return f"{problem.text} ({problem.remedy})"
         return self._peers.why_app_refused()
 
     def _holder(self, current: Ownership) -> tuple[Process | None, HolderLife | None]:

@@ -17,7 +17,9 @@ on the disk before its function returns.
 What counts as the same place: the same inode on the same machine. The *device* number is
 recorded and not compared, because it changes at reboot on btrfs, LVM, overlays and USB disks. A
 machine whose id cannot be read ('') is not compared. A folder that is restored in place whole,
-this file with it, cannot be told from one that never changed.
+this file with it, cannot be told from one that never changed. The database's inode is compared
+too, so that a backup of the current term that was put in its place by hand is noticed; one that
+was written over the old file, byte by byte, is noticed by its term only.
 """
 
 from __future__ import annotations
@@ -96,6 +98,7 @@ def create(folder: ProfileFolder, *, machine: str, id: str | None = None) -> Pro
             device=status.st_dev,
             inode=status.st_ino,
             machine=machine,
+            database=_inode(folder),
         )
         write(folder, fresh)
         return fresh
@@ -141,7 +144,7 @@ def check(
             remedy="put a backup in its place with `tenure restore FILE`; to start anew, "
             "`tenure profile remove` first",
         )
-    return _elsewhere(folder, known, machine) or _restored(known, database)
+    return _elsewhere(folder, known, machine) or _restored(folder, known, database)
 
 
 def adopt(
@@ -187,6 +190,7 @@ def adopt(
             machine=machine,
             term=floor,
             reserved_term=floor,
+            database=_inode(folder),
             adopted=(*(known.adopted if known else ()), record)[-_ADOPTIONS_KEPT:],
         )
         write(folder, fresh)
@@ -222,9 +226,18 @@ def _elsewhere(folder: ProfileFolder, known: ProfileId, machine: str) -> Identit
     )
 
 
-def _restored(known: ProfileId, database: tuple[str, int]) -> IdentityProblem | None:
+def _inode(folder: ProfileFolder) -> int | None:
+    try:
+        return os.stat(folder.database).st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _restored(
+    folder: ProfileFolder, known: ProfileId, database: tuple[str, int]
+) -> IdentityProblem | None:
     found_id, found_term = database
-    if found_id != known.id:
+    if found_id != known.id or known.database not in (None, _inode(folder)):
         what = "the database is not the one that this profile had"
     elif found_term < known.term:
         what = f"the database stands at term {found_term}, but term {known.term} was owned here"

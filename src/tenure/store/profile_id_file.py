@@ -37,6 +37,8 @@ class ProfileId:
     """The highest term that was owned."""
     reserved_term: int = 0
     """The highest term that was ever given out. At least ``term``."""
+    database: int | None = None
+    """The inode of the database that belongs here; None where that was not known."""
     adopted: tuple[dict[str, Any], ...] = ()
     """What was adopted when, the latest last."""
 
@@ -94,8 +96,10 @@ def _parse(document: Any) -> ProfileId:
     if document.get("v") != VERSION:
         raise ValueError(f"version {document.get('v')!r} is not known here")
     numbers = {}
-    for key in ("device", "inode", "term", "reserved_term"):
-        value = document[key]
+    for key in ("device", "inode", "term", "reserved_term", "database"):
+        value = document.get(key) if key == "database" else document[key]
+        if key == "database" and value is None:
+            continue
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise ValueError(f"{key} is not a number from 0")
         numbers[key] = value

@@ -1,0 +1,74 @@
+"""A scheduler process that ends, or freezes, itself at one named place of a command's life.
+
+    python scripted.py HOME PROFILE PLACE SIGNAL
+
+It is ``tenure serve`` with one function patched; nothing of this is in the code that is shipped.
+``PLACE`` is one of :data:`PLACES`, or ``-`` for none. The first command to get there is hit, and
+none after it. Options by environment: ``SCRIPTED_DRAIN`` and ``SCRIPTED_HUNG_AFTER`` in seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tenure.domain import ownership
+from tenure.runtime import daemon
+from tenure.runtime.command_runner import CommandRunner
+from tenure.runtime.commands import GatedCommand
+from tenure.runtime.dispatcher import Dispatcher
+from tenure.runtime.profile import Profile
+from tenure.store.sqlite import SqliteStore
+
+PLACES: dict[str, tuple[type, str, bool]] = {
+    "before_spawn": (CommandRunner, "_spawn", False),  # claimed and committed, no process yet
+    "before_started": (Dispatcher, "at_gate", False),  # a shell at the gate, not committed
+    "at_gate": (GatedCommand, "open_gate", False),  # 'started' committed, the gate shut
+    "opened": (GatedCommand, "open_gate", True),  # the word is given
+    "before_record": (Dispatcher, "report", False),  # the command ended, not committed
+    "in_transaction": (SqliteStore, "claim", True),  # inside the write transaction of a claim
+}
+"""Class, function, and whether it is hit after the function has done its work."""
+
+
+def hit_at(place: str, number: signal.Signals) -> None:
+    """Patch the function of ``place`` so that its first call sends this process the signal."""
+    owner, name, after = PLACES[place]
+    original: Callable[..., Any] = getattr(owner, name)
+    hit = [False]
+
+    def strike(counts: bool) -> None:
+        if counts and not hit[0]:
+            hit[0] = True
+            os.kill(os.getpid(), number)
+
+    def patched(*args: Any, **options: Any) -> Any:
+        if after:
+            result = original(*args, **options)
+            strike(bool(result))
+            return result
+        strike(True)
+        return original(*args, **options)
+
+    setattr(owner, name, patched)
+
+
+def main(home: str, name: str, place: str, number: str) -> int:
+    if place != "-":
+        hit_at(place, signal.Signals[number])
+    if seconds := os.environ.get("SCRIPTED_HUNG_AFTER"):
+        ownership.HUNG_AFTER = timedelta(seconds=float(seconds))
+    drain = float(os.environ.get("SCRIPTED_DRAIN", "10"))
+    profile = Profile.open(name, home=home, create=True, now=datetime.now(UTC))
+    try:
+        return daemon.serve(profile, drain=drain)
+    finally:
+        profile.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
