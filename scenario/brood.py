@@ -200,7 +200,7 @@ done
                     return pid, start
         return None
 
-    def signal(self, number: signal.Signals) -> bool:
+    def signal_backend(self, number: signal.Signals) -> bool:
         """Signal the backend alone."""
         found = self.backend()
         return found is not None and signal_exactly(*found, number)
@@ -218,7 +218,7 @@ done
     def boot_out(self) -> None:
         """Both, as ``launchctl bootout`` would, only less gently."""
         self.signal_supervisor(signal.SIGKILL)
-        self.signal(signal.SIGKILL)
+        self.signal_backend(signal.SIGKILL)
 
 
 def _children() -> list[int]:

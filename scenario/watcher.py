@@ -16,12 +16,15 @@ from scenario.lineage import Lineage
 from scenario.world import PROFILE, World
 from tenure.domain.errors import TenureError
 from tenure.domain.event import Event, EventKind
+from tenure.domain.ownership import Act
 from tenure.domain.process import Standing
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page
 
 _LOOK = 0.25
 _GATHER = 3.0
+_NEWS_AFTER = 3
+"""Looks without another such event."""
 
 
 class Watcher:
@@ -33,6 +36,9 @@ class Watcher:
         self._store = Profile.open(PROFILE, home=world.home, readonly=True).store
         self._seq = max((e.seq for e in self._events(0)), default=0)
         self._told: dict[str, Standing] = {}
+        self._news: dict[tuple[Standing, str], list[str]] = {}
+        self._news_age = 0
+        self._explained: set[str] = set()
         self._holds: set[int] = set()
         self._lines = len(world.canaries())
         self._gathered = 0.0
@@ -52,6 +58,7 @@ class Watcher:
         for event in list(self._events(self._seq)):
             self._seq = event.seq
             self._tell(event)
+        self._tell_news()
         self._tell_holds()
         self._gathered += _LOOK
         if self._gathered >= _GATHER:
@@ -73,26 +80,41 @@ class Watcher:
             why = self._named(str(event.facts.get("why", "")))
             self._view.say(f"term {event.term} of {name} ended: {why}", "yellow")
         elif event.kind is EventKind.STANDING_CHANGED:
-            self._tell_standing(event, name)
+            self._note_standing(event, name)
 
     def _tell_owner(self, event: Event, name: str) -> None:
-        why = str(event.facts.get("why", ""))
+        how = _HOW.get(str(event.facts.get("act")), "")
         if event.facts.get("authoritative"):
-            text = f"{name} owns: term {event.term}, authoritative ({why})"
+            text = f"{name} owns{how}: term {event.term}, authoritative"
             self._view.say(text, "green bold")
         else:
-            text = f"{name} owns as a fallback: term {event.term} ({why}); protected jobs are held"
+            text = f"{name} owns{how}, as a fallback: term {event.term}; protected jobs are held"
             self._view.say(text, "yellow bold")
 
-    def _tell_standing(self, event: Event, name: str) -> None:
+    def _note_standing(self, event: Event, name: str) -> None:
+        """Remember it for a moment: processes that start together are told together."""
         process = self._store.process(event.process or "")
         if process.standing is self._told.get(process.id) or process.standing is Standing.OWNER:
             return
         if process.why == "just joined":
             return
         self._told[process.id] = process.standing
-        why = self._short(process.why)
-        self._view.say(f"{name} is {_A[process.standing]}: {why}", "cyan")
+        self._news.setdefault((process.standing, self._short(process.why)), []).append(name)
+        self._news_age = 0
+
+    def _tell_news(self) -> None:
+        self._news_age += 1
+        if self._news_age < _NEWS_AFTER:
+            return
+        for (standing, why), names in self._news.items():
+            known, dot, rest = why.partition(". ")
+            if dot and known in self._explained:
+                why = rest
+            self._explained.add(known)
+            who = ", ".join(sorted(names))
+            each = "is" if len(names) == 1 else "are each"
+            self._view.say(f"{who} {each} {_A[standing]}: {why}", "cyan")
+        self._news.clear()
 
     # -- runs and omissions ----------------------------------------------------------------------
     def _tell_runs(self) -> None:
@@ -141,6 +163,12 @@ _A = {
     Standing.CANDIDATE: "a candidate",
     Standing.REFUSED: "refused",
     Standing.OBSERVER: "an observer",
+}
+
+
+_HOW: dict[str, str] = {
+    Act.TAKE_FROM_DEAD: ", for the owner's process is dead",
+    Act.TAKE_BY_FORCE: ", by force, for the owner made no progress",
 }
 
 

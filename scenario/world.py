@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -24,7 +25,7 @@ from subprocess import CompletedProcess
 from typing import Any
 
 from scenario import denial
-from scenario.brood import Brood, Kept
+from scenario.brood import Brood, Kept, signal_exactly
 from scenario.view import View
 
 HERE = Path(__file__).resolve().parent
@@ -110,6 +111,11 @@ class World:
         launcher = str(self.launchers[chain])
         prefix = self.denied.desktop if chain == "desktop" else self.denied.gateway
         return ([*prefix, launcher, *argv], None) if prefix else (argv, launcher)
+
+    @staticmethod
+    def resume(backend: tuple[int, int]) -> None:
+        """SIGCONT to a backend that may be frozen, or gone."""
+        signal_exactly(*backend, signal.SIGCONT)
 
     def canary(self, *extra: str) -> list[str]:
         """The command of a job."""

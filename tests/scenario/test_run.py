@@ -1,0 +1,117 @@
+"""``make run`` works on this machine: the story's claims hold, and it cleans up after itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CANNOT = 75
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(sys.platform != "linux", reason="supervisors' notes are read from /proc"),
+]
+
+
+def _scenario(*words: str, tmp: Path, timeout: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "scenario", *words],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp)},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@pytest.fixture
+def long_tmp(tmp_path: Path) -> Path:
+    """A temporary folder whose path is longer than a socket's may be."""
+    folder = tmp_path / ("a folder of a long name " * 5).strip()
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.timeout(150)
+def test_the_story_holds_and_leaves_nothing(long_tmp: Path) -> None:
+    done = _scenario("run", "--fast", tmp=long_tmp, timeout=140)
+    if done.returncode == CANNOT:
+        pytest.skip(done.stdout)
+    told = " ".join(done.stdout.split())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    for line in (
+        r"Part one: a shared file lock",
+        r"are each a candidate: rule 2 admits it",
+        r"gateway owns: term 1, authoritative",
+        r"delegated, and executed by the gateway: gateway-launcher → gateway → job",
+        r"send-report is refused: nobody owns the profile la",
+        r"desktop-\d owns, for the owner's process is dead, as a fallback",
+        r"send-report is refused: send-report is protected: only an authoritative owner may run",
+        r"read-mail is held: only an authoritative owner may run it",
+        r"ran under desktop-\d: .*refresh-feed",
+        r"term \d+ of desktop-\d ended: gateway ranks better",
+        r"read-mail: \d+ held; run \w+; \d+ missed",
+        r"0 findings in",
+    ):
+        assert re.search(line, told), f"{line!r} is not in:\n{done.stdout}"
+    sentence = told.partition("In one sentence")[2]
+    assert re.search(r"[1-9]\d* protected runs, 0 of them outside the gateway's chain", sentence)
+    assert "0 fires run twice" in sentence
+    assert "0 are unaccounted for" in sentence
+    assert "\x1b" not in told, "colours are for terminals"
+    assert list(long_tmp.iterdir()) == []
+
+
+@pytest.mark.timeout(60)
+def test_an_interrupt_ends_every_process(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "scenario", "soak", "--seconds", "60", "--seed", "3"],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        told = ""
+        for line in process.stdout:
+            told += line
+            if "ran under" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        told += process.stdout.read()
+        assert process.wait(30) == 130, told
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert "ended" in told
+    assert list(tmp_path.iterdir()) == []
+    until = time.monotonic() + 10
+    while left := _processes_that_name(str(tmp_path)):
+        assert time.monotonic() < until, f"waited 10 s for these to end: {left}"
+        time.sleep(0.1)
+
+
+def _processes_that_name(text: str) -> list[str]:
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if text in command:
+                found.append(f"{folder.name}: {command}")
+    return found
