@@ -1,0 +1,94 @@
+"""C1 One owner. A profile has at most one owner. Each ownership has a *term*: an integer that
+only grows and is never reused, not even after a backup is restored.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tenure.domain.errors import Conflict, InvalidInput
+from tenure.domain.ownership import Act, Authority, Hold
+from tenure.store.contract import Store
+from tenure.testing.making import START, after, make_process, own
+
+
+def test_of_many_who_compete_one_owns(store: Store) -> None:
+    """C1: A profile has at most one owner."""
+    names = [f"desktop {n}" for n in range(6)]
+    for name in names:
+        store.join(make_process(name))
+    won: list[Authority] = []
+    lost: list[Exception] = []
+
+    def compete(name: str) -> None:
+        try:
+            authority = store.take_ownership(
+                process=name,
+                act=Act.TAKE,
+                expected_term=0,
+                new_term=1,
+                rule=0,
+                authoritative=True,
+                policy_version=0,
+                boot_id="boot-1",
+                awake=0.0,
+                now=START,
+            )
+            won.append(authority)
+        except Conflict as error:
+            lost.append(error)
+
+    threads = [threading.Thread(target=compete, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(won) == 1
+    assert len(lost) == 5
+    assert store.ownership().authority == won[0]
+
+
+def test_terms_only_grow(store: Store) -> None:
+    """C1: an integer that only grows and is never reused."""
+    for number in range(1, 6):
+        authority = own(store, f"process {number}", now=after(minutes=number))
+        assert authority.term == number
+        if number % 2:
+            store.end_term(authority, act=Act.HAND_OVER, why="asked", now=after(minutes=number))
+    assert [t.term for t in store.terms()] == [5, 4, 3, 2, 1]
+    assert all(t.ended_at is not None for t in store.terms())
+    assert store.ownership().hold is Hold.VACANT
+    with pytest.raises(InvalidInput):
+        store.take_ownership(
+            process="process 1",
+            act=Act.TAKE,
+            expected_term=5,
+            new_term=5,
+            rule=0,
+            authoritative=True,
+            policy_version=0,
+            boot_id="boot-1",
+            awake=0.0,
+            now=after(hours=1),
+        )
+
+
+def test_a_term_may_leap_above_what_was_seen_outside(store: Store) -> None:
+    """C1: not even after a backup is restored: the next term is above any that was seen."""
+    store.join(make_process("gateway"))
+    authority = store.take_ownership(
+        process="gateway",
+        act=Act.TAKE,
+        expected_term=0,
+        new_term=41,
+        rule=0,
+        authoritative=True,
+        policy_version=0,
+        boot_id="boot-1",
+        awake=0.0,
+        now=START,
+    )
+    assert (authority.term, store.facts().term) == (41, 41)
+    assert own(store, "desktop").term == 42

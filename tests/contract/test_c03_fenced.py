@@ -1,0 +1,69 @@
+"""C3 Fenced. Every claim names its term and the policy version. A stale one changes nothing,
+whoever holds it and however late it wakes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tenure.domain.errors import StaleTerm
+from tenure.domain.ownership import Act
+from tenure.domain.planner import CatchUpBudget, Standing, plan
+from tenure.domain.policy import Policy, hash_of
+from tenure.domain.run import RunState, Start, Took
+from tenure.store.contract import RunFilter, Store
+from tenure.testing.making import ROOM, START, after, claim_one, ended, make_definition, own
+
+
+@pytest.mark.parametrize("loss", ["deposed", "handed over", "stepped down", "policy", "itself"])
+@pytest.mark.parametrize("late", [timedelta(0), timedelta(days=1000)])
+def test_a_stale_claim_changes_nothing(store: Store, loss: str, late: timedelta) -> None:
+    """C3: A stale one changes nothing, whoever holds it and however late it wakes."""
+    stale = own(store, "gateway")
+    job = store.add_job(make_definition(), by="ada", now=START)
+    now = after(minutes=1)
+    (due,) = store.due(now, ROOM)
+    made = plan(due, now, Standing(authoritative=True), 1, CatchUpBudget())
+    assert made.claims
+    if loss == "deposed":
+        own(store, "desktop", now=now)
+    elif loss == "itself":
+        own(store, "gateway", now=now)
+    elif loss == "policy":
+        store.accept_policy(Policy(text="# new", hash=hash_of("# new")), "ada", now)
+    else:
+        act = Act.HAND_OVER if loss == "handed over" else Act.STEP_DOWN
+        store.end_term(stale, act=act, why=loss, now=now)
+    before = store.events()
+    with pytest.raises(StaleTerm):
+        store.claim(stale, [made], now + late)
+    assert store.runs(RunFilter())[0] == ()
+    assert store.job(job.id) == job
+    assert store.events() == before
+
+
+def test_a_claim_under_a_policy_to_come_is_stale_too(store: Store) -> None:
+    """C3: Every claim names its term and the policy version."""
+    authority = own(store)
+    for changed in (
+        replace(authority, policy_version=1),
+        replace(authority, term=2),
+        replace(authority, process="desktop"),
+    ):
+        with pytest.raises(StaleTerm):
+            store.claim(changed, [], START)
+
+
+def test_the_loser_starts_nothing_but_what_it_ran_is_kept(store: Store) -> None:
+    """C3: fenced; C6: a result is fenced by its run."""
+    stale = own(store, "gateway")
+    job = store.add_job(make_definition(), by="ada", now=START)
+    run = claim_one(store, stale, job, after(minutes=1))
+    own(store, "desktop", now=after(minutes=1))
+    with pytest.raises(StaleTerm):
+        store.start(stale, [Start(run=run.id, attempt=1, at=START, identity=None)])
+    assert store.run(run.id).state is RunState.CLAIMED
+    assert store.finish([ended(run)], after(minutes=2)) == (Took.TAKEN,)
