@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tenure.domain.errors import StaleTerm, StoreBlocked, TenureError
+from tenure.domain.errors import NotFound, StaleTerm, StoreBlocked, TenureError
 from tenure.domain.event import EventKind
 from tenure.domain.job import Call, Definition, Job, Runner
 from tenure.domain.ownership import Authority
@@ -32,7 +32,7 @@ from tenure.domain.request import Ask, Request, RequestState
 from tenure.domain.retry import or_retry
 from tenure.domain.run import ACTIVE, Result, Run, RunState, Start, Took
 from tenure.host.clocks import Clock as HostClock
-from tenure.host.clocks import ClockChangeKind, ClockWatch
+from tenure.host.clocks import ClockChange, ClockChangeKind, ClockWatch
 from tenure.runtime.callables import Callables
 from tenure.runtime.command_runner import CommandRunner
 from tenure.runtime.commands import GatedCommand
@@ -97,6 +97,7 @@ class Dispatcher:
         self._probes = probes
         self._to_probe: set[str] = set()
         self._watch = ClockWatch(clock)
+        self._clock_changes: deque[ClockChange] = deque()
         self._budget = CatchUpBudget(rate=profile.settings().catch_up_rate)
         self._mandate: Mandate | None = None
         self._draining = False
@@ -250,7 +251,10 @@ class Dispatcher:
     def _or_retry(self, result: Result, now: datetime) -> Result:
         if result.state in (RunState.SUCCEEDED, RunState.CANCELLED):
             return result
-        run = self._store.run(result.run)
+        try:
+            run = self._store.run(result.run)
+        except NotFound:  # retention was faster; finish() says the same
+            return result
         return or_retry(result, self._store.definition(run.job, run.revision), now)
 
     def _claim(
@@ -449,19 +453,25 @@ class Dispatcher:
 
     # -- time --------------------------------------------------------------------------------
     def _see_clock(self, mandate: Mandate | None, now: datetime) -> None:
-        change = self._watch.look()
-        if change is None or mandate is None:
-            return
-        log.warning("the clock: %s by %.1f s", change.kind, change.amount)
-        self._store.record(
-            EventKind.CLOCK,
-            now,
-            term=mandate.authority.term,
-            process=self._process,
-            facts={"kind": str(change.kind), "seconds": change.amount},
-        )
-        if change.kind is ClockChangeKind.STEP_BACKWARD:
-            self._store.restart_planning(mandate.authority, now)
+        """Say what happened to the clock; kept until it could be written down."""
+        while (change := self._watch.look()) is not None:
+            log.warning("the clock: %s by %.1f s", change.kind, change.amount)
+            self._clock_changes.append(change)
+        if mandate is None:
+            self._clock_changes.clear()  # whoever takes ownership plans by the clock it finds
+        while self._clock_changes and mandate is not None:
+            change = self._clock_changes[0]
+            with self._store.batch():
+                self._store.record(
+                    EventKind.CLOCK,
+                    now,
+                    term=mandate.authority.term,
+                    process=self._process,
+                    facts={"kind": str(change.kind), "seconds": change.amount},
+                )
+                if change.kind is ClockChangeKind.STEP_BACKWARD:
+                    self._store.restart_planning(mandate.authority, now)
+            self._clock_changes.popleft()
 
     def _until_next(self) -> float:
         awake = self._clock.awake()
