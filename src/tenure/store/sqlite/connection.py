@@ -43,6 +43,7 @@ def dial(path: Path, *, mode: str, patience: float) -> sqlite3.Connection:
             "foreign_keys = ON",
             "synchronous = FULL",
             "cache_size = -4000",
+            "journal_size_limit = 16777216",
         ):
             db.execute(f"PRAGMA {pragma}")
         if sys.platform == "darwin":  # pragma: no cover - macOS only
@@ -84,6 +85,7 @@ class Connection:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """For one statement, or several inside one snapshot that the caller begins."""
+        self._check_process()
         with self._lock:
             db = self._usable()
             try:
@@ -98,11 +100,12 @@ class Connection:
             if self._batching:
                 yield db
                 return
-            db.execute("BEGIN")
             try:
+                db.execute("BEGIN")
                 yield db
             finally:
-                db.execute("ROLLBACK")
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -137,8 +140,8 @@ class Connection:
 
     @contextmanager
     def _transaction(self, db: sqlite3.Connection) -> Iterator[None]:
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        try:  # Begun inside, so that an interrupt at any point undoes it.
+            db.execute("BEGIN IMMEDIATE")
             yield
             db.execute("COMMIT")
         except BaseException:
@@ -159,14 +162,17 @@ class Connection:
         else:
             self._broken = True
 
-    def _usable(self) -> sqlite3.Connection:
-        if self._db is None:
-            raise TenureError(f"the store at {self.path} was closed")
-        if self._pid != os.getpid():
+    def _check_process(self) -> None:
+        """Before the lock is taken: a thread that did not survive the fork may hold it."""
+        if self._db is not None and self._pid != os.getpid():
             raise TenureError(
                 f"the store at {self.path} was opened before a fork",
                 remedy="open it anew in the child",
             )
+
+    def _usable(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise TenureError(f"the store at {self.path} was closed")
         if self._broken:
             if self._batching:
                 raise TenureError("the store gave up the batch; nothing of it was kept")
@@ -175,8 +181,10 @@ class Connection:
 
     def close(self) -> None:
         """Twice is no error."""
+        if self._pid != os.getpid():
+            return
         with self._lock:
-            if self._db is not None and self._pid == os.getpid():
+            if self._db is not None:
                 self._db.close()
                 self._db = None
 

@@ -34,8 +34,9 @@ class Purging(Part):
             old_omissions = _old_omissions(db, retention, edge)
         with self._db.writing() as db:
             runs = _forget_runs(db, old_runs)
+            omissions = 0
             for last, omission, job in old_omissions:
-                db.execute(SQL.delete_omission, (omission,))
+                omissions += db.execute(SQL.delete_omission, (omission, last)).rowcount
                 db.execute(SQL.account_from, (last, job))
             events = db.execute(SQL.delete_events, (retention.events, limit)).rowcount
             answered = micros(min(before, now - _DAY))
@@ -45,7 +46,7 @@ class Purging(Part):
                 processes = db.execute(SQL.delete_processes, (edge, limit)).rowcount
         return Purged(
             runs=runs,
-            omissions=len(old_omissions),
+            omissions=omissions,
             events=events,
             requests=requests,
             processes=processes,

@@ -53,7 +53,7 @@ FROM (SELECT * FROM omissions WHERE job = ? ORDER BY last, id LIMIT ?) o
 WHERE NOT ({open_hold}) ORDER BY o.last, o.id LIMIT ?
 
 -- name: delete_omission
-DELETE FROM omissions WHERE id = ?
+DELETE FROM omissions WHERE id = ? AND last = ?
 
 -- name: delete_events
 DELETE FROM events WHERE seq IN (

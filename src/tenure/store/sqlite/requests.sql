@@ -21,7 +21,7 @@ UPDATE requests SET state = ?, answered_at = ?, term = ?, answer = ?, remedy = ?
 WHERE id = ?
 
 -- name: past
-SELECT {request_row} FROM requests WHERE state = 'pending' AND deadline < ? ORDER BY seq
+SELECT {request_row} FROM requests WHERE state = 'pending' AND deadline < ? ORDER BY +seq
 
 -- name: observe
 UPDATE requests SET requester = ? WHERE id = ?

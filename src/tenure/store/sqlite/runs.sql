@@ -8,7 +8,8 @@ SELECT {run_row} FROM runs x
 SELECT {run_row} FROM runs x WHERE holder = ? AND state IN ('claimed', 'running') ORDER BY x.seq
 
 -- name: orphans
-SELECT {run_row} FROM runs x WHERE holder <> ? AND state IN ('claimed', 'running') ORDER BY x.seq
+SELECT {run_row} FROM runs x INDEXED BY runs_held
+WHERE holder <> ? AND state IN ('claimed', 'running') ORDER BY x.seq
 
 -- name: attempts
 SELECT number, claimed_at, term, process, started_at, finished_at, state, reason, exit_code, signal
