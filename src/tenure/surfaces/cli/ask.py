@@ -13,6 +13,7 @@ from tenure.runtime.client.editing import requester
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import Verb
+from tenure.surfaces.cli.runs import outcome
 from tenure.surfaces.cli.times import relative, span
 from tenure.surfaces.cli.where import JOB, Where, now
 
@@ -127,9 +128,7 @@ def _say_end(run: Run) -> None:
     took = ""
     if run.started_at is not None and run.finished_at is not None:
         took = f" after {span(run.finished_at - run.started_at)}"
-    code = "" if run.exit_code is None else f", exit code {run.exit_code}"
-    why = f": {output.safe(run.reason)}" if run.reason else ""
-    output.say(f"{output.state(run.state)}{took}{code}{why}")
+    output.say(f"{output.state(run.state)}{took}: {output.safe(outcome(run))}")
     if run.state is not RunState.SUCCEEDED:
         output.say(f"→ `tenure logs {run.id}` shows its output")
 

@@ -99,15 +99,21 @@ def _run_row(run: Run, zone: str, at: datetime) -> list[object]:
     took = "-"
     if run.started_at is not None:
         took = span((run.finished_at or at) - run.started_at)
-    result = run.reason or ("-" if run.exit_code is None else f"exit {run.exit_code}")
-    if run.reason and run.exit_code is not None:
-        result = f"exit {run.exit_code}: {run.reason}"
+    result = outcome(run)
     if run.attempt > 1:
         result += f" (attempt {run.attempt})"
     if run.late is not None:
         result += f" (late: {run.late.state})"
     fire = f"{local(run.fire_time, zone)} ({relative(run.fire_time, at)})"
     return [run.id, run.job_name, run.state, fire, took, run.term, run.process, result]
+
+
+def outcome(run: Run) -> str:
+    """The reason and the exit code in a few words; a dash for neither."""
+    code = "" if run.exit_code is None else f"exit code {run.exit_code}"
+    if not run.reason or not code or code in run.reason:
+        return run.reason or code or "-"
+    return f"{code}: {run.reason}"
 
 
 def _omission_row(omission: Omission, zone: str, at: datetime) -> list[object]:
