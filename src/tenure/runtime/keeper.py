@@ -234,7 +234,7 @@ class Keeper:
         move = consider(me, self._clock.now(), current, life)
         if move.act is not None and self._clock.awake() >= self._hold_off:
             return self._take(move, admission, current)
-        self._member.say(Standing.CANDIDATE, f"{admission.why}. {move.why}", rank)
+        self._member.say(Standing.CANDIDATE, f"{admission.why}; {move.why}", rank)
         self._watch_holder(holder if life is HolderLife.ALIVE else None)
         again = move.again_in.total_seconds() if move.again_in else LOOK_EVERY
         return max(0.01, min(LOOK_EVERY, again))
@@ -303,10 +303,11 @@ class Keeper:
             self._store.restart_planning(authority, self._clock.now())
             if self._on_owning is not None:
                 self._on_owning(authority)
-        self._mandate(admission)
+        # Said before anything is claimed: see Recovery, which reads it of a deposed process.
         self._member.say(
             Standing.OWNER, admission.why, admission.rule.rank if admission.rule else None
         )
+        self._mandate(admission)
         log.info("owner of %s, term %s: %s", self._profile.name, authority.term, admission.why)
 
     def _mandate(self, admission: Admission) -> None:
@@ -441,7 +442,9 @@ class Keeper:
         self._dispatcher.disown()
         now = self._clock.now()
         until = now + RESERVED_FOR if reserved_for else None
-        with contextlib.suppress(TenureError):
+        # One commit: who says 'owner' and does not own was deposed, and has not noticed.
+        standing = Standing.CANDIDATE if act is Act.HAND_OVER else Standing.REFUSED
+        with contextlib.suppress(TenureError), self._store.batch():
             self._store.end_term(
                 authority,
                 act=act,
@@ -450,6 +453,7 @@ class Keeper:
                 reserved_for=reserved_for,
                 reserved_until=until,
             )
+            self._member.say(standing, f"its term {authority.term} ended: {why}", self._rank)
         self._hold_off = (
             self._clock.awake()
             + (RESERVED_FOR if reserved_for else timedelta(seconds=1)).total_seconds()
