@@ -44,6 +44,8 @@ log = logging.getLogger("tenure.dispatcher")
 
 POLL = 1.0
 """Seconds between looks at the store when nothing nudges: the store is the truth."""
+AGAIN = 0.1
+"""Seconds before a turn is repeated that found something due and could do nothing about it."""
 PROGRESS_EVERY = 10.0
 MOST_AT_ONCE = 256
 _PENDING = frozenset({RequestState.PENDING})
@@ -106,6 +108,8 @@ class Dispatcher:
         self._bell = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="tenure-dispatcher", daemon=True)
+        self._nothing_at: datetime | None = None
+        """The instant of the last look, if nothing was due then that could be claimed."""
         self._next_progress = 0.0
         self._next_chores = 0.0
         self._turn_lock = threading.Lock()
@@ -144,12 +148,17 @@ class Dispatcher:
     def report(self, result: Result) -> None:
         """A run ended."""
         self._results.append(result)
-        self._bell.set()
+        self._ring()
 
     def at_gate(self, run: Run, gated: GatedCommand) -> None:
         """A command stands at its gate."""
         self._gates.append((run, gated))
-        self._bell.set()
+        self._ring()
+
+    def _ring(self) -> None:
+        # A turn silences the bell before it gathers: what was added while it rings is seen.
+        if not self._bell.is_set():
+            self._bell.set()
 
     def pending(self) -> int:
         """Ends and gates that wait for a commit."""
@@ -262,16 +271,20 @@ class Dispatcher:
     ) -> None:
         try:
             self._make_progress(mandate.authority, now)
-            room = {
-                Runner.COMMAND: self._commands.room(),
-                Runner.THREAD: self._callables.room(Runner.THREAD),
-                Runner.ASYNC: self._callables.room(Runner.ASYNC),
-            }
+            room = self._room()
             self._answer_requests(mandate, standing, room, after, now)
-            self._claim_retries(mandate, room, after, now)
-            self._claim_due(mandate, standing, room, after, now)
+            found = self._claim_retries(mandate, room, after, now)
+            found += self._claim_due(mandate, standing, room, after, now)
+            self._nothing_at = None if found else now
         except StaleTerm as error:
             after.stale = error
+
+    def _room(self) -> dict[Runner, int]:
+        return {
+            Runner.COMMAND: self._commands.room(),
+            Runner.THREAD: self._callables.room(Runner.THREAD),
+            Runner.ASYNC: self._callables.room(Runner.ASYNC),
+        }
 
     def _make_progress(self, authority: Authority, now: datetime) -> None:
         awake = self._clock.awake()
@@ -343,13 +356,16 @@ class Dispatcher:
 
     def _claim_retries(
         self, mandate: Mandate, room: dict[Runner, int], after: _AfterCommit, now: datetime
-    ) -> None:
-        for retry in self._store.due_retries(now, room):
+    ) -> int:
+        """How many there were."""
+        retries = self._store.due_retries(now, room)
+        for retry in retries:
             claimed = self._store.claim_retry(mandate.authority, retry.id, now)
             for run in claimed.runs:
                 definition = self._store.definition(run.job, run.revision)
                 room[definition.runner] -= 1
                 after.runs.append((run, definition))
+        return len(retries)
 
     def _claim_due(
         self,
@@ -358,10 +374,11 @@ class Dispatcher:
         room: dict[Runner, int],
         after: _AfterCommit,
         now: datetime,
-    ) -> None:
+    ) -> int:
+        """How many jobs were due."""
         dues = self._store.due(now, {r: min(n, MOST_AT_ONCE) for r, n in room.items() if n > 0})
         if not dues:
-            return
+            return 0
         plans: list[Plan] = []
         jobs: dict[str, Job] = {}
         for due in dues:
@@ -377,6 +394,7 @@ class Dispatcher:
         for claimed in self._store.claim(mandate.authority, plans, now):
             wants = jobs[claimed.job].definition
             after.runs.extend((run, wants) for run in claimed.runs)
+        return len(dues)
 
     def _standing(self, mandate: Mandate | None, now: datetime) -> Standing:
         """Read again, outside any transaction, what a protected claim stands on (C8)."""
@@ -402,6 +420,8 @@ class Dispatcher:
 
     def _probed(self, job: Job) -> bool:
         """Whether its capabilities have a current answer; else they are asked next turn."""
+        if not job.definition.requires:
+            return True
         missing = self._probes.missing(job.definition.requires, self._clock.awake())
         if missing:
             self._to_probe |= missing
@@ -482,16 +502,14 @@ class Dispatcher:
         self._cancel_marked(awake)
         if self._mandate is None or self._draining:
             return wait
-        upcoming = self._store.next_due()
+        # What is due for slots that are taken waits for an end, which rings.
+        upcoming = self._store.next_due({kind for kind, n in self._room().items() if n > 0})
         if upcoming is None:
             return wait
+        if self._nothing_at is not None and upcoming <= self._nothing_at:
+            return min(wait, AGAIN)  # a retry whose slots are taken: its kind is not told
         left: float = (upcoming - self._clock.now()).total_seconds()
-        if left <= 0 and not self._has_room():
-            return wait  # an end frees a slot, and rings
         return min(wait, max(0.0, left))
-
-    def _has_room(self) -> bool:
-        return self._commands.room() > 0 or self._callables.room(Runner.THREAD) > 0
 
     def _cancel_marked(self, awake: float) -> None:
         """Cancels asked of another process that owns now, for runs that are still ours."""
