@@ -29,10 +29,20 @@ class VerbGroup(click.Group):
         self.params += common_options()
 
 
+class ReaderGone(Exception):
+    """Nobody reads our output any more. Not an OSError: click would end with 1 for that."""
+
+
 class LazyGroup(VerbGroup):
     """A group whose commands are named with their module and one line of help."""
 
     verbs: Mapping[str, tuple[str, str]] = {}
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.verbs)

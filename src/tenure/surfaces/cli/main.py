@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import click
 
 from tenure.domain.errors import InvalidInput, Refused, TenureError, Undetermined
-from tenure.surfaces.cli.lazy import LazyGroup
+from tenure.surfaces.cli.lazy import LazyGroup, ReaderGone
 from tenure.surfaces.cli.where import Where
 
 _CLI = "tenure.surfaces.cli."
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = cli.main(arguments, prog_name="tenure", standalone_mode=False, obj=Where())
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderGone):
         _forget_output()
         return 141
     except (KeyboardInterrupt, click.Abort):
