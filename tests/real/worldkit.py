@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -9,10 +10,13 @@ import sqlite3
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+from tenure.surfaces.cli import main
 
 T = TypeVar("T")
 DEADLINE = 20.0
@@ -38,7 +42,7 @@ class Answer:
     @property
     def error(self) -> Any:
         """The error document; the remedy must be in it."""
-        document = json.loads(self.err)
+        document = json.loads(self.out)
         assert document["error"]["remedy"], document
         return document["error"]
 
@@ -104,6 +108,61 @@ class Serve:
         return self.process.wait(DEADLINE)
 
 
+class Command:
+    """One `tenure ...`; what it prints goes to files."""
+
+    def __init__(
+        self, pid: int, paths: list[Path], popen: subprocess.Popen[bytes] | None = None
+    ) -> None:
+        self.pid = pid
+        self.paths = paths
+        self._popen = popen
+
+    def wait(self, within: float) -> int:
+        if self._popen is not None:
+            return self._popen.wait(within)
+        ended: list[int] = []
+
+        def over() -> bool:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                ended.append(os.waitstatus_to_exitcode(status))
+            return bool(pid)
+
+        eventually(over, f"the end of pid {self.pid}", within)
+        return ended[0]
+
+    def kill(self) -> None:
+        if self._popen is None:
+            os.kill(self.pid, signal.SIGKILL)
+        else:
+            self._popen.kill()
+        self.wait(DEADLINE)
+
+
+def _fork(arguments: Sequence[str], env: Mapping[str, str], fds: tuple[int, int]) -> int:
+    for module in {where.partition(":")[0] for where, _ in main.VERBS.values()}:
+        importlib.import_module(module)
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.dup2(fds[0], 1)
+        os.dup2(fds[1], 2)
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+        warnings.resetwarnings()
+        os.environ.clear()
+        os.environ.update(env)
+        signal.alarm(0)
+        code = main.main(arguments)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    finally:
+        os._exit(99)
+
+
 class World:
     """A home and what was started in it; :meth:`close` ends all of it."""
 
@@ -111,7 +170,7 @@ class World:
         self.folder = folder
         self.home = folder / home
         self.started: list[Serve] = []
-        self.commands: list[subprocess.Popen[str]] = []
+        self.commands: list[Command] = []
 
     @property
     def profile(self) -> Path:
@@ -155,25 +214,35 @@ class World:
         home: Path | None = None,
         prefix: Sequence[str] = (),
         tenure: Sequence[str] = TENURE,
-        **options: Any,
-    ) -> subprocess.Popen[str]:
-        """A command that goes on meanwhile."""
-        options.setdefault("stdout", subprocess.PIPE)
-        one = subprocess.Popen(
-            [*prefix, *tenure, *arguments],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**self.env(home), **options.pop("env", {})},
-            **options,
-        )
+        env: Mapping[str, str] | None = None,
+        out: int | None = None,
+    ) -> Command:
+        """A command that goes on meanwhile: a process of its own, in either case.
+
+        Unless it is to be somebody else (``prefix``, ``tenure``) it is a fork of this process,
+        which saves an interpreter's start for each.
+        """
+        number = len(list(self.folder.glob("command-*.err")))
+        paths = [self.folder / f"command-{number}.{end}" for end in ("out", "err")]
+        environment = {**self.env(home), **(env or {})}
+        with open(paths[0], "wb") as stdout, open(paths[1], "wb") as stderr:
+            fds = (stdout.fileno() if out is None else out, stderr.fileno())
+            if prefix or tenure is not TENURE:
+                pid = subprocess.Popen(
+                    [*prefix, *tenure, *arguments],
+                    stdin=subprocess.DEVNULL, stdout=fds[0], stderr=fds[1], env=environment,
+                )  # fmt: skip
+                one = Command(pid.pid, paths, pid)
+            else:
+                one = Command(_fork(arguments, environment, fds), paths)
         self.commands.append(one)
         return one
 
-    def end(self, command: subprocess.Popen[str], within: float = 40.0) -> Answer:
-        out, err = command.communicate(timeout=within)
+    def end(self, command: Command, within: float = 60.0) -> Answer:
+        code = command.wait(within)
         self.commands.remove(command)
-        return Answer(command.returncode, out or "", err)
+        out, err = (path.read_text(errors="replace") for path in command.paths)
+        return Answer(code, out, err)
 
     def tenure(self, *arguments: str, **how: Any) -> Answer:
         """Run one command to its end."""
@@ -213,6 +282,5 @@ class World:
     def close(self) -> None:
         for command in self.commands:
             command.kill()
-            command.communicate()
         for one in self.started:
             one.kill()
