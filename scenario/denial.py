@@ -44,9 +44,15 @@ class Denial:
             return self
         return Denial(words=self.words, desktop=(*_CONFINE, "--deny", str(folder), "--"))
 
+    def over(self) -> None:
+        """Be who we were."""
+        if self.group:
+            os.seteuid(0)
+            os.setegid(0)
+
 
 def choose() -> Denial:
-    """The best that this machine has. As root without Landlock, stops acting as root."""
+    """The best that this machine has. Without Landlock root acts as another until it is over."""
     wanted = os.environ.get("SCENARIO_STAND_IN", "landlock")
     if wanted == "landlock" and landlock.available():
         return Denial(words="Landlock", desktop=(*_CONFINE, "--deny", "?", "--"))

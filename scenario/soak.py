@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -58,6 +59,7 @@ class Blows:
         self.stale = StaleWriter(world)
         self.figures: Counter[str] = Counter()
         self.failures: list[str] = []
+        self._record = world.logs / "blows"
         self._acts: list[tuple[float, Callable[[], None]]] = [
             (3, self._kill_backend),
             (1, self._kill_supervisor),
@@ -100,26 +102,33 @@ class Blows:
             self._heard(words, process, out)
         self._asked.clear()
 
+    def _strike(self, what: str, on: str) -> None:
+        """Count a blow, and write it down for whoever looks into a failure."""
+        self.figures[what] += 1
+        with self._record.open("a") as record:
+            record.write(f"{datetime.now(UTC).isoformat()} {what}: {on}\n")
+
     # -- on processes --------------------------------------------------------------------------
     def _someone(self) -> str:
         # The gateway as often as all the desktops: it is what the claims are about.
         return self._chance.choice(("gateway",) * len(DESKTOPS) + DESKTOPS)
 
     def _kill_backend(self) -> None:
-        if self._world.kept[self._someone()].signal_backend(signal.SIGKILL):
-            self.figures["backends killed"] += 1
+        name = self._someone()
+        if self._world.kept[name].signal_backend(signal.SIGKILL):
+            self._strike("backends killed", name)
 
     def _kill_supervisor(self) -> None:
         """The backend lives on, an orphan; the next supervisor starts one more."""
         name = self._someone()
         if self._world.kept[name].signal_supervisor(signal.SIGKILL):
-            self.figures["supervisors killed"] += 1
+            self._strike("supervisors killed", name)
         self._restart_later(name)
 
     def _boot_out(self) -> None:
         name = self._someone()
         self._world.kept[name].boot_out()
-        self.figures["booted out"] += 1
+        self._strike("booted out", name)
         self._restart_later(name)
 
     def _restart_later(self, name: str) -> None:
@@ -134,16 +143,16 @@ class Blows:
         seconds = self._chance.uniform(0.2, 5)
         if self._long and self._chance.random() < 0.1:
             seconds = self._chance.uniform(31, 45)
-            self.figures["frozen beyond 30 s"] += 1
+            self._strike("frozen beyond 30 s", name)
         if self._world.kept[name].signal_backend(signal.SIGSTOP):
-            self.figures["backends frozen"] += 1
+            self._strike("backends frozen", f"{name}, {seconds:.1f} s")
             backend = self._world.kept[name].backend()
             self._at(seconds, lambda: self._resume(backend))
 
     def _freeze_supervisor(self) -> None:
         kept = self._world.kept[self._someone()]
         if kept.signal_supervisor(signal.SIGSTOP):
-            self.figures["supervisors frozen"] += 1
+            self._strike("supervisors frozen", kept.name)
             self._at(self._chance.uniform(0.5, 5), lambda: kept.signal_supervisor(signal.SIGCONT))
 
     def _resume(self, backend: tuple[int, int] | None) -> None:
@@ -186,8 +195,9 @@ class Blows:
 
     def _ask(self, what: str, words: list[str]) -> None:
         """A command from a random chain; its answer is looked at later."""
-        self.figures[what] += 1
-        argv, executable = self._world.words_of(*words, chain=self._chance.choice(_CHAINS))
+        chain = self._chance.choice(_CHAINS)
+        self._strike(what, f"{' '.join(words)}, from {chain or 'a shell'}")
+        argv, executable = self._world.words_of(*words, chain=chain)
         out = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed when the command has ended
         process = self._world.brood.start(
             argv,
@@ -239,13 +249,13 @@ def soak(view: View, *, seconds: float, seed: int, keep: bool = False) -> int:
 def _let_run(world: World, seconds: float, seed: int) -> None:
     write_policy(world, after="2s", more=_SETTINGS)
     for name, (schedule, options, extra) in JOBS.items():
-        world.asked("add", schedule, "--name", name, *options, "--", *world.canary(*extra))
+        world.add(name, schedule, *options, extra=extra)
     for name in DESKTOPS:
         world.serve(name, pause=0.5)
     world.serve("gateway", pause=0.5)
     world.wait_for("the gateway to own", lambda: owner_of(world) == "gateway", 60)
     blows = Blows(world, seed, seconds)
-    with watching(world):
+    with watching(world, gather=20):
         blows.fall(time.monotonic() + seconds)
         world.view.say("the blows cease; everything is resumed and restarted", "bold")
         blows.cease()

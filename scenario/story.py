@@ -112,7 +112,7 @@ def _part_two(world: World, pace: Pace) -> None:
     )
     write_policy(world, after=f"{pace.after}s")
     for name, (schedule, options, extra) in JOBS.items():
-        world.asked("add", schedule, "--name", name, *options, "--", *world.canary(*extra))
+        world.add(name, schedule, *options, extra=extra)
     with watching(world):
         _gateway_comes(world, pace)
         _gateway_goes(world, pace)

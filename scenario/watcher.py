@@ -22,7 +22,6 @@ from tenure.runtime.profile import Profile
 from tenure.store.contract import Page
 
 _LOOK = 0.25
-_GATHER = 3.0
 _NEWS_AFTER = 3
 """Looks without another such event."""
 
@@ -30,8 +29,9 @@ _NEWS_AFTER = 3
 class Watcher:
     """One thread. Start and end it with :func:`watching`."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, gather: float) -> None:
         self._world = world
+        self._gather = gather
         self._view = world.view
         self._store = Profile.open(PROFILE, home=world.home, readonly=True).store
         self._seq = max((e.seq for e in self._events(0)), default=0)
@@ -61,7 +61,7 @@ class Watcher:
         self._tell_news()
         self._tell_holds()
         self._gathered += _LOOK
-        if self._gathered >= _GATHER:
+        if self._gathered >= self._gather:
             self._tell_runs()
 
     def _events(self, after: int) -> Iterator[Event]:
@@ -107,10 +107,10 @@ class Watcher:
         if self._news_age < _NEWS_AFTER:
             return
         for (standing, why), names in self._news.items():
-            known, dot, rest = why.partition(". ")
-            if dot and known in self._explained:
-                why = rest
-            self._explained.add(known)
+            admission, end, move = why.partition("is in its chain")
+            if end and admission in self._explained:
+                why = move.lstrip(".; ")
+            self._explained.add(admission)
             who = ", ".join(sorted(names))
             each = "is" if len(names) == 1 else "are each"
             self._view.say(f"{who} {each} {_A[standing]}: {why}", "cyan")
@@ -178,9 +178,9 @@ def _what(line: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def watching(world: World) -> Iterator[None]:
-    """Tell what happens while the block runs."""
-    watcher = Watcher(world)
+def watching(world: World, *, gather: float = 3.0) -> Iterator[None]:
+    """Tell what happens while the block runs; what ran, once in ``gather`` seconds."""
+    watcher = Watcher(world, gather)
     watcher.thread.start()
     try:
         yield

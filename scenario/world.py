@@ -94,7 +94,8 @@ class World:
     def words_of(self, *words: str, chain: str = "") -> tuple[list[str], str | None]:
         """The same as an argv and the program to run it with."""
         if not chain:
-            return [*self.denied.shell, *_TENURE, *words], None
+            prefix = (*self.denied.shell, sys.executable) if self.denied.shell else ()
+            return [*prefix, *_TENURE, *words], None
         # Not the last command, so that the launcher's shell stays above it.
         return self._below(chain, ["sh", "-c", '"$@"; exit $?', "sh", *_TENURE, *words])
 
@@ -106,6 +107,13 @@ class World:
             raise Violated(f"tenure {words[0]} ended with {done.returncode}: {done.stdout[-2000:]}"
                            f"{done.stderr[-2000:]}")  # fmt: skip
         return json.loads(done.stdout)
+
+    def add(self, name: str, schedule: str, *options: str, extra: Sequence[str] = ()) -> None:
+        """Add a job that is a canary."""
+        # Its own folder: who runs this need not have a home folder.
+        place = ("--cwd", str(self.base))
+        command = self.canary(*extra)
+        self.asked("add", schedule, "--name", name, *place, *options, "--", *command)
 
     def _below(self, chain: str, argv: list[str]) -> tuple[list[str], str | None]:
         launcher = str(self.launchers[chain])
@@ -192,6 +200,7 @@ def stage(view: View, *, keep: bool = False) -> Iterator[World]:
         raise
     finally:
         left = world.brood.end_all() if world is not None else []
+        denied.over()
         shutil.rmtree(runtime, ignore_errors=True)
         if left:
             view.say(f"could not end processes {left}", "red")

@@ -1,0 +1,8 @@
+"""The scenario lies at the top of the repository and is not installed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
