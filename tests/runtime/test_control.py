@@ -7,11 +7,12 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tenure.runtime.control import ControlSocket, nudge
+from tenure.runtime.control import ControlSocket, nudge, remove_leftover
 
 
 class Listener:
@@ -79,3 +80,19 @@ def test_the_folder_is_private_and_goes_with_the_socket() -> None:
     assert len(control.path) < 100
     control.close()
     assert not os.path.exists(folder)
+
+
+def test_the_socket_of_a_dead_process_is_cleared_away_and_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "tenure-abc"
+    other = tmp_path / "precious"
+    for place in (folder, other):
+        place.mkdir()
+        (place / "s").touch()
+    (folder / "kept").touch()
+    remove_leftover(str(folder / "s"))
+    assert [path.name for path in folder.iterdir()] == ["kept"], "a folder in use stays"
+    (folder / "kept").unlink()
+    for path in (str(folder / "s"), str(folder / "s"), str(other / "s"), None, "", "s"):
+        remove_leftover(path)
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+    assert (other / "s").exists()

@@ -18,6 +18,7 @@ import contextlib
 import json
 import os
 import socket
+import stat
 import struct
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from typing import Any
 _PLATFORM: str = sys.platform
 LONGEST = 4096
 PATIENCE = 1.0
+_PREFIX = "tenure-"
 
 
 def nudge(
@@ -56,7 +58,7 @@ class ControlSocket:
     def __init__(self, process_id: str, heard: Callable[[dict[str, Any], int | None], None]):
         """``heard`` gets each message and the pid that the kernel names, None if it does not."""
         self._heard = heard
-        self._folder = Path(tempfile.mkdtemp(prefix="tenure-", dir=_runtime_folder()))
+        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_runtime_folder()))
         self.path = str(self._folder / "s")
         self._pid = os.getpid()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -94,6 +96,22 @@ class ControlSocket:
                 os.unlink(self._folder / "s")
             with contextlib.suppress(OSError):
                 os.rmdir(self._folder)
+
+
+def remove_leftover(path: str | None) -> None:
+    """Remove the socket of a process that is dead, which could not do it, and its folder.
+
+    Does nothing where the path does not look like one that :class:`ControlSocket` made.
+    """
+    folder, name = os.path.split(path or "")
+    if name != "s" or not os.path.basename(folder).startswith(_PREFIX):
+        return
+    with contextlib.suppress(OSError):
+        status = os.lstat(folder)
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, name))
+            os.rmdir(folder)
 
 
 def _line(sock: socket.socket) -> bytes:

@@ -16,6 +16,7 @@ from tenure.domain.process import Process, Standing
 from tenure.domain.request import Requester
 from tenure.host.clocks import Clock
 from tenure.host.processes import boot_id, observe
+from tenure.runtime.control import remove_leftover
 from tenure.runtime.liveness import life_of_process
 from tenure.runtime.member import Member
 from tenure.runtime.profile import Profile
@@ -52,6 +53,7 @@ class Peers:
             if life is HolderLife.DEAD and process.id != current.process:
                 with contextlib.suppress(TenureError):
                     self._store.leave(process.id, self._clock.now(), died=True)
+                    remove_leftover(process.socket)
             elif life is not HolderLife.DEAD:
                 living[process.id] = process
         self._living = living
