@@ -26,6 +26,7 @@ from tenure.domain.process import Process, Standing
 from tenure.domain.run import ACTIVE, FINAL, Run, RunState
 from tenure.domain.schedule import at_schedule
 from tenure.host.processes import is_alive
+from tenure.runtime.control import nudge
 from tenure.runtime.history import audit_store, render_report
 from tenure.runtime.profile import Profile
 from tenure.runtime.session import members_of
@@ -190,7 +191,14 @@ class World:
             **fields,
         )
         made = self.store.add_job(wants, by="test", now=now() - timedelta(seconds=1))
+        self.nudge()
         return made
+
+    def nudge(self) -> None:
+        """Tell who owns to look now, as the command line does."""
+        owner = self.ownership().process
+        if owner is not None:
+            nudge(self.store.process(owner).socket, {"nudge": "jobs"}, 0.1)
 
     def runs(self, **where: Any) -> tuple[Run, ...]:
         return self.store.runs(RunFilter(**where))[0]

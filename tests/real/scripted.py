@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,6 +36,9 @@ PLACES: dict[str, tuple[type, str, bool]] = {
 """Class, function, and whether it is hit after the function has done its work."""
 
 
+opened: list[Profile] = []
+
+
 def hit_at(place: str, number: signal.Signals) -> None:
     """Patch the function of ``place`` so that its first call sends this process the signal."""
     owner, name, after = PLACES[place]
@@ -44,7 +48,10 @@ def hit_at(place: str, number: signal.Signals) -> None:
     def strike(counts: bool) -> None:
         if counts and not hit[0]:
             hit[0] = True
-            os.kill(os.getpid(), number)
+            # To this very thread, which then goes not one instruction further; and while no other
+            # thread is inside a transaction, or it would be frozen there with us.
+            with opened[0].store._db._lock:
+                signal.pthread_kill(threading.get_ident(), number)
 
     def patched(*args: Any, **options: Any) -> Any:
         if after:
@@ -64,6 +71,7 @@ def main(home: str, name: str, place: str, number: str) -> int:
         ownership.HUNG_AFTER = timedelta(seconds=float(seconds))
     drain = float(os.environ.get("SCRIPTED_DRAIN", "10"))
     profile = Profile.open(name, home=home, create=True, now=datetime.now(UTC))
+    opened.append(profile)
     try:
         return daemon.serve(profile, drain=drain)
     finally:

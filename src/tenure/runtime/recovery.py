@@ -8,9 +8,11 @@ For each active run whose holder is dead:
 * a command that has ended has an exit record, or is lost;
 * a callable died with its process, and whether it had finished cannot be known: lost.
 
-A holder that lives, however slowly, or that cannot be verified, keeps its runs. One that was
-deposed by force may be frozen between its commit of 'started' and the gate: what stands there is
-withdrawn, so that it starts nothing when it wakes.
+A holder that lives, however slowly, or that cannot be verified, keeps its runs; but not one that
+was deposed by force and has not noticed: it may be frozen, for ever. Nothing of its term can
+be committed any more, so a command that is not 'started' never will be; a gate that it may open
+when it wakes is withdrawn; what runs is adopted, and its end is recorded by whoever owns. Its
+callables are left to it, for only it can tell how they end.
 """
 
 from __future__ import annotations
@@ -20,17 +22,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tenure.domain.job import Command, Definition
-from tenure.domain.ownership import Act, Authority, HolderLife
+from tenure.domain.ownership import Authority, HolderLife
+from tenure.domain.process import Process, Standing
 from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock
 from tenure.host.processes import boot_id, is_alive
 from tenure.runtime.command_runner import CommandRunner, how_it_ended
-from tenure.runtime.exits import Outcome
+from tenure.runtime.exits import Outcome, Stage
 from tenure.runtime.liveness import life_of_process
 from tenure.runtime.profile import Profile
 from tenure.runtime.withdraw import withdraw
 
 log = logging.getLogger("tenure.recovery")
+
+BEFORE_THE_GATE = "its owner died or was deposed before the gate opened"
 
 
 class Recovery:
@@ -51,43 +56,44 @@ class Recovery:
         self._clock = clock
         self._commands = commands
         self._report = report
-        self._seen_open: set[str] = set()
 
     def settle(self, authority: Authority) -> None:
         """Look at every run that somebody else holds. Raises StaleTerm."""
+        holders: dict[str, Process] = {}
         lives: dict[str, HolderLife] = {}
         for run in self._store.orphans(self._process):
             if run.holder not in lives:
-                holder = self._store.process(run.holder)
-                lives[run.holder] = life_of_process(self._profile, holder)
-            if lives[run.holder] is not HolderLife.DEAD:
-                self._withdraw(authority, run)
-            elif self._store.adopt_run(authority, run.id, run.attempt, self._clock.now()):
-                self._take_up(run)
+                holders[run.holder] = self._store.process(run.holder)
+                lives[run.holder] = life_of_process(self._profile, holders[run.holder])
+            life = lives[run.holder]
+            if life is HolderLife.DEAD:
+                if self._store.adopt_run(authority, run.id, run.attempt, self._clock.now()):
+                    self._take_up(run)
+            elif life is HolderLife.ALIVE and holders[run.holder].standing is Standing.OWNER:
+                # It says that it owns, and we do: it was deposed, and has not noticed.
+                self._take_from_deposed(authority, run)
 
-    def _withdraw(self, authority: Authority, run: Run) -> None:
-        """Shut the gate of a holder that was deposed by force."""
-        if run.identity is None or run.term == authority.term or run.id in self._seen_open:
+    def _take_from_deposed(self, authority: Authority, run: Run) -> None:
+        definition = self._store.definition(run.job, run.revision)
+        if not isinstance(definition.action, Command) or run.term == authority.term:
             return
-        self._seen_open.add(run.id)
-        if self._store.terms(limit=1)[0].how is not Act.TAKE_BY_FORCE:
-            return
-        record = withdraw(run.identity, self._exit_path(run))
-        if record.outcome is Outcome.NEVER_RAN and self._store.adopt_run(
-            authority, run.id, run.attempt, self._clock.now()
-        ):
-            self._end(run, RunState.NEVER_RAN, "its owner was deposed before the gate opened")
+        if run.identity is not None:
+            record = withdraw(run.identity, self._exit_path(run))
+            if record.stage is Stage.GATE and record.outcome is Outcome.NO_RECORD:
+                return  # could not tell; the next look tries again
+        if self._store.adopt_run(authority, run.id, run.attempt, self._clock.now()):
+            self._take_up(run)
 
     def _take_up(self, run: Run) -> None:
         definition = self._store.definition(run.job, run.revision)
         if not isinstance(definition.action, Command):
             self._end(run, RunState.LOST, "its owner died; whether it had finished is not known")
         elif run.state is RunState.CLAIMED:
-            self._end(run, RunState.NEVER_RAN, "its owner died before the gate opened")
+            self._end(run, RunState.NEVER_RAN, BEFORE_THE_GATE)
         elif run.identity is not None and is_alive(run.identity):
             # A fork of the dead holder may keep its gate from closing: nobody may open it now.
             if withdraw(run.identity, self._exit_path(run)).outcome is Outcome.NEVER_RAN:
-                self._end(run, RunState.NEVER_RAN, "its owner died before the gate opened")
+                self._end(run, RunState.NEVER_RAN, BEFORE_THE_GATE)
                 return
             log.info("adopting %s, pid %s", run.id, run.identity.pid)
             self._commands.adopt(run, definition)
