@@ -10,287 +10,41 @@ changed by a stale authority. Needs hypothesis, which is imported on use::
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from tenure.domain.errors import StaleTerm, TenureError
 from tenure.domain.job import CatchUp, Definition, Overlap, State
-from tenure.domain.omission import Omitted
-from tenure.domain.ownership import Act, Authority, Hold
-from tenure.domain.planner import CatchUpBudget, Plan, plan
-from tenure.domain.planner import Standing as OwnerStanding
-from tenure.domain.policy import Policy, hash_of
-from tenure.domain.request import Ask, RequestState
-from tenure.domain.run import Run, RunState, Start
-from tenure.store.contract import Retention, RunFilter, Store
+from tenure.domain.ownership import Act, Authority
+from tenure.domain.request import RequestState
+from tenure.domain.run import Run, RunState
+from tenure.store.contract import RunFilter, Store
 from tenure.store.memory import MemoryStore
-from tenure.testing.accounts import account_for
+from tenure.testing.history import PROCESSES, History
 from tenure.testing.making import (
     ROOM,
-    SOMEBODY,
     START,
     after,
     cron,
     each,
-    ended,
     make_definition,
-    make_process,
     once,
 )
-from tenure.testing.pair import EVERYTHING, Pair, Side
+from tenure.testing.pair import EVERYTHING
 
-PROCESSES = ("gateway", "desktop", "other")
-
-
-class History:
-    """The state of a history, and its steps; the machine chooses among them."""
-
-    def __init__(self, stores: list[Store]) -> None:
-        self.pair = Pair(stores)
-        self.now = START
-        self.authorities: list[Authority] = []
-        self.keys = 0
-        self.policies = 0
-        self.highest_term = 0
-        self.claimed: set[tuple[int, datetime]] = set()
-        self.ahead: dict[int, set[datetime]] = defaultdict(set)
-        for number, name in enumerate(PROCESSES):
-            process = make_process(name, pid=100 + number)
-            self.pair.both(lambda side, p=process: side.store.join(p))  # type: ignore[misc]
-
-    @property
-    def store(self) -> Store:
-        return self.pair.model.store
-
-    def add(self, definition: Definition) -> None:
-        def act(side: Side) -> Any:
-            job = side.store.add_job(definition, by="ada", now=self.now)
-            side.jobs.append(job.id)
-            return job
-
-        self.pair.both(act)
-
-    def edit(self, job: int, definition: Definition, stale: bool) -> None:
-        revision = self.store.job(self.pair.model.jobs[job]).revision - stale
-        self.pair.both(
-            lambda s: s.store.edit_job(s.jobs[job], revision, definition, by="bob", now=self.now)
-        )
-
-    def set_state(self, job: int, state: State) -> None:
-        self.pair.both(lambda s: s.store.set_job_state(s.jobs[job], state, by="bob", now=self.now))
-
-    def approve(self, job: int) -> None:
-        revision = self.store.job(self.pair.model.jobs[job]).revision
-        self.pair.both(lambda s: s.store.approve_job(s.jobs[job], revision, by="bob", now=self.now))
-
-    def take(self, process: str, act: Act, authoritative: bool, behind: int) -> None:
-        term = self.store.ownership().term
-        version = self.store.policy().version
-        answer = self.pair.both(
-            lambda s: s.store.take_ownership(
-                process=process,
-                act=act,
-                expected_term=term - behind,
-                new_term=term + 1,
-                rule=0,
-                authoritative=authoritative,
-                policy_version=version,
-                boot_id="boot-1",
-                awake=0.0,
-                now=self.now,
-            )
-        )
-        if isinstance(answer, Authority):
-            assert answer.term > self.highest_term, "a term was used again"
-            self.highest_term = answer.term
-            self.authorities.append(answer)
-
-    def end(self, authority: Authority, act: Act, reserved_for: str | None) -> None:
-        until = self.now + timedelta(seconds=5)
-        self.pair.both(
-            lambda s: s.store.end_term(
-                authority,
-                act=act,
-                why="",
-                now=self.now,
-                reserved_for=reserved_for,
-                reserved_until=until if reserved_for else None,
-            )
-        )
-
-    def accept_policy(self) -> None:
-        self.policies += 1
-        text = f"# {self.policies}"
-        policy = Policy(text=text, hash=hash_of(text))
-        self.pair.both(lambda s: s.store.accept_policy(policy, "ada", self.now))
-
-    def reaffirm(self, authority: Authority, authoritative: bool) -> None:
-        version = self.store.policy().version
-        answer = self.pair.both(
-            lambda s: s.store.reaffirm(
-                authority,
-                rule=1,
-                authoritative=authoritative,
-                policy_version=version,
-                now=self.now,
-            )
-        )
-        if isinstance(answer, Authority):
-            self.authorities.append(answer)
-
-    def fenced(self, authority: Authority, act: Callable[[Side], Any]) -> Any:
-        """An executing write: refused, and nothing changed, unless the authority is current."""
-        current = self.store.ownership().authority == authority
-        current = current and authority.policy_version == self.store.policy().version
-        before = None if current else [side.state(self.now) for side in self.pair.sides]
-        answer = self.pair.both(act)
-        assert isinstance(answer, StaleTerm) != current, f"{authority}: {answer}"
-        if before is not None:
-            assert before == [side.state(self.now) for side in self.pair.sides]
-        return answer
-
-    def plan(self, authority: Authority, slots: int) -> None:
-        rights = OwnerStanding(authoritative=self.store.ownership().authoritative)
-
-        def act(side: Side) -> Any:
-            places = CatchUpBudget(rate=1000, burst=1000)
-            plans: list[Plan] = [
-                plan(due, self.now, rights, slots, places) for due in side.store.due(self.now, ROOM)
-            ]
-            plans.sort(key=lambda p: side.jobs.index(p.job))
-            return side.store.claim(authority, plans, self.now)
-
-        answer = self.fenced(authority, act)
-        if isinstance(answer, tuple):
-            for claimed in answer:
-                for run in claimed.runs:
-                    self._note_claim(run)
-
-    def _note_claim(self, run: Run) -> None:
-        key = (self.pair.model.jobs.index(run.job), run.fire_time)
-        assert key not in self.claimed, f"{key} is claimed twice"
-        assert not run.protected or self.store.ownership().authoritative
-        self.claimed.add(key)
-
-    def start(self, authority: Authority, run: Run) -> None:
-        def act(side: Side) -> Any:
-            start = Start(run=self._id(side, run), attempt=run.attempt, at=self.now, identity=None)
-            return side.store.start(authority, [start])
-
-        self.fenced(authority, act)
-
-    def finish(self, run: Run, state: RunState, process: str | None, attempt: int) -> None:
-        retry_at = self.now + timedelta(seconds=30) if state is RunState.RETRYING else None
-
-        def act(side: Side) -> Any:
-            changes = {"process": process or run.holder, "at": self.now, "retry_at": retry_at}
-            found = side.store.run(self._id(side, run))
-            result = ended(found, state, attempt=attempt, **changes)
-            return side.store.finish([result], self.now)
-
-        self.pair.both(act)
-
-    def retry(self, authority: Authority, run: Run) -> None:
-        self.fenced(authority, lambda s: s.store.claim_retry(authority, self._id(s, run), self.now))
-
-    def adopt(self, authority: Authority, run: Run) -> None:
-        self.fenced(
-            authority,
-            lambda s: s.store.adopt_run(authority, self._id(s, run), run.attempt, self.now),
-        )
-
-    def cancel(self, run: Run) -> None:
-        self.pair.both(lambda s: s.store.ask_cancel(self._id(s, run), self.now))
-
-    def _id(self, side: Side, run: Run) -> str:
-        return side.run_id(self.pair.model.jobs.index(run.job), run.fire_time)
-
-    def ask(self, job: int | None, run: Run | None, queued: bool) -> None:
-        self.keys += 1
-        key = f"k{self.keys}"
-
-        def act(side: Side) -> Any:
-            return side.store.ask(
-                kind=Ask.TRIGGER if run is None else Ask.RETRY,
-                key=key,
-                requester=SOMEBODY,
-                now=self.now,
-                deadline=timedelta(hours=1 if queued else 0, seconds=30),
-                job=None if job is None else side.jobs[job],
-                run=None if run is None else self._id(side, run),
-                queued=queued,
-            )
-
-        self.pair.both(act)
-
-    def trigger(self, authority: Authority, key: str) -> None:
-        answer = self.fenced(
-            authority,
-            lambda s: s.store.claim_trigger(authority, s.request_id(key), self.now),
-        )
-        if isinstance(answer, tuple) and answer[1] is not None:
-            self._note_claim(answer[1])
-
-    def expire(self) -> None:
-        self.pair.both(lambda s: s.store.expire_requests(self.now))
-
-    def revisit(self, authority: Authority) -> None:
-        self.fenced(authority, lambda s: s.store.revisit_held(authority, self.now))
-
-    def set_back(self, authority: Authority, seconds: int) -> None:
-        """The clock is set back, and the owner, or whoever believes to be it, notices."""
-        self.now -= timedelta(seconds=seconds)
-        ahead = {
-            (number, run.fire_time)
-            for number, job in enumerate(self.pair.model.jobs)
-            if self.store.job(job).watermark > self.now
-            for run in self.store.runs(RunFilter(job=job), EVERYTHING)[0]
-        }
-        answer = self.fenced(authority, lambda s: s.store.restart_planning(authority, self.now))
-        if isinstance(answer, int):
-            for number, at in ahead:
-                self.ahead[number].add(at)
-
-    def purge(self, runs_per_job: int, days: int) -> None:
-        retention = Retention(runs_per_job=runs_per_job, days=days)
-
-        def act(side: Side) -> Any:
-            purged = side.store.purge(retention, self.now)
-            return len(purged.runs), purged.omissions, purged.requests
-
-        self.pair.both(act)
-
-    def abandon(self, definition: Definition) -> None:
-        """A batch that ends in an exception changes nothing."""
-
-        def act(side: Side) -> None:
-            with side.store.batch():
-                side.store.add_job(definition, by="ada", now=self.now)
-                raise TenureError("changed its mind")
-
-        before = [side.state(self.now) for side in self.pair.sides]
-        self.pair.both(act)
-        assert before == [side.state(self.now) for side in self.pair.sides]
-
-    def check(self) -> None:
-        """What holds at every moment, and that both stores show the same."""
-        self.pair.compare(self.now)
-        lasting = [term.term for term in self.store.terms() if term.ended_at is None]
-        record = self.store.ownership()
-        assert lasting == ([record.term] if record.hold is Hold.HELD else [])
-        for number, job in enumerate(self.pair.model.jobs):
-            account_for(self.store, job, self.ahead[number])
-        for omission in self.store.omissions(kind=Omitted.HELD, page=EVERYTHING)[0]:
-            definition = self.store.definition(omission.job, omission.revision)
-            assert definition.needs_authority, f"{omission} is held, and its job is not protected"
+PENDING = frozenset({RequestState.PENDING})
 
 
 def make_machine(make_store: Callable[[], Store]) -> Any:
     """A RuleBasedStateMachine class: ``make_store``'s stores beside the reference model."""
     from hypothesis import strategies as st
-    from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+    from hypothesis.stateful import (
+        RuleBasedStateMachine,
+        initialize,
+        invariant,
+        precondition,
+        rule,
+    )
 
     number = st.integers(0, 1000)
     definitions = st.builds(
@@ -306,7 +60,6 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
         window=st.sampled_from([None, timedelta(minutes=15)]),
     )
     job_exists = precondition(lambda self: self.history.pair.model.jobs)
-    was_owned = precondition(lambda self: self.history.authorities)
     has_runs = precondition(lambda self: self.history.store.runs(RunFilter())[0])
 
     class Machine(RuleBasedStateMachine):
@@ -324,9 +77,9 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
             return n % len(self.history.pair.model.jobs)
 
         def authority(self, n: int) -> Authority:
-            """The latest, mostly; sometimes an older one that wakes late."""
+            """A valid one, mostly; sometimes that of an owner who wakes late."""
             held = self.history.authorities
-            return held[-1] if n % 4 else held[n % len(held)]
+            return held[n % len(held)] if held and n % 6 == 0 else self.history.current(n)
 
         def run_of(self, n: int) -> Run:
             runs = self.history.store.runs(RunFilter(), EVERYTHING)[0]
@@ -334,6 +87,11 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
             among = active if active and n % 3 else runs
             # By name, so that the choice is the same each time a history is replayed.
             return sorted(among, key=lambda r: (r.job_name, r.fire_time))[n % len(among)]
+
+        @initialize(first=definitions, second=definitions)
+        def begin(self, first: Definition, second: Definition) -> None:
+            self.history.add(first)
+            self.history.add(second.with_changes(name="always", protected=False))
 
         @rule(seconds=st.sampled_from([0.5, 20, 61, 600, 4000]))
         def advance(self, seconds: float) -> None:
@@ -349,7 +107,7 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
             self.history.edit(self.job(n), definition, stale)
 
         @job_exists
-        @rule(n=number, state=st.sampled_from(list(State)))
+        @rule(n=number, state=st.sampled_from([*State, State.ACTIVE, State.ACTIVE]))
         def set_state(self, n: int, state: State) -> None:
             self.history.set_state(self.job(n), state)
 
@@ -369,7 +127,6 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
         def take(self, process: str, act: Act, authoritative: bool, behind: int) -> None:
             self.history.take(process, act, authoritative, behind)
 
-        @was_owned
         @rule(
             n=number,
             act=st.sampled_from([Act.HAND_OVER, Act.STEP_DOWN, Act.TAKE]),
@@ -382,24 +139,25 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
         def accept_policy(self) -> None:
             self.history.accept_policy()
 
-        @was_owned
         @rule(n=number, authoritative=st.booleans())
         def reaffirm(self, n: int, authoritative: bool) -> None:
             self.history.reaffirm(self.authority(n), authoritative)
 
-        @was_owned
         @rule(n=number, slots=st.integers(1, 3), seconds=st.sampled_from([0, 5, 61, 300]))
         def plan(self, n: int, slots: int, seconds: int) -> None:
             self.history.now += timedelta(seconds=seconds)
             self.history.plan(self.authority(n), slots)
 
-        @was_owned
-        @rule(n=number, slots=st.integers(1, 3))
-        def plan_again(self, n: int, slots: int) -> None:
+        @rule(n=number, ends=st.sampled_from([RunState.SUCCEEDED, RunState.RETRYING, None]))
+        def a_minute(self, n: int, ends: RunState | None) -> None:
+            """What happens most: time goes on, a fire is claimed, and its run ends."""
             self.history.now += timedelta(seconds=61)
-            self.history.plan(self.authority(n), slots)
+            self.history.plan(self.authority(n), 2)
+            runs = self.history.store.held_by(self.authority(n).process)
+            if runs and ends is not None:
+                run = min(runs, key=lambda r: (r.job_name, r.fire_time))
+                self.history.finish(run, ends, None, run.attempt)
 
-        @was_owned
         @has_runs
         @rule(n=number)
         def start(self, n: int) -> None:
@@ -416,13 +174,24 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
             run = self.run_of(n)
             self.history.finish(run, state, process, run.attempt - behind)
 
-        @was_owned
         @has_runs
         @rule(n=number)
         def retry(self, n: int) -> None:
-            self.history.retry(self.authority(n), self.run_of(n))
+            """Those that wait for it, mostly; the store refuses the others."""
+            self.history.now += timedelta(seconds=31)
+            waiting = self.history.store.due_retries(self.history.now, ROOM)
+            run = waiting[0] if waiting and n % 4 else self.run_of(n)
+            self.history.retry(self.authority(n), run)
 
-        @was_owned
+        @has_runs
+        @rule(n=number, late=st.booleans())
+        def lose(self, n: int, late: bool) -> None:
+            """A run is declared lost, and its result comes after all."""
+            run = self.run_of(n)
+            self.history.finish(run, RunState.LOST, None, run.attempt)
+            if late:
+                self.history.finish(run, RunState.FAILED, "other", run.attempt)
+
         @has_runs
         @rule(n=number)
         def adopt(self, n: int) -> None:
@@ -443,7 +212,6 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
         def ask_retry(self, n: int) -> None:
             self.history.ask(None, self.run_of(n), queued=False)
 
-        @was_owned
         @precondition(lambda self: self.history.store.requests(states=PENDING))
         @rule(n=number)
         def trigger(self, n: int) -> None:
@@ -454,15 +222,36 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
         def expire(self) -> None:
             self.history.expire()
 
-        @was_owned
         @rule(n=number)
         def revisit(self, n: int) -> None:
             self.history.revisit(self.authority(n))
 
-        @was_owned
-        @rule(n=number, seconds=st.sampled_from([1, 90, 4000]))
-        def set_back(self, n: int, seconds: int) -> None:
+        @rule(n=number, seconds=st.sampled_from([1, 90, 4000]), goes_on=st.booleans())
+        def set_back(self, n: int, seconds: int, goes_on: bool) -> None:
             self.history.set_back(self.authority(n), seconds)
+            if goes_on:
+                self.history.finish_all()
+                self.history.now += timedelta(seconds=seconds)
+                self.history.plan(self.authority(n), 2)
+
+        @rule(authoritative=st.booleans())
+        def think(self, authoritative: bool) -> None:
+            self.history.think(2, authoritative)
+
+        @precondition(lambda self: self.history.thought)
+        @rule(n=number)
+        def claim_what_was_thought(self, n: int) -> None:
+            self.history.claim(self.authority(n))
+
+        @rule(n=number, authoritative=st.booleans(), seconds=st.sampled_from([0, 61]))
+        def be_interrupted(self, n: int, authoritative: bool, seconds: int) -> None:
+            """Between plan and claim a job is changed by somebody."""
+            self.history.now += timedelta(seconds=61)
+            self.history.finish_all()
+            self.history.think(2, authoritative)
+            self.history.now += timedelta(seconds=seconds)
+            self.history.set_state(self.job(n), (State.PAUSED, State.ACTIVE)[n % 2])
+            self.history.claim(self.authority(n))
 
         @rule(runs_per_job=st.sampled_from([0, 2, 1000]), days=st.sampled_from([0, 90]))
         def purge(self, runs_per_job: int, days: int) -> None:
@@ -477,6 +266,3 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
             self.history.check()
 
     return Machine
-
-
-PENDING = frozenset({RequestState.PENDING})

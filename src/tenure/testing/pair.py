@@ -46,12 +46,16 @@ class Side:
 
     def normal(self, value: Any) -> Any:
         """A value without the store's own ids and words."""
+        return _normal(value, self._names())
+
+    def _names(self) -> dict[str, Any]:
+        """What the history calls the things that have ids."""
         names: dict[str, Any] = {job: f"job {n}" for n, job in enumerate(self.jobs)}
         for run in self.store.runs(RunFilter(), EVERYTHING)[0]:
             names[run.id] = ("run", names.get(run.job), run.fire_time)
         for request in self.store.requests(limit=1_000_000):
             names[request.id] = ("request", request.key)
-        return _normal(value, names)
+        return names
 
     def state(self, now: datetime) -> dict[str, Any]:
         """All that can be asked about the store, normalised."""
@@ -69,7 +73,8 @@ class Side:
             "counts": {s: store.counts().jobs.get(s, 0) for s in State},
             "active": store.counts().active_runs,
         }
-        normal: dict[str, Any] = self.normal(found)
+        names = self._names()
+        normal: dict[str, Any] = _normal(found, names)
         for name, items in (
             ("runs", store.runs(RunFilter(), EVERYTHING)[0]),
             ("due", [(d.job.id, d.active, len(d.holds)) for d in store.due(now, ROOM)]),
@@ -77,7 +82,7 @@ class Side:
             ("omissions", omissions),
             ("requests", store.requests(limit=1_000_000)),
         ):
-            normal[name] = Counter(repr(self.normal(item)) for item in items)
+            normal[name] = Counter(repr(_normal(item, names)) for item in items)
         return normal
 
 
