@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -138,7 +139,33 @@ def _gateway_comes(world: World, pace: Pace) -> None:
     )
     if place.chain != "gateway":
         raise Violated("a trigger from a desktop was not executed in the gateway's chain")
+    _stranger(world)
     world.rest(pace.together / 2)
+
+
+def _stranger(world: World) -> None:
+    """A scheduler below neither launcher: seen, told why not, and it runs nothing."""
+    world.view.say("in a shell, below neither launcher: tenure serve", "bold")
+    argv, executable = world.words_of("serve", "--role", "stranger")
+    process = world.brood.start(
+        argv,
+        executable=executable,
+        env=world.environment,
+        cwd=world.base,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def refused() -> bool:
+        found = [p for p in status_of(world)["processes"] if p["role"] == "stranger"]
+        return any(p["standing"] == "refused" and p["why"] != "just joined" for p in found)
+
+    world.wait_for("the stranger to be refused", refused, 20)
+    world.rest(1.5)
+    process.terminate()
+    process.wait(20)
+    world.brood.forget(process)
 
 
 def _gateway_goes(world: World, pace: Pace) -> None:

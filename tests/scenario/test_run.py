@@ -54,6 +54,7 @@ def test_the_story_holds_and_leaves_nothing(long_tmp: Path) -> None:
         r"are each a candidate: rule 2 admits it",
         r"gateway owns: term 1, authoritative",
         r"delegated, and executed by the gateway: gateway-launcher → gateway → job",
+        r"stranger is refused: no rule admits it: rule 1 asks for",
         r"send-report is refused: nobody owns the profile la",
         r"desktop-\d owns, for the owner's process is dead, as a fallback",
         r"send-report is refused: send-report is protected: only an authoritative owner may run",
