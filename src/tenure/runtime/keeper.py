@@ -199,6 +199,9 @@ class Keeper:
 
     def look(self) -> float:
         """One look, by the thread or by a test; the seconds until the next is due."""
+        if not self._store.is_same_file():
+            self._gone_astray()
+            return LOOK_EVERY
         now = self._clock.now()
         policy, _ = self._profile.refresh_policy(self._member.id, now)
         admission = self._member.admission(policy)
@@ -240,8 +243,6 @@ class Keeper:
         return max(0.01, min(LOOK_EVERY, again))
 
     def _why_not_able(self) -> str | None:
-        if not self._store.is_same_file():
-            return "the database at its path is not the one that this process opened; restart it"
         try:
             problem = self._profile.identity_problem()
         except Damaged as error:
@@ -344,6 +345,17 @@ class Keeper:
         log.warning("deposed: term %s is over (%s)", mine.term, current.ended_why)
         self._dispatcher.disown()
         self._authority = None
+
+    def _gone_astray(self) -> None:
+        """Another file stands in the database's place, or none: nothing can be said to it."""
+        self._dispatcher.disown()
+        authority, self._authority = self._authority, None
+        if authority is not None:
+            log.error(
+                "term %s ended: the database at its path is not the one that this process opened; "
+                "`tenure status` says what to do about it, then restart this process",
+                authority.term,
+            )
 
     def _look_as_owner(self, admission: Admission, current: Ownership) -> float:
         assert self._authority is not None

@@ -168,6 +168,8 @@ def adopt(profile: Profile, how: How, *, by: str, now: datetime) -> Adopted:
             f"the folder and the database of {profile.name} belong together",
             remedy="nothing needs to be adopted",
         )
+    if how is not How.MOVED:
+        _check_sound(profile)
     _vacate(profile, how, now)
     _leave_behind(profile, how, now)
     store, folder = profile.store, profile.folder
@@ -209,6 +211,17 @@ def _vacate(profile: Profile, how: How, now: datetime) -> None:
     profile.store.end_term(
         current.authority, act=Act.STEP_DOWN, why=f"the profile was adopted: {how}", now=now
     )
+
+
+def _check_sound(profile: Profile) -> None:
+    """A file put in place by hand may have met the log of the one before it."""
+    wrong = profile.store.verify()
+    if wrong:
+        raise Damaged(
+            f"{profile.folder.database} is damaged: {wrong[0]}",
+            remedy="put a backup in its place with `tenure restore FILE`",
+            findings=wrong,
+        )
 
 
 def _leave_behind(profile: Profile, how: How, now: datetime) -> None:

@@ -6,6 +6,11 @@ is a savepoint. WAL with ``synchronous=FULL``: a commit is on the disk when it r
 
 After a fork the child must not touch what it inherited: :meth:`Connection.forget` keeps the
 connection referenced for ever, since even closing it could truncate the parent's log.
+
+SQLite finds the log by name. So when another file was put in the database's place, a write of
+ours, or the checkpoint of our closing, would go into the log of that other database and damage
+it: each transaction first looks whether the file is still the one that was opened, and a
+connection that has gone astray is forgotten, not closed.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tenure.domain.errors import TenureError
+from tenure.domain.errors import Damaged, TenureError
 from tenure.store.sqlite.definitions import Definitions
 from tenure.store.sqlite.failures import HolderProbe, explain, missing
 
@@ -138,8 +143,22 @@ class Connection:
                 if self._broken:
                     raise TenureError("the store gave up the batch; nothing of it was kept")
 
+    def is_same_file(self) -> bool:
+        """Whether the file at the path is the one that was opened; costs one ``stat``."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self.file
+
     @contextmanager
     def _transaction(self, db: sqlite3.Connection) -> Iterator[None]:
+        if not self.is_same_file():
+            raise Damaged(
+                f"the database at {self.path} is not the one that this process opened; nothing "
+                "was changed",
+                remedy="`tenure status` says what became of it; start this process anew",
+            )
         try:  # Begun inside, so that an interrupt at any point undoes it.
             db.execute("BEGIN IMMEDIATE")
             yield
@@ -184,12 +203,14 @@ class Connection:
         if self._pid != os.getpid():
             return
         with self._lock:
+            if self._db is not None and not self.is_same_file():
+                self.forget()
             if self._db is not None:
                 self._db.close()
                 self._db = None
 
     def forget(self) -> None:
-        """In a forked child: never use or close what was inherited, not even at exit."""
+        """Never use or close it again, not even at exit: in a forked child, which inherited it."""
         self._lock = threading.RLock()  # Another thread may have held it when the fork came.
         db, self._db = self._db, None
         if db is not None:

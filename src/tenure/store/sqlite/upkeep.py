@@ -34,11 +34,7 @@ class Upkeep(Part):
 
     def is_same_file(self) -> bool:
         """Whether the file at the path is the one that was opened; costs one ``stat``."""
-        try:
-            found = os.stat(self._db.path)
-        except OSError:
-            return False
-        return (found.st_dev, found.st_ino) == self._db.file
+        return self._db.is_same_file()
 
     def verify(self) -> list[str]:
         """What SQLite finds wrong with the file, in its words; [] for nothing. Reads it whole."""
