@@ -492,7 +492,7 @@ def test_a_store_let_go_is_closed_to_this_process(store: SqliteStore, path: Path
     ("file", "name", "values"),
     [
         ("claims", "due", ("command", 0, 1)),
-        ("claims", "next_due", ()),
+        ("claims", "next_due", {"command": 1, "thread": 1, "async": 1}),
         ("claims", "claimable", ("j",)),
         ("claims", "purged", ("j", 0, 0)),
         ("claims", "count_active", ("j",)),
@@ -513,7 +513,7 @@ def test_a_store_let_go_is_closed_to_this_process(store: SqliteStore, path: Path
     ],
 )
 def test_what_is_asked_often_scans_no_table(
-    store: SqliteStore, file: str, name: str, values: tuple[Any, ...]
+    store: SqliteStore, file: str, name: str, values: Any
 ) -> None:
     query = getattr(Statements(file), name)
     with store._db.reading() as db:
