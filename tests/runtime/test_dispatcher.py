@@ -1,0 +1,234 @@
+"""One turn of the dispatcher: what its commit allows happens after it, and only then."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenure.domain.errors import Undetermined
+from tenure.domain.job import Call, Command, Definition, Job, Overlap, Runner
+from tenure.domain.run import ACTIVE, Run, RunState
+from tenure.domain.schedule import every_schedule
+from tenure.store.contract import RunFilter
+from tenure.testing.cluster import Cluster, Node
+
+ANCHOR = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class World:
+    """One owner whose only function says that it was entered, and waits to be let go."""
+
+    def __init__(self, tmp_path: Path, toml: str = "") -> None:
+        self.entered = threading.Semaphore(0)
+        self.release = threading.Event()
+        self.cluster = Cluster(tmp_path, toml=toml)
+        self.node: Node = self.cluster.node("owner", functions={"app:f": self._work}, app="app")
+        self.store = self.node.scheduler.profile.store
+        self.cluster.settle()
+
+    def _work(self) -> None:
+        self.entered.release()
+        self.release.wait(20)
+
+    def add(self, name: str = "f", **fields: Any) -> Job:
+        action = fields.pop("action", Call(target="app:f", runner=Runner.THREAD))
+        wants = Definition(
+            name=name,
+            schedule=every_schedule(timedelta(minutes=1), ANCHOR),
+            action=action,
+            **fields,
+        )
+        return self.store.add_job(wants, by="test", now=self.cluster.clock.now())
+
+    def runs(self, *states: RunState) -> tuple[Run, ...]:
+        return self.store.runs(RunFilter(states=frozenset(states) or None))[0]
+
+    def due(self) -> None:
+        self.cluster.clock.advance(60)
+
+    def turn_until(self, *states: RunState, count: int = 1) -> tuple[Run, ...]:
+        import time
+
+        deadline = time.monotonic() + 15
+        while len(found := self.runs(*states)) < count:
+            assert time.monotonic() < deadline, f"waited for {states}: {self.runs()}"
+            self.node.turn()
+        return found
+
+    def close(self) -> None:
+        self.release.set()
+        self.cluster.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.close()
+
+
+@contextmanager
+def commit_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each commit fails at its end, as on a full disk."""
+    real = world.store.batch
+
+    @contextmanager
+    def failing() -> Iterator[None]:
+        with real():
+            yield
+            raise Undetermined("the disk is full", remedy="make room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.store, "batch", failing)
+        yield
+
+
+def test_a_claim_that_could_not_be_committed_enters_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C4: the claim is durable before the first instruction of the job."""
+    world.add()
+    world.due()
+    with commit_fails(world, monkeypatch), pytest.raises(Undetermined):
+        world.node.turn()
+    assert not world.entered.acquire(timeout=0.2)
+    assert world.runs() == ()
+    world.node.turn()
+    assert world.entered.acquire(timeout=10)
+    assert len(world.runs()) == 1
+
+
+def test_an_end_that_could_not_be_committed_waits_for_the_next_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C6: finished work is kept."""
+    world.add()
+    world.due()
+    world.node.turn()
+    assert world.entered.acquire(timeout=10)
+    world.release.set()
+    dispatcher = world.node.scheduler.dispatcher
+    while not dispatcher.pending():
+        threading.Event().wait(0.005)
+    with commit_fails(world, monkeypatch), pytest.raises(Undetermined):
+        world.node.turn()
+    assert [r.state for r in world.runs()] != [RunState.SUCCEEDED]
+    world.node.turn()
+    assert [r.state for r in world.runs()] == [RunState.SUCCEEDED]
+
+
+def test_a_gate_stays_closed_until_started_is_committed(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    canary = tmp_path / "canary"
+    world.add(action=Command(argv=("touch", str(canary))))
+    world.due()
+    world.node.turn()
+    dispatcher = world.node.scheduler.dispatcher
+    while not dispatcher.pending():
+        threading.Event().wait(0.005)
+    with commit_fails(world, monkeypatch), pytest.raises(Undetermined):
+        world.node.turn()
+    assert not canary.exists()
+    (run,) = world.runs()
+    assert run.state is RunState.CLAIMED
+    world.turn_until(RunState.SUCCEEDED)
+    assert canary.exists()
+
+
+def test_no_more_is_claimed_than_has_a_free_slot(tmp_path: Path) -> None:
+    """C4: no more is claimed than has a free slot to run in."""
+    world = World(tmp_path, toml="[slots]\ncallables = 2\n")
+    try:
+        for n in range(5):
+            world.add(f"f{n}")
+        world.due()
+        world.node.turn()
+        world.node.turn()
+        assert len(world.runs()) == 2
+        world.release.set()
+        assert len(world.turn_until(RunState.SUCCEEDED, count=5)) == 5
+    finally:
+        world.close()
+
+
+def test_overlap_skip_leaves_a_record_and_allow_runs_beside(world: World) -> None:
+    skip = world.add("skip")
+    world.add("allow", overlap=Overlap.ALLOW)
+    for _ in range(3):
+        world.due()
+        world.node.turn()
+    by_name = [r.job_name for r in world.runs(*ACTIVE)]
+    assert sorted(by_name) == ["allow", "allow", "allow", "skip"]
+    (record,), _ = world.store.omissions(job=skip.id)
+    assert (record.kind, record.count) == ("skipped", 2)
+    assert "still active" in record.reason
+
+
+def test_overlap_queue_runs_when_the_previous_run_ends(world: World) -> None:
+    world.add("queue", overlap=Overlap.QUEUE)
+    for _ in range(2):
+        world.due()
+        world.node.turn()
+    assert len(world.runs()) == 1
+    world.release.set()
+    runs = world.turn_until(RunState.SUCCEEDED, count=2)
+    assert [r.fire_time for r in runs] == [
+        ANCHOR + timedelta(minutes=2),
+        ANCHOR + timedelta(minutes=1),
+    ]
+
+
+def test_overlap_cancel_ends_the_previous_run_first(world: World) -> None:
+    world.add("cancel", overlap=Overlap.CANCEL, action=Command(argv=("sleep", "600")))
+    world.due()
+    world.node.turn()
+    world.turn_until(RunState.RUNNING)
+    world.due()
+    world.turn_until(RunState.CANCELLED)
+    (running,) = world.turn_until(RunState.RUNNING)
+    assert running.fire_time == ANCHOR + timedelta(minutes=2)
+    world.store.ask_cancel(running.id, world.cluster.clock.now())
+    world.node.scheduler.dispatcher.cancel(running.id)
+    world.turn_until(RunState.CANCELLED, count=2)
+
+
+def test_a_command_out_of_time_is_ended(world: World) -> None:
+    world.add("slow", action=Command(argv=("sleep", "600")), timeout=timedelta(seconds=5))
+    world.due()
+    world.node.turn()
+    world.turn_until(RunState.RUNNING)
+    world.cluster.clock.advance(6)
+    (run,) = world.turn_until(RunState.TIMED_OUT)
+    assert "not done in time" in run.reason
+    assert run.exit_code == 143
+
+
+def test_a_command_that_cannot_start_fails_with_the_reason(world: World, tmp_path: Path) -> None:
+    world.add("nowhere", action=Command(argv=("true",), cwd=str(tmp_path / "gone")))
+    world.due()
+    (run,) = world.turn_until(RunState.FAILED)
+    assert "not started" in run.reason
+    assert "gone" in run.reason
+
+
+def test_what_the_service_manager_told_the_owner_is_not_told_the_job(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere")
+    monkeypatch.setenv("KEPT", "yes")
+    out = tmp_path / "env"
+    line = f"env > {out}"
+    world.add("env", action=Command(argv=(line,), shell=True, env={"MINE": "1"}))
+    world.due()
+    (run,) = world.turn_until(RunState.SUCCEEDED)
+    seen = dict(line.partition("=")[::2] for line in out.read_text().splitlines())
+    assert "NOTIFY_SOCKET" not in seen
+    assert (seen["KEPT"], seen["MINE"]) == ("yes", "1")
+    assert (seen["TENURE_RUN"], seen["TENURE_JOB"], seen["TENURE_TERM"]) == (run.id, "env", "1")
