@@ -451,3 +451,19 @@ def test_no_change_of_state_is_said_twice(make: Make) -> None:
     before = len(cluster.profile.store.events(limit=1000))
     cluster.settle(10)
     assert len(cluster.profile.store.events(limit=1000)) == before
+
+
+def test_an_owner_keeps_history_and_live_locks_within_bounds(make: Make) -> None:
+    cluster = make(toml="[retention]\nruns = 3\n")
+    node, gone = cluster.node("a", **CARRIES), cluster.node("b", **CARRIES)
+    add(cluster, seconds=30)
+    cluster.settle()
+    cluster.kill(gone)
+    for _ in range(6):
+        cluster.clock.advance(30)
+        node.turn()
+        finish_all(cluster, node)
+    node.look()
+    node.look()
+    assert len(runs(cluster)) <= 4
+    assert [p.name for p in cluster.profile.folder.live.iterdir()] == [node.id]

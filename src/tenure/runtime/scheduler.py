@@ -19,6 +19,7 @@ from tenure.domain.evidence import Evidence
 from tenure.domain.ownership import Authority
 from tenure.domain.settings import Hung
 from tenure.host.clocks import Clock, SystemClock
+from tenure.host.live import sweep
 from tenure.host.processes import observe
 from tenure.runtime.callables import Callables
 from tenure.runtime.command_runner import CommandRunner
@@ -181,7 +182,8 @@ class Scheduler:
         return True
 
     def _upkeep(self) -> None:
-        """Keep the history within its bounds; the owner's keeper calls this at each look."""
+        """Keep the history within its bounds, and the folder of live locks tidy; the owner's
+        keeper calls this at each look."""
         awake = self._clock.awake()
         if awake < self._next_purge:
             return
@@ -192,4 +194,5 @@ class Scheduler:
         )
         for run in purged.runs:
             shutil.rmtree(self.profile.folder.logs / run, ignore_errors=True)
+        sweep(self.profile.folder.live, {p.id for p in self.profile.store.processes()})
         self._next_purge = awake + (1.0 if len(purged.runs) >= 500 else _PURGE_EVERY)
