@@ -57,13 +57,14 @@ class World:
         socket: str | None = None,
         rule: int | None = None,
         lock: bool = True,
+        age: float = 0,
     ) -> Process:
         evidence = observe()
         if lock:
             self.locks[id] = LiveLock.hold(self.profile.folder.live, id, evidence.identity)
         process = Process(
-            id=id, evidence=evidence, joined_at=self.now(), executes=executes, standing=standing,
-            why=why, role="gateway", socket=socket, rule=rule,
+            id=id, evidence=evidence, joined_at=self.now() - timedelta(seconds=age),
+            executes=executes, standing=standing, why=why, role="gateway", socket=socket, rule=rule,
         )  # fmt: skip
         self.store.join(process)
         return process

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tenure.host.blocked import write_lock_holder
 from tenure.runtime.profile import Profile
 
 pytestmark = pytest.mark.real
@@ -49,11 +50,30 @@ class Shell:
             time.sleep(0.05)
 
     def owned(self) -> bool:
+        return self.pid_of_owner() is not None
+
+    def pid_of_owner(self) -> int | None:
         profile = Profile.open("default", home=self.env["TENURE_HOME"], readonly=True)
         try:
-            return profile.store.ownership().authority is not None
+            authority = profile.store.ownership().authority
+            if authority is None:
+                return None
+            return profile.store.process(authority.process).evidence.identity.pid
         finally:
             profile.close()
+
+    def freeze(self, process: subprocess.Popen[str]) -> None:
+        """Stop it, but not inside a write transaction: that is another story."""
+        database = Path(self.env["TENURE_HOME"], "profiles", "default", "tenure.db")
+
+        def frozen() -> bool:
+            process.send_signal(signal.SIGSTOP)
+            if write_lock_holder(database) is None:
+                return True
+            process.send_signal(signal.SIGCONT)
+            return False
+
+        self.await_("a moment between two transactions", frozen)
 
     def end(self) -> None:
         for process in self._started:
@@ -157,3 +177,22 @@ def test_little_is_imported_for_a_status(shell: Shell) -> None:
         timeout=DEADLINE, check=True,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_frozen_owner_is_deposed_and_another_takes_over(shell: Shell) -> None:
+    shell.run("add", "@yearly", "--name", "n", "--", "true")
+    first = shell.start("serve")
+    shell.await_("an owner", shell.owned)
+    second = shell.start("serve")
+    shell.freeze(first)
+    try:
+        shell.await_(
+            "a candidate to take from it",
+            lambda: shell.run("owner", "take", "--force").returncode == 0,
+        )
+        shell.await_("the next term", lambda: shell.pid_of_owner() == second.pid)
+    finally:
+        first.send_signal(signal.SIGCONT)
+    assert shell.run("trigger", "n", "--wait").returncode == 0
+    assert shell.pid_of_owner() == second.pid
+    assert shell.run("audit").returncode == 0

@@ -109,7 +109,7 @@ def test_a_refused_executor_is_told(tenure: Tenure, world: World, job: str) -> N
     rules(world, tenure, '[[owner]]\nexecutable = "/usr/bin/env"\n')
     world.join("p-gateway", rule=0)
     world.own("p-gateway", rule=0, authoritative=True)
-    world.join("p-desk", standing=Standing.REFUSED, why="no rule admits it")
+    world.join("p-desk", standing=Standing.REFUSED, why="no rule admits it", age=60)
     assert codes(tenure) == {"refused_executor"}
 
 

@@ -7,7 +7,6 @@ found' early, and it is evidence of nothing.
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,6 +102,8 @@ def _about_the_command(profile: Profile, wants: Definition, owner: Process | Non
                 )
             )
         return found
+    import shutil  # costs a few milliseconds that `status` need not pay
+
     where, whose = _search_path(profile, command, owner)
     if where is not None and shutil.which(program, path=where) is None:
         found.append(

@@ -77,6 +77,10 @@ def ask(
     health = examine(profile, waiting.now())
     if not health.owned and health.candidates() and not wish.queued:
         health = _await_owner(profile, waiting)
+    if not health.owned:
+        # The refusal is to speak of the rules as the user wrote them, accepted or not so far.
+        profile.refresh_policy(requester.describe(), waiting.now())
+        health = examine(profile, waiting.now())
     request = _record(profile, wish, requester, waiting.now())
     if request.state is not RequestState.PENDING:
         return settled(request)

@@ -17,7 +17,7 @@ Codes are stable:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tenure.domain.durations import format_duration
 from tenure.domain.ownership import HolderLife
@@ -39,6 +39,10 @@ from tenure.store.contract import Counts
 from tenure.store.policy_file import read_policy_file
 
 
+JUST_JOINED = timedelta(seconds=5)
+"""A process that has just joined has not been judged yet."""
+
+
 def find_warnings(
     profile: Profile,
     health: Health,
@@ -50,7 +54,7 @@ def find_warnings(
     yield from _identity(health)
     yield from _owner(profile, health, counts)
     yield from _blocked(profile, health)
-    yield from _several(health)
+    yield from _several(health, now)
     yield from _protected(profile, health, counts)
     yield from _unattested(profile, health)
     yield from _policy_file(profile, health)
@@ -131,7 +135,7 @@ def _still_held(profile: Profile, holder: int) -> bool:
     return True
 
 
-def _several(health: Health) -> Iterator[Warning]:
+def _several(health: Health, now: datetime) -> Iterator[Warning]:
     executors = health.executors()
     if health.policy.open and len(executors) > 1:
         pids = ", ".join(str(pid_of(p)) for p in executors)
@@ -143,7 +147,7 @@ def _several(health: Health) -> Iterator[Warning]:
             "what a process can be known by",
         )
     for process in executors:
-        if process.standing is Standing.REFUSED:
+        if process.standing is Standing.REFUSED and now - process.joined_at > JUST_JOINED:
             yield Warning(
                 code="refused_executor",
                 text=f"pid {pid_of(process)} wants to execute and is refused: {process.why}",

@@ -20,7 +20,7 @@ def explain(where: Where, job: str) -> int:
 
     Exit code 1 when it would not.
     """
-    with where.open() as profile:
+    with where.open(readonly=True) as profile:
         found = look(profile, job, now())
     if where.json:
         output.print_json(explanation_document(found))

@@ -40,7 +40,7 @@ def owner(context: click.Context, limit: int) -> None:
 
 
 def _show(where: Where, limit: int) -> None:
-    with where.open() as profile:
+    with where.open(readonly=True) as profile:
         at = now()
         health = examine(profile, at)
         terms = profile.store.terms(limit=limit) if limit else ()

@@ -27,7 +27,7 @@ def status(where: Where, watch: bool, interval: float) -> int:
 
     Exit code 1 when there are warnings.
     """
-    with where.open() as profile:
+    with where.open(readonly=True) as profile:
         while True:
             found = read_status(profile, now())
             if where.json:
