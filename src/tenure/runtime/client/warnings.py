@@ -38,7 +38,6 @@ from tenure.runtime.profile import Profile
 from tenure.store.contract import Counts
 from tenure.store.policy_file import read_policy_file
 
-
 JUST_JOINED = timedelta(seconds=5)
 """A process that has just joined has not been judged yet."""
 
