@@ -192,18 +192,19 @@ done
             found.append((int(line.split()[0]), int(fields[19]) if len(fields) > 19 else 0))
         return found
 
-    def backend(self) -> tuple[int, int] | None:
-        """The one that lives."""
-        for pid, start in reversed(self.backends()):
+    def living(self) -> list[tuple[int, int]]:
+        """Those that live, the newest last: also ones whose supervisor was killed."""
+        found = []
+        for pid, start in self.backends():
             with contextlib.suppress(OSError, ValueError, IndexError):
                 if not start or look(pid)[1] == start:
-                    return pid, start
-        return None
+                    found.append((pid, start))
+        return found
 
-    def signal_backend(self, number: signal.Signals) -> bool:
-        """Signal the backend alone."""
-        found = self.backend()
-        return found is not None and signal_exactly(*found, number)
+    def backend(self) -> tuple[int, int] | None:
+        """The newest that lives."""
+        living = self.living()
+        return living[-1] if living else None
 
     def signal_supervisor(self, number: signal.Signals) -> bool:
         if not self.kept:
@@ -216,9 +217,10 @@ done
         return True
 
     def boot_out(self) -> None:
-        """Both, as ``launchctl bootout`` would, only less gently."""
+        """Supervisor and backends, as ``launchctl bootout`` would, only less gently."""
         self.signal_supervisor(signal.SIGKILL)
-        self.signal_backend(signal.SIGKILL)
+        for backend in self.living():
+            signal_exactly(*backend, signal.SIGKILL)
 
 
 def _children() -> list[int]:

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from scenario.brood import signal_exactly
 from scenario.stale import StaleWriter
 from scenario.story import owner_of, quiesce, write_policy
 from scenario.verify import Verdict, check
@@ -63,7 +64,7 @@ class Blows:
         self._acts: list[tuple[float, Callable[[], None]]] = [
             (3, self._kill_backend),
             (1, self._kill_supervisor),
-            (1, self._boot_out),
+            (2, self._boot_out),
             (3, self._freeze),
             (1, self._freeze_supervisor),
             (3, self._trigger),
@@ -113,9 +114,21 @@ class Blows:
         # The gateway as often as all the desktops: it is what the claims are about.
         return self._chance.choice(("gateway",) * len(DESKTOPS) + DESKTOPS)
 
-    def _kill_backend(self) -> None:
+    def _victim(self) -> tuple[str, tuple[int, int] | None]:
+        """A living backend: as often as not the owner, else anyone's.
+
+        There are several of a name where supervisors were killed.
+        """
         name = self._someone()
-        if self._world.kept[name].signal_backend(signal.SIGKILL):
+        living = self._world.kept[name].living()
+        other = self._chance.choice(living) if living else None
+        if self._chance.random() < 0.5:
+            return "the owner", self.stale.owner() or other
+        return name, other
+
+    def _kill_backend(self) -> None:
+        name, backend = self._victim()
+        if backend is not None and signal_exactly(*backend, signal.SIGKILL):
             self._strike("backends killed", name)
 
     def _kill_supervisor(self) -> None:
@@ -126,6 +139,7 @@ class Blows:
         self._restart_later(name)
 
     def _boot_out(self) -> None:
+        """All of a name, orphans too: for the gateway this is when the fallback's time comes."""
         name = self._someone()
         self._world.kept[name].boot_out()
         self._strike("booted out", name)
@@ -136,28 +150,23 @@ class Blows:
             if not self._world.kept[name].kept:
                 self._world.kept[name].restart()
 
-        self._at(self._chance.uniform(0.5, 6), restart)
+        self._at(self._chance.uniform(0.5, 10), restart)
 
     def _freeze(self) -> None:
-        name = self._someone()
+        name, backend = self._victim()
         seconds = self._chance.uniform(0.2, 5)
         if self._long and self._chance.random() < 0.1:
             seconds = self._chance.uniform(31, 45)
             self._strike("frozen beyond 30 s", name)
-        if self._world.kept[name].signal_backend(signal.SIGSTOP):
+        if backend is not None and signal_exactly(*backend, signal.SIGSTOP):
             self._strike("backends frozen", f"{name}, {seconds:.1f} s")
-            backend = self._world.kept[name].backend()
-            self._at(seconds, lambda: self._resume(backend))
+            self._at(seconds, lambda: self._world.resume(backend))
 
     def _freeze_supervisor(self) -> None:
         kept = self._world.kept[self._someone()]
         if kept.signal_supervisor(signal.SIGSTOP):
             self._strike("supervisors frozen", kept.name)
             self._at(self._chance.uniform(0.5, 5), lambda: kept.signal_supervisor(signal.SIGCONT))
-
-    def _resume(self, backend: tuple[int, int] | None) -> None:
-        if backend is not None:
-            self._world.resume(backend)
 
     def _thaw(self, name: str) -> None:
         kept = self._world.kept[name]

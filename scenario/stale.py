@@ -20,6 +20,14 @@ class StaleWriter:
         self._profile = Profile.open(PROFILE, home=world.home)
         self.accepted: list[str] = []
 
+    def owner(self) -> tuple[int, int] | None:
+        """Pid and start stamp of the process that owns now."""
+        current = self._profile.store.ownership()
+        if current.authority is None:
+            return None
+        identity = self._profile.store.process(current.authority.process).evidence.identity
+        return identity.pid, identity.start
+
     def try_one(self, chance: random.Random) -> int:
         """Claim a fire under a random earlier term; how many tries were made."""
         store = self._profile.store
