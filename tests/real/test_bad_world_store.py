@@ -1,0 +1,247 @@
+"""A damaged, foreign, newer, locked or unwritable database: one clear error, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from worldkit import ROOT, Answer, World, eventually
+
+pytestmark = pytest.mark.real
+
+VERBS = {
+    "add": ("add", "every 2h", "--name", "new", "--", "true"),
+    "edit": ("edit", "job", "--timeout", "5m"),
+    "pause": ("pause", "job"),
+    "trigger": ("trigger", "job"),
+    "status": ("status",),
+    "runs": ("runs",),
+    "audit": ("audit",),
+    "backup": ("backup",),
+    "list": ("list",),
+    "serve": ("serve",),
+}
+READ = {"status", "runs", "audit", "list", "backup"}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    one = World(tmp_path)
+    yield one
+    one.close()
+
+
+def run(world: World, verb: str, **how: object) -> Answer:
+    arguments = VERBS[verb]
+    if verb == "backup":
+        arguments = (*arguments, str(world.folder / f"backup-{os.urandom(4).hex()}.db"))
+    return world.tenure("--json", *arguments, **how)  # type: ignore[arg-type]
+
+
+def at_rest(world: World) -> bytes:
+    """A profile that has had an owner, at rest, its database in one file."""
+    owner = world.owner()
+    world.add()
+    assert world.trigger().code == 0
+    assert owner.terminate() == 0
+    db = sqlite3.connect(world.database)
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    return world.database.read_bytes()
+
+
+def header_gone(world: World, whole: bytes) -> bytes:
+    return b"\xff" * 100 + whole[100:]
+
+
+def a_page_flipped(world: World, whole: bytes) -> bytes:
+    """Every page of a table that each verb reads, and most others."""
+    size = 4096
+    return whole[: 2 * size] + bytes(b ^ 0xA5 for b in whole[2 * size :])
+
+
+def truncated(world: World, whole: bytes) -> bytes:
+    return whole[: len(whole) // 3]
+
+
+def empty(world: World, whole: bytes) -> bytes:
+    return b""
+
+
+def text(world: World, whole: bytes) -> bytes:
+    return b"to do: buy milk\n" * 1000
+
+
+def of_another(world: World, whole: bytes) -> bytes:
+    other = world.folder / "other.db"
+    db = sqlite3.connect(other)
+    db.execute("CREATE TABLE meta (key TEXT, value TEXT)")
+    db.execute("INSERT INTO meta VALUES ('schema', '1')")
+    db.commit()
+    db.close()
+    return other.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "damage", [header_gone, a_page_flipped, truncated, empty, text, of_another]
+)
+def test_a_damaged_database_is_named_and_never_overwritten(
+    world: World, damage: Callable[[World, bytes], bytes]
+) -> None:
+    whole = at_rest(world)
+    bad = damage(world, whole)
+    world.database.write_bytes(bad)
+    for verb in VERBS:
+        answer = run(world, verb)
+        assert answer.code == 1, (verb, answer)
+        assert answer.error["code"] == "damaged", (verb, answer)
+        assert "tenure.db" in answer.error["text"]
+        assert "tenure restore" in answer.error["remedy"]
+        assert world.database.read_bytes() == bad, verb
+    assert list(world.folder.glob("backup-*")) == []
+
+
+def test_a_newer_schema_is_refused(world: World) -> None:
+    at_rest(world)
+    db = sqlite3.connect(world.database)
+    for key in ("schema", "min_writer"):
+        db.execute("UPDATE meta SET value = 99 WHERE key = ?", (key,))
+    db.commit()
+    db.close()
+    for verb in sorted(set(VERBS) - READ):
+        answer = run(world, verb)
+        assert answer.code == 3, (verb, answer)
+        assert "schema 99" in answer.error["text"]
+        assert "upgrade" in answer.error["remedy"]
+    # Nor can what needs a newer reader be read.
+    db = sqlite3.connect(world.database)
+    db.execute("UPDATE meta SET value = 99 WHERE key = 'min_reader'")
+    db.commit()
+    db.close()
+    for verb in VERBS:
+        assert run(world, verb).code == 3, verb
+
+
+HOLD = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN " + sys.argv[2])
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+class Holder:
+    """Another process inside a transaction."""
+
+    def __init__(self, path: Path, how: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(path), how],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == b"held\n"
+
+    def __enter__(self) -> Holder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate(b"\n")
+
+
+@pytest.mark.parametrize("how", ["IMMEDIATE", "EXCLUSIVE"])
+def test_a_locked_database_is_waited_for_and_its_holder_named(world: World, how: str) -> None:
+    world.owner()
+    world.add()
+    ran = world.folder / "ran"
+    world.ok("add", "every 1s", "--name", "often", "--", "sh", "-c", f"echo >> {ran}")
+    eventually(ran.exists, "a run")
+    with Holder(world.database, how) as holder:
+        # Readers are not disturbed, writers give up after their patience: all at once here.
+        writers = {v: begin(world, v) for v in ("add", "edit", "pause", "trigger")}
+        for verb in ("status", "runs", "list", "audit", "backup"):
+            assert run(world, verb).code in (0, 1), verb
+        status = eventually(
+            lambda: (s := world.status()) and "store_blocked" in s.codes and s,
+            "the block to be reported",
+        )
+        assert f"pid {holder.process.pid}" in status.warning("store_blocked")["text"]
+        for verb, command in writers.items():
+            answer = world.end(command)
+            assert answer.code == 75, (verb, answer)
+            assert answer.error["code"] == "store_blocked"
+            assert f"process {holder.process.pid}" in answer.error["text"]
+    before = ran.stat().st_size
+    eventually(lambda: ran.stat().st_size > before, "runs once the lock is free")
+    assert {j["name"] for j in world.ok("list", "--json").json["jobs"]} == {"job", "often"}
+    assert world.ok("show", "job", "--json").json["job"]["revision"] == 1
+    world.audit()
+
+
+def begin(world: World, verb: str) -> object:
+    return world.begin("--json", *VERBS[verb])
+
+
+def test_a_damaged_database_under_a_living_owner(world: World) -> None:
+    """It stops claiming, says why, and overwrites nothing."""
+    owner = world.owner()
+    world.ok("add", "every 1s", "--name", "often", "--", "true")
+    eventually(lambda: world.rows("SELECT 1 FROM runs WHERE state = 'succeeded'"), "a run")
+    db = sqlite3.connect(world.database)
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    with open(world.database, "r+b") as file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(0)
+        file.write(os.urandom(size))
+    owner.says("is not a database", 15)
+    assert owner.process.poll() is None
+    answer = run(world, "status")
+    assert answer.code == 1
+    assert "tenure restore" in answer.error["remedy"]
+    assert owner.terminate() == 0
+
+
+@pytest.mark.skipif(not ROOT, reason="only root may mount")
+def test_a_read_only_folder(world: World) -> None:
+    at_rest(world)
+    mount = ["mount", "--bind", "-o", "ro", str(world.home), str(world.home)]
+    if subprocess.run(mount, check=False).returncode:
+        pytest.skip("this container may not mount")
+    try:
+        if subprocess.run(
+            ["mount", "-o", "remount,bind,ro", str(world.home)], check=False
+        ).returncode:
+            pytest.skip("this container may not mount")
+        # SQLite's log cannot even be read where its index cannot be made.
+        for verb in VERBS:
+            answer = run(world, verb)
+            assert answer.code in (3, 75), (verb, answer)
+            assert answer.error["code"] in ("store_unwritable", "refused"), (verb, answer)
+            assert "tenure" in answer.error["text"]
+    finally:
+        subprocess.run(["umount", "-l", str(world.home)], check=True)
+    assert world.ok("show", "job", "--json").json["job"]["revision"] == 1
+    world.audit()
+
+
+def test_a_file_in_the_place_of_the_folder(world: World) -> None:
+    (world.home / "profiles").mkdir(parents=True)
+    world.profile.write_text("a note")
+    for verb in VERBS:
+        answer = run(world, verb)
+        assert answer.code in (3, 4), (verb, answer)
+        assert answer.error["remedy"]
+    assert world.profile.read_text() == "a note"
+    shutil.rmtree(world.home)
+    world.home.write_text("a note")
+    for verb in VERBS:
+        answer = run(world, verb)
+        assert answer.code in (3, 4), (verb, answer)
+        assert answer.error["remedy"]
