@@ -37,7 +37,7 @@ Where more than one reading was possible, this one is kept (the conformance suit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -388,8 +388,9 @@ class Store(Protocol):
         """Active jobs with ``due_at <= now``, the earliest first, at most ``room[runner]`` of each
         kind, with their active runs counted and their open held stretches."""
 
-    def next_due(self) -> datetime | None:
-        """The earliest ``due_at`` of an active job or ``retry_at`` of a run."""
+    def next_due(self, runners: Collection[Runner] | None = None) -> datetime | None:
+        """The earliest ``due_at`` of an active job (of these kinds, where given) or ``retry_at``
+        of a run."""
 
     def claim(
         self, authority: Authority, plans: Sequence[Plan], now: datetime
@@ -397,7 +398,8 @@ class Store(Protocol):
         """Carry out plans: one commit for many (C4, C5). Raises StaleTerm for all. A plan takes
         only if its job is active and has the plan's revision and watermark. Held stretches merge
         with an older one as said above; so do skipped and missed ones. A plan that names a held
-        omission which is not open takes nothing (CHANGED). PROTECTED only if it claims. Cancel
+        omission which is not open takes nothing (CHANGED). PROTECTED only if it claims;
+        CLAIM_REFUSED. Cancel
         the previous: each active run of the job is asked to cancel, as by ``ask_cancel``."""
 
     def due_retries(self, now: datetime, room: Mapping[Runner, int]) -> tuple[Run, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -48,8 +48,12 @@ class Claims(Runs):
         )
 
     @verb
-    def next_due(self) -> datetime | None:
-        jobs = [j.due_at for j in self._tables.jobs.values() if j.state is State.ACTIVE]
+    def next_due(self, runners: Collection[Runner] | None = None) -> datetime | None:
+        jobs = [
+            j.due_at
+            for j in self._tables.jobs.values()
+            if j.state is State.ACTIVE and (runners is None or j.definition.runner in runners)
+        ]
         retries = [r.retry_at for r in self._tables.runs.values() if r.state is RunState.RETRYING]
         return min((at for at in [*jobs, *retries] if at is not None), default=None)
 
@@ -65,6 +69,14 @@ class Claims(Runs):
         if job is None or not self._still_stands(plan, job):
             return Claimed(job=plan.job, outcome=ClaimOutcome.CHANGED)
         if plan.claims and not self._may_run(job.definition):
+            self._say(
+                EventKind.CLAIM_REFUSED,
+                now,
+                term=authority.term,
+                process=authority.process,
+                job=job.id,
+                facts={"why": "only an authoritative owner may run it"},
+            )
             return Claimed(job=plan.job, outcome=ClaimOutcome.PROTECTED)
         runs: dict[Fire, Run] = {}
         for fire in plan.claims:

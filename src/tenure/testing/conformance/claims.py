@@ -133,6 +133,7 @@ class ClaimsConformance(StoreCase):
             (claimed,) = store.claim(authority, [made], after(minutes=1))
             assert (claimed.outcome, claimed.runs) == (ClaimOutcome.PROTECTED, ())
             assert store.job(job.id) == job
+            assert store.events(limit=1000)[-1].kind is EventKind.CLAIM_REFUSED
 
     def test_an_authoritative_owner_runs_protected_jobs(self, store: Store) -> None:
         """C8: runs only under an authoritative owner."""
@@ -150,6 +151,8 @@ class ClaimsConformance(StoreCase):
         assert store.due(after(minutes=5), {Runner.THREAD: 9}) == ()
         assert [d.job.name for d in store.due(after(minutes=1), ROOM)] == ["in 1"]
         assert store.next_due() == after(minutes=1)
+        assert store.next_due({Runner.COMMAND}) == after(minutes=1)
+        assert store.next_due({Runner.THREAD, Runner.ASYNC}) is None
 
     def test_only_active_jobs_are_due(self, store: Store) -> None:
         """C12: a claim fails if the job is paused."""
