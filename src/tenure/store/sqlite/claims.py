@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -84,15 +85,22 @@ def purged_until(db: sqlite3.Connection, job: str, fire: int) -> int | None:
     return found
 
 
+def _claimable(db: sqlite3.Connection, jobs: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """What a claim depends on, by job; one statement, for each lets other threads in between."""
+    rows = db.execute(SQL.claimable, (json.dumps(jobs),)).fetchall()
+    return {row[0]: row[1:] for row in rows}
+
+
 def _carry_out(
     db: sqlite3.Connection,
     definitions: Definitions,
     authority: Authority,
     authoritative: bool,
     plan: Plan,
+    row: tuple[Any, ...] | None,
     now: datetime,
 ) -> Claimed:
-    row = db.execute(SQL.claimable, (plan.job,)).fetchone()
+    """``row`` is the job's, of ``claimable``."""
     if (
         row is None
         or row[1:4] != (plan.revision, "active", micros(plan.was))
@@ -204,16 +212,23 @@ class Claiming(Part):
                 for row in rows
             )
 
-    def next_due(self) -> datetime | None:
+    def next_due(self, runners: Collection[Runner] | None = None) -> datetime | None:
+        kinds = {kind.value: runners is None or kind in runners for kind in Runner}
         with self._db.reading() as db:
-            return instant_or_none(db.execute(SQL.next_due).fetchone()[0])
+            return instant_or_none(db.execute(SQL.next_due, kinds).fetchone()[0])
 
     def claim(
         self, authority: Authority, plans: Sequence[Plan], now: datetime
     ) -> tuple[Claimed, ...]:
         with self._db.writing() as db:
             authoritative = fence(db, authority)
-            return tuple(
-                _carry_out(db, self._db.definitions, authority, authoritative, plan, now)
-                for plan in plans
-            )
+            rows = _claimable(db, [plan.job for plan in plans])
+            claimed = []
+            for plan in plans:
+                # Taken out: a second plan for the job is to see what the first one made of it.
+                row = rows.pop(plan.job, None) or _claimable(db, [plan.job]).get(plan.job)
+                made = _carry_out(
+                    db, self._db.definitions, authority, authoritative, plan, row, now
+                )
+                claimed.append(made)
+            return tuple(claimed)

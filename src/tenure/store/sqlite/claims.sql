@@ -8,14 +8,15 @@ ORDER BY j.due_at, j.seq LIMIT ?
 
 -- name: next_due
 SELECT min(at) FROM (
-    SELECT min(due_at) AS at FROM jobs WHERE runner = 'command' AND due_at IS NOT NULL
-    UNION ALL SELECT min(due_at) FROM jobs WHERE runner = 'thread' AND due_at IS NOT NULL
-    UNION ALL SELECT min(due_at) FROM jobs WHERE runner = 'async' AND due_at IS NOT NULL
+    SELECT min(due_at) AS at FROM jobs WHERE :command AND runner = 'command' AND due_at IS NOT NULL
+    UNION ALL SELECT min(due_at) FROM jobs WHERE :thread AND runner = 'thread' AND due_at IS NOT NULL
+    UNION ALL SELECT min(due_at) FROM jobs WHERE :async AND runner = 'async' AND due_at IS NOT NULL
     UNION ALL SELECT min(retry_at) FROM runs WHERE state = 'retrying'
 )
 
 -- name: claimable
-SELECT name, revision, state, watermark, needs_authority, purged_until FROM jobs WHERE id = ?
+SELECT id, name, revision, state, watermark, needs_authority, purged_until
+FROM jobs WHERE id IN (SELECT value FROM json_each(?))
 
 -- name: insert
 INSERT INTO runs (id, job, job_name, revision, fire_time, cause, state, term, process, holder,

@@ -4,13 +4,11 @@ Transactions are explicit. A write begins IMMEDIATE, so that it waits for other 
 start, within the store's patience, and never fails half-way for a lock. Inside a batch each verb
 is a savepoint. WAL with ``synchronous=FULL``: a commit is on the disk when it returns (C4).
 
-After a fork the child must not touch what it inherited: :meth:`Connection.forget` keeps the
-connection referenced for ever, since even closing it could truncate the parent's log.
-
-SQLite finds the log by name. So when another file was put in the database's place, a write of
-ours, or the checkpoint of our closing, would go into the log of that other database and damage
-it: each transaction first looks whether the file is still the one that was opened, and a
-connection that has gone astray is forgotten, not closed.
+A fork must find no connection open (https://www.sqlite.org/howtocorrupt.html, 2.6): SQLite keeps
+the locks of a file per process and file, so that a child which opens it anew believes to hold
+locks that are its parent's; its commits could go to a log that others have deleted. So each is
+closed as the fork begins, between transactions, and opened again in the parent when next used.
+The child opens its own. One that forks inside a transaction of its own cannot, and is told.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ import os
 import sqlite3
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +27,10 @@ from tenure.store.sqlite.definitions import Definitions
 from tenure.store.sqlite.failures import HolderProbe, explain, missing
 
 _FORGOTTEN: list[sqlite3.Connection] = []
+_connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+_guard = threading.Lock()
+_tainted: set[tuple[int, int]] = set()
+"""Files that were open inside a transaction when this process was forked off."""
 
 
 def dial(path: Path, *, mode: str, patience: float) -> sqlite3.Connection:
@@ -48,6 +51,9 @@ def dial(path: Path, *, mode: str, patience: float) -> sqlite3.Connection:
             "foreign_keys = ON",
             "synchronous = FULL",
             "cache_size = -4000",
+            # Pages of the log (16 MB): the checkpoint's own syncs delay the commit that it falls
+            # on, so it is to be rare; a run's claim and end write about twenty.
+            "wal_autocheckpoint = 4000",
             "journal_size_limit = 16777216",
         ):
             db.execute(f"PRAGMA {pragma}")
@@ -74,15 +80,24 @@ class Connection:
         self._batching = False
         self._broken = False
         self._pid = os.getpid()
+        self._mode = mode
+        self._parked = False
         self._db: sqlite3.Connection | None = None
         try:
             before = os.stat(path)
+            if (before.st_dev, before.st_ino) in _tainted:
+                raise TenureError(
+                    f"the store at {path} was in use when this process was forked off",
+                    remedy="fork outside a transaction, or start a new process instead",
+                )
             self._db = dial(path, mode=mode, patience=patience)
         except FileNotFoundError:
             raise missing(path) from None
         except sqlite3.Error as error:
             raise self.explain(error) from error
         self.file = (before.st_dev, before.st_ino)
+        with _guard:
+            _connections.add(self)
 
     def explain(self, error: sqlite3.Error) -> TenureError:
         return explain(error, self.path, self.patience, self._probe)
@@ -190,6 +205,9 @@ class Connection:
             )
 
     def _usable(self) -> sqlite3.Connection:
+        if self._parked and self.is_same_file():
+            self._parked = False
+            self._db = dial(self.path, mode=self._mode, patience=self.patience)
         if self._db is None:
             raise TenureError(f"the store at {self.path} was closed")
         if self._broken:
@@ -203,6 +221,7 @@ class Connection:
         if self._pid != os.getpid():
             return
         with self._lock:
+            self._parked = False
             if self._db is not None and not self.is_same_file():
                 self.forget()
             if self._db is not None:
@@ -213,8 +232,57 @@ class Connection:
         """Never use or close it again, not even at exit: in a forked child, which inherited it."""
         self._lock = threading.RLock()  # Another thread may have held it when the fork came.
         db, self._db = self._db, None
+        self._parked = False
         if db is not None:
             import ctypes
 
             _FORGOTTEN.append(db)
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(db))
+
+    # -- forks -------------------------------------------------------------------------------
+    def park(self) -> None:
+        """A fork begins: wait for other threads' transactions, and close. See :meth:`unpark`."""
+        self._lock.acquire()
+        db = self._db
+        if self._pid == os.getpid() and db is not None and not db.in_transaction:
+            if self.is_same_file():
+                db.close()
+                self._db, self._parked = None, True
+            else:
+                self.forget()
+
+    def unpark(self) -> None:
+        """The fork is done; in the parent."""
+        self._lock.release()
+
+    def disinherit(self) -> None:
+        """The fork is done; in the child."""
+        if self._db is not None:
+            _tainted.add(self.file)
+        self._lock = threading.RLock()
+
+
+def _park_all() -> None:
+    _guard.acquire()
+    for connection in list(_connections):
+        connection.park()
+
+
+def _unpark_all() -> None:
+    for connection in list(_connections):
+        connection.unpark()
+    _guard.release()
+
+
+def _disinherit_all() -> None:
+    global _guard
+    for connection in list(_connections):
+        connection.disinherit()
+    _connections.clear()
+    _guard = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_park_all, after_in_parent=_unpark_all, after_in_child=_disinherit_all
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
@@ -65,8 +66,14 @@ def cancel(db: sqlite3.Connection, run_id: str, at: int) -> None:
         end_retries(db, run, RunState.CANCELLED, "cancelled before its next attempt", at)
 
 
-def _finish(db: sqlite3.Connection, result: Result, at: int) -> Took:
-    row = db.execute(SQL.standing, (result.run,)).fetchone()
+def _standing(db: sqlite3.Connection, runs: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """What an end depends on, by run; one statement, for each lets other threads in between."""
+    rows = db.execute(SQL.standing, (json.dumps(runs),)).fetchall()
+    return {row[0]: row[1:] for row in rows}
+
+
+def _finish(db: sqlite3.Connection, result: Result, row: tuple[Any, ...] | None, at: int) -> Took:
+    """``row`` is the run's, of ``standing``."""
     if row is None:
         return Took.ALREADY
     if row[1] != result.attempt:
@@ -96,7 +103,7 @@ def _finish(db: sqlite3.Connection, result: Result, at: int) -> Took:
             result.run,
         ),
     )
-    if state is not RunState.RETRYING:
+    if state is not RunState.RETRYING and (row[7] or row[4] is not None):
         ended(db, result.run, state, row[3], row[4], at)
     if state is RunState.LOST:
         emit(
@@ -164,7 +171,13 @@ class Runs(Part):
             _check_result(result)
         with self._db.writing() as db:
             at = micros(now)
-            return tuple(_finish(db, result, at) for result in results)
+            rows = _standing(db, [result.run for result in results])
+            took = []
+            for result in results:
+                # Taken out: a second result of the run is to see what the first one made of it.
+                row = rows.pop(result.run, None) or _standing(db, [result.run]).get(result.run)
+                took.append(_finish(db, result, row, at))
+            return tuple(took)
 
     def note_started(self, runs: Sequence[tuple[str, int, datetime]]) -> None:
         with self._db.writing() as db:
@@ -181,7 +194,7 @@ class Runs(Part):
     def adopt_run(self, authority: Authority, run: str, attempt: int, now: datetime) -> bool:
         with self._db.writing() as db:
             fence(db, authority)
-            row = db.execute(SQL.standing, (run,)).fetchone()
+            row = _standing(db, [run]).get(run)
             if row is None:
                 raise unknown_run(run)
             if row[0] not in (RunState.CLAIMED, RunState.RUNNING) or row[1] != attempt:

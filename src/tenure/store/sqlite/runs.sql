@@ -24,7 +24,9 @@ UPDATE runs SET state = 'running', started_at = ?
 WHERE id = ? AND attempt = ? AND state = 'claimed'
 
 -- name: standing
-SELECT state, attempt, holder, job, request, late, cancel_requested_at FROM runs WHERE id = ?
+SELECT id, state, attempt, holder, job, request, late, cancel_requested_at,
+       (SELECT waiting FROM jobs WHERE jobs.id = runs.job)
+FROM runs WHERE id IN (SELECT value FROM json_each(?))
 
 -- name: finish
 UPDATE runs
