@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 from tenure.domain.evidence import Identity
@@ -39,6 +40,7 @@ log = logging.getLogger("tenure.commands")
 GRACE = timedelta(seconds=10)
 """Between TERM and KILL."""
 _CAP_EVERY = 0.5
+_BASE_EVERY = 1.0
 _CAP_SOON = 0.02
 _NOT_INHERITED = frozenset(
     (
@@ -54,6 +56,11 @@ _NOT_INHERITED = frozenset(
     )
 )
 """What a service manager tells one process: a job is not that process."""
+
+
+@cache
+def _home_of(uid: int) -> str:
+    return pwd.getpwuid(uid).pw_dir
 
 
 @dataclass(slots=True)
@@ -103,6 +110,8 @@ class CommandRunner:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._next_cap = 0.0
+        self._base: dict[str, str] = {}
+        self._base_until = 0.0
         self._leftovers: list[tuple[Ending, float]] = []
 
     def room(self) -> int:
@@ -214,7 +223,7 @@ class CommandRunner:
     def _spec(self, run: Run, definition: Definition) -> CommandSpec:
         action = definition.action
         assert isinstance(action, Command)
-        env = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
+        env = self._inherited()
         env.update(self._environment())
         env.update(action.env)
         env["TENURE_RUN"] = run.id
@@ -226,9 +235,17 @@ class CommandRunner:
             argv=action.argv,
             shell=action.shell,
             env=env,
-            cwd=action.cwd or pwd.getpwuid(os.getuid()).pw_dir,
+            cwd=action.cwd or _home_of(os.getuid()),
             stdin=action.stdin.encode() if action.stdin is not None else None,
         )
+
+    def _inherited(self) -> dict[str, str]:
+        """A fresh copy of what a command inherits of our environment, at most a second old."""
+        now = self._clock.awake()
+        if now >= self._base_until:
+            self._base = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
+            self._base_until = now + _BASE_EVERY
+        return dict(self._base)
 
     def _ended(self, run_id: str) -> None:
         active = self._active.pop(run_id, None)
