@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+import pickle
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +123,41 @@ def apscheduler_at(work: Path, kind: str, *, pool: int = POOL) -> BackgroundSche
     )
     scheduler.start(paused=True)
     return scheduler
+
+
+def add_once(
+    scheduler: BackgroundScheduler,
+    function: Callable[..., None],
+    fires: Sequence[tuple[float, Any]],
+) -> None:
+    """Add one-shot jobs: (seconds since 1970, arguments). Into SQLite in one transaction, as by
+    APScheduler's own interface each would be a commit; adding is not what is measured."""
+    from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
+    from apscheduler.triggers.date import DateTrigger
+
+    store = scheduler._jobstores["default"]
+    if not isinstance(store, SQLAlchemyJobStore):
+        for fire, arguments in fires:
+            scheduler.add_job(function, DateTrigger(_instant(fire)), args=arguments)
+        return
+    model = scheduler.add_job(function, DateTrigger(_instant(fires[0][0])), args=fires[0][1])
+    rows = []
+    for i, (fire, arguments) in enumerate(fires[1:]):
+        state = model.__getstate__() | {
+            "id": f"job-{i}",
+            "trigger": DateTrigger(_instant(fire)),
+            "args": tuple(arguments),
+            "next_run_time": _instant(fire),
+        }
+        pickled = pickle.dumps(state, pickle.HIGHEST_PROTOCOL)
+        rows.append({"id": state["id"], "next_run_time": fire, "job_state": pickled})
+    if rows:
+        with store.engine.begin() as connection:
+            connection.execute(store.jobs_t.insert(), rows)
+
+
+def _instant(fire: float) -> datetime:
+    return datetime.fromtimestamp(fire, UTC)
 
 
 def floor_database(work: Path) -> sqlite3.Connection:

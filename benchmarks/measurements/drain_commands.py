@@ -59,8 +59,7 @@ def tenure(work: Path, sizes: Mapping[str, Any]) -> Figures:
 def apscheduler(kind: str, work: Path, sizes: Mapping[str, Any]) -> Figures:
     scheduler = kit.apscheduler_at(work, kind)
     fire = time.time() + sizes["lead"]
-    for _ in range(sizes["count"]):
-        scheduler.add_job(run_true, "date", run_date=instant(fire))
+    kit.add_once(scheduler, run_true, [(fire, ())] * sizes["count"])
     scheduler.resume()
     kit.sleep_until(fire)
     kit.wait_until(lambda: len(_calls) >= sizes["count"], "the last command", 60, 0.005)

@@ -72,9 +72,10 @@ def tenure(work: Path, sizes: Mapping[str, Any]) -> Figures:
 def apscheduler(kind: str, work: Path, sizes: Mapping[str, Any]) -> Figures:
     scheduler = kit.apscheduler_at(work, kind)
     due = fires(sizes)
-    for i, fire in enumerate(due):
-        path = str(work / f"{i}.out")
-        scheduler.add_job(tell_time, "date", run_date=instant(fire), args=[path])
+    paths = [str(work / f"{i}.out") for i in range(len(due))]
+    kit.add_once(
+        scheduler, tell_time, [(fire, (path,)) for fire, path in zip(due, paths, strict=True)]
+    )
     scheduler.resume()
     if time.time() > due[0]:
         raise RuntimeError("adding the jobs took longer than the lead")
