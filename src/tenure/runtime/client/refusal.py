@@ -44,19 +44,18 @@ def why_nobody_owns(health: Health) -> str:
     return "; ".join(reasons)
 
 
-def what_to_type(health: Health, profile: str) -> str:
-    """The remedy."""
-    if health.problem is not None:
-        return health.problem.remedy
+def what_to_type(health: Health, profile: str, *, asking: bool = False) -> str:
+    """The remedy; ``asking`` where a request could also be left for the owner."""
     name = "" if profile == "default" else f" --profile {profile}"
+    queue = "; or ask with --queue to leave it for the owner" if asking else ""
     if health.candidates():
-        return f"wait until a candidate takes over: `tenure status{name}`; or ask with --queue"
+        return f"wait until a candidate takes over: `tenure status{name}` says why it waits{queue}"
     service = next(
         (r.service for r in health.policy.rules if r.service is not None and not r.refuse), None
     )
     if service is not None:
-        return f"start the service {service}; or ask with --queue to leave it for the owner"
-    return f"start `tenure serve{name}`; or ask with --queue to leave it for the owner"
+        return f"start the service {service}{queue}"
+    return f"start `tenure serve{name}`{queue}"
 
 
 def no_owner(health: Health, profile: str) -> Refused:
@@ -64,7 +63,7 @@ def no_owner(health: Health, profile: str) -> Refused:
     return Refused(
         f"nobody owns the profile {profile}, so nobody can do it: {why_nobody_owns(health)}. "
         f"Who should: {who_should_own(health.policy)}",
-        remedy=what_to_type(health, profile),
+        remedy=what_to_type(health, profile, asking=True),
         should_own=who_should_own(health.policy),
         processes=[
             {

@@ -77,7 +77,7 @@ def _owner(profile: Profile, health: Health, counts: Counts) -> Iterator[Warning
                 code="no_owner",
                 text=f"nobody owns the profile: {why_nobody_owns(health)}. "
                 f"Who should: {who_should_own(health.policy)}",
-                remedy=what_to_type(health, profile.name).removesuffix("; or ask with --queue"),
+                remedy=what_to_type(health, profile.name),
             )
     elif owner.life is HolderLife.DEAD:
         yield Warning(

@@ -148,21 +148,31 @@ def _print_job(job: Job, at: datetime, show_secrets: bool) -> None:
             output.say(f"  env        {output.safe(name)}={output.safe(value)}")
 
 
+_AT_ONCE = 500
+"""Changes in one commit: thousands in one would keep the owner waiting."""
+
+
+def batched(jobs: list[Job], size: int) -> list[list[Job]]:
+    return [jobs[start : start + size] for start in range(0, len(jobs), size)]
+
+
 def _change_state(where: Where, names: tuple[str, ...], every: bool, state: State) -> None:
     past = {State.PAUSED: "paused", State.ACTIVE: "resumed", State.REMOVED: "removed"}[state]
     if every == bool(names):
         raise InvalidInput("name the jobs, or say --all (not both)", field="job")
     with where.open() as profile:
         by, at = editor(f"tenure {past.removesuffix('d')}"), now()
-        with profile.store.batch():
-            if every:
-                old = State.ACTIVE if state is State.PAUSED else State.PAUSED
-                found = all_jobs(profile.store, frozenset({old}))
-            else:
-                found = [profile.store.job(name) for name in dict.fromkeys(names)]
-            changed = [
-                (job, profile.store.set_job_state(job.id, state, by=by, now=at)) for job in found
-            ]
+        if every:
+            old = State.ACTIVE if state is State.PAUSED else State.PAUSED
+            found = all_jobs(profile.store, frozenset({old}))
+        else:
+            found = [profile.store.job(name) for name in dict.fromkeys(names)]
+        changed = []
+        for part in batched(found, _AT_ONCE):
+            with profile.store.batch():
+                for job in part:
+                    after = profile.store.set_job_state(job.id, state, by=by, now=at)
+                    changed.append((job, after))
         nudge_owner(profile, "jobs")
     if where.json:
         output.print_json({"jobs": [job_document(job) for _, job in changed]})
