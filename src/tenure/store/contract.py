@@ -563,7 +563,7 @@ class Store(Protocol):
         watermark, keeping the spans of what was deleted; never an open hold, an active run, a
         process that is named by a kept run, or an answered request younger than a day.
 
-        Runs, by job: those beyond the newest ``runs_per_job`` fires, or finished more than
-        ``days`` before ``now``; earliest fires first. Omissions likewise, by ``last`` and by
+        Runs, by job: those beyond the newest ``runs_per_job`` fires, or claimed and finished more
+        than ``days`` before ``now``; earliest fires first. Omissions likewise, by ``last`` and by
         ``decided_at``. Requests that are answered and not merely accepted, and processes that
         left, more than ``days`` (for requests at least one) before ``now``. Never the owner."""

@@ -30,6 +30,7 @@ class Side:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.jobs: list[str] = []
+        self._known: dict[str, Any] = {}
 
     def run_id(self, job: int, fire: datetime) -> str:
         """The run of a fire. NotFound if retention has deleted it."""
@@ -50,7 +51,8 @@ class Side:
 
     def _names(self) -> dict[str, Any]:
         """What the history calls the things that have ids."""
-        names: dict[str, Any] = {job: f"job {n}" for n, job in enumerate(self.jobs)}
+        names = self._known  # Kept: a request may name a run that retention has deleted.
+        names |= {job: f"job {n}" for n, job in enumerate(self.jobs)}
         for run in self.store.runs(RunFilter(), EVERYTHING)[0]:
             names[run.id] = ("run", names.get(run.job), run.fire_time)
         for request in self.store.requests(limit=1_000_000):

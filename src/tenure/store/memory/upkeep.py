@@ -95,7 +95,7 @@ class Upkeep(Requests):
                 for run in runs
                 if run.state in FINAL
                 and run.fire_time <= watermark
-                and (run.id in surplus or (run.finished_at or run.claimed_at) < before)
+                and (run.id in surplus or _over_at(run) < before)
             ]
         return sorted(old, key=lambda r: r.fire_time)
 
@@ -148,3 +148,8 @@ class Upkeep(Requests):
             for p in self._tables.processes.values()
             if p.left_at is not None and p.left_at < before and p.id not in named
         ]
+
+
+def _over_at(run: Run) -> datetime:
+    """The later of claim and end: a clock set back between them makes no run older."""
+    return max(run.claimed_at, run.finished_at or run.claimed_at)
