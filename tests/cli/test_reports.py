@@ -387,6 +387,7 @@ def test_help_of_every_verb(tenure: Tenure) -> None:
     from tenure.surfaces.cli.main import VERBS
 
     listed = tenure("--help").out
+    assert tenure().out == listed
     for verb in VERBS:
         assert verb in listed
         shown = tenure(verb, "--help")

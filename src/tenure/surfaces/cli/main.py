@@ -64,17 +64,24 @@ def _version(context: click.Context, parameter: click.Parameter, value: bool) ->
         context.exit()
 
 
-@click.group(cls=Tenure, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Tenure,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
     help="Print the version.",
 )  # fmt: skip
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """A job scheduler in which each profile has one owner: the process chain its user named.
 
     Everybody may look, edit, pause and ask; only the owner runs. Shell completion:
     `tenure completion bash` (zsh, fish).
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
