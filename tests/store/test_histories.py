@@ -18,7 +18,7 @@ from tenure.testing.histories import make_machine
 from tenure.testing.making import START
 
 LONG = settings(
-    max_examples=12,
+    max_examples=25,
     stateful_step_count=30,
     derandomize=True,
     deadline=None,
