@@ -169,11 +169,15 @@ from tenure.store.sqlite import SqliteStore
 from tenure.testing.making import START, make_definition
 store = SqliteStore.create({str(tmp_path / "t.db")!r}, profile_id="p", now=START)
 store.add_job(make_definition("kept"), by="ada", now=START)
+seen, done = os.pipe()
 child = os.fork()
 if child == 0:
+    os.read(seen, 1)
     store.forget_in_child()
     del store
     sys.exit(0)
+store.jobs()
+os.write(done, b"!")
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 assert os.path.exists({str(tmp_path / "t.db-wal")!r})
 store.add_job(make_definition("more"), by="ada", now=START)

@@ -8,7 +8,13 @@ A fork must find no connection open (https://www.sqlite.org/howtocorrupt.html, 2
 the locks of a file per process and file, so that a child which opens it anew believes to hold
 locks that are its parent's; its commits could go to a log that others have deleted. So each is
 closed as the fork begins, between transactions, and opened again in the parent when next used.
-The child opens its own. One that forks inside a transaction of its own cannot, and is told.
+The child opens its own. One that forks inside a transaction of its own cannot, and is told; what
+it inherited is kept referenced for ever, since even closing it could truncate the parent's log.
+
+SQLite finds the log by name. So when another file was put in the database's place, a write of
+ours, or the checkpoint of our closing, would go into the log of that other database and damage
+it: each transaction first looks whether the file is still the one that was opened, and a
+connection that has gone astray is forgotten, not closed.
 """
 
 from __future__ import annotations
@@ -169,11 +175,7 @@ class Connection:
     @contextmanager
     def _transaction(self, db: sqlite3.Connection) -> Iterator[None]:
         if not self.is_same_file():
-            raise Damaged(
-                f"the database at {self.path} is not the one that this process opened; nothing "
-                "was changed",
-                remedy="`tenure status` says what became of it; start this process anew",
-            )
+            raise self._astray()
         try:  # Begun inside, so that an interrupt at any point undoes it.
             db.execute("BEGIN IMMEDIATE")
             yield
@@ -181,6 +183,13 @@ class Connection:
         except BaseException:
             self._undo(db)
             raise
+
+    def _astray(self) -> Damaged:
+        return Damaged(
+            f"the database at {self.path} is not the one that this process opened; nothing "
+            "was changed",
+            remedy="`tenure status` says what became of it; start this process anew",
+        )
 
     def _undo(self, db: sqlite3.Connection) -> None:
         """SQLite itself may have rolled back, as it does when the disk is full."""
@@ -198,14 +207,16 @@ class Connection:
 
     def _check_process(self) -> None:
         """Before the lock is taken: a thread that did not survive the fork may hold it."""
-        if self._db is not None and self._pid != os.getpid():
+        if (self._db is not None or self._parked) and self._pid != os.getpid():
             raise TenureError(
                 f"the store at {self.path} was opened before a fork",
                 remedy="open it anew in the child",
             )
 
     def _usable(self) -> sqlite3.Connection:
-        if self._parked and self.is_same_file():
+        if self._parked:
+            if not self.is_same_file():
+                raise self._astray()
             self._parked = False
             self._db = dial(self.path, mode=self._mode, patience=self.patience)
         if self._db is None:
@@ -244,12 +255,9 @@ class Connection:
         """A fork begins: wait for other threads' transactions, and close. See :meth:`unpark`."""
         self._lock.acquire()
         db = self._db
-        if self._pid == os.getpid() and db is not None and not db.in_transaction:
-            if self.is_same_file():
-                db.close()
-                self._db, self._parked = None, True
-            else:
-                self.forget()
+        if db is not None and not db.in_transaction and self.is_same_file():
+            db.close()
+            self._db, self._parked = None, True
 
     def unpark(self) -> None:
         """The fork is done; in the parent."""
