@@ -8,9 +8,10 @@ Importing this package loads nothing but itself: the names below are loaded when
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing itself is half of what importing this would cost
 if TYPE_CHECKING:
+    from typing import Any
+
     from tenure.domain.errors import TenureError
     from tenure.library import Tenure, at, cron, every
 

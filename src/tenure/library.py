@@ -16,7 +16,6 @@ the declarations in line when it takes ownership.
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import inspect
 import os
@@ -261,7 +260,7 @@ def _dst(text: str | None) -> Dst | None:
 
 
 def _is_async(function: Callable[..., Any]) -> bool:
-    return asyncio.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004
     )
 

@@ -11,7 +11,6 @@ out, the thread is reported and keeps its slot until it returns, and it never bl
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import queue
 import threading
@@ -19,12 +18,15 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tenure.domain.job import Call, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock
+
+if TYPE_CHECKING:
+    import asyncio  # loaded with the first coroutine: most programs have none
 
 FRESH = 1.0
 """Seconds within which a claim is taken for current without asking the store again."""
@@ -116,6 +118,8 @@ class Callables:
         with self._lock:
             self._active[run.id] = active
         if call.runner is Runner.ASYNC:
+            import asyncio
+
             asyncio.run_coroutine_threadsafe(self._run_async(active), self._event_loop())
         else:
             self._queue.put(active)
@@ -192,6 +196,8 @@ class Callables:
 
     # -- coroutines --------------------------------------------------------------------------
     def _event_loop(self) -> asyncio.AbstractEventLoop:
+        import asyncio
+
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
@@ -201,6 +207,8 @@ class Callables:
             return self._loop
 
     async def _run_async(self, active: _Active) -> None:
+        import asyncio
+
         try:
             if not self._enter(active):
                 return
@@ -266,6 +274,8 @@ class Callables:
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    import asyncio
+
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
