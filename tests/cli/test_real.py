@@ -26,7 +26,9 @@ class Shell:
 
     def __init__(self, home: Path) -> None:
         self.env = {**os.environ, "TENURE_HOME": str(home), "PYTHONWARNINGS": "error"}
-        self.env.pop("TENURE_PROFILE", None)
+        self.env["PYTHONPYCACHEPREFIX"] = str(home.parent.parent / "bytecode")
+        for name in ("TENURE_PROFILE", "PYTHONDONTWRITEBYTECODE"):
+            self.env.pop(name, None)
         self._started: list[subprocess.Popen[str]] = []
 
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
