@@ -467,3 +467,45 @@ def test_an_owner_keeps_history_and_live_locks_within_bounds(make: Make) -> None
     node.look()
     assert len(runs(cluster)) <= 4
     assert [p.name for p in cluster.profile.folder.live.iterdir()] == [node.id]
+
+
+def test_a_protected_retry_waits_for_the_gateway_without_a_busy_loop(make: Make) -> None:
+    """C8: the store itself refuses such a claim, for each attempt."""
+    failing = {"functions": {"app:work": lambda: 1 / 0}, "app": "app"}
+    cluster = make(toml=POLICY)
+    high = cluster.node("gateway", executable="/opt/gateway", **failing)
+    low = cluster.node("desktop", executable="/opt/desktop", **failing)
+    job = add(cluster, protected=True, retries=1, backoff=timedelta(seconds=5))
+    cluster.settle()
+    cluster.clock.advance(60)
+    high.turn()
+    wait_for_state(cluster, high, RunState.RETRYING)
+    cluster.kill(high)
+    cluster.settle()
+    cluster.clock.advance(301)
+    cluster.settle()
+    assert low.owns
+    events = len(cluster.profile.store.events(limit=1000))
+    waits = [low.scheduler.dispatcher.turn() for _ in range(5)]
+    assert all(wait > 0 for wait in waits[1:])
+    assert len(cluster.profile.store.events(limit=1000)) == events
+    assert [r.attempt for r in runs(cluster, job=job.id)] == [1]
+    again = cluster.node("gateway", executable="/opt/gateway", **failing)
+    cluster.settle()
+    cluster.clock.advance(11)
+    cluster.settle()
+    cluster.clock.advance(1)
+    cluster.settle()
+    assert again.owns
+    wait_for_state(cluster, again, RunState.FAILED)
+    first = min(runs(cluster, job=job.id), key=lambda r: r.claimed_at)
+    assert (first.attempt, first.process) == (2, again.id)
+
+
+def wait_for_state(cluster: Cluster, node: Node, state: RunState) -> None:
+    import time
+
+    deadline = time.monotonic() + 10
+    while not runs(cluster, states=frozenset({state})):
+        assert time.monotonic() < deadline, f"waited for {state}: {runs(cluster)}"
+        node.turn()

@@ -48,6 +48,8 @@ AGAIN = 0.1
 """Seconds before a turn is repeated that found something due and could do nothing about it."""
 PROGRESS_EVERY = 10.0
 MOST_AT_ONCE = 256
+MOST_HELD = 64
+"""How many retries that must wait for another owner are looked past in one turn."""
 _PENDING = frozenset({RequestState.PENDING})
 
 
@@ -273,7 +275,7 @@ class Dispatcher:
             self._make_progress(mandate.authority, now)
             room = self._room()
             self._answer_requests(mandate, standing, room, after, now)
-            found = self._claim_retries(mandate, room, after, now)
+            found = self._claim_retries(mandate, standing, room, after, now)
             found += self._claim_due(mandate, standing, room, after, now)
             self._nothing_at = None if found else now
         except StaleTerm as error:
@@ -355,17 +357,27 @@ class Dispatcher:
             after.runs.append((run, self._store.definition(run.job, run.revision)))
 
     def _claim_retries(
-        self, mandate: Mandate, room: dict[Runner, int], after: _AfterCommit, now: datetime
+        self,
+        mandate: Mandate,
+        standing: Standing,
+        room: dict[Runner, int],
+        after: _AfterCommit,
+        now: datetime,
     ) -> int:
-        """How many there were."""
-        retries = self._store.due_retries(now, room)
-        for retry in retries:
-            claimed = self._store.claim_retry(mandate.authority, retry.id, now)
-            for run in claimed.runs:
-                definition = self._store.definition(run.job, run.revision)
-                room[definition.runner] -= 1
-                after.runs.append((run, definition))
-        return len(retries)
+        """How many of them this owner could do something about. Protected ones that it may not
+        run are left for one that may, and do not stand in the way of others."""
+        wider = {runner: n + MOST_HELD for runner, n in room.items() if n > 0}
+        found = 0
+        for retry in self._store.due_retries(now, wider):
+            job = self._store.job(retry.job)
+            runner = job.definition.runner
+            if room[runner] < 1 or not self._probed(job) or standing.why_held(job) is not None:
+                continue
+            found += 1
+            for run in self._store.claim_retry(mandate.authority, retry.id, now).runs:
+                room[runner] -= 1
+                after.runs.append((run, self._store.definition(run.job, run.revision)))
+        return found
 
     def _claim_due(
         self,
