@@ -265,8 +265,11 @@ class World:
         assert report.clean, "\n".join(render_report(report))
 
     def close(self) -> None:
-        """End every process of ours, and the commands that outlived them."""
+        """End every process of ours with its session, and the commands that outlived them."""
         for started in self.processes:
+            if started.process.poll() is None:  # not reaped: the number is still its group's
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(started.pid, signal.SIGKILL)
             started.kill()
         with contextlib.suppress(StoreBlocked, NotFound):
             for run in self.runs():
