@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 import signal
@@ -171,6 +172,7 @@ class World:
         self.home = folder / home
         self.started: list[Serve] = []
         self.commands: list[Command] = []
+        self._numbers = itertools.count()
 
     @property
     def profile(self) -> Path:
@@ -222,8 +224,8 @@ class World:
         Unless it is to be somebody else (``prefix``, ``tenure``) it is a fork of this process,
         which saves an interpreter's start for each.
         """
-        number = len(list(self.folder.glob("command-*.err")))
-        paths = [self.folder / f"command-{number}.{end}" for end in ("out", "err")]
+        name = f"command-{os.getpid()}-{next(self._numbers)}"  # a fork may use this world too
+        paths = [self.folder / f"{name}.{end}" for end in ("out", "err")]
         environment = {**self.env(home), **(env or {})}
         with open(paths[0], "wb") as stdout, open(paths[1], "wb") as stderr:
             fds = (stdout.fileno() if out is None else out, stderr.fileno())

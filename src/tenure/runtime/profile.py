@@ -78,7 +78,8 @@ class Profile:
 
     @staticmethod
     def _create(folder: ProfileFolder, create: bool, now: datetime | None) -> None:
-        if profile_id.read(folder) is not None:
+        # Asked in this order: somebody else may be making both at this very moment.
+        if profile_id.read(folder) is not None and not folder.database.exists():
             problem = profile_id.check(folder, None, machine=machine_id() or "")
             raise Refused(
                 problem.text if problem else f"{folder.database} is gone",
@@ -92,7 +93,7 @@ class Profile:
                 profile=folder.name,
             )
         # Two first comers: the one that is late opens what the other made.
-        with contextlib.suppress(FileExistsError):
+        with contextlib.suppress(Conflict):
             SqliteStore.create(folder.database, profile_id=str(uuid.uuid4()), now=now).close()
 
     def _finish_creation(self) -> None:
