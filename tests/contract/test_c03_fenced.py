@@ -9,9 +9,11 @@ from datetime import timedelta
 
 import pytest
 
+from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.errors import StaleTerm
 from tenure.domain.ownership import Act
-from tenure.domain.planner import CatchUpBudget, Standing, plan
+from tenure.domain.plan import Standing
+from tenure.domain.planner import plan
 from tenure.domain.policy import Policy, hash_of
 from tenure.domain.run import RunState, Start, Took
 from tenure.store.contract import RunFilter, Store

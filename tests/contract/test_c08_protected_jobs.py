@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.omission import Omitted
-from tenure.domain.planner import CatchUpBudget, Standing, plan
+from tenure.domain.plan import Standing
+from tenure.domain.planner import plan
 from tenure.domain.request import DEADLINE, Ask, RequestState
 from tenure.domain.run import RunState
 from tenure.store.contract import ClaimOutcome, RunFilter, Store

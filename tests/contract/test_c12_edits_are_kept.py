@@ -9,9 +9,11 @@ import threading
 
 import pytest
 
+from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.errors import Conflict
 from tenure.domain.job import State
-from tenure.domain.planner import CatchUpBudget, Standing, plan
+from tenure.domain.plan import Standing
+from tenure.domain.planner import plan
 from tenure.store.contract import ClaimOutcome, RunFilter, Store
 from tenure.testing.making import ROOM, START, after, claim_one, make_definition, own
 

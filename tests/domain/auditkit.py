@@ -6,10 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.evidence import Evidence, Identity, Link
 from tenure.domain.job import CatchUp, Command, Definition, Overlap, Runner, State
 from tenure.domain.ownership import Act, Authority
-from tenure.domain.planner import CatchUpBudget, Standing, plan
+from tenure.domain.plan import Standing
+from tenure.domain.planner import plan
 from tenure.domain.policy_text import make_policy
 from tenure.domain.process import Process
 from tenure.domain.process import Standing as ProcessStanding

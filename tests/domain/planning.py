@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.job import Definition, Job, State, jitter_of
 from tenure.domain.omission import Omission, Omitted
-from tenure.domain.planner import CatchUpBudget, Due, Plan, Standing, plan
+from tenure.domain.plan import Due, Plan, Standing
+from tenure.domain.planner import plan
 from tenure.testing.making import START
 
 ALLOWED = Standing(authoritative=True)

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planning import ALLOWED, REFUSED, Planned
 
+from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.job import CatchUp, Overlap, State, jitter_of
-from tenure.domain.planner import CatchUpBudget, Due, Standing, plan
+from tenure.domain.plan import Due, Standing
+from tenure.domain.planner import plan
 from tenure.testing.making import START, after, cron, each, make_definition, once
 
 MINUTE = timedelta(minutes=1)

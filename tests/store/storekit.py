@@ -10,8 +10,9 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
+from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.ownership import Authority
-from tenure.domain.planner import CatchUpBudget, Fire, Plan, Standing
+from tenure.domain.plan import Fire, Plan, Standing
 from tenure.domain.run import Cause
 from tenure.store.sqlite import SqliteStore
 from tenure.testing.making import START, after, make_definition, plan_round

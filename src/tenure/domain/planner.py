@@ -30,105 +30,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 
-from tenure.domain.job import CatchUp, Definition, Job, Overlap, jitter_of
+from tenure.domain.catch_up import CatchUpBudget
+from tenure.domain.job import CatchUp, Definition, Overlap, jitter_of
 from tenure.domain.omission import Omission, Omitted, Stretch
+from tenure.domain.plan import Due, Fire, HoldResolution, Plan, Standing
 from tenure.domain.run import Cause
 
 DEFAULT_ALL_WINDOW = timedelta(days=1)
 SUPERSEDED = "superseded by a later fire"
 _INSTANT = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """What the owner is allowed: authoritative, and what its probes deny."""
-
-    authoritative: bool
-    denied: frozenset[str] = frozenset()
-    approve_protected: bool = False
-
-    def why_held(self, job: Job) -> str | None:
-        """Why this owner must not run the job, in words; None when it may."""
-        wants = job.definition
-        if not wants.needs_authority:
-            return None
-        if not self.authoritative:
-            return "only an authoritative owner may run it"
-        for capability in wants.requires:
-            if capability in self.denied:
-                return f"the OS denies the owner {capability!r}"
-        if self.approve_protected and job.approved_revision < job.revision:
-            return f"revision {job.revision} waits for approval"
-        return None
-
-
-@dataclass(slots=True)
-class CatchUpBudget:
-    """Spreads catch-up: ``burst`` at once, then ``rate`` a second. Not thread-safe."""
-
-    rate: float = 20.0
-    burst: int = 20
-    _next: datetime | None = None
-
-    def delay(self, now: datetime) -> timedelta:
-        """Take one place; how long after ``now`` (UTC) it is."""
-        step = timedelta(seconds=1 / self.rate)
-        floor = now - step * self.burst
-        # A place far ahead was given under a clock that has since been set back.
-        if self._next is None or self._next < floor or self._next > now + timedelta(hours=1):
-            self._next = floor
-        self._next += step
-        return max(self._next - now, timedelta(0))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
-    """A job as the owner finds it."""
-
-    job: Job
-    active: int = 0
-    """Runs of it that are claimed, running or waiting to be retried."""
-    holds: tuple[Omission, ...] = ()
-    """Its open held stretches, oldest first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fire:
-    """A fire to claim."""
-
-    at: datetime
-    cause: Cause
-    hold: int | None = None
-    """The held omission it comes from."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldResolution:
-    """What becomes of an open held stretch: how many became runs, and why the rest did not."""
-
-    omission: int
-    claimed: int
-    missed_reason: str = ""
-    settled_until: datetime | None = None
-    """Fires up to here are settled and the rest stays open; None closes the whole stretch."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What to do about one job, all or nothing. ``was`` is the watermark that it stands on."""
-
-    job: str
-    revision: int
-    was: datetime
-    watermark: datetime
-    due_at: datetime | None
-    claims: tuple[Fire, ...] = ()
-    omissions: tuple[Stretch, ...] = ()
-    holds: tuple[HoldResolution, ...] = ()
-    waiting: bool = False
-    deferred: bool = False
-    done: bool = False
-    cancel_previous: bool = False
 
 
 @dataclass(slots=True)

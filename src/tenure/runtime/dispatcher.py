@@ -23,11 +23,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.errors import NotFound, StaleTerm, StoreBlocked, TenureError
 from tenure.domain.event import EventKind
 from tenure.domain.job import Call, Definition, Job, Runner
 from tenure.domain.ownership import Authority
-from tenure.domain.planner import CatchUpBudget, Plan, Standing, plan
+from tenure.domain.plan import Plan, Standing
+from tenure.domain.planner import plan
 from tenure.domain.request import Ask, Request, RequestState
 from tenure.domain.retry import or_retry
 from tenure.domain.run import ACTIVE, Result, Run, RunState, Start, Took

@@ -35,7 +35,7 @@ from tenure.domain.ownership import (
     consider,
     should_yield,
 )
-from tenure.domain.planner import Standing as OwnerStanding
+from tenure.domain.plan import Standing as OwnerStanding
 from tenure.domain.policy import Admission
 from tenure.domain.process import Process, Standing
 from tenure.domain.request import Request, RequestState

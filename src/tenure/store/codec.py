@@ -76,7 +76,7 @@ def from_json(cls: type[T], data: Any) -> T:
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise Damaged(
             f"a stored {cls.__name__} cannot be read: {error}",
-            remedy="`tenure doctor` checks the store; `tenure restore` brings back a backup",
+            remedy="`tenure audit` says what else is wrong; `tenure restore` brings back a backup",
         ) from error
 
 

@@ -49,7 +49,7 @@ from tenure.domain.evidence import Evidence
 from tenure.domain.job import Definition, Job, Runner, State
 from tenure.domain.omission import Omission, Omitted
 from tenure.domain.ownership import Act, Authority, Ownership, Term
-from tenure.domain.planner import Due, Plan
+from tenure.domain.plan import Due, Plan
 from tenure.domain.policy import Policy
 from tenure.domain.process import Process, Standing
 from tenure.domain.request import Ask, Request, Requester, RequestState

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.errors import StaleTerm, TenureError
 from tenure.domain.job import Definition, State
 from tenure.domain.omission import Omitted
 from tenure.domain.ownership import Act, Authority, Hold
-from tenure.domain.planner import CatchUpBudget, Plan, plan
-from tenure.domain.planner import Standing as OwnerStanding
+from tenure.domain.plan import Plan
+from tenure.domain.plan import Standing as OwnerStanding
+from tenure.domain.planner import plan
 from tenure.domain.policy import Policy, hash_of
 from tenure.domain.request import Ask
 from tenure.domain.run import Run, RunState, Start

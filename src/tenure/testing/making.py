@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.evidence import Evidence, Identity
 from tenure.domain.job import Command, Definition, Job, Runner
 from tenure.domain.ownership import Act, Authority, Hold
-from tenure.domain.planner import CatchUpBudget, plan
-from tenure.domain.planner import Standing as OwnerStanding
+from tenure.domain.plan import Standing as OwnerStanding
+from tenure.domain.planner import plan
 from tenure.domain.process import Process, Standing
 from tenure.domain.request import Requester
 from tenure.domain.run import Result, Run, RunState

@@ -11,7 +11,7 @@ from tenure.domain.event import EventKind
 from tenure.domain.job import Definition, Job, Runner, State
 from tenure.domain.omission import Omission, Omitted, resolution
 from tenure.domain.ownership import Authority
-from tenure.domain.planner import Due, Fire, HoldResolution, Plan
+from tenure.domain.plan import Due, Fire, HoldResolution, Plan
 from tenure.domain.run import Cause, Run, RunState
 from tenure.store.contract import Claimed, ClaimOutcome
 from tenure.store.memory.base import verb

@@ -19,7 +19,7 @@ HolderProbe = Callable[[Path], int | None]
 
 _BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT = 5, 6, 8, 10, 11
 _FULL, _CANTOPEN, _NOTADB = 13, 14, 26
-RESTORE = "keep the file; `tenure restore` brings back a backup, `tenure doctor` says more"
+RESTORE = "keep the file; `tenure restore FILE` brings back a backup beside it"
 
 
 def explain(
@@ -71,7 +71,7 @@ def _blocked(path: Path, patience: float, probe: HolderProbe | None) -> StoreBlo
             f"if process {holder} is frozen, continue or end it; "
             "a hung owner is ended by `tenure owner take --kill`"
             if holder is not None
-            else "`tenure doctor` names it where the kernel tells; then try again"
+            else "`tenure status` names it where the kernel tells; then try again"
         ),
         pid=holder,
     )

@@ -134,6 +134,12 @@ def migrate(connection: Connection, now: datetime, steps: Sequence[Step] = STEPS
                 ("min_writer", step.min_writer),
             ):
                 set_meta(db, key, value)
+        if schema < SCHEMA:
+            raise Refused(
+                f"{connection.path} has schema {before}, and this Tenure cannot bring it to "
+                f"{SCHEMA}",
+                remedy="migrate it with an older Tenure first",
+            )
         if schema != before:
             emit(db, EventKind.MIGRATED, micros(now), before=before, after=schema)
         return schema

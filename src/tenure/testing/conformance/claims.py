@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.errors import NotFound
 from tenure.domain.event import EventKind
 from tenure.domain.job import Job, Overlap, Runner, State
 from tenure.domain.ownership import Authority
-from tenure.domain.planner import CatchUpBudget, Fire, Plan, Standing, plan
+from tenure.domain.plan import Fire, Plan, Standing
+from tenure.domain.planner import plan
 from tenure.domain.run import Cause, Run, RunState
 from tenure.store.contract import ClaimOutcome, Store
 from tenure.testing.conformance.base import StoreCase

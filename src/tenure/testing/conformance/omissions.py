@@ -10,7 +10,7 @@ import pytest
 from tenure.domain.job import CatchUp, Job, Overlap
 from tenure.domain.omission import Omission, Omitted
 from tenure.domain.ownership import Authority
-from tenure.domain.planner import HoldResolution, Plan
+from tenure.domain.plan import HoldResolution, Plan
 from tenure.domain.run import Cause
 from tenure.store.contract import ClaimOutcome, Page, RunFilter, Store
 from tenure.testing.conformance.base import StoreCase
