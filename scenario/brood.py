@@ -22,24 +22,36 @@ from scenario.canary import look
 
 _PR_SET_CHILD_SUBREAPER = 36
 _DEADLINE = 10.0
+_GUARD = Path(__file__).resolve().parent / "guard.py"
 
 
 class Brood:
     """Thread-safe. Processes are started here only, so that orphans can be told from ours."""
 
-    def __init__(self) -> None:
+    def __init__(self, sockets: Path) -> None:
         self._lock = threading.RLock()
         self._ours: dict[int, subprocess.Popen[Any]] = {}
         self.complete = sys.platform == "linux"
         """Whether processes that lost their parent come to us."""
         if self.complete:
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self._guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_GUARD), str(sockets)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
 
     def start(self, argv: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any]:
         """In a session of its own, so that it and its children can be ended together."""
         with self._lock:
             process = subprocess.Popen(argv, start_new_session=True, **options)
             self._ours[process.pid] = process
+            assert self._guard.stdin is not None
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                self._guard.stdin.write(f"{process.pid} {look(process.pid)[1]}\n")
+                self._guard.stdin.flush()
             return process
 
     def run(
@@ -78,7 +90,7 @@ class Brood:
             return
         with self._lock:
             for pid in _children():
-                if pid not in self._ours:
+                if pid not in self._ours and pid != self._guard.pid:
                     with contextlib.suppress(ChildProcessError):
                         os.waitpid(pid, os.WNOHANG)
 
@@ -87,15 +99,17 @@ class Brood:
         for process in list(self._ours.values()):
             self.end(process)
         until = time.monotonic() + _DEADLINE
-        while self.complete and (left := _children()):
+        left = []
+        while self.complete and (left := _children(but=self._guard.pid)):
             if time.monotonic() > until:
-                return left
+                break
             for pid in left:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
             self.reap()
             time.sleep(0.02)
-        return []
+        self._guard.communicate(timeout=_DEADLINE)
+        return left
 
 
 def signal_exactly(pid: int, start: int, number: signal.Signals) -> bool:
@@ -223,11 +237,11 @@ done
             signal_exactly(*backend, signal.SIGKILL)
 
 
-def _children() -> list[int]:
+def _children(*, but: int = 0) -> list[int]:
     """Our direct children, zombies too."""
     me, found = os.getpid(), []
     for name in os.listdir("/proc"):
-        if name.isdigit():
+        if name.isdigit() and int(name) != but:
             with contextlib.suppress(OSError, ValueError, IndexError):
                 if look(int(name))[0] == me:
                     found.append(int(name))

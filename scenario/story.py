@@ -31,7 +31,7 @@ class Pace:
     again: float = 7
 
 
-FAST = Pace(plain=6, alone=2, together=6, after=3, fallback=4, again=3)
+FAST = Pace(plain=5, alone=1, together=5, after=5, fallback=3, again=3)
 
 
 def tell(view: View, *, fast: bool = False, keep: bool = False) -> int:

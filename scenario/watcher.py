@@ -6,6 +6,8 @@ for a few seconds into one line.
 
 from __future__ import annotations
 
+import itertools
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -73,10 +75,10 @@ class Watcher:
     def _tell(self, event: Event) -> None:
         name = self._name(event.process)
         if event.kind is EventKind.OWNERSHIP_TAKEN:
-            self._tell_runs()
+            self._tell_runs(event.at.timestamp())
             self._tell_owner(event, name)
         elif event.kind is EventKind.OWNERSHIP_ENDED:
-            self._tell_runs()
+            self._tell_runs(event.at.timestamp())
             why = self._named(str(event.facts.get("why", "")))
             self._view.say(f"term {event.term} of {name} ended: {why}", "yellow")
         elif event.kind is EventKind.STANDING_CHANGED:
@@ -117,10 +119,12 @@ class Watcher:
         self._news.clear()
 
     # -- runs and omissions ----------------------------------------------------------------------
-    def _tell_runs(self) -> None:
+    def _tell_runs(self, until: float = float("inf")) -> None:
+        """What ran since, up to an instant: an owner's runs are told after it became one."""
         self._gathered = 0.0
-        lines = self._world.canaries()
-        new, self._lines = lines[self._lines :], len(lines)
+        new = self._world.canaries()[self._lines :]
+        new = list(itertools.takewhile(lambda line: line["at"] < until, new))
+        self._lines += len(new)
         lineage = Lineage(self._world.launchers, self._world.kept.values())
         by_backend: dict[str, Counter[str]] = {}
         for line, place in zip(new, lineage.places(new), strict=True):
@@ -156,7 +160,9 @@ class Watcher:
         return text
 
     def _short(self, why: str) -> str:
-        return self._named(why).replace(str(self._world.base) + "/", "")
+        """Our own places as they lie in the base folder, other programs by their names."""
+        own = self._named(why).replace(str(self._world.base) + "/", "")
+        return re.sub(r"(?<!\S)/\S*/", "", own)
 
 
 _A = {

@@ -46,7 +46,7 @@ class World:
 
     def __init__(self, view: View, base: Path, runtime: Path, denied: denial.Denial) -> None:
         self.view, self.base, self.denied = view, base, denied
-        self.brood = Brood()
+        self.brood = Brood(runtime)
         self.home, self.logs = base / "home", base / "logs"
         self.canary_log = self.logs / "canary.jsonl"
         self.secret = base / "protected" / "mail"
@@ -199,6 +199,8 @@ def stage(view: View, *, keep: bool = False) -> Iterator[World]:
         failed = False
         raise
     finally:
+        # A second Ctrl-C must not leave anything behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         left = world.brood.end_all() if world is not None else []
         denied.over()
         shutil.rmtree(runtime, ignore_errors=True)
@@ -208,3 +210,4 @@ def stage(view: View, *, keep: bool = False) -> Iterator[World]:
             view.say(f"everything is kept in {base}", "yellow")
         else:
             shutil.rmtree(base, ignore_errors=True)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
