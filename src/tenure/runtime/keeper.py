@@ -168,7 +168,7 @@ class Keeper:
             wait = LOOK_EVERY
             try:
                 wait = self.look()
-            except TenureError as error:
+            except (TenureError, OSError) as error:  # a full or failing disk among them
                 log.warning("%s", error)
             except Exception:  # a look that failed changed nothing; the next one tries again
                 log.exception("a look failed")
