@@ -509,3 +509,19 @@ def wait_for_state(cluster: Cluster, node: Node, state: RunState) -> None:
     while not runs(cluster, states=frozenset({state})):
         assert time.monotonic() < deadline, f"waited for {state}: {runs(cluster)}"
         node.turn()
+
+
+def test_an_owner_that_was_made_to_let_go_does_not_take_the_place_again_at_once(
+    make: Make,
+) -> None:
+    cluster = make()
+    only = cluster.node("a")
+    cluster.settle()
+    held = cluster.profile.store.ownership().authority
+    assert held is not None
+    cluster.profile.store.end_term(held, act=Act.STEP_DOWN, why="release", now=cluster.clock.now())
+    cluster.settle()
+    assert not only.owns
+    cluster.clock.advance(11)
+    cluster.settle()
+    assert only.owns

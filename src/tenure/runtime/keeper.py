@@ -57,6 +57,8 @@ log = logging.getLogger("tenure.keeper")
 
 LOOK_EVERY = 1.0
 PROBE_EVERY = 30.0
+DEPOSED_HOLD_OFF = 10.0
+"""Seconds of awake time for which a deposed owner leaves the place to others."""
 OPEN_RANK = 0
 
 
@@ -343,6 +345,8 @@ class Keeper:
                 self._let_go(Act.STEP_DOWN, self._deposed_why)
             return
         log.warning("deposed: term %s is over (%s)", mine.term, current.ended_why)
+        # Somebody wanted it to let go: it does not take the place again at once.
+        self._hold_off = self._clock.awake() + DEPOSED_HOLD_OFF
         self._dispatcher.disown()
         self._authority = None
 

@@ -342,6 +342,10 @@ class Store(Protocol):
         ``domain.job.TRANSITIONS`` raises IllegalTransition. Resuming makes a job with open held
         fires due. JOB_STATE."""
 
+    def miss_held(self, job: str, reason: str, *, now: datetime) -> None:
+        """Close a job's open held stretches: nothing of them will run (a profile that was restored
+        or copied cannot know what ran since). Without any, nothing changes. NotFound."""
+
     def approve_job(self, job: str, revision: int, *, by: str, now: datetime) -> Job:
         """Approve a revision for protected runs; Conflict if it is not the current one, NotFound
         for a removed job. Makes a job with open held fires due. JOB_STATE (facts: approved)."""

@@ -256,7 +256,11 @@ def _settle_the_past(profile: Profile, by: str, now: datetime) -> int:
     """Nothing that was due, or asked for, before this moment is run from here."""
     store = profile.store
     active = all_jobs(store, frozenset({State.ACTIVE}))
+    reason = "the profile was restored or copied: whether they ran since is not known"
+    held, _ = store.omissions(only_open=True, page=Page(limit=1_000_000))
     with store.batch():
+        for job_id in {hold.job for hold in held}:
+            store.miss_held(job_id, reason, now=now)
         for job in active:
             store.set_job_state(job.id, State.PAUSED, by=by, now=now)
             store.set_job_state(job.id, State.ACTIVE, by=by, now=now)

@@ -124,6 +124,10 @@ class Jobs(Pending):
         return new
 
     @verb
+    def miss_held(self, job: str, reason: str, *, now: datetime) -> None:
+        self._miss_holds(self._get_job(job).id, reason, now)
+
+    @verb
     def approve_job(self, job: str, revision: int, *, by: str, now: datetime) -> Job:
         found = self._get_present(job)
         if found.revision != revision:

@@ -192,6 +192,10 @@ class Editing(Part):
             found = load_kept(db, self._db.definitions, job)
             return set_state(db, self._db.definitions, found, state, by, now)
 
+    def miss_held(self, job: str, reason: str, *, now: datetime) -> None:
+        with self._db.writing() as db:
+            omissions.miss_holds(db, load(db, self._db.definitions, job).id, reason, micros(now))
+
     def approve_job(self, job: str, revision: int, *, by: str, now: datetime) -> Job:
         at = micros(now)
         with self._db.writing() as db:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tenure.domain.errors import NotFound
 from tenure.domain.job import CatchUp, Job, Overlap
 from tenure.domain.omission import Omission, Omitted
 from tenure.domain.ownership import Authority
@@ -151,6 +152,22 @@ class OmissionsConformance(StoreCase):
         (answer,) = store.claim(owner, [made], after(minutes=10))
         assert answer.outcome is ClaimOutcome.CHANGED
         assert store.job(again.id) == again
+
+    def test_held_fires_can_be_given_up(self, store: Store) -> None:
+        """C4: what may have run elsewhere meanwhile is not run from here."""
+        job = add(store, schedule=once(after(minutes=1)), protected=True)
+        store.miss_held(job.id, "nothing is held yet", now=START)
+        hold(store, job, 1)
+        store.miss_held(job.id, "the profile was restored", now=after(minutes=3))
+        given_up = only(store, job)
+        assert (given_up.open, given_up.claimed) == (False, 0)
+        assert "restored" in given_up.resolution
+        owner = own(store, "gateway", now=after(minutes=9))
+        assert store.revisit_held(owner, after(minutes=9)) == 0
+        plan_round(store, owner, after(minutes=9))
+        assert store.runs(RunFilter())[0] == ()
+        with pytest.raises(NotFound):
+            store.miss_held("nobody", "gone", now=START)
 
     def test_a_probe_that_changed_revisits_held_jobs(self, store: Store) -> None:
         """C8: Evidence that can change is read again."""
