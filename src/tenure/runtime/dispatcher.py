@@ -20,27 +20,25 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
-from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.errors import NotFound, StaleTerm, StoreBlocked, TenureError
 from tenure.domain.event import EventKind
-from tenure.domain.job import Call, Definition, Job, Runner
+from tenure.domain.job import Call, Runner
 from tenure.domain.ownership import Authority
-from tenure.domain.plan import Plan, Standing
-from tenure.domain.planner import plan
-from tenure.domain.request import Ask, Request, RequestState
+from tenure.domain.plan import Standing
+from tenure.domain.request import Request
 from tenure.domain.retry import or_retry
-from tenure.domain.run import ACTIVE, Result, Run, RunState, Start, Took
+from tenure.domain.run import Result, Run, RunState, Start, Took
 from tenure.host.clocks import Clock as HostClock
 from tenure.host.clocks import ClockChange, ClockChangeKind, ClockWatch
 from tenure.runtime.callables import Callables
+from tenure.runtime.claiming import PENDING, Claiming, Outbox, Round
 from tenure.runtime.command_runner import CommandRunner
 from tenure.runtime.commands import GatedCommand
 from tenure.runtime.probes import Probes
 from tenure.runtime.profile import Profile
-from tenure.store.contract import RunFilter
 
 log = logging.getLogger("tenure.dispatcher")
 
@@ -49,21 +47,6 @@ POLL = 1.0
 AGAIN = 0.1
 """Seconds before a turn is repeated that found something due and could do nothing about it."""
 PROGRESS_EVERY = 10.0
-MOST_AT_ONCE = 256
-MOST_HELD = 64
-"""How many retries that must wait for another owner are looked past in one turn."""
-_PENDING = frozenset({RequestState.PENDING})
-
-
-@dataclass(slots=True)
-class _AfterCommit:
-    """What a turn does once its commit stands."""
-
-    opened: list[GatedCommand] = field(default_factory=list)
-    closed: list[tuple[Run, GatedCommand]] = field(default_factory=list)
-    runs: list[tuple[Run, Definition]] = field(default_factory=list)
-    cancels: list[str] = field(default_factory=list)
-    stale: StaleTerm | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +82,15 @@ class Dispatcher:
         self._commands = commands
         self._recheck = recheck
         self._deposed = deposed
-        self._hand_over = asked_to_hand_over
         self._probes = probes
-        self._to_probe: set[str] = set()
+        self._claiming = Claiming(
+            profile.store,
+            probes=probes,
+            catch_up_rate=profile.settings().catch_up_rate,
+            asked_to_hand_over=asked_to_hand_over,
+        )
         self._watch = ClockWatch(clock)
         self._clock_changes: deque[ClockChange] = deque()
-        self._budget = CatchUpBudget(rate=profile.settings().catch_up_rate)
         self._mandate: Mandate | None = None
         self._draining = False
         self._results: deque[Result] = deque()
@@ -202,9 +188,9 @@ class Dispatcher:
         """One turn, by the thread or by a test; the seconds until the next is due."""
         with self._turn_lock:
             mandate = self._mandate
-            after = _AfterCommit()
+            after = Outbox()
             results, gates = list(self._results), list(self._gates)
-            now = self._clock.now()
+            began, now = self._clock.continuous(), self._clock.now()
             if mandate is not None and not self._store.is_same_file():
                 self._mandate = None
                 self._deposed("the database at its path is not the one that is open")
@@ -220,7 +206,7 @@ class Dispatcher:
                 self._results.popleft()
             for _ in gates:
                 self._gates.popleft()
-            self._carry_out(after, mandate)
+            self._carry_out(after, mandate, began)
         return self._until_next()
 
     def _record(
@@ -228,7 +214,7 @@ class Dispatcher:
         results: list[Result],
         gates: list[tuple[Run, GatedCommand]],
         mandate: Mandate | None,
-        after: _AfterCommit,
+        after: Outbox,
         now: datetime,
     ) -> None:
         """Ends first: they free the jobs that wait for them."""
@@ -270,18 +256,22 @@ class Dispatcher:
             return result
         return or_retry(result, self._store.definition(run.job, run.revision), now)
 
-    def _claim(
-        self, mandate: Mandate, standing: Standing, after: _AfterCommit, now: datetime
-    ) -> None:
+    def _claim(self, mandate: Mandate, standing: Standing, after: Outbox, now: datetime) -> None:
+        turn = Round(
+            authority=mandate.authority,
+            standing=standing,
+            room=self._room(),
+            outbox=after,
+            now=now,
+            awake=self._clock.awake(),
+        )
         try:
-            self._make_progress(mandate.authority, now)
-            room = self._room()
-            self._answer_requests(mandate, standing, room, after, now)
-            found = self._claim_retries(mandate, standing, room, after, now)
-            found += self._claim_due(mandate, standing, room, after, now)
-            self._nothing_at = None if found else now
+            self._make_progress(turn)
+            self._nothing_at = None if self._claiming.claim(turn) else now
         except StaleTerm as error:
             after.stale = error
+        if self._claiming.to_probe:
+            self._bell.set()
 
     def _room(self) -> dict[Runner, int]:
         return {
@@ -290,133 +280,18 @@ class Dispatcher:
             Runner.ASYNC: self._callables.room(Runner.ASYNC),
         }
 
-    def _make_progress(self, authority: Authority, now: datetime) -> None:
-        awake = self._clock.awake()
-        if awake >= self._next_progress:
-            self._store.progress(authority, awake, now)
-            self._next_progress = awake + PROGRESS_EVERY
-
-    def _answer_requests(
-        self,
-        mandate: Mandate,
-        standing: Standing,
-        room: dict[Runner, int],
-        after: _AfterCommit,
-        now: datetime,
-    ) -> None:
-        self._store.expire_requests(now)
-        for request in self._store.requests(states=_PENDING):
-            if request.kind is Ask.CANCEL:
-                self._answer_cancel(request, mandate.authority, after, now)
-            elif request.kind is Ask.HAND_OVER:
-                self._hand_over(request)
-            else:
-                self._answer_trigger(request, mandate.authority, standing, room, after, now)
-
-    def _answer_cancel(
-        self, request: Request, authority: Authority, after: _AfterCommit, now: datetime
-    ) -> None:
-        assert request.run is not None
-        self._store.ask_cancel(request.run, now)
-        after.cancels.append(request.run)
-        self._store.answer(
-            request.id,
-            RequestState.ACCEPTED,
-            authority=authority,
-            now=now,
-            answer="its holder ends it",
-            run=request.run,
-        )
-
-    def _answer_trigger(
-        self,
-        request: Request,
-        authority: Authority,
-        standing: Standing,
-        room: dict[Runner, int],
-        after: _AfterCommit,
-        now: datetime,
-    ) -> None:
-        assert request.job is not None
-        job = self._store.job(request.job)
-        if room[job.definition.runner] < 1 or not self._probed(job):
-            return
-        why_held = standing.why_held(job)
-        if why_held is not None:
-            if not request.queued:
-                self._store.answer(
-                    request.id,
-                    RequestState.REFUSED,
-                    authority=authority,
-                    now=now,
-                    answer=f"{job.name} is protected: {why_held}",
-                    remedy=f"tenure explain {job.name}; --queue waits for an owner that may",
-                )
-            return
-        _, run = self._store.claim_trigger(authority, request.id, now)
-        if run is not None:
-            room[job.definition.runner] -= 1
-            after.runs.append((run, self._store.definition(run.job, run.revision)))
-
-    def _claim_retries(
-        self,
-        mandate: Mandate,
-        standing: Standing,
-        room: dict[Runner, int],
-        after: _AfterCommit,
-        now: datetime,
-    ) -> int:
-        """How many of them this owner could do something about. Protected ones that it may not
-        run are left for one that may, and do not stand in the way of others."""
-        wider = {runner: n + MOST_HELD for runner, n in room.items() if n > 0}
-        found = 0
-        for retry in self._store.due_retries(now, wider):
-            job = self._store.job(retry.job)
-            runner = job.definition.runner
-            if room[runner] < 1 or not self._probed(job) or standing.why_held(job) is not None:
-                continue
-            found += 1
-            for run in self._store.claim_retry(mandate.authority, retry.id, now).runs:
-                room[runner] -= 1
-                after.runs.append((run, self._store.definition(run.job, run.revision)))
-        return found
-
-    def _claim_due(
-        self,
-        mandate: Mandate,
-        standing: Standing,
-        room: dict[Runner, int],
-        after: _AfterCommit,
-        now: datetime,
-    ) -> int:
-        """How many jobs were due."""
-        dues = self._store.due(now, {r: min(n, MOST_AT_ONCE) for r, n in room.items() if n > 0})
-        if not dues:
-            return 0
-        plans: list[Plan] = []
-        jobs: dict[str, Job] = {}
-        for due in dues:
-            runner = due.job.definition.runner
-            if room[runner] < 1 or not self._probed(due.job):
-                continue
-            made = plan(due, now, standing, room[runner], self._budget)
-            room[runner] -= len(made.claims)
-            plans.append(made)
-            jobs[due.job.id] = due.job
-            if made.cancel_previous:
-                self._cancel_runs_of(due.job, after, now)
-        for claimed in self._store.claim(mandate.authority, plans, now):
-            wants = jobs[claimed.job].definition
-            after.runs.extend((run, wants) for run in claimed.runs)
-        return len(dues)
+    def _make_progress(self, turn: Round) -> None:
+        if turn.awake >= self._next_progress:
+            self._store.progress(turn.authority, turn.awake, turn.now)
+            self._next_progress = turn.awake + PROGRESS_EVERY
 
     def _standing(self, mandate: Mandate | None, now: datetime) -> Standing:
         """Read again, outside any transaction, what a protected claim stands on (C8)."""
         if mandate is None:
             return Standing(authoritative=False)
         best = mandate.standing
-        if self._to_probe:
-            wanted, self._to_probe = self._to_probe, set()
+        if self._claiming.to_probe:
+            wanted, self._claiming.to_probe = self._claiming.to_probe, set()
             self._probes.refresh(wanted, self._clock.awake())
         if not best.authoritative or not self._anything_to_decide(now):
             return best
@@ -429,27 +304,11 @@ class Dispatcher:
     def _anything_to_decide(self, now: datetime) -> bool:
         upcoming = self._store.next_due()
         return (upcoming is not None and upcoming <= now) or bool(
-            self._store.requests(states=_PENDING, limit=1)
+            self._store.requests(states=PENDING, limit=1)
         )
 
-    def _probed(self, job: Job) -> bool:
-        """Whether its capabilities have a current answer; else they are asked next turn."""
-        if not job.definition.requires:
-            return True
-        missing = self._probes.missing(job.definition.requires, self._clock.awake())
-        if missing:
-            self._to_probe |= missing
-            self._bell.set()
-        return not missing
-
-    def _cancel_runs_of(self, job: Job, after: _AfterCommit, now: datetime) -> None:
-        runs, _ = self._store.runs(RunFilter(job=job.id, states=ACTIVE))
-        for run in runs:
-            self._store.ask_cancel(run.id, now)
-            after.cancels.append(run.id)
-
     # -- after the commit --------------------------------------------------------------------
-    def _carry_out(self, after: _AfterCommit, mandate: Mandate | None) -> None:
+    def _carry_out(self, after: Outbox, mandate: Mandate | None, began: float) -> None:
         for gated in after.opened:
             gated.open_gate()
         for run, gated in after.closed:
@@ -457,11 +316,10 @@ class Dispatcher:
             log.warning("%s was deposed or cancelled at its gate: it never ran", run.id)
         if after.runs:
             assert mandate is not None
-            claimed = self._clock.continuous()
             for run, wants in after.runs:
                 if isinstance(wants.action, Call):
                     self._callables.submit(
-                        run, wants.action, wants.timeout, mandate.authority, claimed
+                        run, wants.action, wants.timeout, mandate.authority, began
                     )
                 else:
                     self._commands.submit(run, wants)

@@ -24,6 +24,7 @@ from tenure.store.ids import new_id
 
 REOBSERVE_AFTER = 1.0
 """Seconds of awake time after which evidence that can change is read again."""
+_LINEAGE = frozenset(("chain", "chain.executable"))
 
 
 class Member:
@@ -112,10 +113,12 @@ class Member:
                 return
             self._observed = awake
         fresh = self._observe(now=self._clock.now())
-        # Ancestry is the lineage at joining: a parent that has gone since does not change it.
+        # Ancestry is the lineage at joining: a parent that has gone since does not change it, nor
+        # what could not be read of it then. The process itself may have changed.
         kept = self.evidence
-        unknown = (fresh.unknown - {"chain"}) | (kept.unknown & {"chain"})
-        self.evidence = replace(fresh, chain=kept.chain, unknown=frozenset(unknown))
+        unknown = (fresh.unknown - _LINEAGE) | (kept.unknown & _LINEAGE)
+        chain = (fresh.chain or kept.chain)[:1] + kept.chain[1:]
+        self.evidence = replace(fresh, chain=chain, unknown=unknown)
 
     def say(self, standing: Standing, why: str, rule: int | None) -> bool:
         """Record how this process stands, if that changed; whether it did."""

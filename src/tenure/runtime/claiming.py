@@ -1,0 +1,175 @@
+"""What an owner claims in one turn: requests answered, retries, and what is due.
+
+All of it happens inside the dispatcher's transaction, so nothing here asks the operating system
+or waits: evidence and probes were read before it began, and a job whose capability has no current
+answer is left for the next turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tenure.domain.catch_up import CatchUpBudget
+from tenure.domain.errors import StaleTerm
+from tenure.domain.job import Definition, Job, Runner
+from tenure.domain.ownership import Authority
+from tenure.domain.plan import Plan, Standing
+from tenure.domain.planner import plan
+from tenure.domain.request import Ask, Request, RequestState
+from tenure.domain.run import ACTIVE, Run
+from tenure.runtime.commands import GatedCommand
+from tenure.runtime.probes import Probes
+from tenure.store.contract import ClaimOutcome, RunFilter, Store
+
+MOST_AT_ONCE = 256
+MOST_HELD = 64
+"""How many retries that must wait for another owner are looked past in one turn."""
+PENDING = frozenset({RequestState.PENDING})
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What a turn does once its commit stands, and not otherwise."""
+
+    opened: list[GatedCommand] = field(default_factory=list)
+    closed: list[tuple[Run, GatedCommand]] = field(default_factory=list)
+    runs: list[tuple[Run, Definition]] = field(default_factory=list)
+    cancels: list[str] = field(default_factory=list)
+    stale: StaleTerm | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One turn's claims: under which authority, with how much room, and where to they go."""
+
+    authority: Authority
+    standing: Standing
+    room: dict[Runner, int]
+    outbox: Outbox
+    now: datetime
+    awake: float
+
+    def take(self, run: Run, wants: Definition) -> None:
+        self.room[wants.runner] -= 1
+        self.outbox.runs.append((run, wants))
+
+
+class Claiming:
+    """Used by the dispatcher's thread alone."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        probes: Probes,
+        catch_up_rate: float,
+        asked_to_hand_over: Callable[[Request], None],
+    ) -> None:
+        self._store = store
+        self._probes = probes
+        self._budget = CatchUpBudget(rate=catch_up_rate)
+        self._hand_over = asked_to_hand_over
+        self.to_probe: set[str] = set()
+        """Capabilities to ask the OS about before the next turn."""
+
+    def claim(self, turn: Round) -> bool:
+        """Whether anything due could be dealt with. Raises StaleTerm."""
+        self._answer_requests(turn)
+        retried = self._claim_retries(turn)
+        return self._claim_due(turn) or retried
+
+    # -- requests ----------------------------------------------------------------------------
+    def _answer_requests(self, turn: Round) -> None:
+        self._store.expire_requests(turn.now)
+        for request in self._store.requests(states=PENDING):
+            if request.kind is Ask.CANCEL:
+                self._answer_cancel(request, turn)
+            elif request.kind is Ask.HAND_OVER:
+                self._hand_over(request)
+            else:
+                self._answer_trigger(request, turn)
+
+    def _answer_cancel(self, request: Request, turn: Round) -> None:
+        assert request.run is not None
+        self._store.ask_cancel(request.run, turn.now)
+        turn.outbox.cancels.append(request.run)
+        self._store.answer(
+            request.id,
+            RequestState.ACCEPTED,
+            authority=turn.authority,
+            now=turn.now,
+            answer="its holder ends it",
+            run=request.run,
+        )
+
+    def _answer_trigger(self, request: Request, turn: Round) -> None:
+        assert request.job is not None
+        job = self._store.job(request.job)
+        if turn.room[job.definition.runner] < 1 or not self._probed(job, turn):
+            return
+        why_held = turn.standing.why_held(job)
+        if why_held is None:
+            _, run = self._store.claim_trigger(turn.authority, request.id, turn.now)
+            if run is not None:
+                turn.take(run, self._store.definition(run.job, run.revision))
+        elif not request.queued:
+            self._store.answer(
+                request.id,
+                RequestState.REFUSED,
+                authority=turn.authority,
+                now=turn.now,
+                answer=f"{job.name} is protected: {why_held}",
+                remedy=f"tenure explain {job.name}; --queue waits for an owner that may",
+            )
+
+    # -- runs --------------------------------------------------------------------------------
+    def _claim_retries(self, turn: Round) -> bool:
+        """Protected ones that this owner may not run are left for one that may, and do not stand
+        in the way of others."""
+        wider = {runner: n + MOST_HELD for runner, n in turn.room.items() if n > 0}
+        found = False
+        for retry in self._store.due_retries(turn.now, wider):
+            job = self._store.job(retry.job)
+            free = turn.room[job.definition.runner] > 0
+            if not free or not self._probed(job, turn) or turn.standing.why_held(job) is not None:
+                continue
+            found = True
+            for run in self._store.claim_retry(turn.authority, retry.id, turn.now).runs:
+                turn.take(run, self._store.definition(run.job, run.revision))
+        return found
+
+    def _claim_due(self, turn: Round) -> bool:
+        room = {runner: min(n, MOST_AT_ONCE) for runner, n in turn.room.items() if n > 0}
+        dues = self._store.due(turn.now, room)
+        if not dues:
+            return False
+        plans: list[Plan] = []
+        jobs: dict[str, Job] = {}
+        left = dict(turn.room)
+        for due in dues:
+            runner = due.job.definition.runner
+            if left[runner] > 0 and self._probed(due.job, turn):
+                made = plan(due, turn.now, turn.standing, left[runner], self._budget)
+                left[runner] -= len(made.claims)
+                plans.append(made)
+                jobs[due.job.id] = due.job
+        answers = self._store.claim(turn.authority, plans, turn.now)
+        for made, answer in zip(plans, answers, strict=True):
+            for run in answer.runs:
+                turn.take(run, jobs[made.job].definition)
+            if made.cancel_previous and answer.outcome is ClaimOutcome.CLAIMED:
+                # The claim marked them; here they are ended at once if this process holds them.
+                active, _ = self._store.runs(RunFilter(job=made.job, states=ACTIVE))
+                turn.outbox.cancels.extend(run.id for run in active)
+        return True
+
+    def _probed(self, job: Job, turn: Round) -> bool:
+        """Whether its capabilities have a current answer; else they are asked before the next
+        turn."""
+        if not job.definition.requires:
+            return True
+        missing = self._probes.missing(job.definition.requires, turn.awake)
+        self.to_probe |= missing
+        return not missing
