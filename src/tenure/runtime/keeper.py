@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import selectors
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -41,8 +39,8 @@ from tenure.domain.process import Process, Standing
 from tenure.domain.request import Request, RequestState
 from tenure.domain.settings import Hung
 from tenure.host.clocks import Clock
-from tenure.host.death import DeathWatch
 from tenure.host.processes import boot_id
+from tenure.runtime.alarm import Alarm
 from tenure.runtime.control import ControlSocket, nudge
 from tenure.runtime.dispatcher import Dispatcher, Mandate
 from tenure.runtime.liveness import life_of_process
@@ -57,6 +55,7 @@ log = logging.getLogger("tenure.keeper")
 
 LOOK_EVERY = 1.0
 PROBE_EVERY = 30.0
+OBSERVE_EVERY = 10.0
 DEPOSED_HOLD_OFF = 10.0
 """Seconds of awake time for which a deposed owner leaves the place to others."""
 OPEN_RANK = 0
@@ -95,14 +94,8 @@ class Keeper:
         self._hand_over: Request | None = None
         self._hold_off = 0.0
         self._stopping = threading.Event()
-        self._selector = selectors.DefaultSelector()
-        self._bell_out, self._bell = os.pipe()
-        os.set_blocking(self._bell_out, False)
-        os.set_blocking(self._bell, False)
-        self._watched: DeathWatch | None = None
-        self._watched_process: str | None = None
+        self._alarm = Alarm()
         self._next_probe = 0.0
-        self._control: ControlSocket | None = None
         self._first_look = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="tenure-keeper", daemon=True)
 
@@ -114,15 +107,14 @@ class Keeper:
 
     def join(self) -> None:
         """Open the control socket and enter the profile, without a thread."""
-        self._selector.register(self._bell_out, selectors.EVENT_READ, "bell")
-        with contextlib.suppress(OSError):
-            self._control = ControlSocket(self._member.id, self._heard)
-            self._selector.register(self._control, selectors.EVENT_READ, "control")
-        self._member.join(self._control.path if self._control else None)
+        control: ControlSocket | None = None
+        with contextlib.suppress(OSError):  # without it, polling suffices
+            control = ControlSocket(self._member.id, self._heard)
+            self._alarm.listen(control)
+        self._member.join(control.path if control is not None else None)
 
     def wake(self) -> None:
-        with contextlib.suppress(OSError):
-            os.write(self._bell, b"!")
+        self._alarm.ring()
 
     def deposed(self, why: str) -> None:
         """The dispatcher was refused: look into it."""
@@ -156,13 +148,7 @@ class Keeper:
 
     def close(self) -> None:
         """After stop: free what the thread used."""
-        if self._watched is not None:
-            self._watched.close()
-        self._selector.close()
-        if self._control is not None:
-            self._control.close()
-        os.close(self._bell_out)
-        os.close(self._bell)
+        self._alarm.close()
 
     # -- the thread --------------------------------------------------------------------------
     def _loop(self) -> None:
@@ -177,20 +163,11 @@ class Keeper:
             finally:
                 self._first_look.set()
             if not self._stopping.is_set():
-                self._wait(wait)
+                self._alarm.wait(wait)
 
     def wait_first_look(self, timeout: float) -> bool:
         """Whether the first look is done within ``timeout`` seconds."""
         return self._first_look.wait(timeout)
-
-    def _wait(self, seconds: float) -> None:
-        for key, _ in self._selector.select(seconds):
-            if key.data == "bell":
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self._bell_out, 4096)
-            elif key.data == "control":
-                assert self._control is not None
-                self._control.accept_all()
 
     def _heard(self, message: dict[str, Any], pid: int | None) -> None:
         request = message.get("request")
@@ -222,9 +199,11 @@ class Keeper:
         why_not = self._why_not_able() if admission.admitted else None
         rank = admission.rule.rank if admission.rule else OPEN_RANK
         if not admission.admitted or why_not is not None:
+            # Evidence may change: a service manager moves processes after their start.
+            self._member.observe_again(at_most_every=OBSERVE_EVERY)
             why = why_not or admission.why
             self._member.say(Standing.REFUSED, why, rank if admission.rule else None)
-            self._watch_holder(None)
+            self._alarm.watch(None)
             return LOOK_EVERY
         holder, life = self._holder(current)
         me = Contender(
@@ -240,7 +219,7 @@ class Keeper:
         if move.act is not None and self._clock.awake() >= self._hold_off:
             return self._take(move, admission, current)
         self._member.say(Standing.CANDIDATE, f"{admission.why}; {move.why}", rank)
-        self._watch_holder(holder if life is HolderLife.ALIVE else None)
+        self._alarm.watch(holder if life is HolderLife.ALIVE else None)
         again = move.again_in.total_seconds() if move.again_in else LOOK_EVERY
         return max(0.01, min(LOOK_EVERY, again))
 
@@ -298,7 +277,7 @@ class Keeper:
         self._authority = authority
         self._deposed_why = None
         self._rank = admission.rule.rank if admission.rule else OPEN_RANK
-        self._watch_holder(None)
+        self._alarm.watch(None)
         worse = range(self._rank + 1, len(self._profile.policy().rules))
         with contextlib.suppress(StaleTerm):
             if worse:
@@ -487,24 +466,3 @@ class Keeper:
         if self._probes.refresh(denied, awake) and self._authority is not None:
             self._store.revisit_held(self._authority, self._clock.now())
             self._dispatcher.look()
-
-    # -- the kernel's word on the holder -----------------------------------------------------
-    def _watch_holder(self, holder: Process | None) -> None:
-        """Be told by the kernel, not by a timer, when the owner's process dies."""
-        wanted = holder.id if holder is not None else None
-        if wanted == self._watched_process:
-            return
-        if self._watched is not None:
-            if self._watched.fileno() >= 0:
-                self._selector.unregister(self._watched)
-            self._watched.close()
-            self._watched = None
-        self._watched_process = wanted
-        if holder is None:
-            return
-        self._watched = DeathWatch.open(holder.evidence.identity)
-        if self._watched is None:
-            self._watched_process = None
-            self.wake()
-        elif self._watched.fileno() >= 0:
-            self._selector.register(self._watched, selectors.EVENT_READ, "death")

@@ -1,0 +1,124 @@
+"""C2 Authorised before acquired. Only a process that the profile's owner policy admits may own.
+Admission is decided from evidence that the OS vouches for, never from environment variables, argv
+or a process's own word. Evidence that cannot be read is 'unknown': it fails a rule that admits and
+satisfies one that refuses.
+
+With real processes that forge all they can: ``tests/real/test_forged.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tenure.domain.evidence import Evidence
+from tenure.domain.ownership import Hold
+from tenure.domain.policy import admit
+from tenure.domain.policy_text import policy_from_text
+from tenure.domain.process import Standing
+from tenure.testing.cluster import Cluster
+from tenure.testing.making import make_process
+
+Make = Callable[..., Cluster]
+
+GATEWAY = '[[owner]]\nexecutable = "/opt/gateway"\n'
+
+
+def test_only_who_is_admitted_may_own(make: Make) -> None:
+    """C2: Only a process that the profile's owner policy admits may own."""
+    cluster = make(toml=GATEWAY)
+    desktop = cluster.node("desktop", executable="/opt/desktop")
+    for _ in range(3):
+        cluster.settle()
+        cluster.clock.advance(3600)
+    assert desktop.standing is Standing.REFUSED
+    assert cluster.profile.store.ownership().hold is Hold.VACANT
+    gateway = cluster.node("gateway", executable="/opt/gateway")
+    cluster.settle()
+    assert gateway.owns
+    cluster.kill(gateway)
+    cluster.clock.advance(3600)
+    cluster.settle()
+    assert not desktop.owns, "not even when the admitted owner is dead"
+
+
+def test_the_evidence_is_read_again_as_it_takes(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C2, C8: evidence that can change is read again at takeover."""
+    cluster = make(toml=GATEWAY)
+    gateway = cluster.node("gateway", executable="/opt/gateway")
+    member = gateway.scheduler.member
+    seen = member._observe
+
+    def another(**options: Any) -> Evidence:
+        found = seen(**options)
+        link = replace(found.chain[0], executable="/opt/other")
+        return replace(found, executable="/opt/other", chain=(link, *found.chain[1:]))
+
+    monkeypatch.setattr(member, "_observe", another)
+    gateway.look()
+    assert not gateway.owns
+    assert cluster.profile.store.ownership().term == 0
+    monkeypatch.setattr(member, "_observe", seen)
+    cluster.clock.advance(10)
+    cluster.settle()
+    assert gateway.owns, "who was refused is looked at again"
+
+
+@pytest.mark.parametrize("word", ["gateway", "/opt/gateway", "owner"])
+def test_its_own_word_admits_nobody(word: str, make: Make) -> None:
+    """C2: never from environment variables, argv or a process's own word."""
+    cluster = make(toml=GATEWAY)
+    liar = cluster.node(word, executable="/opt/desktop", role=word)
+    cluster.settle()
+    assert liar.standing is Standing.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("rule", "field"),
+    [
+        ('executable = "/opt/gateway"', "executable"),
+        ('service = "gateway.service"', "service"),
+        ('cgroup = "/system.slice/gateway.service"', "cgroup"),
+        ("user = 1000", "uid"),
+    ],
+)
+def test_unknown_fails_what_admits_and_satisfies_what_refuses(rule: str, field: str) -> None:
+    """C2: Evidence that cannot be read is 'unknown': it fails a rule that admits and satisfies one
+    that refuses."""
+    admits = policy_from_text(f"[[owner]]\n{rule}\n", version=1)
+    refuses = policy_from_text(
+        f'[[owner]]\n{rule}\nrefuse = true\n[[owner]]\nuser = "me"\n', version=1
+    )
+    known = make_process("p").evidence
+    unread = replace(
+        known, unknown=frozenset({field, "chain"}), uid=None if field == "uid" else known.uid
+    )
+    assert not admit(admits, unread, role=None, me_uid=1000).admitted
+    assert not admit(refuses, unread, role=None, me_uid=1000).admitted
+    other = replace(known, uid=2000, executable="/opt/other", cgroup="/")
+    assert not admit(admits, other, role=None, me_uid=2000).admitted
+    assert admit(refuses, other, role=None, me_uid=2000).admitted, "known and different"
+
+
+def test_what_was_hidden_as_it_joined_stays_unknown(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C2: ancestry is the lineage at joining; a launcher that hid then is not read for absent
+    later, when it has gone."""
+    cluster = make(toml='[[owner]]\nancestor = "/opt/desktop"\nrefuse = true\n' + GATEWAY)
+    gateway = cluster.node("gateway", executable="/opt/gateway")
+    member = gateway.scheduler.member
+    seen = member.evidence
+    monkeypatch.setattr(
+        member, "evidence", replace(seen, unknown=seen.unknown | {"chain.executable"})
+    )
+    cluster.clock.advance(60)
+    member.observe_again()
+    cluster.settle()
+    assert gateway.standing is Standing.REFUSED
+    assert not gateway.owns
