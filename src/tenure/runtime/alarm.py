@@ -1,0 +1,79 @@
+"""What ends the keeper's wait early: a bell, the control socket, the death of the owner.
+
+The owner's death is told by the kernel (a death notice on its process), not found out by a timer:
+that is what makes a takeover a matter of milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+
+from tenure.domain.process import Process
+from tenure.host.death import DeathWatch
+from tenure.runtime.control import ControlSocket
+
+
+class Alarm:
+    """:meth:`ring` may be called from any thread, everything else from the keeper's."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._hears, self._bell = os.pipe()
+        os.set_blocking(self._hears, False)
+        os.set_blocking(self._bell, False)
+        self._selector.register(self._hears, selectors.EVENT_READ)
+        self._control: ControlSocket | None = None
+        self._watch: DeathWatch | None = None
+        self._watched: str | None = None
+
+    def ring(self) -> None:
+        """End the wait that is under way, or the next."""
+        with contextlib.suppress(OSError):
+            os.write(self._bell, b"!")
+
+    def listen(self, control: ControlSocket) -> None:
+        """Serve this socket while waiting; closed with the alarm."""
+        self._control = control
+        self._selector.register(control, selectors.EVENT_READ)
+
+    def wait(self, seconds: float) -> None:
+        """Until something happens, at most ``seconds``."""
+        for key, _ in self._selector.select(seconds):
+            if key.fileobj == self._hears:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._hears, 4096)
+            elif self._control is not None and key.fileobj is self._control:
+                self._control.accept_all()
+
+    def watch(self, holder: Process | None) -> None:
+        """Ring when this process dies, and no longer for the one before."""
+        wanted = holder.id if holder is not None else None
+        if wanted == self._watched:
+            return
+        self._unwatch()
+        if holder is None:
+            return
+        self._watch = DeathWatch.open(holder.evidence.identity)
+        if self._watch is None:  # dead already
+            self.ring()
+            return
+        self._watched = wanted
+        if self._watch.fileno() >= 0:
+            self._selector.register(self._watch, selectors.EVENT_READ)
+
+    def close(self) -> None:
+        self._unwatch()
+        self._selector.close()
+        if self._control is not None:
+            self._control.close()
+        os.close(self._hears)
+        os.close(self._bell)
+
+    def _unwatch(self) -> None:
+        watch, self._watch, self._watched = self._watch, None, None
+        if watch is not None:
+            if watch.fileno() >= 0:
+                self._selector.unregister(watch)
+            watch.close()
