@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -156,7 +157,11 @@ class Holder:
 
 
 @pytest.mark.parametrize("how", ["IMMEDIATE", "EXCLUSIVE"])
-def test_a_locked_database_is_waited_for_and_its_holder_named(world: World, how: str) -> None:
+def test_a_locked_database_is_waited_for_and_its_holder_named(
+    world: World, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The commands are forks of this process: they wait for one second, not for five.
+    monkeypatch.setattr("tenure.runtime.profile.PATIENCE", timedelta(seconds=1))
     world.owner()
     world.add()
     ran = world.folder / "ran"

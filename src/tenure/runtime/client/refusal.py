@@ -48,6 +48,8 @@ def what_to_type(health: Health, profile: str, *, asking: bool = False) -> str:
     """The remedy; ``asking`` where a request could also be left for the owner."""
     name = "" if profile == "default" else f" --profile {profile}"
     queue = "; or ask with --queue to leave it for the owner" if asking else ""
+    if health.problem is not None:
+        return health.problem.remedy
     if health.candidates():
         return f"wait until a candidate takes over: `tenure status{name}` says why it waits{queue}"
     service = next(
