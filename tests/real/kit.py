@@ -25,6 +25,7 @@ from tenure.domain.ownership import Hold, Ownership
 from tenure.domain.process import Process, Standing
 from tenure.domain.run import ACTIVE, FINAL, Run, RunState
 from tenure.domain.schedule import at_schedule
+from tenure.host.blocked import write_lock_holder
 from tenure.host.processes import is_alive
 from tenure.runtime.control import nudge
 from tenure.runtime.history import audit_store, render_report
@@ -207,6 +208,14 @@ class World:
         """The only run there is."""
         (run,) = self.runs()
         return run
+
+    def freeze_outside_a_transaction(self, process: Started) -> None:
+        """So that the store is not blocked by it."""
+        while True:
+            process.freeze()
+            if write_lock_holder(self.profile.folder.database) != process.pid:
+                return
+            process.wake()
 
     def wait_run(self, *states: RunState, within: float = DEADLINE) -> Run:
         """The only run, once it is in one of these states."""

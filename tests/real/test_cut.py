@@ -12,26 +12,28 @@ from __future__ import annotations
 import os
 import signal
 import time
+from datetime import timedelta
 
 import pytest
 from kit import Canary, Started, World, eventually
 
 from tenure.domain.run import RunState
+from tenure.runtime.session import members_of
 
 pytestmark = pytest.mark.real
 
 SLOW = os.environ.get("TENURE_SLOW") == "1"
 
 
-def cut(world: World, place: str, line: str) -> Started:
-    """An owner that claims the job and kills itself at the place; then the next owner."""
+def cut(world: World, place: str, line: str) -> tuple[Started, Started]:
+    """An owner that claims the job and kills itself at the place; and the next owner."""
     first = world.scripted(place)
     world.wait_owner(first)
     world.job(line)
     assert first.wait_end() == -signal.SIGKILL
     second = world.serve()
     world.wait_owner(second)
-    return second
+    return first, second
 
 
 @pytest.mark.parametrize("place", ["before_spawn", "before_started", "at_gate"])
@@ -53,13 +55,18 @@ def test_killed_after_the_gate_opened_its_exit_code_is_recorded(
     place: str, world: World, canary: Canary
 ) -> None:
     """C6: a command that outlives its owner keeps its output and its true exit status."""
-    first_words = "here I am"
-    cut(world, place, f"{canary.sing}; echo {first_words}; exit 7")
+    first, second = cut(world, place, f"{canary.sing}; echo here I am; exit 7")
     run = world.wait_end()
     assert (run.state, run.exit_code) == (RunState.FAILED, 7)
     assert canary.times == 1
-    assert run.holder != run.process, "its provenance stays with the claimer"
-    assert world.tenure("logs", run.id).out == first_words + "\n"
+    assert world.tenure("logs", run.id).out == "here I am\n"
+    holder = world.member(second)
+    assert holder is not None
+    assert run.holder == holder.id
+    # C10: every run records the evidence of the process that ran it, not of who records its end.
+    ran = world.store.provenance(run.id)
+    assert (run.term, ran.identity.pid) == (1, first.pid)
+    assert os.getpid() in [link.pid for link in ran.ancestors()]
     world.check_audit()
 
 
@@ -113,6 +120,28 @@ def test_its_shell_killed_too_it_is_lost_and_not_run_again(world: World, canary:
     assert run.exit_code is None
     assert "still live" in run.reason or "no exit record" in run.reason
     assert canary.times == 1
+    world.check_audit()
+
+
+def test_lost_is_run_again_where_the_user_chose_so(world: World, canary: Canary) -> None:
+    """C4: `retry_lost` is the user's explicit choice."""
+    first = world.serve()
+    world.wait_owner(first)
+    line = f"{canary.sing}; test $TENURE_ATTEMPT = 2 && exit 0; sleep 60"
+    world.job(line, retry_lost=True, retries=1, backoff=timedelta(seconds=0))
+    shell = world.wait_run(RunState.RUNNING).identity
+    canary.wait()
+    first.kill()
+    assert shell is not None
+    os.kill(shell.pid, signal.SIGKILL)
+    second = world.serve()
+    world.wait_owner(second)
+    run = world.wait_end()
+    assert (run.state, run.attempt) == (RunState.SUCCEEDED, 2)
+    assert "no exit record" in run.earlier[0].reason
+    assert canary.times == 2
+    for member in members_of(shell):
+        os.kill(member.pid, signal.SIGKILL)
     world.check_audit()
 
 

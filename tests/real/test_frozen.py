@@ -16,7 +16,6 @@ from kit import Canary, Started, World, eventually, is_frozen
 from tenure.domain.ownership import Act
 from tenure.domain.process import Standing
 from tenure.domain.run import Run, RunState
-from tenure.host.blocked import write_lock_holder
 
 pytestmark = pytest.mark.real
 
@@ -32,14 +31,6 @@ def freeze(world: World, place: str, line: str) -> tuple[Started, Started]:
     world.job(line)
     owner.wait_frozen()
     return owner, candidate
-
-
-def freeze_outside_a_transaction(world: World, process: Started) -> None:
-    while True:
-        process.freeze()
-        if write_lock_holder(world.profile.folder.database) != process.pid:
-            return
-        process.wake()
 
 
 def depose(world: World, candidate: Started) -> int:
@@ -177,7 +168,7 @@ def test_status_names_a_hung_owner(world: World, monkeypatch: pytest.MonkeyPatch
     owner = world.serve()
     world.wait_owner(owner)
     eventually(lambda: world.ownership().progress_at, "the owner's first progress")
-    freeze_outside_a_transaction(world, owner)
+    world.freeze_outside_a_transaction(owner)
     world.job("true")
     if not SLOW:
         monkeypatch.setattr(health, "HUNG_AFTER", timedelta(seconds=0.5))

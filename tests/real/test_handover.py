@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from kit import Canary, Started, World, eventually, state_of
+from kit import Canary, Started, World, eventually, now, state_of
 
 from tenure.domain.ownership import Act, Hold
 from tenure.domain.process import Standing
@@ -101,6 +101,23 @@ def test_terminated_while_a_command_runs_the_next_owner_adopts_and_cancels(
     assert [m.pid for m in members if state_of(m.pid) not in (None, "Z")] == []
     assert world.tenure("logs", run.id).out == "before\n"
     assert canary.times == 1
+    world.check_audit()
+
+
+def test_a_cancel_that_the_dead_owner_had_accepted_is_carried_out_by_the_next(
+    world: World, canary: Canary
+) -> None:
+    owner, candidate = two(world)
+    world.job(f"{canary.sing}; sleep 60")
+    run = world.wait_run(RunState.RUNNING)
+    canary.wait()
+    world.freeze_outside_a_transaction(owner)
+    world.store.ask_cancel(run.id, now())
+    owner.kill()
+    world.wait_owner(candidate)
+    run = world.wait_end()
+    assert run.state is RunState.CANCELLED
+    assert run.holder != run.process
     world.check_audit()
 
 
