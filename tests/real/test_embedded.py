@@ -72,7 +72,8 @@ tenure = Tenure(sys.argv[2], home=sys.argv[1]).start()
 while not tenure.owns:
     time.sleep(0.01)
 
-def live_locks():
+def held():
+    # Live locks, the database, sockets.
     folder = os.path.realpath(os.path.join(sys.argv[1], "profiles", sys.argv[2]))
     found = []
     for name in os.listdir("/proc/self/fd"):
@@ -80,7 +81,7 @@ def live_locks():
             target = os.readlink("/proc/self/fd/" + name)
         except OSError:
             continue
-        if target.startswith(os.path.join(folder, "live")):
+        if target.startswith((folder, "socket:")):
             found.append(target)
     return found
 
@@ -89,7 +90,7 @@ def child():
         "pid": os.getpid(),
         "owns": tenure.owns,
         "threads": sorted(t.name for t in threading.enumerate() if t.name.startswith("tenure")),
-        "live": live_locks(),
+        "held": held(),
     }
     with open(sys.argv[4] + ".new", "w") as file:
         json.dump(said, file)
@@ -126,7 +127,7 @@ def test_a_forked_child_holds_neither_lock_nor_ownership(how: str, world: World)
     try:
         assert child["owns"] is False
         assert child["threads"] == []
-        assert child["live"] == []
+        assert child["held"] == []
         candidate = world.serve()
         world.wait_standing(candidate, Standing.CANDIDATE)
         host.kill()

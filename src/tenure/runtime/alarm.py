@@ -71,6 +71,11 @@ class Alarm:
         os.close(self._hears)
         os.close(self._bell)
 
+    def forget_in_child(self) -> None:
+        """After a fork, in the child: who connects is not to wait for an answer from here."""
+        if self._control is not None:
+            self._control.close()
+
     def _unwatch(self) -> None:
         watch, self._watch, self._watched = self._watch, None, None
         if watch is not None:

@@ -150,6 +150,10 @@ class Keeper:
         """After stop: free what the thread used."""
         self._alarm.close()
 
+    def forget_in_child(self) -> None:
+        """After a fork, in the child."""
+        self._alarm.forget_in_child()
+
     # -- the thread --------------------------------------------------------------------------
     def _loop(self) -> None:
         while not self._stopping.is_set():

@@ -159,6 +159,7 @@ class Scheduler:
         """After a fork, in the child: nothing of ownership crosses, nothing is closed for the
         parent."""
         self.member.forget_in_child()
+        self.keeper.forget_in_child()
         self.profile.store.forget_in_child()
 
     def _drain(self, seconds: float) -> bool:
