@@ -57,6 +57,17 @@ def at_rest(world: World) -> bytes:
     return world.database.read_bytes()
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of such a profile, to be copied."""
+    one = World(tmp_path_factory.mktemp("template"))
+    try:
+        at_rest(one)
+    finally:
+        one.close()
+    return one.home
+
+
 def header_gone(world: World, whole: bytes) -> bytes:
     return b"\xff" * 100 + whole[100:]
 
@@ -93,10 +104,10 @@ def of_another(world: World, whole: bytes) -> bytes:
     "damage", [header_gone, a_page_flipped, truncated, empty, text, of_another]
 )
 def test_a_damaged_database_is_named_and_never_overwritten(
-    world: World, damage: Callable[[World, bytes], bytes]
+    world: World, template: Path, damage: Callable[[World, bytes], bytes]
 ) -> None:
-    whole = at_rest(world)
-    bad = damage(world, whole)
+    shutil.copytree(template, world.home)
+    bad = damage(world, world.database.read_bytes())
     world.database.write_bytes(bad)
     for verb in VERBS:
         answer = run(world, verb)
