@@ -197,10 +197,11 @@ class Dispatcher:
                 mandate = None
             self._see_clock(mandate, now)
             standing = self._standing(mandate, now)
-            if results or gates or mandate is not None:
+            claims = mandate is not None and not self._draining and self._anything_to_write(now)
+            if results or gates or claims:
                 with self._store.batch():
                     self._record(results, gates, mandate, after, now)
-                    if mandate is not None and not self._draining and after.stale is None:
+                    if mandate is not None and claims and after.stale is None:
                         self._claim(mandate, standing, after, now)
             for _ in results:
                 self._results.popleft()
@@ -300,6 +301,10 @@ class Dispatcher:
             denied=self._probes.all_denied(),
             approve_protected=best.approve_protected,
         )
+
+    def _anything_to_write(self, now: datetime) -> bool:
+        """An idle owner takes no write lock, but to say now and then that it looks."""
+        return self._clock.awake() >= self._next_progress or self._anything_to_decide(now)
 
     def _anything_to_decide(self, now: datetime) -> bool:
         upcoming = self._store.next_due()

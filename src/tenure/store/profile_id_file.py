@@ -50,7 +50,10 @@ def read(folder: ProfileFolder) -> ProfileId | None:
     """
     try:
         with open(folder.id_file, "rb") as file:
-            content = file.read(_LARGEST_FILE + 1)
+            # By its size first: a read of the limit would allocate the limit, once a second.
+            if os.fstat(file.fileno()).st_size > _LARGEST_FILE:
+                raise _damaged(folder, f"larger than {_LARGEST_FILE} bytes")
+            content = file.read()
     except FileNotFoundError:
         return None
     except OSError as e:
