@@ -253,6 +253,8 @@ class Keeper:
         admission = self._member.admission(policy)
         if not admission.admitted:
             return 0.0
+        if self._store.ownership().term != current.term:
+            return 0.0  # somebody was faster: no need to reserve a term for nothing
         folder = self._profile.folder
         term = profile_id.reserve_term(folder, self._store.facts().term)
         now = self._clock.now()

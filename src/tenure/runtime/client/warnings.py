@@ -154,18 +154,24 @@ def _several(health: Health, now: datetime) -> Iterator[Warning]:
             )
 
 
+def _protected_jobs(counts: Counts) -> str:
+    return (
+        "1 job is protected" if counts.protected == 1 else f"{counts.protected} jobs are protected"
+    )
+
+
 def _protected(profile: Profile, health: Health, counts: Counts) -> Iterator[Warning]:
     if counts.protected and health.policy.open:
         yield Warning(
             code="protected_but_open",
-            text=f"{counts.protected} jobs are protected, and the profile names no authoritative "
+            text=f"{_protected_jobs(counts)}, and the profile names no authoritative "
             "owner: their fires are held",
             remedy=f"write an [[owner]] rule in {profile.folder.toml}",
         )
     elif counts.protected and health.owned and not health.ownership.authoritative:
         yield Warning(
             code="protected_without_authority",
-            text=f"{counts.protected} jobs are protected, and the owner is not authoritative: "
+            text=f"{_protected_jobs(counts)}, and the owner is not authoritative: "
             "their fires are held",
             remedy=f"start the process that should own: {who_should_own(health.policy)}",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache, partial
 from typing import Any
 
 import click
@@ -82,7 +83,8 @@ def _print(
 ) -> None:
     at = now()
     zone = job.definition.schedule.timezone if job else profile.timezone()
-    rows = [(run.claimed_at, _run_row(run, zone, at)) for run in found]
+    who = cache(partial(_who, profile))
+    rows = [(run.claimed_at, _run_row(run, zone, at, who(run.process))) for run in found]
     rows += [(o.last, _omission_row(o, zone, at)) for o in omissions]
     if not rows:
         output.say("no runs yet")
@@ -95,7 +97,17 @@ def _print(
     )
 
 
-def _run_row(run: Run, zone: str, at: datetime) -> list[object]:
+def _who(profile: Profile, process: str) -> str:
+    """A process as its user knows it: what it called itself, and its pid."""
+    try:
+        found = profile.store.process(process)
+    except NotFound:
+        return process
+    pid = f"pid {found.evidence.identity.pid}"
+    return f"{found.role}, {pid}" if found.role else pid
+
+
+def _run_row(run: Run, zone: str, at: datetime, by: str) -> list[object]:
     took = "-"
     if run.started_at is not None:
         took = span((run.finished_at or at) - run.started_at)
@@ -105,7 +117,7 @@ def _run_row(run: Run, zone: str, at: datetime) -> list[object]:
     if run.late is not None:
         result += f" (late: {run.late.state})"
     fire = f"{local(run.fire_time, zone)} ({relative(run.fire_time, at)})"
-    return [run.id, run.job_name, run.state, fire, took, run.term, run.process, result]
+    return [run.id, run.job_name, run.state, fire, took, run.term, by, result]
 
 
 def outcome(run: Run) -> str:
