@@ -119,6 +119,36 @@ def test_a_damaged_database_is_named_and_never_overwritten(
     assert list(world.folder.glob("backup-*")) == []
 
 
+@pytest.mark.parametrize("damage", [header_gone, a_page_flipped, truncated, empty])
+def test_nor_is_one_that_still_has_a_log(
+    world: World, damage: Callable[[World, bytes], bytes]
+) -> None:
+    """Closing a database folds its log into it: not into a damaged one."""
+    owner = world.owner()
+    world.add()
+    assert world.trigger().code == 0
+    owner.kill()
+    log = world.database.with_name("tenure.db-wal")
+    assert log.stat().st_size > 0
+    bad = damage(world, world.database.read_bytes())
+    world.database.write_bytes(bad)
+    kept: bytes | None = log.read_bytes()
+    for verb in VERBS:
+        answer = run(world, verb)
+        if answer.code != 1 or answer.json.get("error") is None:
+            # What is damaged may lie in pages that the log has anew: then nothing is lost, and
+            # folding them in mends it.
+            assert answer.code in (0, 1, 3), (verb, answer)
+            bad = world.database.read_bytes()
+            kept = log.read_bytes() if log.exists() else None
+            continue
+        assert answer.error["code"] == "damaged", (verb, answer)
+        assert world.database.read_bytes() == bad, verb
+        assert (log.read_bytes() if log.exists() else None) == kept, verb
+    if damage is empty:
+        assert kept, "the log of an emptied database is all that is left of it"
+
+
 def test_a_newer_schema_is_refused(world: World) -> None:
     at_rest(world)
     db = sqlite3.connect(world.database)
@@ -216,12 +246,14 @@ def test_a_damaged_database_under_a_living_owner(world: World) -> None:
         size = os.fstat(file.fileno()).st_size
         file.seek(0)
         file.write(os.urandom(size))
+    bad = world.database.read_bytes()
     owner.says("is not a database", 15)
     assert owner.process.poll() is None
     answer = run(world, "status")
     assert answer.code == 1
     assert "tenure restore" in answer.error["remedy"]
     assert owner.terminate() == 0
+    assert world.database.read_bytes() == bad
 
 
 @pytest.mark.skipif(not ROOT, reason="only root may mount")

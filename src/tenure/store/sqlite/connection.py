@@ -14,7 +14,8 @@ it inherited is kept referenced for ever, since even closing it could truncate t
 SQLite finds the log by name. So when another file was put in the database's place, a write of
 ours, or the checkpoint of our closing, would go into the log of that other database and damage
 it: each transaction first looks whether the file is still the one that was opened, and a
-connection that has gone astray is forgotten, not closed.
+connection that has gone astray is forgotten, not closed. So is one to a damaged database, which
+is left as it was found; and an empty file is not even opened, since SQLite would delete its log.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from pathlib import Path
 
 from tenure.domain.errors import Damaged, TenureError
 from tenure.store.sqlite.definitions import Definitions
-from tenure.store.sqlite.failures import HolderProbe, explain, missing
+from tenure.store.sqlite.failures import RESTORE, HolderProbe, explain, is_damage, missing
 
 _FORGOTTEN: list[sqlite3.Connection] = []
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -66,10 +67,21 @@ def dial(path: Path, *, mode: str, patience: float) -> sqlite3.Connection:
         if sys.platform == "darwin":  # pragma: no cover - macOS only
             db.execute("PRAGMA fullfsync = ON")
             db.execute("PRAGMA checkpoint_fullfsync = ON")
-    except BaseException:
-        db.close()
+    except BaseException as error:
+        if is_damage(error):
+            _abandon(db)
+        else:
+            db.close()
         raise
     return db
+
+
+def _abandon(db: sqlite3.Connection) -> None:
+    """Keep it referenced for ever: it is never closed, not even at exit."""
+    import ctypes
+
+    _FORGOTTEN.append(db)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(db))
 
 
 class Connection:
@@ -85,6 +97,7 @@ class Connection:
         self._lock = threading.RLock()
         self._batching = False
         self._broken = False
+        self._damaged = False
         self._pid = os.getpid()
         self._mode = mode
         self._parked = False
@@ -96,6 +109,8 @@ class Connection:
                     f"the store at {path} was in use when this process was forked off",
                     remedy="fork outside a transaction, or start a new process instead",
                 )
+            if before.st_size == 0:
+                raise Damaged(f"{path} is empty; it is left alone", remedy=RESTORE)
             self._db = dial(path, mode=mode, patience=patience)
         except FileNotFoundError:
             raise missing(path) from None
@@ -106,7 +121,13 @@ class Connection:
             _connections.add(self)
 
     def explain(self, error: sqlite3.Error) -> TenureError:
-        return explain(error, self.path, self.patience, self._probe)
+        found = explain(error, self.path, self.patience, self._probe)
+        self._damaged = self._damaged or isinstance(found, Damaged)
+        return found
+
+    def leave_alone(self) -> None:
+        """What was opened is damaged, or none of ours: closing must not change it either."""
+        self._damaged = True
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -233,7 +254,7 @@ class Connection:
             return
         with self._lock:
             self._parked = False
-            if self._db is not None and not self.is_same_file():
+            if self._db is not None and (self._damaged or not self.is_same_file()):
                 self.forget()
             if self._db is not None:
                 self._db.close()
@@ -245,10 +266,7 @@ class Connection:
         db, self._db = self._db, None
         self._parked = False
         if db is not None:
-            import ctypes
-
-            _FORGOTTEN.append(db)
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(db))
+            _abandon(db)
 
     # -- forks -------------------------------------------------------------------------------
     def park(self) -> None:

@@ -56,6 +56,12 @@ def explain(
     return TenureError(f"SQLite could not do what was asked of {path}: {error}")
 
 
+def is_damage(error: BaseException) -> bool:
+    """Whether SQLite says that the file is corrupt, or no database."""
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    return isinstance(error, sqlite3.Error) and code in (_CORRUPT, _NOTADB)
+
+
 def missing(path: Path) -> NotFound:
     return NotFound(
         f"there is no store at {path}", remedy="`tenure add` and `tenure serve` make one"

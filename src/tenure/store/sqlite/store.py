@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from tenure.domain.errors import Damaged
 from tenure.store.contract import Facts
 from tenure.store.sqlite import schema
 from tenure.store.sqlite.claims import Claiming
@@ -98,7 +99,9 @@ class SqliteStore(
         )
         try:
             schema.check(connection, readonly=readonly, outdated=outdated)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Damaged):
+                connection.leave_alone()
             connection.close()
             raise
         return cls(connection)
