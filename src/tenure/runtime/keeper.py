@@ -295,6 +295,9 @@ class Keeper:
         self._member.say(
             Standing.OWNER, admission.why, admission.rule.rank if admission.rule else None
         )
+        # What the dead left behind ends first: a run of theirs is no previous run that still goes on.
+        with contextlib.suppress(TenureError):
+            self._recovery.settle(authority)
         self._mandate(admission)
         log.info("owner of %s, term %s: %s", self._profile.name, authority.term, admission.why)
 
