@@ -172,14 +172,19 @@ class Tenure:
         with self._lock:
             if self._scheduler is None:
                 profile = self.profile
-                self._scheduler = Scheduler(
+                scheduler = Scheduler(
                     profile,
                     role=self._role,
                     executes=self._execute,
                     default_hung=Hung.REPLACE,
                     **self.carried(profile),
                 )
-                self._scheduler.start()
+                try:
+                    scheduler.start()
+                except BaseException:  # what did not start may be started again
+                    scheduler.stop(0.0, why="it could not start")
+                    raise
+                self._scheduler = scheduler
                 atexit.register(self.stop)
         return self
 

@@ -12,6 +12,7 @@ never tells a death; the live lock must be asked.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import sys
@@ -83,17 +84,13 @@ class DeathWatch:
         self.close()
 
     def _begin(self) -> None:
+        with contextlib.suppress(OSError):  # gone, filtered, out of descriptors: look instead
+            self._descriptor = _open(self.identity.pid)
+        # Only now is it sure that the descriptor is this process's and no successor's.
         alive = processes.is_alive(self.identity)
-        if alive:
-            try:
-                self._descriptor = _open(self.identity.pid)
-            except ProcessLookupError:
-                alive = False
-            except OSError:
-                pass  # too many descriptors, or filtered: look now and then instead
-            else:
-                # Only now is it sure that the descriptor is this process's and no successor's.
-                alive = processes.is_alive(self.identity)
+        if alive is not True and self._descriptor >= 0:
+            _close(self._descriptor)
+            self._descriptor = -1
         self._dead = alive is False
         self.verifiable = alive is not None
 

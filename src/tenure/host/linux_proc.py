@@ -33,10 +33,16 @@ def boot_id() -> str:
 
 
 def namespaces() -> str:
-    """The namespaces in which a pid and a start stamp mean something: pid's and time's inodes."""
-    pid = namespace("pid")
-    moment = namespace("time")
-    return f"{pid} {moment}".strip()
+    """The namespaces in which a pid and a start stamp mean something: pid's and time's inodes.
+
+    A process keeps its own for life (unshare and setns move its children); a fork's are new.
+    """
+    return _namespaces_of(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _namespaces_of(pid: int) -> str:
+    return f"{namespace('pid')} {namespace('time')}".strip()
 
 
 def namespace(kind: str, pid: int | None = None) -> str:

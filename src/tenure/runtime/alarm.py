@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import threading
 
 from tenure.domain.process import Process
 from tenure.host.death import DeathWatch
@@ -16,7 +17,7 @@ from tenure.runtime.control import ControlSocket
 
 
 class Alarm:
-    """:meth:`ring` may be called from any thread, everything else from the keeper's."""
+    """:meth:`ring` may be called from any thread, also when closed; the rest from the keeper's."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -27,25 +28,30 @@ class Alarm:
         self._control: ControlSocket | None = None
         self._watch: DeathWatch | None = None
         self._watched: str | None = None
+        self._lock = threading.Lock()
 
     def ring(self) -> None:
         """End the wait that is under way, or the next."""
-        with contextlib.suppress(OSError):
-            os.write(self._bell, b"!")
+        # Once it is closed, the number may be another file's.
+        with self._lock, contextlib.suppress(BlockingIOError):
+            if self._bell >= 0:
+                os.write(self._bell, b"!")
 
     def listen(self, control: ControlSocket) -> None:
         """Serve this socket while waiting; closed with the alarm."""
         self._control = control
         self._selector.register(control, selectors.EVENT_READ)
 
-    def wait(self, seconds: float) -> None:
-        """Until something happens, at most ``seconds``."""
-        for key, _ in self._selector.select(seconds):
+    def wait(self, seconds: float) -> bool:
+        """Until something happens, at most ``seconds``; whether it did."""
+        happened = self._selector.select(seconds)
+        for key, _ in happened:
             if key.fileobj == self._hears:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._hears, 4096)
             elif self._control is not None and key.fileobj is self._control:
                 self._control.accept_all()
+        return bool(happened)
 
     def watch(self, holder: Process | None) -> None:
         """Ring when this process dies, and no longer for the one before."""
@@ -68,8 +74,10 @@ class Alarm:
         self._selector.close()
         if self._control is not None:
             self._control.close()
-        os.close(self._hears)
-        os.close(self._bell)
+        with self._lock:
+            os.close(self._hears)
+            os.close(self._bell)
+            self._bell = -1
 
     def forget_in_child(self) -> None:
         """After a fork, in the child: who connects is not to wait for an answer from here."""

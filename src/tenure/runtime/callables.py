@@ -79,6 +79,9 @@ class Callables:
         self._active: dict[str, _Active] = {}
         self._threads = 0
         self._idle = 0
+        self._waiting = 0
+        """Submitted and not yet taken by a thread. The queue's own size will not do: an entry has
+        left it a moment before its thread stops counting as idle."""
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -122,8 +125,10 @@ class Callables:
 
             asyncio.run_coroutine_threadsafe(self._run_async(active), self._event_loop())
         else:
+            with self._lock:
+                self._waiting += 1
             self._queue.put(active)
-            self._grow()
+            self._grow(active)
 
     def cancel(self, run_id: str) -> bool:
         """End a run as far as it can be ended; whether it is one of ours."""
@@ -157,13 +162,24 @@ class Callables:
             loop.call_soon_threadsafe(loop.stop)
 
     # -- threads -----------------------------------------------------------------------------
-    def _grow(self) -> None:
+    def _grow(self, active: _Active) -> None:
         with self._lock:
-            if self._idle >= self._queue.qsize() or self._threads >= self._slots:
+            if self._idle >= self._waiting or self._threads >= self._slots:
                 return
             self._threads += 1
             number = self._threads
-        threading.Thread(target=self._work, name=f"tenure-job-{number}", daemon=True).start()
+        thread = threading.Thread(target=self._work, name=f"tenure-job-{number}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the limit of threads; one that gets free takes it up
+            with self._lock:
+                self._threads -= 1
+                nobody = not self._threads
+                if nobody:
+                    self._active.pop(active.run.id, None)
+            if nobody:
+                active.over = RunState.NEVER_RAN
+                self._end(active, RunState.NEVER_RAN, f"no thread could be started: {error}", None)
 
     def _work(self) -> None:
         while True:
@@ -172,10 +188,13 @@ class Callables:
             active = self._queue.get()
             with self._lock:
                 self._idle -= 1
+                self._waiting -= active is not None
             if active is None:
                 return
             try:
                 self._run_sync(active)
+            except BaseException:  # noqa: BLE001  a run that is never reported is never over
+                self._end(active, RunState.LOST, traceback.format_exc()[-_LONGEST_REASON:], None)
             finally:
                 with self._lock:
                     self._active.pop(active.run.id, None)
@@ -209,11 +228,12 @@ class Callables:
     async def _run_async(self, active: _Active) -> None:
         import asyncio
 
+        # Before it is entered, so that a cancel finds it here or is found there.
+        active.task = asyncio.current_task()
         try:
             if not self._enter(active):
                 return
             started = self._clock.now()
-            active.task = asyncio.current_task()
             state, reason = RunState.SUCCEEDED, ""
             try:
                 await active.function(**active.args)
@@ -236,16 +256,19 @@ class Callables:
         if self._clock.continuous() - active.claimed > FRESH and not self._still_owner(
             active.authority
         ):
-            reason = "its owner was deposed before the function was entered"
+            reason = "its owner was deposed, or could not tell, before the function was entered"
             self._end(active, RunState.NEVER_RAN, reason, None)
             return False
         if active.over is not None:
+            self._end(active, active.over, "ended before the function was entered", None)
             return False
         if active.timeout is not None:
             active.deadline = self._clock.awake() + active.timeout.total_seconds()
         return True
 
     def _give_up(self, active: _Active, state: RunState, reason: str) -> None:
+        if active.over is not None:  # told once: a coroutine may be tidying up after itself
+            return
         active.over = state
         if active.runner is Runner.ASYNC:
             if active.task is not None and self._loop is not None:
@@ -258,8 +281,9 @@ class Callables:
         with active.lock:
             if active.reported:
                 return
+            # Counted as active until it is handed on: a drain that sees none has every end.
+            self._report(self._result(active.run, state, reason, started))
             active.reported = True
-        self._report(self._result(active.run, state, reason, started))
 
     def _result(self, run: Run, state: RunState, reason: str, started: Any = None) -> Result:
         return Result(

@@ -58,10 +58,14 @@ class ControlSocket:
     def __init__(self, process_id: str, heard: Callable[[dict[str, Any], int | None], None]):
         """``heard`` gets each message and the pid that the kernel names, None if it does not."""
         self._heard = heard
-        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_runtime_folder()))
-        self.path = str(self._folder / "s")
         self._pid = os.getpid()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_runtime_folder()))
+        except OSError:
+            self._listener.close()
+            raise
+        self.path = str(self._folder / "s")
         try:
             self._listener.bind(self.path)
             os.chmod(self.path, 0o600)
@@ -82,7 +86,8 @@ class ControlSocket:
                 peer, _ = self._listener.accept()
             except OSError:
                 return
-            with peer, contextlib.suppress(OSError, ValueError):
+            # RecursionError is the parser's word for brackets nested a thousand deep.
+            with peer, contextlib.suppress(OSError, ValueError, RecursionError):
                 peer.settimeout(0.1)
                 message = json.loads(_line(peer))
                 if isinstance(message, dict) and message.get("v") == 1:

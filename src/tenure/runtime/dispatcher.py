@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,6 +48,12 @@ POLL = 1.0
 AGAIN = 0.1
 """Seconds before a turn is repeated that found something due and could do nothing about it."""
 PROGRESS_EVERY = 10.0
+SWARM = 6
+"""Active runs from which on ends and gates are gathered for a moment before a commit."""
+GATHER = 0.002
+"""That moment, in seconds."""
+A_COMMIT = 0.004
+"""About how long a commit may take, in seconds; longer than GATHER."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +189,23 @@ class Dispatcher:
             if stopping:
                 return
             if wait > 0:
-                self._bell.wait(wait)
+                self._sleep(wait)
+
+    def _sleep(self, seconds: float) -> None:
+        """Until the bell or for so long.
+
+        An end that comes just before the next fire shares its commit, so as not to delay it. Ends
+        and gates come in swarms where many runs are under way: a moment's patience makes one
+        commit of them.
+        """
+        until = time.monotonic() + seconds
+        if not self._bell.wait(seconds) or self._stopping:
+            return
+        left = until - time.monotonic()
+        if left < A_COMMIT:
+            time.sleep(max(0.0, left))
+        elif self._commands.active() + self._callables.active() >= SWARM:
+            time.sleep(GATHER)
 
     def turn(self) -> float:
         """One turn, by the thread or by a test; the seconds until the next is due."""

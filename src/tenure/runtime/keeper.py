@@ -54,6 +54,7 @@ from tenure.store import profile_id
 log = logging.getLogger("tenure.keeper")
 
 LOOK_EVERY = 1.0
+FULL_LOOK_EVERY = 5.0
 PROBE_EVERY = 30.0
 OBSERVE_EVERY = 10.0
 DEPOSED_HOLD_OFF = 10.0
@@ -96,6 +97,8 @@ class Keeper:
         self._stopping = threading.Event()
         self._alarm = Alarm()
         self._next_probe = 0.0
+        self._next_full = 0.0
+        self._mark: int | None = None
         self._first_look = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="tenure-keeper", daemon=True)
 
@@ -156,18 +159,21 @@ class Keeper:
 
     # -- the thread --------------------------------------------------------------------------
     def _loop(self) -> None:
+        rang, wait = True, LOOK_EVERY
         while not self._stopping.is_set():
-            wait = LOOK_EVERY
             try:
-                wait = self.look()
+                if rang or not self._nothing_new():
+                    wait = self.look()
             except (TenureError, OSError) as error:  # a full or failing disk among them
                 log.warning("%s", error)
+                wait = LOOK_EVERY
             except Exception:  # a look that failed changed nothing; the next one tries again
                 log.exception("a look failed")
+                wait = LOOK_EVERY
             finally:
                 self._first_look.set()
             if not self._stopping.is_set():
-                self._alarm.wait(wait)
+                rang = self._alarm.wait(wait)
 
     def wait_first_look(self, timeout: float) -> bool:
         """Whether the first look is done within ``timeout`` seconds."""
@@ -179,6 +185,28 @@ class Keeper:
             with contextlib.suppress(TenureError):
                 self._peers.observe_requester(request, pid)
         self._dispatcher.look()
+
+    def _nothing_new(self) -> bool:
+        """Whether an owner that is alone can spare itself a look: nobody has written anything.
+
+        What no write tells (a folder that was moved, a probe) waits for the look that follows
+        within FULL_LOOK_EVERY.
+        """
+        awake = self._clock.awake()
+        mark = self._store.change_mark()
+        quiet = (
+            self._authority is not None
+            and self._deposed_why is None
+            and self._hand_over is None
+            and mark == self._mark
+            and self._peers.alone()
+            and not self._profile.policy_file_changed()
+            and self._store.is_same_file()
+            and awake < self._next_full
+        )
+        if not quiet:
+            self._mark, self._next_full = mark, awake + FULL_LOOK_EVERY
+        return quiet
 
     def look(self) -> float:
         """One look, by the thread or by a test; the seconds until the next is due."""
@@ -295,7 +323,7 @@ class Keeper:
         self._member.say(
             Standing.OWNER, admission.why, admission.rule.rank if admission.rule else None
         )
-        # What the dead left behind ends first: a run of theirs is no previous run that still goes on.
+        # What the dead left behind ends first: their runs are not previous runs that still go on.
         with contextlib.suppress(TenureError):
             self._recovery.settle(authority)
         self._mandate(admission)

@@ -145,6 +145,10 @@ class Profile:
             warnings.insert(0, self._file_warning)
         return policy, tuple(warnings)
 
+    def policy_file_changed(self) -> bool:
+        """Whether profile.toml differs from what :meth:`refresh_policy` last read. One stat."""
+        return _mark(self.folder.toml) != self._policy_mark
+
     def _accept(self, by: str, now: datetime) -> None:
         accepted = self.store.policy()
         found = read_policy_file(self.folder.toml)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tenure.domain.errors import StaleTerm
+from tenure.domain.errors import TenureError
 from tenure.domain.evidence import Evidence
 from tenure.domain.ownership import Authority
 from tenure.domain.settings import Hung
@@ -178,7 +178,7 @@ class Scheduler:
     def _still_owner(self, authority: Authority) -> bool:
         try:
             self.profile.store.check(authority)
-        except StaleTerm:
+        except TenureError:  # a stale term; or a store that cannot be asked, and in doubt no (C11)
             return False
         return True
 

@@ -73,6 +73,8 @@ def locked(folder: ProfileFolder) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
+        # Unlocked by word: a child forked off meanwhile has the descriptor too, perhaps for ever.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 

@@ -238,8 +238,11 @@ class Connection:
         if self._parked:
             if not self.is_same_file():
                 raise self._astray()
+            try:
+                self._db = dial(self.path, mode=self._mode, patience=self.patience)
+            except sqlite3.Error as error:  # still parked: the next use tries again
+                raise self.explain(error) from error
             self._parked = False
-            self._db = dial(self.path, mode=self._mode, patience=self.patience)
         if self._db is None:
             raise TenureError(f"the store at {self.path} was closed")
         if self._broken:
