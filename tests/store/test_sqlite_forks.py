@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tenure.domain.errors import TenureError
-from tenure.store.sqlite import SqliteStore
+from tenure.store.sqlite import SqliteStore, connection
 from tenure.testing.making import START, make_definition
 
 pytestmark = pytest.mark.real
@@ -139,6 +140,21 @@ def test_the_parent_goes_on_and_notices_another_file(store: SqliteStore) -> None
     store.path.with_suffix(".moved").rename(store.path)
     add(store, "after")
     assert names(store.path) == ["after", "before"]
+
+
+def test_a_parent_that_cannot_open_it_again_at_once_tries_again(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: object, **options: object) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    os.waitpid(fork(lambda: None), 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "dial", fails)
+        with pytest.raises(TenureError, match="unable to open"):
+            store.jobs()
+    add(store, "after")
+    assert names(store.path) == ["after"]
 
 
 def test_forks_amid_the_writes_of_other_threads(store: SqliteStore) -> None:
