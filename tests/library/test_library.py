@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from tenure import Tenure, at, cron, every
-from tenure.domain.errors import InvalidInput
+from tenure.domain.errors import InvalidInput, StoreUnwritable
 from tenure.domain.process import Standing
 from tenure.domain.run import Run, RunState
+from tenure.runtime.member import Member
 from tenure.store.contract import RunFilter
 
 pytestmark = pytest.mark.real
@@ -226,3 +227,18 @@ def test_a_name_twice_is_refused(make: Callable[..., Tenure]) -> None:
     tenure.job(every("1s"), print)
     with pytest.raises(InvalidInput, match="twice"):
         tenure.job(every("2s"), print)
+
+
+def test_a_start_that_failed_can_be_made_again(
+    make: Callable[..., Tenure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Member, socket: str | None) -> None:
+        raise StoreUnwritable("the disk is full")
+
+    tenure = make()
+    with monkeypatch.context() as patch:
+        patch.setattr(Member, "join", full)
+        with pytest.raises(StoreUnwritable):
+            tenure.start()
+    tenure.start()
+    wait_for("the ownership", lambda: tenure.owns)
