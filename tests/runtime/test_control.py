@@ -51,7 +51,16 @@ def test_a_nudge_is_answered_and_the_kernel_names_who_asked(listener: Listener) 
 
 @pytest.mark.parametrize(
     "line",
-    [b"\n", b"not json\n", b"[1]\n", b'{"v": 2}\n', b"x" * 10_000, b'{"v": 1', b"\xff\xfe\n"],
+    [
+        b"\n",
+        b"not json\n",
+        b"[1]\n",
+        b'{"v": 2}\n',
+        b"x" * 10_000,
+        b'{"v": 1',
+        b"\xff\xfe\n",
+        b"[" * 4000 + b"\n",
+    ],
 )
 def test_a_hostile_line_is_heard_by_nobody_and_the_next_is_served(
     listener: Listener, line: bytes
