@@ -1,0 +1,148 @@
+"""Runs of callables that are ended, or cannot be begun, before their function is entered."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tenure.domain.job import Call, Runner
+from tenure.domain.ownership import Authority
+from tenure.domain.run import Cause, Result, Run, RunState
+from tenure.runtime.callables import Callables
+from tenure.testing.clock import ManualClock
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+ME = Authority(term=1, process="p1", policy_version=0)
+PATIENCE = 10.0
+
+
+class World:
+    def __init__(self) -> None:
+        self.ended: queue.Queue[Result] = queue.Queue()
+        self.gate = threading.Event()
+        self.entered: queue.Queue[str] = queue.Queue()
+        self.owns = True
+        self.clock = ManualClock()
+        functions: dict[str, Callable[..., Any]] = {
+            "app:quick": lambda: None,
+            "app:waits": self._waits,
+            "app:block": self._block,
+            "app:tidy": self._tidy,
+        }
+        self.callables = Callables(
+            functions,
+            process="p1",
+            slots=2,
+            clock=self.clock,
+            report=self.ended.put,
+            still_owner=lambda authority: self.owns,
+        )
+
+    def _waits(self) -> None:
+        self.entered.put("waits")
+        assert self.gate.wait(PATIENCE)
+
+    async def _block(self) -> None:
+        self.entered.put("block")
+        assert self.gate.wait(PATIENCE)  # holds the loop itself, as bad code does
+
+    async def _tidy(self) -> None:
+        self.entered.put("tidy")
+
+    def submit(
+        self, name: str, runner: Runner = Runner.THREAD, claimed: float | None = None
+    ) -> str:
+        run = Run(
+            id=f"r-{name}-{id(object())}",
+            job="j1",
+            job_name=name,
+            revision=1,
+            fire_time=NOW,
+            cause=Cause.SCHEDULE,
+            state=RunState.CLAIMED,
+            term=1,
+            process="p1",
+            holder="p1",
+            policy_version=0,
+            protected=False,
+            attempt=1,
+            claimed_at=NOW,
+        )
+        at = self.clock.continuous() if claimed is None else claimed
+        self.callables.submit(run, Call(target=f"app:{name}", runner=runner), None, ME, at)
+        return run.id
+
+    def next_end(self) -> Result:
+        return self.ended.get(timeout=PATIENCE)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.gate.set()
+    made.callables.close()
+
+
+def test_a_coroutine_cancelled_before_it_was_entered_is_reported(world: World) -> None:
+    world.submit("block", Runner.ASYNC)
+    assert world.entered.get(timeout=PATIENCE) == "block"
+    second = world.submit("tidy", Runner.ASYNC)  # the loop is held: it cannot be entered yet
+    assert world.callables.cancel(second)
+    world.gate.set()
+    ends = {(end := world.next_end()).run: end.state for _ in range(2)}
+    assert ends[second] is RunState.CANCELLED
+    assert world.entered.empty()
+
+
+def test_a_fire_waits_for_no_busy_thread_while_a_slot_is_free(world: World) -> None:
+    """An entry that a thread has taken out, without yet saying that it is no longer idle."""
+    world.submit("waits")
+    assert world.entered.get(timeout=PATIENCE) == "waits"
+    with world.callables._lock:
+        world.callables._idle += 1
+        world.callables._waiting += 1
+    quick = world.submit("quick")
+    assert world.next_end().run == quick
+
+
+def test_a_run_for_which_no_thread_can_be_started_never_ran(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuses)
+        run = world.submit("quick")
+    end = world.next_end()
+    assert (end.run, end.state) == (run, RunState.NEVER_RAN)
+    assert world.callables.active() == 0
+    later = world.submit("quick")  # nor is the one that failed entered after all
+    assert world.next_end().run == later
+    assert world.ended.empty()
+
+
+def test_a_deposed_owners_old_claim_is_not_entered(world: World) -> None:
+    world.owns = False
+    run = world.submit("waits", claimed=world.clock.continuous() - 5)
+    end = world.next_end()
+    assert (end.run, end.state) == (run, RunState.NEVER_RAN)
+    assert world.entered.empty()
+
+
+def test_whoever_asks_the_store_in_vain_leaves_no_run_without_an_end(world: World) -> None:
+    def fails(authority: Authority) -> bool:
+        raise OSError("the store cannot be asked")
+
+    world.callables._still_owner = fails
+    run = world.submit("waits", claimed=world.clock.continuous() - 5)
+    end = world.next_end()
+    assert (end.run, end.state) == (run, RunState.LOST)
+    quick = world.submit("quick")  # and its thread goes on
+    assert world.next_end().run == quick
