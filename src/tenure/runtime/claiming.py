@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tenure.domain.catch_up import CatchUpBudget
-from tenure.domain.errors import StaleTerm
+from tenure.domain.errors import NotFound, StaleTerm
 from tenure.domain.job import Definition, Job, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.plan import Plan, Standing
@@ -92,15 +92,27 @@ class Claiming:
                 self._answer_trigger(request, turn)
 
     def _answer_cancel(self, request: Request, turn: Round) -> None:
+        """Done once the run is marked. One that has ended, or is not kept any more, is refused."""
         assert request.run is not None
-        self._store.ask_cancel(request.run, turn.now)
-        turn.outbox.cancels.append(request.run)
+        state, answer, remedy = RequestState.DONE, "its holder ends it", ""
+        try:
+            run = self._store.run(request.run)
+        except NotFound as error:  # a queued request that retention overtook
+            state, answer, remedy = RequestState.REFUSED, error.text, error.remedy
+        else:
+            if run.state in ACTIVE:
+                self._store.ask_cancel(run.id, turn.now)
+                turn.outbox.cancels.append(run.id)
+            else:
+                state, answer = RequestState.REFUSED, f"it has ended already: {run.state}"
+                remedy = f"`tenure runs {run.job_name}` shows the job's runs"
         self._store.answer(
             request.id,
-            RequestState.ACCEPTED,
+            state,
             authority=turn.authority,
             now=turn.now,
-            answer="its holder ends it",
+            answer=answer,
+            remedy=remedy,
             run=request.run,
         )
 
