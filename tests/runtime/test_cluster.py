@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -440,6 +441,57 @@ def test_what_a_dead_owner_had_entered_is_lost_and_said_so(make: Make) -> None:
     (run,) = runs(cluster)
     assert run.state is RunState.LOST
     assert run.process == first.id
+    release.set()
+
+
+def test_a_job_that_cannot_be_read_stops_no_other(make: Make) -> None:
+    """As where an upgrade of the system's zones leaves out the one that a job names."""
+    import sqlite3
+
+    cluster = make()
+    node = cluster.node("a", **CARRIES)
+    good, bad = add(cluster), add(cluster, name="bad")
+    cluster.settle()
+    with contextlib.closing(sqlite3.connect(cluster.profile.folder.database)) as db, db:
+        old = "UPDATE job_revisions SET definition = replace(definition, ?, ?) WHERE job = ?"
+        assert db.execute(old, ('"timezone":"UTC"', '"timezone":"Old/Gone"', bad.id)).rowcount
+    node.scheduler.profile.store._db.definitions.clear()
+    asked = ask(cluster, job=bad.id)
+    cluster.clock.advance(61)
+    node.turn()
+    finish_all(cluster, node)
+    assert {run.job for run in runs(cluster)} == {good.id}
+    answered = cluster.profile.store.request(asked.id)
+    assert answered.state is not RequestState.PENDING
+    told = [e for e in cluster.profile.store.events(limit=1000) if e.kind is EventKind.WARNING]
+    assert [(e.job, e.facts["code"]) for e in told] == [(bad.id, "unreadable_job")]
+    assert node.scheduler.dispatcher.turn() > 0  # and it is not looked at without a pause
+
+
+def test_a_cancel_is_answered_for_good(make: Make) -> None:
+    import threading
+
+    release = threading.Event()
+    cluster = make()
+    slow = {"functions": {"app:work": lambda: release.wait(10)}, "app": "app"}
+    node = cluster.node("a", **slow)
+    add(cluster)
+    cluster.settle()
+    cluster.clock.advance(61)
+    node.turn()
+    (run,) = runs(cluster, states=ACTIVE)
+    first = ask(cluster, kind=Ask.CANCEL, run=run.id)
+    node.turn()
+    assert cluster.profile.store.request(first.id).state is RequestState.DONE
+    finish_all(cluster, node)
+    (run,) = runs(cluster)
+    assert run.state is RunState.CANCELLED
+    late = ask(cluster, kind=Ask.CANCEL, run=run.id, key="late")
+    node.turn()
+    refused = cluster.profile.store.request(late.id)
+    assert refused.state is RequestState.REFUSED
+    assert "cancelled" in refused.answer
+    assert refused.remedy
     release.set()
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tenure.domain.catch_up import CatchUpBudget
-from tenure.domain.errors import NotFound, StaleTerm
+from tenure.domain.errors import Damaged, NotFound, StaleTerm
 from tenure.domain.job import Definition, Job, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.plan import Plan, Standing
@@ -89,31 +89,33 @@ class Claiming:
             elif request.kind is Ask.HAND_OVER:
                 self._hand_over(request)
             else:
-                self._answer_trigger(request, turn)
+                try:
+                    self._answer_trigger(request, turn)
+                except Damaged as error:  # its job cannot be read: no reason to answer nobody
+                    remedy = error.remedy or "`tenure audit` says what else is wrong"
+                    self._refuse(request, turn, error.text, remedy)
 
     def _answer_cancel(self, request: Request, turn: Round) -> None:
         """Done once the run is marked. One that has ended, or is not kept any more, is refused."""
         assert request.run is not None
-        state, answer, remedy = RequestState.DONE, "its holder ends it", ""
         try:
             run = self._store.run(request.run)
         except NotFound as error:  # a queued request that retention overtook
-            state, answer, remedy = RequestState.REFUSED, error.text, error.remedy
-        else:
-            if run.state in ACTIVE:
-                self._store.ask_cancel(run.id, turn.now)
-                turn.outbox.cancels.append(run.id)
-            else:
-                state, answer = RequestState.REFUSED, f"it has ended already: {run.state}"
-                remedy = f"`tenure runs {run.job_name}` shows the job's runs"
+            self._refuse(request, turn, error.text, error.remedy)
+            return
+        if run.state not in ACTIVE:
+            remedy = f"`tenure runs {run.job_name}` shows the job's runs"
+            self._refuse(request, turn, f"it has ended already: {run.state}", remedy)
+            return
+        self._store.ask_cancel(run.id, turn.now)
+        turn.outbox.cancels.append(run.id)
         self._store.answer(
             request.id,
-            state,
+            RequestState.DONE,
             authority=turn.authority,
             now=turn.now,
-            answer=answer,
-            remedy=remedy,
-            run=request.run,
+            answer="its holder ends it",
+            run=run.id,
         )
 
     def _answer_trigger(self, request: Request, turn: Round) -> None:
@@ -127,14 +129,19 @@ class Claiming:
             if run is not None:
                 turn.take(run, self._store.definition(run.job, run.revision))
         elif not request.queued:
-            self._store.answer(
-                request.id,
-                RequestState.REFUSED,
-                authority=turn.authority,
-                now=turn.now,
-                answer=f"{job.name} is protected: {why_held}",
-                remedy=f"tenure explain {job.name}; --queue waits for an owner that may",
-            )
+            remedy = f"tenure explain {job.name}; --queue waits for an owner that may"
+            self._refuse(request, turn, f"{job.name} is protected: {why_held}", remedy)
+
+    def _refuse(self, request: Request, turn: Round, why: str, remedy: str) -> None:
+        self._store.answer(
+            request.id,
+            RequestState.REFUSED,
+            authority=turn.authority,
+            now=turn.now,
+            answer=why,
+            remedy=remedy,
+            run=request.run,
+        )
 
     # -- runs --------------------------------------------------------------------------------
     def _claim_retries(self, turn: Round) -> bool:
@@ -143,7 +150,10 @@ class Claiming:
         wider = {runner: n + MOST_HELD for runner, n in turn.room.items() if n > 0}
         found = False
         for retry in self._store.due_retries(turn.now, wider):
-            job = self._store.job(retry.job)
+            try:
+                job = self._store.job(retry.job)
+            except Damaged:  # see Store.due: it stops no other
+                continue
             free = turn.room[job.definition.runner] > 0
             if not free or not self._probed(job, turn) or turn.standing.why_held(job) is not None:
                 continue

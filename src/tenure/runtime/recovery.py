@@ -21,6 +21,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from tenure.domain.errors import Damaged, NotFound, Undetermined
 from tenure.domain.job import Command, Definition
 from tenure.domain.ownership import Authority, HolderLife
 from tenure.domain.process import Process, Standing
@@ -67,11 +68,25 @@ class Recovery:
                 lives[run.holder] = life_of_process(self._profile, holders[run.holder])
             life = lives[run.holder]
             if life is HolderLife.DEAD:
-                if self._store.adopt_run(authority, run.id, run.attempt, self._clock.now()):
-                    self._take_up(run)
+                self._settle_one(self._take_from_dead, authority, run)
             elif life is HolderLife.ALIVE and holders[run.holder].standing is Standing.OWNER:
                 # It says that it owns, and we do: it was deposed, and has not noticed.
-                self._take_from_deposed(authority, run)
+                self._settle_one(self._take_from_deposed, authority, run)
+
+    def _settle_one(
+        self, take: Callable[[Authority, Run], None], authority: Authority, run: Run
+    ) -> None:
+        """One that cannot be settled stays with the dead, for the next look, and stops no other."""
+        try:
+            take(authority, run)
+        except (NotFound, Damaged, Undetermined, OSError) as error:
+            log.warning("run %s of %s cannot be settled: %s", run.id, run.job_name, error)
+
+    def _take_from_dead(self, authority: Authority, run: Run) -> None:
+        # Read before it is adopted: a run of ours that nobody watches would never end.
+        definition = self._store.definition(run.job, run.revision)
+        if self._store.adopt_run(authority, run.id, run.attempt, self._clock.now()):
+            self._take_up(run, definition)
 
     def _take_from_deposed(self, authority: Authority, run: Run) -> None:
         definition = self._store.definition(run.job, run.revision)
@@ -82,10 +97,9 @@ class Recovery:
             if record.stage is Stage.GATE and record.outcome is Outcome.NO_RECORD:
                 return  # could not tell; the next look tries again
         if self._store.adopt_run(authority, run.id, run.attempt, self._clock.now()):
-            self._take_up(run)
+            self._take_up(run, definition)
 
-    def _take_up(self, run: Run) -> None:
-        definition = self._store.definition(run.job, run.revision)
+    def _take_up(self, run: Run, definition: Definition) -> None:
         if not isinstance(definition.action, Command):
             self._end(run, RunState.LOST, "its owner died; whether it had finished is not known")
         elif run.state is RunState.CLAIMED:

@@ -390,7 +390,8 @@ class Store(Protocol):
     # -- claims -----------------------------------------------------------------------------
     def due(self, now: datetime, room: Mapping[Runner, int]) -> tuple[Due, ...]:
         """Active jobs with ``due_at <= now``, the earliest first, at most ``room[runner]`` of each
-        kind, with their active runs counted and their open held stretches."""
+        kind, with their active runs counted and their open held stretches. One whose definition
+        cannot be read is left out, put off for a while, and a WARNING; it stops no other."""
 
     def next_due(self, runners: Collection[Runner] | None = None) -> datetime | None:
         """The earliest ``due_at`` of an active job (of these kinds, where given) or ``retry_at``

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from tenure.domain.errors import Damaged
 from tenure.domain.event import EventKind
 from tenure.domain.job import Runner, State
 from tenure.domain.ownership import Authority
@@ -26,6 +27,9 @@ from tenure.store.sqlite.runs import cancel
 from tenure.store.sqlite.sql import Statements
 
 SQL = Statements("claims")
+
+UNREADABLE_FOR = timedelta(minutes=1)
+"""How long a job that cannot be read is put off before it is looked at again."""
 
 
 def insert_run(
@@ -203,14 +207,27 @@ class Claiming(Part):
                 if limit > 0:
                     rows += db.execute(SQL.due, (runner.value, at, limit)).fetchall()
             rows.sort(key=lambda row: row[7])
-            return tuple(
-                Due(
-                    job=job_of(row, self._db.definitions),
-                    active=row[14],
-                    holds=open_holds(db, row[0]) if row[15] else (),
-                )
-                for row in rows
-            )
+            found: list[Due] = []
+            unreadable: list[tuple[str, Damaged]] = []
+            for row in rows:
+                try:
+                    job = job_of(row, self._db.definitions)
+                except Damaged as error:
+                    unreadable.append((row[0], error))
+                    continue
+                holds = open_holds(db, row[0]) if row[15] else ()
+                found.append(Due(job=job, active=row[14], holds=holds))
+        for name, error in unreadable:
+            self._put_off(name, error, now)
+        return tuple(found)
+
+    def _put_off(self, job: str, error: Damaged, now: datetime) -> None:
+        """One job that cannot be read (its zone is gone from this machine, say) stops no other.
+        Its watermark stays, so that no fire is forgotten."""
+        with self._db.writing() as db:
+            db.execute(SQL.put_off, (micros(now + UNREADABLE_FOR), job))
+            facts = {"code": "unreadable_job", "text": error.text}
+            emit(db, EventKind.WARNING, micros(now), job=job, **facts)
 
     def next_due(self, runners: Collection[Runner] | None = None) -> datetime | None:
         kinds = {kind.value: runners is None or kind in runners for kind in Runner}

@@ -36,6 +36,9 @@ UPDATE jobs SET accounted_from = max(accounted_from, ?) WHERE id = ?
 -- name: advance
 UPDATE jobs SET watermark = ?, due_at = ?, waiting = ?, deferred = ?, state = ? WHERE id = ?
 
+-- name: put_off
+UPDATE jobs SET due_at = ? WHERE id = ? AND state = 'active'
+
 -- name: active_runs
 SELECT id FROM runs WHERE job = ? AND {active}
 
