@@ -217,8 +217,8 @@ class Claiming(Part):
                     continue
                 holds = open_holds(db, row[0]) if row[15] else ()
                 found.append(Due(job=job, active=row[14], holds=holds))
-        for name, error in unreadable:
-            self._put_off(name, error, now)
+        for name, damage in unreadable:
+            self._put_off(name, damage, now)
         return tuple(found)
 
     def _put_off(self, job: str, error: Damaged, now: datetime) -> None:
@@ -226,7 +226,7 @@ class Claiming(Part):
         Its watermark stays, so that no fire is forgotten."""
         with self._db.writing() as db:
             db.execute(SQL.put_off, (micros(now + UNREADABLE_FOR), job))
-            facts = {"code": "unreadable_job", "text": error.text}
+            facts: dict[str, Any] = {"code": "unreadable_job", "text": error.text}
             emit(db, EventKind.WARNING, micros(now), job=job, **facts)
 
     def next_due(self, runners: Collection[Runner] | None = None) -> datetime | None:
