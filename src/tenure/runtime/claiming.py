@@ -27,6 +27,9 @@ MOST_AT_ONCE = 256
 MOST_HELD = 64
 """How many retries that must wait for another owner are looked past in one turn."""
 PENDING = frozenset({RequestState.PENDING})
+MOST_PENDING = 1000
+"""How many requests are looked at in one turn: more than queue up for an owner that is away, for
+those behind them, a cancel say, would not be heard."""
 
 
 @dataclass(slots=True)
@@ -83,7 +86,7 @@ class Claiming:
     # -- requests ----------------------------------------------------------------------------
     def _answer_requests(self, turn: Round) -> None:
         self._store.expire_requests(turn.now)
-        for request in self._store.requests(states=PENDING):
+        for request in self._store.requests(states=PENDING, limit=MOST_PENDING):
             if request.kind is Ask.CANCEL:
                 self._answer_cancel(request, turn)
             elif request.kind is Ask.HAND_OVER:
