@@ -27,7 +27,7 @@ from tenure.domain.request import (
 )
 from tenure.domain.run import FINAL, Run
 from tenure.runtime.client.health import Health, examine
-from tenure.runtime.client.refusal import no_owner, pid_of
+from tenure.runtime.client.refusal import no_owner
 from tenure.runtime.control import nudge
 from tenure.runtime.profile import Profile
 
@@ -208,10 +208,3 @@ def _look_again(profile: Profile, request: Request, now: datetime) -> Request:
     if current.state is RequestState.PENDING:
         _nudge(examine(profile, now), current)
     return current
-
-
-def describe_answer(request: Request, health: Health) -> str:
-    """Who answered, for people."""
-    owner = health.owner
-    who = f"the owner (pid {pid_of(owner.process)})" if owner else "the owner"
-    return f"{who}, term {request.term}" if request.term else who
