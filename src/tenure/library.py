@@ -23,12 +23,11 @@ import threading
 import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tenure.domain.durations import parse_duration
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Call, CatchUp, Definition, Overlap, Runner
-from tenure.domain.ownership import Authority
 from tenure.domain.schedule import (
     Dst,
     Schedule,
@@ -37,11 +36,13 @@ from tenure.domain.schedule import (
     every_schedule,
 )
 from tenure.domain.schedule_text import parse_schedule
-from tenure.domain.settings import Hung
 from tenure.domain.zones import parse_dst
-from tenure.runtime.profile import Profile
-from tenure.runtime.scheduler import DRAIN, Scheduler
-from tenure.store.contract import Declaration
+
+if TYPE_CHECKING:
+    # Loaded with the first start or look: a program that only declares jobs does not wait for it.
+    from tenure.domain.ownership import Authority
+    from tenure.runtime.profile import Profile
+    from tenure.runtime.scheduler import Scheduler
 
 F = TypeVar("F", bound=Callable[..., Any])
 When = Callable[[datetime, str], Schedule]
@@ -172,6 +173,9 @@ class Tenure:
         with self._lock:
             if self._scheduler is None:
                 profile = self.profile
+                from tenure.domain.settings import Hung
+                from tenure.runtime.scheduler import Scheduler
+
                 scheduler = Scheduler(
                     profile,
                     role=self._role,
@@ -188,7 +192,7 @@ class Tenure:
                 atexit.register(self.stop)
         return self
 
-    def stop(self, drain: float = DRAIN) -> bool:
+    def stop(self, drain: float = 10.0) -> bool:
         """Hand over and leave, giving runs ``drain`` seconds; whether all of them had ended."""
         with self._lock:
             scheduler, self._scheduler = self._scheduler, None
@@ -211,6 +215,8 @@ class Tenure:
         """The opened profile; created where there never was one."""
         with self._lock:
             if self._profile is None:
+                from tenure.runtime.profile import Profile
+
                 self._profile = Profile.open(
                     self.name, home=self._home, create=True, now=datetime.now(UTC)
                 )
@@ -235,6 +241,8 @@ class Tenure:
         if not self._declared:
             return
         now, zone = datetime.now(UTC), profile.timezone()
+        from tenure.store.contract import Declaration
+
         declarations = [Declaration(definition=d(now, zone)) for d in self._declared.values()]
         profile.store.reconcile(authority, self.app, self.version, declarations, now)
 
