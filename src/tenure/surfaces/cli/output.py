@@ -69,6 +69,17 @@ def say(text: str = "") -> None:
     print(text)
 
 
+def paragraph(text: str) -> None:
+    """Text that breaks between words where a terminal is too narrow; elsewhere one line."""
+    if not sys.stdout.isatty():
+        print(text)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(no_color=not colours(), highlight=False).print(Text.from_ansi(text))
+
+
 def warn(text: str, remedy: str = "") -> None:
     """A warning beside the answer, on stderr."""
     print(paint("warning: ", "yellow", sys.stderr) + safe(text), file=sys.stderr)
@@ -93,7 +104,8 @@ def table(
 ) -> None:
     """A table. ``states``: the columns that hold a state's word.
 
-    On a terminal it fits the width; elsewhere each row is one whole line, for other programs.
+    On a terminal it fits the width, and where columns would become too narrow to read each row
+    runs on over indented lines. Elsewhere each row is one whole line, for other programs.
     """
     cells = [[safe(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
@@ -109,17 +121,60 @@ def _rich_table(head: Sequence[str], rows: Sequence[Sequence[str]], states: froz
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for number, title in enumerate(head):
-        grid.add_column(title, overflow="fold", no_wrap=number == 0)
+    console = Console(no_color=not colours(), highlight=False)
+    columns = [[title, *(row[i] for row in rows)] for i, title in enumerate(head)]
+    least = [_least(column, whole=number == 0) for number, column in enumerate(columns)]
+    room = console.width - 2 * (len(head) - 1)
+    if sum(least) > room:
+        _running_rows(head, rows, console.width)
+        return
+    styles, bold = (_STATES, "bold") if colours() else ({}, "")
+    grid = Table(box=None, pad_edge=False, header_style=bold, padding=(0, 2, 0, 0))
+    for title, width in zip(head, _widths(columns, least, room), strict=True):
+        grid.add_column(title, overflow="fold", width=width)
     for row in rows:
         grid.add_row(
             *(
-                Text(cell, style=_STATES.get(cell, "") if i in states else "")
+                Text(cell, style=styles.get(cell, "") if i in states else "")
                 for i, cell in enumerate(row)
             )
         )
-    Console(no_color=not colours(), highlight=False).print(grid)
+    console.print(grid)
+
+
+def _least(column: Sequence[str], *, whole: bool) -> int:
+    """The width below which a column is hard to read: its longest word, or all of the first."""
+    if whole:
+        return max(len(cell) for cell in column)
+    return min(24, max((len(word) for cell in column for word in cell.split()), default=1))
+
+
+def _widths(columns: Sequence[Sequence[str]], least: Sequence[int], room: int) -> list[int]:
+    """What each column gets: all it wants, the widest giving way first, none below its least."""
+    widths = [max(len(cell) for cell in column) for column in columns]
+    while sum(widths) > room:
+        able = [i for i, width in enumerate(widths) if width > least[i]]
+        widths[max(able, key=lambda i: widths[i])] -= 1
+    return widths
+
+
+def _running_rows(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> None:
+    from textwrap import wrap
+
+    def run_on(cells: Sequence[str]) -> list[str]:
+        lines = [""]
+        for cell in cells:
+            longer = f"{lines[-1]}  {cell}" if lines[-1] else cell
+            if len(longer) <= width:
+                lines[-1] = longer
+            else:
+                lines += wrap(cell, width, initial_indent="    ", subsequent_indent="    ")
+        return [line for line in lines if line]
+
+    for line in run_on([title.upper() for title in head]):
+        print(paint(line, "bold"))
+    for row in rows:
+        print("\n".join(run_on(row)))
 
 
 def facts(pairs: Sequence[tuple[str, object]], *, indent: str = "") -> None:

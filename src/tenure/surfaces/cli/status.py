@@ -14,7 +14,7 @@ from tenure.runtime.client.refusal import pid_of
 from tenure.runtime.client.status import Status, read_status, status_document
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import Verb
-from tenure.surfaces.cli.times import relative, when
+from tenure.surfaces.cli.times import span, when
 from tenure.surfaces.cli.where import Where, now
 
 
@@ -62,8 +62,9 @@ def print_status(found: Status) -> None:
         output.say(f"  next  {output.safe(job.name)}{shield}  {upcoming}")
     for warning in found.warnings:
         output.say()
-        output.say(f"{output.paint('warning', 'yellow bold')} {warning.code}: {warning.text}")
-        output.say(f"→ {output.safe(warning.remedy)}")
+        word = output.paint("warning", "yellow bold")
+        output.paragraph(f"{word} {warning.code}: {output.safe(warning.text)}")
+        output.paragraph(f"→ {output.safe(warning.remedy)}")
 
 
 def _print_owner(found: Status) -> None:
@@ -76,7 +77,7 @@ def _print_owner(found: Status) -> None:
     current, process = health.ownership, health.owner.process
     rank = "an open policy" if current.rule is None else f"rule {current.rule + 1}"
     kind = "authoritative" if current.authoritative else "not authoritative"
-    since = f", since {relative(current.since, found.at)}" if current.since else ""
+    since = f", for {span(found.at - current.since)}" if current.since else ""
     life = ""
     if health.owner.life is not HolderLife.ALIVE:
         life = " " + output.paint(str(health.owner.life), "red bold")
@@ -94,11 +95,11 @@ def _print_counts(found: Status) -> None:
     output.say()
     output.say(f"jobs    {jobs}" + (f" ({counts.protected} protected)" if counts.protected else ""))
     extra = [
-        f"{number} {words}"
-        for number, words in (
-            (counts.active_runs, "runs active"),
-            (counts.open_holds, "stretches held"),
-            (counts.pending_requests, "requests waiting"),
+        f"{number} {one if number == 1 else many}"
+        for number, one, many in (
+            (counts.active_runs, "run active", "runs active"),
+            (counts.open_holds, "stretch held", "stretches held"),
+            (counts.pending_requests, "request waiting", "requests waiting"),
         )
         if number
     ]
