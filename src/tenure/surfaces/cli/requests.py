@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import click
 
-from tenure.domain.errors import Conflict
+from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.request import Request, RequestState
 from tenure.runtime.client.documents import request_document
+from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import VerbGroup
 from tenure.surfaces.cli.times import relative
 from tenure.surfaces.cli.where import Where, now
+
+_ALL = 1_000_000
 
 
 @click.group(cls=VerbGroup, invoke_without_command=True)
@@ -18,21 +21,22 @@ from tenure.surfaces.cli.where import Where, now
 def requests(context: click.Context) -> None:
     """List what was asked of the owner (`requests list`), or withdraw it."""
     if context.invoked_subcommand is None:
-        context.invoke(list_requests, states=(), limit=50)
+        context.invoke(list_requests, states=(), limit=50, cursor=None)
 
 
 @requests.command("list")
 @click.option("--state", "states", multiple=True, type=click.Choice([str(s) for s in RequestState]))
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--cursor", help="Go on where the page before ended (its 'next').")
 @click.pass_obj
-def list_requests(where: Where, states: tuple[str, ...], limit: int) -> None:
+def list_requests(where: Where, states: tuple[str, ...], limit: int, cursor: str | None) -> None:
     """List requests, the newest first."""
     wanted = frozenset(RequestState(s) for s in states) or None
     with where.open(readonly=True) as profile:
-        found = profile.store.requests(states=wanted, limit=limit)
+        found, following = _page(profile, wanted, limit, cursor)
     if where.json:
         documents = [request_document(request) for request in found]
-        output.print_json({"requests": documents, "next": None})
+        output.print_json({"requests": documents, "next": following})
         return
     if not found:
         output.say("no requests")
@@ -42,6 +46,27 @@ def list_requests(where: Where, states: tuple[str, ...], limit: int) -> None:
         [_row(request) for request in found],
         states=frozenset({3}),
     )
+    if following is not None:
+        output.say(f"more: --cursor {following}")
+
+
+def _page(
+    profile: Profile, states: frozenset[RequestState] | None, limit: int, cursor: str | None
+) -> tuple[tuple[Request, ...], str | None]:
+    """One page, newest first, and the last one's id if more follow. The id is the cursor."""
+    begin = 0
+    if cursor is None:
+        found = profile.store.requests(states=states, limit=limit + 1)
+    else:
+        found = profile.store.requests(states=states, limit=_ALL)
+        ids = [request.id for request in found]
+        if cursor not in ids:
+            raise InvalidInput(
+                f"{cursor!r} is no cursor", field="cursor", remedy="use the `next` of a page"
+            )
+        begin = ids.index(cursor) + 1
+    page = found[begin : begin + limit]
+    return page, page[-1].id if len(found) > begin + limit else None
 
 
 def _row(request: Request) -> list[object]:

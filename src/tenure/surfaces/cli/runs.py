@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from datetime import datetime
 from functools import cache, partial
 from typing import Any
 
 import click
 
-from tenure.domain.errors import NotFound
+from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.job import Job
 from tenure.domain.omission import Omission
 from tenure.domain.request import Request
@@ -45,15 +47,21 @@ def runs(
     with where.open(readonly=True) as profile:
         wanted = profile.store.job(job) if job else None
         only = frozenset(RunState(s) for s in states) or None
-        found, following = profile.store.runs(
-            RunFilter(job=wanted.id if wanted else None, states=only),
-            Page(limit=limit, cursor=cursor),
-        )
+        which = wanted.id if wanted else None
+        begin, omitted_begin = _positions(cursor) if every else (cursor, _END)
+        found: tuple[Run, ...] = ()
         omissions: tuple[Omission, ...] = ()
-        if every and cursor is None:
-            omissions, _ = profile.store.omissions(
-                job=wanted.id if wanted else None, page=Page(limit=limit)
+        following = omitted_following = None
+        if begin != _END:
+            found, following = profile.store.runs(
+                RunFilter(job=which, states=only), Page(limit=limit, cursor=begin)
             )
+        if omitted_begin != _END:
+            omissions, omitted_following = profile.store.omissions(
+                job=which, page=Page(limit=limit, cursor=omitted_begin)
+            )
+        if every and (following or omitted_following):
+            following = json.dumps([following or _END, omitted_following or _END])
         if where.json:
             document: dict[str, Any] = {"runs": [_document(profile, run) for run in found]}
             if every:
@@ -63,7 +71,28 @@ def runs(
             return
         _print(profile, found, omissions, wanted)
     if following is not None:
-        output.say(f"more: --cursor {following}")
+        output.say(f"more: --cursor {shlex.quote(following)}")
+
+
+_END = "end"
+
+
+def _positions(cursor: str | None) -> tuple[str | None, str | None]:
+    """With --all two lists are paged side by side, and the cursor has a place in each."""
+    if cursor is None:
+        return None, None
+    try:
+        places = json.loads(cursor)
+        runs_place, omissions_place = places
+        if not (isinstance(runs_place, str) and isinstance(omissions_place, str)):
+            raise ValueError(cursor)
+    except (ValueError, TypeError):
+        raise InvalidInput(
+            f"{cursor!r} is no cursor of `runs --all`",
+            field="cursor",
+            remedy="use the `next` of a page",
+        ) from None
+    return runs_place, omissions_place
 
 
 def _document(profile: Profile, run: Run) -> dict[str, Any]:
