@@ -110,7 +110,9 @@ def _about_the_command(profile: Profile, wants: Definition, owner: Process | Non
             Warning(
                 code="no_command",
                 text=f"{program} is not found in {whose} PATH ({where})",
-                remedy="give its full path, or set PATH in [env] of profile.toml or with --env",
+                remedy="it is one word: leave its quotes away, or give --shell for a line"
+                if " " in program
+                else "give its full path, or set PATH in [env] of profile.toml or with --env",
             )
         )
     return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime
 from typing import Any
 
 import click
 
+from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Job, State
 from tenure.runtime.client import advice as advisor
 from tenure.runtime.client.documents import instant, job_document
@@ -26,7 +28,7 @@ from tenure.surfaces.cli.where import Where, now
 @click.option("--name", metavar="NAME", help="Its name (from the command).")
 @job_options
 @click.option("--paused", is_flag=True, help="Add it paused.")
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def add(
     where: Where,
@@ -43,6 +45,7 @@ def add(
     'every monday 9am', 'in 30m' or an ISO instant. The command's folder is the home folder and
     its PATH the profile's [env] or the owner's.
     """
+    _check_words(schedule, command)
     given = {**given_fields(options, command), "schedule": schedule, "name": name}
     at = now()
     build(given, now=at, timezone="UTC")  # what is wrong is said before anything is created
@@ -56,6 +59,23 @@ def add(
         nudge_owner(profile, "jobs")
         profile.refresh_policy(by, at)
         _report(where, profile, job, at)
+
+
+def _check_words(schedule: str, command: tuple[str, ...]) -> None:
+    """A schedule that the shell took apart: its rest must not become the command."""
+    lone = not (set(schedule) - set("0123456789*/,-")) and len(schedule) < 12
+    if lone or schedule in ("every", "in", "at"):
+        raise InvalidInput(
+            f"{schedule!r} alone is no schedule",
+            field="schedule",
+            remedy="quote it as one word: tenure add '0 7 * * *' -- COMMAND",
+        )
+    if not command:
+        raise InvalidInput(
+            "there is nothing to run",
+            field="command",
+            remedy=f"the command comes last: tenure add {shlex.quote(schedule)} -- COMMAND",
+        )
 
 
 def _report(where: Where, profile: Profile, job: Job, at: datetime) -> None:
@@ -74,7 +94,7 @@ def _report(where: Where, profile: Profile, job: Job, at: datetime) -> None:
         return
     output.say(f"added {output.safe(job.name)} ({job.id}): {job.definition.schedule.describe()}")
     if job.state is State.PAUSED:
-        output.say("  paused; `tenure resume` starts it")
+        output.say(f"  paused; `tenure resume {shlex.quote(job.name)}` starts it")
     for fire in upcoming:
         output.say(f"  next  {when(fire, job.definition.schedule.timezone, at)}")
     for warning in warnings:

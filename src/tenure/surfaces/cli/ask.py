@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
-from tenure.domain.errors import Conflict
+from tenure.domain.errors import Conflict, NotFound
 from tenure.domain.request import Ask, Request, RequestState
 from tenure.domain.run import ACTIVE, FINAL, Run, RunState
 from tenure.runtime.client.asking import Wish, ask, await_end
@@ -46,7 +48,7 @@ def trigger(where: Where, job: str, wait: bool, queue: bool, key: str | None) ->
 def retry(where: Where, run: str, wait: bool, queue: bool, key: str | None) -> int:
     """Ask the owner to run the job of a finished run again."""
     with where.open() as profile:
-        found = profile.store.run(run)
+        found = _run(profile, run)
         if found.state in ACTIVE:
             raise Conflict(
                 f"run {found.id} is {found.state}: there is nothing to retry yet",
@@ -66,7 +68,7 @@ def retry(where: Where, run: str, wait: bool, queue: bool, key: str | None) -> i
 def cancel(where: Where, run: str, wait: bool, queue: bool, key: str | None) -> int:
     """Ask the owner to cancel a run: its whole process group is ended."""
     with where.open() as profile:
-        found = profile.store.run(run)
+        found = _run(profile, run)
         if found.state in FINAL:
             raise Conflict(
                 f"run {found.id} has ended already: {found.state}",
@@ -89,6 +91,19 @@ def cancel(where: Where, run: str, wait: bool, queue: bool, key: str | None) -> 
     return 0
 
 
+def _run(profile: Profile, ref: str) -> Run:
+    """A run by its id. NotFound says so where a job is named instead."""
+    try:
+        return profile.store.run(ref)
+    except NotFound as error:
+        try:
+            job = profile.store.job(ref)
+        except NotFound:
+            raise error from None
+    name = shlex.quote(job.name)
+    raise NotFound(f"{job.name} is a job, not a run", remedy=f"`tenure runs {name}` lists its runs")
+
+
 def _follow_up(where: Where, profile: Profile, request: Request, name: str, wait: bool) -> int:
     """Say what became of a trigger or retry, and wait for the run if asked to."""
     if request.state is RequestState.PENDING:
@@ -96,7 +111,9 @@ def _follow_up(where: Where, profile: Profile, request: Request, name: str, wait
             output.print_json({"request": request_document(request), "run": None})
         else:
             output.say(f"asked for {output.safe(name)}; {_pending(request)}")
-        return 0
+        if wait and not where.json:
+            output.warn("not waited for: nobody has accepted it yet", "see `tenure requests`")
+        return 75 if wait else 0
     assert request.run is not None
     run = profile.store.run(request.run)
     if not where.json:

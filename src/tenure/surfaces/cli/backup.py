@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tenure.domain.errors import Conflict, InvalidInput
+from tenure.domain.errors import Conflict, InvalidInput, NotFound
 from tenure.runtime.client import upkeep
 from tenure.store.folder import ProfileFolder
 from tenure.surfaces.cli import output
@@ -48,6 +48,8 @@ def restore(where: Where, file: Path, yes: bool) -> None:
 
     Needs the profile at rest. Nobody owns afterwards until `tenure profile adopt --restored`.
     """
+    if not file.is_file():
+        raise NotFound(f"there is no backup {file}", field="file")
     folder = ProfileFolder.open(where.name, where.home_folder(), create=True)
     output.confirm(f"Replace the store of {folder.path}?", yes=yes)
     done = upkeep.restore(folder, file, now())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command, Definition, Job
+from tenure.domain.schedule_text import parse_schedule
 from tenure.runtime.client import advice as advisor
 from tenure.runtime.client.documents import instant, job_document
 from tenure.runtime.client.editing import edit_job, editor
@@ -50,10 +52,13 @@ def edit(
     Each edit is a revision that names its editor. If somebody else changed something else
     meanwhile, both edits are kept.
     """
+    _check_command(command, bool(options.get("shell")))
     given = given_fields(options, command)
     given |= {k: v for k, v in (("schedule", schedule), ("name", rename)) if v is not None}
     if not (given or unset_env or resets or approve):
-        raise InvalidInput("nothing to change was given", remedy="`tenure edit --help`")
+        raise InvalidInput(
+            "nothing to change was given", remedy="`tenure edit --help` lists what can be"
+        )
     with where.open() as profile:
         at, by = now(), editor("tenure edit")
         settings = profile.settings()
@@ -71,6 +76,21 @@ def edit(
             after = profile.store.approve_job(after.id, after.revision, by=by, now=at)
         nudge_owner(profile, "jobs")
         _report(where, profile, before, after, at)
+
+
+def _check_command(command: tuple[str, ...], shell: bool) -> None:
+    """``edit JOB 'every 30s'`` means the schedule, and would break the job as a command."""
+    if shell or len(command) != 1 or not (" " in command[0] or command[0].startswith("@")):
+        return
+    try:
+        parse_schedule(command[0], now=now(), timezone="UTC")
+    except InvalidInput:
+        return
+    raise InvalidInput(
+        f"{command[0]!r} is a schedule, not a command",
+        field="command",
+        remedy=f"--schedule {shlex.quote(command[0])}",
+    )
 
 
 def _with_env(given: dict[str, Any], wants: Definition, unset: tuple[str, ...]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime
 from typing import Any
 
@@ -53,14 +54,15 @@ def list_jobs(
         documents = [job_document(job, show_secrets=show_secrets) for job in jobs]
         output.print_json({"jobs": documents, "next": following})
         return
-    if not jobs:
-        output.say("no jobs; `tenure add SCHEDULE -- COMMAND` adds one")
+    if not jobs and following is None:
+        some = wanted or tags or cursor
+        output.say("none" if some else "no jobs; `tenure add SCHEDULE -- COMMAND` adds one")
         return
     at = now()
     rows = [_row(job, at) for job in jobs]
     output.table(["name", "state", "schedule", "next", "command"], rows, states=frozenset({1}))
     if following is not None:
-        output.say(f"more: --cursor {following}")
+        output.say(f"more: --cursor {shlex.quote(following)}")
 
 
 def _row(job: Job, at: datetime) -> list[str]:
@@ -159,7 +161,8 @@ def batched(jobs: list[Job], size: int) -> list[list[Job]]:
 def _change_state(where: Where, names: tuple[str, ...], every: bool, state: State) -> None:
     past = {State.PAUSED: "paused", State.ACTIVE: "resumed", State.REMOVED: "removed"}[state]
     if every == bool(names):
-        raise InvalidInput("name the jobs, or say --all (not both)", field="job")
+        both = "" if state is State.REMOVED else ", or say --all (not both)"
+        raise InvalidInput(f"name the jobs{both}", field="job", remedy="`tenure list` shows them")
     with where.open() as profile:
         by, at = editor(f"tenure {past.removesuffix('d')}"), now()
         if every:

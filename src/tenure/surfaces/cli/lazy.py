@@ -33,6 +33,15 @@ class ReaderGone(Exception):
     """Nobody reads our output any more. Not an OSError: click would end with 1 for that."""
 
 
+_MEANT = {
+    "create": "add", "new": "add", "delete": "remove", "rm": "remove", "ls": "list",
+    "jobs": "list", "run": "trigger", "start": "serve", "daemon": "serve", "log": "logs",
+    "history": "runs", "ps": "status", "stop": "cancel", "kill": "cancel", "disable": "pause",
+    "enable": "resume", "policy": "owner policy", "profiles": "profile list", "why": "explain",
+}  # fmt: skip
+"""What other schedulers call it."""
+
+
 class LazyGroup(VerbGroup):
     """A group whose commands are named with their module and one line of help."""
 
@@ -62,7 +71,8 @@ class LazyGroup(VerbGroup):
         if args and args[0] not in self.verbs and not args[0].startswith("-"):
             from difflib import get_close_matches
 
-            near = get_close_matches(args[0], self.verbs, 3)
+            meant = _MEANT.get(args[0])
+            near = [meant] if meant else get_close_matches(args[0], self.verbs, 3)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise click.UsageError(f"there is no verb {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)

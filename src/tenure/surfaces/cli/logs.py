@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from tenure.domain.errors import NotFound
+from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.run import FINAL, Run
 from tenure.runtime.output import follow, layout_of, read_output, tail
 from tenure.runtime.profile import Profile
@@ -29,6 +30,9 @@ _PAUSE = 0.1
 @click.pass_obj
 def logs(where: Where, run: str, following: bool, attempt: int | None, lines: int | None) -> None:
     """Show the output of a run, or of a job's latest run."""
+    if following and (where.json or lines):
+        other = "--json" if where.json else "--lines"
+        raise InvalidInput(f"--follow and {other} exclude each other", field="follow")
     with where.open(readonly=not following) as profile:
         found = find_run(profile, run)
         if attempt is not None and attempt > found.attempt:
@@ -72,7 +76,9 @@ def find_run(profile: Profile, ref: str) -> Run:
             ) from None
     found, _ = profile.store.runs(RunFilter(job=job.id), Page(limit=1))
     if not found:
-        raise NotFound(f"{job.name} has not run yet", remedy=f"`tenure explain {job.name}`")
+        raise NotFound(
+            f"{job.name} has not run yet", remedy=f"`tenure explain {shlex.quote(job.name)}`"
+        )
     return found[0]
 
 

@@ -15,7 +15,13 @@ from collections.abc import Sequence
 
 import click
 
-from tenure.domain.errors import InvalidInput, Refused, TenureError, Undetermined
+from tenure.domain.errors import (
+    InvalidInput,
+    NotFound,
+    Refused,
+    TenureError,
+    Undetermined,
+)
 from tenure.surfaces.cli.lazy import LazyGroup, ReaderGone
 from tenure.surfaces.cli.where import Where
 
@@ -111,9 +117,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _usage(error: click.UsageError, arguments: list[str]) -> int:
     path = error.ctx.command_path if error.ctx else "tenure"
-    text = error.format_message()
+    text = " ".join(error.format_message().split())
     text = text[:1].lower() + text[1:]
-    return _failed(InvalidInput(text, remedy=f"`{path} --help` shows the usage"), arguments)
+    remedy = f"`{path} --help` shows the usage"
+    if "unexpected extra argument" in text:
+        remedy = f"quote what has spaces, such as a job's name; {remedy}"
+    return _failed(InvalidInput(text, remedy=remedy), arguments)
 
 
 def _failed(error: TenureError, arguments: list[str]) -> int:
@@ -146,6 +155,8 @@ def _of_the_system(error: OSError) -> TenureError:
         return Refused(text, remedy="make it writable for this user, or use another --home")
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Undetermined(text, remedy="make room, then try again")
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return NotFound(text, remedy="make the folder first, or name another place")
     return Undetermined(text, remedy="TENURE_DEBUG=1 shows where")
 
 
