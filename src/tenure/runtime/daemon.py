@@ -53,6 +53,8 @@ def serve(
             pass
     finally:
         _notify("STOPPING=1")
+        if ended.is_set():
+            log.info("stopping: active runs have %g s to end; once more ends it at once", drain)
         if not scheduler.stop(drain, why="its process was told to stop"):
             log.warning("runs were still active; the next owner takes up their commands")
         for number, handler in before.items():
