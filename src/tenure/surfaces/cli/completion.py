@@ -15,7 +15,7 @@ def completion(context: click.Context, shell: str) -> None:
 
     \b
     bash: eval "$(tenure completion bash)"      in ~/.bashrc
-    zsh:  eval "$(tenure completion zsh)"       in ~/.zshrc
+    zsh:  eval "$(tenure completion zsh)"       in ~/.zshrc, after compinit
     fish: tenure completion fish > ~/.config/fish/completions/tenure.fish
     """
     from click.shell_completion import get_completion_class

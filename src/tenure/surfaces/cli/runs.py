@@ -114,7 +114,7 @@ def _print(
     zone = job.definition.schedule.timezone if job else profile.timezone()
     who = cache(partial(_who, profile))
     rows = [(run.claimed_at, _run_row(run, zone, at, who(run.process))) for run in found]
-    rows += [(o.last, _omission_row(o, zone, at)) for o in omissions]
+    rows += [(o.last, _omission_row(o, zone, who(o.decided_by))) for o in omissions]
     if not rows:
         output.say("no runs yet")
         return
@@ -157,7 +157,7 @@ def outcome(run: Run) -> str:
     return f"{code}: {run.reason}"
 
 
-def _omission_row(omission: Omission, zone: str, at: datetime) -> list[object]:
+def _omission_row(omission: Omission, zone: str, by: str) -> list[object]:
     fires = f"{local(omission.first, zone)}"
     if omission.count > 1:
         fires = f"{omission.count} x {fires} to {local(omission.last, zone)}"
@@ -168,5 +168,5 @@ def _omission_row(omission: Omission, zone: str, at: datetime) -> list[object]:
         reason += "; still open"
     term = omission.term or "-"
     return [
-        "-", omission.job_name, omission.kind, fires, "-", term, omission.decided_by, reason,
+        "-", omission.job_name, omission.kind, fires, "-", term, by, reason,
     ]  # fmt: skip

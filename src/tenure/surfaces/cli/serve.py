@@ -15,8 +15,8 @@ from tenure.surfaces.cli.where import Where
 def serve(where: Where, role: str | None, app: str | None) -> int:
     """Be a scheduler process: a candidate, then owner when policy and term allow.
 
-    SIGTERM hands the ownership over and lets runs finish. It logs to standard error;
-    TENURE_LOG sets the level.
+    SIGTERM and Ctrl-C hand the ownership over and give runs ten seconds to finish; the next owner
+    takes up the commands that go on. It logs to standard error; TENURE_LOG sets the level.
     """
     from tenure.runtime.daemon import serve as run
 
