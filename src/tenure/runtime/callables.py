@@ -17,7 +17,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tenure.domain.job import Call, Runner
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 FRESH = 1.0
 """Seconds within which a claim is taken for current without asking the store again."""
+NOTED_AFTER = timedelta(seconds=0.5)
+"""A function that runs for so long is recorded as running; a shorter one only when it ends."""
 COROUTINES = 256
 """How many coroutines may be active at once."""
 _LONGEST_REASON = 8000
@@ -49,6 +51,8 @@ class _Active:
     deadline: float | None = None
     """Awake time."""
     timeout: timedelta | None = None
+    entered: datetime | None = None
+    noted: bool = False
     over: RunState | None = None
     """TIMED_OUT or CANCELLED, once that was decided."""
     reported: bool = False
@@ -93,6 +97,23 @@ class Callables:
         with self._lock:
             used = sum(1 for a in self._active.values() if a.runner is runner)
         return max(0, (COROUTINES if runner is Runner.ASYNC else self._slots) - used)
+
+    def long_running(self, now: datetime) -> list[tuple[str, int, datetime]]:
+        """Runs entered a while ago, each told once: run, attempt, instant. Most are over before."""
+        with self._lock:
+            found = [
+                (a, a.entered)
+                for a in self._active.values()
+                if a.entered is not None and not a.noted and now - a.entered > NOTED_AFTER
+            ]
+        for active, _ in found:
+            active.noted = True
+        return [(a.run.id, a.run.attempt, entered) for a, entered in found]
+
+    def runs(self) -> frozenset[str]:
+        """The runs that are in its hands."""
+        with self._lock:
+            return frozenset(self._active)
 
     def active(self) -> int:
         """How many runs are not reported yet."""
@@ -202,7 +223,7 @@ class Callables:
     def _run_sync(self, active: _Active) -> None:
         if not self._enter(active):
             return
-        started = self._clock.now()
+        started = active.entered = self._clock.now()
         state, reason = RunState.SUCCEEDED, ""
         try:
             active.function(**active.args)
@@ -233,7 +254,7 @@ class Callables:
         try:
             if not self._enter(active):
                 return
-            started = self._clock.now()
+            started = active.entered = self._clock.now()
             state, reason = RunState.SUCCEEDED, ""
             try:
                 await active.function(**active.args)

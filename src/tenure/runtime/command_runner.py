@@ -15,6 +15,7 @@ import logging
 import os
 import pwd
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ log = logging.getLogger("tenure.commands")
 
 GRACE = timedelta(seconds=10)
 """Between TERM and KILL."""
+_AFTER_AN_ERROR = 0.1
+_AGAIN = 1.0
 _CAP_EVERY = 0.5
 _BASE_EVERY = 1.0
 _CAP_SOON = 0.02
@@ -60,7 +63,12 @@ _NOT_INHERITED = frozenset(
 
 @cache
 def _home_of(uid: int) -> str:
-    return pwd.getpwuid(uid).pw_dir
+    try:
+        return pwd.getpwuid(uid).pw_dir
+    except KeyError:
+        raise CommandNotStarted(
+            f"uid {uid} has no home folder to run it in", field="cwd", remedy="--cwd /some/folder"
+        ) from None
 
 
 @dataclass(slots=True)
@@ -119,6 +127,11 @@ class CommandRunner:
         with self._lock:
             return max(0, self._slots - len(self._held))
 
+    def runs(self) -> frozenset[str]:
+        """The runs that are in its hands."""
+        with self._lock:
+            return frozenset(self._held)
+
     def active(self) -> int:
         with self._lock:
             return len(self._held)
@@ -151,13 +164,12 @@ class CommandRunner:
     # -- the thread --------------------------------------------------------------------------
     def _take(self, run: Run, definition: Definition, where: deque[tuple[Run, Definition]]) -> None:
         with self._lock:
+            if self._thread is None:
+                thread = threading.Thread(target=self._loop, name="tenure-commands", daemon=True)
+                thread.start()  # raises where no thread is to be had: then nothing was taken
+                self._thread = thread
             self._held.add(run.id)
             where.append((run, definition))
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._loop, name="tenure-commands", daemon=True
-                )
-                self._thread.start()
         self._children.wake()
 
     def _loop(self) -> None:
@@ -166,9 +178,10 @@ class CommandRunner:
                 self._turn()
             except Exception:  # one command's trouble must not end the watch over the others
                 log.exception("the command runner met an error and goes on")
+                time.sleep(_AFTER_AN_ERROR)
 
     def _turn(self) -> None:
-        while self._adopted:
+        for _ in range(len(self._adopted)):
             self._watch_adopted(*self._adopted.popleft())
         while self._to_cancel:
             self._end(self._to_cancel.popleft(), RunState.CANCELLED, "cancelled on request")
@@ -176,7 +189,10 @@ class CommandRunner:
             self._spawn(*self._new.popleft())
         timeout = 0.0 if self._new else self._until_next()
         for key in self._children.poll(timeout):
-            self._ended(str(key))
+            try:
+                self._ended(str(key))
+            except Exception:  # the others that ended are told of only this once
+                log.exception("the end of %s could not be read", key)
         self._keep_time()
 
     def _spawn(self, run: Run, definition: Definition) -> None:
@@ -186,10 +202,19 @@ class CommandRunner:
         try:
             spec = self._spec(run, definition)
             gated = spawn_gated(spec, folder=folder, attempt=run.attempt)
-        except CommandNotStarted as error:
+        except Exception as error:  # whatever stands in the way, the run must not stay claimed
+            if not isinstance(error, CommandNotStarted):
+                log.exception("%s could not be started", run.id)
             self._finish(run, RunState.FAILED, f"not started: {error}")
             return
-        self._watch(run, definition, gated)
+        try:
+            self._watch(run, definition, gated)
+        except Exception as error:  # out of descriptors, say: nobody could tell its end
+            log.exception("%s could not be watched", run.id)
+            self._active.pop(run.id, None)
+            gated.abandon()
+            self._finish(run, RunState.NEVER_RAN, f"it could not be watched: {error}")
+            return
         self._at_gate(run, gated)
 
     def _watch(self, run: Run, definition: Definition, gated: GatedCommand) -> None:
@@ -218,7 +243,12 @@ class CommandRunner:
             deadline=deadline,
             ending=Ending(run.identity, grace=self._grace),
         )
-        self._children.add(run.id, run.identity)
+        try:
+            self._children.add(run.id, run.identity)
+        except OSError as error:  # out of descriptors, say: it runs on, and is tried again
+            log.warning("%s cannot be watched yet: %s", run.id, error)
+            self._active.pop(run.id, None)
+            self._adopted.append((run, definition))
 
     def _spec(self, run: Run, definition: Definition) -> CommandSpec:
         action = definition.action
@@ -302,7 +332,7 @@ class CommandRunner:
 
     def _until_next(self) -> float | None:
         if not self._active and not self._leftovers:
-            return None
+            return _AGAIN if self._adopted else None
         now = self._clock.awake()
         nexts = [self._next_cap, *(again for _, again in self._leftovers)]
         for active in self._active.values():

@@ -24,9 +24,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from tenure.domain.errors import NotFound, StaleTerm, StoreBlocked, TenureError
+from tenure.domain.errors import Damaged, NotFound, StaleTerm, StoreBlocked, TenureError
 from tenure.domain.event import EventKind
-from tenure.domain.job import Call, Runner
+from tenure.domain.job import Call, Definition, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.plan import Standing
 from tenure.domain.request import Request
@@ -221,8 +221,11 @@ class Dispatcher:
             self._see_clock(mandate, now)
             standing = self._standing(mandate, now)
             claims = mandate is not None and not self._draining and self._anything_to_write(now)
-            if results or gates or claims:
+            running = self._callables.long_running(now)
+            if results or gates or claims or running:
                 with self._store.batch():
+                    if running:
+                        self._store.note_started(running)
                     self._record(results, gates, mandate, after, now)
                     if mandate is not None and claims and after.stale is None:
                         self._claim(mandate, standing, after, now)
@@ -276,9 +279,10 @@ class Dispatcher:
             return result
         try:
             run = self._store.run(result.run)
-        except NotFound:  # retention was faster; finish() says the same
+            wants = self._store.definition(run.job, run.revision)
+        except (NotFound, Damaged):  # deleted by retention, or its zone is gone: no retry then
             return result
-        return or_retry(result, self._store.definition(run.job, run.revision), now)
+        return or_retry(result, wants, now)
 
     def _claim(self, mandate: Mandate, standing: Standing, after: Outbox, now: datetime) -> None:
         turn = Round(
@@ -345,18 +349,38 @@ class Dispatcher:
         if after.runs:
             assert mandate is not None
             for run, wants in after.runs:
-                if isinstance(wants.action, Call):
-                    self._callables.submit(
-                        run, wants.action, wants.timeout, mandate.authority, began
-                    )
-                else:
-                    self._commands.submit(run, wants)
+                self._enter(run, wants, mandate.authority, began)
         for run_id in after.cancels:
             self.cancel(run_id)
         if after.stale is not None and mandate is not None:
             self._mandate = None
             self._note_refusal(mandate.authority, after.stale)
             self._deposed(str(after.stale))
+
+    def _enter(self, run: Run, wants: Definition, authority: Authority, began: float) -> None:
+        try:
+            if isinstance(wants.action, Call):
+                self._callables.submit(run, wants.action, wants.timeout, authority, began)
+            else:
+                self._commands.submit(run, wants)
+        except Exception as error:  # no thread to be had, say: the run must not stay claimed
+            log.exception("%s could not be entered", run.id)
+            self.report(
+                Result(
+                    run=run.id,
+                    attempt=run.attempt,
+                    process=self._process,
+                    state=RunState.NEVER_RAN,
+                    at=self._clock.now(),
+                    reason=f"it could not be entered: {error}",
+                )
+            )
+
+    def runs(self) -> frozenset[str]:
+        """Every run that somebody here has in hand, or that waits to be written down."""
+        waiting = [result.run for result in list(self._results)]
+        waiting += [run.id for run, _ in list(self._gates)]
+        return self._commands.runs() | self._callables.runs() | frozenset(waiting)
 
     def cancel(self, run_id: str) -> bool:
         """End a run if this process holds it."""

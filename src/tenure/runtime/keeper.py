@@ -20,7 +20,14 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from tenure.domain.errors import Conflict, Damaged, Refused, StaleTerm, TenureError
+from tenure.domain.errors import (
+    Conflict,
+    Damaged,
+    InvalidInput,
+    Refused,
+    StaleTerm,
+    TenureError,
+)
 from tenure.domain.ownership import (
     RESERVED_FOR,
     Act,
@@ -54,6 +61,7 @@ from tenure.store import profile_id
 log = logging.getLogger("tenure.keeper")
 
 LOOK_EVERY = 1.0
+CANNOT_BEGIN_HOLD_OFF = 30.0
 FULL_LOOK_EVERY = 5.0
 PROBE_EVERY = 30.0
 OBSERVE_EVERY = 10.0
@@ -91,6 +99,7 @@ class Keeper:
         self._peers = Peers(profile, member, clock)
         self._authority: Authority | None = None
         self._rank = OPEN_RANK
+        self._prepared = False
         self._deposed_why: str | None = None
         self._hand_over: Request | None = None
         self._hold_off = 0.0
@@ -99,7 +108,6 @@ class Keeper:
         self._next_probe = 0.0
         self._next_full = 0.0
         self._mark: int | None = None
-        self._first_look = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="tenure-keeper", daemon=True)
 
     # -- from other threads ------------------------------------------------------------------
@@ -164,20 +172,16 @@ class Keeper:
             try:
                 if rang or not self._nothing_new():
                     wait = self.look()
+                rang = not self._stopping.is_set() and self._alarm.wait(wait)
             except (TenureError, OSError) as error:  # a full or failing disk among them
                 log.warning("%s", error)
-                wait = LOOK_EVERY
+                rang = True
             except Exception:  # a look that failed changed nothing; the next one tries again
                 log.exception("a look failed")
-                wait = LOOK_EVERY
-            finally:
-                self._first_look.set()
-            if not self._stopping.is_set():
-                rang = self._alarm.wait(wait)
-
-    def wait_first_look(self, timeout: float) -> bool:
-        """Whether the first look is done within ``timeout`` seconds."""
-        return self._first_look.wait(timeout)
+                rang = True
+            else:
+                continue
+            self._stopping.wait(LOOK_EVERY)
 
     def _heard(self, message: dict[str, Any], pid: int | None) -> None:
         request = message.get("request")
@@ -221,6 +225,8 @@ class Keeper:
             return LOOK_EVERY
         ownership = self._store.ownership()
         self._notice_loss(ownership)
+        if self._authority is None and ownership.process == self._member.id:
+            ownership = self._finish_letting_go(ownership)
         self._peers.look(policy, ownership)
         if self._authority is not None:
             return self._look_as_owner(admission, ownership)
@@ -312,22 +318,28 @@ class Keeper:
         self._deposed_why = None
         self._rank = admission.rule.rank if admission.rule else OPEN_RANK
         self._alarm.watch(None)
+        self._prepared = False
+        log.info("owner of %s, term %s: %s", self._profile.name, authority.term, admission.why)
+        self._prepare(admission)
+        self._mandate(admission)
+
+    def _prepare(self, admission: Admission) -> None:
+        """What must be done before the first claim of a term; begun anew if it is cut short."""
+        authority = self._authority
+        assert authority is not None
         worse = range(self._rank + 1, len(self._profile.policy().rules))
-        with contextlib.suppress(StaleTerm):
-            if worse:
-                self._store.end_absence(worse)
-            self._store.restart_planning(authority, self._clock.now())
-            if self._on_owning is not None:
-                self._on_owning(authority)
+        if worse:
+            self._store.end_absence(worse)
+        self._store.restart_planning(authority, self._clock.now())
+        if self._on_owning is not None:
+            self._on_owning(authority)
         # Said before anything is claimed: see Recovery, which reads it of a deposed process.
         self._member.say(
             Standing.OWNER, admission.why, admission.rule.rank if admission.rule else None
         )
         # What the dead left behind ends first: their runs are not previous runs that still go on.
-        with contextlib.suppress(TenureError):
-            self._recovery.settle(authority)
-        self._mandate(admission)
-        log.info("owner of %s, term %s: %s", self._profile.name, authority.term, admission.why)
+        self._recovery.settle(authority)
+        self._prepared = True
 
     def _mandate(self, admission: Admission) -> None:
         assert self._authority is not None
@@ -366,6 +378,14 @@ class Keeper:
         self._dispatcher.disown()
         self._authority = None
 
+    def _finish_letting_go(self, current: Ownership) -> Ownership:
+        """The record says that we own, and we do not act on it: a take, or the end of a term, was
+        cut short by an error. End it, and take anew."""
+        if current.authority is not None:
+            self._authority = current.authority
+            self._let_go(Act.STEP_DOWN, "its taking or its end had been cut short")
+        return self._store.ownership()
+
     def _gone_astray(self) -> None:
         """Another file stands in the database's place, or none: nothing can be said to it."""
         self._dispatcher.disown()
@@ -388,6 +408,10 @@ class Keeper:
             self._let_go(Act.STEP_DOWN, problem)
             return LOOK_EVERY
         self._reaffirm(admission, current)
+        if not self._prepared and not self._prepare_or_let_go(admission):
+            return LOOK_EVERY
+        if not self._dispatcher.owns(self._authority):
+            self._mandate(admission)
         if self._yields():
             return LOOK_EVERY
         self._recovery.settle(self._authority)
@@ -407,7 +431,6 @@ class Keeper:
             admission.authoritative,
         )
         if same and self._authority.policy_version == policy.version:
-            self._mandate_if_dropped(admission)
             return
         self._authority = self._store.reaffirm(
             self._authority,
@@ -417,12 +440,20 @@ class Keeper:
             now=self._clock.now(),
         )
         self._rank = rank if rank is not None else OPEN_RANK
-        self._mandate(admission)
+        self._dispatcher.disown()
         self._member.say(Standing.OWNER, admission.why, rank)
 
-    def _mandate_if_dropped(self, admission: Admission) -> None:
-        if not self._dispatcher.owns(self._authority):
-            self._mandate(admission)
+    def _prepare_or_let_go(self, admission: Admission) -> bool:
+        """An owner that can never begin (its declarations are refused) must not keep the place."""
+        try:
+            self._prepare(admission)
+        except StaleTerm:
+            raise
+        except (Conflict, InvalidInput, Refused) as error:
+            self._let_go(Act.STEP_DOWN, f"it cannot begin: {error}")
+            self._hold_off = self._clock.awake() + CANNOT_BEGIN_HOLD_OFF
+            return False
+        return True
 
     def _yields(self) -> bool:
         """Hand over on request, or to a better-ranked candidate that has lived long enough."""
@@ -455,14 +486,19 @@ class Keeper:
                     "without one",
                 )
             return False
-        with contextlib.suppress(TenureError):
-            self._store.answer(
+        try:
+            answered = self._store.answer(
                 request.id,
                 RequestState.DONE,
                 authority=self._authority,
                 now=now,
                 answer=f"handed over to {to}",
             )
+        except TenureError as error:  # withdrawn, or answered by now
+            log.info("no hand-over: %s", error)
+            return False
+        if answered.state is not RequestState.DONE:
+            return False
         self._let_go(Act.HAND_OVER, f"asked by {request.requester.describe()}", reserved_for=to)
         return True
 

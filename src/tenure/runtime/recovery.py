@@ -39,6 +39,10 @@ log = logging.getLogger("tenure.recovery")
 BEFORE_THE_GATE = "its owner died or was deposed before the gate opened"
 
 
+ASTRAY_AFTER = 10.0
+"""Seconds of awake time after which a run of this process that nobody has in hand is settled."""
+
+
 class Recovery:
     """Used by the keeper's thread alone."""
 
@@ -50,6 +54,7 @@ class Recovery:
         clock: Clock,
         commands: CommandRunner,
         report: Callable[[Result], None],
+        in_hand: Callable[[], frozenset[str]],
     ) -> None:
         self._profile = profile
         self._store = profile.store
@@ -57,6 +62,8 @@ class Recovery:
         self._clock = clock
         self._commands = commands
         self._report = report
+        self._in_hand = in_hand
+        self._astray: dict[str, float] = {}
 
     def settle(self, authority: Authority) -> None:
         """Look at every run that somebody else holds. Raises StaleTerm."""
@@ -72,6 +79,21 @@ class Recovery:
             elif life is HolderLife.ALIVE and holders[run.holder].standing is Standing.OWNER:
                 # It says that it owns, and we do: it was deposed, and has not noticed.
                 self._settle_one(self._take_from_deposed, authority, run)
+        self._settle_own()
+
+    def _settle_own(self) -> None:
+        """A net: a run of this process that nobody here has had in hand for a while would never
+        end by itself. A turn of the dispatcher may be between its commit and its runners."""
+        awake = self._clock.awake()
+        mine = {run.id: run for run in self._store.held_by(self._process)}
+        astray = frozenset(mine) - self._in_hand()
+        self._astray = {run_id: self._astray.get(run_id, awake) for run_id in astray}
+        for run_id, since in list(self._astray.items()):
+            if awake - since >= ASTRAY_AFTER:
+                run = mine[run_id]
+                log.error("run %s of %s was lost sight of", run.id, run.job_name)
+                self._take_up(run, self._store.definition(run.job, run.revision))
+                del self._astray[run_id]
 
     def _settle_one(
         self, take: Callable[[Authority, Run], None], authority: Authority, run: Run
@@ -83,6 +105,8 @@ class Recovery:
             log.warning("run %s of %s cannot be settled: %s", run.id, run.job_name, error)
 
     def _take_from_dead(self, authority: Authority, run: Run) -> None:
+        if run.identity is not None and is_alive(run.identity) is None:
+            return  # started in another namespace: whether it has ended cannot be told from here
         # Read before it is adopted: a run of ours that nobody watches would never end.
         definition = self._store.definition(run.job, run.revision)
         if self._store.adopt_run(authority, run.id, run.attempt, self._clock.now()):

@@ -111,6 +111,7 @@ class Scheduler:
                 clock=self._clock,
                 commands=self._commands,
                 report=self._report,
+                in_hand=self.dispatcher.runs,
             ),
             probes=probes,
             default_hung=default_hung,
