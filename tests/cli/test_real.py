@@ -140,6 +140,24 @@ def test_an_interrupted_watch_is_quiet(shell: Shell) -> None:
     assert (process.returncode, err.strip()) == (130, "")
 
 
+def test_a_scheduler_that_may_not_own_says_why_where_it_was_started(shell: Shell) -> None:
+    shell.run("add", "@daily", "--name", "n", "--", "true")
+    toml = Path(shell.env["TENURE_HOME"], "profiles", "default", "profile.toml")
+    toml.write_text(
+        '[[owner]]\nservice = "systemd:nobody-runs-it.service"\n'
+    )
+    server = shell.start("serve")
+    assert server.stderr is not None
+    said = ""
+    while "refused" not in said:  # to the end of the stream, should it never be said
+        line = server.stderr.readline()
+        assert line, said
+        said += line
+    assert "nobody-runs-it" in said
+    server.send_signal(signal.SIGINT)
+    assert server.wait(DEADLINE) == 0
+
+
 def test_colours_only_on_a_terminal(shell: Shell) -> None:
     import pty
 

@@ -17,11 +17,15 @@ import threading
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from tenure.domain.errors import InvalidInput
+from tenure.domain.errors import InvalidInput, TenureError
+from tenure.domain.process import Standing
 from tenure.runtime.scheduler import DRAIN, Scheduler
 
 if TYPE_CHECKING:
     from tenure.runtime.profile import Profile
+
+SOON = 1.0
+"""Seconds after joining in which an ownership is usually settled."""
 
 log = logging.getLogger("tenure")
 
@@ -49,17 +53,31 @@ def serve(
         scheduler.start()
         _notify("READY=1")
         log.info("joined %s as %s, pid %s", profile.name, scheduler.member.id, os.getpid())
+        if not ended.wait(SOON):
+            _say_why_not(profile, scheduler.member.id)
         while not ended.wait(3600):
             pass
     finally:
         _notify("STOPPING=1")
         if ended.is_set():
-            log.info("stopping: active runs have %g s to end; once more ends it at once", drain)
+            log.info(
+                "stopping; active runs have %g s, and a second signal waits for none",
+                drain,
+            )
         if not scheduler.stop(drain, why="its process was told to stop"):
             log.warning("runs were still active; the next owner takes up their commands")
         for number, handler in before.items():
             signal.signal(number, handler)
     return 0
+
+
+def _say_why_not(profile: Profile, process: str) -> None:
+    """Somebody has just started it and wants to know; later news is the keeper's."""
+    with contextlib.suppress(TenureError):
+        found = profile.store.process(process)
+        if found.standing is not Standing.OWNER:
+            level = logging.WARNING if found.standing is Standing.REFUSED else logging.INFO
+            log.log(level, "it is %s: %s", found.standing, found.why)
 
 
 def _of_app(profile: Profile, target: str, role: str | None) -> Scheduler:

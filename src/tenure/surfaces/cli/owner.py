@@ -165,7 +165,12 @@ def _show_policy(where: Where, profile: Profile) -> int:
             }
         )
         return 1 if warnings else 0
-    if accepted.open:
+    written = read_policy_file(profile.folder.toml)
+    if accepted.open and not isinstance(written, Problem) and written.rules:
+        output.say("no owner rules are in force yet; profile.toml has these:")
+        for rule in make_policy(written.rules, version=1).rules:
+            output.say(f"  {output.safe(rule.describe())}")
+    elif accepted.open:
         output.say("no owner rules: any process of this user may own, and nobody is authoritative")
         output.say(f"→ write rules in {profile.folder.toml}, for example:")
         output.say(
