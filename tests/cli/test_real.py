@@ -143,9 +143,7 @@ def test_an_interrupted_watch_is_quiet(shell: Shell) -> None:
 def test_a_scheduler_that_may_not_own_says_why_where_it_was_started(shell: Shell) -> None:
     shell.run("add", "@daily", "--name", "n", "--", "true")
     toml = Path(shell.env["TENURE_HOME"], "profiles", "default", "profile.toml")
-    toml.write_text(
-        '[[owner]]\nservice = "systemd:nobody-runs-it.service"\n'
-    )
+    toml.write_text('[[owner]]\nservice = "systemd:nobody-runs-it.service"\n')
     server = shell.start("serve")
     assert server.stderr is not None
     said = ""
