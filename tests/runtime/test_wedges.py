@@ -15,11 +15,13 @@ import pytest
 
 from tenure.domain.errors import Conflict, StoreBlocked, TenureError
 from tenure.domain.job import Call, Command, Definition, Job, Runner
+from tenure.domain.omission import Omission
 from tenure.domain.ownership import Hold
 from tenure.domain.process import Standing
 from tenure.domain.request import Ask, Requester, RequestState
 from tenure.domain.run import Run, RunState
 from tenure.domain.schedule import every_schedule
+from tenure.host.capabilities import Answer
 from tenure.runtime import command_runner, keeper
 from tenure.runtime.recovery import ASTRAY_AFTER
 from tenure.store.contract import RunFilter
@@ -262,3 +264,57 @@ def test_the_keepers_thread_survives_whatever_a_look_raises(
         node.scheduler.keeper._thread.start()
         assert looked.wait(10)
         node.scheduler.keeper.stop("done")
+
+
+def test_a_probe_that_hangs_holds_up_only_the_job_that_needs_it(cluster: Cluster) -> None:
+    """C8: a job that requires a capability is held while its probe says denied."""
+    asked, release = threading.Event(), threading.Event()
+    answers = iter([Answer.DENIED, Answer.GRANTED])
+
+    def probe(name: str) -> Answer:
+        asked.set()
+        release.wait(20)
+        return next(answers)
+
+    cluster.write_toml('[[owner]]\nexecutable = "/opt/gateway"\n')
+    node = cluster.node("a", executable="/opt/gateway")
+    node.scheduler.probes._ask = probe
+    cluster.settle()
+    assert cluster.profile.store.ownership().authoritative
+    store = cluster.profile.store
+    add(cluster)
+    wants = Definition(
+        name="needs",
+        schedule=every_schedule(timedelta(minutes=1), ANCHOR),
+        action=Command(argv=("true",)),
+        requires=("fda",),
+    )
+    needs = store.add_job(wants, by="test", now=cluster.clock.now())
+    cluster.clock.advance(60)
+    node.turn()
+    assert turn_until(cluster, node, RunState.SUCCEEDED).job_name == "job"
+    assert asked.wait(10)
+    assert [r for r in runs(cluster) if r.job == needs.id] == []
+    release.set()
+    held = wait_for_held(cluster, node, needs)
+    assert "denies" in held.reason
+    cluster.clock.advance(31)
+    node.look()
+    deadline = threading.Event()
+    for _ in range(200):
+        node.look()
+        node.turn()
+        if not store.omissions(job=needs.id, only_open=True)[0]:
+            break
+        deadline.wait(0.02)
+    assert [r.job_name for r in runs(cluster) if r.job == needs.id] == ["needs"]
+
+
+def wait_for_held(cluster: Cluster, node: Node, job: Job) -> Omission:
+    import time
+
+    deadline = time.monotonic() + 10
+    while not (found := cluster.profile.store.omissions(job=job.id, only_open=True)[0]):
+        assert time.monotonic() < deadline, f"waited for {job.name} to be held"
+        node.turn()
+    return found[0]

@@ -299,7 +299,7 @@ class Dispatcher:
         except StaleTerm as error:
             after.stale = error
         if self._claiming.to_probe:
-            self._bell.set()
+            self._bell.set()  # the next turn has them asked, outside any transaction
 
     def _room(self) -> dict[Runner, int]:
         return {
@@ -319,8 +319,9 @@ class Dispatcher:
             return Standing(authoritative=False)
         best = mandate.standing
         if self._claiming.to_probe:
-            wanted, self._claiming.to_probe = self._claiming.to_probe, set()
-            self._probes.refresh(wanted, self._clock.awake())
+            wanted = self._probes.missing(self._claiming.to_probe, self._clock.awake())
+            self._claiming.to_probe = set()
+            self._probes.ask_soon(wanted, self._clock.awake, lambda freed: self.look())
         if not best.authoritative or not self._anything_to_decide(now):
             return best
         return Standing(

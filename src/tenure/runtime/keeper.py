@@ -106,6 +106,7 @@ class Keeper:
         self._stopping = threading.Event()
         self._alarm = Alarm()
         self._next_probe = 0.0
+        self._freed = threading.Event()
         self._next_full = 0.0
         self._mark: int | None = None
         self._thread = threading.Thread(target=self._loop, name="tenure-keeper", daemon=True)
@@ -532,10 +533,17 @@ class Keeper:
 
     def _look_at_probes(self) -> None:
         awake = self._clock.awake()
+        if self._freed.is_set():
+            self._freed.clear()
+            if self._authority is not None:
+                self._store.revisit_held(self._authority, self._clock.now())
+                self._dispatcher.look()
         denied = self._probes.all_denied()
-        if not denied or awake < self._next_probe:
-            return
-        self._next_probe = awake + PROBE_EVERY
-        if self._probes.refresh(denied, awake) and self._authority is not None:
-            self._store.revisit_held(self._authority, self._clock.now())
-            self._dispatcher.look()
+        if denied and awake >= self._next_probe:
+            self._next_probe = awake + PROBE_EVERY
+            self._probes.ask_soon(denied, self._clock.awake, self._probed)
+
+    def _probed(self, freed: bool) -> None:
+        if freed:
+            self._freed.set()
+            self.wake()

@@ -1,14 +1,18 @@
 """What the owner's probes answered, kept for a while: a probe may touch a slow file system.
 
-Probing happens outside every transaction; a claim reads only what is kept here.
+Probing happens outside every transaction, and in a thread of its own: a file system that hangs
+holds up what needs that probe, and nothing else. A claim reads only what is kept here.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 
 from tenure.host.capabilities import Answer, probe
+
+log = logging.getLogger("tenure.probes")
 
 KEPT = 60.0
 """Seconds of awake time for which an answer is taken for current."""
@@ -21,6 +25,10 @@ class Probes:
         self._ask = ask
         self._answers: dict[str, tuple[Answer, float]] = {}
         self._lock = threading.Lock()
+        self._wanted: set[str] = set()
+        self._asked: set[str] = set()
+        """Those that the thread is asking about at this moment."""
+        self._thread = False
 
     def missing(self, names: Iterable[str], awake: float) -> set[str]:
         """Those without a current answer."""
@@ -44,13 +52,45 @@ class Probes:
         """Ask the OS; whether an answer that was 'denied' no longer is."""
         freed = False
         for name in names:
-            answer = self._ask(name)
+            try:
+                answer = self._ask(name)
+            except Exception:  # what cannot be told is unknown, and asked again later
+                log.exception("the probe of %s failed", name)
+                answer = Answer.UNKNOWN
             with self._lock:
                 before = self._answers.get(name)
                 self._answers[name] = (answer, awake)
             was_denied = before is not None and before[0] is Answer.DENIED
             freed |= was_denied and answer is not Answer.DENIED
         return freed
+
+    def ask_soon(
+        self, names: Iterable[str], awake: Callable[[], float], then: Callable[[bool], None]
+    ) -> None:
+        """Refresh in the background; ``then`` is told there whether a denial ended."""
+        with self._lock:
+            self._wanted |= set(names) - self._asked
+            if self._thread or not self._wanted:
+                return
+            self._thread = True
+        thread = threading.Thread(
+            target=self._answer, args=(awake, then), name="tenure-probes", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # no thread to be had: they are asked for again
+            with self._lock:
+                self._thread = False
+                self._wanted.clear()
+
+    def _answer(self, awake: Callable[[], float], then: Callable[[bool], None]) -> None:
+        while True:
+            with self._lock:
+                self._asked, self._wanted = self._wanted, set()
+                if not self._asked:
+                    self._thread = False
+                    return
+            then(self.refresh(sorted(self._asked), awake()))
 
     def all_denied(self) -> frozenset[str]:
         """Every capability whose last answer was 'denied'."""

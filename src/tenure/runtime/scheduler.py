@@ -88,7 +88,7 @@ class Scheduler:
             report=self._report,
             at_gate=lambda run, gated: self.dispatcher.at_gate(run, gated),
         )
-        probes = Probes()
+        self.probes = Probes()
         self.dispatcher = Dispatcher(
             profile,
             process=self.member.id,
@@ -98,7 +98,7 @@ class Scheduler:
             recheck=lambda: self.keeper.recheck(),
             deposed=lambda why: self.keeper.deposed(why),
             asked_to_hand_over=lambda request: self.keeper.asked_to_hand_over(request),
-            probes=probes,
+            probes=self.probes,
         )
         self.keeper = Keeper(
             profile,
@@ -113,7 +113,7 @@ class Scheduler:
                 report=self._report,
                 in_hand=self.dispatcher.runs,
             ),
-            probes=probes,
+            probes=self.probes,
             default_hung=default_hung,
             on_owning=on_owning,
             upkeep=self._upkeep,
