@@ -383,5 +383,5 @@ def how_it_ended(exit_path: Path, same_boot: bool) -> tuple[RunState, str, int |
         return RunState.SUCCEEDED, "", 0, None
     said = f"exit code {record.exit_code}"
     if record.signal is not None:
-        said += f" (signal {record.signal})"
+        said += f", signal {record.signal}"
     return RunState.FAILED, said, record.exit_code, record.signal
