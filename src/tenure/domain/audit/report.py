@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from tenure.domain.ownership import Term
@@ -68,7 +68,7 @@ class Report:
         """The document of ``tenure audit --json``, version 1."""
         return {
             "v": 1,
-            "at": self.at.isoformat(),
+            "at": _rfc3339(self.at),
             "clean": self.clean,
             "findings": [finding.to_json() for finding in self.findings],
             "checked": dict(self.checked),
@@ -113,3 +113,8 @@ def _subject(about: str | Run | Term) -> str:
     if isinstance(about, Run):
         return about.id
     return f"term:{about.term}" if isinstance(about, Term) else about
+
+
+def _rfc3339(instant: datetime) -> str:
+    """As every JSON document of ours writes an instant: UTC, ending in Z."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
