@@ -211,6 +211,23 @@ def _vacant(me: Contender, now: datetime, current: Ownership) -> Move:
     return Move(act=Act.TAKE, why="nobody owns")
 
 
+def hung_for(
+    current: Ownership, due: datetime | None, *, now: datetime, awake: float, boot: str
+) -> timedelta:
+    """How long the owner has left a due fire unclaimed without any progress, in awake time (C9).
+
+    ``due`` is the earliest that is due in the store, ``awake`` and ``boot`` the reader's awake
+    clock (seconds) and boot id: progress noted in another boot tells nothing.
+    """
+    if current.hold is not Hold.HELD or current.progress_awake is None:
+        return timedelta(0)
+    if current.boot_id != boot or due is None or due >= now:
+        return timedelta(0)
+    still = timedelta(seconds=max(0.0, awake - current.progress_awake))
+    late: timedelta = now - due
+    return min(still, late)
+
+
 def should_yield(my_rank: int, better_rank: int | None, better_lived_for: timedelta) -> bool:
     """Whether an owner hands over to a better-ranked candidate that has lived long enough."""
     return better_rank is not None and better_rank < my_rank and better_lived_for >= PREEMPT_AFTER

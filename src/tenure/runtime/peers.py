@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tenure.domain.errors import NotFound, TenureError
-from tenure.domain.ownership import Hold, HolderLife, Ownership
+from tenure.domain.ownership import HolderLife, Ownership, hung_for
 from tenure.domain.policy import Policy
 from tenure.domain.process import Process, Standing
 from tenure.domain.request import Requester
@@ -111,17 +111,13 @@ class Peers:
 
     def hung_for(self, current: Ownership) -> timedelta:
         """For how long the owner has left a due fire unclaimed without any progress."""
-        if current.hold is not Hold.HELD or current.progress_awake is None:
-            return timedelta(0)
-        if current.boot_id != boot_id():
-            return timedelta(0)
-        due = self._store.next_due()
-        now = self._clock.now()
-        if due is None or due >= now:
-            return timedelta(0)
-        still = timedelta(seconds=max(0.0, self._clock.awake() - current.progress_awake))
-        late: timedelta = now - due
-        return min(still, late)
+        return hung_for(
+            current,
+            self._store.next_due(),
+            now=self._clock.now(),
+            awake=self._clock.awake(),
+            boot=boot_id(),
+        )
 
     def why_app_refused(self) -> str | None:
         """Why this process cannot own a profile with declared jobs; None if it can."""

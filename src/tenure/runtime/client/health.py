@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tenure.domain.errors import NotFound
-from tenure.domain.ownership import HUNG_AFTER, Hold, HolderLife, Ownership
+from tenure.domain.ownership import HUNG_AFTER, Hold, HolderLife, Ownership, hung_for
 from tenure.domain.policy import Policy
 from tenure.domain.process import Process, Standing
 from tenure.host.clocks import SystemClock
@@ -96,13 +96,5 @@ def _departed(profile: Profile, process: str) -> Present | None:
 
 
 def _hung_for(profile: Profile, current: Ownership, now: datetime) -> timedelta:
-    """How long the owner has left a due fire unclaimed without progress, in awake time."""
-    if current.hold is not Hold.HELD or current.progress_awake is None:
-        return timedelta(0)
-    if current.boot_id != boot_id():
-        return timedelta(0)
-    due = profile.store.next_due()
-    if due is None or due >= now:
-        return timedelta(0)
-    still = timedelta(seconds=max(0.0, SystemClock().awake() - current.progress_awake))
-    return min(still, now - due)
+    due, awake = profile.store.next_due(), SystemClock().awake()
+    return hung_for(current, due, now=now, awake=awake, boot=boot_id())
