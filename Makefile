@@ -4,10 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp-installed
 
-.PHONY: help setup system run test check format soak bench lock clean
+.PHONY: help setup system run test hermes test-hermes check format soak bench lock clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
 
 setup: $(STAMP)  ## a virtual environment with Tenure and its tools
 $(STAMP): pyproject.toml requirements-dev.lock
@@ -26,6 +26,12 @@ run: setup  ## the founding scenario, live, in a temporary home (under two minut
 
 test: setup system  ## the whole test suite, with coverage of domain/ and store/
 	@sh scripts/test.sh
+
+hermes: setup  ## real Hermes Agents from the registry, each in its own environment, kept in ~/.cache
+	@$(BIN)/python scripts/hermes_venvs.py
+
+test-hermes: setup system hermes  ## the tests with real Hermes Agents (at most 8 minutes)
+	@$(BIN)/python -m pytest -m hermes tests/hermes
 
 check: setup  ## lint, format, types, layering
 	$(BIN)/ruff check .

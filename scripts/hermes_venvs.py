@@ -1,0 +1,133 @@
+"""Virtual environments with real Hermes Agents, one for each version, kept between runs.
+
+    hermes_venvs.py [VERSION]...
+
+They lie in ``$TENURE_HERMES_CACHE``, else ``$XDG_CACHE_HOME/tenure-tests``, else
+``~/.cache/tenure-tests``. A file ``.complete``, written last, says that one may be used; what has
+none was cut off and is made anew. A virtual environment cannot be moved, so there is no building
+elsewhere and renaming. Two runs at once wait for each other.
+
+Exit code 0: each is there, or the registry does not have it or cannot be reached; the reason then
+lies in ``hermes-VERSION.absent`` and is printed, and the tests skip with it. 1: it is there, but
+installing it failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+VERSIONS = ("0.19.0", "0.18.2", "0.16.0")
+RECIPE = "1\n"
+"""Goes into ``.complete``; to change it makes all of them anew."""
+_UNREACHABLE = re.compile(
+    r"NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|ProxyError"
+    r"|Failed to establish a new connection|Connection (aborted|refused|reset)"
+    r"|Could not fetch URL|Max retries exceeded"
+)
+_NOT_THERE = re.compile(r"No matching distribution found for hermes-agent==")
+
+
+def cache() -> Path:
+    """The folder of them all."""
+    if named := os.environ.get("TENURE_HERMES_CACHE"):
+        return Path(named).expanduser().resolve()
+    xdg = os.environ.get("XDG_CACHE_HOME")
+    return (Path(xdg) if xdg else Path.home() / ".cache").resolve() / "tenure-tests"
+
+
+def folder_of(version: str) -> Path:
+    """Where the virtual environment of a version lies, or would."""
+    return cache() / f"hermes-{version}"
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether it may be used."""
+    stamp = folder / ".complete"
+    return stamp.is_file() and stamp.read_text() == RECIPE
+
+
+def why_absent(version: str) -> str | None:
+    """What was said when it was tried last; None if it is there."""
+    if is_complete(folder_of(version)):
+        return None
+    note = cache() / f"hermes-{version}.absent"
+    if note.is_file():
+        return note.read_text().strip()
+    return f"hermes-agent {version} is not installed for the tests; type: make hermes"
+
+
+@contextlib.contextmanager
+def _alone(version: str) -> Iterator[None]:
+    with open(cache() / f"hermes-{version}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def make(version: str) -> bool:
+    """Make it if it is not there. False if that failed though the registry has it."""
+    folder = folder_of(version)
+    with _alone(version):
+        if is_complete(folder):
+            print(f"hermes-agent {version}: {folder}")
+            return True
+        shutil.rmtree(folder, ignore_errors=True)
+        note = cache() / f"hermes-{version}.absent"
+        note.unlink(missing_ok=True)
+        done = _install(version, folder)
+        if done.returncode == 0:
+            (folder / ".complete").write_text(RECIPE)
+            print(f"hermes-agent {version}: installed in {folder}")
+            return True
+        shutil.rmtree(folder, ignore_errors=True)
+        said = done.stdout + done.stderr
+        if reason := _why_not(version, said):
+            note.write_text(reason + "\n")
+            print(f"{reason}; the tests that need it are skipped", file=sys.stderr)
+            return True
+    print(f"{said}\nhermes-agent {version} could not be installed", file=sys.stderr)
+    return False
+
+
+def _why_not(version: str, said: str) -> str | None:
+    """Why it is nobody's fault here; None if it is."""
+    if _UNREACHABLE.search(said):
+        return f"hermes-agent {version} cannot be installed: the package index cannot be reached"
+    if _NOT_THERE.search(said):
+        python = ".".join(map(str, sys.version_info[:2]))
+        return f"the package index has no hermes-agent {version} for Python {python}"
+    return None
+
+
+def _install(version: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    made = _run([sys.executable, "-m", "venv", str(folder)])
+    if made.returncode:
+        return made
+    python = str(folder / "bin" / "python")
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    return _run([*pip, f"hermes-agent=={version}"])
+
+
+def _run(argv: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+
+
+def main(versions: list[str]) -> int:
+    """All of them at once."""
+    cache().mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(max_workers=len(VERSIONS)) as pool:
+        return 0 if all(list(pool.map(make, versions or VERSIONS))) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
