@@ -99,3 +99,7 @@ class StoreUnwritable(Undetermined):
     """The disk is full, read-only or failing: what was asked may not have been written."""
 
     code = "store_unwritable"
+
+
+class RunFailed(Exception):
+    """What a job's function raises to fail its run with this reason, and no traceback."""

@@ -85,7 +85,8 @@ class _Draft:
         job = self.due.job
         upcoming = job.definition.schedule.next_after(self.watermark)
         waits = again is not None or flags.get("waiting", False)
-        done = upcoming is None and not waits and not self._held_fires_remain()
+        over = job.definition.schedule.is_over(self.watermark)
+        done = over and not waits and not self._held_fires_remain()
         due_at = again
         if due_at is None and upcoming is not None and not flags.get("waiting", False):
             due_at = upcoming + jitter_of(job.id, job.definition.jitter)

@@ -4,6 +4,9 @@ Three kinds. **Cron**: local times of a zone, with a DST policy (``schedule_walk
 ``anchor + n * interval`` for every whole ``n``, also before the anchor, so that a clock set back
 does not silence a job until it has caught up; elapsed time, which knows no zone. **At**: once.
 
+And one that is not planned here: a **foreign** job's fires are announced by another scheduler (a
+Hermes ticker) as they fall due. Such a schedule can name none of them, and is never over.
+
 Fires are aware UTC datetimes, ascending, each once. Ranges are ``(after, until]`` throughout, so
 that ranges that meet neither lose a fire nor count one twice. Nothing fires before 1970 or after
 9900. A :class:`Schedule` is immutable, and every method safe to call from any thread; an instant
@@ -45,6 +48,7 @@ __all__ = [
     "at_schedule",
     "cron_schedule",
     "every_schedule",
+    "foreign_schedule",
     "parse_dst",
 ]
 
@@ -58,6 +62,8 @@ class Kind(StrEnum):
     CRON = "cron"
     EVERY = "every"
     AT = "at"
+    FOREIGN = "foreign"
+    """Planned by another scheduler, which announces each fire when it is due."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +88,25 @@ class Schedule:
             return self._grid(instant, 1)
         if self.kind is Kind.AT:
             return self.at if self._at > instant else None
+        if self.kind is Kind.FOREIGN:
+            return None
         found = next_fire(self._cron, self.timezone, self.dst, to_seconds(instant))
         return None if found is None else to_instant(found)
+
+    def is_over(self, instant: datetime) -> bool:
+        """Whether no fire can come after an instant."""
+        return self.kind is not Kind.FOREIGN and self.next_after(instant) is None
+
+    def is_fire(self, instant: datetime) -> bool:
+        """Whether an instant is a fire; of a foreign schedule any may be."""
+        return self.kind is Kind.FOREIGN or self.latest(instant - _TICK, instant) == instant
+
+    def adjoin(self, last: datetime, first: datetime) -> bool:
+        """Whether ``first`` is the very next fire after ``last``, as far as can be told: between
+        two that were announced in turn a foreign scheduler had none."""
+        if self.kind is Kind.FOREIGN:
+            return first > last
+        return self.next_after(last) == first
 
     def fires(self, after: datetime, until: datetime) -> Iterator[datetime]:
         """All fires in ``(after, until]``, ascending and lazily."""
@@ -98,12 +121,14 @@ class Schedule:
             low, high = to_seconds(after), to_seconds(until)
             found = last_fire(self._cron, self.timezone, self.dst, low, high)
             return None if found is None else to_instant(found)
+        if self.kind is Kind.FOREIGN:
+            return None
         fire = self._grid(until, 0) if self.kind is Kind.EVERY else self._at
         return fire if fire is not None and after < fire <= until else None
 
     def count(self, after: datetime, until: datetime) -> int:
         """The exact number of fires in ``(after, until]``, without visiting them."""
-        if until <= after:
+        if until <= after or self.kind is Kind.FOREIGN:
             return 0
         if self.kind is Kind.EVERY:
             low, high = max(after, _FIRST - _TICK), min(until, _LAST)
@@ -152,6 +177,8 @@ class Schedule:
             if kind is Kind.AT:
                 instant = datetime.fromisoformat(data["at"])
                 return at_schedule(instant, zone, dst, text=text)
+            if kind is Kind.FOREIGN:
+                return foreign_schedule(text, zone)
             interval = timedelta(seconds=data["interval"])
             anchor = datetime.fromisoformat(data["anchor"])
             return every_schedule(interval, anchor, zone, dst, text=text)
@@ -263,6 +290,16 @@ def at_schedule(
         timezone=check_zone(timezone),
         dst=dst or CRON_DST,
     )
+
+
+def foreign_schedule(text: str, timezone: str = "UTC") -> Schedule:
+    """One whose fires another scheduler announces. ``text`` is how that one writes it.
+
+    Raises :class:`InvalidInput` on ``schedule``.
+    """
+    if not text.strip() or len(text) > 200 or not text.isprintable():
+        raise InvalidInput("1 to 200 printable characters are needed", field="schedule")
+    return Schedule(kind=Kind.FOREIGN, text=text, timezone=check_zone(timezone))
 
 
 def local_time(schedule: Schedule, instant: datetime) -> datetime:

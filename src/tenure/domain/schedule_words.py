@@ -31,6 +31,8 @@ def duration_words(span: timedelta) -> str:
 def in_words(schedule: Schedule) -> str:
     """``every 30 seconds``, ``at 03:00 every day (Europe/Berlin)``, ``once at ... (UTC)``."""
     zone = schedule.timezone
+    if schedule.kind == "foreign":
+        return f"{schedule.text}, as another scheduler plans it"
     if schedule.expression is not None:
         said = read_cron(schedule.expression).rule.explain()
         rule = "" if schedule.dst.cron else f", {schedule.dst}"

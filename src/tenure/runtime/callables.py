@@ -7,6 +7,9 @@ against the store again before the function is entered.
 
 A coroutine that runs out of time is cancelled. A thread cannot be: its run is recorded as timed
 out, the thread is reported and keeps its slot until it returns, and it never blocks exit.
+
+A run can also be *lent* to another scheduler in this process, which carries it in a thread of its
+own: it takes no slot here, and the borrower says when it is entered and how it ended.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from tenure.domain.errors import RunFailed
 from tenure.domain.job import Call, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.run import Result, Run, RunState
@@ -56,6 +60,7 @@ class _Active:
     over: RunState | None = None
     """TIMED_OUT or CANCELLED, once that was decided."""
     reported: bool = False
+    lent: bool = False
     task: asyncio.Task[Any] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -95,7 +100,7 @@ class Callables:
     def room(self, runner: Runner) -> int:
         """How many more runs of this kind may be claimed now."""
         with self._lock:
-            used = sum(1 for a in self._active.values() if a.runner is runner)
+            used = sum(1 for a in self._active.values() if a.runner is runner and not a.lent)
         return max(0, (COROUTINES if runner is Runner.ASYNC else self._slots) - used)
 
     def long_running(self, now: datetime) -> list[tuple[str, int, datetime]]:
@@ -150,6 +155,21 @@ class Callables:
                 self._waiting += 1
             self._queue.put(active)
             self._grow(active)
+
+    def lend(self, run: Run, authority: Authority, claimed: float) -> Lent:
+        """Put a claimed run into the hands of another scheduler in this process."""
+        active = _Active(
+            run=run,
+            runner=Runner.THREAD,
+            authority=authority,
+            claimed=claimed,
+            function=_carried_elsewhere,
+            args={},
+            lent=True,
+        )
+        with self._lock:
+            self._active[run.id] = active
+        return Lent(self, active)
 
     def cancel(self, run_id: str) -> bool:
         """End a run as far as it can be ended; whether it is one of ours."""
@@ -227,6 +247,8 @@ class Callables:
         state, reason = RunState.SUCCEEDED, ""
         try:
             active.function(**active.args)
+        except RunFailed as error:
+            state, reason = RunState.FAILED, str(error)[:_LONGEST_REASON]
         except SystemExit as error:
             if error.code not in (None, 0):
                 state, reason = RunState.FAILED, f"SystemExit: {error.code}"
@@ -265,6 +287,8 @@ class Callables:
                     if state is RunState.TIMED_OUT
                     else "cancelled"
                 )
+            except RunFailed as error:
+                state, reason = RunState.FAILED, str(error)[:_LONGEST_REASON]
             except BaseException:  # noqa: BLE001  whatever a job raises is its result
                 state, reason = RunState.FAILED, traceback.format_exc()[-_LONGEST_REASON:]
             self._end(active, state, reason, started)
@@ -286,6 +310,10 @@ class Callables:
         if active.timeout is not None:
             active.deadline = self._clock.awake() + active.timeout.total_seconds()
         return True
+
+    def _forget(self, active: _Active) -> None:
+        with self._lock:
+            self._active.pop(active.run.id, None)
 
     def _give_up(self, active: _Active, state: RunState, reason: str) -> None:
         if active.over is not None:  # told once: a coroutine may be tidying up after itself
@@ -316,6 +344,37 @@ class Callables:
             started_at=started,
             reason=reason,
         )
+
+
+class Lent:
+    """A claimed run in the hands of a borrower. Its methods are called by one thread at a time."""
+
+    def __init__(self, callables: Callables, active: _Active) -> None:
+        self._callables = callables
+        self._active = active
+
+    @property
+    def run(self) -> Run:
+        return self._active.run
+
+    def enter(self) -> bool:
+        """Whether it may be entered now; if not it has ended, as never run."""
+        callables, active = self._callables, self._active
+        if not callables._enter(active):
+            callables._forget(active)
+            return False
+        active.entered = callables._clock.now()
+        return True
+
+    def end(self, state: RunState, reason: str = "") -> None:
+        """How it ended. Said twice, the first stays."""
+        callables, active = self._callables, self._active
+        callables._end(active, state, reason[-_LONGEST_REASON:], active.entered)
+        callables._forget(active)
+
+
+def _carried_elsewhere() -> None:
+    """What a lent run's function is here: nothing calls it."""
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:

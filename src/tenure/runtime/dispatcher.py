@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from tenure.domain.errors import Damaged, NotFound, StaleTerm, StoreBlocked, TenureError
 from tenure.domain.event import EventKind
@@ -42,6 +43,7 @@ from tenure.runtime.probes import Probes
 from tenure.runtime.profile import Profile
 
 log = logging.getLogger("tenure.dispatcher")
+T = TypeVar("T")
 
 POLL = 1.0
 """Seconds between looks at the store when nothing nudges: the store is the truth."""
@@ -133,10 +135,29 @@ class Dispatcher:
             with self._turn_lock:
                 pass
 
+    def under_mandate(self, claim: Callable[[Mandate], T]) -> T | None:
+        """Let another thread of this process claim, between two turns; None without a mandate,
+        or when it turned out to be stale. What ``claim`` raises otherwise is raised."""
+        with self._turn_lock:
+            mandate = self._mandate
+            if mandate is None or self._draining or not self._store.is_same_file():
+                return None
+            try:
+                return claim(mandate)
+            except StaleTerm as error:
+                self._mandate = None
+                self._note_refusal(mandate.authority, error)
+                self._deposed(str(error))
+                return None
+
     def drain(self) -> None:
         """Claim nothing any more; ends are still recorded."""
         self._draining = True
         self.disown()
+
+    def recheck(self) -> bool:
+        """Read the owner's changeable evidence again; whether it is still authoritative."""
+        return self._recheck()
 
     def look(self) -> None:
         """Something changed: take a turn now."""

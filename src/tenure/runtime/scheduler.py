@@ -21,6 +21,7 @@ from tenure.domain.settings import Hung
 from tenure.host.clocks import Clock, SystemClock
 from tenure.host.live import sweep
 from tenure.host.processes import observe
+from tenure.runtime.announcing import Announcing
 from tenure.runtime.callables import Callables
 from tenure.runtime.command_runner import CommandRunner
 from tenure.runtime.dispatcher import Dispatcher
@@ -117,6 +118,13 @@ class Scheduler:
             default_hung=default_hung,
             on_owning=on_owning,
             upkeep=self._upkeep,
+        )
+        self.announcing = Announcing(
+            profile.store,
+            dispatcher=self.dispatcher,
+            callables=self._callables,
+            probes=self.probes,
+            clock=self._clock,
         )
         self._next_purge = self._clock.awake() + _PURGE_EVERY
         self._stopped = threading.Event()

@@ -24,6 +24,7 @@ from tenure.domain.audit.sums import TICK, Entry, Window, check_sums
 from tenure.domain.job import State
 from tenure.domain.omission import Omission, Omitted
 from tenure.domain.run import Cause, Run
+from tenure.domain.schedule import Kind
 
 _GONE = "records were deleted or never written; compare with a backup, and report it"
 _ALTERED = "the record was altered or written wrongly; keep the database and report it"
@@ -70,7 +71,7 @@ def _check_runs(view: View, book: Book, window: Window, runs: list[Run]) -> list
     mark = window.past.accounting.watermark
     for run in runs:
         fire, first = run.fire_time, view.attempts[run.id][0]
-        if window.schedule.latest(fire - TICK, fire) != fire:
+        if not window.schedule.is_fire(fire):
             text = f"run {run.id} is for {fire.isoformat()}, which is no fire of {window.name}"
             book.find("C5", "not_a_fire", text, run, run.job, remedy=_ALTERED, fire=fire)
             continue
@@ -87,7 +88,7 @@ def _check_runs(view: View, book: Book, window: Window, runs: list[Run]) -> list
         fire = run.fire_time
         own = run.revision == window.span.revision.revision and run.cause in SCHEDULED
         inside = window.low < fire <= window.high and fire not in seen
-        if not own and inside and window.schedule.latest(fire - TICK, fire) == fire:
+        if not own and inside and window.schedule.is_fire(fire):
             seen.add(fire)
             entries.append(Entry(fire, fire, 1, run.id))
     return entries
@@ -118,8 +119,10 @@ def _check_omissions(
 def _entry(book: Book, window: Window, omission: Omission, last: datetime) -> Entry | None:
     """The stretch as an entry; None, and a finding, if its ends are no fires."""
     schedule = window.schedule
+    if schedule.kind is Kind.FOREIGN:  # what was announced is known by these records alone
+        return Entry(omission.first, last, omission.count, _name(omission))
     there = schedule.count(omission.first - TICK, last)
-    ends = all(schedule.latest(at - TICK, at) == at for at in (omission.first, omission.last))
+    ends = all(schedule.is_fire(at) for at in (omission.first, omission.last))
     if not ends or omission.count != there:
         text = (
             f"an omission of {window.name} counts {omission.count} fires from "

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from tenure.domain.audit.history import JobHistory, Span, View
 from tenure.domain.audit.report import Book
-from tenure.domain.schedule import Schedule
+from tenure.domain.schedule import Kind, Schedule
 
 TICK = timedelta(microseconds=1)
 _GONE = "records were deleted or never written; compare with a backup, and report it"
@@ -47,6 +47,9 @@ class Window:
 
 
 def check_sums(view: View, book: Book, window: Window, entries: list[Entry]) -> None:
+    if window.schedule.kind is Kind.FOREIGN:
+        _check_announced(view, book, window, entries)
+        return
     expected = window.schedule.count(window.low, window.high)
     book.checked["fires"] += expected
     accounted = sum(e.count for e in entries)
@@ -57,6 +60,17 @@ def check_sums(view: View, book: Book, window: Window, entries: list[Entry]) -> 
         reach = max(reach, entry.last)
     if accounted != expected or not apart:
         _walk(view, book, window, entries)
+
+
+def _check_announced(view: View, book: Book, window: Window, entries: list[Entry]) -> None:
+    """Which fires a foreign scheduler announced, only the records tell: none may be in two."""
+    book.checked["fires"] += sum(e.count for e in entries)
+    reach, before = window.low, ""
+    for entry in entries:
+        if entry.first <= reach and before and not view.clock.covers(entry.first):
+            _report_double(book, window, entry.first, before, entry.subject)
+        if entry.last > reach:
+            reach, before = entry.last, entry.subject
 
 
 def _walk(view: View, book: Book, window: Window, entries: list[Entry]) -> None:
@@ -79,19 +93,24 @@ def _walk(view: View, book: Book, window: Window, entries: list[Entry]) -> None:
     if schedule.count(reach, window.high):
         gaps.append([reach, window.high])
     for fire, one, other in doubles:
-        text = f"the fire of {window.name} at {fire.isoformat()} is accounted for twice"
-        book.find(
-            "C5",
-            "fire_accounted_twice",
-            text,
-            *(s for s in (one, other) if s),
-            window.past.job.id,
-            remedy=_ALTERED,
-            fire=fire,
-        )
+        _report_double(book, window, fire, one, other)
     missing = sum(schedule.count(low, high) for low, high in gaps)
     if missing:
         _report_missing(book, window, gaps, missing)
+
+
+def _report_double(book: Book, window: Window, fire: datetime, one: str, other: str) -> None:
+    text = f"the fire of {window.name} at {fire.isoformat()} is accounted for twice"
+    subjects = (s for s in (one, other) if s)
+    book.find(
+        "C5",
+        "fire_accounted_twice",
+        text,
+        *subjects,
+        window.past.job.id,
+        remedy=_ALTERED,
+        fire=fire,
+    )
 
 
 def _report_missing(book: Book, window: Window, gaps: list[list[datetime]], missing: int) -> None:

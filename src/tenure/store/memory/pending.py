@@ -54,7 +54,7 @@ class Pending(Owning):
                 stretch.reason,
             )
             whole = old.cut_at is None and (old.open or old.kind is not Omitted.HELD)
-            if alike and whole and job.definition.schedule.next_after(old.last) == stretch.first:
+            if alike and whole and job.definition.schedule.adjoin(old.last, stretch.first):
                 return old
         return None
 
@@ -95,7 +95,7 @@ class Pending(Owning):
             return job
         held = self._has_open_hold(job.id)
         due_at = first_due(job.id, job.definition, job.watermark)
-        if due_at is None and not held:
+        if job.definition.schedule.is_over(job.watermark) and not held:
             return replace(job, state=State.DONE)
         return replace(job, state=State.ACTIVE, due_at=now if held else due_at)
 

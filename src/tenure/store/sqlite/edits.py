@@ -44,7 +44,7 @@ def add(
     _check_name(db, wanted.name, None)
     job, at = new_id("j", now), micros(now)
     due = due_of(job, wanted, now)
-    state = State.ACTIVE if due is not None else State.DONE
+    state = State.DONE if wanted.schedule.is_over(now) else State.ACTIVE
     db.execute(
         SQL.add,
         (
@@ -160,7 +160,7 @@ def reschedule(
     due = due_of(job, wanted, watermark)
     if omissions.has_open_hold(db, job):
         return State.ACTIVE, now
-    return (State.DONE if due is None else State.ACTIVE), due
+    return (State.DONE if wanted.schedule.is_over(watermark) else State.ACTIVE), due
 
 
 def _check_name(db: sqlite3.Connection, name: str, own: str | None) -> None:

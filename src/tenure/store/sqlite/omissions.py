@@ -34,7 +34,7 @@ def omit(
     kind, reason = stretch.kind.value, stretch.reason
     first, last = micros(stretch.first), micros(stretch.last)
     before = db.execute(SQL.before, (job, first, revision, kind, reason)).fetchone()
-    if before is not None and schedule.next_after(instant(before[1])) == stretch.first:
+    if before is not None and schedule.adjoin(instant(before[1]), stretch.first):
         db.execute(SQL.extend, (last, stretch.count, at, by, term, before[0]))
         return
     row = (job, name, revision, kind, first, last, stretch.count, reason, at, by, term)
