@@ -1,13 +1,19 @@
-"""Real Hermes Agents, installed by ``make hermes``; see scripts/hermes_venvs.py.
+"""Real Hermes Agents, installed by ``make hermes``, and worlds to run them in.
 
 ``hermes_19``, ``hermes_18`` and ``hermes_16`` are virtual environments that all tests share: run
-their programs, change nothing in them.
+their programs, change nothing in them. See scripts/hermes_venvs.py and hermesworld.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Iterator
+
 import pytest
 from hermesvenv import HermesVenv, venvs
+from hermesworld import HermesWorld
+
+Make = Callable[..., HermesWorld]
+_MADE = pytest.StashKey[list[HermesWorld]]()
 
 
 def _venv(version: str) -> HermesVenv:
@@ -32,3 +38,30 @@ def hermes_18() -> HermesVenv:
 def hermes_16() -> HermesVenv:
     """0.16.0, of the founding report; its wheel has no ticker in the dashboard."""
     return _venv("0.16.0")
+
+
+@pytest.fixture(scope="module")
+def worlds(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Make]:
+    """Makes worlds, closed after the last test of the file."""
+    made = request.node.stash.setdefault(_MADE, [])
+
+    def make(venv: HermesVenv, **options: float) -> HermesWorld:
+        made.append(HermesWorld(tmp_path_factory.mktemp("hermes"), venv, **options))
+        return made[-1]
+
+    yield make
+    for world in made:
+        world.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport]:
+    """Where a test failed, what its processes said stands beside it."""
+    report = yield
+    module = item.getparent(pytest.Module)
+    if report.failed and module is not None:
+        for world in module.stash.get(_MADE, []):
+            report.sections.append((f"world in {world.folder}", world.told()))
+    return report
