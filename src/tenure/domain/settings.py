@@ -65,6 +65,8 @@ class Settings:
     """IANA name; None is the system's zone, which the caller determines."""
     hung: Hung | None = None
     """None: ``warn`` for a daemon, ``replace`` for an embedded scheduler."""
+    start: str | None = None
+    """What a person types to start the owner; remedies say it where no rule names a service."""
     approve_protected: bool = False
     """A changed protected job is held until it is approved (C14)."""
     grace: timedelta = DEFAULT_GRACE
@@ -89,6 +91,7 @@ def read_settings(document: Mapping[str, object]) -> Settings:
     settings = Settings(
         timezone=_timezone(table),
         hung=table.choice("hung", Hung),
+        start=table.text("start"),
         approve_protected=table.flag("approve_protected") or False,
         grace=_or(table.duration("grace"), default.grace),
         catch_up_rate=_or(

@@ -85,6 +85,7 @@ class Keeper:
         default_hung: Hung,
         on_owning: Callable[[Authority], None] | None = None,
         upkeep: Callable[[], None] | None = None,
+        on_nudge: Callable[[str], None] | None = None,
     ) -> None:
         self._profile = profile
         self._store = profile.store
@@ -96,6 +97,7 @@ class Keeper:
         self._default_hung = default_hung
         self._on_owning = on_owning
         self._upkeep = upkeep
+        self._on_nudge = on_nudge
         self._peers = Peers(profile, member, clock)
         self._authority: Authority | None = None
         self._rank = OPEN_RANK
@@ -190,6 +192,8 @@ class Keeper:
             with contextlib.suppress(TenureError):
                 self._peers.observe_requester(request, pid)
         self._dispatcher.look()
+        if self._on_nudge is not None:
+            self._on_nudge(str(message.get("nudge", "")))
 
     def _nothing_new(self) -> bool:
         """Whether an owner that is alone can spare itself a look: nobody has written anything.

@@ -78,6 +78,12 @@ class Member:
             )
         )
 
+    @property
+    def said(self) -> tuple[Standing, str] | None:
+        """How this process stands and why, once that was decided for the first time."""
+        said = self._said
+        return None if said is None else said[:2]
+
     def leave(self, why: str) -> None:
         """Say goodbye, then let the lock go."""
         with contextlib.suppress(Exception):  # what cannot be said, the kernel says by itself
@@ -106,7 +112,7 @@ class Member:
         )
 
     def observe_again(self, *, at_most_every: float = REOBSERVE_AFTER) -> None:
-        """Read again what can change: cgroup, uid, executable. The chain at joining is kept."""
+        """Read again what can change: cgroup, uid, executable, locks. The chain is kept."""
         awake = self._clock.awake()
         with self._lock:
             if awake - self._observed < at_most_every:

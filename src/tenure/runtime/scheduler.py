@@ -43,6 +43,7 @@ class Scheduler:
     """One process's part in a profile. Not restarted: make a new one. Thread-safe.
 
     ``functions`` are the callables that this process carries, by target (``app:name``).
+    ``on_nudge`` hears, on the keeper's thread, what other processes call out: it must be quick.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Scheduler:
         app_version: str | None = None,
         functions: Mapping[str, Callable[..., Any]] | None = None,
         on_owning: Callable[[Authority], None] | None = None,
+        on_nudge: Callable[[str], None] | None = None,
         default_hung: Hung = Hung.WARN,
         clock: Clock | None = None,
         observe: Callable[..., Evidence] = observe,
@@ -72,7 +74,7 @@ class Scheduler:
             observe=observe,
         )
         self._callables = Callables(
-            functions or {},
+            functions if functions is not None else {},
             process=self.member.id,
             slots=settings.slots.callables,
             clock=self._clock,
@@ -118,6 +120,7 @@ class Scheduler:
             default_hung=default_hung,
             on_owning=on_owning,
             upkeep=self._upkeep,
+            on_nudge=on_nudge,
         )
         self.announcing = Announcing(
             profile.store,

@@ -37,6 +37,8 @@ class Health:
     """Those that are not known to be dead; the owner even then."""
     owner: Present | None
     hung_for: timedelta = field(default=timedelta(0))
+    start: str | None = None
+    """What a person types to start the owner, as the profile's settings say."""
     problem: IdentityProblem | None = None
     """Why nobody may own at all: a copy or a restored backup, not adopted yet."""
 
@@ -84,6 +86,7 @@ def examine(profile: Profile, now: datetime) -> Health:
         present=living,
         owner=owner,
         hung_for=timedelta(0) if problem else _hung_for(profile, ownership, now),
+        start=profile.settings().start,
         problem=problem,
     )
 

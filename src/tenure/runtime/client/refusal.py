@@ -52,6 +52,8 @@ def what_to_type(health: Health, profile: str, *, asking: bool = False) -> str:
         return health.problem.remedy
     if health.candidates():
         return f"wait until a candidate takes over: `tenure status{name}` says why it waits{queue}"
+    if health.start is not None:
+        return f"start it: `{health.start}`{queue}"
     service = next(
         (r.service for r in health.policy.rules if r.service is not None and not r.refuse), None
     )

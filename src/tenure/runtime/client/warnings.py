@@ -145,13 +145,31 @@ def _several(health: Health, now: datetime) -> Iterator[Warning]:
             remedy="name the owner in profile.toml: an [[owner]] rule; `tenure whoami` shows "
             "what a process can be known by",
         )
+    alike: dict[str, list[str]] = {}
     for process in executors:
-        if process.standing is Standing.REFUSED and now - process.joined_at > JUST_JOINED:
-            yield Warning(
-                code="refused_executor",
-                text=f"pid {pid_of(process)} wants to execute and is refused: {process.why}",
-                remedy="stop it, start it as an observer, or admit it by a rule",
-            )
+        refused = process.standing is Standing.REFUSED and now - process.joined_at > JUST_JOINED
+        if refused and not _sibling(process, health):
+            alike.setdefault(process.why, []).append(str(pid_of(process)))
+    for why, pids_alike in alike.items():
+        wants = "wants" if len(pids_alike) == 1 else "each want"
+        yield Warning(
+            code="refused_executor",
+            text=f"pid {', '.join(pids_alike)} {wants} to execute and "
+            f"{'is' if len(pids_alike) == 1 else 'are'} refused: {why}",
+            remedy="stop it, start it as an observer, or admit it by a rule",
+        )
+
+
+def _sibling(process: Process, health: Health) -> bool:
+    """A process of the very app whose authoritative owner is at work: every process of it would
+    execute if it were let, and that one of them does is what the rules are for."""
+    owner = health.owner.process if health.owned and health.owner is not None else None
+    return (
+        owner is not None
+        and health.ownership.authoritative
+        and process.app is not None
+        and process.app == owner.app
+    )
 
 
 def _protected_jobs(counts: Counts) -> str:

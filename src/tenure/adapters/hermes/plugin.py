@@ -1,0 +1,27 @@
+"""The plugin that Hermes loads, in each of its processes.
+
+Hermes finds it as the entry point ``tenure`` where Tenure is installed in its environment, or
+through the folder plugin that adoption writes, and calls :func:`register`. Loading it decides
+nothing: each call asks whether the home at hand is adopted.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from typing import Any
+
+from tenure.adapters.hermes import patches
+
+_registered = False
+
+
+def register(ctx: Any = None) -> None:
+    """Called by Hermes, once or again. Thread-safe as the loading of plugins is."""
+    global _registered
+    patches.install()
+    if _registered:
+        return
+    _registered = True
+    atexit.register(patches.seats.close)
+    os.register_at_fork(after_in_child=patches.seats.forget_in_child)
