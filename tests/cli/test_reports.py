@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +19,7 @@ from tenure.runtime.client.documents import instant
 
 EVIDENCE = {
     "started_at", "boot_id", "uid", "user", "executable", "service", "cgroup",
-    "responsible_pid", "chain", "unknown",
+    "responsible_pid", "locks", "chain", "unknown",
 }  # fmt: skip
 RUN = {
     "id", "job", "job_name", "revision", "fire_time", "state", "reason", "term", "process", "pid",
@@ -350,6 +353,21 @@ def test_whoami_tells_evidence_and_standing(tenure: Tenure, world: World) -> Non
     assert "nothing-of-that-name" in refused["why"]
     assert refused["remedy"]
     assert "refused" in tenure("whoami").out
+
+
+def test_whoami_tells_what_is_locked(tenure: Tenure, world: World, tmp_path: Path) -> None:
+    path = tmp_path.resolve() / "gateway.lock"
+    rules(world, tenure, f'[[owner]]\nholds = "{path}"\n')
+    before = tenure("whoami", "--json").json
+    assert not before["admitted"]
+    assert str(path) not in before["evidence"]["locks"]
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        document = tenure("whoami", "--json").json
+        assert re.search(rf"^locks\s+.*{re.escape(str(path))}", tenure("whoami").out, re.MULTILINE)
+    assert (document["admitted"], document["authoritative"]) == (True, True)
+    assert document["attested"] is False
+    assert str(path) in document["evidence"]["locks"]
 
 
 def test_whoami_of_another_process(tenure: Tenure, home: object) -> None:

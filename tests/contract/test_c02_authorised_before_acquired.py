@@ -85,6 +85,7 @@ def test_its_own_word_admits_nobody(word: str, make: Make) -> None:
         ('service = "gateway.service"', "service"),
         ('cgroup = "/system.slice/gateway.service"', "cgroup"),
         ("user = 1000", "uid"),
+        ('holds = "/srv/gateway.lock"', "locks"),
     ],
 )
 def test_unknown_fails_what_admits_and_satisfies_what_refuses(rule: str, field: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from auditdoctor import (
     a_request,
     a_run,
@@ -17,7 +18,7 @@ from auditdoctor import (
     with_term,
     without_run,
 )
-from auditkit import START, definition
+from auditkit import START, definition, rules
 
 from tenure.domain.audit import History, audit, render_report
 from tenure.domain.event import EventKind
@@ -119,6 +120,23 @@ def test_deleted_events_make_checks_impossible_and_not_failed() -> None:
     assert report.clean, told(report.findings)
     assert any("policy versions" in what for what in report.not_checked)
     assert any("event log begins" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("locks", [(), ("/srv/gw.lock",)])
+def test_a_lock_that_a_holder_had_not_yet_as_it_joined_is_no_fault(locks: tuple[str, ...]) -> None:
+    first, *others = rules()
+    asks = (replace(first, holds="/srv/gw.lock", holds_paths=("/srv/gw.lock",)), *others)
+    seen = tuple(
+        replace(p, evidence=replace(p.evidence, locks=locks)) if p.id.startswith("gw") else p
+        for p in good().processes
+    )
+    history = replace(good(), policy=replace(good().policy, rules=asks), processes=seen)
+    report = audit(history)
+    assert report.clean, told(report.findings)
+    assert any("locks" in what for what in report.not_checked) is (not locks)
+    strict = replace(first, holds="/srv/gw.lock", executable="/x", executable_paths=("/x",))
+    history = replace(history, policy=replace(good().policy, rules=(strict, *others)))
+    assert ("C2", "not_admitted") in codes(history), "what else it asks for is checked"
 
 
 def test_a_reaffirmed_term_is_judged_as_it_was_then() -> None:

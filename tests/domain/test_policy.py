@@ -24,6 +24,9 @@ def rule(line: str) -> str:
     return f"[[owner]]\n{line}\n"
 
 
+HOLDS = rule('holds = "/h/gw.lock"')
+
+
 def refusal(line: str) -> str:
     return f'[[owner]]\n{line}\nrefuse = true\n[[owner]]\nuser = "me"\n'
 
@@ -93,6 +96,14 @@ TABLE: list[tuple[str, Evidence, bool, str]] = [
     (rule('ancestor = "/usr/sbin/sshd"'), seen("/bin/bash", "/usr/sbin/sshd"), False, ""),
     (rule('executable = "/usr/lib/systemd"'), seen("/usr/lib/systemd/systemd"), False, ""),
     (rule('ancestor = "/home/a/bin"'), seen("/home/a/bin/login"), True, "/home/a/bin/login"),
+    # holds: exactly that file; a lock that could not be looked at is unknown
+    (HOLDS, seen(locks=("/h/a.lock", "/h/gw.lock")), True, "it holds the lock on /h/gw.lock"),
+    (HOLDS, seen(locks=("/h/gw.lock",), unknown=["locks"]), True, "a lock on /h/gw.lock"),
+    (HOLDS, seen(), False, "asks for a lock on /h/gw.lock, but it holds no lock on /h/gw.lock"),
+    (HOLDS, seen(locks=("/h/gw.lock/x", "/h/gw.lock2", "/h")), False, "it holds no lock on"),
+    (HOLDS, seen(unknown=["locks"]), False, "which locks it holds could not be read"),
+    (HOLDS, seen(unknown=["locks.other"]), False, "it holds no lock on /h/gw.lock"),
+    (rule('holds = "/h/gw.pid"'), seen(unknown=["locks.other"]), False, "could not be read"),
     # user
     (rule('user = "me"'), seen(), True, "Not attested"),
     (rule('user = "me"'), seen(uid=0, user="root"), False, "it runs as root (0)"),
@@ -153,6 +164,10 @@ TABLE: list[tuple[str, Evidence, bool, str]] = [
     (refusal(f'ancestor = "{APP}"'), seen(unknown=["chain.executable"]), False, "a program in its"),
     (refusal("user = 0"), seen(unknown=["uid"]), False, "rule 1 refuses"),
     (refusal('group = "wheel"'), seen(), False, "knows no group wheel"),
+    (refusal('holds = "/h/gw.lock"'), seen(locks=("/h/gw.lock",)), False, "rule 1 refuses it"),
+    (refusal('holds = "/h/gw.lock"'), seen(), True, "rule 2 admits"),
+    (refusal('holds = "/h/gw.lock"'), seen(unknown=["locks"]), False, "counts for a rule that"),
+    (refusal('holds = "/h/gw.pid"'), seen(unknown=["locks.other"]), False, "rule 1 refuses it"),
     (refusal('host = "lap"\ninit = true'), seen(), True, "rule 2 admits"),
     (rule('user = "me"\nrefuse = true'), seen(uid=5), False, "every rule refuses"),
 ]
@@ -259,6 +274,12 @@ def test_a_role_counts_only_beside_a_fact_of_the_os() -> None:
             False,
         ),
         ('user = "me"\nhost = "lap"', seen(), False),
+        ('holds = "/h/gw.lock"', seen(locks=("/h/gw.lock",)), False),
+        (
+            'holds = "/h/gw.lock"\nservice = "gw"',
+            seen(locks=("/h/gw.lock",), service=unit("gw.service")),
+            True,
+        ),
     ],
 )
 def test_attested_is_what_the_user_cannot_bring_about(
@@ -280,6 +301,19 @@ def test_resolved_paths_and_groups_are_what_counts() -> None:
     for one in (first, second):
         given_policy = dataclasses.replace(resolved, rules=(one,))
         assert admit(given_policy, seen(), role=None, me_uid=ME).admitted
+
+
+def test_a_lock_is_asked_for_as_written_and_as_resolved() -> None:
+    (one,) = policy(rule('holds = "~/gw.lock"')).rules
+    spelt = dataclasses.replace(one, holds_paths=("/home/a/gw.lock", "/disk/a/gw.lock"))
+    given_policy = dataclasses.replace(policy(HOLDS), rules=(spelt,))
+    for path, admitted in (
+        ("/home/a/gw.lock", True),
+        ("/disk/a/gw.lock", True),
+        ("/home/b/gw.lock", False),
+    ):
+        found = admit(given_policy, seen(locks=(path,)), role=None, me_uid=ME)
+        assert found.admitted is admitted, found.why
 
 
 def test_paths() -> None:
@@ -309,6 +343,7 @@ def test_paths() -> None:
             rule("init = false\nuser = 7\nrefuse = true"),
             "rule 1 refuses user 7 and no init process",
         ),
+        (HOLDS, "rule 1 admits a lock on /h/gw.lock (authoritative)"),
         (
             rule('service = "systemd:a"\nancestor = "/x"\ninit = true\ngroup = 4'),
             (
@@ -325,11 +360,12 @@ def test_a_rule_describes_itself(text: str, words: str) -> None:
 # -- properties ------------------------------------------------------------------------------
 
 FIELDS = ["executable", "executable_as_run", "chain", "chain.executable", "uid", "user"]
-FIELDS += ["service", "groups", "cgroup", "init", "signature", "host", "hostname"]
+FIELDS += ["service", "groups", "cgroup", "init", "signature", "host", "hostname", "locks"]
 LINES = [
     'service = "gw"',
     'executable = "/opt/gw"',
     'ancestor = "/opt/gw"',
+    'holds = "/h/gw.lock"',
     'user = "me"',
     'user = "alice"',
     "group = 27",
@@ -344,6 +380,7 @@ MATCHING = seen(
     cgroup="/system.slice/gw.service",
     init=True,
     signature="TEAM",
+    locks=("/h/gw.lock",),
 )
 BARE: dict[str, object] = {
     "service": None,
@@ -358,6 +395,7 @@ BARE: dict[str, object] = {
     "signature": None,
     "host": "",
     "hostname": "",
+    "locks": (),
 }
 
 

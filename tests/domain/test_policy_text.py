@@ -24,6 +24,7 @@ EVERYTHING = """
 service = "systemd:shop.service"
 executable = "/opt/shop/bin/shop"
 ancestor = "~/bin/start"
+holds = "~/.shop/shop.lock"
 user = "me"
 group = "shop"
 cgroup = "/system.slice/shop.service"
@@ -108,6 +109,11 @@ def no_rule(text: str) -> dict[str, object]:
         (no_rule('executable = "python3"'), "owner[2].executable", "full path"),
         (no_rule('executable = "/"'), "owner[2].executable", "every program"),
         (no_rule('ancestor = "~/"'), "owner[2].ancestor", "every program"),
+        (no_rule('holds = "gateway.lock"'), "owner[2].holds", "full path"),
+        (no_rule('holds = "./gateway.lock"'), "owner[2].holds", "full path"),
+        (no_rule('holds = "~/"'), "owner[2].holds", "names no file"),
+        (no_rule('holds = ["/a"]'), "owner[2].holds", "text expected"),
+        (no_rule('hold = "/a"'), "owner[2].hold", 'did you mean "holds"'),
         (no_rule("executable = 'C:\\'"), "owner[2].executable", "every program"),
         (no_rule('executable = "/a\\u0007"'), "owner[2].executable", "control"),
         (no_rule(f'host = "{"x" * 5000}"'), "owner[2].host", "longer"),
@@ -140,6 +146,7 @@ def test_refuses(document: dict[str, object], field: str, said: str) -> None:
         'role = "g"\nrefuse = true\nuser = "me"\nauthoritative = false',
         'role = "g"\ninit = true',
         'role = "g"\nservice = "x"',
+        'role = "g"\nholds = "/x.lock"',
         "executable = 'C:\\Apps\\Hermes'",
     ],
 )
@@ -163,6 +170,18 @@ def codes(text: str) -> list[str]:
         ('[[owner]]\nuser = "me"\n', ["unattested_authority"]),
         ('[[owner]]\nservice = "systemd-user:x"\n', ["unattested_authority"]),
         ('[[owner]]\nservice = "systemd-user:x"\nexecutable = "/x"\n', []),
+        ('[[owner]]\nholds = "/x.lock"\n', ["unattested_authority"]),
+        ('[[owner]]\nholds = "/x.lock"\nuser = "me"\nrole = "g"\n', ["unattested_authority"]),
+        (
+            '[[owner]]\nholds = "/x.lock"\nservice = "systemd-user:x"\n',
+            ["unattested_authority"],
+        ),
+        ('[[owner]]\nholds = "/x.lock"\nservice = "launchd:x"\n', []),
+        ('[[owner]]\nservice = "x"\n[[owner]]\nholds = "/x.lock"\nafter = "5m"\n', []),
+        (
+            '[[owner]]\nholds = "/x"\n[[owner]]\nholds = "/x"\nuser = 1\n',
+            ["unattested_authority", "rule_never_reached"],
+        ),
         ('[[owner]]\nservice = "x"\nauthoritative = false\n', ["no_authoritative_rule"]),
         ('[[owner]]\nservice = "x"\ngroup = "g"\n', ["group_unknown"]),
         ('[[owner]]\nancestor = "/sbin/launchd"\n', ["rule_matches_nothing"]),
@@ -191,6 +210,12 @@ def test_a_refusing_first_rule_is_told_in_the_warning() -> None:
     (warning,) = policy_warnings(policy(text))
     assert "the first rule refuses" in warning.text
     assert "authoritative = true" in warning.remedy
+
+
+def test_a_lock_alone_is_warned_of_with_what_to_add() -> None:
+    (warning,) = policy_warnings(policy('[[owner]]\nholds = "/x.lock"\n'))
+    assert "could take the lock on /x.lock while nobody else holds it" in warning.text
+    assert "name the service" in warning.remedy
 
 
 @pytest.mark.parametrize(

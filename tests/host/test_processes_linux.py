@@ -367,4 +367,4 @@ def test_what_another_user_may_not_read_is_unknown(spawn) -> None:
         str(os.getpid()),
         str(source),
     )
-    assert child.line() == "None ['executable'] 0 True False 65534"
+    assert child.line() == "None ['executable', 'locks'] 0 True False 65534"

@@ -129,6 +129,7 @@ class Recorded:
         monkeypatch.setattr(macos_calls, "launchctl_print", lambda pid: LAUNCHCTL)
         monkeypatch.setattr(macos_calls, "responsible_pid", lambda pid: 77)
         monkeypatch.setattr(macos_calls, "code_signing", self.code_signing)
+        monkeypatch.setattr(macos_calls, "open_files", lambda: {2**20: "/srv/closed.lock"})
 
     def pid_info(self, pid: int, flavor: int, size: int) -> bytes | None:
         if flavor == macos_calls.COALITIONS:
@@ -159,7 +160,8 @@ def test_evidence_from_recorded_answers(monkeypatch: pytest.MonkeyPatch) -> None
     assert evidence.uid == os.geteuid()
     assert evidence.observed_at == now
     assert [link.pid for link in evidence.chain[:2]] == [os.getpid(), os.getppid()]
-    assert {"service", "coalition", "uid", "signature"}.isdisjoint(evidence.unknown)
+    assert {"service", "coalition", "uid", "signature", "locks"}.isdisjoint(evidence.unknown)
+    assert evidence.locks == ()
 
 
 def test_a_launcher_that_is_gone_shows_by_its_unique_id(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,6 +199,7 @@ def test_where_every_call_is_missing_all_is_unknown() -> None:
     host = MacHost()
     evidence = host.observe(None, None)
     assert {"service", "coalition", "responsible_pid", "signature", "host"} <= evidence.unknown
+    assert "locks" in evidence.unknown
     assert evidence.service is None
     assert evidence.executable is not None
     assert host.boot_id() == ""

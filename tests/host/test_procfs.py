@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tenure.host.procfs import parse_cgroup, parse_stat, parse_status
+from tenure.host.procfs import holds_flock, parse_cgroup, parse_stat, parse_status
 
 TAIL = "{state} 77 5 6 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 {threads} 0 {start} 100 2"
 
@@ -78,3 +78,29 @@ def test_the_hierarchy_that_systemd_manages(text: str, path: str, version: int) 
 def test_no_such_hierarchy() -> None:
     assert parse_cgroup("4:memory:/system.slice/a.service\n") is None
     assert parse_cgroup("") is None
+
+
+FDINFO = "pos:\t0\nflags:\t0100002\nmnt_id:\t27\nino:\t9\n"
+LISTED = FDINFO + "lock:\t1: FLOCK  ADVISORY  WRITE 42 fe:00:9 0 EOF\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        (LISTED, True),
+        (FDINFO + "lock:\t1: POSIX  ADVISORY  READ 42 fe:00:9 0 EOF\n" + LISTED, True),
+        (FDINFO, False),
+        ("", False),
+        (LISTED.replace("42", "421"), False),
+        (LISTED.replace("42", "0"), False),
+        (LISTED.replace("WRITE", "READ "), False),
+        (LISTED.replace("FLOCK ", "POSIX "), False),
+        (LISTED.replace("FLOCK ", "OFDLCK"), False),
+        (LISTED.replace("FLOCK  ADVISORY ", "LEASE  ACTIVE   "), False),
+        (LISTED.replace("lock:\t1:", "lock:\t1: ->"), False),
+        (LISTED.replace("lock:", "name:"), False),
+        ("lock:\t1: FLOCK", False),
+    ],
+)
+def test_a_lock_of_exactly_this_kind_and_taker(text: str, held: bool) -> None:
+    assert holds_flock(text, "42") is held

@@ -109,6 +109,20 @@ def test_rules_are_resolved(toml: Path, tmp_path: Path) -> None:
     assert "group_unknown" in codes
 
 
+def test_a_lock_file_is_spelt_as_written_and_as_resolved(toml: Path, tmp_path: Path) -> None:
+    """Also one that is not there yet."""
+    (tmp_path / "link").symlink_to(tmp_path / "home")
+    read = found(
+        toml,
+        f'[[owner]]\nholds = "{tmp_path}/link/../link/gw.lock"\n[[owner]]\nholds = "~/gw.lock"\n',
+    )
+    real = os.path.realpath(tmp_path)
+    assert read.rules[0].holds_paths == (f"{tmp_path}/link/gw.lock", f"{real}/home/gw.lock")
+    home = pwd.getpwuid(os.geteuid()).pw_dir
+    assert read.rules[1].holds_paths[0] == f"{home}/gw.lock"
+    assert f'holds = "{tmp_path}/link/../link/gw.lock"' in read.text, "the text is as written"
+
+
 def test_a_script_is_never_what_runs(toml: Path, tmp_path: Path) -> None:
     script = tmp_path / "hermes"
     script.write_text("#!/bin/sh\n")

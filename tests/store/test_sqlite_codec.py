@@ -16,7 +16,7 @@ from tenure.domain.run import Late, RunState
 from tenure.domain.schedule import Schedule
 from tenure.store.codec import from_json, instant, micros, pack, to_json, unpack
 from tenure.store.ids import new_id
-from tenure.testing.making import START, after, cron, each, make_definition, once
+from tenure.testing.making import START, after, cron, each, make_definition, make_process, once
 
 IDENTITY = Identity(boot_id="b", pid=7, start=99, pid_namespace="pid:[4026531836]")
 VALUES = [
@@ -57,11 +57,13 @@ VALUES = [
         service=Service(name="x.service", manager=Manager.SYSTEMD_USER, attested=False),
         init=True,
         confinement=("seccomp",),
+        locks=("/srv/gateway.lock",),
         chain=(Link(pid=7), Link(pid=1, name="init", start=1, started_at=START)),
         unknown=frozenset({"cgroup", "signature"}),
     ),
     Rule(rank=0, user=1000, manager=Manager.LAUNCHD, after=timedelta(minutes=5), init=False),
     Rule(rank=3, user="me", group="staff", executable_paths=("/a", "/b"), refuse=True),
+    Rule(rank=1, holds="~/x.lock", holds_paths=("/home/a/x.lock",)),
     Requester(pid=1, uid=None, user="ada", via="cli", observed=True),
     Late(at=START, state=RunState.FAILED, exit_code=7),
 ]
@@ -89,6 +91,13 @@ def test_what_a_newer_writer_added_is_ignored_and_what_is_missing_is_its_default
     data["added_in_2"] = {"x": 1}
     del data["observed"]
     assert from_json(Requester, data) == Requester(pid=4)
+
+
+def test_evidence_of_before_locks_were_looked_at_does_not_say_that_there_were_none() -> None:
+    data = to_json(make_process("p").evidence)
+    assert "locks" not in from_json(Evidence, data).unknown
+    del data["locks"]
+    assert from_json(Evidence, data).unknown == {"locks"}
 
 
 @pytest.mark.parametrize("text", ["{", "{}", '{"pid": 1, "boot_id": "b", "start": ', "[]", "3"])

@@ -11,6 +11,9 @@ Names that could mislead:
 * **cgroup** compares whole paths from the root of the hierarchy, for the same reason.
 * **executable** looks at the process and up its chain, **ancestor** strictly above it. Process 1
   and session managers above match nothing: they are everybody's ancestors.
+* **holds** asks for the lock, not for the file to be open: whoever opens it, or inherited it from
+  the process that locked it, does not hold it. It vouches for nobody: the kernel gives the lock to
+  one process alone, but to whichever of the user's comes first while it is free.
 * **init** holds for an orphan too that made itself a session leader: outside a container, where
   process 1 is the machine's own, that is anybody's to do. Only process 1 itself is vouched for.
 * **role** is the process's own word, and so never vouches for anything.
@@ -112,6 +115,7 @@ def findings(
         "service": lambda: _service(rule, evidence),
         "executable": lambda: _executable(rule, evidence),
         "ancestor": lambda: _ancestor(rule, evidence),
+        "holds": lambda: _holds(rule, evidence),
         "user": lambda: _user(rule, evidence, me_uid),
         "group": lambda: _group(rule, evidence),
         "cgroup": lambda: _cgroup(rule, evidence),
@@ -190,6 +194,17 @@ def _in_chain(
 
 def _proves_nothing(link: Link) -> bool:
     return link.pid <= 1 or (link.executable is not None and is_session_manager(link.executable))
+
+
+def _holds(rule: Rule, evidence: Evidence) -> _Result:
+    paths = rule.holds_paths or (rule.holds or "",)
+    for path in paths:
+        if path in evidence.locks:
+            return Answer.YES, f"it holds the lock on {path}", False
+    passed_over = "locks.other" in evidence.unknown and not paths[-1].endswith(".lock")
+    if passed_over or "locks" in evidence.unknown:
+        return Answer.UNKNOWN, "which locks it holds could not be read", False
+    return Answer.NO, f"it holds no lock on {rule.holds}", False
 
 
 def _user(rule: Rule, evidence: Evidence, me_uid: int) -> _Result:

@@ -92,13 +92,17 @@ class Evidence:
     """macOS: team id or designated requirement; see host for its form."""
     confinement: tuple[str, ...] = ()
     """What restricts it, where readable: 'seccomp', 'no_new_privs', 'landlock'..."""
+    locks: tuple[str, ...] = ()
+    """Files on which this very process took an exclusive flock that it still has; resolved paths.
+    A file that was deleted or replaced since is not listed."""
     chain: tuple[Link, ...] = ()
     """The process itself first, then parent after parent, as far as could be followed."""
     unknown: frozenset[str] = field(default_factory=frozenset)
     """Names of the fields above that could not be read.
 
     'chain' if it breaks off early or a launcher in it is gone; 'chain.executable' if a program
-    in it could not be read, other than init's and root's.
+    in it could not be read, other than init's and root's; 'locks' also if it may hold more than
+    are listed; 'locks.other' if only files named ``*.lock`` were looked at.
     """
 
     def ancestors(self) -> tuple[Link, ...]:

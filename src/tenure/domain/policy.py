@@ -17,8 +17,9 @@ Two qualities of an admission are told apart:
 
 * **authoritative**: protected jobs may run under it (C8). The user says so, by the rule.
 * **attested**: at least one condition was vouched for by something that other processes of the
-  same user cannot simply give themselves. ``user = "me"``, a role, a host, or a systemd *user*
-  unit (whose processes the user may move at will) are not.
+  same user cannot simply give themselves. ``user = "me"``, a role, a host, a lock (which is
+  whoever's comes first), or a systemd *user* unit (whose processes the user may move at will)
+  are not.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from tenure.domain.rule import CONDITIONS, Rule
 from tenure.domain.tables import Table, check_text, kind_of
 
 MOST_RULES = 64
-_VOUCHING = ("service", "executable", "ancestor", "group", "cgroup", "signature")
+_VOUCHING = ("service", "executable", "ancestor", "holds", "group", "cgroup", "signature")
 _LARGEST_ID = 2**32 - 2
 
 
@@ -95,6 +95,7 @@ def _read_rule(rank: int, entry: object) -> Rule:
         manager=manager,
         executable=_read_path(table, "executable"),
         ancestor=_read_path(table, "ancestor"),
+        holds=_read_path(table, "holds", too_wide="names no file"),
         user=_read_who(table, "user"),
         group=_read_who(table, "group"),
         cgroup=_read_cgroup(table),
@@ -160,19 +161,21 @@ def _read_service(table: Table) -> tuple[str | None, Manager | None]:
     return name, manager
 
 
-def _read_path(table: Table, key: str) -> str | None:
+def _read_path(
+    table: Table, key: str, *, too_wide: str = "would match every program"
+) -> str | None:
     path = table.text(key)
     if path is None:
         return None
-    root = re.match(r"/|~/|[A-Za-z]:[/\\]", path)
-    if root is None:
+    start = re.match(r"/|~/|[A-Za-z]:[/\\]", path)
+    if start is None:
         raise InvalidInput(
             "a full path expected; a bare name proves nothing",
             field=table.field(key),
             remedy="begin with / or ~/",
         )
-    if not path[root.end() :].strip("/\\."):
-        raise InvalidInput("would match every program", field=table.field(key))
+    if not path[start.end() :].strip("/\\."):
+        raise InvalidInput(too_wide, field=table.field(key))
     return path
 
 

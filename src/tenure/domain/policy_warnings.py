@@ -16,7 +16,7 @@ from tenure.domain.evidence import Manager
 from tenure.domain.policy import Policy
 from tenure.domain.rule import Rule
 
-_WEAK = {"user", "host", "role"}
+_WEAK = {"user", "host", "role", "holds"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,15 @@ def _authority(rules: tuple[Rule, ...]) -> Iterator[PolicyWarning]:
     for rule in rules:
         asked = set(rule.conditions())
         user_unit = asked <= _WEAK | {"service"} and rule.manager is Manager.SYSTEMD_USER
-        if rule.authoritative and (asked <= _WEAK or user_unit):
+        if rule.authoritative and asked <= _WEAK and rule.holds is not None:
+            yield PolicyWarning(
+                code="unattested_authority",
+                text=f"rule {rule.number} is authoritative, but any process of the user could "
+                f"take the lock on {rule.holds} while nobody else holds it",
+                remedy="name the service, launchd label or executable of the program that "
+                "usually holds it as well, if there is one",
+            )
+        elif rule.authoritative and (asked <= _WEAK or user_unit):
             yield PolicyWarning(
                 code="unattested_authority",
                 text=f"rule {rule.number} is authoritative, but any process of the user "

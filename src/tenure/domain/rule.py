@@ -17,6 +17,7 @@ CONDITIONS = (
     "service",
     "executable",
     "ancestor",
+    "holds",
     "user",
     "group",
     "cgroup",
@@ -50,6 +51,10 @@ class Rule:
     executable_paths: tuple[str, ...] = ()
     """``executable`` as written with ``~`` expanded, then as resolved on this machine."""
     ancestor_paths: tuple[str, ...] = ()
+    holds: str | None = None
+    """A file on which the process holds an exclusive lock."""
+    holds_paths: tuple[str, ...] = ()
+    """``holds``, spelt as ``executable_paths`` are."""
     scripts: tuple[str, ...] = ()
     """Of ``executable`` and ``ancestor``, those that name a script on this machine."""
     user: str | int | None = None
@@ -86,6 +91,8 @@ class Rule:
             return f"{value} in the process or above it"
         if key == "ancestor":
             return f"{value} above the process"
+        if key == "holds":
+            return f"a lock on {value}"
         if key == "user":
             return "the profile's own user" if value == "me" else f"user {value}"
         if key == "init":

@@ -7,13 +7,17 @@ responsible process: ``responsibility_get_pid_responsible_for_pid``, present but
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import functools
+import os
+import stat
 import subprocess
 
 UNIQUE_IDENTIFIER, COALITIONS = 17, 20
 CODE_STATUS, CODE_HASH, CODE_TEAM = 0, 5, 14
 _LAUNCHCTL = "/bin/launchctl"
 _PATIENCE = 2.0
+_LONGEST_PATH = 1024
 
 
 @functools.cache
@@ -72,6 +76,26 @@ def host_uuid() -> bytes | None:
     buffer = ctypes.create_string_buffer(16)
     patience = (ctypes.c_long * 2)(1, 0)
     return None if function(buffer, patience) else buffer.raw
+
+
+def open_files() -> dict[int, str] | None:
+    """This process's descriptors of files that have a path, and the path (``F_GETPATH``)."""
+    get_path: int | None = getattr(fcntl, "F_GETPATH", None)
+    if get_path is None:
+        return None
+    try:
+        numbers = [int(name) for name in os.listdir("/dev/fd")]
+    except OSError:
+        return None
+    found: dict[int, str] = {}
+    for number in numbers:
+        try:
+            if stat.S_ISREG(os.fstat(number).st_mode):
+                path = fcntl.fcntl(number, get_path, bytes(_LONGEST_PATH))
+                found[number] = path.split(b"\0", 1)[0].decode()
+        except (OSError, UnicodeDecodeError):
+            continue  # closed meanwhile, unlinked, or a name that no rule can spell
+    return found
 
 
 def launchctl_print(pid: int) -> str | None:

@@ -22,6 +22,7 @@ from typing import Any
 from tenure.domain.errors import Undetermined
 from tenure.domain.evidence import Evidence, Identity, Link
 from tenure.host import procfs
+from tenure.host.held_locks import held_locks
 from tenure.host.linux_lineage import Lineage, lineage_of
 from tenure.host.linux_proc import (
     FIRST_USER_NAMESPACE,
@@ -100,6 +101,7 @@ class _Seen:
         self._status()
         self._executable()
         self._cgroup()
+        self._locks()
         self._machine()
 
     def _status(self) -> None:
@@ -135,6 +137,11 @@ class _Seen:
         self.facts["cgroup"], self.facts["service"] = cgroup, service
         if cgroup is not None and cgroup.startswith("/.."):
             self.unknown.add("service")  # above the root of our own cgroup namespace
+
+    def _locks(self) -> None:
+        found = held_locks(self.pid)
+        self.facts["locks"] = found.paths
+        self.unknown |= found.unknown
 
     def _machine(self) -> None:
         self.facts["hostname"] = os.uname().nodename

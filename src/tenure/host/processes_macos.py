@@ -17,6 +17,8 @@ from typing import Any
 from tenure.domain.evidence import Link, Manager, Service
 from tenure.host import macos_answers as answers
 from tenure.host import macos_calls as calls
+from tenure.host.held_locks import UNREAD, HeldLocks
+from tenure.host.macos_locks import own_locks
 from tenure.host.psutil_host import PsutilHost
 
 
@@ -60,6 +62,10 @@ class MacHost(PsutilHost):
         if signature is not None or not signature_known:
             facts["signature"] = signature
         return facts
+
+    def locks_of(self, pid: int) -> HeldLocks:
+        """Another process's descriptors can be listed, but not who locked them."""
+        return own_locks() if pid == os.getpid() else UNREAD
 
     def _unique(self, pid: int) -> answers.Unique | None:
         return answers.parse_unique(

@@ -80,6 +80,18 @@ def _confinement(lines: dict[str, str]) -> tuple[str, ...] | None:
     return tuple(name for name, key in flags if lines[key].strip() != "0")
 
 
+def holds_flock(text: str, pid: str) -> bool:
+    """Whether ``/proc/<pid>/fdinfo/<n>`` lists an exclusive flock that process ``pid`` took.
+
+    ``lock: 1: FLOCK ADVISORY WRITE <pid> <device>:<inode> 0 EOF``, for this open file alone.
+    """
+    for line in text.split("\n"):
+        words = line.split()
+        if words[:1] == ["lock:"] and words[2:6] == ["FLOCK", "ADVISORY", "WRITE", pid]:
+            return True
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cgroup:
     """Where a process stands in the hierarchy that systemd manages."""

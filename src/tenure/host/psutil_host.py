@@ -16,6 +16,7 @@ from typing import Any
 
 from tenure.domain.errors import NotFound, Undetermined
 from tenure.domain.evidence import Evidence, Identity, Link
+from tenure.host.held_locks import UNREAD, HeldLocks
 
 _LONGEST_CHAIN = 512
 STAMPED = 10**14
@@ -47,6 +48,10 @@ class PsutilHost:
     def particulars(self, pid: int, chain: tuple[Link, ...], complete: bool) -> dict[str, Any]:
         """The fields of Evidence that this platform tells: None for unknown, left out if absent."""
         return {}
+
+    def locks_of(self, pid: int) -> HeldLocks:
+        """The locks that a process holds on files."""
+        return UNREAD
 
     # The common answers.
 
@@ -134,6 +139,8 @@ class PsutilHost:
         facts = self._common(subject, chain)
         facts |= self.particulars(subject, chain, complete)
         unknown = {name for name, value in facts.items() if value is None}
+        locks = self.locks_of(subject)
+        unknown |= locks.unknown
         if not complete:
             unknown.add("chain")
         if any(link.executable is None and link.pid > 1 for link in chain):
@@ -144,6 +151,7 @@ class PsutilHost:
             identity=identity,
             observed_at=now or datetime.now(UTC),
             chain=chain,
+            locks=locks.paths,
             unknown=frozenset(unknown),
             **{name: value for name, value in facts.items() if value is not None},
         )

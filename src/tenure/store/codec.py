@@ -20,6 +20,7 @@ from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tenure.domain.errors import Damaged
+from tenure.domain.evidence import Evidence
 from tenure.domain.job import Call, Command
 from tenure.domain.schedule import Schedule
 
@@ -114,6 +115,8 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
         return Schedule.from_json
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind
+    if kind is Evidence:
+        return _evidence_reader(_dataclass_reader(kind))
     if dataclasses.is_dataclass(kind):
         return _dataclass_reader(kind)
     return lambda data: data
@@ -127,6 +130,18 @@ def _union_reader(options: list[Any]) -> Callable[[Any], Any]:
         return lambda data: data
     inner = _reader(options[0])
     return lambda data: None if data is None else inner(data)
+
+
+def _evidence_reader(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Of a process that was seen before locks were looked at, they are unknown, not none."""
+
+    def read_of_any_age(data: Any) -> Any:
+        found = read(data)
+        if "locks" in data:
+            return found
+        return dataclasses.replace(found, unknown=found.unknown | {"locks"})
+
+    return read_of_any_age
 
 
 def _dataclass_reader(kind: Any) -> Callable[[Any], Any]:

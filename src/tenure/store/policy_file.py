@@ -56,6 +56,7 @@ def resolve_rules(rules: Iterable[Rule]) -> tuple[Rule, ...]:
             rule,
             executable_paths=_spellings(rule.executable),
             ancestor_paths=_spellings(rule.ancestor),
+            holds_paths=_spellings(rule.holds),
             scripts=tuple(
                 key
                 for key in ("executable", "ancestor")

@@ -16,6 +16,7 @@ _RESTORE = "the ownership record was altered: restore a backup, then `tenure pro
 _FENCE = "a claim got past the fence; keep the database and report it"
 _UNRESOLVED = {"executable", "ancestor", "group"}
 """Conditions whose paths and names the accepted text does not keep resolved."""
+_TAKEN_LATER = "locks that a holder may have taken after it joined"
 
 
 def check_terms(view: View, book: Book) -> None:
@@ -129,20 +130,23 @@ def _check_admission(view: View, book: Book, term: Term) -> None:
     elif term.authoritative and not rule.authoritative:
         why = f"{rule.describe()}, which is not authoritative as the term is"
     else:
-        why = _failed_condition(view, term, rule)
+        why = _failed_condition(view, term, rule, book)
     if why:
         text = f"term {term.term} was held by {holder.id}, but {why}"
         facts = {"rule": term.rule, "policy_version": term.policy_version}
         book.find("C2", "not_admitted", text, term, holder.id, remedy=remedy, **facts)
 
 
-def _failed_condition(view: View, term: Term, rule: Rule) -> str:
+def _failed_condition(view: View, term: Term, rule: Rule, book: Book) -> str:
     holder = view.processes[term.process]
     uid = holder.evidence.uid
     # Whose profile it is is not recorded: `user = "me"` gets the benefit of the doubt.
     answers = findings(rule, holder.evidence, role=holder.role, me_uid=-1 if uid is None else uid)
     for found in answers:
-        if found.answer is Answer.NO and (
+        if found.answer is Answer.NO and found.key == "holds":
+            # Recorded is what it held as it joined; it is admitted by what it holds as it takes.
+            book.not_checked[_TAKEN_LATER] += 1
+        elif found.answer is Answer.NO and (
             found.key not in _UNRESOLVED
             or (found.key == "executable" and rule.executable_paths)
             or (found.key == "ancestor" and rule.ancestor_paths)

@@ -244,6 +244,7 @@ def evidence_document(evidence: Evidence) -> Document:
         "coalition": evidence.coalition,
         "signature": evidence.signature,
         "confinement": list(evidence.confinement),
+        "locks": list(evidence.locks),
         "chain": [
             {
                 "pid": link.pid,

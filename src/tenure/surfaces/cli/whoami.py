@@ -99,6 +99,7 @@ def _print_evidence(evidence: Evidence) -> None:
             ("init", "yes" if evidence.init else None),
             ("responsible", evidence.responsible_pid),
             ("signature", evidence.signature),
+            ("locks", ", ".join(evidence.locks) or None),
             ("confined by", ", ".join(evidence.confinement) or None),
             ("host", evidence.hostname or None),
             ("unknown", ", ".join(sorted(evidence.unknown)) or "nothing"),
