@@ -219,6 +219,12 @@ class Definition:
         for capability in self.requires:
             if not capability or len(capability) > 100 or not capability.isprintable():
                 raise InvalidInput(f"{capability!r} is no capability", field="requires")
+        lent = isinstance(self.action, Call) and self.overlap is Overlap.SKIP and not self.jitter
+        if self.schedule.kind is Kind.FOREIGN and (not lent or self.catch_up is CatchUp.ALL):
+            text = (
+                "what another scheduler plans is a call that skips, without jitter or catch-up all"
+            )
+            raise InvalidInput(text, field="schedule")
 
     @property
     def runner(self) -> Runner:

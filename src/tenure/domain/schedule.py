@@ -101,12 +101,23 @@ class Schedule:
         """Whether an instant is a fire; of a foreign schedule any may be."""
         return self.kind is Kind.FOREIGN or self.latest(instant - _TICK, instant) == instant
 
-    def adjoin(self, last: datetime, first: datetime) -> bool:
-        """Whether ``first`` is the very next fire after ``last``, as far as can be told: between
-        two that were announced in turn a foreign scheduler had none."""
+    def adjoin(self, last: datetime, first: datetime, accounted: datetime) -> bool:
+        """Whether ``first`` is the very next fire after ``last``. Of a foreign schedule only the
+        records tell: it is, if nothing later than ``last`` is ``accounted`` for yet."""
         if self.kind is Kind.FOREIGN:
-            return first > last
+            return last == accounted < first
         return self.next_after(last) == first
+
+    def left_of(
+        self, first: datetime, last: datetime, count: int, until: datetime
+    ) -> tuple[int, datetime]:
+        """What lies at or before an instant of ``count`` fires from ``first`` to ``last``: how
+        many (0 for none), and the last of them (``first`` for none). How the fires of a foreign
+        schedule lie between its ends is not known: they all count, if the first one does."""
+        if self.kind is Kind.FOREIGN:
+            return (count, min(last, until)) if first <= until else (0, first)
+        before, end = first - _TICK, min(last, until)
+        return self.count(before, end), self.latest(before, end) or first
 
     def fires(self, after: datetime, until: datetime) -> Iterator[datetime]:
         """All fires in ``(after, until]``, ascending and lazily."""

@@ -22,6 +22,9 @@ Where more than one reading was possible, this one is kept (the conformance suit
   jitter does not matter. No verb but ``restart_planning`` moves a watermark back.
 * A job whose schedule has no fire after its watermark, and no open hold, is DONE at once: after
   ``add_job``, ``edit_job`` and resuming too.
+* What of a *foreign* job is pending is not known before it is announced. So no change of it
+  accounts for anything, and its watermark stays, as long as its schedule is foreign; it is never
+  DONE. Its records merge where nothing was accounted for between them.
 * *Waiting* jobs have ``due_at`` None until a run of theirs ends. A plan that waits while no run is
   active any more (it ended between plan and claim) leaves the job due at ``now``.
 * A stretch *merges* with an older record of the same job, revision, kind and reason if that is
@@ -319,8 +322,11 @@ class Store(Protocol):
         """StaleTerm unless current; reads only."""
 
     # -- jobs (C7, C12: from any process, with or without an owner) ---------------------------
-    def add_job(self, definition: Definition, *, by: str, now: datetime) -> Job:
-        """Conflict if a job of that name is not removed. Fires after ``now`` count. JOB_ADDED."""
+    def add_job(
+        self, definition: Definition, *, by: str, now: datetime, since: datetime | None = None
+    ) -> Job:
+        """Conflict if a job of that name is not removed. Fires after ``now`` count, or after
+        ``since``, if that is earlier: a foreign scheduler's job may be due already. JOB_ADDED."""
 
     def edit_job(
         self, job: str, expected_revision: int, definition: Definition, *, by: str, now: datetime
@@ -438,10 +444,11 @@ class Store(Protocol):
         Removed jobs keep their watermark. ``accounted_from`` becomes ``now``; revisions valid
         after later instants are valid after ``now``; a done job with a fire after ``now`` is
         active again. A cut omission has ``cut_at`` set, ``last`` and ``count`` say what is left
-        up to ``now`` (0 if nothing), and an open one with nothing left is resolved. What the wrong
-        clock put off is brought near, whatever its watermark: active jobs that are deferred,
-        waiting or have open held fires are due at ``now`` at the latest, and so are retries that
-        are more than an hour ahead. ``clock_era`` grows if any job planned anew."""
+        up to ``now`` (0 if nothing; of a foreign job all, if any), and an open one with nothing
+        left is resolved. What the wrong clock put off is brought near, whatever its watermark:
+        active jobs that are deferred, waiting or have open held fires are due at ``now`` at the
+        latest, and so are retries that are more than an hour ahead. ``clock_era`` grows if any
+        job planned anew."""
 
     def revisit_held(self, authority: Authority, now: datetime) -> int:
         """Make the jobs with open held fires due (a probe changed its answer)."""

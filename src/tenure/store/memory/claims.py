@@ -15,7 +15,6 @@ from tenure.domain.plan import Due, Fire, HoldResolution, Plan
 from tenure.domain.run import Cause, Run, RunState
 from tenure.store.contract import Claimed, ClaimOutcome
 from tenure.store.memory.base import verb
-from tenure.store.memory.pending import INSTANT
 from tenure.store.memory.runs import Runs
 
 LONGEST_BACKOFF = timedelta(hours=1)
@@ -275,10 +274,8 @@ class Claims(Runs):
     def _cut(self, omission: Omission, now: datetime) -> Omission:
         """What is left of a record that reaches past ``now``."""
         schedule = self.definition(omission.job, omission.revision).schedule
-        before = omission.first - INSTANT
-        count = schedule.count(before, now)
-        last = schedule.latest(before, now)
-        cut = replace(omission, cut_at=now, count=count, last=last or omission.first)
+        count, last = schedule.left_of(omission.first, omission.last, omission.count, now)
+        cut = replace(omission, cut_at=now, count=count, last=last)
         done_with = omission.settled_until is not None and omission.settled_until >= cut.last
         if omission.kind is Omitted.HELD and omission.open and (not count or done_with):
             cut = replace(cut, resolved_at=now, resolution=RESTARTED)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
 
+from tenure.domain.announced import watermark_of_change
 from tenure.domain.errors import Conflict, InvalidInput, NotFound
 from tenure.domain.event import EventKind
 from tenure.domain.job import Definition, Job, Runner, State, check_state, jitter_of
@@ -23,8 +24,11 @@ REVISED = "the job was revised before they ran"
 
 class Jobs(Pending):
     @verb
-    def add_job(self, definition: Definition, *, by: str, now: datetime) -> Job:
+    def add_job(
+        self, definition: Definition, *, by: str, now: datetime, since: datetime | None = None
+    ) -> Job:
         self._require_free(definition.name)
+        watermark = min(since or now, now)
         job_id = f"j{self._number('job')}"
         job = Job(
             id=job_id,
@@ -34,12 +38,12 @@ class Jobs(Pending):
             created_at=now,
             edited_at=now,
             edited_by=by,
-            watermark=now,
+            watermark=watermark,
             due_at=None,
         )
         job = self._rescheduled(job, now)
         self._tables.jobs[job_id] = job
-        self._tables.accounted_from[job_id] = now
+        self._tables.accounted_from[job_id] = watermark
         self._note_revision(job)
         facts = {"name": job.name, "by": by}
         self._say(EventKind.JOB_ADDED, now, job=job_id, facts=facts)
@@ -104,7 +108,8 @@ class Jobs(Pending):
             ):
                 before = latest - INSTANT
                 return self._account_pending(old, before, Omitted.MISSED, REVISED, by=by, now=now)
-        return self._account_by_state(old, REVISED, by=by, now=now)
+        self._account_by_state(old, REVISED, by=by, now=now)
+        return watermark_of_change(old, new, now)
 
     @verb
     def set_job_state(self, job: str, state: State, *, by: str, now: datetime) -> Job:
@@ -114,7 +119,8 @@ class Jobs(Pending):
         check_state(old.state, state)
         words = {State.REMOVED: "removed", State.PAUSED: "paused", State.DORMANT: "made dormant"}
         reason = f"the job was {words.get(state, state)} before they ran"
-        watermark = self._account_by_state(old, reason, by=by, now=now)
+        self._account_by_state(old, reason, by=by, now=now)
+        watermark = watermark_of_change(old, old.definition, now)
         if state is State.REMOVED:
             self._miss_holds(job, "the job was removed", now)
         new = self._rescheduled(replace(old, state=state, watermark=watermark), now)

@@ -54,7 +54,8 @@ class Pending(Owning):
                 stretch.reason,
             )
             whole = old.cut_at is None and (old.open or old.kind is not Omitted.HELD)
-            if alike and whole and job.definition.schedule.adjoin(old.last, stretch.first):
+            schedule = job.definition.schedule
+            if alike and whole and schedule.adjoin(old.last, stretch.first, job.watermark):
                 return old
         return None
 
@@ -73,11 +74,12 @@ class Pending(Owning):
             self._omit(job, stretch, by=by, term=0, now=now)
         return max(job.watermark, until)
 
-    def _account_by_state(self, job: Job, reason: str, *, by: str, now: datetime) -> datetime:
+    def _account_by_state(self, job: Job, reason: str, *, by: str, now: datetime) -> None:
         """As missed, for ``reason``, if it was active; as skipped if it was not to run."""
         if job.state is State.ACTIVE:
-            return self._account_pending(job, now, Omitted.MISSED, reason, by=by, now=now)
-        return self._account_pending(job, now, Omitted.SKIPPED, job.state.value, by=by, now=now)
+            self._account_pending(job, now, Omitted.MISSED, reason, by=by, now=now)
+        else:
+            self._account_pending(job, now, Omitted.SKIPPED, job.state.value, by=by, now=now)
 
     def _miss_holds(self, job: str, reason: str, now: datetime) -> None:
         """Close a job's open held stretches: their fires are missed."""

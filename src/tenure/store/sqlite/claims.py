@@ -161,7 +161,18 @@ def _omit(
     schedule = definitions.get(plan.job, plan.revision, text).schedule
     by, term = authority.process, authority.term
     for stretch in plan.omissions:
-        omit(db, plan.job, name, plan.revision, schedule, stretch, at=at, by=by, term=term)
+        omit(
+            db,
+            plan.job,
+            name,
+            plan.revision,
+            schedule,
+            stretch,
+            accounted=plan.was,
+            at=at,
+            by=by,
+            term=term,
+        )
 
 
 def count_active(db: sqlite3.Connection, job: str) -> int:

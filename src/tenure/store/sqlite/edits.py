@@ -10,6 +10,7 @@ import sqlite3
 from datetime import datetime, timedelta
 from typing import Any
 
+from tenure.domain.announced import watermark_of_change
 from tenure.domain.errors import Conflict
 from tenure.domain.event import EventKind
 from tenure.domain.job import Definition, Job, State, check_state, jitter_of
@@ -39,12 +40,14 @@ def add(
     now: datetime,
     app: str | None = None,
     app_version: str | None = None,
+    since: datetime | None = None,
 ) -> Job:
-    """Add a job. A schedule without a fire after ``now`` gives one that is done."""
+    """Add a job. A schedule without a fire to come gives one that is done."""
     _check_name(db, wanted.name, None)
     job, at = new_id("j", now), micros(now)
-    due = due_of(job, wanted, now)
-    state = State.DONE if wanted.schedule.is_over(now) else State.ACTIVE
+    watermark = min(since or now, now)
+    due = due_of(job, wanted, watermark)
+    state = State.DONE if wanted.schedule.is_over(watermark) else State.ACTIVE
     db.execute(
         SQL.add,
         (
@@ -54,14 +57,14 @@ def add(
             wanted.runner.value,
             wanted.needs_authority,
             at,
-            at,
-            at,
+            micros(watermark),
+            micros(watermark),
             micros_or_none(due),
             app,
             app_version,
         ),
     )
-    db.execute(SQL.add_revision, (job, 1, pack(wanted), at, by, at))
+    db.execute(SQL.add_revision, (job, 1, pack(wanted), at, by, micros(watermark)))
     emit(db, EventKind.JOB_ADDED, at, job=job, name=wanted.name, by=by)
     return load(db, definitions, job)
 
@@ -110,7 +113,7 @@ def set_state(
     check_state(job.state, state)
     at = micros(now)
     _account_by_state(db, job, f"the job was {_BECAME[state]} before it ran", now, by)
-    watermark = max(job.watermark, now)
+    watermark = watermark_of_change(job, job.definition, now)
     if state is State.REMOVED:
         omissions.miss_holds(db, job.id, "the job was removed", at)
     after, due = reschedule(db, job.id, job.definition, state, watermark, now)
@@ -143,7 +146,7 @@ def _account_before_edit(
             omissions.account(db, job, Omitted.MISSED, before, reason, now=now, by=by)
             return max(job.watermark, before)
     _account_by_state(db, job, reason, now, by)
-    return max(job.watermark, now)
+    return watermark_of_change(job, wanted, now)
 
 
 def reschedule(
@@ -175,9 +178,11 @@ def _check_name(db: sqlite3.Connection, name: str, own: str | None) -> None:
 
 
 class Editing(Part):
-    def add_job(self, definition: Definition, *, by: str, now: datetime) -> Job:
+    def add_job(
+        self, definition: Definition, *, by: str, now: datetime, since: datetime | None = None
+    ) -> Job:
         with self._db.writing() as db:
-            return add(db, self._db.definitions, definition, by, now)
+            return add(db, self._db.definitions, definition, by, now, since=since)
 
     def edit_job(
         self, job: str, expected_revision: int, definition: Definition, *, by: str, now: datetime

@@ -26,15 +26,17 @@ def omit(
     schedule: Schedule,
     stretch: Stretch,
     *,
+    accounted: datetime,
     at: int,
     by: str,
     term: int,
 ) -> None:
-    """Write what an owner decided; it extends the record whose next fire it begins with."""
+    """Write what an owner decided; it extends the record whose next fire it begins with.
+    ``accounted``: the job's watermark before."""
     kind, reason = stretch.kind.value, stretch.reason
     first, last = micros(stretch.first), micros(stretch.last)
     before = db.execute(SQL.before, (job, first, revision, kind, reason)).fetchone()
-    if before is not None and schedule.adjoin(instant(before[1]), stretch.first):
+    if before is not None and schedule.adjoin(instant(before[1]), stretch.first, accounted):
         db.execute(SQL.extend, (last, stretch.count, at, by, term, before[0]))
         return
     row = (job, name, revision, kind, first, last, stretch.count, reason, at, by, term)

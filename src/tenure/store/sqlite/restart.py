@@ -24,7 +24,6 @@ SQL = Statements("restart")
 
 RESTARTED = "planning restarted: the clock was set back"
 LONGEST_BACKOFF = timedelta(hours=1)
-_INSTANT = timedelta(microseconds=1)
 
 
 class Restarting(Part):
@@ -73,9 +72,8 @@ def _cut(
     """Leave of a record what lies up to ``now``; close a hold of which nothing is left."""
     text = db.execute(JOBS.definition, (omission.job, omission.revision)).fetchone()[0]
     schedule = definitions.get(omission.job, omission.revision, text).schedule
-    before, at = omission.first - _INSTANT, micros(now)
-    count = schedule.count(before, now)
-    last = schedule.latest(before, now) or omission.first
+    at = micros(now)
+    count, last = schedule.left_of(omission.first, omission.last, omission.count, now)
     db.execute(SQL.cut, (at, count, micros(last), omission.id))
     settled = omission.settled_until is not None and omission.settled_until >= last
     if omission.open and (not count or settled):
