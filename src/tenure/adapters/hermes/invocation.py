@@ -1,0 +1,212 @@
+"""A command line, read as one of Hermes': which of its programs, which verb, which profile.
+
+What a process was told when it started, so never proof of anything; open files decide where there
+are any. A shell, ``sudo`` or ``timeout`` around Hermes is not Hermes: the child is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path, PurePath
+
+
+class Role(StrEnum):
+    """What a process of Hermes is for, as far as jobs are concerned."""
+
+    GATEWAY = "gateway"
+    DESKTOP = "desktop"
+    """A dashboard or ``serve`` that the desktop app started: it ticks."""
+    DASHBOARD = "dashboard"
+    """One that somebody else started: it does not."""
+    TICK = "tick"
+    """``hermes cron tick``: one tick, then it ends."""
+    RUN = "run"
+    """``hermes cron run``: one job, asked for by a person or a program."""
+    CHAT = "chat"
+    """An agent; it has a tool that runs jobs."""
+    PROGRAM = "program"
+    """A Python program that has the store open and is none of the above."""
+
+    @property
+    def words(self) -> str:
+        return _WORDS[self]
+
+
+_WORDS = {
+    Role.GATEWAY: "gateway", Role.DESKTOP: "desktop backend", Role.DASHBOARD: "dashboard",
+    Role.TICK: "hermes cron tick", Role.RUN: "hermes cron run", Role.CHAT: "chat",
+    Role.PROGRAM: "Python program",
+}  # fmt: skip
+
+DESKTOP_MARK = "HERMES_DESKTOP"
+"""A backend that finds it set to 1 when it starts makes a ticker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """The verb and its word, if any (``("gateway", "run")``), and the profile that was named."""
+
+    words: tuple[str, ...]
+    profile: str | None = None
+
+
+_SCRIPTS = {"hermes": (), "hermes-agent": ("chat",), "hermes-acp": ("acp",)}
+_MODULES: Mapping[str, tuple[str, ...]] = {
+    "hermes_cli": (), "hermes_cli.main": (), "run_agent": ("chat",),
+    "acp_adapter": ("acp",), "acp_adapter.entry": ("acp",), "tui_gateway.entry": ("chat",),
+    "gateway.run": ("gateway", "run"), "cron.scheduler": ("cron", "tick"),
+}  # fmt: skip
+_TAKES_VALUE = frozenset((
+    "-z", "--oneshot", "-m", "--model", "--provider", "-t", "--toolsets", "-r", "--resume", "-s",
+    "--skills", "--usage-file",
+))  # fmt: skip
+_MAY_TAKE_VALUE = frozenset(("-c", "--continue"))
+_HAS_SECOND_WORD = frozenset(("gateway", "cron", "mcp", "kanban"))
+_PROFILE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_INTERPRETER = re.compile(r"(python|pythonw|pypy)[0-9.]*(\.exe)?", re.IGNORECASE)
+_ENDS_OPTIONS = re.compile(r"-[A-Za-z]*[mc]")
+"""``-m``, ``-c``, also behind others (``-Im``): what follows is the program."""
+_INTERPRETER_VALUE = frozenset(("-X", "-W", "--check-hash-based-pycs"))
+
+
+def read_invocation(argv: Sequence[str]) -> Invocation | None:
+    """What Hermes was asked to do; None if this is no Hermes command line."""
+    if not argv:
+        return None
+    entry = _script(argv[0])
+    if entry is not None:
+        return _parse(entry, argv[1:])
+    return _of_interpreter(argv) if is_interpreter(argv[0]) else None
+
+
+def is_interpreter(program: str) -> bool:
+    """Whether a program's name is that of a Python."""
+    return _INTERPRETER.fullmatch(_base(program)) is not None
+
+
+def _of_interpreter(argv: Sequence[str]) -> Invocation | None:
+    position = 1
+    while position < len(argv):
+        argument, rest = argv[position], argv[position + 1 :]
+        if _ENDS_OPTIONS.fullmatch(argument):
+            if not rest:
+                return None
+            entry = _MODULES.get(rest[0]) if argument.endswith("m") else _code(rest[0])
+            return None if entry is None else _parse(entry, rest[1:])
+        if argument.startswith("-"):
+            position += 2 if argument in _INTERPRETER_VALUE else 1
+            continue
+        entry = _script(argument)
+        if entry is None:
+            entry = _MODULES.get(_module_of(argument))
+        return None if entry is None else _parse(entry, rest)
+    return None
+
+
+def _base(path: str) -> str:
+    return re.split(r"[/\\]", path)[-1]
+
+
+def _script(path: str) -> tuple[str, ...] | None:
+    return _SCRIPTS.get(_base(path).lower().removesuffix(".exe").removesuffix("-script.py"))
+
+
+def _module_of(path: str) -> str:
+    """The module that a script's path is: its folder and its name."""
+    parts = PurePath(path.replace("\\", "/")).with_suffix("").parts
+    return ".".join(parts[-2:])
+
+
+def _code(code: str) -> tuple[str, ...] | None:
+    """The program that a ``-c`` text is about, by what it imports."""
+    for name in ("tui_gateway", "acp_adapter", "cron.scheduler", "gateway.run", "hermes_cli"):
+        if re.search(rf"\b{re.escape(name)}\b", code):
+            return next(
+                words for module, words in _MODULES.items() if (module + ".").startswith(name + ".")
+            )
+    return None
+
+
+def _parse(entry: tuple[str, ...], arguments: Sequence[str]) -> Invocation:
+    words, profile = list(entry), None
+    position = 0
+    while position < len(arguments):
+        argument = arguments[position]
+        following = arguments[position + 1] if position + 1 < len(arguments) else None
+        name, equals, value = argument.partition("=")
+        if argument == "--":
+            break
+        if name in ("--profile", "-p") and profile is None and (equals or following is not None):
+            named = value if equals else following or ""
+            if _PROFILE.fullmatch(named):
+                profile = named
+            position += 1 if equals else 2
+        elif argument in _TAKES_VALUE or _has_value(argument, following):
+            position += 2
+        else:
+            if not argument.startswith("-") and _wants(words):
+                words.append(argument)
+            position += 1
+    return Invocation(tuple(words), profile)
+
+
+def _has_value(argument: str, following: str | None) -> bool:
+    return argument in _MAY_TAKE_VALUE and bool(following) and not str(following).startswith("-")
+
+
+def _wants(words: Sequence[str]) -> bool:
+    """Only the verb, and the word after those that have one, are of interest."""
+    return not words or (len(words) == 1 and words[0] in _HAS_SECOND_WORD)
+
+
+def role_of(invocation: Invocation, environ: Mapping[str, str] | None) -> Role | None:
+    """The role that a process was started for; None: it neither ticks nor runs jobs."""
+    verb, *more = invocation.words or ("chat",)
+    word = more[0] if more else ""
+    if verb == "gateway":  # `restart` runs the gateway itself where no service manager does
+        return Role.GATEWAY if word in ("", "run", "restart") else None
+    if verb in ("dashboard", "serve"):
+        told = (environ or {}).get(DESKTOP_MARK)
+        return Role.DESKTOP if told == "1" else Role.DASHBOARD
+    if verb == "cron":
+        return {"tick": Role.TICK, "run": Role.RUN}.get(word)
+    return Role.CHAT if verb in ("chat", "acp") else None
+
+
+def stated_home(
+    invocation: Invocation, environ: Mapping[str, str] | None, folder: str | None
+) -> str | None:
+    """The home that a process was told to use; None if that cannot be told.
+
+    The order is Hermes' own: the profile that was named, a ``HERMES_HOME`` that is a profile's
+    folder, the profile that was chosen for good (``active_profile``), the root.
+    """
+    if environ is None:
+        return None
+    named = environ.get("HERMES_HOME", "").strip()
+    user = environ.get("HOME") or environ.get("USERPROFILE")
+    native = os.path.join(user, ".hermes") if user else None
+    start = os.path.join(folder or os.sep, named) if named else native
+    if start is None:
+        return None
+    root = PurePath(start)
+    if root.parent.name == "profiles":
+        if invocation.profile is None:
+            return start
+        root = root.parent.parent
+    profile = invocation.profile or _chosen(Path(root), environ)
+    return str(root) if profile in (None, "default") else str(root / "profiles" / str(profile))
+
+
+def _chosen(root: Path, environ: Mapping[str, str]) -> str | None:
+    """The profile that ``hermes profile use`` made the default one of the root."""
+    if environ.get("HERMES_S6_SUPERVISED_CHILD"):
+        return None
+    try:
+        return (root / "active_profile").read_text("utf-8").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
