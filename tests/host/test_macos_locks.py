@@ -86,8 +86,11 @@ def opened(path: Path, lock: int | None = None) -> Iterator[int]:
 
 def test_what_it_holds_alone(mine: Mine, lock: Path, spawn) -> None:
     with opened(lock, fcntl.LOCK_EX):
+        mine()
+        before = len(os.listdir("/dev/fd"))
         for _ in range(3):
             assert mine() == HeldLocks(paths=(str(lock),), unknown=WHOLE)
+        assert len(os.listdir("/dev/fd")) == before, "one descriptor for each file, once"
         assert spawn(TRY, str(lock), "flock").line() == "taken", "asking did not lose it"
     assert mine().paths == ()
     assert spawn(TRY, str(lock), "flock").line() == "free"
