@@ -367,8 +367,7 @@ class Store(Protocol):
     def uncarried(self, app: str | None) -> str | None:
         """The name of an active job that is declared by another app than ``app``, or, for None,
         of one that is Python code at all: a process without that code must not own. None if there
-        is none. Cheap: asked at every look. A job that waits for its previous run may be passed
-        over."""
+        is none. Cheap: asked at every look."""
 
     def revisions(self, job: str) -> tuple[Revision, ...]: ...
 

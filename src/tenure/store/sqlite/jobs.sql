@@ -17,7 +17,7 @@ SELECT name FROM jobs WHERE state <> 'removed' LIMIT 2000
 SELECT {job_row} FROM {jobs_joined}
 
 -- name: any_call
-SELECT name FROM jobs WHERE runner IN ('thread', 'async') AND due_at IS NOT NULL LIMIT 1
+SELECT name FROM jobs WHERE runner <> 'command' AND state = 'active' LIMIT 1
 
 -- name: of_another_app
 SELECT name FROM jobs WHERE app IS NOT NULL AND app <> ? AND state = 'active' LIMIT 1

@@ -92,6 +92,7 @@ CREATE TABLE jobs (
 );
 CREATE UNIQUE INDEX jobs_name ON jobs (name) WHERE state <> 'removed';
 CREATE INDEX jobs_due ON jobs (runner, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX jobs_calls ON jobs (state) WHERE runner <> 'command';
 CREATE INDEX jobs_app ON jobs (app) WHERE app IS NOT NULL;
 
 CREATE TABLE job_revisions (

@@ -1,6 +1,8 @@
 """All parts of the suite in one class."""
 
 from tenure.testing.conformance.claims import ClaimsConformance
+from tenure.testing.conformance.foreign import ForeignConformance
+from tenure.testing.conformance.foreign_held import ForeignHeldConformance
 from tenure.testing.conformance.jobs import JobsConformance
 from tenure.testing.conformance.omissions import OmissionsConformance
 from tenure.testing.conformance.owning import OwningConformance
@@ -16,6 +18,8 @@ class StoreConformance(
     JobsConformance,
     ClaimsConformance,
     OmissionsConformance,
+    ForeignConformance,
+    ForeignHeldConformance,
     RunsConformance,
     RequestsConformance,
     UpkeepConformance,
