@@ -1,0 +1,181 @@
+"""What adoption and release do to files, one primitive at a time.
+
+Each primitive is atomic, or leaves behind what the next run recognises: a name that ends in
+:data:`NEW`. A test stands in for :class:`Disk` and ends the process between any two of them.
+
+Standard library only and good for Python 3.9: a copy lies beside ``release.py`` in each adopted
+Hermes home, and works there when Tenure is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import shutil
+import stat
+import sys
+import time
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows, where nothing is adopted yet
+    fcntl = None  # type: ignore[assignment]
+
+NEW = ".tenure-new"
+"""Ends the name of a file that is about to take another's place."""
+_NOT_HERE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV)
+
+
+class Disk:
+    """The primitives. All paths are full; nothing follows a link at the last name."""
+
+    def mkdir(self, path: str, mode: int = 0o700) -> None:
+        os.mkdir(path, mode)
+
+    def create(self, path: str, content: bytes, mode: int, like: str | None = None) -> None:
+        """A new file, on the disk when this returns. ``like``: take over what is said of it."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(path, flags, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            if like is not None:
+                shutil.copystat(like, path)
+                os.utime(path)
+                _same_group(descriptor, like)
+            os.chmod(path, mode)
+            os.fsync(descriptor)
+
+    def rename(self, old: str, new: str) -> None:
+        os.replace(old, new)
+
+    def exchange(self, one: str, other: str) -> bool:
+        """Two names change places at once. False where the system cannot: nothing was done."""
+        return _exchange(os.fsencode(one), os.fsencode(other))
+
+    def unlink(self, path: str) -> None:
+        os.unlink(path)
+
+    def rmdir(self, path: str) -> None:
+        os.rmdir(path)
+
+    def times(self, path: str, mtime_ns: int) -> None:
+        os.utime(path, ns=(os.stat(path).st_atime_ns, mtime_ns))
+
+    def flush(self, folder: str) -> None:
+        """Make the names in a folder durable."""
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:  # some file systems cannot, and say so
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(descriptor)
+
+    # -- of these ------------------------------------------------------------------------------
+    def write(
+        self, path: str, content: bytes, mode: int = 0o600, *, mtime_ns: int | None = None
+    ) -> None:
+        """The file whole or not at all; one that is there keeps its owner's group and marks."""
+        new = beside(path)
+        self.create(new, content, mode, like=path if os.path.lexists(path) else None)
+        if mtime_ns is not None:
+            self.times(new, mtime_ns)
+        self.rename(new, path)
+        self.flush(os.path.dirname(path))
+
+    def move(self, old: str, new: str) -> None:
+        """A file, also to another file system."""
+        try:
+            self.rename(old, new)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with open(old, "rb") as file:
+                content = file.read()
+            state = os.stat(old)
+            self.write(new, content, stat.S_IMODE(state.st_mode), mtime_ns=state.st_mtime_ns)
+            self.unlink(old)
+
+    def remove(self, path: str) -> None:
+        """A file or a whole folder; what is not there is gone already."""
+        try:
+            mode = os.lstat(path).st_mode
+        except FileNotFoundError:
+            return
+        if not stat.S_ISDIR(mode):
+            self.unlink(path)
+            return
+        for name in sorted(os.listdir(path)):
+            self.remove(os.path.join(path, name))
+        self.rmdir(path)
+
+
+def beside(path: str) -> str:
+    """The name under which what is to take ``path``'s place is made ready."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name.lstrip('.')}{NEW}")
+
+
+def _same_group(descriptor: int, like: str) -> None:
+    with contextlib.suppress(OSError):
+        os.fchown(descriptor, -1, os.stat(like).st_gid)
+
+
+def _exchange(one: bytes, other: bytes) -> bool:
+    try:
+        library = ctypes.CDLL(None, use_errno=True)
+        if sys.platform == "darwin":
+            failed = library.renamex_np(one, other, 2)  # RENAME_SWAP
+        else:
+            failed = library.renameat2(-100, one, -100, other, 2)  # AT_FDCWD, RENAME_EXCHANGE
+    except (OSError, AttributeError, TypeError):
+        return False
+    if not failed:
+        return True
+    number = ctypes.get_errno()
+    if number in _NOT_HERE:
+        return False
+    raise OSError(number, os.strerror(number), os.fsdecode(other))
+
+
+# -- locks -------------------------------------------------------------------------------------
+def lock(path: str, patience: float) -> int | None:
+    """A descriptor with the kernel's lock on what is at ``path``, a folder too; None if in vain.
+
+    Waits for so many seconds. :func:`unlock` it. Raises OSError, also where nothing is there.
+    """
+    until = time.monotonic() + patience
+    while True:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        else:
+            if _is_at(descriptor, path):
+                return descriptor
+            os.close(descriptor)
+        if time.monotonic() >= until:
+            return None
+        time.sleep(0.02)
+
+
+def unlock(descriptor: int) -> None:
+    """By word: a child forked off meanwhile has the descriptor too, perhaps for ever."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
