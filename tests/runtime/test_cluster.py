@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from tenure.domain.process import Standing
 from tenure.domain.request import Ask, Request, Requester, RequestState
 from tenure.domain.run import ACTIVE, Run, RunState
 from tenure.domain.schedule import every_schedule
+from tenure.runtime.keeper import OBSERVE_EVERY
 from tenure.store.contract import RunFilter
 from tenure.testing.cluster import Cluster, Node
 
@@ -577,3 +579,21 @@ def test_an_owner_that_was_made_to_let_go_does_not_take_the_place_again_at_once(
     cluster.clock.advance(11)
     cluster.settle()
     assert only.owns
+
+
+def test_an_idle_owner_notices_that_it_is_no_longer_admitted(tmp_path: Path) -> None:
+    """C11: nothing is due, nothing is written; its lock is gone all the same."""
+    path = tmp_path / "gateway.lock"
+    with Cluster(tmp_path / "home", toml=f'[[owner]]\nholds = "{path}"\n') as cluster:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            node = cluster.node("gateway")
+            cluster.settle()
+            assert node.owns
+        cluster.clock.advance(1.0)
+        node.look()
+        assert node.owns  # evidence is not read at every look
+        cluster.clock.advance(OBSERVE_EVERY)
+        node.look()
+        assert not node.owns
+        assert node.standing is Standing.REFUSED

@@ -224,6 +224,9 @@ class Keeper:
             return LOOK_EVERY
         now = self._clock.now()
         policy, _ = self._profile.refresh_policy(self._member.id, now)
+        if self._authority is not None:
+            # An owner with nothing to claim is to notice too that it is no longer admitted.
+            self._member.observe_again(at_most_every=OBSERVE_EVERY)
         admission = self._member.admission(policy)
         if not self._member.executes:
             self._member.say(Standing.OBSERVER, admission.why, None)
