@@ -59,9 +59,9 @@ class Originals:
     trigger: Callable[..., Any]
 
 
-@dataclass(slots=True)
+@dataclass
 class _Thread(threading.local):
-    """What the thread at hand is doing."""
+    """What the thread at hand is doing. Not with slots: those are shared between threads."""
 
     ticking: bool = False
     only: str | None = None
