@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import atexit
 import inspect
+import logging
 import os
 import threading
 import weakref
@@ -48,6 +49,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 When = Callable[[datetime, str], Schedule]
 """A schedule that waits for the profile's zone: called with ``now`` (UTC) and an IANA name."""
 
+log = logging.getLogger("tenure")
+
+REJOIN_AFTER = 0.2
+"""Seconds after which a forked child of a started instance joins by itself."""
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -91,6 +96,11 @@ class Tenure:
     with something that the OS vouches for. ``app`` names the code that declares jobs (default:
     the profile's name) and ``version`` its version: an older one never overwrites a newer one.
     ``home`` is the folder of all profiles, by default ``~/.tenure``.
+
+    Started before a fork, it is started in the child too: ownership, threads and connections stay
+    the parent's, and the child joins as one more candidate; ``rejoin=False`` leaves it to the
+    child to call :meth:`start`. A process that only supervises others (gunicorn's arbiter) never
+    joins: its workers do.
     """
 
     def __init__(
@@ -102,6 +112,7 @@ class Tenure:
         role: str | None = None,
         app: str | None = None,
         version: str = "0",
+        rejoin: bool = True,
     ) -> None:
         self.name = profile
         self._home = home
@@ -113,6 +124,9 @@ class Tenure:
         self._declared: dict[str, Callable[[datetime, str], Definition]] = {}
         self._profile: Profile | None = None
         self._scheduler: Scheduler | None = None
+        self._rejoin = rejoin
+        self._wanted = False
+        """Whether it was started, and so is to be in a forked child."""
         self._lock = threading.RLock()
         _instances.add(self)
 
@@ -170,31 +184,42 @@ class Tenure:
         Starting twice does nothing. Raises TenureError with the remedy when the profile cannot
         be opened; never waits for ownership.
         """
-        with self._lock:
-            if self._scheduler is None:
-                profile = self.profile
-                from tenure.domain.settings import Hung
-                from tenure.runtime.scheduler import Scheduler
+        from tenure.runtime import supervisors
 
-                scheduler = Scheduler(
-                    profile,
-                    role=self._role,
-                    executes=self._execute,
-                    default_hung=Hung.REPLACE,
-                    **self.carried(profile),
-                )
-                try:
-                    scheduler.start()
-                except BaseException:  # what did not start may be started again
-                    scheduler.stop(0.0, why="it could not start")
-                    raise
-                self._scheduler = scheduler
-                atexit.register(self.stop)
+        with self._lock:
+            self._wanted = True
+            if self._scheduler is None:
+                why = supervisors.why_not()
+                if why is None:
+                    self._join()
+                else:
+                    log.info("not started in pid %s: %s", os.getpid(), why)
         return self
+
+    def _join(self) -> None:
+        profile = self.profile
+        from tenure.domain.settings import Hung
+        from tenure.runtime.scheduler import Scheduler
+
+        scheduler = Scheduler(
+            profile,
+            role=self._role,
+            executes=self._execute,
+            default_hung=Hung.REPLACE,
+            **self.carried(profile),
+        )
+        try:
+            scheduler.start()
+        except BaseException:  # what did not start may be started again
+            scheduler.stop(0.0, why="it could not start")
+            raise
+        self._scheduler = scheduler
+        atexit.register(self.stop)
 
     def stop(self, drain: float = 10.0) -> bool:
         """Hand over and leave, giving runs ``drain`` seconds; whether all of them had ended."""
         with self._lock:
+            self._wanted = False
             scheduler, self._scheduler = self._scheduler, None
         atexit.unregister(self.stop)
         ended = scheduler.stop(drain) if scheduler is not None else True
@@ -255,6 +280,17 @@ class Tenure:
             scheduler.forget_in_child()
         elif profile is not None:
             profile.store.forget_in_child()
+        if self._wanted and self._rejoin:
+            threading.Thread(target=self._join_later, name="tenure-rejoin", daemon=True).start()
+
+    def _join_later(self) -> None:
+        """A child that becomes another program, or is soon over, does not join."""
+        threading.Event().wait(REJOIN_AFTER)
+        try:
+            if self._wanted:
+                self.start()
+        except Exception:  # nobody is there to hear it
+            log.exception("pid %s, a forked child, could not join %s", os.getpid(), self.name)
 
 
 _instances: weakref.WeakSet[Tenure] = weakref.WeakSet()

@@ -68,7 +68,7 @@ FORKING = """
 import json, multiprocessing, os, sys, threading, time
 from tenure.library import Tenure
 
-tenure = Tenure(sys.argv[2], home=sys.argv[1]).start()
+tenure = Tenure(sys.argv[2], home=sys.argv[1], rejoin=sys.argv[6] == "rejoin").start()
 while not tenure.owns:
     time.sleep(0.01)
 
@@ -109,10 +109,12 @@ while True:
 """
 
 
-def forked(world: World, how: str, seconds: float) -> tuple[Started, dict[str, Any]]:
+def forked(
+    world: World, how: str, seconds: float, then: str = "stay out"
+) -> tuple[Started, dict[str, Any]]:
     """A host that owned and then forked; what its child says of itself."""
     said = world.folder / "child.json"
-    host = world.script(FORKING, world.home, world.name, how, said, str(seconds))
+    host = world.script(FORKING, world.home, world.name, how, said, str(seconds), then)
     world.wait_owner(host)
     eventually(said.exists, "the child's word")
     child = json.loads(said.read_text())
@@ -133,6 +135,25 @@ def test_a_forked_child_holds_neither_lock_nor_ownership(how: str, world: World)
         host.kill()
         world.wait_owner(candidate, within=5)
         assert state_of(child["pid"]) not in (None, "Z"), "the child lives on"
+        world.check_audit()
+    finally:
+        os.kill(child["pid"], signal.SIGKILL)
+
+
+@pytest.mark.parametrize("how", ["fork", "multiprocessing"])
+def test_a_started_instance_joins_anew_in_a_forked_child(how: str, world: World) -> None:
+    """A candidate of its own, with its own identity; it takes over when the parent dies."""
+    host, child = forked(world, how, 60, "rejoin")
+    try:
+
+        def standing() -> dict[int, Standing]:
+            found = world.store.processes()
+            return {p.evidence.identity.pid: p.standing for p in found}
+
+        wanted = {host.pid: Standing.OWNER, child["pid"]: Standing.CANDIDATE}
+        eventually(lambda: standing() == wanted, "the child to stand by")
+        host.kill()
+        eventually(lambda: standing().get(child["pid"]) is Standing.OWNER, "the child to own")
         world.check_audit()
     finally:
         os.kill(child["pid"], signal.SIGKILL)
