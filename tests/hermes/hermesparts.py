@@ -96,12 +96,16 @@ class Started:
         return self.log.read_text(errors="replace")
 
     def stop(self, number: signal.Signals = signal.SIGTERM, within: float = DEADLINE) -> None:
-        """Signal it and wait for its end; killed, with its children, where it does not end."""
+        """Signal it and wait for its end; see :meth:`wait_end`."""
+        if self.alive:
+            self.process.send_signal(number)
+        self.wait_end(within)
+
+    def wait_end(self, within: float = DEADLINE) -> None:
+        """What it started ends with it; AssertionError, and a kill, where it does not end."""
         below: list[psutil.Process] = []
         with contextlib.suppress(psutil.NoSuchProcess):
             below = psutil.Process(self.pid).children(recursive=True)
-        if self.alive:
-            self.process.send_signal(number)
         try:
             self.process.wait(within)
         except subprocess.TimeoutExpired:

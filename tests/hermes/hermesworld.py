@@ -145,6 +145,14 @@ class HermesWorld:
             self.wait_desktop(backend)
         return gateway, backends
 
+    def stop_all(self) -> None:
+        """All at once, as at a logout."""
+        going = [started for started in self.processes if started.alive]
+        for started in going:
+            started.process.send_signal(signal.SIGTERM)
+        for started in going:
+            started.wait_end()
+
     def _going(self, started: Started) -> bool:
         if not started.alive:
             raise AssertionError(f"{started.name} ended: {started.said()[-2000:]}")
@@ -225,7 +233,10 @@ class HermesWorld:
         """The processes, the last runs, and the last lines of every log."""
         lines = [f"{s.name} pid {s.pid} {'lives' if s.alive else 'ended'}" for s in self.processes]
         lines += [str(run) for run in self.runs()[-10:]]
-        for log in (*self.folder.glob("*.log"), *self.profile.glob("logs/*.log")):
+        logs = self.profile / "logs"
+        for log in (*self.folder.glob("*.log"), logs / "agent.log", logs / "errors.log"):
+            if not log.exists():
+                continue
             tail = log.read_text(errors="replace").splitlines()[-15:]
             lines += [f"--- {log.name}", *tail]
         return "\n".join(lines)
