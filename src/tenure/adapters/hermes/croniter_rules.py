@@ -82,8 +82,8 @@ def _span(place: int, element: str, count: int) -> Iterable[int]:
     low, high = _RANGES[place]
     match = _RANGE.fullmatch(f"{low}-{high}{element[1:]}" if element[:2] == "*/" else element)
     if match is None and "/" in element:
-        head, _, step = element.rpartition("/")
-        match = _RANGE.fullmatch(f"{head}-{high}/{step}") if head and step else None
+        head, _, tail = element.rpartition("/")
+        match = _RANGE.fullmatch(f"{head}-{high}/{tail}") if head and tail else None
     if match is None:
         if not element.isdecimal():
             raise ValueError(f"{element!r} is no {_NAMES[place]}")

@@ -32,6 +32,7 @@ VERBS = {
     "add": (_CLI + "add:add", "Add a job."),
     "apply": (_CLI + "apply:apply", "Bring jobs in line with a TOML file."),
     "export": (_CLI + "apply:export", "Write the jobs as such a file."),
+    "import": (_CLI + "import_:import_jobs", "Import the jobs of another scheduler."),
     "list": (_CLI + "jobs:list_jobs", "List the jobs."),
     "show": (_CLI + "jobs:show", "Show one job whole."),
     "edit": (_CLI + "edit:edit", "Change a job."),
@@ -54,6 +55,7 @@ VERBS = {
     "restore": (_CLI + "backup:restore", "Put a backup in the store's place."),
     "migrate": (_CLI + "backup:migrate", "Bring the store to this version's schema."),
     "audit": (_CLI + "audit:audit", "Check the recorded history against the contract."),
+    "hermes": (_CLI + "hermes:hermes", "Show and settle who executes Hermes Agent's cron jobs."),
     "completion": (_CLI + "completion:completion", "Print the shell's completion script."),
 }
 

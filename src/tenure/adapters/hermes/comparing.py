@@ -1,0 +1,229 @@
+"""The fires to come of both, computed: Hermes' by Hermes itself, Tenure's by Tenure.
+
+Hermes' Python is started once, for all jobs, isolated and in Hermes' home, and runs
+:mod:`tenure.adapters.hermes.rehearsal`, which writes nothing. Without any Hermes, croniter is
+asked where it can be imported here; else nothing is compared, and that is said.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tenure.adapters.hermes import rehearsal
+from tenure.adapters.hermes.home import HermesHome
+from tenure.adapters.hermes.import_command import Means
+from tenure.adapters.hermes.import_source import HermesJob
+from tenure.adapters.hermes.yaml_lines import Unclear, take_apart, unquote, without_comment
+from tenure.domain.errors import InvalidInput
+from tenure.domain.schedule import Schedule
+from tenure.domain.zones import check_zone
+from tenure.host.local_zone import local_zone
+
+PATIENCE = 120.0
+"""Seconds that Hermes' Python gets."""
+MOST = 5000
+"""Fires that are compared in one stretch."""
+_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "SSL_CERT_FILE")
+_SETTINGS = ("HERMES_TIMEZONE", "HERMES_CRON_SCRIPT_TIMEOUT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsed:
+    """What Hermes says: its zone, how it runs scripts, and the fires of each job."""
+
+    by: str | None
+    """Who computed the fires; None: nobody."""
+    why_not: str = ""
+    zone: str
+    means: Means
+    unknown: str = ""
+    """What could not be told of how it runs scripts."""
+    changes: tuple[datetime, ...] = ()
+    """When clocks change in the zone, at most two."""
+    jobs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An instant at which only one of them fires."""
+
+    at: datetime
+    hermes: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """The next fires of both, and where they differ, in order; ``problem``: Hermes gave none."""
+
+    hermes: tuple[datetime, ...] = ()
+    tenure: tuple[datetime, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    problem: str = ""
+
+
+def rehearse(
+    home: HermesHome,
+    jobs: Sequence[HermesJob],
+    *,
+    python: str | None,
+    version: str | None = None,
+    now: datetime,
+    count: int,
+) -> Rehearsed:
+    """``python``: the one that Hermes is installed in. Raises nothing: ``why_not`` says."""
+    asked = {
+        "now": now.timestamp(),
+        "count": count,
+        "jobs": {
+            job["id"]: {"schedule": job["schedule"], "next_run_at": job.get("next_run_at")}
+            for job in jobs
+            if isinstance(job.get("schedule"), dict)
+        },
+    }
+    if python is not None:
+        told = _ask_hermes(home, asked, python)
+        if isinstance(told, dict):
+            return _of_hermes(told, python, version)
+        why_not = told
+    else:
+        why_not = "no Python that has Hermes was found"
+    zone = _zone(zone_setting(home))
+    means = Means(python=python, version=version)
+    here = _ask_croniter(asked, zone)
+    if here is None:
+        return Rehearsed(by=None, why_not=why_not, zone=zone, means=means)
+    return Rehearsed(
+        by=f"croniter {here['croniter']} alone ({why_not})",
+        zone=zone,
+        means=means,
+        changes=_instants(here["changes"]),
+        jobs=here["jobs"],
+    )
+
+
+def compare(schedule: Schedule, told: Mapping[str, Any] | None, now: datetime, n: int) -> Compared:
+    """The next ``n`` fires of both, and all differences where Hermes' were computed."""
+    tenure = tuple(islice(schedule.fires(now, _END), n))
+    if told is None or "error" in told:
+        return Compared(tenure=tenure, problem="none" if told is None else str(told["error"]))
+    fires = sorted({int(at) for at in told["fires"]})
+    found: dict[int, bool] = {}
+    for after, until in told["ranges"]:
+        walked = schedule.fires(_instant(after), _instant(until))
+        ours = [int(at.timestamp()) for at in islice(walked, MOST)]
+        until = ours[-1] if len(ours) == MOST else until
+        theirs = {at for at in fires if after < at <= until}
+        found |= dict.fromkeys(theirs.difference(ours), True)
+        found |= dict.fromkeys(set(ours) - theirs, False)
+    return Compared(
+        hermes=tuple(_instant(at) for at in fires[:n]),
+        tenure=tenure,
+        differences=tuple(Difference(_instant(at), found[at]) for at in sorted(found)),
+    )
+
+
+def _ask_hermes(home: HermesHome, asked: dict[str, Any], python: str) -> dict[str, Any] | str:
+    """Its answer, or why there is none."""
+    try:
+        done = subprocess.run(
+            [python, "-I", "-B", str(Path(rehearsal.__file__))],
+            input=json.dumps(asked),
+            env=_environment(home),
+            cwd=os.sep,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        if done.returncode == 0:
+            told = json.loads(done.stdout)
+            return told if isinstance(told, dict) else f"{python} gave no answer"
+    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+        return f"{python} cannot be asked: {error}"
+    last = (done.stderr.strip() or "no word of why").splitlines()[-1]
+    return f"{python} cannot load Hermes' cron: {last}"
+
+
+def _of_hermes(told: dict[str, Any], python: str, version: str | None) -> Rehearsed:
+    version = version or told.get("hermes")
+    return Rehearsed(
+        by=f"Hermes {version or 'of unknown version'}, croniter {told.get('croniter')}",
+        zone=_zone(told["zone"]),
+        means=Means(
+            python=python,
+            version=version,
+            env=told.get("env", {}),
+            script_timeout=told.get("script_timeout"),
+        ),
+        unknown=told.get("unknown", ""),
+        changes=_instants(told["changes"]),
+        jobs=told["jobs"],
+    )
+
+
+def _ask_croniter(asked: dict[str, Any], zone: str) -> dict[str, Any] | None:
+    try:
+        return rehearsal.answer(asked, rehearsal.Croniter(zone))
+    except ImportError:
+        return None
+
+
+def _zone(named: str | None) -> str:
+    """Hermes' zone: its setting if there is such a zone, else the machine's."""
+    try:
+        return check_zone(named) if named else local_zone()
+    except InvalidInput:
+        return local_zone()
+
+
+def zone_setting(home: HermesHome) -> str | None:
+    """``HERMES_TIMEZONE``, else ``timezone`` of config.yaml; for when Hermes cannot be asked."""
+    if named := _settings(home).get("HERMES_TIMEZONE", "").strip():
+        return named
+    try:
+        begins = take_apart(home.config.read_text("utf-8")).begins
+    except (OSError, UnicodeDecodeError, Unclear):
+        return None
+    for line in begins:
+        if line.indent == 0 and line.key == "timezone":
+            return unquote(without_comment(line.value))
+    return None
+
+
+def _environment(home: HermesHome) -> dict[str, str]:
+    """Little: what a service would have. TZ is left out, as there."""
+    env = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    return {**env, "HERMES_HOME": str(home.path), **_settings(home)}
+
+
+def _settings(home: HermesHome) -> dict[str, str]:
+    """The variables that matter here: Hermes reads its ``.env`` over those it is started with."""
+    found = {name: os.environ[name] for name in _SETTINGS if os.environ.get(name)}
+    try:
+        lines = (home.path / ".env").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        name, sign, value = line.strip().removeprefix("export ").partition("=")
+        if sign and name.strip() in _SETTINGS:
+            found[name.strip()] = value.strip().strip("'\"")
+    return found
+
+
+_END = datetime(9900, 1, 1, tzinfo=UTC)
+
+
+def _instant(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _instants(seconds: Sequence[float]) -> tuple[datetime, ...]:
+    return tuple(_instant(at) for at in seconds)

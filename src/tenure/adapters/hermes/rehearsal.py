@@ -1,0 +1,258 @@
+"""When Hermes would run its jobs: asked of Hermes' own code, in an interpreter of its own.
+
+Run by Hermes' Python as a program (``python -I -B rehearsal.py``), with a JSON document on
+standard input and one on standard output; so nothing of Tenure is imported here. It writes
+nothing and changes Hermes only in its own memory: the clock is set forward from fire to fire; at
+each, Hermes decides whether it is due and plans the next, as in a ticker that looks once a
+minute and whose runs take no time. Where the interpreter has croniter but no Hermes, croniter
+alone is asked.
+
+Asked: ``{"now": seconds, "count": N, "jobs": {id: {"schedule", "next_run_at"}}}``. Answered:
+facts, ``changes`` (where the zone's offset changes within the next 400 days) and for each job
+``fires``, complete over each of its ``ranges`` ``(after, until]``. All in seconds since 1970,
+rounded down.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from datetime import datetime, tzinfo
+from typing import Any
+
+TICK = 60
+BUDGET = 1000
+"""Fires that one job may cost before it is looked at only around clock changes."""
+AROUND = 26 * 3600
+YEAR = 400 * 86400
+
+Schedule = dict[str, Any]
+
+
+class Clock:
+    """Hermes' clock, set to an instant. ``zone`` None: the system's, as an offset."""
+
+    def __init__(self, zone: tzinfo | None) -> None:
+        self.zone = zone
+        self.at = 0.0
+
+    def now(self) -> datetime:
+        if self.zone is not None:
+            return datetime.fromtimestamp(self.at, self.zone)
+        return datetime.fromtimestamp(self.at).astimezone()
+
+
+class Hermes:
+    """The real one, of any version since 0.16, with a store in memory that holds one job."""
+
+    def __init__(self) -> None:
+        import cron.jobs as jobs  # type: ignore[import-not-found]
+        import hermes_time  # type: ignore[import-not-found]
+
+        self.jobs = jobs
+        self.clock = Clock(hermes_time.get_timezone())
+        self.zone = getattr(self.clock.zone, "key", None)
+        self.stored: list[dict[str, Any]] = []
+        jobs._hermes_now = self.clock.now
+        jobs.load_jobs = lambda: self.stored
+        jobs.save_jobs = lambda stored: setattr(self, "stored", stored)
+
+    def after(self, schedule: Schedule, at: float) -> datetime | None:
+        """The fire that is planned when a run ends at an instant."""
+        self.clock.at = at
+        return _instant(self.jobs.compute_next_run(schedule, self.clock.now().isoformat()))
+
+    def tick(
+        self, schedule: Schedule, planned: datetime, at: float
+    ) -> tuple[bool, datetime | None]:
+        """Whether a tick at an instant would run it, and what is planned after it if not."""
+        self.clock.at = at
+        job = {"id": "0", "enabled": True, "schedule": schedule, "next_run_at": planned.isoformat()}
+        self.stored = [job]
+        due = self.jobs._get_due_jobs_locked()
+        return bool(due), _instant(self.stored[0].get("next_run_at"))
+
+
+class Croniter:
+    """croniter alone, in a given zone: what it plans is run, as in 0.18 and later."""
+
+    def __init__(self, zone: str | None) -> None:
+        from zoneinfo import ZoneInfo
+
+        from croniter import croniter  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+        self.croniter = croniter
+        self.zone = zone
+        self.clock = Clock(ZoneInfo(zone) if zone else None)
+
+    def after(self, schedule: Schedule, at: float) -> datetime | None:
+        if schedule["kind"] == "interval":
+            self.clock.at = at + 60 * schedule["minutes"]
+            return self.clock.now()
+        self.clock.at = at
+        found: datetime = self.croniter(schedule["expr"], self.clock.now()).get_next(datetime)
+        return found
+
+    def tick(
+        self, schedule: Schedule, planned: datetime, at: float
+    ) -> tuple[bool, datetime | None]:
+        return True, planned
+
+
+def walk(
+    hermes: Hermes | Croniter, schedule: Schedule, start: float, first: datetime | None, end: float
+) -> Iterator[float]:
+    """Fires after ``start``, ascending, at least to ``end``. ``first``: what is planned."""
+    planned, soonest = first or hermes.after(schedule, start), start
+    while planned is not None and soonest <= end + YEAR:
+        at = max(planned.timestamp(), soonest)
+        soonest = at + TICK
+        if at > planned.timestamp() or _moved(hermes.clock, planned, at):
+            runs, replanned = hermes.tick(schedule, planned, at)
+            if not runs:
+                planned = replanned
+                continue
+        yield at
+        planned = hermes.after(schedule, at)
+
+
+def _moved(clock: Clock, planned: datetime, at: float) -> bool:
+    clock.at = at
+    return clock.now().utcoffset() != planned.utcoffset()
+
+
+def rehearse(
+    hermes: Hermes | Croniter, job: dict[str, Any], now: float, count: int, changes: list[int]
+) -> dict[str, Any]:
+    """The fires of one job: the next ones, and those around each change of the clock."""
+    schedule, first = job["schedule"], _ahead(job.get("next_run_at"), now)
+    if schedule.get("kind") == "once":
+        once = _ahead(schedule.get("run_at"), now)
+        fires = [] if once is None else [int(once.timestamp())]
+        return {"fires": fires, "ranges": [[int(now), int(now) + YEAR]]}
+    end = changes[-1] + AROUND if changes and schedule.get("kind") == "cron" else int(now)
+    fires, covered = _collect(walk(hermes, schedule, now, first, end), end, count)
+    ranges = [[int(now), covered]]
+    for change in changes if covered < end else []:
+        if change + AROUND > covered:
+            gap = (covered - now) / len(fires)
+            reach = int(min(AROUND, max(1200, gap * BUDGET / 3)))
+            near = walk(hermes, schedule, change - reach, None, change + reach)
+            more, until = _collect(near, change + reach, 0)
+            fires += more
+            ranges.append([change - reach, until])
+    return {"fires": fires, "ranges": ranges}
+
+
+def _collect(walked: Iterator[float], end: int, least: int) -> tuple[list[int], int]:
+    """The fires up to ``end``, and ``least`` at any rate; and how far they are complete."""
+    fires: list[int] = []
+    for at in walked:
+        if at > end and len(fires) >= least:
+            break
+        fires.append(int(at))
+        if len(fires) >= max(BUDGET, least):
+            return fires, fires[-1]
+    return fires, max(end, fires[-1]) if fires else end
+
+
+def _instant(text: Any) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _ahead(text: Any, now: float) -> datetime | None:
+    """What Hermes has planned, if it lies ahead."""
+    try:
+        at = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    at = at if at.utcoffset() is not None else at.astimezone()
+    return at if at.timestamp() > now else None
+
+
+def clock_changes(clock: Clock, now: float) -> list[int]:
+    """The first seconds with another offset, within the next 400 days."""
+
+    def offset(at: int) -> Any:
+        clock.at = at
+        return clock.now().utcoffset()
+
+    found = []
+    for low in range(int(now), int(now) + YEAR, 86400):
+        was, until = offset(low), low + 86400
+        if offset(until) == was:
+            continue
+        while until - low > 1:
+            middle = (low + until) // 2
+            low, until = (middle, until) if offset(middle) == was else (low, middle)
+        found.append(until)
+    return found
+
+
+def script_facts() -> dict[str, Any]:
+    """How this Hermes runs scripts: what it adds to their environment, and for how long."""
+    import hermes_constants  # type: ignore[import-not-found]
+    import yaml  # type: ignore[import-untyped,unused-ignore]
+    from cron.scheduler import _DEFAULT_SCRIPT_TIMEOUT  # type: ignore[import-not-found]
+
+    env = {"HOME": hermes_constants.get_subprocess_home()}
+    if hasattr(hermes_constants, "get_real_home"):
+        env["HERMES_REAL_HOME"] = hermes_constants.get_real_home(dict(os.environ))
+    config: Any = {}
+    path = os.path.join(os.environ["HERMES_HOME"], "config.yaml")
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            config = yaml.safe_load(file)
+    configured = config.get("cron") if isinstance(config, dict) else None
+    seconds = configured.get("script_timeout_seconds") if isinstance(configured, dict) else None
+    said: Any
+    for said in (os.environ.get("HERMES_CRON_SCRIPT_TIMEOUT"), seconds, _DEFAULT_SCRIPT_TIMEOUT):
+        try:
+            timeout = int(float(said))
+        except (TypeError, ValueError, OverflowError):
+            continue
+        if timeout > 0:
+            break
+    return {"env": {k: str(v) for k, v in env.items() if v}, "script_timeout": timeout}
+
+
+def versions() -> dict[str, Any]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found: dict[str, Any] = {}
+    for key, name in (("hermes", "hermes-agent"), ("croniter", "croniter")):
+        try:
+            found[key] = version(name)
+        except PackageNotFoundError:
+            found[key] = None
+    return found
+
+
+def answer(asked: dict[str, Any], hermes: Hermes | Croniter) -> dict[str, Any]:
+    """Everything but the facts. A job that Hermes cannot plan has ``error`` instead of fires."""
+    now = asked["now"]
+    changes = clock_changes(hermes.clock, now)[:2]
+    jobs: dict[str, Any] = {}
+    for id, job in asked["jobs"].items():
+        try:
+            jobs[id] = rehearse(hermes, job, now, asked["count"], changes)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it stops the job in Hermes too
+            jobs[id] = {"error": f"{type(error).__name__}: {error}"}
+    return {"zone": hermes.zone, "changes": changes, "jobs": jobs, **versions()}
+
+
+def main() -> None:
+    asked = json.load(sys.stdin)
+    told = answer(asked, Hermes())
+    try:
+        told.update(script_facts())
+    except Exception as error:  # noqa: BLE001 - another version's; said, and the defaults are used
+        told["unknown"] = f"{type(error).__name__}: {error}"
+    told["python"] = sys.executable
+    json.dump(told, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

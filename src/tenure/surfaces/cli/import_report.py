@@ -1,0 +1,184 @@
+"""What ``tenure import hermes`` shows: for people job by job, and as a document."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from tenure.adapters.hermes.comparing import Compared
+from tenure.adapters.hermes.import_losses import notes
+from tenure.adapters.hermes.importing import Action, Imported, doubled
+from tenure.domain.job import Command, Job, State
+from tenure.domain.schedule import Kind
+from tenure.runtime.client.documents import definition_document, instant
+from tenure.surfaces.cli import output
+from tenure.surfaces.cli.times import local
+from tenure.surfaces.cli.where import Where
+
+if TYPE_CHECKING:
+    from tenure.surfaces.cli.import_hermes import Shown
+
+SHOWN = 8
+"""Differences that are listed for a job; --json has all."""
+
+
+def show(shown: Shown) -> None:
+    """All jobs, before it is asked."""
+    found = shown.rehearsed
+    jobs = "1 job" if len(shown.plan) == 1 else f"{len(shown.plan)} jobs"
+    output.say(f"{jobs} of Hermes in {shown.home.path}, times in {found.zone}")
+    if found.by is None:
+        output.say(f"not compared: {found.why_not}")
+    else:
+        output.say(f"compared with what {found.by} computes")
+    for job in shown.plan:
+        output.say()
+        _job(shown, job)
+    output.say()
+    for note in notes([job.definition for job in shown.adding if job.definition], shown.home):
+        output.paragraph(f"note: {note}")
+
+
+def _job(shown: Shown, job: Imported) -> None:
+    title = f"{output.safe(job.name)} ({job.id}): {output.safe(job.shown)}"
+    output.say(output.paint(title, "bold"))
+    if job.definition is None:
+        output.say(f"  {job.action}" + (f": {output.safe(job.why)}" if job.why else ""))
+        if job.remedy:
+            output.say(f"  → {output.safe(job.remedy)}")
+        return
+    compared = shown.compared[job.id]
+    paused = "" if not job.paused else ", paused" + (" here only" if job.active else "")
+    action = job.definition.action
+    pairs: list[tuple[str, object]] = [("becomes", job.definition.schedule.describe() + paused)]
+    if isinstance(action, Command):
+        pairs.append(("runs", output.safe(action.describe())))
+        if action.cwd is not None and not action.argv[-1].startswith(action.cwd):
+            pairs.append(("in", output.safe(action.cwd)))
+    pairs += [("lost", output.safe(text)) for text in job.lost]
+    pairs += [("differs", output.safe(text)) for text in job.differs]
+    pairs.append(("fires", _fires(shown, job, compared)))
+    output.facts(pairs, indent="  ")
+    _differences(compared, job)
+
+
+def _fires(shown: Shown, job: Imported, compared: Compared) -> str:
+    assert job.definition is not None
+    if compared.problem:
+        return "not compared" if shown.rehearsed.by is None else f"Hermes: {compared.problem}"
+    if compared.differences:
+        count = len(compared.differences)
+        return f"{count} instants differ" if count > 1 else "1 instant differs"
+    span = f"the next {len(compared.tenure)}" if len(compared.tenure) > 1 else "the only one"
+    changes = shown.rehearsed.changes if job.definition.schedule.kind is Kind.CRON else ()
+    around = " and ".join(f"{at:%Y-%m-%d}" for at in changes)
+    return f"the same: {span}" + (f", and around {around}, when clocks change" if around else "")
+
+
+def _differences(compared: Compared, job: Imported) -> None:
+    assert job.definition is not None
+    zone = job.definition.schedule.timezone
+    for found in compared.differences[:SHOWN]:
+        who = "Hermes runs it   -" if found.hermes else "-                Tenure runs it"
+        output.say(f"    {local(found.at, zone):<24}  {who}")
+    if len(compared.differences) > SHOWN:
+        output.say(f"    and {len(compared.differences) - SHOWN} more; --json lists them")
+
+
+def end(
+    where: Where,
+    shown: Shown,
+    added: Sequence[Job],
+    warnings: Sequence[tuple[str, str, str]],
+    *,
+    written: bool,
+) -> None:
+    """What was done, and what is left to do by hand."""
+    if where.json:
+        output.print_json(document(shown, added, warnings, written=written))
+        return
+    for job in added:
+        paused = " (paused)" if job.state is State.PAUSED else ""
+        output.say(f"added {output.safe(job.name)} ({job.id}){paused}")
+    if not written:
+        adding = len(shown.adding)
+        output.say(f"{adding} would be added" if adding else "nothing to add")
+    for name in [job.name for job in added if job.state is State.PAUSED]:
+        output.say(f"  `tenure resume {shlex.quote(name)}` starts it")
+    lines = doubled(shown.plan, shown.home)
+    if lines and (written or not shown.adding):
+        output.say()
+        output.say("Hermes still runs the originals. So that nothing runs twice, pause them there:")
+        for line in lines:
+            output.say(f"  {line}")
+    for _code, text, remedy in warnings:
+        output.warn(text, remedy)
+
+
+def document(
+    shown: Shown,
+    added: Sequence[Job],
+    warnings: Sequence[tuple[str, str, str]],
+    *,
+    written: bool,
+) -> dict[str, Any]:
+    found = shown.rehearsed
+    ids = {tag: job.id for job in added for tag in job.definition.tags}
+    return {
+        "hermes": {
+            "home": str(shown.home.path),
+            "profile": shown.home.profile,
+            "python": found.means.python,
+            "version": found.means.version,
+            "timezone": found.zone,
+        },
+        "profile": shown.profile,
+        "compared_by": found.by,
+        "not_compared_because": found.why_not or None,
+        "clock_changes": [instant(at) for at in found.changes],
+        "written": written,
+        "jobs": [_job_document(shown, job, ids) for job in shown.plan],
+        "notes": notes([job.definition for job in shown.adding if job.definition], shown.home),
+        "pause_in_hermes": doubled(shown.plan, shown.home),
+        "warnings": [{"code": c, "text": t, "remedy": r} for c, t, r in warnings],
+    }
+
+
+def _job_document(shown: Shown, job: Imported, ids: dict[str, str]) -> dict[str, Any]:
+    compared = shown.compared.get(job.id)
+    return {
+        "hermes_id": job.id,
+        "hermes_schedule": job.shown,
+        "active_in_hermes": job.active,
+        "action": {Action.ADD: "add", Action.PRESENT: "present", Action.SKIP: "skip"}[job.action],
+        "why": job.why or None,
+        "remedy": job.remedy or None,
+        "name": job.name,
+        "id": ids.get(f"hermes:{job.id}"),
+        "paused": job.paused,
+        "definition": definition_document(job.definition) if job.definition else None,
+        "lost": list(job.lost),
+        "differs": list(job.differs),
+        "fires": None if compared is None else _compared_document(compared),
+    }
+
+
+def _compared_document(compared: Compared) -> dict[str, Any]:
+    def listed(fires: Sequence[datetime]) -> list[str | None]:
+        return [instant(at) for at in fires]
+
+    done = not compared.problem
+    return {
+        "compared": done,
+        "problem": compared.problem or None,
+        "hermes": listed(compared.hermes) if done else None,
+        "tenure": listed(compared.tenure),
+        "differences": [
+            {"at": instant(found.at), "hermes": found.hermes, "tenure": not found.hermes}
+            for found in compared.differences
+        ]
+        if done
+        else None,
+    }
