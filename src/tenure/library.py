@@ -17,12 +17,13 @@ the declarations in line when it takes ownership.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import inspect
 import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -234,6 +235,30 @@ class Tenure:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    # -- in a web application ------------------------------------------------------------------
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
+        """Started with an ASGI application and stopped with it: ``FastAPI(lifespan=t.lifespan)``,
+        the same for Starlette, ``Litestar(lifespan=[t.lifespan])``. Blocks no event loop."""
+        import asyncio
+
+        await asyncio.to_thread(self.start)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self.stop)
+
+    def init_app(self, app: Any) -> None:
+        """Start with a Flask application; ``app.extensions["tenure"]`` is this instance.
+
+        In processes that serve: not in ``flask shell`` or another command than ``flask run``, nor
+        in the parent of a reloader. Returns at once; joins in the background.
+        """
+        app.extensions["tenure"] = self
+        from tenure.runtime.serving import start_when_serving
+
+        start_when_serving(self)
 
     @property
     def profile(self) -> Profile:
