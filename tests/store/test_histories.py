@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tenure.domain.omission import Omitted
 from tenure.store.contract import Store
 from tenure.store.memory import MemoryStore
 from tenure.store.sqlite.store import SqliteStore
@@ -24,7 +25,7 @@ LONG = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-SEARCH = settings(LONG, max_examples=40, phases=[Phase.generate])
+SEARCH = settings(LONG, max_examples=100, phases=[Phase.generate])
 
 
 def test_sqlite_lives_as_the_model(tmp_path: Path) -> None:
@@ -72,7 +73,18 @@ class Eager(MemoryStore):
         return True
 
 
-@pytest.mark.parametrize("broken", [Unfenced, Forgetful, Careless, Generous, Eager])
+class Sweeping(MemoryStore):
+    """Breaks C5: a stretch of a foreign job goes on past what ran meanwhile."""
+
+    def _mergeable(self, job: Any, stretch: Any) -> Any:
+        for old in self._tables.omissions.values():
+            alike = (old.job, old.revision, old.kind) == (job.id, job.revision, stretch.kind)
+            if alike and old.cut_at is None and old.kind is not Omitted.HELD:
+                return old
+        return super()._mergeable(job, stretch)
+
+
+@pytest.mark.parametrize("broken", [Unfenced, Forgetful, Careless, Generous, Eager, Sweeping])
 def test_a_broken_store_is_found(broken: type[MemoryStore]) -> None:
     with pytest.raises((AssertionError, BaseExceptionGroup)):
         run_state_machine_as_test(make_machine(lambda: broken(now=START)), settings=SEARCH)

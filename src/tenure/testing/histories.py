@@ -14,10 +14,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from tenure.domain.job import CatchUp, Definition, Overlap, State
+from tenure.domain.announced import Announced
+from tenure.domain.job import Call, CatchUp, Definition, Overlap, State
 from tenure.domain.ownership import Act, Authority
 from tenure.domain.request import RequestState
 from tenure.domain.run import Run, RunState
+from tenure.domain.schedule import foreign_schedule
 from tenure.store.contract import RunFilter, Store
 from tenure.store.memory import MemoryStore
 from tenure.testing.history import PROCESSES, History
@@ -47,9 +49,10 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
     )
 
     number = st.integers(0, 1000)
-    definitions = st.builds(
+    names = st.sampled_from(["a", "b", "c"])
+    planned = st.builds(
         make_definition,
-        st.sampled_from(["a", "b", "c"]),
+        names,
         st.sampled_from(
             [each(minutes=1), each(minutes=7), cron("*/10 * * * *"), once(after(minutes=20))]
         ),
@@ -58,6 +61,22 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
         catch_up=st.sampled_from([None, *CatchUp]),
         grace=st.sampled_from([timedelta(seconds=20), timedelta(minutes=5)]),
         window=st.sampled_from([None, timedelta(minutes=15)]),
+    )
+    foreign = st.builds(
+        make_definition,
+        names,
+        st.just(foreign_schedule("as the other one plans it")),
+        action=st.just(Call(target="other:1")),
+        protected=st.booleans(),
+        grace=st.sampled_from([timedelta(seconds=20), timedelta(minutes=5)]),
+    )
+    definitions = st.one_of(planned, planned, foreign)
+    fires = st.tuples(
+        st.sampled_from([0, 61, 400]),  # seconds later
+        st.sampled_from([0, 0, 30, -5]),  # seconds ago
+        st.sampled_from([0, 0, 1, 3]),  # how many passed before it
+        st.booleans(),
+        st.booleans(),
     )
     job_exists = precondition(lambda self: self.history.pair.model.jobs)
     has_runs = precondition(lambda self: self.history.store.runs(RunFilter())[0])
@@ -88,10 +107,11 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
             # By name, so that the choice is the same each time a history is replayed.
             return sorted(among, key=lambda r: (r.job_name, r.fire_time))[n % len(among)]
 
-        @initialize(first=definitions, second=definitions)
-        def begin(self, first: Definition, second: Definition) -> None:
+        @initialize(first=definitions, second=definitions, third=foreign)
+        def begin(self, first: Definition, second: Definition, third: Definition) -> None:
             self.history.add(first)
             self.history.add(second.with_changes(name="always", protected=False))
+            self.history.add(third.with_changes(name="theirs"))
 
         @rule(seconds=st.sampled_from([0.5, 20, 61, 600, 4000]))
         def advance(self, seconds: float) -> None:
@@ -157,6 +177,23 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
             if runs and ends is not None:
                 run = min(runs, key=lambda r: (r.job_name, r.fire_time))
                 self.history.finish(run, ends, None, run.attempt)
+
+        @job_exists
+        @rule(n=number, fires=st.lists(fires, min_size=1, max_size=5))
+        def announce(self, n: int, fires: list[tuple[int, int, int, bool, bool]]) -> None:
+            """A foreign scheduler announces fires, late ones too, perhaps with some before them;
+            the owner may be wrong about what it may run."""
+            authority, theirs = self.authority(n), self.history.foreign()
+            job = theirs[n % len(theirs)] if theirs else self.job(n)
+            for seconds, ago, passed, sure, ends in fires:
+                self.history.now += timedelta(seconds=seconds)
+                fire = self.history.now - timedelta(seconds=ago)
+                before = [fire - timedelta(seconds=20 * m) for m in range(passed, 0, -1)]
+                told = (before[0], before[-1], passed) if before else None
+                announced = Announced(fire=fire, passed=told)
+                self.history.announce(authority, job, announced, sure)
+                if ends:
+                    self.history.finish_all()
 
         @has_runs
         @rule(n=number)
@@ -228,11 +265,16 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
 
         @rule(n=number, seconds=st.sampled_from([1, 90, 4000]), goes_on=st.booleans())
         def set_back(self, n: int, seconds: int, goes_on: bool) -> None:
+            if goes_on:
+                for job in self.history.foreign():
+                    fire = Announced(fire=self.history.now)
+                    self.history.announce(self.authority(n), job, fire, False)
             self.history.set_back(self.authority(n), seconds)
             if goes_on:
                 self.history.finish_all()
                 self.history.now += timedelta(seconds=seconds)
                 self.history.plan(self.authority(n), 2)
+                self.history.announce_again(self.authority(n))
 
         @rule(authoritative=st.booleans())
         def think(self, authoritative: bool) -> None:

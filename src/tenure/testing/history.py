@@ -11,18 +11,20 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from tenure.domain.announced import Announced, plan_announced
 from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.errors import StaleTerm, TenureError
 from tenure.domain.job import Definition, State
 from tenure.domain.omission import Omitted
 from tenure.domain.ownership import Act, Authority, Hold
-from tenure.domain.plan import Plan
+from tenure.domain.plan import Due, Plan
 from tenure.domain.plan import Standing as OwnerStanding
 from tenure.domain.planner import plan
 from tenure.domain.policy import Policy, hash_of
 from tenure.domain.request import Ask
-from tenure.domain.run import Run, RunState, Start
-from tenure.store.contract import Retention, RunFilter, Store
+from tenure.domain.run import ACTIVE, Run, RunState, Start
+from tenure.domain.schedule import Kind
+from tenure.store.contract import ClaimOutcome, Retention, RunFilter, Store
 from tenure.testing.accounts import account_for
 from tenure.testing.making import (
     ROOM,
@@ -50,6 +52,8 @@ class History:
         self.highest_term = 0
         self.claimed: set[tuple[int, datetime]] = set()
         self.ahead: dict[int, set[datetime]] = defaultdict(set)
+        self.announced: dict[int, set[datetime]] = defaultdict(set)
+        """Of foreign jobs: the fires that were taken up."""
         for number, name in enumerate(PROCESSES):
             process = make_process(name, pid=100 + number)
             self.pair.both(lambda side, p=process: side.store.join(p))  # type: ignore[misc]
@@ -180,6 +184,52 @@ class History:
                 for run in claimed.runs:
                     self._note_claim(run)
 
+    def foreign(self) -> list[int]:
+        """The jobs that may be announced."""
+        jobs = [self.store.job(job) for job in self.pair.model.jobs]
+        return [
+            number
+            for number, job in enumerate(jobs)
+            if job.state is State.ACTIVE and job.definition.schedule.kind is Kind.FOREIGN
+        ]
+
+    def announce(
+        self, authority: Authority, job: int, announced: Announced, authoritative: bool
+    ) -> None:
+        """A foreign scheduler says that a job is due; one that is not its own is let be."""
+        rights = OwnerStanding(authoritative=authoritative or self.store.ownership().authoritative)
+        made = {id(s): self._plan_announced(s, job, announced, rights) for s in self.pair.sides}
+        if None in made.values():
+            assert set(made.values()) == {None}
+            return
+        answer = self.fenced(
+            authority,
+            lambda s: s.store.claim(authority, [p for p in (made[id(s)],) if p], self.now),
+        )
+        if isinstance(answer, tuple):
+            (claimed,) = answer
+            if claimed.outcome in (ClaimOutcome.CLAIMED, ClaimOutcome.REPEATED):
+                self.announced[job].add(announced.fire)
+            for run in claimed.runs:
+                self._note_claim(run)
+
+    def announce_again(self, authority: Authority) -> None:
+        """What was announced before the clock was set back is announced once more."""
+        for job, fires in list(self.ahead.items()):
+            for fire in sorted(fires):
+                self.announce(authority, job, Announced(fire=fire), False)
+
+    def _plan_announced(
+        self, side: Side, job: int, announced: Announced, rights: OwnerStanding
+    ) -> Plan | None:
+        if job not in self.foreign():
+            return None
+        found = side.store.job(side.jobs[job])
+        active, _ = side.store.runs(RunFilter(job=found.id, states=ACTIVE), EVERYTHING)
+        holds, _ = side.store.omissions(job=found.id, only_open=True, page=EVERYTHING)
+        due = Due(job=found, active=len(active), holds=tuple(reversed(holds)))
+        return plan_announced(due, announced, rights, self.now)
+
     def finish_all(self) -> None:
         """Every active run ends well."""
         runs = self.store.runs(RunFilter(states=WATCHED), EVERYTHING)[0]
@@ -270,6 +320,8 @@ class History:
         if isinstance(answer, int):
             for number, at in ahead:
                 self.ahead[number].add(at)
+            for number, fires in self.announced.items():
+                self.announced[number] = {at for at in fires if at <= self.now}
 
     def purge(self, runs_per_job: int, days: int) -> None:
         retention = Retention(runs_per_job=runs_per_job, days=days)
@@ -299,7 +351,7 @@ class History:
         record = self.store.ownership()
         assert lasting == ([record.term] if record.hold is Hold.HELD else [])
         for number, job in enumerate(self.pair.model.jobs):
-            account_for(self.store, job, self.ahead[number])
+            account_for(self.store, job, self.ahead[number], self.announced[number])
         for omission in self.store.omissions(kind=Omitted.HELD, page=EVERYTHING)[0]:
             definition = self.store.definition(omission.job, omission.revision)
             assert definition.needs_authority, f"{omission} is held, and its job is not protected"
