@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tenure.adapters.hermes import inside
+from tenure.adapters.hermes.fence import assert_fence, stands
 from tenure.adapters.hermes.fires import announced, instant_of
 from tenure.adapters.hermes.link import Link
 from tenure.adapters.hermes.mirror import Mirror, Mirrored
@@ -100,6 +101,10 @@ class Seat:
         return self._tick(*args, **kwargs)
 
     def _tick(self, *args: Any, **kwargs: Any) -> int:
+        told = assert_fence(self.home)
+        if told is not None:
+            log.warning("%s", told)
+            self.refusals.fence(told)
         try:
             self.follow()
         except Exception as error:  # noqa: BLE001  a damaged jobs.json or sidecar: nothing may run
@@ -129,8 +134,12 @@ class Seat:
         return ""
 
     def lock_paths(self, folder: Any, path: Any) -> tuple[Any, Any]:
-        """Where a tick is to lock: the owner's own file beside the fence, else the fence."""
-        if self._here.ticking:
+        """Where a tick is to lock: the owner's own file beside the fence, else the fence.
+
+        Where there is no fence and none can be put up, Hermes' own lock: it is all that is left
+        between this process and those that do not know of Tenure.
+        """
+        if self._here.ticking and stands(self.home):
             return folder, self.home.tenure / "tick.lock"
         return folder, path
 
