@@ -138,6 +138,8 @@ def _clip(window: Window, entry: Entry) -> Entry:
     if entry.first > window.low and entry.last <= window.high:
         return entry
     low, high = max(entry.first - TICK, window.low), min(entry.last, window.high)
+    if window.schedule.kind is Kind.FOREIGN:
+        return Entry(low + TICK, high, entry.count, entry.subject)
     return Entry(low + TICK, high, window.schedule.count(low, high), entry.subject)
 
 
