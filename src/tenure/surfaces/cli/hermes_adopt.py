@@ -1,0 +1,236 @@
+"""``tenure hermes adopt``, ``release``, ``protect`` and ``unprotect``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tenure.domain.durations import parse_duration
+from tenure.domain.errors import Refused, Undetermined
+from tenure.surfaces.cli import output
+from tenure.surfaces.cli.hermes import HermesVerb, HermesWhere, hermes_where
+from tenure.surfaces.cli.where import now
+
+if TYPE_CHECKING:
+    from tenure.adapters.hermes.adopt import Adopted
+    from tenure.adapters.hermes.preflight import Plan, Wishes
+    from tenure.adapters.hermes.surveyed import Survey
+
+
+@click.command(cls=HermesVerb)
+@click.option(
+    "--owner", "owners", multiple=True, metavar="WHO",
+    help="Who may run the jobs: gateway (the default), 'service LABEL' or 'executable PATH'; "
+    "repeat it for fallbacks, the best first.",
+)  # fmt: skip
+@click.option(
+    "--fallback-after", metavar="SPAN",
+    help="Let any process of yours run unprotected jobs once no better owner was there so long.",
+)  # fmt: skip
+@click.option("--protect", multiple=True, metavar="JOB", help="A job that only the owner may run.")
+@click.option("--hermes-python", metavar="PATH", help="The Python that Hermes is installed in.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--force", is_flag=True, help="Also what was not verified.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+def adopt(context: click.Context, /, dry_run: bool, yes: bool, **asked: Any) -> None:
+    """Make one process the owner of a Hermes profile's cron jobs: by default its gateway.
+
+    Nothing of Hermes is edited: a plugin is added and enabled, and a folder at cron/.tick.lock
+    keeps every other ticker out. All of it is written down, and `tenure hermes release` undoes it.
+    Adopting again repairs what was lost since.
+    """
+    from tenure.adapters.hermes.adopt import adopt as carry_out
+    from tenure.adapters.hermes.preflight import preflight
+    from tenure.adapters.hermes.survey import survey
+
+    where = hermes_where(context)
+    home = where.find()
+    found = survey(home)
+    plan = preflight(home, _wishes(where, **asked), found)
+    if dry_run:
+        _print_plan(where, plan)
+        return
+    if not where.json:
+        _print_plan(where, plan)
+    output.confirm(f"Adopt {home.path}?", yes=yes)
+    _print_adopted(where, carry_out(plan, now()), found)
+
+
+def _wishes(
+    where: HermesWhere,
+    owners: tuple[str, ...],
+    fallback_after: str | None,
+    protect: tuple[str, ...],
+    hermes_python: str | None,
+    force: bool,
+) -> Wishes:
+    from tenure.adapters.hermes.owner_rules import GATEWAY
+    from tenure.adapters.hermes.preflight import Wishes
+
+    after = None
+    if fallback_after is not None:
+        after = parse_duration(fallback_after, "fallback-after", minimum=timedelta(seconds=1))
+    return Wishes(
+        tenure_home=where.where.home_folder(),
+        tenure_profile=where.tenure_profile,
+        owners=owners or (GATEWAY,),
+        fallback_after=after,
+        protect=protect,
+        hermes_python=hermes_python,
+        force=force,
+    )
+
+
+def _print_plan(where: HermesWhere, plan: Plan) -> None:
+    from tenure.adapters.hermes.planned import plan_document, plan_words
+
+    if where.json:
+        output.print_json(plan_document(plan))
+        return
+    version = plan.adoption.hermes_version or "of an unknown version"
+    output.say(
+        output.safe(f"hermes profile {plan.home.profile}, {plan.home.path}, Hermes {version}")
+    )
+    for line in plan_words(plan):
+        output.paragraph(f"  {output.safe(line)}")
+    if plan.profile.text is not None:
+        output.say(output.paint(f"  in {output.safe(plan.profile.toml)}:", "dim"))
+        for line in plan.profile.text.rstrip().splitlines():
+            output.say(output.paint(f"    {output.safe(line)}", "dim"))
+    for note in plan.notes:
+        output.paragraph(f"note: {output.safe(note)}")
+
+
+def _print_adopted(where: HermesWhere, result: Adopted, found: Survey) -> None:
+    from tenure.adapters.hermes.planned import next_steps
+
+    adoption, steps = result.adoption, next_steps(found)
+    if where.json:
+        output.print_json(
+            {
+                "adopted": str(adoption.hermes_home),
+                "tenure_profile": adoption.tenure_profile,
+                "done": result.done,
+                "notes": result.notes,
+                "next": steps,
+            }
+        )
+        return
+    output.say()
+    for line in result.done:
+        output.paragraph(output.safe(line))
+    for note in result.notes:
+        output.paragraph(f"note: {output.safe(note)}")
+    word = output.paint("adopted", "green bold")
+    output.say(
+        f"{word}: {output.safe(adoption.hermes_home)}" + ("" if result.done else ", as before")
+    )
+    if result.done:
+        output.paragraph(
+            "What runs already has not loaded the plugin: from now on nothing runs until it has "
+            "started anew."
+        )
+        for step in steps:
+            output.paragraph(f"→ {output.safe(step)}")
+
+
+@click.command(cls=HermesVerb)
+@click.option("--copied", is_flag=True, help="Release this copy of an adopted home, not that.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+def release(context: click.Context, copied: bool, dry_run: bool, yes: bool) -> int:
+    """Undo an adoption: what Tenure wrote goes, what it changed comes back, byte for byte.
+
+    Also where adoption, or an earlier release, was cut short. The Tenure profile and its history
+    stay. Exit code 1 if something had to stay in the Hermes home.
+    """
+    where = hermes_where(context)
+    home = where.find()
+    folder = str(home.path)
+    plan = _release(folder, copied=copied, dry_run=True)
+    if not plan.done:
+        if where.json:
+            output.print_json({"released": None, "done": [], "stays": []})
+        else:
+            output.say(f"nothing of Tenure is in {output.safe(folder)}")
+        return 0
+    if not where.json:
+        for line in plan.done:
+            output.paragraph(f"  {output.safe(line)}")
+    if dry_run:
+        if where.json:
+            output.print_json({"released": None, "would": plan.done})
+        return 0
+    output.confirm(f"Release {folder}?", yes=yes)
+    from tenure.adapters.hermes.adoption import read_adoption
+
+    adoption = read_adoption(home)
+    done = _release(folder, copied=copied, dry_run=False)
+    if where.json:
+        output.print_json({"released": folder, "done": done.done, "stays": done.stays})
+        return 1 if done.stays else 0
+    output.say()
+    for line in done.done:
+        output.paragraph(output.safe(line))
+    for line in done.stays:
+        output.warn(line)
+    output.say(f"{output.paint('released', 'green bold')}: {output.safe(folder)}")
+    if adoption is not None and not copied:
+        profile = f"{adoption.tenure_profile} in {adoption.tenure_home}"
+        output.paragraph(f"the Tenure profile {output.safe(profile)} stays, with its history")
+    output.paragraph(
+        "→ restart the gateway and the desktop app when it suits: until then the plugin stays in "
+        "their processes, and lets them run as they did before"
+    )
+    return 1 if done.stays else 0
+
+
+def _release(folder: str, *, copied: bool, dry_run: bool) -> Any:
+    from tenure.adapters.hermes.release import Refusal
+    from tenure.adapters.hermes.release import release as undo
+
+    try:
+        return undo(folder, copied=copied, dry_run=dry_run)
+    except Refusal as error:
+        busy = "at work" in error.text or "tick" in error.text
+        raise (Undetermined if busy else Refused)(error.text, remedy=error.remedy) from error
+
+
+@click.command(cls=HermesVerb)
+@click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
+@click.option("--requires", multiple=True, metavar="CAP", help="Something it needs from the OS.")
+@click.pass_context
+def protect(context: click.Context, jobs: tuple[str, ...], requires: tuple[str, ...]) -> None:
+    """Have jobs of Hermes run under the authoritative owner or not at all.
+
+    JOB is Hermes' id or name. While there is no such owner, their fires are held.
+    """
+    from tenure.adapters.hermes import sidecar
+
+    where = hermes_where(context)
+    changed = sidecar.protect(where.find(), jobs, requires, now())
+    if where.json:
+        output.print_json({"protected": [{"id": job.id, "name": job.name} for job in changed]})
+    for job in () if where.json else changed:
+        output.say(
+            f"{output.safe(job.name)} ({job.id}) is protected, from the owner's next tick on"
+        )
+
+
+@click.command(cls=HermesVerb)
+@click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
+@click.pass_context
+def unprotect(context: click.Context, jobs: tuple[str, ...]) -> None:
+    """Let fallback owners run jobs of Hermes again."""
+    from tenure.adapters.hermes import sidecar
+
+    where = hermes_where(context)
+    ids = sidecar.unprotect(where.find(), jobs)
+    if where.json:
+        output.print_json({"unprotected": ids})
+    for id in () if where.json else ids:
+        output.say(f"{output.safe(id)} is not protected any more, from the owner's next tick on")
