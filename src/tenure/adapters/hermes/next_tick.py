@@ -62,17 +62,20 @@ def forecast(job: HermesJob, tickers: Sequence[Ticker], now: datetime) -> Foreca
             why="nothing ticks",
         )  # fmt: skip
     at, doubt, first = ranked[0]
-    rivals = tuple(pid for tick, other, pid in ranked[1:] if tick - at < max(doubt, other))
-    # One that would have come just before may in truth come just after, and be the first.
-    late = tuple(pid for tick, other, pid in ranked[1:] if at + PERIOD - tick < other)
-    close = tuple(dict.fromkeys((*rivals, *(pid for pid in late if pid not in rivals))))
+    close = [
+        pid
+        for place, (tick, other, pid) in enumerate(ranked[1:], start=1)
+        if tick - at < max(doubt, other)
+        or due - (tick - PERIOD) < other  # expected just before it is due, perhaps just after
+        or (place == 1 and at - due < doubt)  # the first is perhaps just before instead
+    ]
     why = "its 60-second tick comes first after the job is due"
     if len(ranked) == 1:
         why = "no other process ticks"
     elif close:
         why = f"the ticks of {_pids((first, *close))} come too close to each other to say"
     return Forecast(
-        job=job, winner=None if close else first, at=at, certain=False, rivals=close,
+        job=job, winner=None if close else first, at=at, certain=False, rivals=tuple(close),
         rotates=rotates, why=why,
     )  # fmt: skip
 

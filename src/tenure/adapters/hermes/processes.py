@@ -212,7 +212,7 @@ class _Finder:
     ) -> Member:
         seen = "its arguments and environment name this home; it has no file of it open"
         if locked:
-            seen = "it holds the lock of gateway.lock"
+            seen = "it holds gateway.lock"
         elif ours:
             seen = f"it has {_short(ours[0].path, self.home)} open"
         return Member(

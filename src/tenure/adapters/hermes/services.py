@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from xml.parsers.expat import ExpatError
 
 from tenure.adapters.hermes.home import DEFAULT, HermesHome
 from tenure.domain.evidence import Manager
@@ -89,7 +90,7 @@ def _systemd(file: Path, manager: Manager, home: HermesHome) -> Iterator[Service
 def _launchd(file: Path, label: str, home: HermesHome) -> Iterator[ServiceDefinition]:
     try:
         document = plistlib.loads(file.read_bytes())
-    except (OSError, ValueError, plistlib.InvalidFileException):
+    except (OSError, ValueError, ExpatError, plistlib.InvalidFileException):
         return
     if not isinstance(document, dict):
         return

@@ -9,14 +9,16 @@ Not for use inside a process of Hermes (see ``executions``).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from tenure.adapters.hermes.adopted import Adoption, Membership, read_adoption, read_membership
 from tenure.adapters.hermes.executions import LIMIT, Ledger, read_ledger
 from tenure.adapters.hermes.findings import conclude
-from tenure.adapters.hermes.home import HermesHome
+from tenure.adapters.hermes.home import HermesHome, home_of
 from tenure.adapters.hermes.installation import Installation, find_installations, installation_of
 from tenure.adapters.hermes.jobsfile import JobsFile, read_heartbeats, read_jobs
 from tenure.adapters.hermes.locks import Lock, read_lock
@@ -32,7 +34,7 @@ from tenure.domain.process import Process, Standing
 from tenure.host.processes import observe as observe_process
 from tenure.runtime.client.advice import Warning
 
-__all__ = ["Survey", "foreign_processes", "read_adoption", "survey"]
+__all__ = ["Survey", "foreign_of", "foreign_processes", "read_adoption", "survey"]
 
 Observe = Callable[[int], Evidence]
 Drift = Callable[[HermesHome], Iterable[Warning]]
@@ -80,6 +82,15 @@ def foreign_processes(
         for process in found.processes
         if process.repeats and not process.joined and process.evidence is not None
     )
+
+
+def foreign_of(link: Path) -> tuple[Process, ...]:
+    """The same, of the home that a Tenure profile's ``hermes.json`` names; () if it names none."""
+    try:
+        named = json.loads(link.read_text("utf-8"))["hermes_home"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+    return foreign_processes(home_of(str(named)))
 
 
 @dataclass(frozen=True, slots=True)

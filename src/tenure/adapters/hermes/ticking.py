@@ -82,7 +82,7 @@ def _gateway(holds_lock: bool | None, inline: bool | None) -> Judgement:
         why = "a gateway ticks while it holds gateway.lock; who does is not told here"
         return Judgement(Ticks.MAY, why, True, inline)
     if holds_lock:
-        why = "a gateway ticks, and it holds gateway.lock"
+        why = "a gateway ticks every minute"
         return Judgement(Ticks.YES, why, True, inline)
     why = "a gateway without gateway.lock: it is starting or stopping, or another one has it"
     return Judgement(Ticks.NO, why, False, inline)
@@ -99,8 +99,8 @@ def _backend(member: Member, installation: Installation | None, inline: bool | N
         version = installation.version or "this version"
         return Judgement(Ticks.NO, f"{version} has no ticker in its backends", False, inline)
     why = (
-        "it was told so (HERMES_DESKTOP=1 when it started); "
-        "no thread's name and no recorded run shows it"
+        "it was told to (HERMES_DESKTOP=1 when it started); "
+        "no name of a thread and no recorded run shows whether it does"
     )
     return Judgement(Ticks.MAY, why, True, inline)
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tenure.domain.job import Job, Runner
+from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Process
 from tenure.runtime.client.advice import Warning
 from tenure.runtime.client.documents import instant, owner_document, process_document
@@ -36,6 +37,8 @@ class Status:
     counts: Counts
     upcoming: tuple[Job, ...]
     """Active jobs, those that are due first first."""
+    foreign: tuple[Process, ...] = ()
+    """Schedulers of the same jobs that have not joined the profile."""
 
 
 def read_status(
@@ -52,6 +55,7 @@ def read_status(
         warnings=tuple(find_warnings(profile, health, counts, foreign, now)),
         counts=counts,
         upcoming=soonest(profile, now, upcoming),
+        foreign=tuple(foreign),
     )
 
 
@@ -79,7 +83,8 @@ def status_document(status: Status) -> dict[str, Any]:
             "rules": len(status.health.policy.rules),
         },
         "processes": [
-            {**process_document(p.process), "life": str(p.life)} for p in status.health.present
+            *({**process_document(p.process), "life": str(p.life)} for p in status.health.present),
+            *({**process_document(p), "life": str(HolderLife.ALIVE)} for p in status.foreign),
         ],
         "warnings": [{"code": w.code, "text": w.text, "remedy": w.remedy} for w in status.warnings],
         "jobs": {

@@ -12,6 +12,7 @@ from tenure.domain.process import Process
 from tenure.runtime.client.health import Present
 from tenure.runtime.client.refusal import pid_of
 from tenure.runtime.client.status import Status, read_status, status_document
+from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import Verb
 from tenure.surfaces.cli.times import span, when
@@ -29,7 +30,7 @@ def status(where: Where, watch: bool, interval: float) -> int:
     """
     with where.open(readonly=True) as profile:
         while True:
-            found = read_status(profile, now())
+            found = read_status(profile, now(), foreign=_foreign(profile))
             if where.json:
                 output.print_json(status_document(found))
             else:
@@ -42,14 +43,25 @@ def status(where: Where, watch: bool, interval: float) -> int:
             time.sleep(interval)
 
 
+def _foreign(profile: Profile) -> tuple[Process, ...]:
+    """The schedulers of a Hermes profile that was adopted into this one, and that do not obey."""
+    link = profile.folder.path / "hermes.json"
+    if not link.exists():
+        return ()
+    from tenure.adapters.hermes.survey import foreign_of  # costs what only such a profile pays
+
+    return foreign_of(link)
+
+
 def print_status(found: Status) -> None:
     """The whole report for people."""
     _print_owner(found)
-    if found.health.present:
+    alive = [Present(process=p, life=HolderLife.ALIVE) for p in found.foreign]
+    if processes := [*found.health.present, *alive]:
         output.say()
         output.table(
             ["pid", "standing", "role", "program", "why"],
-            [_process_row(p) for p in found.health.present],
+            [_process_row(p) for p in processes],
             states=frozenset({1}),
         )
     _print_counts(found)

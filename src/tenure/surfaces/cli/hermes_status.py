@@ -1,0 +1,203 @@
+"""``tenure hermes status``: who executes the jobs of a Hermes profile, adopted or not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import click
+
+from tenure.adapters.hermes.locks import Lock
+from tenure.adapters.hermes.survey import survey
+from tenure.adapters.hermes.surveyed import HermesProcess, Survey
+from tenure.host.local_zone import local_zone
+from tenure.surfaces.cli import output
+from tenure.surfaces.cli.hermes import HermesVerb, hermes_where
+from tenure.surfaces.cli.times import local, span, when
+
+SHOWN = 5
+"""So many of the last runs."""
+_APART = timedelta(seconds=90)
+"""Heartbeat and last success lie so far apart only where ticks fail."""
+
+
+@click.command(cls=HermesVerb)
+@click.pass_context
+def status(context: click.Context) -> int:
+    """Show who ticks, who holds the locks, who ran the last jobs and who runs the next.
+
+    An onlooker: it changes nothing and needs no adoption. Exit code 1 when there are warnings.
+    """
+    where = hermes_where(context)
+    found = survey(where.find())
+    if where.json:
+        output.print_json(found.to_json())
+    else:
+        print_survey(found)
+    return 1 if found.warnings else 0
+
+
+def print_survey(found: Survey) -> None:
+    """The whole report for people."""
+    zone = local_zone()
+    title = output.paint(f"hermes profile {output.safe(found.home.profile)}", "bold")
+    output.say(f"{title}  {output.paint(output.safe(found.home.path), 'dim')}")
+    output.paragraph(output.safe(found.verdict))
+    output.say()
+    _print_facts(found, zone)
+    if found.processes:
+        output.say()
+        output.table(
+            ["pid", "role", "ticks", "since", "why"],
+            [_row(process, zone) for process in found.processes],
+        )
+    _print_next(found, zone)
+    _print_runs(found, zone)
+    _print_elsewhere(found)
+    for warning in found.warnings:
+        output.say()
+        word = output.paint("warning", "yellow bold")
+        output.paragraph(f"{word} {warning.code}: {output.safe(warning.text)}")
+        output.paragraph(f"→ {output.safe(warning.remedy)}")
+
+
+def _print_facts(found: Survey, zone: str) -> None:
+    beats = found.heartbeats
+    ticked = None
+    if beats.ticked is not None:
+        ticked = f"{span(beats.ticked)} ago, by some ticker"
+        if beats.succeeded is not None and beats.succeeded - beats.ticked > _APART:
+            ticked += f"; without an error {span(beats.succeeded)} ago"
+    output.facts(
+        [
+            ("version", _version(found)),
+            ("adopted", _adoption(found, zone)),
+            ("jobs", _jobs(found)),
+            ("gateway.lock", _lock(found, found.gateway_lock)),
+            ("tick lock", _lock(found, found.tick_lock)),
+            ("ticked", ticked),
+            ("service", found.service and output.safe(found.service)),
+        ]
+    )
+
+
+def _version(found: Survey) -> str:
+    first = found.installation
+    if first is None:
+        return output.paint("no Hermes was found", "red")
+    version = first.version or "unknown"
+    if not first.verified:
+        version += " (not verified)"
+    others = ""
+    if len(found.installations) > 1:
+        more = ", ".join(f"{i.version or '?'} by {i.found_by}" for i in found.installations[1:])
+        others = f"; also {more}"
+    return output.safe(f"{version}, by {first.found_by}{others}")
+
+
+def _adoption(found: Survey, zone: str) -> str:
+    adoption = found.adoption
+    if adoption is None:
+        return "no"
+    since = f" since {local(adoption.adopted_at, zone)}" if adoption.adopted_at else ""
+    owner = found.process(found.owner)
+    who = "nobody owns" if found.owner is None else f"owned by pid {found.owner}"
+    if owner is not None:
+        who = f"owned by {owner.describe()}"
+    return output.safe(
+        f"{adoption.state}{since}, into Tenure's profile {adoption.tenure_profile}; {who}"
+    )
+
+
+def _jobs(found: Survey) -> str:
+    jobs = found.jobs
+    if jobs.problem is not None:
+        return output.paint(output.safe(f"unreadable: {jobs.problem}"), "red")
+    if not jobs.present:
+        return "none"
+    odd = f"; {jobs.odd} entries are no jobs" if jobs.odd else ""
+    return f"{len(jobs.jobs)}, {jobs.enabled} enabled{odd}"
+
+
+def _lock(found: Survey, lock: Lock) -> str:
+    if lock.fence:
+        return "a folder: the fence, which no unadopted tick passes"
+    if not lock.known:
+        return "unknown: this system does not say who holds it"
+    if not lock.held:
+        return "free"
+    process = found.process(lock.pid)
+    if process is not None:
+        return f"held by {process.describe()}"
+    return f"held by pid {lock.pid}" if lock.pid else "held by a process that is hidden from here"
+
+
+def _row(process: HermesProcess, zone: str) -> list[object]:
+    service = process.evidence.service if process.evidence else None
+    role = process.role.words + (f" [{service.name}]" if service else "")
+    known = "" if process.store == "observed" else " Its home is stated, not observed."
+    restart = " It started before the adoption." if process.before_adoption else ""
+    return [
+        process.pid,
+        role,
+        str(process.ticks),
+        local(process.started_at, zone).rsplit(" ", 1)[0],
+        f"{process.why}; {process.seen}.{known}{restart}",
+    ]
+
+
+def _print_next(found: Survey, zone: str) -> None:
+    ahead = found.next
+    if ahead is None:
+        return
+    output.say()
+    name, due = output.safe(ahead.job.name), when(ahead.job.due, zone, found.at)
+    output.say(f"next  {name}, due {due}")
+    winner = found.process(ahead.winner)
+    who = winner.describe() if winner else f"pid {ahead.winner}"
+    at = f" at about {local(ahead.at, zone).split(' ')[1]}" if ahead.at else ""
+    if ahead.winner is None:
+        text = f"who runs it cannot be said: {ahead.why}"
+    elif ahead.certain:
+        text = f"{who} runs it: {ahead.why}"
+    else:
+        text = f"likely {who}{at}: {ahead.why}"
+    if ahead.rotates:
+        text += ". An interval counts from the end of a run: the next time it is another's turn"
+    output.paragraph("      " + text)
+
+
+def _print_runs(found: Survey, zone: str) -> None:
+    ledger = found.ledger
+    output.say()
+    if not ledger.known:
+        output.paragraph(f"runs  unknown: {output.safe(ledger.why)}")
+        return
+    if not ledger.rows:
+        output.say("runs  none recorded")
+        return
+    tallied = ", ".join(f"{role} {count}" for role, count in found.by_role().items())
+    many = len(ledger.rows)
+    output.say(f"runs  the last {many}: {tallied}" if many > 1 else f"runs  one: {tallied}")
+    job_names = {job.id: job.name for job in found.jobs.jobs}
+    for row in ledger.rows[:SHOWN]:
+        at = local(row.claimed_at, zone).rsplit(" ", 1)[0] if row.claimed_at else "?"
+        asked = ", asked for" if row.source == "direct" else ""
+        name = output.safe(job_names.get(row.job, row.job))
+        role = found.role_of_run(row)
+        output.say(f"  {at}  {name}  {role} pid {row.pid}{asked}  {output.safe(row.status)}")
+
+
+def _print_elsewhere(found: Survey) -> None:
+    """Processes that are easily taken for this profile's: left out, and said to be."""
+    if not found.elsewhere:
+        return
+    output.say()
+    count = len(found.elsewhere)
+    what = "process of another home" if count == 1 else "processes of other homes"
+    output.say(f"left out: {count} Hermes {what}")
+    homes: dict[str, list[str]] = {}
+    for other in found.elsewhere:
+        alike = " (the same profile name)" if other.same_name else ""
+        homes.setdefault(f"{output.safe(other.home)}{alike}", []).append(str(other.pid))
+    for home, pids in homes.items():
+        output.say(f"  {home}: pid {', '.join(pids)}")

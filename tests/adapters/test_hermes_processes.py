@@ -1,0 +1,199 @@
+"""Which processes belong to a profile: by what they have open, else by what they were told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hermestree import TICKS, Tree
+
+from tenure.adapters.hermes.home import home_of
+from tenure.adapters.hermes.invocation import Role
+from tenure.adapters.hermes.processes import Found, Store, find_processes
+
+
+def look(tree: Tree) -> Found:
+    return find_processes(tree.home, tree.scan)
+
+
+def test_a_gateway_is_known_by_the_lock_it_holds(tree: Tree) -> None:
+    pid = tree.gateway()
+    (member,) = look(tree).members
+    assert (member.pid, member.role, member.store) == (pid, Role.GATEWAY, Store.OBSERVED)
+    assert member.holds_gateway_lock is True
+    assert member.seen == "it holds gateway.lock"
+    assert member.python == str(tree.venv)
+
+
+def test_whoever_holds_the_lock_is_the_gateway_whatever_it_was_called(tree: Tree) -> None:
+    tree.process("/opt/python3", "serve.py", lock=tree.home.gateway_lock)
+    (member,) = look(tree).members
+    assert member.role is Role.GATEWAY
+
+
+def test_a_gateway_without_the_lock(tree: Tree) -> None:
+    tree.hermes("gateway", "run", files=tree.log("agent.log"))
+    (member,) = look(tree).members
+    assert (member.role, member.holds_gateway_lock) == (Role.GATEWAY, False)
+
+
+def test_a_desktop_backend_is_known_by_its_log(tree: Tree) -> None:
+    tree.desktop()
+    (member,) = look(tree).members
+    assert (member.role, member.store) == (Role.DESKTOP, Store.OBSERVED)
+    assert member.seen == "it has logs/gui.log open"
+    assert member.desktop == "1"
+
+
+def test_with_nothing_open_its_word_counts_and_is_said_to_be_that(tree: Tree) -> None:
+    tree.desktop(files=[])
+    (member,) = look(tree).members
+    assert member.store is Store.STATED
+    assert "no file of it open" in member.seen
+
+
+def test_a_profile_of_the_same_name_in_another_home(tree: Tree) -> None:
+    other = tree.make_home(tree.folder / "second" / ".hermes" / "profiles" / "la")
+    log = other.path / "logs" / "gui.log"
+    log.touch()
+    # It even claims our root: what it has open decides.
+    pid = tree.desktop(files=[log])
+    found = look(tree)
+    assert found.members == ()
+    (left_out,) = found.elsewhere
+    assert (left_out.pid, left_out.home) == (pid, str(other.path))
+    assert left_out.store is Store.OBSERVED
+    assert left_out.same_name
+    assert [m.pid for m in find_processes(other, tree.scan).members] == [pid]
+
+
+def test_another_home_by_its_word(tree: Tree) -> None:
+    pid = tree.process("hermes", "-p", "la", "dashboard", env={"HERMES_HOME": "/srv/hermes"})
+    found = look(tree)
+    assert found.members == ()
+    assert [(o.pid, o.home, o.store) for o in found.elsewhere] == [
+        (pid, "/srv/hermes/profiles/la", Store.STATED)
+    ]
+
+
+def test_the_root_is_a_profile_of_its_own(tree: Tree) -> None:
+    """What lies below ``profiles`` is not the default profile's, nor is what all profiles share."""
+    shared = tree.root / "kanban" / ".dispatcher.lock"
+    shared.parent.mkdir()
+    shared.touch()
+    tree.hermes("gateway", "run", files=[shared], lock=tree.home.gateway_lock)
+    assert find_processes(home_of(tree.root), tree.scan).members == ()
+    assert len(look(tree).members) == 1
+
+
+def test_another_profiles_database_open_in_passing(tree: Tree) -> None:
+    """A dashboard of the default profile that lists our sessions stays the default profile's."""
+    log = tree.root / "logs" / "gui.log"
+    log.parent.mkdir(parents=True)
+    log.touch()
+    database = tree.home.path / "state.db"
+    database.touch()
+    argv = (str(tree.venv), "-m", "hermes_cli.main", "-p", "default", "dashboard")
+    tree.process(*argv, env={"HERMES_HOME": str(tree.root)}, files=[database, log])
+    assert look(tree).members == ()
+    assert [o.home for o in look(tree).elsewhere] == [str(tree.root)]
+
+
+def test_our_database_alone_is_ours(tree: Tree) -> None:
+    tree.hermes("chat", files=[tree.home.path / "state.db"])
+    (member,) = look(tree).members
+    assert (member.role, member.store) == (Role.CHAT, Store.OBSERVED)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("tail", "-f", "agent.log"),
+        ("/usr/bin/sqlite3", "state.db"),
+        ("hermes", "logs", "-f"),
+        ("hermes", "cron", "list"),
+        ("/opt/python3", "-m", "http.server"),
+        ("bash", "-c", "hermes gateway run"),
+        (),
+    ],
+)
+def test_onlookers_and_commands_are_not_listed(tree: Tree, argv: tuple[str, ...]) -> None:
+    tree.process(*argv, files=tree.log("agent.log"))
+    assert look(tree) == Found(members=(), elsewhere=(), hidden=())
+
+
+def test_a_python_program_with_the_store_open(tree: Tree) -> None:
+    tree.process("/opt/python3.12", "mine.py", files=[tree.home.cron / ".tick.lock"])
+    (member,) = look(tree).members
+    assert member.role is Role.PROGRAM
+
+
+def test_a_rotated_log_still_tells(tree: Tree) -> None:
+    tree.desktop(files=[f"{tree.home.path}/logs/gui.log.1", f"{tree.home.path}/gateway.lock"])
+    (member,) = look(tree).members
+    assert (member.store, member.role) == (Store.OBSERVED, Role.DESKTOP)
+
+
+def test_a_path_of_another_name_space(tree: Tree) -> None:
+    """In a container the home has another path: the files' identity tells that it is ours."""
+    (log,) = tree.log("gui.log")
+    alias = tree.folder / "mounted" / "gui.log"
+    alias.parent.mkdir()
+    alias.hardlink_to(log)
+    pid = tree.desktop(files=[alias])
+    (member,) = look(tree).members
+    assert member.pid == pid
+    # The same path there, but another file: not ours.
+    (tree.proc / str(pid) / "ns").mkdir()
+    (tree.proc / str(pid) / "ns" / "mnt").symlink_to("mnt:[2]")
+    (tree.proc / "self" / "ns").mkdir(parents=True)
+    (tree.proc / "self" / "ns" / "mnt").symlink_to("mnt:[1]")
+    assert [m.pid for m in look(tree).members] == [pid]
+    log.unlink()
+    log.touch()
+    assert look(tree).members == ()
+
+
+def test_processes_that_may_not_be_looked_into(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid, scan = tree.gateway(), tree.scan
+    monkeypatch.setattr(type(scan), "files", lambda self, pid: None)
+    found = find_processes(tree.home, scan)
+    assert (found.members, found.hidden) == ((), (pid,))
+
+
+def test_an_environment_that_may_not_be_read(tree: Tree) -> None:
+    pid = tree.desktop(files=[])
+    (tree.proc / str(pid) / "environ").unlink()
+    found = look(tree)
+    assert (found.members, found.hidden) == ((), (pid,))
+    pid = tree.desktop()
+    (tree.proc / str(pid) / "environ").unlink()
+    (member,) = look(tree).members
+    assert (member.environ_known, member.role) == (False, Role.DASHBOARD)
+
+
+def test_a_process_that_is_replaced_while_it_is_looked_at(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = tree.gateway()
+
+    def threads(self: object, pid: int) -> frozenset[str]:
+        stat = Path(tree.proc, str(pid), "stat")
+        stat.write_text(stat.read_text().replace(f" {3600 * TICKS}", f" {7200 * TICKS}"))
+        return frozenset()
+
+    monkeypatch.setattr(type(tree.scan), "threads", threads)
+    assert look(tree).members == ()
+    assert tree.scan.pids() == [pid]
+
+
+def test_it_is_fast(tree: Tree) -> None:
+    """Three hundred processes with sixty files each: far below a second."""
+    import time
+
+    for _ in range(300):
+        tree.process("/opt/python3", "work.py", files=[f"/srv/data/{n}" for n in range(60)])
+    tree.gateway()
+    before = time.perf_counter()
+    assert len(look(tree).members) == 1
+    assert time.perf_counter() - before < 1
