@@ -12,11 +12,23 @@ TYPE_CHECKING = False  # typing itself is half of what importing this would cost
 if TYPE_CHECKING:
     from typing import Any
 
-    from tenure.domain.errors import TenureError
+    from tenure.domain.errors import RunFailed, TenureError
     from tenure.library import Tenure, at, cron, every
+    from tenure.runtime.context import Context, Fence, fence
 
 __version__ = "0.1.0"
-__all__ = ["Tenure", "TenureError", "__version__", "at", "cron", "every"]
+__all__ = [
+    "Context",
+    "Fence",
+    "RunFailed",
+    "Tenure",
+    "TenureError",
+    "__version__",
+    "at",
+    "cron",
+    "every",
+    "fence",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -24,8 +36,12 @@ def __getattr__(name: str) -> Any:
         from tenure import library
 
         return getattr(library, name)
-    if name == "TenureError":
-        from tenure.domain.errors import TenureError
+    if name in ("TenureError", "RunFailed"):
+        from tenure.domain import errors
 
-        return TenureError
+        return getattr(errors, name)
+    if name in ("Context", "Fence", "fence"):
+        from tenure.runtime import context
+
+        return getattr(context, name)
     raise AttributeError(f"module 'tenure' has no attribute {name!r}")

@@ -21,6 +21,7 @@ import contextlib
 import inspect
 import logging
 import os
+import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tenure.domain.durations import parse_duration
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import Call, CatchUp, Definition, Overlap, Runner
+from tenure.domain.job import Call, CatchUp, Command, Definition, Overlap, Runner
 from tenure.domain.schedule import (
     Dst,
     Schedule,
@@ -42,6 +43,8 @@ from tenure.domain.zones import parse_dst
 
 if TYPE_CHECKING:
     # Loaded with the first start or look: a program that only declares jobs does not wait for it.
+    from asyncio import AbstractEventLoop
+
     from tenure.domain.ownership import Authority
     from tenure.runtime.profile import Profile
     from tenure.runtime.scheduler import Scheduler
@@ -102,6 +105,9 @@ class Tenure:
     the parent's, and the child joins as one more candidate; ``rejoin=False`` leaves it to the
     child to call :meth:`start`. A process that only supervises others (gunicorn's arbiter) never
     joins: its workers do.
+
+    Coroutines run on a loop of their own, so that neither holds the other up; with
+    ``on_host_loop`` on the one that :meth:`lifespan` was entered on, beside the requests.
     """
 
     def __init__(
@@ -114,6 +120,7 @@ class Tenure:
         app: str | None = None,
         version: str = "0",
         rejoin: bool = True,
+        on_host_loop: bool = False,
     ) -> None:
         self.name = profile
         self._home = home
@@ -126,6 +133,8 @@ class Tenure:
         self._profile: Profile | None = None
         self._scheduler: Scheduler | None = None
         self._rejoin = rejoin
+        self._on_host_loop = on_host_loop
+        self._host_loop: AbstractEventLoop | None = None
         self._wanted = False
         """Whether it was started, and so is to be in a forked child."""
         self._lock = threading.RLock()
@@ -145,8 +154,10 @@ class Tenure:
         ``schedule`` is :func:`cron`, :func:`every`, :func:`at` or a text as on the command line.
         Options: ``name``, ``args`` (JSON keyword arguments), ``protected``, ``requires``,
         ``overlap``, ``catch_up``, ``window``, ``grace``, ``jitter``, ``timeout``, ``retries``,
-        ``backoff``, ``retry_lost``, ``tags``; durations as ``"10m"`` or timedelta. Raises
-        InvalidInput naming what is wrong, and Conflict-free: a name twice is InvalidInput too.
+        ``backoff``, ``retry_lost``, ``tags``; durations as ``"10m"`` or timedelta. With
+        ``process=True`` each run has a process of its own, which can be ended, outlives this one,
+        and imports the function's module anew. A parameter annotated :class:`tenure.Context` is
+        given the run's context. Raises InvalidInput naming what is wrong; a name twice is, too.
         """
         if function is not None:
             return self._declare(schedule, function, options)
@@ -161,8 +172,11 @@ class Tenure:
             raise InvalidInput(
                 f"{target} is declared twice", field="name", remedy="pass name=... to one of them"
             )
+        args = options.pop("args", None) or {}
         runner = Runner.ASYNC if _is_async(function) else Runner.THREAD
-        call = Call(target=target, runner=runner, args=options.pop("args", None) or {})
+        call: Call | Command = Call(target=target, runner=runner, args=args)
+        if options.pop("process", False):
+            call = _in_a_process(function, args)
         fields = _options(options)
 
         def define(now: datetime, zone: str) -> Definition:
@@ -207,6 +221,7 @@ class Tenure:
             role=self._role,
             executes=self._execute,
             default_hung=Hung.REPLACE,
+            host_loop=lambda: self._host_loop,
             **self.carried(profile),
         )
         try:
@@ -243,11 +258,13 @@ class Tenure:
         the same for Starlette, ``Litestar(lifespan=[t.lifespan])``. Blocks no event loop."""
         import asyncio
 
+        self._host_loop = asyncio.get_running_loop() if self._on_host_loop else None
         await asyncio.to_thread(self.start)
         try:
             yield
         finally:
             await asyncio.to_thread(self.stop)
+            self._host_loop = None
 
     def init_app(self, app: Any) -> None:
         """Start with a Flask application; ``app.extensions["tenure"]`` is this instance.
@@ -331,6 +348,13 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 def _dst(text: str | None) -> Dst | None:
     return parse_dst(text) if text is not None else None
+
+
+def _in_a_process(function: Callable[..., Any], args: dict[str, Any]) -> Command:
+    from tenure.runtime.child import describe
+
+    argv = (sys.executable, "-m", "tenure.runtime.child")
+    return Command(argv=argv, stdin=describe(function, args), cwd=os.getcwd())
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenure.domain.errors import RunFailed
@@ -28,6 +29,8 @@ from tenure.domain.job import Call, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock
+from tenure.runtime.capture import captured
+from tenure.runtime.context import asks_for_context, context_of
 
 if TYPE_CHECKING:
     import asyncio  # loaded with the first coroutine: most programs have none
@@ -62,6 +65,7 @@ class _Active:
     reported: bool = False
     lent: bool = False
     task: asyncio.Task[Any] | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -77,13 +81,21 @@ class Callables:
         clock: Clock,
         report: Report,
         still_owner: Callable[[Authority], bool],
+        logs: Path | None = None,
+        log_size: int = 10_000_000,
+        host_loop: Callable[[], asyncio.AbstractEventLoop | None] = lambda: None,
     ) -> None:
+        """``logs``: the folder of the runs' output. ``host_loop``: where coroutines are to run;
+        None for a loop of their own."""
         self._functions = functions
         self._process = process
         self._slots = slots
         self._clock = clock
         self._report = report
         self._still_owner = still_owner
+        self._logs = logs
+        self._log_size = log_size
+        self._host_loop = host_loop
         self._queue: queue.SimpleQueue[_Active | None] = queue.SimpleQueue()
         self._active: dict[str, _Active] = {}
         self._threads = 0
@@ -246,7 +258,8 @@ class Callables:
         started = active.entered = self._clock.now()
         state, reason = RunState.SUCCEEDED, ""
         try:
-            active.function(**active.args)
+            with captured(self._output_of(active.run), self._log_size):
+                active.function(**self._arguments(active))
         except RunFailed as error:
             state, reason = RunState.FAILED, str(error)[:_LONGEST_REASON]
         except SystemExit as error:
@@ -260,6 +273,9 @@ class Callables:
     def _event_loop(self) -> asyncio.AbstractEventLoop:
         import asyncio
 
+        host = self._host_loop()
+        if host is not None and host.is_running():
+            return host
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
@@ -279,7 +295,8 @@ class Callables:
             started = active.entered = self._clock.now()
             state, reason = RunState.SUCCEEDED, ""
             try:
-                await active.function(**active.args)
+                with captured(self._output_of(active.run), self._log_size):
+                    await active.function(**self._arguments(active))
             except asyncio.CancelledError:
                 state = active.over or RunState.CANCELLED
                 reason = (
@@ -297,6 +314,16 @@ class Callables:
                 self._active.pop(active.run.id, None)
 
     # -- both --------------------------------------------------------------------------------
+    def _output_of(self, run: Run) -> Path | None:
+        return None if self._logs is None else self._logs / run.id / f"{run.attempt}.log"
+
+    def _arguments(self, active: _Active) -> Mapping[str, Any]:
+        """The job's own, and the run's context where the function asks for it."""
+        wants = asks_for_context(active.function)
+        if wants is None or wants in active.args:
+            return active.args
+        return {**active.args, wants: context_of(active.run, active.cancelled)}
+
     def _enter(self, active: _Active) -> bool:
         if self._clock.continuous() - active.claimed > FRESH and not self._still_owner(
             active.authority
@@ -319,10 +346,11 @@ class Callables:
         if active.over is not None:  # told once: a coroutine may be tidying up after itself
             return
         active.over = state
+        active.cancelled.set()
         if active.runner is Runner.ASYNC:
-            if active.task is not None and self._loop is not None:
+            if active.task is not None:
                 with contextlib.suppress(RuntimeError):
-                    self._loop.call_soon_threadsafe(active.task.cancel)
+                    active.task.get_loop().call_soon_threadsafe(active.task.cancel)
             return
         self._end(active, state, f"{reason}; its thread cannot be ended and runs on", None)
 
@@ -357,10 +385,21 @@ class Lent:
     def run(self) -> Run:
         return self._active.run
 
+    @property
+    def over(self) -> RunState | None:
+        """Whether it was ended meanwhile, cancelled say: nobody waits for its end any more."""
+        return self._active.over
+
     def enter(self) -> bool:
-        """Whether it may be entered now; if not it has ended, as never run."""
+        """Whether it may be entered now; if not it has ended, as never run or cancelled."""
         callables, active = self._callables, self._active
-        if not callables._enter(active):
+        try:
+            entered = callables._enter(active)
+        except Exception as error:  # noqa: BLE001  nothing is entered then, and that is known
+            reason = f"whether its owner still owns could not be told: {error}"
+            callables._end(active, RunState.NEVER_RAN, reason, None)
+            entered = False
+        if not entered:
             callables._forget(active)
             return False
         active.entered = callables._clock.now()

@@ -12,7 +12,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tenure.domain.errors import TenureError
 from tenure.domain.evidence import Evidence
@@ -31,6 +31,9 @@ from tenure.runtime.probes import Probes
 from tenure.runtime.profile import Profile
 from tenure.runtime.recovery import Recovery
 from tenure.store.contract import Retention
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 log = logging.getLogger("tenure")
 
@@ -57,6 +60,7 @@ class Scheduler:
         functions: Mapping[str, Callable[..., Any]] | None = None,
         on_owning: Callable[[Authority], None] | None = None,
         on_nudge: Callable[[str], None] | None = None,
+        host_loop: Callable[[], AbstractEventLoop | None] = lambda: None,
         default_hung: Hung = Hung.WARN,
         clock: Clock | None = None,
         observe: Callable[..., Evidence] = observe,
@@ -80,6 +84,9 @@ class Scheduler:
             clock=self._clock,
             report=self._report,
             still_owner=self._still_owner,
+            logs=profile.folder.logs,
+            log_size=settings.retention.log_size,
+            host_loop=host_loop,
         )
         self._commands = CommandRunner(
             process=self.member.id,

@@ -19,7 +19,9 @@ _RELOADER = os.path.join("werkzeug", "_reloader.py")
 
 
 def why_not() -> str | None:
-    """Why this process should leave the jobs to its children; None if it is no supervisor."""
+    """Why this process should leave the jobs to others; None if it is no supervisor."""
+    if "TENURE_RUN" in os.environ:
+        return "it is a run itself"
     for frame in _frames():
         file = frame.f_code.co_filename
         if file.endswith(_ARBITER) and _is_arbiter(frame):

@@ -1,0 +1,155 @@
+"""What a callable prints and logs goes to its run's output, and where it went before.
+
+The process is its host's: nothing of the host's logging or streams is set up anew. ``sys.stdout``
+and ``sys.stderr`` are wrapped when the first run begins; what is written outside a run passes
+through untouched. Log records are seen as they are made, which leaves handlers, levels and a later
+``basicConfig`` alone. Which run writes is told by the context of its thread or task: a thread that
+the function starts by itself is not followed, unless it is run in a copy of that context.
+
+The file is made with the first byte: a job that says nothing costs nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import logging
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from tenure.runtime.output import OutputCap
+
+log = logging.getLogger("tenure.output")
+
+_current: contextvars.ContextVar[Capture | None] = contextvars.ContextVar(
+    "tenure_output", default=None
+)
+_CHECK_EVERY = 1 << 16
+"""Bytes between two looks at the size of the file."""
+
+
+class Capture:
+    """The output of one attempt. Thread-safe."""
+
+    def __init__(self, path: Path, cap: int) -> None:
+        self._path = path
+        self._cap = OutputCap(path, cap)
+        self._file = -1
+        self._since = 0
+        self._broken = False
+        self._lock = threading.Lock()
+
+    def write(self, text: str) -> None:
+        """Never raises: a full disk takes the output, and leaves the job alone."""
+        data = text.encode("utf-8", "backslashreplace")
+        with self._lock:
+            if self._broken or not data:
+                return
+            try:
+                if self._file < 0:
+                    self._path.parent.mkdir(mode=0o700, exist_ok=True)
+                    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+                    self._file = os.open(self._path, flags, 0o600)
+                os.write(self._file, data)
+                self._since += len(data)
+                if self._since >= min(_CHECK_EVERY, self._cap.cap):
+                    self._since = 0
+                    self._cap.check()
+            except OSError as error:
+                self._broken = True
+                log.warning("the output %s cannot be written: %s", self._path, error)
+
+    def close(self) -> None:
+        with self._lock:
+            self._broken = True
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
+
+
+@contextlib.contextmanager
+def captured(path: Path | None, cap: int) -> Iterator[None]:
+    """What this thread or task writes in the block goes to the file too. No path: nothing does."""
+    if path is None:
+        yield
+        return
+    _install()
+    capture = Capture(path, cap)
+    token = _current.set(capture)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+        capture.close()
+
+
+class _Stream:
+    """A stream that tells the run at hand what it passes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.tenure_original = stream
+
+    def write(self, text: str) -> int:
+        capture = _current.get()
+        if capture is not None:
+            capture.write(text)
+        return self.tenure_original.write(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tenure_original, name)
+
+    def __iter__(self) -> Any:
+        return iter(self.tenure_original)
+
+
+_lock = threading.Lock()
+
+
+def _install() -> None:
+    """Wrap what is there now: a host may have put other streams there since."""
+    if isinstance(sys.stdout, _Stream) and isinstance(sys.stderr, _Stream) and _sees_records():
+        return
+    with _lock:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is not None and not isinstance(stream, _Stream):
+                setattr(sys, name, _Stream(stream))
+        if not _sees_records():
+            logging.setLogRecordFactory(_Records(logging.getLogRecordFactory()))
+
+
+def _sees_records() -> bool:
+    return isinstance(logging.getLogRecordFactory(), _Records)
+
+
+class _Records:
+    """The factory of log records: it tells the run at hand what is logged."""
+
+    def __init__(self, factory: Any) -> None:
+        self._factory = factory
+
+    def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        record: logging.LogRecord = self._factory(*args, **kwargs)
+        capture = _current.get()
+        if capture is not None:
+            capture.write(_line(record))
+        return record
+
+
+def _line(record: logging.LogRecord) -> str:
+    try:
+        text = record.getMessage()
+    except Exception:  # noqa: BLE001  arguments that do not fit are the host's to report
+        text = str(record.msg)
+    if record.exc_info and record.exc_info[0] is not None:
+        text += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
+    return f"{record.levelname} {record.name}: {text}\n"

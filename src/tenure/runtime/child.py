@@ -1,0 +1,87 @@
+"""A declared function in a process of its own: ``python -m tenure.runtime.child``.
+
+What to call comes on standard input, one JSON object: the module, the function's name in it, its
+arguments, and where Python is to look for modules. A function of a program's main file is found by
+running that file under another name, as multiprocessing does. Exit 0 when the function returned,
+1 with its traceback on standard error when it raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import json
+import runpy
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+from tenure.domain.errors import InvalidInput, RunFailed
+from tenure.runtime.context import asks_for_context, context_of_process
+
+MAIN = "__tenure_main__"
+
+
+def describe(function: Callable[..., Any], args: dict[str, Any]) -> str:
+    """What the child is told. Raises InvalidInput for a function that no other process can find."""
+    module, name = function.__module__, function.__qualname__
+    if "<" in name:
+        raise InvalidInput(
+            f"{name} is made inside a function: another process cannot find it",
+            field="process",
+            remedy="declare it at the top of a module",
+        )
+    main = None
+    if module == "__main__":
+        main = getattr(sys.modules["__main__"], "__file__", None)
+        if main is None:
+            raise InvalidInput(
+                "a function of an interactive session has no file",
+                field="process",
+                remedy="put it into a module",
+            )
+    told = {"module": module, "name": name, "main": main, "args": args, "path": sys.path}
+    if main is not None:
+        told["argv"] = sys.argv  # the file is run again: it may look at them
+    return json.dumps(told)
+
+
+def find(module: str, name: str, main: str | None) -> Callable[..., Any]:
+    """The function; a decorator may have left another object under its name."""
+    if main is not None:
+        found: Any = types.SimpleNamespace(**runpy.run_path(main, run_name=MAIN))
+    else:
+        found = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    called: Callable[..., Any] = found
+    return called
+
+
+def main() -> int:
+    told = json.load(sys.stdin)
+    sys.path[:] = told["path"]
+    sys.argv[:] = told.get("argv") or sys.argv
+    function = find(told["module"], told["name"], told["main"])
+    args = dict(told["args"])
+    wants = asks_for_context(function)
+    if wants is not None and wants not in args:
+        args[wants] = context_of_process()
+    try:
+        result = function(**args)
+        if inspect.isawaitable(result):
+            asyncio.run(_await(result))
+    except RunFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _await(result: Any) -> None:
+    await result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""What a job's function may know of its run: it asks for it in its signature.
+
+    def nightly(context: Context): ...      a parameter annotated so, of any name
+    def nightly(context): ...               or one of this name without an annotation
+
+The context is made for one attempt. Cancelling is cooperative for a thread, which cannot be ended
+from outside: it may look at :attr:`Context.cancelled`, or wait on it instead of sleeping.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from tenure.domain.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """A token for the job's own database: with it a late effect of a deposed owner is rejected.
+
+    ``term`` only grows: keep the highest seen for each ``job`` in a table beside the data, raise it
+    in the same transaction as the effect, and give up when it is higher already. See
+    docs/fencing.md for the statements.
+    """
+
+    job: str
+    term: int
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """One attempt of one run, as its function sees it. Instants are UTC. Thread-safe."""
+
+    run: str
+    job: str
+    fire_time: datetime
+    """The nominal instant; of a triggered run, the instant of the claim."""
+    term: int
+    attempt: int = 1
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    """Set when the run is cancelled or out of time; ``cancelled.wait(5)`` is a sleep that ends."""
+    logger: logging.Logger = field(default_factory=lambda: logging.getLogger("tenure.job"))
+    """Named ``tenure.job.<job>``; what it logs is in the run's output."""
+
+    @property
+    def fence(self) -> Fence:
+        return Fence(self.job, self.term, self.run)
+
+
+def fence(context: Context) -> Fence:
+    """The fencing token of a run: its job, term and run id."""
+    return context.fence
+
+
+def context_of(run: Run, cancelled: threading.Event) -> Context:
+    return Context(
+        run=run.id,
+        job=run.job_name,
+        fire_time=run.fire_time,
+        term=run.term,
+        attempt=run.attempt,
+        cancelled=cancelled,
+        logger=logging.getLogger(f"tenure.job.{run.job_name}"),
+    )
+
+
+def context_of_process(environ: Mapping[str, str] | None = None) -> Context:
+    """The context of a run that has a process of its own, which knows it from its environment.
+
+    Raises KeyError where this process is no run.
+    """
+    told = os.environ if environ is None else environ
+    return Context(
+        run=told["TENURE_RUN"],
+        job=told["TENURE_JOB"],
+        fire_time=datetime.fromisoformat(told["TENURE_FIRE_TIME"]).astimezone(UTC),
+        term=int(told["TENURE_TERM"]),
+        attempt=int(told["TENURE_ATTEMPT"]),
+        logger=logging.getLogger(f"tenure.job.{told['TENURE_JOB']}"),
+    )
+
+
+def asks_for_context(function: Callable[..., Any]) -> str | None:
+    """The name of the parameter that takes the context; None if the function wants none."""
+    try:
+        return _asks(function)
+    except TypeError:  # an object that cannot be hashed
+        return _asks.__wrapped__(function)
+
+
+@lru_cache(maxsize=1024)
+def _asks(function: Callable[..., Any]) -> str | None:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a builtin, say
+        return None
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        wanted = parameter.annotation
+        if wanted is Context or (
+            isinstance(wanted, str) and wanted.strip("'\"").rpartition(".")[2] == "Context"
+        ):
+            return parameter.name
+        if wanted is parameter.empty and parameter.name == "context":
+            return parameter.name
+    return None
