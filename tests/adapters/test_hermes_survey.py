@@ -268,7 +268,9 @@ class TestAdopted:
     def record(self, tree: Tree, **more: Any) -> None:
         record = {
             "v": 1, "state": "adopted", "hermes_home": str(tree.home.path),
-            "tenure_profile": "hermes-la", "tenure_home": None, "hermes_version": "0.19.0",
+            "tenure_profile": "hermes-la", "tenure_home": str(tree.folder / "tenure"),
+            "hermes_profile": "la", "hermes_version": "0.19.0", "hermes_python": None,
+            "tenure_version": "0.1.0", "forced": False, "unverified": [], "steps": [],
             "adopted_at": (NOW - timedelta(hours=1)).isoformat(),
         }  # fmt: skip
         tree.home.tenure.mkdir(exist_ok=True)
@@ -344,6 +346,15 @@ class TestAdopted:
         found = adopted.survey()
         assert codes(found) == ["adoption_damaged"]
         assert "copy of /srv/original" in text(found, "adoption_damaged")
+        copied = Warning(code="home_copied", text="x", remedy="y")
+        assert codes(adopted.survey(drift=lambda *_: [copied])) == ["home_copied"]
+
+    def test_a_record_that_cannot_be_understood(self, adopted: Tree) -> None:
+        adopted.home.adoption.write_text("{")
+        adopted.gateway()
+        found = adopted.survey()
+        assert codes(found) == ["adoption_damaged"]
+        assert found.to_json()["adoption"]["problem"]
 
     @pytest.mark.parametrize(("state", "verb"), [("adopting", "adopt"), ("releasing", "release")])
     def test_an_adoption_that_was_interrupted(self, adopted: Tree, state: str, verb: str) -> None:
@@ -358,7 +369,7 @@ class TestAdopted:
         self.owner = gateway = adopted.gateway(started=self.late)
         self.joined = {gateway: Standing.OWNER}
         lost = Warning(code="plugin_disabled", text="x", remedy="y")
-        found = adopted.survey(drift=lambda home: [lost] if home == adopted.home else [])
+        found = adopted.survey(drift=lambda home, _: [lost] if home == adopted.home else [])
         assert found.warnings == (lost,)
 
     def test_a_profile_that_cannot_be_read(
@@ -374,7 +385,7 @@ class TestAdopted:
 def test_drift_is_not_asked_of_a_home_that_is_not_adopted(tree: Tree) -> None:
     tree.gateway()
 
-    def drift(home: object) -> list[Warning]:
+    def drift(*of: object) -> list[Warning]:
         raise AssertionError("asked")
 
     assert tree.survey(drift=drift).warnings == ()

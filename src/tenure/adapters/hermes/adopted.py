@@ -1,41 +1,53 @@
 """The adoption of a home as an onlooker sees it: its record, and who obeys Tenure by now.
 
-The record is read tolerantly: one that cannot be read, or that lies in a copied home, is a
-finding. The Tenure profile is opened for reading only.
+A record that cannot be understood, or that lies in a copied home, is a finding and no error. The
+Tenure profile is opened for reading only.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from tenure.adapters.hermes.adoption import ADOPTED, read_adoption
 from tenure.adapters.hermes.home import HermesHome
-from tenure.adapters.hermes.jobsfile import parse_instant
-from tenure.adapters.hermes.link import read_link
-from tenure.domain.errors import TenureError
+from tenure.domain.errors import Damaged, TenureError
 from tenure.domain.evidence import Identity
 from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Process
+from tenure.runtime.client.documents import instant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adoption:
-    """What ``adoption.json`` says. ``problem``: why nothing of it may be relied on."""
+class AdoptionView:
+    """What of the record matters to who may run jobs. Instants are UTC."""
 
-    state: str
+    state: str = "unknown"
     tenure_profile: str
-    tenure_home: str | None
-    adopted_at: datetime | None
+    tenure_home: str | None = None
+    adopted_at: datetime | None = None
     hermes_version: str | None = None
     forced: bool = False
     problem: str | None = None
+    """Why nothing of it may be relied on; then every process refuses everything."""
+    remedy: str = ""
 
     @property
     def complete(self) -> bool:
-        return self.state == "adopted" and self.problem is None
+        return self.state == ADOPTED and self.problem is None
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "state": self.state,
+            "tenure_home": self.tenure_home,
+            "tenure_profile": self.tenure_profile,
+            "adopted_at": instant(self.adopted_at),
+            "hermes_version": self.hermes_version,
+            "forced": self.forced,
+            "problem": self.problem,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,29 +60,31 @@ class Membership:
     """Why the profile could not be read."""
 
 
-def read_adoption(home: HermesHome) -> Adoption | None:
+def view_adoption(home: HermesHome) -> AdoptionView | None:
     """None if the home is not adopted. Nothing is raised."""
-    link = read_link(home)
-    if link is None:
-        return None
-    record: dict[str, Any] = {}
     try:
-        found = json.loads(home.adoption.read_text("utf-8"))
-        record = found if isinstance(found, dict) else {}
-    except (OSError, ValueError):
-        pass  # the link says what is wrong with it
-    return Adoption(
-        state=str(record.get("state", "unknown")),
-        tenure_profile=link.tenure_profile,
-        tenure_home=link.tenure_home,
-        adopted_at=parse_instant(record.get("adopted_at")),
-        hermes_version=link.hermes_version,
-        forced=bool(record.get("forced", False)),
-        problem=link.refusal or None,
+        found = read_adoption(home)
+    except Damaged as error:
+        return AdoptionView(
+            tenure_profile=home.tenure_profile, problem=error.text, remedy=error.remedy
+        )
+    if found is None:
+        return None
+    copied = not found.is_of(home)
+    return AdoptionView(
+        state=found.state,
+        tenure_profile=found.tenure_profile,
+        tenure_home=str(found.tenure_home),
+        adopted_at=found.adopted_at,
+        hermes_version=found.hermes_version,
+        forced=found.forced,
+        problem=f"{home.path} is a copy of {found.hermes_home}, which was adopted"
+        if copied
+        else None,
     )
 
 
-def read_membership(adoption: Adoption | None, now: datetime) -> Membership:
+def read_membership(adoption: AdoptionView | None, now: datetime) -> Membership:
     """Who has joined the profile of this adoption, and who owns. ``now`` is UTC."""
     if adoption is None or adoption.problem is not None:
         return Membership()

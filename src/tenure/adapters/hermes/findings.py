@@ -143,7 +143,7 @@ def _adopted(survey: Survey) -> Iterator[Warning]:
         yield Warning(
             code="adoption_damaged",
             text=f"{adoption.problem}; so everything is refused",
-            remedy=f"{release}, then {tenure_command(survey.home, 'adopt')}",
+            remedy=adoption.remedy or f"{release}, then {tenure_command(survey.home, 'adopt')}",
         )
         return
     if not adoption.complete:

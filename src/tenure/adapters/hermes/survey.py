@@ -15,7 +15,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tenure.adapters.hermes.adopted import Adoption, Membership, read_adoption, read_membership
+from tenure.adapters.hermes.adopted import (
+    AdoptionView,
+    Membership,
+    read_membership,
+    view_adoption,
+)
 from tenure.adapters.hermes.executions import LIMIT, Ledger, read_ledger
 from tenure.adapters.hermes.findings import conclude
 from tenure.adapters.hermes.home import HermesHome, home_of
@@ -34,10 +39,10 @@ from tenure.domain.process import Process, Standing
 from tenure.host.processes import observe as observe_process
 from tenure.runtime.client.advice import Warning
 
-__all__ = ["Survey", "foreign_of", "foreign_processes", "read_adoption", "survey"]
+__all__ = ["Survey", "foreign_of", "foreign_processes", "survey"]
 
 Observe = Callable[[int], Evidence]
-Drift = Callable[[HermesHome], Iterable[Warning]]
+Drift = Callable[[HermesHome, Installation | None], Iterable[Warning]]
 
 
 def survey(
@@ -60,8 +65,11 @@ def survey(
     look = _Look(home, now or datetime.now(UTC), scan or system_scan(), observe, proc)
     found = look.survey(path, runs)
     verdict, warnings = conclude(found)
-    lost = tuple(drift(home)) if drift is not None and found.adoption is not None else ()
-    return replace(found, verdict=verdict, warnings=(*warnings, *lost))
+    if drift is not None and found.adoption is not None:
+        lost = tuple(drift(home, found.installation))
+        said = {"adoption_damaged"} if "home_copied" in {w.code for w in lost} else set()
+        warnings = (*(w for w in warnings if w.code not in said), *lost)
+    return replace(found, verdict=verdict, warnings=warnings)
 
 
 def foreign_processes(
@@ -113,7 +121,7 @@ class _Look:
         home, now = self.home, self.now
         found = find_processes(home, self.scan)
         seen = [s for s in map(self._seen, found.members) if s is not None]
-        adoption = read_adoption(home)
+        adoption = view_adoption(home)
         membership = read_membership(adoption, now)
         installations = find_installations(home, found.members, path=path)
         ledger = _ledger(home, installations, runs)
@@ -156,7 +164,7 @@ class _Look:
     def _judge(
         self,
         seen: _Seen,
-        adoption: Adoption | None,
+        adoption: AdoptionView | None,
         membership: Membership,
         ledger: Ledger,
         fence: bool,

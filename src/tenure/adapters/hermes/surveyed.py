@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from tenure.adapters.hermes.adopted import Adoption
+from tenure.adapters.hermes.adopted import AdoptionView
 from tenure.adapters.hermes.executions import Execution, Ledger, role_in, tally
 from tenure.adapters.hermes.home import HermesHome
 from tenure.adapters.hermes.installation import Installation
@@ -71,7 +71,7 @@ class Survey:
     """The first is the one that counts; none: no Hermes was found."""
     service: str | None
     """The label of the gateway's service, if Hermes has written a definition of one."""
-    adoption: Adoption | None
+    adoption: AdoptionView | None
     owner: int | None
     """The pid of the process that owns the adopted profile."""
     unreadable: str | None
@@ -151,19 +151,9 @@ class Survey:
         }
 
     def _adoption(self) -> Document | None:
-        found = self.adoption
-        if found is None:
+        if self.adoption is None:
             return None
-        return {
-            "state": found.state,
-            "tenure_home": found.tenure_home,
-            "tenure_profile": found.tenure_profile,
-            "adopted_at": instant(found.adopted_at),
-            "hermes_version": found.hermes_version,
-            "forced": found.forced,
-            "owner": self.owner,
-            "problem": found.problem,
-        }
+        return {**self.adoption.document(), "owner": self.owner}
 
     def _next(self) -> Document | None:
         found = self.next

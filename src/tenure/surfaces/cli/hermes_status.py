@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import click
 
+from tenure.adapters.hermes.drift import drift
 from tenure.adapters.hermes.locks import Lock
 from tenure.adapters.hermes.survey import survey
 from tenure.adapters.hermes.surveyed import HermesProcess, Survey
@@ -28,7 +29,7 @@ def status(context: click.Context) -> int:
     An onlooker: it changes nothing and needs no adoption. Exit code 1 when there are warnings.
     """
     where = hermes_where(context)
-    found = survey(where.find())
+    found = survey(where.find(), drift=drift)
     if where.json:
         output.print_json(found.to_json())
     else:
