@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from tenure.host.capabilities import Answer
 from tenure.runtime.probes import KEPT, Probes
 
@@ -33,3 +35,33 @@ def test_refresh_tells_when_a_denial_ended() -> None:
     assert not probes.refresh(["fda"], 0.0)
     assert not probes.refresh(["fda"], 1.0)
     assert probes.refresh(["fda"], 2.0)
+
+
+def test_that_a_denial_ended_is_told_once_whoever_asked() -> None:
+    answers = iter([Answer.DENIED, Answer.GRANTED, Answer.GRANTED])
+    probes = Probes(ask=lambda name: next(answers))
+    probes.refresh(["fda"], 0.0)
+    assert not probes.take_freed()
+    probes.refresh(["fda"], 1.0)
+    assert probes.take_freed()
+    assert not probes.take_freed()
+    probes.refresh(["fda"], 2.0)
+    assert not probes.take_freed()
+
+
+def test_answers_are_waited_for_but_not_for_ever() -> None:
+    released, asked = threading.Event(), []
+
+    def ask(name: str) -> Answer:
+        asked.append(name)
+        assert released.wait(10)
+        return Answer.GRANTED
+
+    probes = Probes(ask=ask)
+    probes.wait_for(["fda"], lambda: 0.0, lambda freed: None, 0.02)
+    assert probes.missing(["fda"], 0.0) == {"fda"}
+    released.set()
+    probes.wait_for(["fda"], lambda: 0.0, lambda freed: None, 10.0)
+    assert probes.missing(["fda"], 0.0) == set()
+    probes.wait_for(["fda"], lambda: 0.0, lambda freed: None, 10.0)
+    assert asked == ["fda"]

@@ -10,20 +10,24 @@ twice, and refused by the store where the job is protected and the owner is not 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tenure.domain.announced import Announced, plan_announced
-from tenure.domain.errors import NotFound
-from tenure.domain.job import Definition, Job, State
+from tenure.domain.errors import Damaged, NotFound
+from tenure.domain.job import Job, State
 from tenure.domain.omission import Omitted
 from tenure.domain.plan import Due, Plan, Standing
 from tenure.domain.run import ACTIVE, Run
+from tenure.domain.schedule import Kind
 from tenure.host.clocks import Clock
 from tenure.runtime.callables import Callables, Lent
 from tenure.runtime.dispatcher import Dispatcher, Mandate
 from tenure.runtime.probes import Probes
 from tenure.store.contract import ClaimOutcome, RunFilter, Store
+
+PATIENCE = 5.0
+"""Seconds that the ticker waits for probes. A file system that hangs then holds up no other job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,9 @@ class Answer:
     why: str = ""
     """Why it is not, in words."""
     omitted: Omitted | None = None
+    settled: bool = False
+    """Whether the fire is accounted for: the other scheduler may go on to its next one. If not,
+    nothing was written about it, and it is to be announced again."""
 
 
 class Announcing:
@@ -58,14 +65,13 @@ class Announcing:
     def claim(self, announced: Mapping[str, Announced]) -> dict[str, Answer] | None:
         """Claim what is due, by job id; None if this process does not own (any more).
 
-        Raises what the store raises; then nothing was claimed.
+        Waits for probes that have no current answer, up to :data:`PATIENCE`. Raises what the
+        store raises; then nothing was claimed.
         """
-        jobs = {id: self._job(id) for id in announced}
-        wanted = [job.definition for job in jobs.values() if job is not None]
-        self._probe(wanted)
+        self._probe(announced)
 
         def carry(mandate: Mandate) -> dict[str, Answer]:
-            standing, began = self._standing(mandate, wanted), self._clock.continuous()
+            standing, began = self._standing(mandate), self._clock.continuous()
             with self._store.batch():
                 made = {
                     id: self._claim_one(mandate, id, fire, standing)
@@ -73,7 +79,7 @@ class Announcing:
                 }
             # Lent once the commit stands, and not otherwise.
             return {
-                id: Answer(lent=self._callables.lend(found, mandate.authority, began))
+                id: Answer(lent=self._callables.lend(found, mandate.authority, began), settled=True)
                 if isinstance(found, Run)
                 else found
                 for id, found in made.items()
@@ -81,21 +87,18 @@ class Announcing:
 
         return self._dispatcher.under_mandate(carry)
 
-    def _job(self, id: str) -> Job | None:
-        try:
-            return self._store.job(id)
-        except NotFound:
-            return None
+    def _probe(self, ids: Iterable[str]) -> None:
+        found = (self._job(id) for id in ids)
+        names = {n for job in found if isinstance(job, Job) for n in job.definition.requires}
+        if names:
+            self._probes.wait_for(
+                names, self._clock.awake, lambda freed: self._dispatcher.look(), PATIENCE
+            )
 
-    def _probe(self, wanted: list[Definition]) -> None:
-        awake = self._clock.awake()
-        names = {name for definition in wanted for name in definition.requires}
-        self._probes.refresh(sorted(self._probes.missing(names, awake)), awake)
-
-    def _standing(self, mandate: Mandate, wanted: list[Definition]) -> Standing:
+    def _standing(self, mandate: Mandate) -> Standing:
         """Read again what a protected claim stands on (C8)."""
         best = mandate.standing
-        if not best.authoritative or not any(d.needs_authority for d in wanted):
+        if not best.authoritative:
             return best
         return Standing(
             authoritative=self._dispatcher.recheck(),
@@ -103,21 +106,32 @@ class Announcing:
             approve_protected=best.approve_protected,
         )
 
+    def _job(self, id: str) -> Job | Answer:
+        """A job that may be announced. One that cannot be read stops no other."""
+        try:
+            job = self._store.job(id)
+        except (NotFound, Damaged) as error:
+            return Answer(why=error.text)
+        if job.definition.schedule.kind is not Kind.FOREIGN:
+            return Answer(why="the job is planned here, and by nobody else")
+        return job if job.state is State.ACTIVE else Answer(why=f"the job is {job.state}")
+
     def _claim_one(
         self, mandate: Mandate, id: str, announced: Announced, standing: Standing
     ) -> Answer | Run:
-        job = self._job(id)
-        if job is None or job.state is not State.ACTIVE:
-            state = "unknown here" if job is None else str(job.state)
-            return Answer(why=f"the job is {state}")
-        now = self._clock.now()
+        job, now = self._job(id), self._clock.now()
+        if isinstance(job, Answer):
+            return job
+        unknown = self._probes.missing(job.definition.requires, self._clock.awake())
+        if unknown:
+            return Answer(why=f"the OS has not answered yet about {', '.join(sorted(unknown))}")
         plan = plan_announced(self._due(job), announced, standing, now)
+        if plan is None and announced.fire > now:
+            return Answer(why="this fire is yet to come")
         if plan is None:
-            return Answer(why="this fire was accounted for already")
+            return Answer(why="this fire was accounted for already", settled=True)
         (made,) = self._store.claim(mandate.authority, [plan], now)
-        if made.runs:
-            return made.runs[0]
-        return self._why_not(plan, made.outcome)
+        return made.runs[0] if made.runs else self._why_not(plan, made.outcome)
 
     def _due(self, job: Job) -> Due:
         runs, _ = self._store.runs(RunFilter(job=job.id, states=ACTIVE))
@@ -126,8 +140,9 @@ class Announcing:
 
     @staticmethod
     def _why_not(plan: Plan, outcome: ClaimOutcome) -> Answer:
-        if not plan.claims and plan.omissions:
-            return Answer(why=plan.omissions[-1].reason, omitted=plan.omissions[-1].kind)
+        if outcome is ClaimOutcome.CLAIMED:
+            stretch = plan.omissions[-1]
+            return Answer(why=stretch.reason, omitted=stretch.kind, settled=True)
         if outcome is ClaimOutcome.REPEATED:
-            return Answer(why="this fire was claimed before")
+            return Answer(why="this fire was claimed before", settled=True)
         return Answer(why=f"the store refused the claim: {outcome}")

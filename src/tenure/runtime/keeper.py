@@ -108,7 +108,6 @@ class Keeper:
         self._stopping = threading.Event()
         self._alarm = Alarm()
         self._next_probe = 0.0
-        self._freed = threading.Event()
         self._next_full = 0.0
         self._mark: int | None = None
         self._thread = threading.Thread(target=self._loop, name="tenure-keeper", daemon=True)
@@ -540,11 +539,9 @@ class Keeper:
 
     def _look_at_probes(self) -> None:
         awake = self._clock.awake()
-        if self._freed.is_set():
-            self._freed.clear()
-            if self._authority is not None:
-                self._store.revisit_held(self._authority, self._clock.now())
-                self._dispatcher.look()
+        if self._authority is not None and self._probes.take_freed():
+            self._store.revisit_held(self._authority, self._clock.now())
+            self._dispatcher.look()
         denied = self._probes.all_denied()
         if denied and awake >= self._next_probe:
             self._next_probe = awake + PROBE_EVERY
@@ -552,5 +549,4 @@ class Keeper:
 
     def _probed(self, freed: bool) -> None:
         if freed:
-            self._freed.set()
             self.wake()

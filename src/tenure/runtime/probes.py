@@ -25,6 +25,8 @@ class Probes:
         self._ask = ask
         self._answers: dict[str, tuple[Answer, float]] = {}
         self._lock = threading.Lock()
+        self._answered = threading.Condition(self._lock)
+        self._freed = False
         self._wanted: set[str] = set()
         self._asked: set[str] = set()
         """Those that the thread is asking about at this moment."""
@@ -33,11 +35,14 @@ class Probes:
     def missing(self, names: Iterable[str], awake: float) -> set[str]:
         """Those without a current answer."""
         with self._lock:
-            return {
-                name
-                for name in names
-                if name not in self._answers or awake - self._answers[name][1] > KEPT
-            }
+            return self._missing(names, awake)
+
+    def _missing(self, names: Iterable[str], awake: float) -> set[str]:
+        return {
+            name
+            for name in names
+            if name not in self._answers or awake - self._answers[name][1] > KEPT
+        }
 
     def denied(self, names: Iterable[str]) -> frozenset[str]:
         """Those whose last answer was 'denied'. Unknown is not denied (C8)."""
@@ -60,9 +65,31 @@ class Probes:
             with self._lock:
                 before = self._answers.get(name)
                 self._answers[name] = (answer, awake)
-            was_denied = before is not None and before[0] is Answer.DENIED
-            freed |= was_denied and answer is not Answer.DENIED
+                was_denied = before is not None and before[0] is Answer.DENIED
+                freed |= was_denied and answer is not Answer.DENIED
+                self._freed |= freed
+                self._answered.notify_all()
         return freed
+
+    def take_freed(self) -> bool:
+        """Whether a denial has ended since this was last asked, whoever asked about it."""
+        with self._lock:
+            freed, self._freed = self._freed, False
+        return freed
+
+    def wait_for(
+        self,
+        names: Iterable[str],
+        awake: Callable[[], float],
+        then: Callable[[bool], None],
+        patience: float,
+    ) -> None:
+        """Have those without a current answer asked in the background, and wait for it, but not
+        longer than ``patience`` seconds."""
+        names = frozenset(names)
+        self.ask_soon(self.missing(names, awake()), awake, then)
+        with self._answered:
+            self._answered.wait_for(lambda: not self._missing(names, awake()), patience)
 
     def ask_soon(
         self, names: Iterable[str], awake: Callable[[], float], then: Callable[[bool], None]

@@ -1,0 +1,148 @@
+"""A cluster in which another scheduler, in the owner's process, plans jobs and announces them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenure.domain.announced import Announced
+from tenure.domain.errors import Undetermined
+from tenure.domain.job import Call, Definition, Job
+from tenure.domain.ownership import Act
+from tenure.domain.run import Run, RunState
+from tenure.domain.schedule import foreign_schedule
+from tenure.runtime.announcing import Answer
+from tenure.runtime.callables import Lent
+from tenure.store.contract import RunFilter
+from tenure.testing.cluster import Cluster, Node
+
+PATIENCE = 15.0
+POLICY = """
+[[owner]]
+executable = "/opt/gateway"
+
+[[owner]]
+executable = "/opt/desktop"
+after = "5m"
+"""
+
+
+class World:
+    """Nodes that carry ``other:...``; what is announced is due at the clock's present instant."""
+
+    def __init__(self, tmp_path: Path, *, toml: str = "") -> None:
+        self.cluster = Cluster(tmp_path, toml=toml)
+        self.clock = self.cluster.clock
+        self.store = self.cluster.profile.store
+        self.called: list[str] = []
+        self.ends: Callable[[], None] = lambda: None
+        """What a function of the other scheduler does, where Tenure calls it."""
+
+    def node(self, name: str = "gateway", **options: Any) -> Node:
+        executable = options.pop("executable", f"/opt/{name}")
+        functions = {"other:1": self._carry, "other:2": self._carry}
+        return self.cluster.node(
+            name, executable=executable, functions=functions, app="other", **options
+        )
+
+    def owner(self, name: str = "gateway") -> Node:
+        node = self.node(name)
+        self.cluster.settle()
+        assert node.owns
+        return node
+
+    def _carry(self) -> None:
+        self.called.append("other:1")
+        self.ends()
+
+    def add(self, name: str = "theirs", target: str = "other:1", **fields: Any) -> Job:
+        wants = Definition(
+            name=name, schedule=foreign_schedule("every 5m"), action=Call(target=target), **fields
+        )
+        return self.store.add_job(wants, by="test", now=self.clock.now())
+
+    def due(self, minutes: float = 5, passed: int = 0) -> Announced:
+        """Time passes, and a fire is due now."""
+        fire = self.clock.advance(minutes * 60)
+        before = [fire - timedelta(seconds=20 * n) for n in range(passed, 0, -1)]
+        told = (before[0], before[-1], passed) if before else None
+        return Announced(fire=fire, passed=told)
+
+    def announce(self, node: Node, job: Job, fire: Announced | None = None) -> Answer:
+        answers = node.scheduler.announcing.claim({job.id: fire or self.due()})
+        assert answers is not None, f"{node.name} does not own"
+        return answers[job.id]
+
+    def lend(self, node: Node, job: Job, fire: Announced | None = None) -> Lent:
+        answer = self.announce(node, job, fire)
+        assert answer.lent is not None, answer.why
+        assert answer.settled
+        return answer.lent
+
+    def runs(self, *states: RunState) -> tuple[Run, ...]:
+        return self.store.runs(RunFilter(states=frozenset(states) or None))[0]
+
+    def run(self, lent: Lent) -> Run:
+        return self.store.run(lent.run.id)
+
+    def turn_until(self, node: Node, *states: RunState, count: int = 1) -> tuple[Run, ...]:
+        deadline = time.monotonic() + PATIENCE
+        while len(found := self.runs(*states)) < count:
+            assert time.monotonic() < deadline, f"waited for {states}: {self.runs()}"
+            node.turn()
+        return found
+
+    def depose(self) -> None:
+        """Somebody ends the term by force; the owner has not noticed."""
+        held = self.store.ownership().authority
+        assert held is not None
+        self.store.end_term(held, act=Act.STEP_DOWN, why="forced", now=self.clock.now())
+
+    def close(self) -> None:
+        self.cluster.close()
+
+
+@contextmanager
+def commit_fails(node: Node, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Each commit fails at its end, as on a full disk."""
+    store = node.scheduler.profile.store
+    real = store.batch
+
+    @contextmanager
+    def failing() -> Any:
+        with real():
+            yield
+            raise Undetermined("the disk is full", remedy="make room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "batch", failing)
+        yield
+
+
+def in_threads(count: int, do: Callable[[int], None]) -> None:
+    """Let so many threads do something at the same moment, and wait for them."""
+    ready = threading.Barrier(count)
+    errors: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            ready.wait(PATIENCE)
+            do(number)
+        except BaseException as error:  # noqa: BLE001  told by the test's own thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive(), "a thread did not come back"
+    if errors:
+        raise errors[0]
