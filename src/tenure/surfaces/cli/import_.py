@@ -11,6 +11,7 @@ _CLI = "tenure.surfaces.cli."
 
 VERBS = {
     "hermes": (_CLI + "import_hermes:hermes", "Import the jobs of a Hermes profile."),
+    "crontab": (_CLI + "import_crontab:crontab", "Import a crontab."),
 }
 
 

@@ -1,0 +1,177 @@
+"""What a crontab says: its variables and its lines, and which of them are wrong.
+
+Authority: Debian's cron (3.0pl1) and cronie (1.5), as their sources read a file; where they part,
+the :class:`Dialect` decides. Stricter than both where they accept what nobody can have meant: a
+range that runs backwards, a command that is missing, characters that are skipped in silence.
+
+Pure. Any text is taken: each line is a comment, a variable, a :class:`Line` or a :class:`Wrong`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tenure.adapters.crontab.dialect import Dialect
+from tenure.adapters.crontab.times import check_times
+from tenure.adapters.crontab.variables import read_variable
+from tenure.domain.errors import InvalidInput
+
+REBOOT = "@reboot"
+MACROS = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One job of a crontab."""
+
+    number: int
+    """Counted from 1."""
+    when: str
+    """Five fields, or a word with ``@``."""
+    command: str
+    """As written, with its percent signs."""
+    user: str | None = None
+    """Of a system crontab."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """What the lines above it set."""
+    windows: bool = False
+    """It ends in a carriage return, which is not in ``command``."""
+    unended: bool = False
+    """The file ends behind it, without a newline."""
+
+    @property
+    def text(self) -> str:
+        user = () if self.user is None else (self.user,)
+        return " ".join((self.when, *user, self.command))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The five fields; none for ``@reboot``."""
+        return tuple(MACROS.get(self.when, "" if self.when == REBOOT else self.when).split())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrong:
+    """A line that cannot be imported."""
+
+    number: int
+    text: str
+    why: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Crontab:
+    """What was read, in the order of its lines."""
+
+    lines: tuple[Line, ...] = ()
+    wrong: tuple[Wrong, ...] = ()
+
+
+def read_crontab(text: str, *, system: bool = False, dialect: Dialect = Dialect.DEBIAN) -> Crontab:
+    """Read a crontab; ``system``: with a column for the user, as /etc/crontab has.
+
+    Bytes that were not UTF-8 are to be lone surrogates in ``text``. Raises nothing.
+    """
+    lines: list[Line] = []
+    wrong: list[Wrong] = []
+    env: dict[str, str] = {}
+    rows = text.removeprefix("\ufeff").split("\n")
+    for number, row in enumerate(rows, 1):
+        plain = row.rstrip("\r").lstrip(" \t")
+        if not plain or plain.startswith("#"):
+            continue
+        try:
+            _check_characters(plain)
+            variable = read_variable(plain, dialect)
+            if variable is not None:
+                env = {**env, variable[0]: variable[1]}
+                continue
+            when, user, command = _split(plain, system, dialect)
+        except InvalidInput as error:
+            wrong.append(Wrong(number=number, text=plain, why=error.text, remedy=error.remedy))
+            continue
+        lines.append(
+            Line(
+                number=number,
+                when=when,
+                user=user,
+                command=command,
+                env=env,
+                windows=row.endswith("\r"),
+                unended=number == len(rows),
+            )
+        )
+    return Crontab(tuple(lines), tuple(wrong))
+
+
+def _check_characters(text: str) -> None:
+    if "\0" in text:
+        raise InvalidInput("it holds a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(
+            "it holds bytes that are not UTF-8", remedy="write it in UTF-8"
+        ) from None
+
+
+def _split(text: str, system: bool, dialect: Dialect) -> tuple[str, str | None, str]:
+    """When, the user, the command. Raises InvalidInput."""
+    if text.startswith("-") and dialect is Dialect.CRONIE:
+        text = text[1:]  # only says that the start of the job is not to be logged
+    count = 1 if text.startswith("@") else 5
+    words, rest = _words(text, count)
+    when = " ".join(words)
+    if count == 1:
+        _check_macro(when)
+    elif len(words) < count:
+        raise InvalidInput(
+            f"a job has five fields and a command, and here are {len(words)} words",
+            remedy="minute hour day-of-month month day-of-week command",
+        )
+    else:
+        check_times(words, dialect)
+    user = None
+    if system:
+        users, rest = _words(rest, 1)
+        if not users:
+            raise InvalidInput("a system crontab names a user before the command")
+        user = users[0]
+    if not rest.strip():
+        raise InvalidInput("there is no command", remedy=_no_command(user))
+    return when, user, rest
+
+
+def _words(text: str, count: int) -> tuple[list[str], str]:
+    """At most so many words, and what comes behind them and their blanks."""
+    words: list[str] = []
+    rest = text.lstrip(" \t")
+    while rest and len(words) < count:
+        end = min((i for i in (rest.find(" "), rest.find("\t")) if i >= 0), default=len(rest))
+        words.append(rest[:end])
+        rest = rest[end:].lstrip(" \t")
+    return words, rest
+
+
+def _check_macro(word: str) -> None:
+    if word not in MACROS and word != REBOOT:
+        known = f"{REBOOT} {' '.join(MACROS)}"
+        lower = word.lower()
+        remedy = f"write {lower}" if lower in MACROS else f"cron knows {known}"
+        raise InvalidInput(f"there is no {word[:40]!r}", remedy=remedy)
+
+
+def _no_command(user: str | None) -> str:
+    if user is None:
+        return ""
+    return f"if {user!r} is the command, this is no system crontab: leave --system out"

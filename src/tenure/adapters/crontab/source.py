@@ -1,0 +1,105 @@
+"""Where a crontab comes from: ``crontab -l``, a file, or standard input; and which cron is here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenure.adapters.crontab.dialect import Dialect
+from tenure.domain.errors import InvalidInput, NotFound, Refused, Undetermined
+
+SYSTEM = Path("/etc/crontab")
+_SYSTEM_FOLDER = "/etc/cron.d/"
+LARGEST = 4_000_000
+_PATIENCE = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A crontab's text, and what to type to see it again."""
+
+    text: str
+    """Bytes that are not UTF-8 are lone surrogates."""
+    name: str
+    """``crontab -l``, a path, or ``-``."""
+    path: Path | None = None
+    system: bool = False
+
+
+def read_source(file: str | None, *, system: bool, user: str | None) -> Source:
+    """The crontab of ``user`` (None: the caller), or a file; ``-`` is standard input.
+
+    Raises NotFound, InvalidInput for what is too large or a folder, Refused without the right.
+    """
+    if file == "-":
+        return Source(_decode(sys.stdin.buffer.read(LARGEST + 1)), "-", system=system)
+    if file is None and system:
+        file = str(SYSTEM)
+    if file is not None:
+        path = Path(os.path.abspath(file))
+        in_system = path == SYSTEM or str(path).startswith(_SYSTEM_FOLDER)
+        return Source(_read(path), file, path, system or in_system)
+    return _of_user(user)
+
+
+def _read(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return _decode(file.read(LARGEST + 1))
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {path}", field="file") from None
+    except PermissionError:
+        raise Refused(f"{path} may not be read", remedy=f"sudo cat {path} | ... -") from None
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}", field="file") from None
+
+
+def _of_user(user: str | None) -> Source:
+    argv = ["crontab", *(["-u", user] if user else []), "-l"]
+    shown = " ".join(argv)
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except FileNotFoundError:
+        raise NotFound(
+            "there is no crontab command here", remedy="name a file: tenure import crontab FILE"
+        ) from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Undetermined(f"`{shown}` gave no answer: {error}") from None
+    if done.returncode == 0:
+        return Source(_decode(done.stdout), shown)
+    told = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
+    if "no crontab for" in told:
+        raise NotFound(told.splitlines()[-1], remedy="name a file: tenure import crontab FILE")
+    raise Undetermined(f"`{shown}` failed: {told}")
+
+
+def _decode(content: bytes) -> str:
+    if len(content) > LARGEST:
+        raise InvalidInput(f"larger than {LARGEST} bytes", field="file")
+    return content.decode("utf-8", "surrogateescape")
+
+
+def dialect_here() -> Dialect:
+    """That of the ``crontab`` command which is installed; Debian's where that cannot be told."""
+    try:
+        done = subprocess.run(
+            ["crontab", "-V"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return Dialect.DEBIAN
+    told = (done.stdout + done.stderr).lower()
+    return Dialect.CRONIE if b"cronie" in told else Dialect.DEBIAN
