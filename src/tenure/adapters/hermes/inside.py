@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from tenure.adapters.hermes.home import HermesHome, home_of
+from tenure.host.local_zone import local_zone
 
 
 def jobs_module() -> Any:
@@ -35,8 +37,12 @@ def home_of_jobs() -> HermesHome:
 
 
 def home_of_tick() -> HermesHome:
-    """The profile that a tick would run at this moment, in this context."""
-    return home_of(scheduler_module()._get_hermes_home())
+    """The profile that a tick would run at this moment, in this context.
+
+    Not what ``cron.scheduler`` says itself: in some versions a job that asks for another profile
+    turns that around for all threads while it runs.
+    """
+    return home_of(importlib.import_module("hermes_constants").get_hermes_home())
 
 
 def load_jobs() -> list[dict[str, Any]]:
@@ -53,22 +59,30 @@ def find_job(ref: str) -> dict[str, Any] | None:
 
 
 def zone() -> tzinfo:
-    """The zone that Hermes is set to."""
+    """The zone that Hermes is set to, with its rules where they are known.
+
+    Hermes itself takes the machine's offset of the moment where no zone is set.
+    """
+    now = datetime.now().astimezone()
     with contextlib.suppress(Exception):
-        found = jobs_module()._hermes_now().tzinfo
-        if isinstance(found, tzinfo):
-            return found
-    return datetime.now().astimezone().tzinfo or UTC
+        now = jobs_module()._hermes_now()
+    found = now.tzinfo or UTC
+    if getattr(found, "key", None) is None:
+        with contextlib.suppress(Exception):
+            ruled = ZoneInfo(local_zone())
+            if now.astimezone(ruled).utcoffset() == now.utcoffset():
+                return ruled
+    return found
 
 
 def zone_name() -> str:
     """The same as an IANA name; ``UTC`` where it has none."""
-    name = getattr(zone(), "key", None)
-    if name is None:
-        from tenure.host.local_zone import local_zone
+    return str(getattr(zone(), "key", None) or local_zone())
 
-        name = local_zone()
-    return str(name)
+
+def cronjob(**what: Any) -> str:
+    """The tool by which agents and the command line change jobs; its answer is JSON."""
+    return str(importlib.import_module("tools.cronjob_tools").cronjob(**what))
 
 
 def croniter() -> Any:
@@ -92,7 +106,7 @@ def running_job_ids() -> frozenset[str]:
     scheduler = scheduler_module()
     ask = getattr(scheduler, "get_running_job_ids", None)
     found = ask() if ask is not None else getattr(scheduler, "_running_job_ids", ())
-    return frozenset(found)
+    return frozenset(map(str, tuple(found)))
 
 
 @contextlib.contextmanager
@@ -110,9 +124,51 @@ def marked_as_running(job_id: str) -> Iterator[bool]:
                 scheduler._running_job_ids.discard(job_id)
 
 
-def advance(job_id: str) -> None:
+def advance(job_id: object) -> None:
     """Move a recurring job on to its next fire, as a tick does before it runs one."""
     jobs_module().advance_next_run(job_id)
+
+
+def give_back(found: Sequence[Mapping[str, Any]]) -> None:
+    """Jobs that Hermes found due, and which could not be claimed, are due still: finding them has
+    moved some on already, and has marked one-shots as running."""
+    before = {job.get("id"): job for job in found}
+
+    def undo(job: dict[str, Any]) -> bool:
+        was = before.get(job.get("id"))
+        if was is None or any(job.get(key) != was.get(key) for key in ("schedule", "enabled")):
+            return False  # somebody edits it at this moment: that stays
+        then = {"next_run_at": was.get("next_run_at")}
+        if job.get("run_claim") is not None:
+            then["run_claim"] = None
+        changed = any(job.get(key) != value for key, value in then.items())
+        job.update(then)
+        return changed
+
+    _rewrite(undo)
+
+
+def drop_fire_claim(job_id: str) -> None:
+    """Forget Hermes' own mark that a job is being fired."""
+
+    def drop(job: dict[str, Any]) -> bool:
+        if job.get("id") != job_id or not job.get("fire_claim"):
+            return False
+        job["fire_claim"] = None
+        return True
+
+    _rewrite(drop)
+
+
+def _rewrite(change: Callable[[dict[str, Any]], bool]) -> None:
+    """Under Hermes' own lock, by its own functions; written only if something has changed."""
+    jobs = jobs_module()
+    lock = getattr(jobs, "_jobs_lock", None)
+    with lock() if lock is not None else jobs._jobs_file_lock:
+        stored = jobs.load_jobs()
+        changed = [change(job) for job in stored if isinstance(job, dict)]
+        if any(changed):
+            jobs.save_jobs(stored)
 
 
 def create_execution(job_id: str, source: str) -> str | None:

@@ -7,16 +7,19 @@ Whether it is protected is kept beside Hermes' file, since Hermes rewrites that 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from tenure.adapters.hermes.fires import instant_of
 from tenure.adapters.hermes.home import HermesHome
-from tenure.domain.errors import Conflict, InvalidInput, TenureError
+from tenure.adapters.hermes.protection import Protection, read_protection
+from tenure.domain.errors import NotFound, TenureError
 from tenure.domain.job import MAX_NAME, Call, Definition, Job, State
 from tenure.domain.schedule import Schedule, at_schedule, foreign_schedule
 from tenure.store.contract import Page, Store
@@ -42,32 +45,8 @@ _WANTED = (
 )
 """What of a Hermes job is its definition. The rest is what became of it."""
 _INSTANT = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Protection:
-    """The sidecar: which jobs are protected, and what they require."""
-
-    jobs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-def read_protection(home: HermesHome) -> Protection:
-    """Without a sidecar nothing is protected. Raises InvalidInput for one that is damaged."""
-    try:
-        record = json.loads(home.sidecar.read_text(encoding="utf-8"))
-        return Protection(
-            {
-                str(id): tuple(str(name) for name in entry.get("requires", ()))
-                for id, entry in record["protected"].items()
-            }
-        )
-    except FileNotFoundError:
-        return Protection()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidInput(
-            f"{home.sidecar}, which says which jobs are protected, cannot be read: {error}",
-            remedy="restore it, or delete it and protect the jobs again: tenure hermes protect JOB",
-        ) from None
+MAX_ID = 40
+"""Hermes' ids have 12 characters; somebody may have put in longer ones by hand."""
 
 
 def target_of(job_id: str) -> str:
@@ -83,14 +62,14 @@ def hermes_id(job: Job) -> str | None:
 
 
 def definition_of(
-    job: Mapping[str, Any], name: str, protection: Protection, timezone: str, zone: tzinfo
+    job: Mapping[str, Any], name: str, protection: Protection, timezone: str
 ) -> Definition:
     """A Hermes job as a definition. Raises InvalidInput for what cannot be one."""
     id = str(job["id"])
     requires = protection.jobs.get(id)
     return Definition(
         name=name,
-        schedule=_schedule(job, timezone, zone),
+        schedule=_schedule(job, timezone),
         action=Call(target=target_of(id), args=_told(job)),
         protected=requires is not None,
         requires=requires or (),
@@ -99,11 +78,11 @@ def definition_of(
     )
 
 
-def _schedule(job: Mapping[str, Any], timezone: str, zone: tzinfo) -> Schedule:
+def _schedule(job: Mapping[str, Any], timezone: str) -> Schedule:
     schedule = job.get("schedule")
     kind = schedule.get("kind") if isinstance(schedule, Mapping) else None
     if kind == "once" and job.get("state") == "completed" and not job.get("enabled", True):
-        at = instant_of(schedule.get("run_at"), zone) if isinstance(schedule, Mapping) else None
+        at = instant_of(schedule.get("run_at")) if isinstance(schedule, Mapping) else None
         if at is not None:
             return at_schedule(at, timezone, text=_display(job))
     return foreign_schedule(_display(job), timezone)
@@ -113,7 +92,7 @@ def _display(job: Mapping[str, Any]) -> str:
     schedule = job.get("schedule")
     shown = schedule.get("display") if isinstance(schedule, Mapping) else None
     text = str(job.get("schedule_display") or shown or "as Hermes plans it")
-    return "".join(c for c in text if c.isprintable()).strip()[:200] or "as Hermes plans it"
+    return _printable(text)[:200].strip() or "as Hermes plans it"
 
 
 def _told(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +107,7 @@ def _told(job: Mapping[str, Any]) -> dict[str, Any]:
     told: dict[str, Any] = {"digest": hashlib.sha256(text.encode()).hexdigest()[:16]}
     for key in ("script", "workdir", "deliver"):
         if job.get(key):
-            told[key] = str(job[key])[:500]
+            told[key] = _printable(str(job[key]))[:500]
     return told
 
 
@@ -146,11 +125,14 @@ class Mirrored:
     problems: Mapping[str, str]
 
 
+Theirs = Mapping[str, Any]
+
+
 class Mirror:
     """Brings a profile in line with what Hermes has. Thread-safe as its store is.
 
     Any process may do it: definitions are the store's transactions (C7), and two that do it at
-    once agree, or one of them finds a Conflict and looks again the next time.
+    once agree.
     """
 
     def __init__(self, store: Store, home: HermesHome, *, by: str, timezone: str) -> None:
@@ -160,82 +142,129 @@ class Mirror:
         self._timezone = timezone
 
     def follow(
-        self, jobs: Sequence[Mapping[str, Any]], now: datetime, zone: tzinfo, *, whole: bool = True
+        self, load: Callable[[], Sequence[Theirs] | None], now: datetime, *, whole: bool = True
     ) -> Mirrored:
-        """Add, revise, pause, resume; with ``whole`` also remove what Hermes has no more.
+        """Add, revise, pause, resume; with ``whole`` also remove what Hermes has no more, unless
+        ``load`` says None: there is no file of jobs at all, and it may be on its way back.
 
-        A job that cannot be mirrored is told of and stops no other. Raises what the store raises,
-        and InvalidInput for a sidecar that cannot be read: then nothing may run.
+        Hermes' jobs are loaded after those that stand here were read: so one that another process
+        has just made, and mirrored, is not taken for one that is gone.
+
+        A job that cannot be mirrored is told of and stops no other; those without an id, which
+        Hermes itself cannot run, are passed over. Raises what the store and ``load`` raise, and
+        InvalidInput for a sidecar that cannot be read: then nothing may run.
         """
         protection = read_protection(self._home)
-        there = self._there()
+        view = _View.of(self._store)
+        loaded = load()
+        theirs = {str(job["id"]): job for job in loaded or () if job.get("id")}
+        if whole and loaded is not None:  # first of all, so that their names are free
+            for gone in view.without(theirs.keys()):
+                with contextlib.suppress(NotFound):  # another process was faster
+                    self._store.set_job_state(gone.id, State.REMOVED, by=self._by, now=now)
         seen: dict[str, Job] = {}
         problems: dict[str, str] = {}
-        names = self._names(jobs, there)
-        for job in jobs:
-            id = str(job.get("id") or "")
-            if not id:
-                continue
+        twice = {name for name, n in Counter(map(_name, theirs.values())).items() if n > 1}
+        for id, job in theirs.items():
             try:
-                wanted = definition_of(job, names[id], protection, self._timezone, zone)
-                seen[id] = self._follow_one(there.get(id), wanted, job, now, zone)
-            except Conflict:
-                continue  # another process was faster: the next look finds its work
-            except TenureError as error:
-                problems[id] = error.text
-        if whole:
-            for id in there.keys() - {str(job.get("id")) for job in jobs}:
-                self._store.set_job_state(there[id].id, State.REMOVED, by=self._by, now=now)
+                wanted = definition_of(job, _name(job), protection, self._timezone)
+                if wanted.name in twice:
+                    wanted = _told_apart(wanted, id)
+                seen[id] = self._follow_one(view, wanted, id, job, now)
+            except (TenureError, ValueError) as error:
+                problems[id] = str(error)
         return Mirrored(seen, problems)
 
-    def _there(self) -> dict[str, Job]:
-        found: dict[str, Job] = {}
-        cursor: str | None = None
-        while True:
-            jobs, cursor = self._store.jobs(page=Page(limit=500, cursor=cursor))
-            found.update({id: job for job in jobs if (id := hermes_id(job)) is not None})
-            if cursor is None:
-                return found
-
-    def _names(self, jobs: Sequence[Mapping[str, Any]], there: Mapping[str, Job]) -> dict[str, str]:
-        """Hermes' names; where two are alike, or one is taken by a job of ours, the id is added."""
-        plain = {str(job.get("id")): _name(job) for job in jobs}
-        others = {job.name for id, job in there.items() if id not in plain}
-        count: dict[str, int] = {}
-        for name in plain.values():
-            count[name] = count.get(name, 0) + 1
-        return {
-            id: name if count[name] == 1 and name not in others else f"{name} ({id})"
-            for id, name in plain.items()
-        }
-
     def _follow_one(
-        self,
-        job: Job | None,
-        wanted: Definition,
-        theirs: Mapping[str, Any],
-        now: datetime,
-        zone: tzinfo,
+        self, view: _View, wanted: Definition, id: str, theirs: Theirs, now: datetime
     ) -> Job:
+        """As it stands then. Raises Conflict where another process changes it at this moment."""
         # A fire that is due already belongs to what is written down now, not to what was before.
-        pending = instant_of(theirs.get("next_run_at"), zone)
-        at = now if pending is None or pending > now else pending - _INSTANT
+        pending = instant_of(theirs.get("next_run_at"))
+        since = now if pending is None or pending > now else pending - _INSTANT
+        job = view.jobs.get(id)
         if job is None:
-            job = self._store.add_job(wanted, by=self._by, now=at)
-        elif wanted != job.definition:
-            at = max(at, job.edited_at, job.watermark)
+            job = self._add(view, wanted, id, now, since)
+        wanted = view.fitting(wanted, id)
+        if wanted != job.definition:
+            at = max(since, job.edited_at, job.watermark)
             job = self._store.edit_job(job.id, job.revision, wanted, by=self._by, now=at)
         state = wanted_state(theirs)
         if job.state in (State.ACTIVE, State.PAUSED) and job.state is not state:
-            at = max(at, job.edited_at, job.watermark)
+            at = max(since, job.edited_at, job.watermark)
             job = self._store.set_job_state(job.id, state, by=self._by, now=at)
+        view.put(id, job)
+        return job
+
+    def _add(self, view: _View, wanted: Definition, id: str, now: datetime, since: datetime) -> Job:
+        """In one transaction with a second look: two jobs here for one there would run twice."""
+        with self._store.batch():
+            fresh = _View.of(self._store)
+            job = fresh.jobs.get(id)
+            if job is None:
+                wanted = fresh.fitting(wanted, id)
+                job = self._store.add_job(wanted, by=self._by, now=now, since=since)
+        view.put(id, job)
         return job
 
 
-def _name(job: Mapping[str, Any]) -> str:
-    text = "".join(c for c in str(job.get("name") or "") if c.isprintable()).strip()
-    return text[: MAX_NAME - 20].strip() or str(job.get("id"))
+class _View:
+    """The jobs that stand in a profile: Hermes' by their id there, and all the names."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self.jobs: dict[str, Job] = {}
+        self._more: list[Job] = []
+        self._names: dict[str, str] = {}
+        for job in sorted(jobs, key=lambda job: job.id):
+            self._names[job.name] = job.id
+            id = hermes_id(job)
+            if id is not None and self.jobs.setdefault(id, job) is not job:
+                self._more.append(job)
+
+    @staticmethod
+    def of(store: Store) -> _View:
+        found: list[Job] = []
+        cursor: str | None = None
+        while True:
+            jobs, cursor = store.jobs(page=Page(limit=500, cursor=cursor))
+            found += jobs
+            if cursor is None:
+                return _View(found)
+
+    def without(self, ids: Collection[str]) -> list[Job]:
+        """Take out what stands here and is not among these, or stands here twice."""
+        gone = [self.jobs.pop(id) for id in list(self.jobs) if id not in ids] + self._more
+        for job in gone:
+            self._names.pop(job.name, None)
+        return gone
+
+    def fitting(self, wanted: Definition, id: str) -> Definition:
+        """With another name, if that one is taken: by a job of ours, or by one of Hermes' that is
+        to get another name itself."""
+        own = self.jobs.get(id)
+        taken = self._names.get(wanted.name, own and own.id)
+        return wanted if taken == (own and own.id) else _told_apart(wanted, id)
+
+    def put(self, id: str, job: Job) -> None:
+        old = self.jobs.get(id)
+        if old is not None and self._names.get(old.name) == old.id:
+            del self._names[old.name]
+        self.jobs[id], self._names[job.name] = job, job.id
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)
+def _told_apart(wanted: Definition, id: str) -> Definition:
+    name = f"{wanted.name[: MAX_NAME - MAX_ID - 3].strip()} ({_short(id)})"
+    return wanted.with_changes(name=name)
+
+
+def _name(job: Theirs) -> str:
+    return _printable(str(job.get("name") or ""))[:MAX_NAME].strip() or _short(str(job["id"]))
+
+
+def _short(id: str) -> str:
+    """An id as Hermes makes it, whole; the beginning of another."""
+    return _printable(id)[:MAX_ID].strip() or "?"
+
+
+def _printable(text: str) -> str:
+    return "".join(c for c in text if c.isprintable()).strip()

@@ -2,38 +2,39 @@
 
 Hermes' callers look these names up when they call, so replacing them in their modules is enough;
 nothing on disk is touched. A module that is not loaded yet is patched as soon as it is, so that a
-process that never touches its jobs pays nothing.
+process that never touches its jobs pays nothing; a name that another module has taken before is
+replaced there too.
 
     cron.scheduler      tick, get_due_jobs, run_one_job (or run_job), mark_job_run, _get_lock_paths
     cron.scheduler_provider  CronScheduler.fire_due
     cron.jobs           trigger_job
     tools.cronjob_tools _execute_job_now, cronjob
+    hermes_cli.cron     _job_action
 """
 
 from __future__ import annotations
 
-import functools
-import importlib.abc
-import importlib.machinery
 import json
 import logging
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from types import ModuleType
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tenure.adapters.hermes import inside
+from tenure.adapters.hermes.carrying import Originals
 from tenure.adapters.hermes.home import HermesHome
 from tenure.adapters.hermes.link import read_link
-from tenure.adapters.hermes.seat import Originals, Seat
+from tenure.adapters.hermes.replacing import original_of, replace
+from tenure.adapters.hermes.seat import Seat
 from tenure.domain.errors import TenureError
 from tenure.domain.run import RunState
 from tenure.runtime.client.asking import await_end
 
 log = logging.getLogger("tenure.hermes")
 
-MARK = "__tenure__"
+LEAVING = 3600.0
+"""Seconds that runs under way get, when their home is released, to say how they ended."""
 
 
 class Seats:
@@ -41,37 +42,43 @@ class Seats:
 
     def __init__(self) -> None:
         self._seats: dict[HermesHome, Seat] = {}
+        self._leaving: list[Seat] = []
         self._lock = threading.Lock()
-        self.originals: dict[str, Any] = {}
 
     def of(self, home: HermesHome) -> Seat | None:
         """None where the home is not adopted (any more): Hermes then does as it always did."""
         link = read_link(home)
         with self._lock:
-            seat = self._seats.get(home)
-            if seat is not None and seat.link == link:
-                return seat
-            if seat is not None:
-                del self._seats[home]
-            if link is None:
-                fresh = None
-            else:
-                fresh = self._seats[home] = Seat(link, self._originals())
-        if seat is not None:
-            seat.close()
-        return fresh
+            old = self._seats.get(home)
+            if old is not None and old.link == link:
+                return old
+            self._seats.pop(home, None)
+            seat = None
+            if link is not None:
+                seat = self._seats[home] = Seat(link, _originals())
+        if old is not None:
+            self._leave(old)
+        return seat
 
-    def _originals(self) -> Originals:
-        scheduler = inside.scheduler_module()
-        jobs = inside.jobs_module()
-        whole = hasattr(scheduler, "run_one_job")
-        body = scheduler.run_one_job if whole else scheduler.run_job
-        return Originals(
-            tick=_original(scheduler.tick),
-            body=_original(body),
-            whole=whole,
-            trigger=_original(jobs.trigger_job),
-        )
+    def marked(self, job_id: str, *how: Any) -> None:
+        """A run of one of them was written down."""
+        for seat in (*list(self._seats.values()), *self._leaving):
+            seat.carrying.marked(job_id, *how)
+
+    def _leave(self, seat: Seat) -> None:
+        if not seat.carrying.active():
+            seat.close()
+            return
+        self._leaving.append(seat)
+        threading.Thread(
+            target=self._close_later, args=(seat,), name="tenure-hermes-leaving", daemon=True
+        ).start()
+
+    def _close_later(self, seat: Seat) -> None:
+        try:
+            seat.close(LEAVING)
+        finally:
+            self._leaving.remove(seat)
 
     def close(self) -> None:
         with self._lock:
@@ -81,26 +88,23 @@ class Seats:
 
     def forget_in_child(self) -> None:
         self._lock = threading.Lock()
-        for seat in self._seats.values():
+        seats, self._seats = [*self._seats.values(), *self._leaving], {}
+        self._leaving = []
+        for seat in seats:
             seat.forget_in_child()
-        self._seats = {}
 
 
 seats = Seats()
 
 
-def _original(function: Any) -> Any:
-    return getattr(function, MARK, function)
-
-
-def replace(owner: Any, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
-    """Put a function in the place of another, once."""
-    original = getattr(owner, name, None)
-    if original is None or hasattr(original, MARK):
-        return
-    wrapped = functools.wraps(original)(make(original))
-    setattr(wrapped, MARK, original)
-    setattr(owner, name, wrapped)
+def _originals() -> Originals:
+    scheduler = inside.scheduler_module()
+    whole = hasattr(scheduler, "run_one_job")
+    return Originals(
+        tick=original_of(scheduler.tick),
+        body=original_of(scheduler.run_one_job if whole else scheduler.run_job),
+        whole=whole,
+    )
 
 
 # -- cron.scheduler ----------------------------------------------------------------------------
@@ -110,9 +114,6 @@ def patch_scheduler(module: Any) -> None:
     replace(module, "run_one_job" if hasattr(module, "run_one_job") else "run_job", _body)
     replace(module, "mark_job_run", _mark)
     replace(module, "_get_lock_paths", _lock_paths)
-    package = sys.modules.get("cron")
-    if package is not None and hasattr(package, "tick"):
-        package.tick = module.tick  # type: ignore[attr-defined]
 
 
 def _tick(original: Any) -> Callable[..., Any]:
@@ -125,9 +126,8 @@ def _tick(original: Any) -> Callable[..., Any]:
 
 def _due(original: Any) -> Callable[..., Any]:
     def get_due_jobs() -> Any:
-        found = original()
         seat = seats.of(inside.home_of_tick())
-        return found if seat is None else seat.due(found)
+        return original() if seat is None else seat.due(original)
 
     return get_due_jobs
 
@@ -135,7 +135,9 @@ def _due(original: Any) -> Callable[..., Any]:
 def _body(original: Any) -> Callable[..., Any]:
     def run(job: Any, *args: Any, **kwargs: Any) -> Any:
         seat = seats.of(inside.home_of_tick())
-        return original(job, *args, **kwargs) if seat is None else seat.body(job, args, kwargs)
+        if seat is None:
+            return original(job, *args, **kwargs)
+        return seat.carrying.body(job, args, kwargs)
 
     return run
 
@@ -144,10 +146,10 @@ def _mark(original: Any) -> Callable[..., Any]:
     def mark_job_run(
         job_id: str, success: bool, error: Any = None, delivery_error: Any = None
     ) -> Any:
-        seat = seats.of(inside.home_of_tick())
-        if seat is not None:
-            seat.marked(bool(success), error, delivery_error)
-        return original(job_id, success, error, delivery_error=delivery_error)
+        try:
+            return original(job_id, success, error, delivery_error=delivery_error)
+        finally:
+            seats.marked(job_id, success, error, delivery_error)
 
     return mark_job_run
 
@@ -162,6 +164,16 @@ def _lock_paths(original: Any) -> Callable[..., Any]:
 
 
 # -- who asks --------------------------------------------------------------------------------
+class _Said(threading.local):
+    """What this thread was answered: Hermes has texts of its own for it, which are not so."""
+
+    answer: str | None = None
+    refused: bool = False
+
+
+_said = _Said()
+
+
 def patch_provider(module: Any) -> None:
     replace(module.CronScheduler, "fire_due", _fire_due)
 
@@ -176,7 +188,7 @@ def _fire_due(original: Any) -> Callable[..., Any]:
             return False
         try:
             log.info("job %s: %s", job_id, seat.who_runs(seat.ask(job, "fire_due")))
-        except TenureError as error:
+        except Exception as error:  # noqa: BLE001  this is called in the background: it is logged
             log.warning("job %s: refused: %s", job_id, _in_words(seat, error))
         return False  # it was not run here; by whom it is, the record says
 
@@ -196,10 +208,11 @@ def _trigger(original: Any) -> Callable[..., Any]:
         if job is None:
             return None
         try:
-            request = seat.ask(job, "trigger")
-        except TenureError as error:
+            answer = seat.who_runs(seat.ask(job, "trigger"))
+        except Exception as error:  # noqa: BLE001  said in words, and raised as what the caller knows
+            _said.refused = True
             raise _refusal(f"refused: {_in_words(seat, error)}") from None
-        answer = _said.answer = seat.who_runs(request)
+        _said.answer = answer
         return {**(inside.find_job(job["id"]) or job), "tenure": answer}
 
     return trigger_job
@@ -210,21 +223,10 @@ def patch_tools(module: Any) -> None:
     replace(module, "cronjob", _cronjob)
 
 
-class _Said(threading.local):
-    """What this thread was answered: some versions have a text of their own for it, and a wrong
-    one."""
-
-    answer: str | None = None
-
-
-_said = _Said()
-
-
 def _cronjob(original: Any) -> Callable[..., Any]:
     def cronjob(*args: Any, **kwargs: Any) -> Any:
-        _said.answer = None
-        text = original(*args, **kwargs)
-        return _with_answer(text, _said.answer)
+        _said.answer, _said.refused = None, False
+        return _with_answer(original(*args, **kwargs), _said.answer)
 
     return cronjob
 
@@ -236,18 +238,49 @@ def _execute(original: Any) -> Callable[..., Any]:
             return original(job)
         try:
             request = seat.ask(job, "run")
-        except TenureError as error:
+            scheduler, profile = seat.scheduler, seat.profile
+            owner = scheduler is not None and scheduler.keeper.authority is not None
+            if not owner or profile is None or request.run is None:
+                _said.answer = seat.who_runs(request)
+                return {"claimed": False, "success": False, "error": _said.answer}
+            # The owner itself was asked, by an agent of its own: it waits for the end, as ever.
+            run = await_end(profile, request.run)
+        except Exception as error:  # noqa: BLE001  said in words, and raised as what the caller knows
+            _said.refused = True
             raise RuntimeError(f"refused: {_in_words(seat, error)}") from None
-        scheduler, profile = seat.scheduler, seat.profile
-        if scheduler is None or profile is None or not scheduler.keeper.authority:
-            answer = _said.answer = seat.who_runs(request)
-            return {"claimed": False, "success": False, "error": answer}
-        # The owner itself was asked, by an agent of its own: it waits for the end, as ever.
-        run = await_end(profile, request.run or "")
         good = run.state is RunState.SUCCEEDED
         return {"claimed": True, "success": good, "error": None if good else run.reason}
 
     return execute_job_now
+
+
+def patch_cli(module: Any) -> None:
+    replace(module, "_job_action", _job_action)
+
+
+def _job_action(original: Any) -> Callable[..., Any]:
+    def job_action(action: str, job_id: str, success_verb: str) -> Any:
+        if action != "run" or seats.of(inside.home_of_jobs()) is None:
+            return original(action, job_id, success_verb)
+        return _cron_run(job_id)
+
+    return job_action
+
+
+def _cron_run(job_id: str) -> int:
+    """``hermes cron run``: it says who runs it, and ends with 3 if nobody does."""
+    result = json.loads(inside.cronjob(action="run", job_id=job_id))
+    if not result.get("success"):
+        print(f"Failed to run job: {result.get('error', 'unknown error')}")
+        if _said.refused:
+            sys.stdout.flush()
+            raise SystemExit(3)
+        return 1
+    job = result.get("job") or {}
+    print(f"Triggered job: {job.get('name', job_id)} ({job_id})")
+    how = "succeeded" if job.get("execution_success") else "failed"
+    print(f"  {_said.answer or f'Ran now: {how}.'}")
+    return 0
 
 
 def _with_answer(text: str, answer: str | None) -> str:
@@ -260,13 +293,15 @@ def _with_answer(text: str, answer: str | None) -> str:
     return json.dumps(result, indent=2)
 
 
-def _in_words(seat: Seat, error: TenureError) -> str:
+def _in_words(seat: Seat, error: Exception) -> str:
     """The refusal, and what a user of Hermes types."""
+    if not isinstance(error, TenureError):
+        return f"{type(error).__name__}: {error}"
     if "should_own" in error.facts:
         who = seat.home.profile
         return (
             f"no process that may run the jobs of {who} is there; the gateway may: "
-            f"start it with: {seat.home.command} gateway start "
+            f"start it with: {seat.refusals.how_to_start()} "
             f"(`tenure status --profile {seat.link.tenure_profile}` says more)"
         )
     return f"{error.text} ({error.remedy})" if error.remedy else error.text
@@ -282,56 +317,10 @@ def _refusal(text: str) -> Exception:
     return RuntimeError(text)
 
 
-# -- as modules are loaded -----------------------------------------------------------------------
 PATCHES: dict[str, Callable[[Any], None]] = {
     "cron.scheduler": patch_scheduler,
     "cron.scheduler_provider": patch_provider,
     "cron.jobs": patch_jobs,
     "tools.cronjob_tools": patch_tools,
+    "hermes_cli.cron": patch_cli,
 }
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    """Patches a module when it is loaded."""
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if name not in PATCHES:
-            return None
-        for finder in sys.meta_path:
-            find = None if finder is self else getattr(finder, "find_spec", None)
-            spec: importlib.machinery.ModuleSpec | None = (
-                find(name, path, target) if find is not None else None
-            )
-            if spec is not None:
-                if spec.loader is not None:
-                    spec.loader = _Loader(spec.loader)
-                return spec
-        return None
-
-
-class _Loader(importlib.abc.Loader):
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        created: ModuleType | None = self._loader.create_module(spec)
-        return created
-
-    def exec_module(self, module: ModuleType) -> None:
-        self._loader.exec_module(module)
-        PATCHES[module.__name__](module)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-
-def install() -> None:
-    """Patch what is loaded, and what will be. Doing it twice does nothing more."""
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
-    for name, patch in PATCHES.items():
-        module = sys.modules.get(name)
-        if module is not None and getattr(module.__spec__, "_initializing", False) is False:
-            patch(module)

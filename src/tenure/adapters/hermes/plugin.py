@@ -11,7 +11,8 @@ import atexit
 import os
 from typing import Any
 
-from tenure.adapters.hermes import patches
+from tenure.adapters.hermes.patches import PATCHES, seats
+from tenure.adapters.hermes.replacing import install
 
 _registered = False
 
@@ -19,9 +20,9 @@ _registered = False
 def register(ctx: Any = None) -> None:
     """Called by Hermes, once or again. Thread-safe as the loading of plugins is."""
     global _registered
-    patches.install()
+    install(PATCHES)
     if _registered:
         return
     _registered = True
-    atexit.register(patches.seats.close)
-    os.register_at_fork(after_in_child=patches.seats.forget_in_child)
+    atexit.register(seats.close)
+    os.register_at_fork(after_in_child=seats.forget_in_child)

@@ -28,6 +28,13 @@ log = logging.getLogger("tenure.hermes")
 
 AGAIN_AFTER = 600.0
 """Seconds after which the same refusal is written down again."""
+GATEWAY, DESKTOP = "hermes gateway", "hermes desktop backend"
+"""What processes of Hermes call themselves."""
+
+
+def name_of(role: str | None) -> str:
+    """One of them in a sentence."""
+    return {GATEWAY: "the gateway", DESKTOP: "a desktop backend"}.get(role or "", "the owner")
 
 
 class Refusals:
@@ -37,6 +44,7 @@ class Refusals:
         self._seat = seat
         self._lock = threading.Lock()
         self._told: dict[str, tuple[str, float]] = {}
+        self._said: dict[str, str] = {}
         self._count: dict[str, int] = {}
 
     def tick(self, why: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
@@ -51,9 +59,18 @@ class Refusals:
             self._answer(why)
         return 0
 
-    def body(self, job: Mapping[str, Any], whole: bool, why: str = "") -> Any:
+    def tell(self, about: str, what: str) -> bool:
+        """Log what is wrong, once until it is something else; whether that is so. An empty text:
+        nothing is wrong (any more)."""
+        with self._lock:
+            new = self._said.get(about, "") != what
+            self._said[about] = what
+        if new and what:
+            log.error("%s", what)
+        return new
+
+    def body(self, job: Mapping[str, Any], whole: bool, why: str) -> Any:
         """A run that nobody claimed, in the shape that Hermes' own function returns."""
-        why = why or "only the owner may run it, and only what it has claimed"
         text = f"refused: {why}"
         log.warning("job %s: %s", job.get("name", job.get("id")), text)
         inside.close_execution(job.get("execution_id"), text)
@@ -65,23 +82,49 @@ class Refusals:
         self._write("fence", what)
 
     def _answer(self, why: str) -> None:
-        due = self._seat.due_now()
-        jobs = f"{len(due)} job{'' if len(due) == 1 else 's'} due"
-        owner = self._owner()
+        jobs, owner = self._due_in_words(), self._owner()
         if owner is not None:
-            pid, socket = owner
+            who, socket = owner
             heard = nudge(socket, {"nudge": "tick"}, 0.5)
             asked = "it was asked to look now" if heard else "it looks once a minute"
-            print(f"queued for the gateway (pid {pid}): {jobs}; {asked}.")
+            print(f"queued for {who}: {jobs}; {asked}.")
             return
         home = self._seat.home
-        print(f"refused: no process that may run the jobs of {home.profile} is there ({jobs}).")
-        print(f"  The gateway may: start it with: {home.command} gateway start")
-        print(f"  This process may not: {why}")
+        if self._seat.profile is None:
+            print(f"refused: the jobs of {home.profile} are not run by this process ({jobs}).")
+            print(f"  {why}")
+            print("  `tenure hermes status` says more")
+        else:
+            print(f"refused: no process that may run the jobs of {home.profile} is there ({jobs}).")
+            print(f"  The gateway may: start it with: {self.how_to_start()}")
+            print(f"  This process may not: {why}")
         sys.stdout.flush()
         raise SystemExit(3)
 
-    def _owner(self) -> tuple[int, str | None] | None:
+    def how_to_start(self) -> str:
+        """What a person types: the service's start where the rules name one."""
+        command = f"{self._seat.home.command} gateway"
+        try:
+            with self._seat.opened() as profile:
+                named = any(rule.service for rule in profile.policy().rules)
+                return profile.settings().start or f"{command} {'start' if named else 'run'}"
+        except TenureError:
+            return f"{command} run"
+
+    def _due(self) -> list[str] | None:
+        try:
+            return self._seat.due_now()
+        except Exception:  # noqa: BLE001  a damaged jobs.json is told of elsewhere
+            return None
+
+    def _due_in_words(self) -> str:
+        due = self._due()
+        if due is None:
+            return "its jobs cannot be read"
+        return f"{len(due)} job{'' if len(due) == 1 else 's'} due"
+
+    def _owner(self) -> tuple[str, str | None] | None:
+        """Who owns, in words, and where it listens; None if nobody does."""
         profile = self._seat.profile
         if profile is None:
             return None
@@ -92,30 +135,23 @@ class Refusals:
         if not health.owned or health.owner is None:
             return None
         process = health.owner.process
-        return process.evidence.identity.pid, process.socket
+        return f"{name_of(process.role)} (pid {process.evidence.identity.pid})", process.socket
 
     def _note(self, what: str, why: str) -> None:
-        """Log it where it is new; write it down if jobs were due."""
+        """Log it where it is new; write it down if jobs were due, now and then."""
+        self.tell(what, f"this process does not run the jobs of {self._seat.home.path}: {why}")
         with self._lock:
             self._count[what] = self._count.get(what, 0) + 1
             said, at = self._told.get(what, ("", 0.0))
-            new = said != why
-            again = time.monotonic() - at >= AGAIN_AFTER
-        if new:
-            log.warning("this process does not run the jobs of %s: %s", self._seat.home.path, why)
-        if not (new or again):
+        if said == why and time.monotonic() - at < AGAIN_AFTER:
             return
-        try:
-            due = self._seat.due_now()
-        except Exception:  # noqa: BLE001  a damaged jobs.json is told of elsewhere
-            due = []
-        if not due and not new:
+        due = self._due()
+        if not due:
             return
         with self._lock:
             self._told[what] = (why, time.monotonic())
             count, self._count[what] = self._count[what], 0
-        if due:
-            self._write(what, why, jobs=due[:20], times=count)
+        self._write(what, why, jobs=due[:20], times=count)
 
     def _write(self, what: str, why: str, **facts: Any) -> None:
         profile, scheduler = self._seat.profile, self._seat.scheduler

@@ -11,30 +11,30 @@ evidence; nothing in this module asks who it is.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tenure.adapters.hermes import inside
+from tenure.adapters.hermes.carrying import Carrying, Originals
 from tenure.adapters.hermes.fence import assert_fence, stands
 from tenure.adapters.hermes.fires import announced, instant_of
 from tenure.adapters.hermes.link import Link
 from tenure.adapters.hermes.mirror import Mirror, Mirrored
-from tenure.adapters.hermes.refusals import Refusals
+from tenure.adapters.hermes.refusals import DESKTOP, GATEWAY, Refusals, name_of
 from tenure.domain.announced import Announced
-from tenure.domain.errors import Refused, RunFailed, TenureError
+from tenure.domain.errors import Refused, TenureError, Undetermined
+from tenure.domain.job import Job, State
+from tenure.domain.process import Standing
 from tenure.domain.request import Ask, Request, Requester
-from tenure.domain.run import RunState
 from tenure.domain.settings import Hung
-from tenure.runtime.callables import Lent
 from tenure.runtime.client.asking import Wish, ask
 from tenure.runtime.profile import Profile
 from tenure.runtime.scheduler import Scheduler
@@ -43,32 +43,9 @@ log = logging.getLogger("tenure.hermes")
 
 FIRST_LOOK = 3.0
 """Seconds that the first tick waits for the decision who owns; the next one comes in a minute."""
-TICK_LOCK = 30.0
-"""Seconds that a triggered run waits for the tick at hand, where a tick must carry it."""
+ON_A_LOOP = timedelta(seconds=2)
+"""For how long a request may be waited for on the thread of an event loop."""
 APP = "hermes"
-
-
-@dataclass(frozen=True, slots=True)
-class Originals:
-    """Hermes' own functions, which are called once Tenure has said yes."""
-
-    tick: Callable[..., int]
-    body: Callable[..., Any]
-    """``run_one_job``, or ``run_job`` where there is none."""
-    whole: bool
-    """Whether ``body`` is the whole of a run, with its delivery and its record."""
-    trigger: Callable[..., Any]
-
-
-@dataclass
-class _Thread(threading.local):
-    """What the thread at hand is doing. Not with slots: those are shared between threads."""
-
-    ticking: bool = False
-    only: str | None = None
-    """A tick that is to run this job alone."""
-    end: tuple[bool, str] | None = None
-    """How Hermes marked the run that this thread carries."""
 
 
 class Seat:
@@ -79,16 +56,18 @@ class Seat:
         self.home = link.home
         self._originals = originals
         self._lock = threading.RLock()
-        self._here = _Thread()
         self._profile: Profile | None = None
         self._scheduler: Scheduler | None = None
+        self._look_until = 0.0
         self._mirrored = Mirrored({}, {})
-        self._lent: dict[str, Lent] = {}
-        self._ends: dict[str, tuple[RunState, str]] = {}
-        """Triggered runs that a tick carries, and how they ended."""
-        self._adapters: Any = None
-        self._loop: Any = None
+        self._delivery: dict[str, Any] = {"adapters": None, "loop": None}
+        self._gate: dict[str, Any] = {}
+        """Hermes' own word on whether it may dispatch, where its ticker brings one."""
+        self._asking = threading.Lock()
+        self._asked: bool | None = None
+        """Whether a tick was asked for; None while no thread is there to see to it."""
         self.refusals = Refusals(self)
+        self.carrying = Carrying(self, originals)
 
     # -- ticks -------------------------------------------------------------------------------
     def tick(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
@@ -96,39 +75,44 @@ class Seat:
         why = self.link.refusal or self._why_not_owner()
         if why:
             return self.refusals.tick(why, args, kwargs)
-        self._adapters = kwargs.get("adapters", args[1] if len(args) > 1 else None)
-        self._loop = kwargs.get("loop", args[2] if len(args) > 2 else None)
+        self._delivery = {
+            "adapters": kwargs.get("adapters", args[1] if len(args) > 1 else None),
+            "loop": kwargs.get("loop", args[2] if len(args) > 2 else None),
+        }
+        self._gate = {name: kwargs[name] for name in ("can_dispatch",) if kwargs.get(name)}
         return self._tick(*args, **kwargs)
 
     def _tick(self, *args: Any, **kwargs: Any) -> int:
         told = assert_fence(self.home)
-        if told is not None:
-            log.warning("%s", told)
+        if self.refusals.tell("fence", told or "") and told:
             self.refusals.fence(told)
         try:
             self.follow()
         except Exception as error:  # noqa: BLE001  a damaged jobs.json or sidecar: nothing may run
-            log.error("the jobs cannot be followed, nothing is run: %s", error)
+            self.refusals.tell("follow", f"the jobs cannot be followed, nothing is run: {error}")
             return 0
-        self._here.ticking = True
+        self.refusals.tell("follow", "")
+        here = self.carrying.here
+        here.ticking, here.claimed = True, ()
         try:
             return self._originals.tick(*args, **kwargs)
         finally:
-            self._here.ticking = False
-            self._settle_undispatched()
+            here.ticking = False
+            self.carrying.settle()
 
     def _why_not_owner(self) -> str:
-        """Empty if this process owns. Joins at the first call."""
+        """Empty if this process owns. Joins at the first call, and gives the decision time then."""
         try:
             scheduler = self._join()
         except TenureError as error:
             return f"{error.text} ({error.remedy})" if error.remedy else error.text
-        until = time.monotonic() + FIRST_LOOK
+        except Exception as error:  # noqa: BLE001  a full disk, say: who cannot join runs nothing
+            return f"it cannot join the Tenure profile: {type(error).__name__}: {error}"
         while scheduler.keeper.authority is None:
             said = scheduler.member.said
-            if said is not None and str(said[0]) != "candidate":
+            if said is not None and said[0] is not Standing.CANDIDATE:
                 return said[1]
-            if time.monotonic() >= until:
+            if time.monotonic() >= self._look_until:
                 return said[1] if said is not None else "it is not decided yet who owns"
             time.sleep(0.02)
         return ""
@@ -139,127 +123,62 @@ class Seat:
         Where there is no fence and none can be put up, Hermes' own lock: it is all that is left
         between this process and those that do not know of Tenure.
         """
-        if self._here.ticking and stands(self.home):
+        if self.carrying.here.ticking and stands(self.home):
             return folder, self.home.tenure / "tick.lock"
         return folder, path
 
     # -- what is due ---------------------------------------------------------------------------
-    def due(self, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def due(self, find: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
         """Of the jobs that Hermes finds due, those whose fire this owner has claimed."""
-        if not self._here.ticking:
-            return found
-        if self._here.only is not None:
-            return [job for job in found if job.get("id") == self._here.only]
+        here = self.carrying.here
+        if not here.ticking:
+            return []
+        if here.only is not None:
+            job = inside.find_job(here.only)
+            return [] if job is None else [job]
         asked: dict[str, Announced] = {}
         jobs: dict[str, dict[str, Any]] = {}
-        for job in found:
-            mirrored = self._mirrored.jobs.get(str(job["id"]))
-            fire = self._announced(job)
+        for job in find():
+            id = str(job["id"])
+            mirrored, fire = self._mirrored.jobs.get(id), self._announced(job)
             if mirrored is None or fire is None:
-                problem = self._mirrored.problems.get(str(job["id"]), "it names no instant")
-                log.error("job %s is not run: %s", job.get("name"), problem)
-                continue
-            asked[mirrored.id], jobs[mirrored.id] = fire, job
-        return self._claim(asked, jobs)
+                self._left(job, self._mirrored.problems.get(id, "it is new, or names no instant"))
+            else:
+                asked[mirrored.id], jobs[mirrored.id] = fire, job
+        return self._claim(asked, jobs) if asked else []
 
     def _claim(
         self, asked: Mapping[str, Announced], jobs: Mapping[str, dict[str, Any]]
     ) -> list[dict[str, Any]]:
-        if not asked or self._scheduler is None:
-            return []
+        scheduler, why = self._scheduler, "this process does not own (any more)"
         try:
-            answers = self._scheduler.announcing.claim(asked)
-        except TenureError as error:
-            log.error("nothing can be claimed, nothing is run: %s", error)
+            answers = None if scheduler is None else scheduler.announcing.claim(asked)
+        except Exception as error:  # noqa: BLE001  a store that is blocked, a disk that is full
+            answers, why = None, str(error)
+        if answers is None:
+            self.refusals.tell("claim", f"nothing can be claimed, nothing is run: {why}")
+            inside.give_back(list(jobs.values()))
             return []
+        self.refusals.tell("claim", "")
         taken = []
-        for id, answer in (answers or {}).items():
+        for id, answer in answers.items():
             job = jobs[id]
-            if answer.lent is not None:
-                self._lent[str(job["id"])] = answer.lent
+            if answer.lent is not None and self.carrying.take(str(job["id"]), answer.lent):
                 taken.append(job)
-            else:
+            elif answer.settled:
                 log.info("job %s is not run: %s", job.get("name"), answer.why)
-                inside.advance(str(job["id"]))
+                inside.advance(job["id"])
+            else:
+                self._left(job, answer.why)
         return taken
 
-    def _settle_undispatched(self) -> None:
-        """What Hermes did not pass on to a thread of its own will not run any more."""
-        for id in list(self._lent):
-            if id not in inside.running_job_ids() and (lent := self._lent.pop(id, None)):
-                lent.end(RunState.NEVER_RAN, "Hermes did not dispatch it")
+    def _left(self, job: dict[str, Any], why: str) -> None:
+        """Its fire is not accounted for: the next tick is to find it due again."""
+        self.refusals.tell(str(job["id"]), f"job {job.get('name')} is not run: {why}")
+        inside.give_back([job])
 
-    # -- runs --------------------------------------------------------------------------------
-    def body(self, job: Mapping[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """One run, if it was claimed."""
-        id = str(job["id"])
-        if id in self._ends:
-            state, reason, result = self._carry(job, args, kwargs)
-            self._ends[id] = (state, reason)
-            return result
-        lent = self._lent.pop(id, None)
-        if lent is None:
-            return self.refusals.body(job, self._originals.whole)
-        if not lent.enter():
-            why = "its owner was deposed before it began"
-            return self.refusals.body(job, self._originals.whole, why)
-        try:
-            state, reason, result = self._carry(job, args, kwargs)
-        except BaseException:
-            lent.end(RunState.FAILED, traceback.format_exc())
-            raise
-        lent.end(state, reason)
-        return result
-
-    def _carry(
-        self, job: Mapping[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[RunState, str, Any]:
-        """Hermes' own run, and how it ended."""
-        self._here.end = None
-        result = self._originals.body(job, *args, **kwargs)
-        if not self._originals.whole:
-            success, error = bool(result[0]), str(result[3] or "")
-        else:
-            success, error = self._here.end or (False, "Hermes did not say how it ended")
-        return RunState.SUCCEEDED if success else RunState.FAILED, error, result
-
-    def marked(self, success: bool, error: str | None, delivery: str | None) -> None:
-        """Hermes writes down how the run of this thread ended."""
-        told = error or ("" if success else "failed")
-        if delivery:
-            told = f"{told}; " * bool(told) + f"it ran, but was not delivered: {delivery}"
-        self._here.end = (success, told)
-
-    def run_now(self, job_id: str) -> None:
-        """Carry a triggered run, on a thread of Tenure's. Raises RunFailed."""
-        with inside.scoped(self.home):
-            fire = self._fire if self._originals.whole else self._fire_by_tick
-            state, reason = fire(job_id)
-        if state is not RunState.SUCCEEDED:
-            raise RunFailed(reason)
-        if reason:
-            log.warning("job %s: %s", job_id, reason)
-
-    def _fire(self, job_id: str) -> tuple[RunState, str]:
-        """As Hermes fires one job: its own claim, its own record, its own delivery."""
-        jobs = inside.jobs_module()
-        with inside.marked_as_running(job_id) as free:
-            if not free:
-                raise RunFailed("Hermes is running it already")
-            self._forgo(job_id)
-            if not jobs.claim_job_for_fire(job_id):
-                raise RunFailed("Hermes would not fire it: it is paused, gone, or being fired")
-            job = dict(jobs.get_job(job_id) or {})
-            if not job:
-                raise RunFailed("Hermes has removed it")
-            execution = inside.create_execution(job_id, source="tenure")
-            if execution is not None:
-                job["execution_id"] = execution
-            state, reason, _ = self._carry(job, (), self._delivery())
-        return state, reason
-
-    def _forgo(self, job_id: str) -> None:
-        """A fire that is due already gives way to the triggered run: Hermes moves on to the next,
+    def forgo(self, job_id: str) -> None:
+        """A fire that is due already gives way to a triggered run: Hermes moves on to the next,
         and it is written down as skipped, since a run of the job is active."""
         mirrored, job = self._mirrored.jobs.get(job_id), inside.find_job(job_id)
         fire = None if job is None else self._announced(job)
@@ -269,52 +188,55 @@ class Seat:
     def _announced(self, job: Mapping[str, Any]) -> Announced | None:
         return announced(job, datetime.now(UTC), inside.zone(), inside.croniter())
 
-    def _fire_by_tick(self, job_id: str) -> tuple[RunState, str]:
-        """Where a run is a part of the tick: a tick that finds this job due, and runs it alone."""
-        self._ends[job_id] = (RunState.NEVER_RAN, "Hermes did not dispatch it")
-        self._originals.trigger(job_id)
-        self._here.ticking, self._here.only = True, job_id
-        until = time.monotonic() + TICK_LOCK
-        try:
-            while not self._originals.tick(verbose=False, sync=True, **self._delivery()):
-                if time.monotonic() >= until:
-                    raise RunFailed("another tick was under way for too long")
-                time.sleep(0.1)
-        finally:
-            self._here.ticking, self._here.only = False, None
-            end = self._ends.pop(job_id)
-        return end
+    def draining(self) -> bool:
+        """Whether Hermes takes up no work at the moment, since it is about to stop."""
+        may = self._gate.get("can_dispatch")
+        return may is not None and not may()
 
-    def _delivery(self) -> dict[str, Any]:
+    def delivery(self) -> dict[str, Any]:
         """The live adapters of the gateway, as its own ticker was given them."""
-        return {"adapters": self._adapters, "loop": self._loop}
+        return dict(self._delivery)
 
     # -- requests ----------------------------------------------------------------------------
     def ask(self, job: Mapping[str, Any], via: str) -> Request:
         """Ask the owner to run a job now. Raises Refused and what else asking raises."""
         if self.link.refusal:
             raise Refused(self.link.refusal, remedy="`tenure hermes status` says more")
-        with self._opened() as profile:
-            mirrored = self._mirror(profile).follow(
-                inside.load_jobs(), datetime.now(UTC), inside.zone(), whole=False
-            )
+        with self.opened() as profile:
+            mirrored = self._follow(profile, whole=False)
             id = str(job["id"])
             mine = mirrored.jobs.get(id)
             if mine is None:
                 raise Refused(mirrored.problems.get(id, "the job is gone"))
-            return ask(profile, Wish(kind=Ask.TRIGGER, job=mine.id), _me(via))
+            wish = Wish(kind=Ask.TRIGGER, job=mine.id, deadline=_patience())
+            try:
+                return ask(profile, wish, _me(via))
+            except Refused as error:
+                raise self._in_hermes_words(error, mine, job) from None
+
+    def _in_hermes_words(self, error: Refused, mine: Job, job: Mapping[str, Any]) -> Refused:
+        """It is Hermes that pauses its jobs, and that goes on with them."""
+        if mine.state is State.ACTIVE or "should_own" in error.facts:
+            return error
+        command, id = f"{self.home.command} cron", job["id"]
+        if job.get("state") == "completed" or mine.state is State.DONE:
+            again = f"set it again: {command} edit {id} --schedule ..."
+            return Refused("the job has run for the last time", remedy=again, **error.facts)
+        return Refused(error.text, remedy=f"{command} resume {id}", **error.facts)
 
     def who_runs(self, request: Request) -> str:
         """An accepted request in words."""
-        with self._opened() as profile:
+        with self.opened() as profile:
             if request.run is None:
                 return "queued for the owner"
             run = profile.store.run(request.run)
-            pid = profile.store.process(run.process).evidence.identity.pid
-            return f"queued for the gateway (pid {pid}, term {run.term}): run {run.id}"
+            process = profile.store.process(run.process)
+            who = f"{name_of(process.role)} (pid {process.evidence.identity.pid}, term {run.term})"
+            return f"queued for {who}: run {run.id}"
 
     @contextlib.contextmanager
-    def _opened(self) -> Iterator[Profile]:
+    def opened(self) -> Iterator[Profile]:
+        """The Tenure profile: the one that this process has joined, else opened for a moment."""
         with self._lock:
             mine = self._profile
         if mine is not None:
@@ -329,48 +251,77 @@ class Seat:
     # -- membership --------------------------------------------------------------------------
     def _join(self) -> Scheduler:
         with self._lock:
+            if self._profile is not None and not self._profile.store.is_same_file():
+                self.close()  # another folder stands there by now, or none: begin anew
             if self._scheduler is None:
-                profile = Profile.open(self.link.tenure_profile, home=self.link.tenure_home)
-                scheduler = Scheduler(
-                    profile,
-                    role=role(),
-                    executes=True,
-                    app=APP,
-                    app_version=inside.version(),
-                    functions=_Functions(self),
-                    on_nudge=self._nudged,
-                    default_hung=Hung.WARN,
-                )
-                try:
-                    scheduler.start()
-                except BaseException:
-                    scheduler.stop(0.0, why="it could not start")
-                    profile.close()
-                    raise
-                self._profile, self._scheduler = profile, scheduler
+                self._profile, self._scheduler = self._joined()
+                self._look_until = time.monotonic() + FIRST_LOOK
             return self._scheduler
+
+    def _joined(self) -> tuple[Profile, Scheduler]:
+        with contextlib.ExitStack() as undo:
+            profile = Profile.open(self.link.tenure_profile, home=self.link.tenure_home)
+            undo.callback(profile.close)
+            scheduler = Scheduler(
+                profile,
+                role=role(),
+                executes=True,
+                app=APP,
+                app_version=inside.version(),
+                functions=_Functions(self.carrying.run_now),
+                on_nudge=self._nudged,
+                default_hung=Hung.WARN,
+            )
+            undo.callback(scheduler.stop, 0.0, why="it could not start")
+            scheduler.start()
+            undo.pop_all()
+        return profile, scheduler
 
     def follow(self) -> None:
         """Bring the profile in line with Hermes' jobs. Raises what reading them raises."""
         assert self._profile is not None
-        self._mirrored = self._mirror(self._profile).follow(
-            inside.load_jobs(), datetime.now(UTC), inside.zone()
-        )
+        self._mirrored = self._follow(self._profile, whole=True)
         for id, problem in self._mirrored.problems.items():
-            log.warning("job %s cannot be mirrored: %s", id, problem)
+            self.refusals.tell(id, f"job {id} cannot be mirrored, and is not run: {problem}")
 
-    def _mirror(self, profile: Profile) -> Mirror:
-        return Mirror(profile.store, self.home, by="hermes", timezone=inside.zone_name())
+    def _follow(self, profile: Profile, *, whole: bool) -> Mirrored:
+        mirror = Mirror(profile.store, self.home, by="hermes", timezone=inside.zone_name())
+        return mirror.follow(self._jobs, datetime.now(UTC), whole=whole)
+
+    def _jobs(self) -> list[dict[str, Any]] | None:
+        """None if there is no file of them. Older dashboards turn Hermes to another profile for a
+        moment, in all their threads: Undetermined."""
+        before, jobs = inside.home_of_jobs(), inside.load_jobs()
+        if {before, inside.home_of_jobs()} != {self.home}:
+            raise Undetermined(
+                "Hermes is at work on another profile at this moment",
+                remedy="it looks again in a minute",
+            )
+        return jobs if jobs or self.home.jobs_file.exists() else None
 
     def _nudged(self, nudge: str) -> None:
-        """Somebody asks for a tick: on a thread of its own, for a tick may wait for a lock."""
-        if nudge == "tick" and self._scheduler is not None and self._scheduler.keeper.authority:
+        """Somebody asks for a tick: on a thread of its own, for a tick may wait for a lock; one
+        at a time, and once more if it was asked for meanwhile."""
+        if nudge != "tick" or self._scheduler is None or not self._scheduler.keeper.authority:
+            return
+        with self._asking:
+            idle, self._asked = self._asked is None, True
+        if idle:
             threading.Thread(
-                target=self._tick,
-                kwargs={"verbose": False, "sync": False, **self._delivery()},
-                name="tenure-hermes-tick",
-                daemon=True,
+                target=self._tick_as_asked, name="tenure-hermes-tick", daemon=True
             ).start()
+
+    def _tick_as_asked(self) -> None:
+        while True:
+            with self._asking:
+                self._asked = False if self._asked else None
+                if self._asked is None:
+                    return
+            try:
+                with inside.scoped(self.home):
+                    self._tick(verbose=False, sync=False, **self.delivery(), **self._gate)
+            except Exception:
+                log.exception("the tick that was asked for")
 
     @property
     def profile(self) -> Profile | None:
@@ -382,17 +333,17 @@ class Seat:
 
     def due_now(self) -> list[str]:
         """The names of jobs that are due at this moment."""
-        now, zone = datetime.now(UTC), inside.zone()
+        now = datetime.now(UTC)
         return [
             str(job.get("name") or job.get("id"))
-            for job in inside.load_jobs()
+            for job in self._jobs() or ()
             if job.get("enabled", True)
-            and (at := instant_of(job.get("next_run_at"), zone)) is not None
+            and (at := instant_of(job.get("next_run_at"))) is not None
             and at <= now
         ]
 
     def close(self, drain: float = 1.0) -> None:
-        """Hand over and leave."""
+        """Hand over at once; leave when the runs under way have ended, or after ``drain`` s."""
         with self._lock:
             scheduler, self._scheduler = self._scheduler, None
             profile, self._profile = self._profile, None
@@ -412,14 +363,14 @@ class Seat:
 class _Functions(Mapping[str, Callable[..., Any]]):
     """Every ``hermes:<id>`` is carried here."""
 
-    def __init__(self, seat: Seat) -> None:
-        self._seat = seat
+    def __init__(self, run: Callable[[str], None]) -> None:
+        self._run = run
 
     def __getitem__(self, target: str) -> Callable[..., Any]:
         app, _, id = target.partition(":")
         if app != APP or not id:
             raise KeyError(target)
-        return lambda **_: self._seat.run_now(id)
+        return lambda **_: self._run(id)
 
     def __iter__(self) -> Iterator[str]:
         return iter(())
@@ -431,12 +382,19 @@ class _Functions(Mapping[str, Callable[..., Any]]):
 def role() -> str:
     """What this process calls itself. A name for people: no rule that protects stands on it."""
     if inside.holds_gateway_lock():
-        return "hermes gateway"
-    if os.environ.get("HERMES_DESKTOP") == "1":
-        return "hermes desktop backend"
-    return "hermes"
+        return GATEWAY
+    return DESKTOP if os.environ.get("HERMES_DESKTOP") == "1" else "hermes"
 
 
 def _me(via: str) -> Requester:
     uid = getattr(os, "getuid", lambda: None)()
     return Requester(pid=os.getpid(), uid=uid, executable=sys.executable, via=via)
+
+
+def _patience() -> timedelta | None:
+    """The usual one, but not where everything else would wait with us."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    return ON_A_LOOP
