@@ -349,8 +349,9 @@ class Store(Protocol):
         fires due. JOB_STATE."""
 
     def miss_held(self, job: str, reason: str, *, now: datetime) -> None:
-        """Close a job's open held stretches: nothing of them will run (a profile that was restored
-        or copied cannot know what ran since). Without any, nothing changes. NotFound."""
+        """Close a job's open held stretches, and of a foreign job what was not announced up to
+        ``now``: nothing of them will run (a profile that was restored or copied cannot know what
+        ran since). Without any, nothing changes. NotFound."""
 
     def approve_job(self, job: str, revision: int, *, by: str, now: datetime) -> Job:
         """Approve a revision for protected runs; Conflict if it is not the current one, NotFound

@@ -28,6 +28,7 @@ from tenure.domain.job import State
 from tenure.domain.ownership import Act, Hold, HolderLife
 from tenure.domain.request import RequestState
 from tenure.domain.run import ACTIVE, Result, RunState
+from tenure.domain.schedule import Kind
 from tenure.host.live import Life, life_of
 from tenure.host.machine import machine_id
 from tenure.runtime.client.applying import all_jobs
@@ -258,8 +259,9 @@ def _settle_the_past(profile: Profile, by: str, now: datetime) -> int:
     active = all_jobs(store, frozenset({State.ACTIVE}))
     reason = "the profile was restored or copied: whether they ran since is not known"
     held, _ = store.omissions(only_open=True, page=Page(limit=1_000_000))
+    foreign = {job.id for job in all_jobs(store) if job.definition.schedule.kind is Kind.FOREIGN}
     with store.batch():
-        for job_id in {hold.job for hold in held}:
+        for job_id in {hold.job for hold in held} | foreign:
             store.miss_held(job_id, reason, now=now)
         for job in active:
             store.set_job_state(job.id, State.PAUSED, by=by, now=now)

@@ -131,7 +131,10 @@ class Jobs(Pending):
 
     @verb
     def miss_held(self, job: str, reason: str, *, now: datetime) -> None:
-        self._miss_holds(self._get_job(job).id, reason, now)
+        found = self._get_job(job)
+        self._miss_holds(found.id, reason, now)
+        if found.definition.schedule.kind is Kind.FOREIGN:
+            self._tables.jobs[job] = replace(found, watermark=max(found.watermark, now))
 
     @verb
     def approve_job(self, job: str, revision: int, *, by: str, now: datetime) -> Job:

@@ -15,6 +15,7 @@ from tenure.domain.errors import Conflict
 from tenure.domain.event import EventKind
 from tenure.domain.job import Definition, Job, State, check_state, jitter_of
 from tenure.domain.omission import Omitted
+from tenure.domain.schedule import Kind
 from tenure.store.codec import micros, micros_or_none, pack
 from tenure.store.ids import new_id
 from tenure.store.sqlite import omissions
@@ -199,7 +200,10 @@ class Editing(Part):
 
     def miss_held(self, job: str, reason: str, *, now: datetime) -> None:
         with self._db.writing() as db:
-            omissions.miss_holds(db, load(db, self._db.definitions, job).id, reason, micros(now))
+            found = load(db, self._db.definitions, job)
+            omissions.miss_holds(db, found.id, reason, micros(now))
+            if found.definition.schedule.kind is Kind.FOREIGN:
+                db.execute(SQL.pass_over, (micros(now), found.id))
 
     def approve_job(self, job: str, revision: int, *, by: str, now: datetime) -> Job:
         at = micros(now)

@@ -50,6 +50,9 @@ WHERE id = ?
 -- name: set_state
 UPDATE jobs SET state = ?, watermark = ?, due_at = ?, waiting = 0, deferred = 0 WHERE id = ?
 
+-- name: pass_over
+UPDATE jobs SET watermark = max(watermark, ?) WHERE id = ?
+
 -- name: approve
 UPDATE jobs SET approved_revision = ? WHERE id = ?
 

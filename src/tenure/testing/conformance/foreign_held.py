@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from tenure.domain.announced import Announced, plan_announced
 from tenure.domain.job import State
 from tenure.domain.omission import Omitted
+from tenure.domain.plan import Due
 from tenure.domain.run import Cause
 from tenure.store.contract import Store
 from tenure.testing.conformance.base import StoreCase
 from tenure.testing.conformance.foreign import (
+    ALLOWED,
     add,
     announce,
     finish,
@@ -16,7 +19,7 @@ from tenure.testing.conformance.foreign import (
     records,
     run_of,
 )
-from tenure.testing.making import after, ended, own, plan_round
+from tenure.testing.making import START, after, ended, make_definition, own, plan_round
 
 
 class ForeignHeldConformance(StoreCase):
@@ -140,3 +143,19 @@ class ForeignHeldConformance(StoreCase):
         gone = store.set_job_state(job.id, State.REMOVED, by="ada", now=after(minutes=9))
         assert (gone.state, gone.watermark) == (State.REMOVED, after(minutes=5))
         assert not only(store, job).open
+
+    def test_what_was_pending_can_be_given_up(self, store: Store) -> None:
+        """C4: of a profile that was restored nobody knows what ran since."""
+        job, authority = add(store, protected=True), own(store, authoritative=False)
+        announce(store, authority, job, after(minutes=5))
+        store.miss_held(job.id, "the profile was restored", now=after(minutes=30))
+        assert not only(store, job).open
+        assert store.job(job.id).watermark == after(minutes=30)
+        due = Due(job=store.job(job.id))
+        assert (
+            plan_announced(due, Announced(fire=after(minutes=29)), ALLOWED, after(days=1)) is None
+        )
+        announce(store, authority, job, after(minutes=31))
+        planned = store.add_job(make_definition("planned here"), by="ada", now=START)
+        store.miss_held(planned.id, "the profile was restored", now=after(minutes=40))
+        assert store.job(planned.id) == planned
