@@ -18,6 +18,7 @@ from tenure.domain.errors import Damaged, Undetermined
 from tenure.domain.event import EventKind
 from tenure.domain.job import Call, Definition, State
 from tenure.domain.omission import Omitted
+from tenure.domain.process import Standing
 from tenure.domain.run import Cause, RunState
 from tenure.domain.schedule import every_schedule
 from tenure.host.capabilities import Answer as Said
@@ -245,6 +246,17 @@ def test_threads_that_announce_the_same_fire_get_one_run(world: World) -> None:
     lent = [id for found in answers if found for id, answer in found.items() if answer.lent]
     assert sorted(lent) == sorted(job.id for job in jobs)
     assert len(world.runs()) == 4
+
+
+def test_who_does_not_run_the_other_scheduler_must_not_own(world: World) -> None:
+    """It could carry none of its jobs, and would keep one that can from owning."""
+    world.add()
+    serve = world.cluster.node("serve")
+    carries = world.node("gateway")
+    world.cluster.settle()
+    assert serve.standing is Standing.REFUSED
+    assert "'theirs' is planned by another scheduler" in serve.why
+    assert carries.owns
 
 
 def test_a_draining_owner_lends_nothing_more(world: World) -> None:

@@ -96,6 +96,7 @@ def test_a_lent_run_can_be_cancelled_before_it_is_entered(world: World) -> None:
     lent = world.lend(node, job)
     cancelled(world, node, lent.run.id)
     assert world.run(lent).state is RunState.CANCELLED
+    assert (world.run(lent).reason, world.run(lent).started_at) == ("cancelled on request", None)
     assert lent.over is RunState.CANCELLED
     assert not lent.enter()
     node.turn()
@@ -111,6 +112,7 @@ def test_a_lent_run_that_is_cancelled_while_it_runs_is_over_for_tenure(world: Wo
     cancelled(world, node, lent.run.id)
     assert (world.run(lent).state, lent.over) == (RunState.CANCELLED, RunState.CANCELLED)
     assert "cannot be ended" in world.run(lent).reason
+    assert world.run(lent).started_at is not None
     lent.end(RunState.SUCCEEDED)
     node.turn()
     assert world.run(lent).state is RunState.CANCELLED

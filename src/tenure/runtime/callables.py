@@ -352,7 +352,8 @@ class Callables:
                 with contextlib.suppress(RuntimeError):
                     active.task.get_loop().call_soon_threadsafe(active.task.cancel)
             return
-        self._end(active, state, f"{reason}; its thread cannot be ended and runs on", None)
+        runs_on = f"{reason}; its thread cannot be ended and runs on"
+        self._end(active, state, runs_on if active.entered else reason, active.entered)
 
     def _end(self, active: _Active, state: RunState, reason: str, started: Any) -> None:
         with active.lock:

@@ -9,11 +9,12 @@ import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tenure.domain.errors import NotFound, TenureError
+from tenure.domain.errors import Damaged, NotFound, TenureError
 from tenure.domain.ownership import HolderLife, Ownership, hung_for
 from tenure.domain.policy import Policy
 from tenure.domain.process import Process, Standing
 from tenure.domain.request import Requester
+from tenure.domain.schedule import Kind
 from tenure.host.clocks import Clock
 from tenure.host.processes import boot_id, observe
 from tenure.runtime.control import remove_leftover
@@ -124,6 +125,9 @@ class Peers:
         job = self._store.uncarried(self._member.app)
         if job is None:
             return None
+        with contextlib.suppress(NotFound, Damaged):
+            if self._store.job(job).definition.schedule.kind is Kind.FOREIGN:
+                return f"job {job!r} is planned by another scheduler, which is not in this process"
         return (
             f"job {job!r} is Python code that this process does not carry "
             "(tenure serve --app package.module:tenure)"

@@ -15,6 +15,7 @@ from enum import StrEnum
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.job import Call, Definition, Job, State
 from tenure.runtime.client.fields import build
+from tenure.runtime.client.foreign import is_foreign, refuse_foreign
 from tenure.runtime.client.jobfile import Entry
 from tenure.store.contract import Page, Store
 
@@ -51,7 +52,8 @@ def plan_apply(
 ) -> tuple[Step, ...]:
     """What an apply of these entries would do. ``path``: the file's full path.
 
-    Raises :class:`InvalidInput` for an entry that is wrong, naming the job.
+    Raises :class:`InvalidInput` for an entry that is wrong, naming the job, and
+    :class:`Refused` for one of a job that another scheduler plans.
     """
     standing = {job.name: job for job in all_jobs(store)}
     steps: list[Step] = []
@@ -61,7 +63,7 @@ def plan_apply(
     if prune:
         wanted = {entry.name for entry in entries}
         for name, job in standing.items():
-            if name not in wanted and _made_by(store, job, path):
+            if name not in wanted and not is_foreign(job) and _made_by(store, job, path):
                 steps.append(Step(change=Change.REMOVE, name=name, job=job))
     return tuple(steps)
 
@@ -101,6 +103,8 @@ def _definition(
 ) -> Definition:
     """A whole new definition; only a schedule in the same words, and masked values, are kept."""
     fields = dict(entry.fields)
+    if job is not None:
+        refuse_foreign([job], "edit")
     try:
         if job is not None and isinstance(job.definition.action, Call):
             raise InvalidInput(

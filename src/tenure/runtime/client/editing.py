@@ -1,23 +1,26 @@
-"""Definitions from any process: add and edit, so that concurrent edits lose nothing (C7, C12).
+"""Definitions from any process, so that concurrent edits lose nothing (C7, C12).
 
 An edit is read, changed, written by revision. When somebody else was faster it is done again on
 what they left, as long as the two touched different things; if both touched the same, the second
-is told, and decides for itself.
+is told, and decides for itself. Jobs that another scheduler plans are changed there alone.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields as fields_of
 from datetime import datetime
 
 from tenure.domain.errors import Conflict
-from tenure.domain.job import Definition, Job
+from tenure.domain.job import Definition, Job, State
 from tenure.domain.request import Requester
+from tenure.runtime.client.foreign import refuse_foreign
 from tenure.store.contract import Store
 
 TRIES = 20
+AT_ONCE = 500
+"""Changes in one commit: thousands in one would keep the owner waiting."""
 
 
 def user_name() -> str | None:
@@ -50,10 +53,12 @@ def edit_job(
 ) -> tuple[Job, Job]:
     """Apply ``change`` to a job's definition; the job before and after.
 
-    Raises NotFound; InvalidInput from ``change``; Conflict where somebody else changed the same
-    part meanwhile, or where the new name is taken. Nothing is changed then.
+    Raises NotFound; Refused for a job that another scheduler plans; InvalidInput from ``change``;
+    Conflict where somebody else changed the same part meanwhile, or where the new name is taken.
+    Nothing is changed then.
     """
     job = first = store.job(ref)
+    refuse_foreign([job], "edit")
     wanted = change(first.definition)
     touched = _differing(first.definition, wanted)
     for _ in range(TRIES):
@@ -79,6 +84,24 @@ def edit_job(
         remedy="try again",
         job=first.id,
     )
+
+
+def set_states(
+    store: Store, jobs: Sequence[Job], state: State, *, by: str, now: datetime
+) -> list[tuple[Job, Job]]:
+    """Pause, resume or remove jobs; each before and after.
+
+    Raises Refused, and nothing is changed, if one of them is planned by another scheduler; what
+    ``set_job_state`` raises, and then those of earlier commits are changed.
+    """
+    verb = {State.PAUSED: "pause", State.ACTIVE: "resume", State.REMOVED: "remove"}[state]
+    refuse_foreign(jobs, verb)
+    changed = []
+    for start in range(0, len(jobs), AT_ONCE):
+        with store.batch():
+            for job in jobs[start : start + AT_ONCE]:
+                changed.append((job, store.set_job_state(job.id, state, by=by, now=now)))
+    return changed
 
 
 def _differing(a: Definition, b: Definition) -> set[str]:

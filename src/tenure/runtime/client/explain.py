@@ -16,8 +16,10 @@ from tenure.domain.omission import Omission, Omitted
 from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Process
 from tenure.domain.run import ACTIVE, Run
+from tenure.domain.schedule import Kind
 from tenure.host.capabilities import Answer, probe
 from tenure.runtime.client.documents import instant, omission_document
+from tenure.runtime.client.foreign import change_there, is_foreign, planner_of
 from tenure.runtime.client.health import Health, examine
 from tenure.runtime.client.refusal import pid_of, what_to_type, who_should_own, why_nobody_owns
 from tenure.runtime.profile import Profile
@@ -98,9 +100,11 @@ def explanation_document(found: Explanation) -> dict[str, Any]:
 
 def _state(job: Job) -> Check:
     remedies = {
-        State.PAUSED: f"tenure resume {job.name}",
+        State.PAUSED: change_there(job, "resume")
+        if is_foreign(job)
+        else f"tenure resume {job.name}",
         State.DORMANT: "its app no longer declares it; start a version that does",
-        State.DONE: "give it another --schedule",
+        State.DONE: change_there(job, "edit") if is_foreign(job) else "give it another --schedule",
         State.REMOVED: "add it again",
     }
     return Check(
@@ -112,6 +116,9 @@ def _state(job: Job) -> Check:
 
 
 def _schedule(job: Job, now: datetime) -> Check:
+    if job.definition.schedule.kind is Kind.FOREIGN:
+        text = f"{job.definition.schedule.describe()}: {planner_of(job)} says when it is due"
+        return Check(name="schedule", ok=True, text=text)
     upcoming = job.definition.schedule.next_after(max(now, job.watermark))
     if upcoming is None and job.due_at is None:
         return Check(
@@ -227,12 +234,16 @@ def _code(job: Job, health: Health) -> list[Check]:
     if not isinstance(action, Call) or health.owner is None or not health.owned:
         return []
     carries = health.owner.process.app == action.app
+    what = f"the jobs of {planner_of(job)}" if is_foreign(job) else f"the app {action.app!r}"
+    remedy = "tenure serve --app package.module:tenure"
+    if is_foreign(job):
+        remedy = f"have a process own that {planner_of(job)} runs in"
     return [
         Check(
             name="code",
             ok=carries,
-            text=f"the owner {'carries' if carries else 'does not carry'} the app {action.app!r}",
-            remedy="" if carries else "tenure serve --app package.module:tenure",
+            text=f"the owner {'carries' if carries else 'does not carry'} {what}",
+            remedy="" if carries else remedy,
         )
     ]
 

@@ -13,7 +13,8 @@
 
 The keys are those of :mod:`tenure.runtime.client.fields` with ``paused`` beside them. What is
 not said has its default: a file describes the whole job. Reading what was written gives the same
-definitions again, to the millisecond; jobs that an app's code declares are not written.
+definitions again, to the millisecond; jobs that an app's code declares, or that another scheduler
+plans, are not written.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from tenure.domain.job import (
 )
 from tenure.runtime.client.documents import instant
 from tenure.runtime.client.fields import FIELDS
+from tenure.runtime.client.foreign import change_there, is_foreign
 from tenure.runtime.client.schedules import schedule_fields
 from tenure.runtime.client.secrets import masked
 
@@ -84,7 +86,7 @@ def read_entries(text: str) -> tuple[Entry, ...]:
 
 
 def write_entries(jobs: Iterable[Job], *, show_secrets: bool = False) -> str:
-    """The file of these jobs. Declared jobs become a comment that says so."""
+    """The file of these jobs. Those that are defined elsewhere become a comment that says so."""
     parts = []
     for job in jobs:
         if isinstance(job.definition.action, Command):
@@ -95,7 +97,10 @@ def write_entries(jobs: Iterable[Job], *, show_secrets: bool = False) -> str:
             parts.append("\n".join(["[[job]]", *lines]) + "\n")
         else:
             name = json.dumps(job.name, ensure_ascii=False)
-            parts.append(f"# {name} is declared by the code of its app, and is not exported.\n")
+            whose = "declared by the code of its app"
+            if is_foreign(job):
+                whose = f"planned by another scheduler ({change_there(job, 'edit')})"
+            parts.append(f"# {name} is {whose}, and is not exported.\n")
     return "\n".join(parts)
 
 

@@ -7,6 +7,7 @@ import click
 from tenure.runtime.client.explain import explain as look
 from tenure.runtime.client.explain import explanation_document
 from tenure.surfaces.cli import output
+from tenure.surfaces.cli.jobs import decided_elsewhere
 from tenure.surfaces.cli.lazy import Verb
 from tenure.surfaces.cli.times import when
 from tenure.surfaces.cli.where import JOB, Where, now
@@ -40,7 +41,8 @@ def explain(where: Where, job: str) -> int:
         if check.remedy and check.ok is not True:
             output.say(f"      → {output.safe(check.remedy)}")
     zone = found.job.definition.schedule.timezone
-    output.say(f"  next  {when(found.job.next_fire, zone, found.at)}")
+    upcoming = decided_elsewhere(found.job) or when(found.job.next_fire, zone, found.at)
+    output.say(f"  next  {upcoming}")
     for left_out in found.omissions:
         still = " (still open)" if left_out.open else ""
         output.say(

@@ -11,9 +11,11 @@ import click
 from tenure.domain.durations import format_duration
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command, Job, State
+from tenure.domain.schedule import Kind
 from tenure.runtime.client.applying import all_jobs
 from tenure.runtime.client.documents import instant, job_document
-from tenure.runtime.client.editing import editor
+from tenure.runtime.client.editing import editor, set_states
+from tenure.runtime.client.foreign import change_there, is_foreign, planner_of
 from tenure.runtime.client.secrets import masked
 from tenure.store.contract import Page
 from tenure.surfaces.cli import output
@@ -69,12 +71,20 @@ def _row(job: Job, at: datetime) -> list[str]:
     wants = job.definition
     fire = job.next_fire
     upcoming = (
-        "-" if fire is None else f"{local(fire, wants.schedule.timezone)} ({relative(fire, at)})"
+        decided_elsewhere(job) or "-"
+        if fire is None
+        else f"{local(fire, wants.schedule.timezone)} ({relative(fire, at)})"
     )
     command = wants.action.describe()
     short = command if len(command) <= 60 else command[:57] + "..."
     name = job.name + (" [protected]" if wants.needs_authority else "")
     return [name, str(job.state), wants.schedule.text, upcoming, short]
+
+
+def decided_elsewhere(job: Job) -> str | None:
+    """Who decides when an active job is due, where it is not planned here."""
+    announced = job.state is State.ACTIVE and job.definition.schedule.kind is Kind.FOREIGN
+    return f"{planner_of(job)} decides" if announced else None
 
 
 @click.command(cls=Verb)
@@ -119,12 +129,16 @@ def _print_job(job: Job, at: datetime, show_secrets: bool) -> None:
     if wants.window:
         catch_up += f" within {format_duration(wants.window)}"
     retries = f"{wants.retries}, the first after {format_duration(wants.backoff)}"
-    upcoming = when(job.next_fire, zone, at)
+    words = wants.schedule.describe()
+    if wants.schedule.kind is not Kind.FOREIGN:
+        words = f"{wants.schedule.text}: {words}"
+    upcoming = decided_elsewhere(job) or when(job.next_fire, zone, at)
+    changed_by = change_there(job, "edit") if is_foreign(job) else None
     approved = "approved" if job.approved_revision == job.revision else "not approved"
     output.facts(
         [
             ("id", job.id),
-            ("schedule", f"{output.safe(wants.schedule.text)}: {wants.schedule.describe()}"),
+            ("schedule", output.safe(words)),
             ("next", upcoming),
             ("command", output.safe(action.describe())),
             ("cwd", action.cwd if isinstance(action, Command) else None),
@@ -142,6 +156,7 @@ def _print_job(job: Job, at: datetime, show_secrets: bool) -> None:
             ("app", job.app),
             ("revision", f"{job.revision}, {when(job.edited_at, zone, at)}"),
             ("edited by", output.safe(job.edited_by)),
+            ("change it", None if changed_by is None else output.safe(changed_by)),
         ],
         indent="  ",
     )
@@ -150,64 +165,64 @@ def _print_job(job: Job, at: datetime, show_secrets: bool) -> None:
             output.say(f"  env        {output.safe(name)}={output.safe(value)}")
 
 
-_AT_ONCE = 500
-"""Changes in one commit: thousands in one would keep the owner waiting."""
-
-
-def batched(jobs: list[Job], size: int) -> list[list[Job]]:
-    return [jobs[start : start + size] for start in range(0, len(jobs), size)]
-
-
-def _change_state(where: Where, names: tuple[str, ...], every: bool, state: State) -> None:
+def _change_state(where: Where, names: tuple[str, ...], every: bool, state: State) -> int:
     past = {State.PAUSED: "paused", State.ACTIVE: "resumed", State.REMOVED: "removed"}[state]
     if every == bool(names):
         both = "" if state is State.REMOVED else ", or say --all (not both)"
         raise InvalidInput(f"name the jobs{both}", field="job", remedy="`tenure list` shows them")
+    verb, left = past.removesuffix("d"), []
     with where.open() as profile:
-        by, at = editor(f"tenure {past.removesuffix('d')}"), now()
         if every:
             old = State.ACTIVE if state is State.PAUSED else State.PAUSED
-            found = all_jobs(profile.store, frozenset({old}))
+            all_of_them = all_jobs(profile.store, frozenset({old}))
+            found = [job for job in all_of_them if not is_foreign(job)]
+            left = [job for job in all_of_them if is_foreign(job)]
         else:
             found = [profile.store.job(name) for name in dict.fromkeys(names)]
-        changed = []
-        for part in batched(found, _AT_ONCE):
-            with profile.store.batch():
-                for job in part:
-                    after = profile.store.set_job_state(job.id, state, by=by, now=at)
-                    changed.append((job, after))
+        changed = set_states(profile.store, found, state, by=editor(f"tenure {verb}"), now=now())
         nudge_owner(profile, "jobs")
     if where.json:
-        output.print_json({"jobs": [job_document(job) for _, job in changed]})
-        return
+        document: dict[str, Any] = {"jobs": [job_document(job) for _, job in changed]}
+        if left:
+            document["left"] = [job_document(job) for job in left]
+        output.print_json(document)
+        return 3 if left else 0
     for before, after in changed:
         already = " already" if before.state is after.state else ""
         output.say(f"{past}{already}: {output.safe(after.name)}")
-    if not changed:
+    for job in left:
+        why = f"not {past}: {job.name}, which {planner_of(job)} plans"
+        output.warn(why, change_there(job, verb))
+    if not changed and not left:
         output.say("nothing to do")
+    return 3 if left else 0
 
 
 @click.command(cls=Verb)
 @click.argument("jobs", nargs=-1, type=JOB)
 @click.option("--all", "every", is_flag=True, help="Every active job.")
 @click.pass_obj
-def pause(where: Where, jobs: tuple[str, ...], every: bool) -> None:
-    """Pause jobs. Fires while paused are recorded as skipped."""
-    _change_state(where, jobs, every, State.PAUSED)
+def pause(where: Where, jobs: tuple[str, ...], every: bool) -> int:
+    """Pause jobs. Fires while paused are recorded as skipped.
+
+    Jobs that another scheduler plans are paused there; with --all they are named, and the exit
+    code is 3.
+    """
+    return _change_state(where, jobs, every, State.PAUSED)
 
 
 @click.command(cls=Verb)
 @click.argument("jobs", nargs=-1, type=JOB)
 @click.option("--all", "every", is_flag=True, help="Every paused job.")
 @click.pass_obj
-def resume(where: Where, jobs: tuple[str, ...], every: bool) -> None:
+def resume(where: Where, jobs: tuple[str, ...], every: bool) -> int:
     """Resume paused jobs, from now on."""
-    _change_state(where, jobs, every, State.ACTIVE)
+    return _change_state(where, jobs, every, State.ACTIVE)
 
 
 @click.command(cls=Verb)
 @click.argument("jobs", nargs=-1, type=JOB)
 @click.pass_obj
-def remove(where: Where, jobs: tuple[str, ...]) -> None:
+def remove(where: Where, jobs: tuple[str, ...]) -> int:
     """Remove jobs. Their history stays; a run that is active goes on."""
-    _change_state(where, jobs, False, State.REMOVED)
+    return _change_state(where, jobs, False, State.REMOVED)

@@ -12,6 +12,7 @@ import click
 
 from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.run import FINAL, Run
+from tenure.runtime.client.foreign import where_output_is
 from tenure.runtime.output import follow, layout_of, read_output, tail
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
@@ -59,7 +60,8 @@ def logs(where: Where, run: str, following: bool, attempt: int | None, lines: in
             for part in [tail(path, lines)] if lines else read_output(path):
                 _write(part)
             if not path.exists():
-                output.warn(f"run {found.id} ({found.state}) has no output file", _why(found))
+                why = _why(profile, found)
+                output.warn(f"run {found.id} ({found.state}) has no output file", why)
 
 
 def find_run(profile: Profile, ref: str) -> Run:
@@ -86,10 +88,11 @@ def _path(profile: Profile, run: Run, attempt: int) -> Path:
     return profile.folder.logs / run.id / f"{attempt}.log"
 
 
-def _why(run: Run) -> str:
+def _why(profile: Profile, run: Run) -> str:
     if run.started_at is None:
         return run.reason or "it has not started"
-    return "a Python function writes where its process does"
+    elsewhere = where_output_is(profile.store.definition(run.job, run.revision).action)
+    return elsewhere or "a Python function writes where its process does"
 
 
 def _follow(profile: Profile, run: Run, attempt: int, *, only: bool) -> None:

@@ -9,10 +9,15 @@ from itertools import islice
 import click
 
 from tenure.domain.job import Job, State
+from tenure.domain.schedule import Kind
+from tenure.runtime.client.applying import all_jobs
 from tenure.runtime.client.documents import instant
+from tenure.runtime.client.foreign import planner_of
 from tenure.runtime.client.status import soonest
+from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.add import next_fires
+from tenure.surfaces.cli.jobs import decided_elsewhere
 from tenure.surfaces.cli.lazy import Verb
 from tenure.surfaces.cli.times import local, relative
 from tenure.surfaces.cli.where import JOB, Where, now
@@ -27,7 +32,8 @@ def upcoming(where: Where, job: str | None, count: int) -> None:
     at = now()
     with where.open(readonly=True) as profile:
         jobs = [profile.store.job(job)] if job else list(soonest(profile, at, count))
-    fires = list(islice(merge(*(_fires(one, at, count) for one in jobs)), count))
+        fires = list(islice(merge(*(_fires(one, at, count) for one in jobs)), count))
+        others = [] if job or where.json or len(fires) == count else _announced(profile)
     by_id = {one.id: one for one in jobs}
     if where.json:
         output.print_json(
@@ -41,14 +47,31 @@ def upcoming(where: Where, job: str | None, count: int) -> None:
         )
         return
     if not fires:
-        paused = job and jobs[0].state is not State.ACTIVE
-        output.say(f"none: the job is {jobs[0].state}" if paused else "none")
-        return
+        output.say("none" + _why_none(jobs[0] if job else None))
     rows = []
     for fire, id in fires:
         zone = by_id[id].definition.schedule.timezone
         rows.append([by_id[id].name, local(fire, zone), relative(fire, at)])
-    output.table(["job", "at", "when"], rows)
+    if rows:
+        output.table(["job", "at", "when"], rows)
+    if others:
+        whose = " and ".join(sorted({planner_of(one) for one in others}))
+        number = "1 job is" if len(others) == 1 else f"{len(others)} jobs are"
+        output.say(f"{number} planned by {whose}, who decides when")
+
+
+def _why_none(job: Job | None) -> str:
+    if job is None:
+        return ""
+    if job.state is not State.ACTIVE:
+        return f": the job is {job.state}"
+    decides = decided_elsewhere(job)
+    return f": {decides} when it is due" if decides else ""
+
+
+def _announced(profile: Profile) -> list[Job]:
+    jobs = all_jobs(profile.store, frozenset({State.ACTIVE}))
+    return [job for job in jobs if job.definition.schedule.kind is Kind.FOREIGN]
 
 
 def _fires(job: Job, at: datetime, count: int) -> list[tuple[datetime, str]]:
