@@ -142,8 +142,8 @@ def _when(line: Line, importing: Importing) -> tuple[Schedule, timedelta, list[s
     if (gap := doubled_in_gaps(schedule, importing.now)) is not None:
         at = gap[0].astimezone(load_zone(zone))
         differs.append(
-            f"on {at:%Y-%m-%d}, when clocks jump to {at:%H:%M}, cron runs it {gap[1]} times, once"
-            " for each time that is jumped over; here it fires once"
+            f"on {at:%Y-%m-%d}, when clocks jump to {at:%H:%M}, cron runs it {gap[1]} times, for"
+            " what is jumped over as well; here it fires once"
         )
     return schedule, jitter, differs
 

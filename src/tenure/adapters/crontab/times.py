@@ -119,7 +119,7 @@ def _is_number(text: str) -> bool:
 
 
 def doubled_in_gaps(schedule: Schedule, now: datetime) -> tuple[datetime, int] | None:
-    """When clocks next jump over several fires of a job at fixed times: when, and how many.
+    """When clocks next jump so that several fires of a job at fixed times meet, and how many.
 
     cron then runs it once for each of them; here it fires once, at the end of the gap.
     """
@@ -132,7 +132,7 @@ def doubled_in_gaps(schedule: Schedule, now: datetime) -> tuple[datetime, int] |
             return None
         if stretch.start > start and stretch.before < stretch.offset:
             low, high = stretch.start + stretch.before, stretch.start + stretch.offset
-            count = fields.count_in(low, high)
+            count = fields.count_in(low, high + 1)
             if count > 1:
                 return to_instant(stretch.start), count
     return None

@@ -1,0 +1,198 @@
+"""What becomes of the lines of a crontab: the definition, what is lost, where crons differ."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tenure.adapters.crontab.dialect import Dialect
+from tenure.adapters.crontab.importing import TAG, Importing, Planned, notes, plan_lines
+from tenure.adapters.crontab.lines import read_crontab
+from tenure.adapters.importing import Action, Standing, carry_out, settle, standing_of
+from tenure.domain.errors import Conflict
+from tenure.domain.job import CatchUp, Command, Definition, Overlap, State
+from tenure.runtime.client.applying import all_jobs
+from tenure.store.memory.store import MemoryStore
+
+NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
+
+
+def plan(
+    text: str,
+    *,
+    system: bool = False,
+    dialect: Dialect = Dialect.DEBIAN,
+    user: str = "alice",
+    of: str = "alice",
+    zone: str = "Europe/Berlin",
+) -> tuple[Planned, ...]:
+    read = read_crontab(text, system=system, dialect=dialect)
+    assert read.wrong == ()
+    importing = Importing(user=user, of=of, zone=zone, now=NOW, dialect=dialect)
+    return plan_lines(read, importing)
+
+
+def only(text: str, **how: object) -> Planned:
+    (planned,) = plan(text, **how)  # type: ignore[arg-type]
+    return planned
+
+
+def wants(planned: Planned) -> Definition:
+    assert planned.job.definition is not None, planned.job.why
+    return planned.job.definition
+
+
+def test_a_job_at_a_fixed_time_is_run_after_a_short_suspend_as_cron_does() -> None:
+    made = wants(only("30 2 * * * /usr/local/bin/backup.sh\n"))
+    assert made.schedule.expression == "30 2 * * *".upper()
+    assert made.schedule.timezone == "Europe/Berlin"
+    assert (made.catch_up, made.window) == (CatchUp.LATEST, timedelta(hours=3))
+    assert made.overlap is Overlap.ALLOW
+    assert made.name == "backup.sh"
+
+
+def test_a_job_with_a_star_is_not_run_later() -> None:
+    made = wants(only("*/5 * * * * x\n"))
+    assert (made.catch_up, made.window) == (CatchUp.NONE, None)
+
+
+def test_the_tag_is_that_of_the_line_whatever_stands_around_it() -> None:
+    first = only("0 1 * * * x\n")
+    second = plan("# new\nA=1\n5 5 * * * other\n 0  1 * * *\tx\n")[1]
+    assert wants(first).tags == wants(second).tags == (TAG + first.job.id,)
+    assert only("0 1 * * * y\n").job.id != first.job.id != only("0 2 * * * x\n").job.id
+
+
+def test_the_same_line_twice_is_two_jobs() -> None:
+    settled = settle((p.job for p in plan("0 1 * * * x\n0 1 * * * x\n")), Standing())
+    assert [job.name for job in settled] == ["x", "x-2"]
+    assert settled[1].id == f"{settled[0].id}-2"
+
+
+def test_reboot_and_days_that_never_come_are_not_imported() -> None:
+    found = [planned.job for planned in plan("@reboot x\n0 0 31 2 * y\n")]
+    assert [job.action for job in found] == [Action.SKIP, Action.SKIP]
+    assert "start of the machine" in found[0].why
+    assert "never runs" in found[1].why
+
+
+def test_a_job_of_another_user_is_refused() -> None:
+    text = "0 1 * * * root a\n0 1 * * * alice b\n"
+    root, alice = plan(text, system=True)
+    assert root.job.action is Action.SKIP
+    assert "runs as root" in root.job.why
+    assert "as root" in root.job.remedy
+    assert alice.job.action is Action.ADD
+    taken, left = plan(text, system=True, of="root")
+    assert (taken.job.action, left.job.action) == (Action.ADD, Action.SKIP)
+    assert any("here runs as alice" in said for said in taken.job.differs)
+
+
+def test_mail_is_said() -> None:
+    paul = only("MAILTO=paul\n0 1 * * * x\n")
+    assert any("paul" in said for said in paul.job.lost)
+    silent = only('MAILTO=""\n0 1 * * * x\n')
+    assert silent.job.lost == ()
+    owner = only("0 1 * * * x\n")
+    assert owner.job.lost == ()
+    assert any("mails" in note for note in notes([owner]))
+    assert not any("mails" in note for note in notes([silent]))
+    assert notes(plan("@reboot x\n")) == []
+
+
+def test_zones_are_crons() -> None:
+    text = "CRON_TZ=Asia/Tokyo\n0 1 * * * x\n"
+    debian, cronie = only(text), only(text, dialect=Dialect.CRONIE)
+    assert wants(debian).schedule.timezone == "Europe/Berlin"
+    assert any("CRON_TZ" in said for said in debian.job.differs)
+    assert wants(cronie).schedule.timezone == "Asia/Tokyo"
+    bad = only("CRON_TZ=Mars/Olympus\n0 1 * * * x\n", dialect=Dialect.CRONIE)
+    assert bad.job.action is Action.SKIP
+    command = only("TZ=Asia/Tokyo\n0 1 * * * x\n")
+    assert wants(command).schedule.timezone == "Europe/Berlin"
+    assert any("command alone" in said for said in command.job.differs)
+
+
+def test_cronies_delay_is_jitter() -> None:
+    text = "RANDOM_DELAY=45\n0 1 * * * x\n"
+    assert wants(only(text, dialect=Dialect.CRONIE)).jitter == timedelta(minutes=45)
+    assert wants(only(text)).jitter == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0 1 * * * a\\\\b\n", "two backslashes"),
+        ("0 1 * * * a\r\n", "Windows"),
+        ("0 1 * * * a", "newline"),
+        ("LOGNAME=x\n0 1 * * * a\n", "LOGNAME"),
+        ("0,30 2 * * * a\n", "2026-03-29"),
+    ],
+)
+def test_where_it_is_read_otherwise_is_said(text: str, said: str) -> None:
+    assert any(said in word for word in only(text).job.differs), only(text).job.differs
+
+
+def test_a_shell_and_a_home_that_are_not_there_are_said(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    found = only(f"SHELL={gone}/sh\nHOME={gone}\n0 1 * * * x\n").job.lost
+    assert [str(gone) in said for said in found] == [True, True]
+
+
+# -- carrying out ------------------------------------------------------------------------------
+def carried(store: MemoryStore, text: str) -> list[str]:
+    standing = standing_of(all_jobs(store), TAG)
+    settled = settle((planned.job for planned in plan(text)), standing)
+    return [job.name for job in carry_out(store, settled, tag=TAG, by="me", now=NOW)]
+
+
+def test_importing_again_adds_only_what_is_new() -> None:
+    store = MemoryStore()
+    assert carried(store, "0 1 * * * a\n0 2 * * * b\n") == ["a", "b"]
+    assert carried(store, "0 2 * * * b\n0 3 * * * b\n0 1 * * * a\n") == ["b-2"]
+    assert carried(store, "0 2 * * * b\n0 3 * * * b\n0 1 * * * a\n") == []
+
+
+def test_what_came_in_meanwhile_is_left_out_and_a_taken_name_stops_everything() -> None:
+    store = MemoryStore()
+    settled = settle((p.job for p in plan("0 1 * * * a\n0 2 * * * b\n")), Standing())
+    assert carried(store, "0 2 * * * b\n") == ["b"]
+    assert [j.name for j in carry_out(store, settled, tag=TAG, by="me", now=NOW)] == ["a"]
+    other = settle((p.job for p in plan("0 5 * * * c\n0 6 * * * b\n")), Standing())
+    with pytest.raises(Conflict):
+        carry_out(store, other, tag=TAG, by="me", now=NOW)
+    assert sorted(job.name for job in all_jobs(store)) == ["a", "b"]
+
+
+def test_a_removed_job_can_be_imported_again() -> None:
+    store = MemoryStore()
+    carried(store, "0 1 * * * a\n")
+    (job,) = all_jobs(store)
+    store.set_job_state(job.id, State.REMOVED, by="me", now=NOW)
+    assert carried(store, "0 1 * * * a\n") == ["a"]
+
+
+WHEN = st.sampled_from(["0 1 * * *", "*/5 * * * *", "@daily", "@reboot", "0 0 31 2 *", "1 2 3 4 5"])
+ENV = st.sampled_from(["A=1", "SHELL=x", "HOME=/", "CRON_TZ=x", "TZ=:", "RANDOM_DELAY=x", "PATH=/"])
+LINES = st.one_of(ENV, st.tuples(WHEN, st.text(max_size=30)).map(" ".join))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(LINES, max_size=8), st.sampled_from(Dialect))
+def test_every_line_that_was_read_becomes_a_job_or_says_why_not(
+    rows: list[str], dialect: Dialect
+) -> None:
+    read = read_crontab("\n".join(rows), dialect=dialect)
+    importing = Importing(user="me", of="me", zone="UTC", now=NOW, dialect=dialect)
+    made = plan_lines(read, importing)
+    assert len(made) == len(read.lines)
+    settled = settle((planned.job for planned in made), Standing())
+    names = [job.name for job in settled if job.definition is not None]
+    assert len(names) == len(set(names))
+    for job in settled:
+        assert (job.definition is None) == (job.action is Action.SKIP)
+        assert job.why if job.definition is None else isinstance(job.definition.action, Command)
