@@ -50,7 +50,7 @@ def adopt(
     *,
     disk: Disk | None = None,
     patience: float = 10.0,
-    linger: float = 1.0,
+    linger: float | None = None,
     packages: Library | None = None,
 ) -> Adopted:
     """Carry out a plan. ``now`` is UTC; ``patience`` and ``linger`` are the fence's, in seconds.
@@ -85,7 +85,7 @@ class _Work:
     def adoption(self) -> Adoption:
         return self.result.adoption
 
-    def run(self, patience: float, linger: float, packages: Library) -> Adopted:
+    def run(self, patience: float, linger: float | None, packages: Library) -> Adopted:
         was = self.plan.again and stands(self.home)
         self.begin()
         self.own_files(packages)

@@ -87,6 +87,8 @@ def _find_plugins(config: Config) -> None:
     for position, line in enumerate(top):
         if _begins_document(config, line, first=position == 0):
             continue
+        if line.dashes[:1] == (0,) and any(other.key for other in top[:position]):
+            continue  # of a list that is indented as its key is
         if line.dashes or line.key is None:
             raise Unclear(line.number + 1, "not a key at the outermost level")
         if line.key == "<<":

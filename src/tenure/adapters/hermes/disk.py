@@ -100,8 +100,11 @@ class Disk:
             self.write(new, content, stat.S_IMODE(state.st_mode), mtime_ns=state.st_mtime_ns)
             self.unlink(old)
 
-    def remove(self, path: str) -> None:
-        """A file or a whole folder; what is not there is gone already."""
+    def remove(self, path: str, last: tuple[str, ...] = ()) -> None:
+        """A file or a whole folder; what is not there is gone already.
+
+        ``last``: names in the folder that go after all others, in this order.
+        """
         try:
             mode = os.lstat(path).st_mode
         except FileNotFoundError:
@@ -109,7 +112,8 @@ class Disk:
         if not stat.S_ISDIR(mode):
             self.unlink(path)
             return
-        for name in sorted(os.listdir(path)):
+        names = sorted(os.listdir(path))
+        for name in sorted(names, key=lambda name: last.index(name) if name in last else -1):
             self.remove(os.path.join(path, name))
         self.rmdir(path)
 

@@ -70,10 +70,10 @@ def stands(home: HermesHome) -> bool:
 class Fence:
     """Puts it up, from whatever an earlier try has left. ``linger``: see :data:`LINGER`."""
 
-    def __init__(self, home: HermesHome, disk: Disk, *, linger: float = LINGER) -> None:
+    def __init__(self, home: HermesHome, disk: Disk, *, linger: float | None = None) -> None:
         self.home = home
         self.disk = disk
-        self.linger = linger
+        self.linger = LINGER if linger is None else linger
         self.path = str(home.tick_lock)
         self.ready = beside(self.path)
         """The folder before it is in place; the file that was there just after."""
@@ -97,6 +97,7 @@ class Fence:
             self._prepare()
             if self._replace(keep, patience) if there else self._place():
                 self.disk.flush(str(self.home.cron))
+                self.disk.remove(beside(self.ready))
                 return
         raise Undetermined(
             f"{self.path} comes back as often as it is taken away",

@@ -44,7 +44,8 @@ def profile_text(
     the one that the gateway runs as. ``fallback_after``: any process of the user, after so long.
     """
     lines = [
-        f"# Who may run the cron jobs of the Hermes profile {home.profile}, {home.path}.",
+        f"# Who may run the cron jobs of the Hermes profile {home.profile},",
+        f"# {_quoted(str(home.path))}.",
         "# Written by `tenure hermes adopt`; yours to change: `tenure owner policy` explains.",
     ]
     if timezone is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from tenure.adapters.hermes.findings import tenure_command
 from tenure.adapters.hermes.home import HermesHome
 from tenure.adapters.hermes.invocation import Role
 from tenure.adapters.hermes.preflight import Plan, same_files
@@ -66,7 +67,7 @@ def next_steps(survey: Survey) -> list[str]:
     rest = [p for p in survey.processes if p.role not in known and p.repeats]
     if rest:
         steps.append(f"start these anew: {', '.join(process.describe() for process in rest)}")
-    return [*steps, "then look: tenure hermes status"]
+    return [*steps, f"then look: {tenure_command(home, 'status')}"]
 
 
 def _gateway(home: HermesHome) -> str:

@@ -84,13 +84,13 @@ def preflight(
             f"this Hermes is not one that Tenure was verified with: {'; '.join(unverified)}",
             remedy=f"verified are {', '.join(sorted(SUPPORTED))}; to adopt all the same: --force",
         )
+    check_gateway(home, wishes.owners, survey, force=wishes.force)
     for ref in wishes.protect:
         find_job(home, ref)
     content = _content(home)
     code = Path(installation.code) if installation and installation.code else None
     python = installation.python if installation else None
     edit = plan_config(home, content, python, code)
-    check_gateway(home, wishes.owners, survey, force=wishes.force)
     adoption = _record(home, wishes, earlier, installation, unverified)
     profile = plan_profile(
         home, adoption.tenure_profile, adoption.tenure_home,
@@ -132,12 +132,12 @@ def check_folder(home: HermesHome) -> None:
     """Whether anything may be written here at all."""
     if sys.platform == "win32":
         raise Refused("Hermes is not adopted on Windows yet", remedy="`tenure hermes status` works")
-    check_file_system(home.path)
-    for path in (home.path, home.path / "plugins", home.cron, Path(os.path.realpath(home.config))):
+    for path in (home.path, home.path / "plugins", home.cron, home.tick_lock, home.config):
         if not os.path.lexists(path):
             continue
         if not path.exists():
             raise Refused(f"{path} is a link that leads nowhere", remedy="remove it")
+        path = path.resolve()
         owner = path.stat().st_uid
         if owner != os.geteuid():
             raise Refused(
@@ -147,6 +147,7 @@ def check_folder(home: HermesHome) -> None:
         folder = path if path.is_dir() else path.parent
         if not os.access(folder, os.W_OK | os.X_OK):
             raise Refused(f"{folder} may not be written", remedy=f"chmod u+rwx {folder}")
+    check_file_system(home.path)
     if (home.path / ".managed").exists():
         raise Refused(
             f"the configuration of {home.path} is managed by a package manager (.managed)",

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -35,7 +36,10 @@ else:  # pragma: no cover - as a copy, beside its siblings
     from disk import NEW, Disk, beside, lock, unlock
 
 COPIES = ("release.py", "config_lines.py", "yaml_lines.py", "disk.py")
-"""What lies in the home so that it can be released without Tenure."""
+"""What lies in the home so that it can be released without Tenure.
+
+They go last and the first of them first: while there is one, it can be run.
+"""
 RECORD = "adoption.json"
 OWN = {
     RECORD, "restore", "lib", "README", "jobs.json", ".sidecar.lock", "tick.lock", *COPIES,
@@ -197,11 +201,9 @@ class _Work:
 
     def carry_out(self, *, known: bool) -> Released:
         for name in (PREPARED, DISCARDED):
-            self.disk.remove(os.path.join(self.home, name))
+            self.disk.remove(os.path.join(self.home, name), COPIES)
         if known and self.record.get("state") != "releasing":
-            self.record["state"] = "releasing"
-            content = json.dumps(self.record, indent=1).encode()
-            self.disk.write(os.path.join(self.folder, RECORD), content)
+            self._begin()
         undo: dict[str, Callable[[dict[str, Any]], None]] = {
             "fence": self.fence, "config": self.config, "wrote": self.wrote, "made": self.made,
         }  # fmt: skip
@@ -211,6 +213,22 @@ class _Work:
         if known or os.path.isfile(os.path.join(self.folder, "release.py")):
             self.own_folder()
         return self.result
+
+    def _begin(self) -> None:
+        """From here on it is a release that was cut short, if it is."""
+        self.record["state"] = "releasing"
+        content = json.dumps(self.record, indent=1).encode()
+        for name in os.listdir(self.folder):
+            if name.endswith(NEW):
+                self.disk.remove(os.path.join(self.folder, name))
+        try:
+            self.disk.write(os.path.join(self.folder, RECORD), content)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            # On a full disk, what goes anyway makes room for the rest.
+            self.disk.remove(os.path.join(self.folder, "lib"))
+            self.disk.write(os.path.join(self.folder, RECORD), content)
 
     def _is_ours(self, path: str) -> bool:
         """In a copy, a link may lead back into the home that stays adopted."""
@@ -327,7 +345,7 @@ class _Work:
             if found:
                 self.disk.move(found[0], path)
         for left in (aside, beside(aside)):
-            self.disk.remove(left)
+            self.disk.remove(left, COPIES)
 
     def _open_fence(self, path: str, aside: str, saved: str, *, had_file: bool) -> None:
         folder = os.path.dirname(path)
@@ -338,6 +356,7 @@ class _Work:
             self.disk.remove(aside)
             self.disk.rename(path, aside)
         elif not self.disk.exchange(aside, path):
+            self.disk.remove(beside(aside))
             self.disk.rename(path, beside(aside))
             self.disk.rename(aside, path)
         self.disk.flush(folder)
@@ -353,7 +372,7 @@ class _Work:
             discarded = os.path.join(self.home, DISCARDED)
             self.disk.rename(self.folder, discarded)
             self.disk.flush(self.home)
-            self.disk.remove(discarded)
+            self.disk.remove(discarded, COPIES)
         else:
             for name in sorted(set(names) - set(foreign), key=lambda name: name == RECORD):
                 self.disk.remove(os.path.join(self.folder, name))
