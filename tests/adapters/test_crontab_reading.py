@@ -159,6 +159,7 @@ def test_a_system_crontab_has_a_user() -> None:
         ("@Daily x", "@Daily"),
         ("@every_minute x", "@every_minute"),
         ("* * * x", "five fields"),
+        ("0 0 1 * * * x", "sixth field"),
         ("0~30 * * * * x", "random"),
         ("- * * * * * x", "minute '-'"),
         ("* * * * * a\0b", "NUL"),
@@ -226,35 +227,9 @@ def test_names_say_what_is_run(command: str, name: str) -> None:
 
 # -- any text ----------------------------------------------------------------------------------
 WORDS = st.sampled_from(
-    [
-        *[
-            "*",
-            "*/5",
-            "0",
-            "59",
-            "60",
-            "1-5",
-            "5-1",
-            "1-5/2",
-            "mon",
-            "JAN",
-            "7",
-            "8",
-            "@daily",
-            "@reboot",
-            "@x",
-            "A=",
-            "='x'",
-            "%",
-            "root",
-            "cmd",
-            "#",
-            "-",
-            "~",
-        ]
-    ]
-    + ['"a', "\\%", "\\"]
-)
+    ["*", "*/5", "0", "59", "60", "1-5", "5-1", "1-5/2", "mon", "JAN", "7", "8", "@daily", "@x",
+     "@reboot", "A=", "='x'", "%", "root", "cmd", "#", "-", "~", '"a', "\\%", "\\"]
+)  # fmt: skip
 ROWS = st.lists(WORDS, max_size=8).map(" ".join) | st.text(max_size=40)
 
 

@@ -147,6 +147,10 @@ def _split(text: str, system: bool, dialect: Dialect) -> tuple[str, str | None, 
         if not users:
             raise InvalidInput("a system crontab names a user before the command")
         user = users[0]
+    if user is None and rest.startswith("*"):
+        raise InvalidInput(
+            "a star is no command; cron has no sixth field", remedy="leave the seconds out"
+        )
     if not rest.strip():
         raise InvalidInput("there is no command", remedy=_no_command(user))
     return when, user, rest
