@@ -20,6 +20,7 @@ from hermestree import Tree
 
 from tenure.adapters.hermes import comparing, rehearsal
 from tenure.adapters.hermes.comparing import Difference, compare, rehearse, zone_setting
+from tenure.adapters.hermes.import_source import last_written
 from tenure.domain.schedule import cron_schedule, every_schedule
 from tenure.host.local_zone import local_zone
 
@@ -110,6 +111,43 @@ def test_without_hermes_its_settings_are_still_read(
     assert zone_setting(tree.home) is None
     tree.home.config.write_text("nested:\n  timezone: UTC\n")
     assert zone_setting(tree.home) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "named", "key", "variable", "doubted"),
+    [
+        (None, "Europe/Berlin", "UTC", False, False),
+        ("2026-11-22T14:00:00", "Europe/Berlin", "UTC", False, False),  # says no offset
+        ("2026-11-22T14:00:00+00:00", "Europe/Berlin", "UTC", False, False),  # a service, no TZ
+        ("2026-11-22T15:00:00+01:00", "Europe/Berlin", "Europe/Berlin", True, False),
+        ("2026-07-22T16:00:00+02:00", ":Europe/Berlin", "Europe/Berlin", True, False),
+        ("2026-11-22T15:00:00+01:00", "", "UTC", False, True),
+        ("2026-11-22T15:00:00+01:00", "Asia/Tokyo", "UTC", False, True),
+        ("2026-11-22T15:00:00+01:00", "CET-1CEST", "UTC", False, True),
+    ],
+)
+def test_the_zone_of_a_hermes_that_has_none_is_told_by_its_clock(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, written: str | None, named: str, key: str,
+    variable: bool, doubted: bool,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(comparing, "local_zone", lambda: "UTC")
+    monkeypatch.setenv("TZ", named)
+    tree.home.jobs_file.write_text(json.dumps({"jobs": [], "updated_at": written}))
+    found = comparing.machine_zone(last_written(tree.home))
+    assert (found.key, found.variable, bool(found.doubt)) == (key, variable, doubted)
+
+
+def test_what_hermes_is_asked_in_is_the_zone_that_was_found(
+    tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparing, "local_zone", lambda: "UTC")
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    written = {"jobs": [], "updated_at": "2026-11-22T15:00:00+01:00"}
+    tree.home.jobs_file.write_text(json.dumps(written))
+    told = {**TOLD, "zone": None}
+    line = f"print(json.dumps({{**{told!r}, 'hermes': os.environ.get('TZ')}}))"
+    found = rehearse(tree.home, [], python=stand_in(tmp_path, line), now=NOW, count=5)
+    assert (found.zone, found.doubt, found.means.version) == ("Europe/Berlin", "", "Europe/Berlin")
 
 
 def test_croniter_alone_is_asked_where_there_is_no_hermes(
@@ -207,13 +245,30 @@ def test_a_sparse_one_is_followed_to_both_changes() -> None:
     assert found["ranges"][0][1] > seconds("2026-10-25 03:00")
 
 
-def test_intervals_and_one_shots_are_followed_no_further_than_asked() -> None:
+def test_an_interval_is_met_at_each_change_in_its_pace() -> None:
     next_run = (NOW + timedelta(minutes=5)).isoformat()
-    found = rehearsed(
-        Planner(every=600), 4, schedule={"kind": "interval", "minutes": 10}, next_run_at=next_run
-    )
-    assert [at - int(AT) for at in found["fires"]] == [300, 900, 1500, 2100]
-    for at, number in ((next_run, 1), ("2001-01-01T00:00:00+00:00", 0), (None, 0), ("soon", 0)):
+    every = {"kind": "interval", "minutes": 10}
+    found = rehearsed(Planner(every=600), 4, schedule=every, next_run_at=next_run)
+    assert [at - int(AT) for at in found["fires"][:4]] == [300, 900, 1500, 2100]
+    (_, near), *later = ((a, b) for a, b in found["ranges"])
+    assert near == found["fires"][3]
+    for after, until in later:
+        inside = [at for at in found["fires"] if after < at <= until]
+        assert {(at - int(AT)) % 600 for at in inside} == {300}
+        assert inside[0] == after + 600
+
+
+def test_a_long_interval_is_met_on_both_sides_of_a_change() -> None:
+    found = rehearsed(Planner(every=5 * 86400), schedule={"kind": "interval", "minutes": 7200})
+    change = seconds("2026-10-25 03:00")
+    low, high = found["ranges"][-1]
+    assert [at < change for at in found["fires"] if low < at <= high].count(True) >= 1
+    assert [at > change for at in found["fires"] if low < at <= high].count(True) >= 1
+
+
+def test_a_one_shot_is_itself() -> None:
+    soon = (NOW + timedelta(minutes=5)).isoformat()
+    for at, number in ((soon, 1), ("2001-01-01T00:00:00+00:00", 0), (None, 0), ("soon", 0)):
         once = rehearsed(Planner(every=1), schedule={"kind": "once", "run_at": at})
         assert len(once["fires"]) == number
 

@@ -19,15 +19,8 @@ from hermestree import Tree
 from tenure.adapters.hermes.import_command import LONGEST_PROMPT, Means
 from tenure.adapters.hermes.import_losses import notes
 from tenure.adapters.hermes.import_source import called, hermes_jobs
-from tenure.adapters.hermes.importing import (
-    Action,
-    Imported,
-    Importing,
-    carry_out,
-    doubled,
-    plan_import,
-    standing_of,
-)
+from tenure.adapters.hermes.importing import TAG, Importing, doubled, mirrored_in, plan_import
+from tenure.adapters.importing import Action, Imported, carry_out, standing_of
 from tenure.domain.errors import Conflict, NotFound, Undetermined
 from tenure.domain.job import Call, CatchUp, Command, Definition, State
 from tenure.domain.schedule import every_schedule
@@ -307,7 +300,7 @@ def test_what_holds_for_all_is_said_once(importing: Importing) -> None:
 @pytest.mark.parametrize(
     ("field", "action", "paused"),
     [({"enabled": False}, Action.ADD, True), ({"state": "paused"}, Action.ADD, True),
-     ({"state": "error", "last_error": "x"}, Action.ADD, False),
+     ({"state": "error"}, Action.ADD, False),
      ({"state": "completed", "enabled": False}, Action.SKIP, False)],
 )  # fmt: skip
 def test_the_state_is_kept(
@@ -315,6 +308,12 @@ def test_the_state_is_kept(
 ) -> None:
     found = one(importing, **field)
     assert (found.action, found.paused) == (action, paused)
+
+
+def test_what_hermes_gave_up_is_said(importing: Importing) -> None:
+    found = one(importing, state="error", last_error="no croniter", next_run_at=None)
+    assert found.differs == ("Hermes gave up planning it: no croniter",)
+    assert one(importing, state="error", enabled=False).differs == ()
 
 
 @pytest.mark.parametrize(
@@ -354,23 +353,23 @@ def test_all_are_added_and_a_second_time_none(
 ) -> None:
     jobs = recorded(tree, "0.19.0")
     before = tree.home.jobs_file.read_bytes()
-    added = carry_out(profile.store, plan_import(jobs, importing), by="me", now=NOW)
+    added = carry_out(profile.store, plan_import(jobs, importing), tag=TAG, by="me", now=NOW)
     assert len(added) == 8
     assert {job.name for job in added if job.state is State.PAUSED} == {"lunch", "news"}
-    standing = standing_of(all_jobs(profile.store))
+    standing = standing_of(all_jobs(profile.store), TAG)
     again = plan_import(jobs, replace(importing, standing=standing, prefix="other "))
     assert [(job.action, job.name) for job in again] == [(Action.PRESENT, j.name) for j in added]
-    assert carry_out(profile.store, again, by="me", now=NOW) == []
+    assert carry_out(profile.store, again, tag=TAG, by="me", now=NOW) == []
     late = plan_import(jobs, importing)  # as planned by somebody who did not see the first import
-    assert carry_out(profile.store, late, by="me", now=NOW) == []
+    assert carry_out(profile.store, late, tag=TAG, by="me", now=NOW) == []
     assert len(all_jobs(profile.store)) == 8
     assert tree.home.jobs_file.read_bytes() == before
 
 
 def test_a_job_that_was_removed_here_comes_back(importing: Importing, profile: Profile) -> None:
-    (job,) = carry_out(profile.store, plan_import([a_job()], importing), by="me", now=NOW)
+    (job,) = carry_out(profile.store, plan_import([a_job()], importing), tag=TAG, by="me", now=NOW)
     profile.store.set_job_state(job.id, State.REMOVED, by="me", now=NOW)
-    standing = standing_of(all_jobs(profile.store))
+    standing = standing_of(all_jobs(profile.store), TAG)
     (found,) = plan_import([a_job()], replace(importing, standing=standing))
     assert found.action is Action.ADD
 
@@ -381,7 +380,7 @@ def test_all_or_nothing(importing: Importing, profile: Profile) -> None:
     assert taken is not None
     profile.store.add_job(replace(taken, tags=()), by="somebody", now=NOW)
     with pytest.raises(Conflict, match="nothing was imported"):
-        carry_out(profile.store, plan, by="me", now=NOW)
+        carry_out(profile.store, plan, tag=TAG, by="me", now=NOW)
     assert [job.name for job in all_jobs(profile.store)] == ["second"]
 
 
@@ -393,8 +392,7 @@ def test_what_an_adopted_profile_mirrors_is_not_doubled(
         action=Call(target="hermes:c0ffee000001"),
     )  # fmt: skip
     profile.store.add_job(mirrored, by="hermes", now=NOW)
-    standing = standing_of(all_jobs(profile.store))
-    found = one(replace(importing, standing=standing))
+    found = one(replace(importing, mirrored=mirrored_in(all_jobs(profile.store))))
     assert (found.action, "gateway runs it" in found.why) == (Action.SKIP, True)
 
 

@@ -267,6 +267,38 @@ def test_a_file_that_cannot_be_read_is_no_empty_import(hermes: Hermes, imports: 
     assert (failed.code, failed.json["error"]["code"]) == (75, "undetermined")
 
 
+def test_a_python_is_kept_by_its_whole_path(
+    tenure: Tenure, hermes: Hermes, imports: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs name it, and run elsewhere; and a link to it is an environment of its own."""
+    hermes.job("snake", script="snake.py")
+    monkeypatch.chdir(hermes.python.parent.parent)
+    python = hermes.python.with_name("python3")
+    python.symlink_to("python")
+    (job,) = imports("--dry-run", "--json", "--hermes-python", "bin/python3").json["jobs"]
+    assert job["definition"]["command"][0] == str(python)
+
+
+def test_a_hermes_that_the_owner_would_not_find_is_a_warning(
+    tenure: Tenure, hermes: Hermes, imports: Import
+) -> None:
+    hermes.job("agent", no_agent=False, script=None, prompt="Say hi.")
+    done = imports("--yes", "--uncompared", python=False)
+    assert "hermes is not found in this shell's PATH" in done.err
+
+
+def test_a_doubtful_zone_is_a_warning(
+    hermes: Hermes, imports: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hermes.job("watch")
+    monkeypatch.setenv("TZ", "UTC")
+    (hermes.home / "config.yaml").unlink()
+    document = {"jobs": hermes.jobs, "updated_at": "2026-11-22T15:00:00+11:45"}
+    (hermes.home / "cron" / "jobs.json").write_text(json.dumps(document))
+    done = imports("--dry-run", python=False)
+    assert "Hermes last wrote at 15:00 UTC+1145" in done.err
+
+
 def test_no_jobs_are_no_error(hermes: Hermes, imports: Import) -> None:
     assert "nothing to add" in imports("--yes").out
 

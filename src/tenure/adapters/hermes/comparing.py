@@ -12,7 +12,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ from typing import Any
 from tenure.adapters.hermes import rehearsal
 from tenure.adapters.hermes.home import HermesHome
 from tenure.adapters.hermes.import_command import Means
-from tenure.adapters.hermes.import_source import HermesJob
+from tenure.adapters.hermes.import_source import HermesJob, last_written
 from tenure.adapters.hermes.yaml_lines import Unclear, take_apart, unquote, without_comment
 from tenure.domain.errors import InvalidInput
 from tenure.domain.schedule import Schedule
-from tenure.domain.zones import check_zone
+from tenure.domain.zones import check_zone, load_zone
 from tenure.host.local_zone import local_zone
 
 PATIENCE = 120.0
@@ -43,6 +43,8 @@ class Rehearsed:
     """Who computed the fires; None: nobody."""
     why_not: str = ""
     zone: str
+    doubt: str = ""
+    """Why ``zone`` may not be the one that Hermes runs in."""
     means: Means
     unknown: str = ""
     """What could not be told of how it runs scripts."""
@@ -88,21 +90,23 @@ def rehearse(
             if isinstance(job.get("schedule"), dict)
         },
     }
+    local = machine_zone(last_written(home))
     if python is not None:
-        told = _ask_hermes(home, asked, python)
+        told = _ask_hermes(home, asked, python, local)
         if isinstance(told, dict):
-            return _of_hermes(told, python, version)
+            return _of_hermes(told, python, version, local)
         why_not = told
     else:
         why_not = "no Python that has Hermes was found"
-    zone = _zone(zone_setting(home))
+    zone, doubt = _zone(zone_setting(home), local)
     means = Means(python=python, version=version)
     here = _ask_croniter(asked, zone)
     if here is None:
-        return Rehearsed(by=None, why_not=why_not, zone=zone, means=means)
+        return Rehearsed(by=None, why_not=why_not, zone=zone, doubt=doubt, means=means)
     return Rehearsed(
         by=f"croniter {here['croniter']} alone ({why_not})",
         zone=zone,
+        doubt=doubt,
         means=means,
         changes=_instants(here["changes"]),
         jobs=here["jobs"],
@@ -130,13 +134,15 @@ def compare(schedule: Schedule, told: Mapping[str, Any] | None, now: datetime, n
     )
 
 
-def _ask_hermes(home: HermesHome, asked: dict[str, Any], python: str) -> dict[str, Any] | str:
+def _ask_hermes(
+    home: HermesHome, asked: dict[str, Any], python: str, local: MachineZone
+) -> dict[str, Any] | str:
     """Its answer, or why there is none."""
     try:
         done = subprocess.run(
             [python, "-I", "-B", str(Path(rehearsal.__file__))],
             input=json.dumps(asked),
-            env=_environment(home),
+            env=_environment(home, local),
             cwd=os.sep,
             capture_output=True,
             text=True,
@@ -152,11 +158,15 @@ def _ask_hermes(home: HermesHome, asked: dict[str, Any], python: str) -> dict[st
     return f"{python} cannot load Hermes' cron: {last}"
 
 
-def _of_hermes(told: dict[str, Any], python: str, version: str | None) -> Rehearsed:
+def _of_hermes(
+    told: dict[str, Any], python: str, version: str | None, local: MachineZone
+) -> Rehearsed:
     version = version or told.get("hermes")
+    zone, doubt = _zone(told["zone"], local)
     return Rehearsed(
         by=f"Hermes {version or 'of unknown version'}, croniter {told.get('croniter')}",
-        zone=_zone(told["zone"]),
+        zone=zone,
+        doubt=doubt,
         means=Means(
             python=python,
             version=version,
@@ -176,12 +186,47 @@ def _ask_croniter(asked: dict[str, Any], zone: str) -> dict[str, Any] | None:
         return None
 
 
-def _zone(named: str | None) -> str:
-    """Hermes' zone: its setting if there is such a zone, else the machine's."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineZone:
+    """The zone of a Hermes that has none of its own. ``variable``: it comes from TZ."""
+
+    key: str
+    variable: bool = False
+    doubt: str = ""
+
+
+def machine_zone(written: datetime | None) -> MachineZone:
+    """The machine's zone, or that of TZ where Hermes' clock agrees with that one only.
+
+    ``written``: when Hermes last wrote, in its offset. A service has no TZ, a container may.
+    """
+    machine, named = local_zone(), os.environ.get("TZ", "").lstrip(":")
+    if written is None or _offset(machine, written) == written.utcoffset():
+        return MachineZone(key=machine)
     try:
-        return check_zone(named) if named else local_zone()
+        if named and _offset(check_zone(named), written) == written.utcoffset():
+            return MachineZone(key=named, variable=True)
     except InvalidInput:
-        return local_zone()
+        pass
+    return MachineZone(
+        key=machine,
+        doubt=f"Hermes last wrote at {written:%H:%M} UTC{written:%z}, which is not the time in"
+        f" {machine}, and its configuration names no zone",
+    )
+
+
+def _offset(zone: str, at: datetime) -> timedelta | None:
+    return at.astimezone(load_zone(zone)).utcoffset()
+
+
+def _zone(named: str | None, local: MachineZone) -> tuple[str, str]:
+    """Hermes' zone, its setting if there is such a zone; and what speaks against it."""
+    try:
+        if named:
+            return check_zone(named), ""
+    except InvalidInput:
+        pass
+    return local.key, local.doubt
 
 
 def zone_setting(home: HermesHome) -> str | None:
@@ -198,10 +243,11 @@ def zone_setting(home: HermesHome) -> str | None:
     return None
 
 
-def _environment(home: HermesHome) -> dict[str, str]:
-    """Little: what a service would have. TZ is left out, as there."""
+def _environment(home: HermesHome, local: MachineZone) -> dict[str, str]:
+    """Little: what a service would have."""
     env = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    return {**env, "HERMES_HOME": str(home.path), **_settings(home)}
+    zone = {"TZ": local.key} if local.variable else {}
+    return {**env, **zone, "HERMES_HOME": str(home.path), **_settings(home)}
 
 
 def _settings(home: HermesHome) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,16 @@ def hermes_jobs(home: HermesHome, refs: Sequence[str] = ()) -> list[HermesJob]:
     jobs = [_with_id(entry) for entry in _entries(home)] if read.present else []
     known = [job for job in jobs if job is not None]
     return _chosen(known, refs, home) if refs else known
+
+
+def last_written(home: HermesHome) -> datetime | None:
+    """When Hermes last wrote the file, in the offset that its clock had then; None: not said."""
+    try:
+        document = json.loads(home.jobs_file.read_text("utf-8-sig"), strict=False)
+        at = datetime.fromisoformat(document["updated_at"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return at if at.utcoffset() is not None else None
 
 
 def called(home: HermesHome) -> str:

@@ -8,10 +8,9 @@ import adds nothing twice and changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 
 from tenure.adapters.hermes.grammar import instant_in, stored
 from tenure.adapters.hermes.home import HermesHome
@@ -19,58 +18,12 @@ from tenure.adapters.hermes.import_command import Means, carry
 from tenure.adapters.hermes.import_losses import losses
 from tenure.adapters.hermes.import_schedule import translate
 from tenure.adapters.hermes.import_source import HermesJob, called, job_name, job_schedule
-from tenure.domain.errors import Conflict, InvalidInput
-from tenure.domain.job import (
-    DEFAULT_GRACE,
-    MAX_NAME,
-    Call,
-    CatchUp,
-    Definition,
-    Job,
-    State,
-)
+from tenure.adapters.importing import Action, Imported, Standing, free_name
+from tenure.domain.errors import InvalidInput
+from tenure.domain.job import DEFAULT_GRACE, Call, CatchUp, Definition, Job, State
 from tenure.domain.schedule import Kind
-from tenure.runtime.client.applying import all_jobs
-from tenure.store.contract import Store
 
 TAG = "hermes:"
-
-
-class Action(StrEnum):
-    """What becomes of a Hermes job."""
-
-    ADD = "add"
-    PRESENT = "already there"
-    SKIP = "not imported"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
-    """One Hermes job, and what it becomes. ``name`` is the native job's."""
-
-    id: str
-    name: str
-    shown: str
-    """The schedule, as Hermes shows it."""
-    active: bool
-    """It runs in Hermes."""
-    action: Action
-    why: str = ""
-    remedy: str = ""
-    definition: Definition | None = None
-    paused: bool = False
-    lost: tuple[str, ...] = ()
-    differs: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """What the Tenure profile has already: names, and the jobs that came from Hermes, by id."""
-
-    names: frozenset[str] = frozenset()
-    imported: Mapping[str, Job] = field(default_factory=dict)
-    mirrored: Mapping[str, str] = field(default_factory=dict)
-    """Jobs that Hermes' gateway runs under this profile since it was adopted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,23 +35,20 @@ class Importing:
     zone: str
     now: datetime
     standing: Standing = field(default_factory=Standing)
+    mirrored: Mapping[str, str] = field(default_factory=dict)
+    """Jobs that Hermes' gateway runs under this profile since it was adopted: name by id."""
     prefix: str = ""
     grace: timedelta = DEFAULT_GRACE
 
 
-def standing_of(jobs: Iterable[Job]) -> Standing:
-    names: set[str] = set()
-    imported: dict[str, Job] = {}
-    mirrored: dict[str, str] = {}
+def mirrored_in(jobs: Iterable[Job]) -> dict[str, str]:
+    """Jobs that mirror Hermes' own, which its gateway runs: name by Hermes' id."""
+    found = {}
     for job in jobs:
-        names.add(job.name)
         action = job.definition.action
         if isinstance(action, Call) and action.target.startswith(TAG):
-            mirrored[action.target.removeprefix(TAG)] = job.name
-        for tag in job.definition.tags:
-            if tag.startswith(TAG):
-                imported[tag.removeprefix(TAG)] = job
-    return Standing(names=frozenset(names), imported=imported, mirrored=mirrored)
+            found[action.target.removeprefix(TAG)] = job.name
+    return found
 
 
 def plan_import(jobs: Sequence[HermesJob], importing: Importing) -> tuple[Imported, ...]:
@@ -126,10 +76,10 @@ def _judge(job: HermesJob, importing: Importing) -> Imported:
         there = standing.imported[id]
         paused = there.state is not State.ACTIVE
         return replace(found, name=there.name, action=Action.PRESENT, paused=paused)
-    if id in standing.mirrored:
+    if id in importing.mirrored:
         return replace(
             found,
-            why=f"Hermes' gateway runs it under this profile, as {standing.mirrored[id]}",
+            why=f"Hermes' gateway runs it under this profile, as {importing.mirrored[id]}",
             remedy="import into another --profile",
         )
     if job.get("state") == "completed":
@@ -148,7 +98,6 @@ def _added(job: HermesJob, found: Imported, importing: Importing) -> Imported:
     schedule = stored(job.get("schedule"), timezone=system)
     when = translate(schedule, zone=importing.zone, planned=planned, now=now)
     what = carry(job, importing.home, importing.means)
-    overdue = found.active and planned is not None and planned <= now
     return replace(
         found,
         action=Action.ADD,
@@ -163,17 +112,20 @@ def _added(job: HermesJob, found: Imported, importing: Importing) -> Imported:
         ),
         paused=not found.active or what.incomplete,
         lost=(*what.lost, *losses(job, importing.home)),
-        differs=(*when.differs, *([f"it is overdue in Hermes since {planned}"] if overdue else [])),
+        differs=(*when.differs, *(_standing_in_hermes(job, planned, now) if found.active else ())),
     )
+
+
+def _standing_in_hermes(job: HermesJob, planned: datetime | None, now: datetime) -> Iterator[str]:
+    if job.get("state") == "error":
+        yield f"Hermes gave up planning it: {job.get('last_error') or 'it does not say why'}"
+    elif planned is not None and planned <= now:
+        yield f"it is overdue in Hermes since {planned}"
 
 
 def _free(wanted: str, id: str, taken: set[str]) -> str:
     """``wanted``, with the id behind it where that name is taken."""
-    name, number = wanted.strip()[:MAX_NAME].strip(), 1
-    while name in taken:
-        end = f" ({id})" if number == 1 else f" ({id} {number})"
-        name, number = wanted.strip()[: MAX_NAME - len(end)].strip() + end, number + 1
-    return name
+    return free_name(wanted, taken, lambda n: f" ({id})" if n == 2 else f" ({id} {n})")
 
 
 def doubled(plan: Sequence[Imported], home: HermesHome) -> list[str]:
@@ -183,25 +135,3 @@ def doubled(plan: Sequence[Imported], home: HermesHome) -> list[str]:
         for job in plan
         if job.active and not job.paused and job.action is not Action.SKIP
     ]
-
-
-def carry_out(store: Store, plan: Sequence[Imported], *, by: str, now: datetime) -> list[Job]:
-    """Add what is to be added, all or nothing. What was imported meanwhile is left out.
-
-    Raises Conflict, and adds nothing, if a name was taken meanwhile.
-    """
-    added: list[Job] = []
-    try:
-        with store.batch():
-            there = standing_of(all_jobs(store)).imported
-            for job in plan:
-                if job.definition is None or job.id in there:
-                    continue
-                made = store.add_job(job.definition, by=by, now=now)
-                if job.paused:
-                    made = store.set_job_state(made.id, State.PAUSED, by=by, now=now)
-                added.append(made)
-    except Conflict as error:
-        text = f"{error.text}; nothing was imported"
-        raise Conflict(text, remedy="import again", **error.facts) from None
-    return added

@@ -132,18 +132,33 @@ def rehearse(
         once = _ahead(schedule.get("run_at"), now)
         fires = [] if once is None else [int(once.timestamp())]
         return {"fires": fires, "ranges": [[int(now), int(now) + YEAR]]}
-    end = changes[-1] + AROUND if changes and schedule.get("kind") == "cron" else int(now)
+    cron = schedule.get("kind") == "cron"
+    end = changes[-1] + AROUND if changes and cron else int(now)
     fires, covered = _collect(walk(hermes, schedule, now, first, end), end, count)
-    ranges = [[int(now), covered]]
-    for change in changes if covered < end else []:
+    told, ranges = [*fires], [[int(now), covered]]
+    for change in changes if fires else []:
         if change + AROUND > covered:
-            gap = (covered - now) / len(fires)
-            reach = int(min(AROUND, max(1200, gap * BUDGET / 3)))
-            near = walk(hermes, schedule, change - reach, None, change + reach)
-            more, until = _collect(near, change + reach, 0)
-            fires += more
-            ranges.append([change - reach, until])
-    return {"fires": fires, "ranges": ranges}
+            more, span = _around(hermes, schedule, change, fires, (covered - now) / len(fires))
+            told += more
+            ranges.append(span)
+    return {"fires": told, "ranges": ranges}
+
+
+def _around(
+    hermes: Hermes | Croniter, schedule: Schedule, change: int, fires: list[int], gap: float
+) -> tuple[list[int], list[int]]:
+    """The fires near a change, of a schedule that fires about each ``gap`` seconds. An interval
+    is met there as if it had kept its pace from its first fire on."""
+    reach, first = int(min(AROUND, max(1200, gap * BUDGET / 3))), None
+    low = change - reach
+    if schedule.get("kind") == "interval":
+        period = 60 * schedule["minutes"]
+        reach = max(reach, 2 * period)
+        low = fires[0] + (change - reach - fires[0]) // period * period
+        hermes.clock.at = low + period
+        first = hermes.clock.now()
+    more, until = _collect(walk(hermes, schedule, low, first, change + reach), change + reach, 0)
+    return more, [low, until]
 
 
 def _collect(walked: Iterator[float], end: int, least: int) -> tuple[list[int], int]:

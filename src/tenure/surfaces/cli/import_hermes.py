@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import click
 
 from tenure.adapters.hermes.comparing import Compared, Rehearsed, compare, rehearse
 from tenure.adapters.hermes.home import HermesHome, find_home
 from tenure.adapters.hermes.import_source import HermesJob, hermes_jobs
-from tenure.adapters.hermes.importing import (
-    Imported,
-    Importing,
-    Standing,
-    carry_out,
-    plan_import,
-    standing_of,
-)
+from tenure.adapters.hermes.importing import TAG, Importing, mirrored_in, plan_import
+from tenure.adapters.importing import Imported
 from tenure.domain.errors import InvalidInput, NotFound
-from tenure.domain.job import DEFAULT_GRACE, Job
-from tenure.runtime.client.advice import advice
 from tenure.runtime.client.applying import all_jobs
-from tenure.runtime.client.editing import editor
 from tenure.surfaces.cli import import_report as report
 from tenure.surfaces.cli import output
+from tenure.surfaces.cli.import_common import standing_in, write
 from tenure.surfaces.cli.lazy import Verb
-from tenure.surfaces.cli.nudges import nudge_owner
 from tenure.surfaces.cli.where import Where, now
 
 
@@ -90,7 +83,7 @@ def hermes(
         report.end(where, shown, [], [], written=False)
         return
     _ask(shown, yes, uncompared)
-    added, warnings = _write(where, shown)
+    added, warnings = write(where, shown.plan, tag=TAG, via="tenure import hermes")
     report.end(where, shown, added, warnings, written=True)
 
 
@@ -100,6 +93,9 @@ def _rehearse(
     from tenure.adapters.hermes.installation import find_installations, installation_of
 
     if python is not None:
+        # Jobs will name it: a path that holds everywhere, and not what a link resolves to.
+        program = os.path.expanduser(python)
+        python = os.path.abspath(shutil.which(program) or program)
         named = installation_of(python, "--hermes-python")
         if named is None:
             raise NotFound(
@@ -130,7 +126,7 @@ def _show(
     at: datetime,
     count: int,
 ) -> Shown:
-    standing, grace = _standing(where)
+    standing, grace = standing_in(where, TAG)
     plan = plan_import(
         source,
         Importing(
@@ -139,6 +135,7 @@ def _show(
             zone=rehearsed.zone,
             now=at,
             standing=standing,
+            mirrored=_mirrored(where),
             prefix=prefix,
             grace=grace,
         ),
@@ -157,13 +154,12 @@ def _show(
     )
 
 
-def _standing(where: Where) -> tuple[Standing, timedelta]:
-    """What the profile has; nothing where there is none yet."""
+def _mirrored(where: Where) -> dict[str, str]:
     try:
         with where.open(readonly=True) as profile:
-            return standing_of(all_jobs(profile.store)), profile.settings().grace
+            return mirrored_in(all_jobs(profile.store))
     except NotFound:
-        return Standing(), DEFAULT_GRACE
+        return {}
 
 
 def _ask(shown: Shown, yes: bool, uncompared: bool) -> None:
@@ -178,14 +174,3 @@ def _ask(shown: Shown, yes: bool, uncompared: bool) -> None:
             )
         what = f"{len(blind)} of {number} could not be compared. {what}"
     output.confirm(what, yes=yes)
-
-
-def _write(where: Where, shown: Shown) -> tuple[list[Job], list[tuple[str, str, str]]]:
-    """The jobs, and what to warn of: code, text, remedy; each once."""
-    with where.open(create=True) as profile:
-        by, at = editor("tenure import hermes"), now()
-        added = carry_out(profile.store, shown.plan, by=by, now=at)
-        nudge_owner(profile, "jobs")
-        profile.refresh_policy(by, at)
-        warnings = {(w.code, w.text, w.remedy): None for j in added for w in advice(profile, j)}
-    return added, list(warnings)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tenure.adapters.hermes.comparing import Compared
 from tenure.adapters.hermes.import_losses import notes
-from tenure.adapters.hermes.importing import Action, Imported, doubled
-from tenure.domain.job import Command, Job, State
+from tenure.adapters.hermes.importing import TAG, doubled
+from tenure.adapters.importing import Imported
+from tenure.domain.job import Command, Job
 from tenure.domain.schedule import Kind
-from tenure.runtime.client.documents import definition_document, instant
+from tenure.runtime.client.documents import instant
 from tenure.surfaces.cli import output
+from tenure.surfaces.cli.import_common import (
+    Warning,
+    instants,
+    job_document,
+    say_added,
+    say_nothing_written,
+    say_why_not,
+    warning_documents,
+)
 from tenure.surfaces.cli.times import local
 from tenure.surfaces.cli.where import Where
 
@@ -22,6 +30,8 @@ if TYPE_CHECKING:
 
 SHOWN = 8
 """Differences that are listed for a job; --json has all."""
+LONGEST = 400
+"""Characters of a command, which may hold a prompt."""
 
 
 def show(shown: Shown) -> None:
@@ -33,6 +43,10 @@ def show(shown: Shown) -> None:
         output.say(f"not compared: {found.why_not}")
     else:
         output.say(f"compared with what {found.by} computes")
+    if found.doubt:
+        output.warn(found.doubt, "run this with TZ=ZONE, or set `timezone:` in Hermes' config.yaml")
+    if found.unknown:
+        output.warn(f"how Hermes runs scripts was not told: {found.unknown}")
     for job in shown.plan:
         output.say()
         _job(shown, job)
@@ -45,16 +59,14 @@ def _job(shown: Shown, job: Imported) -> None:
     title = f"{output.safe(job.name)} ({job.id}): {output.safe(job.shown)}"
     output.say(output.paint(title, "bold"))
     if job.definition is None:
-        output.say(f"  {job.action}" + (f": {output.safe(job.why)}" if job.why else ""))
-        if job.remedy:
-            output.say(f"  → {output.safe(job.remedy)}")
+        say_why_not(job)
         return
     compared = shown.compared[job.id]
     paused = "" if not job.paused else ", paused" + (" here only" if job.active else "")
     action = job.definition.action
     pairs: list[tuple[str, object]] = [("becomes", job.definition.schedule.describe() + paused)]
     if isinstance(action, Command):
-        pairs.append(("runs", output.safe(action.describe())))
+        pairs.append(("runs", _shorter(output.safe(action.describe()))))
         if action.cwd is not None and not action.argv[-1].startswith(action.cwd):
             pairs.append(("in", output.safe(action.cwd)))
     pairs += [("lost", output.safe(text)) for text in job.lost]
@@ -62,6 +74,10 @@ def _job(shown: Shown, job: Imported) -> None:
     pairs.append(("fires", _fires(shown, job, compared)))
     output.facts(pairs, indent="  ")
     _differences(compared, job)
+
+
+def _shorter(line: str) -> str:
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ... ({len(line)} characters)"
 
 
 def _fires(shown: Shown, job: Imported, compared: Compared) -> str:
@@ -72,7 +88,7 @@ def _fires(shown: Shown, job: Imported, compared: Compared) -> str:
         count = len(compared.differences)
         return f"{count} instants differ" if count > 1 else "1 instant differs"
     span = f"the next {len(compared.tenure)}" if len(compared.tenure) > 1 else "the only one"
-    changes = shown.rehearsed.changes if job.definition.schedule.kind is Kind.CRON else ()
+    changes = shown.rehearsed.changes if job.definition.schedule.kind is not Kind.AT else ()
     around = " and ".join(f"{at:%Y-%m-%d}" for at in changes)
     return f"the same: {span}" + (f", and around {around}, when clocks change" if around else "")
 
@@ -91,7 +107,7 @@ def end(
     where: Where,
     shown: Shown,
     added: Sequence[Job],
-    warnings: Sequence[tuple[str, str, str]],
+    warnings: Sequence[Warning],
     *,
     written: bool,
 ) -> None:
@@ -99,14 +115,9 @@ def end(
     if where.json:
         output.print_json(document(shown, added, warnings, written=written))
         return
-    for job in added:
-        paused = " (paused)" if job.state is State.PAUSED else ""
-        output.say(f"added {output.safe(job.name)} ({job.id}){paused}")
+    say_added(added)
     if not written:
-        adding = len(shown.adding)
-        output.say(f"{adding} would be added" if adding else "nothing to add")
-    for name in [job.name for job in added if job.state is State.PAUSED]:
-        output.say(f"  `tenure resume {shlex.quote(name)}` starts it")
+        say_nothing_written(shown.adding)
     lines = doubled(shown.plan, shown.home)
     if lines and (written or not shown.adding):
         output.say()
@@ -120,12 +131,11 @@ def end(
 def document(
     shown: Shown,
     added: Sequence[Job],
-    warnings: Sequence[tuple[str, str, str]],
+    warnings: Sequence[Warning],
     *,
     written: bool,
 ) -> dict[str, Any]:
     found = shown.rehearsed
-    ids = {tag: job.id for job in added for tag in job.definition.tags}
     return {
         "hermes": {
             "home": str(shown.home.path),
@@ -133,48 +143,39 @@ def document(
             "python": found.means.python,
             "version": found.means.version,
             "timezone": found.zone,
+            "timezone_doubt": found.doubt or None,
+            "unknown": found.unknown or None,
         },
         "profile": shown.profile,
         "compared_by": found.by,
         "not_compared_because": found.why_not or None,
         "clock_changes": [instant(at) for at in found.changes],
         "written": written,
-        "jobs": [_job_document(shown, job, ids) for job in shown.plan],
+        "jobs": [_job_document(shown, job, added) for job in shown.plan],
         "notes": notes([job.definition for job in shown.adding if job.definition], shown.home),
         "pause_in_hermes": doubled(shown.plan, shown.home),
-        "warnings": [{"code": c, "text": t, "remedy": r} for c, t, r in warnings],
+        "warnings": warning_documents(warnings),
     }
 
 
-def _job_document(shown: Shown, job: Imported, ids: dict[str, str]) -> dict[str, Any]:
+def _job_document(shown: Shown, job: Imported, added: Sequence[Job]) -> dict[str, Any]:
     compared = shown.compared.get(job.id)
     return {
         "hermes_id": job.id,
         "hermes_schedule": job.shown,
         "active_in_hermes": job.active,
-        "action": {Action.ADD: "add", Action.PRESENT: "present", Action.SKIP: "skip"}[job.action],
-        "why": job.why or None,
-        "remedy": job.remedy or None,
-        "name": job.name,
-        "id": ids.get(f"hermes:{job.id}"),
-        "paused": job.paused,
-        "definition": definition_document(job.definition) if job.definition else None,
-        "lost": list(job.lost),
-        "differs": list(job.differs),
+        **job_document(job, added, TAG),
         "fires": None if compared is None else _compared_document(compared),
     }
 
 
 def _compared_document(compared: Compared) -> dict[str, Any]:
-    def listed(fires: Sequence[datetime]) -> list[str | None]:
-        return [instant(at) for at in fires]
-
     done = not compared.problem
     return {
         "compared": done,
         "problem": compared.problem or None,
-        "hermes": listed(compared.hermes) if done else None,
-        "tenure": listed(compared.tenure),
+        "hermes": instants(compared.hermes) if done else None,
+        "tenure": instants(compared.tenure),
         "differences": [
             {"at": instant(found.at), "hermes": found.hermes, "tenure": not found.hermes}
             for found in compared.differences
