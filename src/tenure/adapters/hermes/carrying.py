@@ -179,7 +179,7 @@ class Carrying:
                 raise RunFailed("Hermes is about to stop, and takes up no work")
             if not _put_away(job_id):
                 raise RunFailed("Hermes is running it already")
-            self._seat.forgo(job_id)
+            self._seat.dues.forgo(job_id)
             fire = self._fire if self._originals.whole else self._fire_by_tick
             fire(job_id, ends)
         state, told = ends[0]

@@ -22,89 +22,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tenure.adapters.hermes import inside
-from tenure.adapters.hermes.carrying import Originals
-from tenure.adapters.hermes.home import HermesHome
-from tenure.adapters.hermes.link import read_link
-from tenure.adapters.hermes.replacing import original_of, replace
-from tenure.adapters.hermes.seat import Seat
-from tenure.domain.errors import TenureError
+from tenure.adapters.hermes.asking import ask_owner, in_words, who_runs
+from tenure.adapters.hermes.replacing import replace
+from tenure.adapters.hermes.seats import seats
 from tenure.domain.run import RunState
 from tenure.runtime.client.asking import await_end
 
 log = logging.getLogger("tenure.hermes")
-
-LEAVING = 3600.0
-"""Seconds that runs under way get, when their home is released, to say how they ended."""
-
-
-class Seats:
-    """The seats of this process, one for each adopted home that it works on. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._seats: dict[HermesHome, Seat] = {}
-        self._leaving: list[Seat] = []
-        self._lock = threading.Lock()
-
-    def of(self, home: HermesHome) -> Seat | None:
-        """None where the home is not adopted (any more): Hermes then does as it always did."""
-        link = read_link(home)
-        with self._lock:
-            old = self._seats.get(home)
-            if old is not None and old.link == link:
-                return old
-            self._seats.pop(home, None)
-            seat = None
-            if link is not None:
-                seat = self._seats[home] = Seat(link, _originals())
-        if old is not None:
-            self._leave(old)
-        return seat
-
-    def marked(self, job_id: str, *how: Any) -> None:
-        """A run of one of them was written down."""
-        for seat in (*list(self._seats.values()), *self._leaving):
-            seat.carrying.marked(job_id, *how)
-
-    def _leave(self, seat: Seat) -> None:
-        if not seat.carrying.active():
-            seat.close()
-            return
-        self._leaving.append(seat)
-        threading.Thread(
-            target=self._close_later, args=(seat,), name="tenure-hermes-leaving", daemon=True
-        ).start()
-
-    def _close_later(self, seat: Seat) -> None:
-        try:
-            seat.close(LEAVING)
-        finally:
-            self._leaving.remove(seat)
-
-    def close(self) -> None:
-        with self._lock:
-            seats, self._seats = list(self._seats.values()), {}
-        for seat in seats:
-            seat.close()
-
-    def forget_in_child(self) -> None:
-        self._lock = threading.Lock()
-        seats, self._seats = [*self._seats.values(), *self._leaving], {}
-        self._leaving = []
-        for seat in seats:
-            seat.forget_in_child()
-
-
-seats = Seats()
-
-
-def _originals() -> Originals:
-    scheduler = inside.scheduler_module()
-    whole = hasattr(scheduler, "run_one_job")
-    return Originals(
-        tick=original_of(scheduler.tick),
-        body=original_of(scheduler.run_one_job if whole else scheduler.run_job),
-        whole=whole,
-    )
 
 
 # -- cron.scheduler ----------------------------------------------------------------------------
@@ -127,7 +51,7 @@ def _tick(original: Any) -> Callable[..., Any]:
 def _due(original: Any) -> Callable[..., Any]:
     def get_due_jobs() -> Any:
         seat = seats.of(inside.home_of_tick())
-        return original() if seat is None else seat.due(original)
+        return original() if seat is None else seat.dues.claimed(original)
 
     return get_due_jobs
 
@@ -187,9 +111,9 @@ def _fire_due(original: Any) -> Callable[..., Any]:
         if job is None:
             return False
         try:
-            log.info("job %s: %s", job_id, seat.who_runs(seat.ask(job, "fire_due")))
+            log.info("job %s: %s", job_id, who_runs(seat, ask_owner(seat, job, "fire_due")))
         except Exception as error:  # noqa: BLE001  this is called in the background: it is logged
-            log.warning("job %s: refused: %s", job_id, _in_words(seat, error))
+            log.warning("job %s: refused: %s", job_id, in_words(seat, error))
         return False  # it was not run here; by whom it is, the record says
 
     return fire_due
@@ -208,10 +132,10 @@ def _trigger(original: Any) -> Callable[..., Any]:
         if job is None:
             return None
         try:
-            answer = seat.who_runs(seat.ask(job, "trigger"))
+            answer = who_runs(seat, ask_owner(seat, job, "trigger"))
         except Exception as error:  # noqa: BLE001  said in words, and raised as what the caller knows
             _said.refused = True
-            raise _refusal(f"refused: {_in_words(seat, error)}") from None
+            raise _refusal(f"refused: {in_words(seat, error)}") from None
         _said.answer = answer
         return {**(inside.find_job(job["id"]) or job), "tenure": answer}
 
@@ -237,17 +161,17 @@ def _execute(original: Any) -> Callable[..., Any]:
         if seat is None:
             return original(job)
         try:
-            request = seat.ask(job, "run")
+            request = ask_owner(seat, job, "run")
             scheduler, profile = seat.scheduler, seat.profile
             owner = scheduler is not None and scheduler.keeper.authority is not None
             if not owner or profile is None or request.run is None:
-                _said.answer = seat.who_runs(request)
+                _said.answer = who_runs(seat, request)
                 return {"claimed": False, "success": False, "error": _said.answer}
             # The owner itself was asked, by an agent of its own: it waits for the end, as ever.
             run = await_end(profile, request.run)
         except Exception as error:  # noqa: BLE001  said in words, and raised as what the caller knows
             _said.refused = True
-            raise RuntimeError(f"refused: {_in_words(seat, error)}") from None
+            raise RuntimeError(f"refused: {in_words(seat, error)}") from None
         good = run.state is RunState.SUCCEEDED
         return {"claimed": True, "success": good, "error": None if good else run.reason}
 
@@ -291,20 +215,6 @@ def _with_answer(text: str, answer: str | None) -> str:
     if isinstance(result.get("job"), dict):
         result["job"]["execution_skipped"] = answer
     return json.dumps(result, indent=2)
-
-
-def _in_words(seat: Seat, error: Exception) -> str:
-    """The refusal, and what a user of Hermes types."""
-    if not isinstance(error, TenureError):
-        return f"{type(error).__name__}: {error}"
-    if "should_own" in error.facts:
-        who = seat.home.profile
-        return (
-            f"no process that may run the jobs of {who} is there; the gateway may: "
-            f"start it with: {seat.refusals.how_to_start()} "
-            f"(`tenure status --profile {seat.link.tenure_profile}` says more)"
-        )
-    return f"{error.text} ({error.remedy})" if error.remedy else error.text
 
 
 def _refusal(text: str) -> Exception:

@@ -11,8 +11,9 @@ import atexit
 import os
 from typing import Any
 
-from tenure.adapters.hermes.patches import PATCHES, seats
+from tenure.adapters.hermes.patches import PATCHES
 from tenure.adapters.hermes.replacing import install
+from tenure.adapters.hermes.seats import seats
 
 _registered = False
 

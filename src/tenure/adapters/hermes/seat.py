@@ -11,11 +11,9 @@ evidence; nothing in this module asks who it is.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,18 +22,15 @@ from typing import Any
 
 from tenure.adapters.hermes import inside
 from tenure.adapters.hermes.carrying import Carrying, Originals
+from tenure.adapters.hermes.dues import Dues
 from tenure.adapters.hermes.fence import assert_fence, stands
-from tenure.adapters.hermes.fires import announced, instant_of
+from tenure.adapters.hermes.fires import instant_of
 from tenure.adapters.hermes.link import Link
 from tenure.adapters.hermes.mirror import Mirror, Mirrored
-from tenure.adapters.hermes.refusals import DESKTOP, GATEWAY, Refusals, name_of
-from tenure.domain.announced import Announced
-from tenure.domain.errors import Refused, TenureError, Undetermined
-from tenure.domain.job import Job, State
+from tenure.adapters.hermes.refusals import DESKTOP, GATEWAY, Refusals
+from tenure.domain.errors import TenureError, Undetermined
 from tenure.domain.process import Standing
-from tenure.domain.request import Ask, Request, Requester
 from tenure.domain.settings import Hung
-from tenure.runtime.client.asking import Wish, ask
 from tenure.runtime.profile import Profile
 from tenure.runtime.scheduler import Scheduler
 
@@ -59,7 +54,7 @@ class Seat:
         self._profile: Profile | None = None
         self._scheduler: Scheduler | None = None
         self._look_until = 0.0
-        self._mirrored = Mirrored({}, {})
+        self.mirrored = Mirrored({}, {})
         self._delivery: dict[str, Any] = {"adapters": None, "loop": None}
         self._gate: dict[str, Any] = {}
         """Hermes' own word on whether it may dispatch, where its ticker brings one."""
@@ -68,6 +63,7 @@ class Seat:
         """Whether a tick was asked for; None while no thread is there to see to it."""
         self.refusals = Refusals(self)
         self.carrying = Carrying(self, originals)
+        self.dues = Dues(self)
 
     # -- ticks -------------------------------------------------------------------------------
     def tick(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
@@ -87,11 +83,14 @@ class Seat:
         if self.refusals.tell("fence", told or "") and told:
             self.refusals.fence(told)
         try:
-            self.follow()
+            assert self._profile is not None
+            self.mirrored = self.follow(self._profile, whole=True)
         except Exception as error:  # noqa: BLE001  a damaged jobs.json or sidecar: nothing may run
             self.refusals.tell("follow", f"the jobs cannot be followed, nothing is run: {error}")
             return 0
         self.refusals.tell("follow", "")
+        for id, problem in self.mirrored.problems.items():
+            self.refusals.tell(id, f"job {id} cannot be mirrored, and is not run: {problem}")
         here = self.carrying.here
         here.ticking, here.claimed = True, ()
         try:
@@ -127,67 +126,7 @@ class Seat:
             return folder, self.home.tenure / "tick.lock"
         return folder, path
 
-    # -- what is due ---------------------------------------------------------------------------
-    def due(self, find: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-        """Of the jobs that Hermes finds due, those whose fire this owner has claimed."""
-        here = self.carrying.here
-        if not here.ticking:
-            return []
-        if here.only is not None:
-            job = inside.find_job(here.only)
-            return [] if job is None else [job]
-        asked: dict[str, Announced] = {}
-        jobs: dict[str, dict[str, Any]] = {}
-        for job in find():
-            id = str(job["id"])
-            mirrored, fire = self._mirrored.jobs.get(id), self._announced(job)
-            if mirrored is None or fire is None:
-                self._left(job, self._mirrored.problems.get(id, "it is new, or names no instant"))
-            else:
-                asked[mirrored.id], jobs[mirrored.id] = fire, job
-        return self._claim(asked, jobs) if asked else []
-
-    def _claim(
-        self, asked: Mapping[str, Announced], jobs: Mapping[str, dict[str, Any]]
-    ) -> list[dict[str, Any]]:
-        scheduler, why = self._scheduler, "this process does not own (any more)"
-        try:
-            answers = None if scheduler is None else scheduler.announcing.claim(asked)
-        except Exception as error:  # noqa: BLE001  a store that is blocked, a disk that is full
-            answers, why = None, str(error)
-        if answers is None:
-            self.refusals.tell("claim", f"nothing can be claimed, nothing is run: {why}")
-            inside.give_back(list(jobs.values()))
-            return []
-        self.refusals.tell("claim", "")
-        taken = []
-        for id, answer in answers.items():
-            job = jobs[id]
-            if answer.lent is not None and self.carrying.take(str(job["id"]), answer.lent):
-                taken.append(job)
-            elif answer.settled:
-                log.info("job %s is not run: %s", job.get("name"), answer.why)
-                inside.advance(job["id"])
-            else:
-                self._left(job, answer.why)
-        return taken
-
-    def _left(self, job: dict[str, Any], why: str) -> None:
-        """Its fire is not accounted for: the next tick is to find it due again."""
-        self.refusals.tell(str(job["id"]), f"job {job.get('name')} is not run: {why}")
-        inside.give_back([job])
-
-    def forgo(self, job_id: str) -> None:
-        """A fire that is due already gives way to a triggered run: Hermes moves on to the next,
-        and it is written down as skipped, since a run of the job is active."""
-        mirrored, job = self._mirrored.jobs.get(job_id), inside.find_job(job_id)
-        fire = None if job is None else self._announced(job)
-        if mirrored is not None and fire is not None and self._scheduler is not None:
-            self._scheduler.announcing.claim({mirrored.id: fire})
-
-    def _announced(self, job: Mapping[str, Any]) -> Announced | None:
-        return announced(job, datetime.now(UTC), inside.zone(), inside.croniter())
-
+    # -- as its ticker was called ------------------------------------------------------------
     def draining(self) -> bool:
         """Whether Hermes takes up no work at the moment, since it is about to stop."""
         may = self._gate.get("can_dispatch")
@@ -197,49 +136,13 @@ class Seat:
         """The live adapters of the gateway, as its own ticker was given them."""
         return dict(self._delivery)
 
-    # -- requests ----------------------------------------------------------------------------
-    def ask(self, job: Mapping[str, Any], via: str) -> Request:
-        """Ask the owner to run a job now. Raises Refused and what else asking raises."""
-        if self.link.refusal:
-            raise Refused(self.link.refusal, remedy="`tenure hermes status` says more")
-        with self.opened() as profile:
-            mirrored = self._follow(profile, whole=False)
-            id = str(job["id"])
-            mine = mirrored.jobs.get(id)
-            if mine is None:
-                raise Refused(mirrored.problems.get(id, "the job is gone"))
-            wish = Wish(kind=Ask.TRIGGER, job=mine.id, deadline=_patience())
-            try:
-                return ask(profile, wish, _me(via))
-            except Refused as error:
-                raise self._in_hermes_words(error, mine, job) from None
-
-    def _in_hermes_words(self, error: Refused, mine: Job, job: Mapping[str, Any]) -> Refused:
-        """It is Hermes that pauses its jobs, and that goes on with them."""
-        if mine.state is State.ACTIVE or "should_own" in error.facts:
-            return error
-        command, id = f"{self.home.command} cron", job["id"]
-        if job.get("state") == "completed" or mine.state is State.DONE:
-            again = f"set it again: {command} edit {id} --schedule ..."
-            return Refused("the job has run for the last time", remedy=again, **error.facts)
-        return Refused(error.text, remedy=f"{command} resume {id}", **error.facts)
-
-    def who_runs(self, request: Request) -> str:
-        """An accepted request in words."""
-        with self.opened() as profile:
-            if request.run is None:
-                return "queued for the owner"
-            run = profile.store.run(request.run)
-            process = profile.store.process(run.process)
-            who = f"{name_of(process.role)} (pid {process.evidence.identity.pid}, term {run.term})"
-            return f"queued for {who}: run {run.id}"
-
+    # -- the profile -------------------------------------------------------------------------
     @contextlib.contextmanager
     def opened(self) -> Iterator[Profile]:
         """The Tenure profile: the one that this process has joined, else opened for a moment."""
         with self._lock:
             mine = self._profile
-        if mine is not None:
+        if mine is not None and mine.store.is_same_file():
             yield mine
             return
         profile = Profile.open(self.link.tenure_profile, home=self.link.tenure_home)
@@ -277,14 +180,8 @@ class Seat:
             undo.pop_all()
         return profile, scheduler
 
-    def follow(self) -> None:
+    def follow(self, profile: Profile, *, whole: bool) -> Mirrored:
         """Bring the profile in line with Hermes' jobs. Raises what reading them raises."""
-        assert self._profile is not None
-        self._mirrored = self._follow(self._profile, whole=True)
-        for id, problem in self._mirrored.problems.items():
-            self.refusals.tell(id, f"job {id} cannot be mirrored, and is not run: {problem}")
-
-    def _follow(self, profile: Profile, *, whole: bool) -> Mirrored:
         mirror = Mirror(profile.store, self.home, by="hermes", timezone=inside.zone_name())
         return mirror.follow(self._jobs, datetime.now(UTC), whole=whole)
 
@@ -384,17 +281,3 @@ def role() -> str:
     if inside.holds_gateway_lock():
         return GATEWAY
     return DESKTOP if os.environ.get("HERMES_DESKTOP") == "1" else "hermes"
-
-
-def _me(via: str) -> Requester:
-    uid = getattr(os, "getuid", lambda: None)()
-    return Requester(pid=os.getpid(), uid=uid, executable=sys.executable, via=via)
-
-
-def _patience() -> timedelta | None:
-    """The usual one, but not where everything else would wait with us."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-    return ON_A_LOOP
