@@ -138,7 +138,11 @@ class Tenure:
         self._wanted = False
         """Whether it was started, and so is to be in a forked child."""
         self._lock = threading.RLock()
+        self._at_exit: list[Callable[[], None]] = []
+        """What takes back that it is stopped at the end of this process."""
         _instances.add(self)
+        if "TENURE_RUN" not in os.environ:  # a run declares jobs, and never starts any
+            _load_runtime()
 
     # -- declaring ---------------------------------------------------------------------------
     @overload
@@ -222,22 +226,55 @@ class Tenure:
             executes=self._execute,
             default_hung=Hung.REPLACE,
             host_loop=lambda: self._host_loop,
+            stays_out=self._why_not_here,
             **self.carried(profile),
         )
+        self._scheduler = scheduler  # before it starts: a fork meanwhile is to forget it too
         try:
             scheduler.start()
         except BaseException:  # what did not start may be started again
+            self._scheduler = None
             scheduler.stop(0.0, why="it could not start")
             raise
-        self._scheduler = scheduler
+        self._stop_at_exit()
+
+    def _stop_at_exit(self) -> None:
         atexit.register(self.stop)
+        self._at_exit.append(lambda: atexit.unregister(self.stop))
+        process = sys.modules.get("multiprocessing.process")
+        if process is not None and process.parent_process() is not None:
+            # Its children end without atexit.
+            from multiprocessing.util import Finalize
+
+            self._at_exit.append(Finalize(None, self.stop, exitpriority=100).cancel)
+
+    def _why_not_here(self) -> str | None:
+        """Asked now and then: a process may show only later that it just supervises others, as
+        the parent of a reloader does. It then leaves."""
+        from tenure.runtime import supervisors
+
+        why = supervisors.why_not()
+        if why is not None and self._scheduler is not None:
+            threading.Thread(target=self._leave, args=(why,), name="tenure-leave").start()
+        return why
+
+    def _leave(self, why: str) -> None:
+        with self._lock:
+            wanted = self._wanted
+            if self._scheduler is None:
+                return
+        log.info("pid %s leaves: %s", os.getpid(), why)
+        self.stop()
+        self._wanted = wanted
 
     def stop(self, drain: float = 10.0) -> bool:
         """Hand over and leave, giving runs ``drain`` seconds; whether all of them had ended."""
         with self._lock:
             self._wanted = False
             scheduler, self._scheduler = self._scheduler, None
-        atexit.unregister(self.stop)
+            at_exit, self._at_exit = self._at_exit, []
+        for take_back in at_exit:
+            take_back()
         ended = scheduler.stop(drain) if scheduler is not None else True
         with self._lock:
             if self._profile is not None:
@@ -273,9 +310,14 @@ class Tenure:
         in the parent of a reloader. Returns at once; joins in the background.
         """
         app.extensions["tenure"] = self
-        from tenure.runtime.serving import start_when_serving
+        from tenure.runtime import serving
 
-        start_when_serving(self)
+        why = serving.why_not()
+        if why is not None:
+            log.info("not started in pid %s: %s", os.getpid(), why)
+            return
+        self._wanted = True  # also in workers that are forked from here before that
+        self._join_soon(serving.DELAY)
 
     @property
     def profile(self) -> Profile:
@@ -316,6 +358,7 @@ class Tenure:
     def _forget_in_child(self) -> None:
         """In a forked child: ownership, threads and connections stay the parent's."""
         self._lock = threading.RLock()
+        self._at_exit = []
         scheduler, self._scheduler = self._scheduler, None
         profile, self._profile = self._profile, None
         if scheduler is not None:
@@ -323,16 +366,21 @@ class Tenure:
         elif profile is not None:
             profile.store.forget_in_child()
         if self._wanted and self._rejoin:
-            threading.Thread(target=self._join_later, name="tenure-rejoin", daemon=True).start()
+            # A child that becomes another program, or is soon over, does not join.
+            self._join_soon(REJOIN_AFTER)
 
-    def _join_later(self) -> None:
-        """A child that becomes another program, or is soon over, does not join."""
-        threading.Event().wait(REJOIN_AFTER)
+    def _join_soon(self, seconds: float) -> None:
+        threading.Thread(
+            target=self._join_later, args=(seconds,), name="tenure-join", daemon=True
+        ).start()
+
+    def _join_later(self, seconds: float) -> None:
+        threading.Event().wait(seconds)
         try:
             if self._wanted:
                 self.start()
         except Exception:  # nobody is there to hear it
-            log.exception("pid %s, a forked child, could not join %s", os.getpid(), self.name)
+            log.exception("pid %s could not join %s", os.getpid(), self.name)
 
 
 _instances: weakref.WeakSet[Tenure] = weakref.WeakSet()
@@ -344,6 +392,11 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _load_runtime() -> None:
+    """Once a process, and not with the start: loading takes ten times as long as joining does."""
+    from tenure.runtime import scheduler, supervisors  # noqa: F401
 
 
 def _dst(text: str | None) -> Dst | None:

@@ -86,6 +86,7 @@ class Keeper:
         on_owning: Callable[[Authority], None] | None = None,
         upkeep: Callable[[], None] | None = None,
         on_nudge: Callable[[str], None] | None = None,
+        stays_out: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._profile = profile
         self._store = profile.store
@@ -98,6 +99,7 @@ class Keeper:
         self._on_owning = on_owning
         self._upkeep = upkeep
         self._on_nudge = on_nudge
+        self._stays_out = stays_out
         self._peers = Peers(profile, member, clock)
         self._authority: Authority | None = None
         self._rank = OPEN_RANK
@@ -220,6 +222,11 @@ class Keeper:
         """One look, by the thread or by a test; the seconds until the next is due."""
         if not self._store.is_same_file():
             self._gone_astray()
+            return LOOK_EVERY
+        why = self._stays_out()
+        if why is not None:
+            self._let_go(Act.HAND_OVER, why)
+            self._member.say(Standing.REFUSED, why, None)
             return LOOK_EVERY
         now = self._clock.now()
         policy, _ = self._profile.refresh_policy(self._member.id, now)

@@ -47,6 +47,7 @@ class Scheduler:
 
     ``functions`` are the callables that this process carries, by target (``app:name``).
     ``on_nudge`` hears, on the keeper's thread, what other processes call out: it must be quick.
+    ``stays_out``, asked there at each look, says why this process is none that should run jobs.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Scheduler:
         on_owning: Callable[[Authority], None] | None = None,
         on_nudge: Callable[[str], None] | None = None,
         host_loop: Callable[[], AbstractEventLoop | None] = lambda: None,
+        stays_out: Callable[[], str | None] = lambda: None,
         default_hung: Hung = Hung.WARN,
         clock: Clock | None = None,
         observe: Callable[..., Evidence] = observe,
@@ -128,6 +130,7 @@ class Scheduler:
             on_owning=on_owning,
             upkeep=self._upkeep,
             on_nudge=on_nudge,
+            stays_out=stays_out,
         )
         self.announcing = Announcing(
             profile.store,

@@ -1,4 +1,4 @@
-"""Flask: start where the application is served, and nowhere else.
+"""Flask: whether an application that is made here is served here.
 
 An application object says nothing of what its process is for: ``flask run`` loads it, and so do
 ``flask shell``, a command of the user's own, the parent of the reloader, a test. What can be told
@@ -7,29 +7,11 @@ is told at once; the parent of a reloader shows itself a moment later, by what i
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-import threading
-from typing import Protocol
-
-log = logging.getLogger("tenure")
 
 DELAY = 0.5
-"""Seconds after which the process has shown what it is."""
-
-
-class Startable(Protocol):
-    def start(self) -> object: ...
-
-
-def start_when_serving(tenure: Startable) -> None:
-    """Start it soon in this process, if that serves."""
-    why = why_not()
-    if why is not None:
-        log.info("not started in pid %s: %s", os.getpid(), why)
-        return
-    threading.Thread(target=_start, args=(tenure,), name="tenure-start", daemon=True).start()
+"""Seconds after which a process has shown what it is."""
 
 
 def why_not() -> str | None:
@@ -66,11 +48,3 @@ def _reloads() -> bool:
     click, cli = sys.modules["click"], sys.modules["flask.cli"]
     chosen = click.get_current_context().params.get("reload")
     return bool(cli.get_debug_flag() if chosen is None else chosen)
-
-
-def _start(tenure: Startable) -> None:
-    threading.Event().wait(DELAY)
-    try:
-        tenure.start()
-    except Exception:  # nobody is there to hear it
-        log.exception("pid %s could not join", os.getpid())

@@ -1,9 +1,11 @@
 """Processes that only look after others: they load the app, and must not run its jobs.
 
 gunicorn's arbiter, with ``--preload``, imports the app and then forks its workers; a reloader's
-parent imports it and then starts the child that serves. Neither serves, and gunicorn's arbiter
-reaps every child of the process. What a process is, is told by what its main thread is doing: its
-environment and its arguments are alike in both.
+parent imports it and then starts the child that serves; uvicorn's parent, started by
+``uvicorn.run``, was the app's main program. None of them serves, and their code grows old: gunicorn
+and uvicorn put new workers beside it, a reloader a new child. What a process is, is told by what
+its main thread is doing: its environment and its arguments are alike in both. Some show it only
+after the app was loaded, so it is asked again.
 """
 
 from __future__ import annotations
@@ -15,19 +17,33 @@ from collections.abc import Iterator
 from types import FrameType
 
 _ARBITER = os.path.join("gunicorn", "arbiter.py")
-_RELOADER = os.path.join("werkzeug", "_reloader.py")
+_WHILE_IN = {
+    (os.path.join("werkzeug", "_reloader.py"), "restart_with_reloader"): "a reloader",
+    (os.path.join("django", "utils", "autoreload.py"), "restart_with_reloader"): "a reloader",
+    (os.path.join("uvicorn", "supervisors", "basereload.py"), "run"): "a reloader",
+    (os.path.join("uvicorn", "supervisors", "multiprocess.py"), "run"): "uvicorn's workers",
+}
+_FORKSERVER = os.path.join("multiprocessing", "forkserver.py")
 
 
 def why_not() -> str | None:
-    """Why this process should leave the jobs to others; None if it is no supervisor."""
-    if "TENURE_RUN" in os.environ:
-        return "it is a run itself"
+    """Why this process should leave the jobs to its children; None if it is no supervisor."""
     for frame in _frames():
-        file = frame.f_code.co_filename
-        if file.endswith(_ARBITER) and _is_arbiter(frame):
-            return "it is gunicorn's arbiter: its workers join"
-        if file.endswith(_RELOADER) and frame.f_code.co_name == "restart_with_reloader":
-            return "it is the parent of a reloader: the child that serves joins"
+        why = _why(frame)
+        if why is not None:
+            return why
+    return None
+
+
+def _why(frame: FrameType) -> str | None:
+    file, name = frame.f_code.co_filename, frame.f_code.co_name
+    if file.endswith(_ARBITER):
+        return "it is gunicorn's arbiter: its workers join" if _is_arbiter(frame) else None
+    if file.endswith(_FORKSERVER) and name == "main" and not _serves_one(frame):
+        return "it is multiprocessing's fork server: the processes it forks join"
+    for (ending, function), of in _WHILE_IN.items():
+        if name == function and file.endswith(ending):
+            return f"it is the parent of {of}: what it starts joins"
     return None
 
 
@@ -35,6 +51,14 @@ def _is_arbiter(frame: FrameType) -> bool:
     """In a worker the arbiter's frames are there too, below its own; they name another pid."""
     arbiter = frame.f_locals.get("self")
     return getattr(arbiter, "pid", None) in (None, 0, os.getpid())
+
+
+def _serves_one(main: FrameType) -> bool:
+    """In a process that the fork server forked, its frames are below the child's own."""
+    return any(
+        frame.f_code.co_name == "_serve_one" and frame.f_code.co_filename == main.f_code.co_filename
+        for frame in _frames()
+    )
 
 
 def _frames() -> Iterator[FrameType]:
