@@ -139,6 +139,11 @@ class TestWhatCannotBeRead:
         found = read_ledger(path)
         assert (found.known, found.damaged, found.rows) == (False, False, ())
 
+    def test_a_folder_in_its_place(self, path: Path) -> None:
+        path.mkdir()
+        found = read_ledger(path)
+        assert (found.known, found.why) == (False, "executions.db: Is a directory")
+
     def test_no_database(self, path: Path) -> None:
         path.write_bytes(b"this is not a database, not even remotely" * 100)
         found = read_ledger(path)

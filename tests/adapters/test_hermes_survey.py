@@ -336,6 +336,10 @@ class TestAdopted:
         assert codes(found) == ["nobody_owns"]
         assert found.verdict.startswith("Nothing fires: no process owns the jobs")
         assert "`hermes -p la gateway run`" in text(found, "nobody_owns")
+        adopted.gateway(started=3600)
+        found = adopted.survey()
+        assert codes(found) == ["nobody_owns", "restart_needed"]
+        assert "`hermes -p la gateway restart`" in text(found, "nobody_owns")
 
     def test_the_fence_is_gone(self, adopted: Tree) -> None:
         """A ticker that does not obey is worse than one that must be restarted."""

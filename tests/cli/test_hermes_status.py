@@ -14,6 +14,10 @@ from typing import IO, Any
 import pytest
 from clikit import Tenure, World
 
+from tenure.adapters.hermes.home import find_home
+from tenure.adapters.hermes.scan import PsutilScan
+from tenure.adapters.hermes.survey import survey
+
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 PLAY = """\
@@ -197,6 +201,19 @@ class TestWhatIsSaid:
         before = {path: path.lstat().st_mtime_ns for path in stage.root.rglob("*")}
         tenure("hermes", "status", "--profile", "la")
         assert {path: path.lstat().st_mtime_ns for path in stage.root.rglob("*")} == before
+
+
+@linux
+def test_what_psutil_sees_is_the_same(stage: Stage) -> None:
+    """The way on macOS, tried where it can be."""
+    pytest.importorskip("psutil")
+    gateway, desktop = stage.gateway(), stage.desktop()
+    found = survey(find_home(str(stage.root), "la"), scan=PsutilScan())
+    assert {(p.pid, p.role, p.store, p.ticks) for p in found.processes} == {
+        (gateway, "gateway", "observed", "yes"),
+        (desktop, "desktop", "observed", "may"),
+    }
+    assert found.gateway_lock.pid == gateway
 
 
 class TestTheGroup:

@@ -72,8 +72,6 @@ class _Moving(Exception):
 
 def read_ledger(path: Path, *, limit: int = LIMIT, attempts: int = _ATTEMPTS) -> Ledger:
     """The newest ``limit`` rows of the ledger at ``path``. Nothing is raised."""
-    if not path.is_file():
-        return Ledger(known=False, why="there is no record of runs")
     for _ in range(attempts):
         try:
             return _read_copy(path, limit)
@@ -81,6 +79,8 @@ def read_ledger(path: Path, *, limit: int = LIMIT, attempts: int = _ATTEMPTS) ->
             continue
         except sqlite3.DatabaseError as error:
             return Ledger(known=False, why=f"executions.db: {error}", damaged=True)
+        except FileNotFoundError:
+            return Ledger(known=False, why="there is no record of runs")
         except OSError as error:
             return Ledger(known=False, why=f"executions.db: {error.strerror or error}")
     return Ledger(known=False, why="executions.db was written to each time it was looked at")

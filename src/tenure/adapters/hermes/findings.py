@@ -43,6 +43,12 @@ def start_gateway(survey: Survey) -> str:
     return f"`{survey.home.command} gateway {'start' if survey.service else 'run'}`"
 
 
+def _bring_the_owner(survey: Survey) -> str:
+    """A gateway that runs already and has not joined must start anew."""
+    there = any(p.role is Role.GATEWAY and not p.joined for p in survey.processes)
+    return f"`{survey.home.command} gateway restart`" if there else start_gateway(survey)
+
+
 def conclude(survey: Survey) -> tuple[str, tuple[Warning, ...]]:
     """The verdict, in one or two sentences, and the warnings, the gravest first."""
     warnings = (*_situation(survey), *_always(survey))
@@ -161,10 +167,11 @@ def _adopted(survey: Survey) -> Iterator[Warning]:
             remedy=f"`tenure status --profile {adoption.tenure_profile}` says more",
         )
     elif survey.owner is None:
+        so = "" if survey.tickers else ", so none fires; protected ones are held"
         yield Warning(
             code="nobody_owns",
-            text="no process owns the jobs, so none fires; protected ones are held",
-            remedy=f"{start_gateway(survey)}; "
+            text=f"no process owns the jobs{so}",
+            remedy=f"{_bring_the_owner(survey)}; "
             f"`tenure status --profile {adoption.tenure_profile}` says who may own",
         )
     for process in survey.processes:

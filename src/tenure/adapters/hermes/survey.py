@@ -84,7 +84,7 @@ def foreign_processes(
             joined_at=process.started_at,
             executes=True,
             standing=Standing.FOREIGN,
-            why=f"Hermes, not adopted: {process.why}",
+            why=f"Hermes, {_why_foreign(process)}: {process.why}",
             role=process.role.words,
         )
         for process in found.processes
@@ -99,6 +99,12 @@ def foreign_of(link: Path) -> tuple[Process, ...]:
     except (OSError, ValueError, KeyError, TypeError):
         return ()
     return foreign_processes(home_of(str(named)))
+
+
+def _why_foreign(process: HermesProcess) -> str:
+    if process.before_adoption:
+        return "started before the adoption, restart it"
+    return "without Tenure's plugin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +178,7 @@ class _Look:
         member, evidence = seen.member, seen.evidence
         joined = membership.processes.get(evidence.identity) if evidence else None
         if joined is not None:
-            judgement = _as_joined(joined, member)
+            judgement = _as_joined(joined)
         else:
             judgement = judge(
                 member,
@@ -209,17 +215,17 @@ def _holds_lock(member: Member, evidence: Evidence | None, home: HermesHome) -> 
     return None if "locks" in evidence.unknown else False
 
 
-def _as_joined(process: Process, member: Member) -> Judgement:
+def _as_joined(process: Process) -> Judgement:
     """One that obeys Tenure: the owner's ticks run jobs, those of all others are refused."""
+    because = process.why.partition(":")[0]  # the whole of it is said by `tenure status`
     if process.standing is Standing.OWNER:
-        return Judgement(Ticks.YES, f"it owns the jobs in Tenure: {process.why}", True)
-    why = f"Tenure refuses its ticks ({process.standing}: {process.why})"
-    return Judgement(Ticks.NO, why)
+        return Judgement(Ticks.YES, f"it owns the jobs in Tenure ({because})", True)
+    return Judgement(Ticks.NO, f"Tenure refuses its ticks ({because})")
 
 
 def _ledger(home: HermesHome, installations: Sequence[Installation], runs: int) -> Ledger:
     ledger = read_ledger(home.executions, limit=runs)
-    if ledger.known or home.executions.exists():
+    if ledger.known or ledger.damaged:
         return ledger
     first = installations[0] if installations else None
     if first is not None and first.keeps_ledger is False:

@@ -71,7 +71,7 @@ def _print_facts(found: Survey, zone: str) -> None:
     output.facts(
         [
             ("version", _version(found)),
-            ("adopted", _adoption(found, zone)),
+            ("adoption", _adoption(found, zone)),
             ("jobs", _jobs(found)),
             ("gateway.lock", _lock(found, found.gateway_lock)),
             ("tick lock", _lock(found, found.tick_lock)),
@@ -98,7 +98,7 @@ def _version(found: Survey) -> str:
 def _adoption(found: Survey, zone: str) -> str:
     adoption = found.adoption
     if adoption is None:
-        return "no"
+        return "none"
     since = f" since {local(adoption.adopted_at, zone)}" if adoption.adopted_at else ""
     owner = found.process(found.owner)
     who = "nobody owns" if found.owner is None else f"owned by pid {found.owner}"
@@ -156,7 +156,9 @@ def _print_next(found: Survey, zone: str) -> None:
     winner = found.process(ahead.winner)
     who = winner.describe() if winner else f"pid {ahead.winner}"
     at = f" at about {local(ahead.at, zone).split(' ')[1]}" if ahead.at else ""
-    if ahead.winner is None:
+    if ahead.winner is None and not ahead.rivals:
+        text = f"nobody runs it: {ahead.why}"
+    elif ahead.winner is None:
         text = f"who runs it cannot be said: {ahead.why}"
     elif ahead.certain:
         text = f"{who} runs it: {ahead.why}"
