@@ -181,6 +181,14 @@ def test_processes_that_may_not_be_looked_into(tree: Tree, monkeypatch: pytest.M
     monkeypatch.setattr(type(scan), "files", lambda self, pid: None)
     found = find_processes(tree.home, scan)
     assert (found.members, found.hidden) == ((), (pid,))
+    # Somebody else's, who cannot even open the home, is no concern of ours; root's is.
+    tree.home.path.chmod(0o700)
+    for user, hidden in ((tree.home.path.stat().st_uid + 1, ()), (0, (pid,)), (None, (pid,))):
+        monkeypatch.setattr(type(scan), "user", lambda self, pid, user=user: user)
+        assert find_processes(tree.home, scan).hidden == hidden
+    tree.home.path.chmod(0o750)
+    monkeypatch.setattr(type(scan), "user", lambda self, pid: 12345)
+    assert find_processes(tree.home, scan).hidden == (pid,)
 
 
 def test_an_environment_that_may_not_be_read(tree: Tree) -> None:

@@ -31,6 +31,7 @@ class TestThisProcess:
         assert start is not None
         assert start.stamp == own_identity().start
         assert scan.folder(me) == os.getcwd()
+        assert scan.user(me) == os.geteuid()
         assert scan.threads(me)
 
     def test_open_files_and_their_locks(self, tmp_path: Path) -> None:
@@ -79,6 +80,7 @@ def test_a_process_that_vanished_answers_with_nothing() -> None:
     assert scan.files(GONE) == ()
     assert scan.threads(GONE) == frozenset()
     assert scan.folder(GONE) is None
+    assert scan.user(GONE) is None
     assert scan.locks(GONE, OpenFile(3, "/x")) is None
     assert scan.file_id(GONE, OpenFile(3, "/x")) is None
 
@@ -126,6 +128,7 @@ def test_psutil_tells_the_same_of_this_process(tmp_path: Path) -> None:
     start = scan.start(me)
     assert start is not None
     assert start.stamp == round(start.at.timestamp() * 100)
+    assert scan.user(me) == os.geteuid()
     assert (scan.argv(GONE), scan.files(GONE), scan.start(GONE)) == ((), None, None)
     assert scan.shares_paths(me)
     assert scan.same_folder(me, str(tmp_path), str(tmp_path))

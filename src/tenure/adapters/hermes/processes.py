@@ -80,7 +80,8 @@ class Found:
     members: tuple[Member, ...]
     elsewhere: tuple[Elsewhere, ...]
     hidden: tuple[int, ...]
-    """Hermes by their arguments, but whose home may not be looked at (another user's)."""
+    """Hermes by their arguments, whose home may not be looked at (root's, say, or contained).
+    Those of users who could not open our home are left out."""
 
 
 def find_processes(home: HermesHome, scan: Scan, *, skip: frozenset[int] = frozenset()) -> Found:
@@ -139,6 +140,15 @@ class _Finder:
     def _without_files(self, pid: int, invocation: Invocation | None) -> None:
         """Its home may not be looked at: that there is such a process is all there is to say."""
         if invocation is not None and role_of(invocation, None) is not None:
+            self._hide(pid)
+
+    def _hide(self, pid: int) -> None:
+        user = self.scan.user(pid)
+        try:
+            home = self.home.path.stat()
+        except OSError:
+            return
+        if user in (None, 0, home.st_uid) or home.st_mode & 0o077:
             self.hidden.append(pid)
 
     def _ours(self, pid: int, files: tuple[OpenFile, ...], *, thorough: bool) -> list[OpenFile]:
@@ -184,11 +194,11 @@ class _Finder:
             return False
         said = stated_home(invocation, environ, self.scan.folder(pid)) if invocation else None
         if said is None:
-            self.hidden.append(pid)
+            self._hide(pid)
             return False
         same = self.scan.same_folder(pid, said, str(self.home.path))
         if same is None:
-            self.hidden.append(pid)
+            self._hide(pid)
         elif not same:
             self.elsewhere.append(self._other(pid, role, said, Store.STATED))
         return bool(same)

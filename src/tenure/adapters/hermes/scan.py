@@ -54,6 +54,9 @@ class Scan(Protocol):
     def folder(self, pid: int) -> str | None:
         """Its working folder."""
 
+    def user(self, pid: int) -> int | None:
+        """The uid whose process it is; None where there is none, or it cannot be told."""
+
     def start(self, pid: int) -> Start | None: ...
     def threads(self, pid: int) -> frozenset[str]:
         """The names of its threads, where the system keeps any; cut to 15 letters on Linux."""
@@ -101,6 +104,12 @@ class LinuxScan:
 
     def folder(self, pid: int) -> str | None:
         return self._link(f"{self._proc}/{pid}/cwd")
+
+    def user(self, pid: int) -> int | None:
+        try:
+            return os.stat(f"{self._proc}/{pid}").st_uid
+        except OSError:
+            return None
 
     def start(self, pid: int) -> Start | None:
         text = self._read(pid, "stat")
@@ -199,6 +208,10 @@ class PsutilScan:
     def folder(self, pid: int) -> str | None:
         found: str | None = self._ask(pid, "cwd")
         return found
+
+    def user(self, pid: int) -> int | None:
+        found = self._ask(pid, "uids")
+        return None if found is None else int(found.effective)
 
     def start(self, pid: int) -> Start | None:
         created = self._ask(pid, "create_time")
