@@ -120,6 +120,7 @@ def test_what_only_looks_like_the_key_is_left(hidden: str) -> None:
         ("plugins:\n  enabled:\n    a: b\n", 3, "one name a line"),
         ("plugins:\n  enabled:\n  - |\n    a\n", 4, "one line"),
         ("plugins:\n- a\n", 2, "list"),
+        ('plugins:\n  disabled:\n  - a\n  - "ten\\x75re"\n', 4, "not plain"),
         ("plugins: {}\nplugins: {}\n", 2, "second time"),
         ("plugins:\n  enabled: []\n  enabled: []\n", 3, "second time"),
         ("plugins:\n  <<: *x\n", 2, "plain key"),

@@ -107,7 +107,11 @@ def scalar_in(content: bytes | None, *keys: str) -> str | None:
 def _enable(text: str) -> tuple[str, tuple[str, ...], bool]:
     """The text with Tenure enabled; which keys that added; whether it had been disabled."""
     config = config_lines.read(text)
-    was_disabled = NAME in [item.value for item in config_lines.listing(config, "disabled").items]
+    disabled = config_lines.listing(config, "disabled").items
+    for item in disabled:
+        if item.value is None:
+            raise Unclear(item.line + 1, "what is disabled there is not plain")
+    was_disabled = NAME in [item.value for item in disabled]
     if was_disabled:
         text = config_lines.remove(text, "disabled")
         config = config_lines.read(text)

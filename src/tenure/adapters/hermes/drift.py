@@ -27,6 +27,7 @@ from tenure.adapters.hermes.home import HermesHome
 from tenure.adapters.hermes.installation import Installation, installation_of
 from tenure.adapters.hermes.owner_rules import has_gateway_rule
 from tenure.adapters.hermes.plugin_files import fence_files, library, plugin_files, shim
+from tenure.adapters.hermes.preflight import release_copy
 from tenure.adapters.hermes.prospects import BUILT_IN
 from tenure.adapters.hermes.tenure_profile import rules_of
 from tenure.domain.errors import Damaged, TenureError
@@ -61,8 +62,7 @@ def _copied(home: HermesHome, adoption: Adoption) -> Warning:
         code="home_copied",
         text=f"{home.path} is a copy of {adoption.hermes_home}, or has moved here from there; the "
         "adoption in it is the other folder's, so nothing runs here",
-        remedy=f"{tenure_command(home, 'release')} with --copied, then adopt it; without Tenure: "
-        f"python3 {home.tick_lock / 'release.py'} --copied",
+        remedy=release_copy(home),
     )
 
 

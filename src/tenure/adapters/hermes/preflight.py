@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -161,9 +162,15 @@ def _check_copy(home: HermesHome, earlier: Adoption | None) -> None:
     raise Refused(
         f"{home.path} is a copy of {earlier.hermes_home}, or has moved here from there: the "
         "adoption in it is the other folder's",
-        remedy=f"{tenure_command(home, 'release')} --copied, then adopt it; without Tenure: "
-        f"python3 {home.tick_lock / 'release.py'} --copied",
+        remedy=release_copy(home),
     )
+
+
+def release_copy(home: HermesHome) -> str:
+    """What to type in a home that is a copy of an adopted one."""
+    command = tenure_command(home, "release").rstrip("`") + " --copied`"
+    script = shlex.quote(str(home.tick_lock / "release.py"))
+    return f"{command}, then adopt it; without Tenure: `python3 {script} --copied`"
 
 
 def _check_strangers(home: HermesHome, earlier: Adoption | None, source: bytes) -> None:
