@@ -1,0 +1,229 @@
+"""A job of APScheduler 3 as its store has it: checked, and in plain values.
+
+Authority: ``Job.__getstate__`` of APScheduler 3.0 to 3.11, and that of its triggers.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tenure.adapters.apscheduler.pickles import Made, read_pickle
+from tenure.adapters.apscheduler.times import instant_of, seconds_of, span_of, zone_of
+from tenure.domain.errors import InvalidInput
+
+FIELDS = ("year", "month", "day", "week", "day_of_week", "hour", "minute", "second")
+_MODULE = "apscheduler.triggers."
+_POSITIONS = ("1st", "2nd", "3rd", "4th", "5th", "last")
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """One element of a field, as APScheduler writes it; names of months and days as numbers."""
+
+    text: str
+    first: int | None = None
+    """None: from the least value of the field."""
+    last: int | None = None
+    """None: to the greatest."""
+    step: int = 1
+    position: tuple[int, int] | None = None
+    """``2nd mon``: which of the month (5: the last), and the weekday, Monday being 0."""
+    last_day: bool = False
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CronTrigger:
+    fields: Mapping[str, tuple[Expression, ...]]
+    """All of :data:`FIELDS`."""
+    timezone: str
+    """An IANA name."""
+    start: datetime | None = None
+    end: datetime | None = None
+    jitter: float = 0
+
+    def word(self, name: str) -> str:
+        """A field as APScheduler writes it."""
+        return ",".join(map(str, self.fields[name]))
+
+    def __str__(self) -> str:
+        said = [f"{name}='{self.word(name)}'" for name in FIELDS if self.word(name) != "*"]
+        return f"cron[{', '.join(said)}]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntervalTrigger:
+    seconds: float
+    timezone: str
+    start: datetime
+    end: datetime | None = None
+    jitter: float = 0
+
+    def __str__(self) -> str:
+        return f"interval[{self.seconds:g} s]"
+
+
+@dataclass(frozen=True, slots=True)
+class DateTrigger:
+    at: datetime
+
+    def __str__(self) -> str:
+        return f"date[{self.at.isoformat(' ')}]"
+
+
+Trigger = CronTrigger | IntervalTrigger | DateTrigger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredJob:
+    """One job. ``func`` is ``module:name``, checked to be nothing else."""
+
+    id: str
+    func: str
+    name: str
+    trigger: Trigger
+    args: tuple[Any, ...]
+    """Plain values, and :class:`Made` for dates and the like."""
+    kwargs: Mapping[str, Any]
+    executor: str
+    misfire_grace_time: float | None
+    """Seconds; None: however late."""
+    coalesce: bool
+    max_instances: int
+    next_run_time: datetime | None
+    """None: paused."""
+
+
+def read_job(content: bytes) -> StoredJob:
+    """The job of a ``job_state``. Raises InvalidInput for whatever is not one of APScheduler 3."""
+    state = read_pickle(content)
+    if not isinstance(state, dict) or state.get("version") != 1:
+        raise InvalidInput("its state is not that of an APScheduler 3 job")
+    try:
+        return _job(state)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        raise InvalidInput(f"its state lacks something: {error!r}") from None
+
+
+def _job(state: Mapping[Any, Any]) -> StoredJob:
+    grace = state["misfire_grace_time"]
+    next_run = state["next_run_time"]
+    kwargs = state["kwargs"]
+    if not isinstance(kwargs, dict) or not all(isinstance(key, str) for key in kwargs):
+        raise InvalidInput("its keyword arguments are no dictionary")
+    return StoredJob(
+        id=_text(state["id"]),
+        func=function_name(state["func"]),
+        name=_text(state["name"]),
+        trigger=_trigger(state["trigger"]),
+        args=tuple(state["args"]),
+        kwargs=kwargs,
+        executor=_text(state["executor"]),
+        misfire_grace_time=None if grace is None else seconds_of(grace),
+        coalesce=bool(state["coalesce"]),
+        max_instances=int(state["max_instances"]),
+        next_run_time=None if next_run is None else instant_of(next_run),
+    )
+
+
+def function_name(value: Any) -> str:
+    """``package.module:name``, and nothing that could be anything else as code."""
+    module, colon, name = _text(value).partition(":")
+    words = [*module.split("."), *name.split(".")]
+    if not colon or not all(w.isidentifier() and not keyword.iskeyword(w) for w in words):
+        raise InvalidInput(f"{str(value)[:80]!r} names no function of a module")
+    return str(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput(f"a text is expected, not {type(value).__name__}")
+    return value
+
+
+def _trigger(made: Any) -> Trigger:
+    kind = made.of.removeprefix(_MODULE) if isinstance(made, Made) else type(made).__name__
+    if kind in ("combining.AndTrigger", "combining.OrTrigger"):
+        word = "and" if "And" in kind else "or"
+        remedy = "make a job of each" if word == "or" else "write when it fires as one cron trigger"
+        raise InvalidInput(f"it combines triggers with {word!r}, for which there is no schedule",
+                           remedy=remedy)  # fmt: skip
+    if kind == "calendarinterval.CalendarIntervalTrigger":
+        raise InvalidInput(
+            "it counts calendar months or days from a date, for which there is no schedule",
+            remedy="write when it fires as cron",
+        )
+    if kind not in _READERS:
+        raise InvalidInput(f"its trigger is {kind}, which is none of APScheduler's")
+    return _READERS[kind](made.state[1] if isinstance(made.state, tuple) else made.state)
+
+
+def _cron(state: Mapping[str, Any]) -> CronTrigger:
+    fields = {}
+    for made in state["fields"]:
+        fields[made.state["name"]] = tuple(_expression(e) for e in made.state["expressions"])
+    if set(fields) != set(FIELDS) or not all(fields.values()):
+        raise InvalidInput("its cron trigger has not the fields of APScheduler's")
+    return CronTrigger(
+        fields=fields,
+        timezone=zone_of(state["timezone"]),
+        start=_maybe(state["start_date"]),
+        end=_maybe(state["end_date"]),
+        jitter=seconds_of(state.get("jitter") or 0),
+    )
+
+
+def _expression(made: Made) -> Expression:
+    kind, state = made.of.rpartition(".")[2], made.state or {}
+    step = state.get("step")
+    behind = f"/{int(step)}" if step else ""
+    if kind == "LastDayOfMonthExpression":
+        return Expression("last", last_day=True)
+    if kind == "WeekdayPositionExpression":
+        option, weekday = int(state["option_num"]), int(state["weekday"])
+        if option < 0 or weekday < 0:
+            raise InvalidInput("its cron trigger has a weekday that there is not")
+        text = f"{_POSITIONS[option]} {WEEKDAYS[weekday]}"
+        return Expression(text, position=(option, weekday))
+    if kind == "AllExpression":
+        return Expression(f"*{behind}", step=int(step or 1))
+    if not kind.endswith("RangeExpression"):
+        raise InvalidInput(f"its cron trigger holds a {kind}")
+    first, last = int(state["first"]), state["last"]
+    span = str(first) if last is None or last == first else f"{first}-{int(last)}"
+    last = None if last is None else int(last)
+    return Expression(span + behind, first=first, last=last, step=int(step or 1))
+
+
+def _interval(state: Mapping[str, Any]) -> IntervalTrigger:
+    return IntervalTrigger(
+        seconds=span_of(state["interval"]).total_seconds(),
+        timezone=zone_of(state["timezone"]),
+        start=instant_of(state["start_date"]),
+        end=_maybe(state["end_date"]),
+        jitter=seconds_of(state.get("jitter") or 0),
+    )
+
+
+def _date(state: Mapping[str, Any]) -> DateTrigger:
+    return DateTrigger(instant_of(state["run_date"]))
+
+
+_READERS: dict[str, Callable[[Mapping[str, Any]], Trigger]] = {
+    "cron.CronTrigger": _cron,
+    "interval.IntervalTrigger": _interval,
+    "date.DateTrigger": _date,
+}
+
+
+def _maybe(made: Any) -> datetime | None:
+    return None if made is None else instant_of(made)
