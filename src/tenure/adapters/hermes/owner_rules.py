@@ -50,6 +50,9 @@ def profile_text(
     ]
     if timezone is not None:
         lines.append(f"timezone = {_quoted(timezone)}")
+    if GATEWAY in owners:
+        verb = "start" if service else "run"
+        lines.append(f"start = {_quoted(f'{home.command} gateway {verb}')}  # what a refusal says")
     for owner in owners:
         lines += ["", *_rule(home, owner, service)]
     if fallback_after is not None:
