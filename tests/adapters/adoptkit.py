@@ -19,8 +19,9 @@ from tenure.adapters.hermes.jobsfile import Heartbeats, read_jobs
 from tenure.adapters.hermes.locks import Lock
 from tenure.adapters.hermes.plugin_files import Library
 from tenure.adapters.hermes.preflight import Plan, Wishes, preflight
-from tenure.adapters.hermes.release import Released, release
+from tenure.adapters.hermes.release import release
 from tenure.adapters.hermes.surveyed import HermesProcess, Survey
+from tenure.adapters.hermes.undo import Released
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 SHIM = b"def register(ctx):\n    pass\n"

@@ -112,6 +112,11 @@ def profile_gone(world: World) -> None:
     shutil.rmtree(world.tenure / "profiles" / "hermes-la")
 
 
+def profile_of_another(world: World) -> None:
+    link = world.tenure / "profiles" / "hermes-la" / "hermes.json"
+    link.write_text('{"v": 1, "hermes_home": "/elsewhere"}')
+
+
 def another_version(world: World) -> None:
     record = json.loads(world.home.adoption.read_text())
     world.home.adoption.write_text(json.dumps({**record, "hermes_version": "0.18.2"}))
@@ -134,6 +139,7 @@ def another_version(world: World) -> None:
         (copy_newer, "copy_ahead"),
         (provider, "provider_set"),
         (profile_gone, "profile_missing"),
+        (profile_of_another, "profile_of_another"),
         (another_version, "hermes_changed"),
     ],
 )

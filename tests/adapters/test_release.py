@@ -20,7 +20,8 @@ from tenure.adapters.hermes.disk import lock, unlock
 from tenure.adapters.hermes.fence import stands
 from tenure.adapters.hermes.home import home_of
 from tenure.adapters.hermes.plugin_files import way_back
-from tenure.adapters.hermes.release import Refusal, alone, release
+from tenure.adapters.hermes.release import alone, release
+from tenure.adapters.hermes.undo import Refusal
 
 ALONE = [sys.executable, "-I", "-S"]
 """A Python without Tenure, or anything else that was installed."""

@@ -27,9 +27,10 @@ from tenure.adapters.hermes.plugin_files import (
     plugin_files,
 )  # fmt: skip
 from tenure.adapters.hermes.preflight import Plan, plan_config, same_files
-from tenure.adapters.hermes.release import DISCARDED, PREPARED, Refusal, alone
+from tenure.adapters.hermes.release import alone
 from tenure.adapters.hermes.sidecar import protect
 from tenure.adapters.hermes.tenure_profile import make_profile
+from tenure.adapters.hermes.undo import DISCARDED, PREPARED, Refusal
 from tenure.domain.errors import Conflict, Undetermined
 
 _TRIES = 5

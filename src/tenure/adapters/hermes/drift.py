@@ -8,7 +8,7 @@ is unfinished) is not said again here.
 Codes are stable: ``home_copied``, ``fence_missing``, ``fence_outdated``, ``plugin_missing``,
 ``plugin_edited``, ``plugin_disabled``, ``copy_missing``, ``copy_outdated``, ``copy_ahead``,
 ``hermes_changed``, ``entry_point_differs``, ``provider_set``, ``profile_missing``,
-``rule_missing``.
+``profile_of_another``, ``rule_missing``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tenure.adapters.hermes.owner_rules import has_gateway_rule
 from tenure.adapters.hermes.plugin_files import fence_files, library, plugin_files, shim
 from tenure.adapters.hermes.preflight import release_copy
 from tenure.adapters.hermes.prospects import BUILT_IN
-from tenure.adapters.hermes.tenure_profile import rules_of
+from tenure.adapters.hermes.tenure_profile import linked_home, rules_of
 from tenure.domain.errors import Damaged, TenureError
 from tenure.domain.version import is_newer
 from tenure.runtime.client.advice import Warning
@@ -195,6 +195,12 @@ class _Look:
                 "uninstall tenure",
             )
 
+    def _linked(self) -> Path | None:
+        """The other home that the Tenure profile says it is for."""
+        folder = self.adoption.tenure_home / "profiles" / self.adoption.tenure_profile
+        found = linked_home(folder)
+        return None if found is None or found.resolve() == self.home.path else found
+
     # -- Tenure ----------------------------------------------------------------------------------
     def profile(self) -> Iterator[Warning]:
         name = self.adoption.tenure_profile
@@ -208,6 +214,14 @@ class _Look:
                 text=f"there is no Tenure profile {name} in {self.adoption.tenure_home} any more: "
                 "no process can join it, so nothing runs",
                 remedy=f"restore it from a backup; or {self.again} makes it anew, without history",
+            )
+        elif (other := self._linked()) is not None:
+            yield Warning(
+                code="profile_of_another",
+                text=f"the Tenure profile {name} is linked to another Hermes home, {other}: the "
+                "jobs of both are taken for those of one",
+                remedy=f"{tenure_command(self.home, 'release')}, then {self.again} with "
+                "--tenure-profile NAME",
             )
         elif not rules:
             yield Warning(

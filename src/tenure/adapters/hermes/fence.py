@@ -24,7 +24,8 @@ from tenure.adapters.hermes.disk import Disk, beside, lock, unlock
 from tenure.adapters.hermes.home import HermesHome
 from tenure.adapters.hermes.locks import read_lock
 from tenure.adapters.hermes.plugin_files import fence_files
-from tenure.adapters.hermes.release import Refusal, alone
+from tenure.adapters.hermes.release import alone
+from tenure.adapters.hermes.undo import Refusal
 from tenure.domain.errors import TenureError, Undetermined
 
 LINGER = 1.0

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from tenure import __version__
 from tenure.adapters.hermes.home import HermesHome
-from tenure.adapters.hermes.release import COPIES, MARK
+from tenure.adapters.hermes.release import MARK
+from tenure.adapters.hermes.undo import COPIES
 
 PACKAGES = ("tenure", "cronsim")
 _LEFT_OUT = frozenset({"__pycache__", "tests", "testing"})

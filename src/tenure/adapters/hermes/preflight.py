@@ -123,6 +123,11 @@ def plan_config(
         if content is None or python is None or not is_enabled(Path(python), home.config, content):
             raise
         return Edit(before=content, after=content)  # somebody has enabled it by hand
+    if edit.changes and (home.path / ".managed").exists():
+        raise Refused(
+            f"{home.config} is made by a package manager (there is {home.path / '.managed'})",
+            remedy="add tenure to plugins.enabled in that one's configuration, then adopt again",
+        )
     if python is not None and edit.changes:
         verify(Path(python), home.config, edit)
     return edit
@@ -149,11 +154,6 @@ def check_folder(home: HermesHome) -> None:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise Refused(f"{folder} may not be written", remedy=f"chmod u+rwx {folder}")
     check_file_system(home.path)
-    if (home.path / ".managed").exists():
-        raise Refused(
-            f"the configuration of {home.path} is managed by a package manager (.managed)",
-            remedy="enable the plugin tenure there; what Tenure changes here would be undone",
-        )
 
 
 def _check_copy(home: HermesHome, earlier: Adoption | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenure.domain.durations import parse_duration
-from tenure.domain.errors import Refused, Undetermined
+from tenure.domain.errors import Conflict, Refused, Undetermined
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.hermes import HermesVerb, HermesWhere, hermes_where
 from tenure.surfaces.cli.where import now
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tenure.adapters.hermes.adopt import Adopted
     from tenure.adapters.hermes.preflight import Plan, Wishes
     from tenure.adapters.hermes.surveyed import Survey
+    from tenure.adapters.hermes.undo import Released
 
 
 @click.command(cls=HermesVerb)
@@ -189,15 +190,18 @@ def release(context: click.Context, copied: bool, dry_run: bool, yes: bool) -> i
     return 1 if done.stays else 0
 
 
-def _release(folder: str, *, copied: bool, dry_run: bool) -> Any:
-    from tenure.adapters.hermes.release import Refusal
+def _release(folder: str, *, copied: bool, dry_run: bool) -> Released:
     from tenure.adapters.hermes.release import release as undo
+    from tenure.adapters.hermes.undo import AtWork, Refusal, Ticking
 
     try:
         return undo(folder, copied=copied, dry_run=dry_run)
+    except AtWork as error:
+        raise Conflict(error.text, remedy=error.remedy) from error
+    except Ticking as error:
+        raise Undetermined(error.text, remedy=error.remedy) from error
     except Refusal as error:
-        busy = "at work" in error.text or "tick" in error.text
-        raise (Undetermined if busy else Refused)(error.text, remedy=error.remedy) from error
+        raise Refused(error.text, remedy=error.remedy) from error
 
 
 @click.command(cls=HermesVerb)
