@@ -33,6 +33,9 @@ def ask_owner(seat: Seat, job: Mapping[str, Any], via: str) -> Request:
         mine = mirrored.jobs.get(id)
         if mine is None:
             raise Refused(mirrored.problems.get(id, "the job is gone"))
+        if mine.state is State.DONE:
+            again = f"set it again: {seat.home.command} cron edit {id} --schedule ..."
+            raise Refused("the job has run for the last time", remedy=again)
         wish = Wish(kind=Ask.TRIGGER, job=mine.id, deadline=_patience())
         try:
             return ask(profile, wish, _me(via))
@@ -69,11 +72,8 @@ def _of_hermes(seat: Seat, error: Refused, mine: Job, job: Mapping[str, Any]) ->
     """It is Hermes that pauses its jobs, and that goes on with them."""
     if mine.state is State.ACTIVE or "should_own" in error.facts:
         return error
-    command, id = f"{seat.home.command} cron", job["id"]
-    if job.get("state") == "completed" or mine.state is State.DONE:
-        again = f"set it again: {command} edit {id} --schedule ..."
-        return Refused("the job has run for the last time", remedy=again, **error.facts)
-    return Refused(error.text, remedy=f"{command} resume {id}", **error.facts)
+    resume = f"{seat.home.command} cron resume {job['id']}"
+    return Refused(error.text, remedy=resume, **error.facts)
 
 
 def _me(via: str) -> Requester:

@@ -179,6 +179,7 @@ class Carrying:
                 raise RunFailed("Hermes is about to stop, and takes up no work")
             if not _put_away(job_id):
                 raise RunFailed("Hermes is running it already")
+            _must_be_on(job_id)
             self._seat.dues.forgo(job_id)
             fire = self._fire if self._originals.whole else self._fire_by_tick
             fire(job_id, ends)
@@ -195,9 +196,7 @@ class Carrying:
             inside.drop_fire_claim(job_id)
             if not inside.jobs_module().claim_job_for_fire(job_id):
                 raise RunFailed("Hermes would not fire it: it is paused, or gone")
-            job = inside.find_job(job_id)
-            if job is None:
-                raise RunFailed("Hermes has removed it")
+            job = _must_be_on(job_id)
             execution = inside.create_execution(job_id, source="tenure")
             if execution is not None:
                 job["execution_id"] = execution
@@ -215,8 +214,7 @@ class Carrying:
                     self.settle()
                 if ends:
                     return
-                if inside.find_job(job_id) is None:
-                    raise RunFailed("Hermes has removed it")
+                _must_be_on(job_id)
                 if time.monotonic() >= until:
                     raise RunFailed("another tick was under way for too long")
                 time.sleep(0.1)
@@ -227,6 +225,16 @@ class Carrying:
 
 def _into(ends: _Ends) -> End:
     return lambda state, told: ends.append((state, told))
+
+
+def _must_be_on(job_id: str) -> dict[str, Any]:
+    """The job as Hermes has it. Raises RunFailed for one that is not to run, or gone."""
+    job = inside.find_job(job_id)
+    if job is None:
+        raise RunFailed("Hermes has removed it")
+    if not job.get("enabled", True) or job.get("state") == "paused":
+        raise RunFailed("it is paused in Hermes, or has run for the last time")
+    return job
 
 
 def _put_away(job_id: str) -> bool:

@@ -162,13 +162,13 @@ def _execute(original: Any) -> Callable[..., Any]:
             return original(job)
         try:
             request = ask_owner(seat, job, "run")
-            scheduler, profile = seat.scheduler, seat.profile
-            owner = scheduler is not None and scheduler.keeper.authority is not None
-            if not owner or profile is None or request.run is None:
+            owner = seat.scheduler is not None and seat.scheduler.keeper.authority is not None
+            if not owner or request.run is None:
                 _said.answer = who_runs(seat, request)
                 return {"claimed": False, "success": False, "error": _said.answer}
             # The owner itself was asked, by an agent of its own: it waits for the end, as ever.
-            run = await_end(profile, request.run)
+            with seat.opened() as profile:
+                run = await_end(profile, request.run)
         except Exception as error:  # noqa: BLE001  said in words, and raised as what the caller knows
             _said.refused = True
             raise RuntimeError(f"refused: {in_words(seat, error)}") from None

@@ -139,12 +139,8 @@ class Seat:
     # -- the profile -------------------------------------------------------------------------
     @contextlib.contextmanager
     def opened(self) -> Iterator[Profile]:
-        """The Tenure profile: the one that this process has joined, else opened for a moment."""
-        with self._lock:
-            mine = self._profile
-        if mine is not None and mine.store.is_same_file():
-            yield mine
-            return
+        """The Tenure profile, opened anew: who waits for an answer in the owner's own process
+        hears of the owner's commits only on a connection of its own."""
         profile = Profile.open(self.link.tenure_profile, home=self.link.tenure_home)
         try:
             yield profile

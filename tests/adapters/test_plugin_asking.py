@@ -1,0 +1,344 @@
+"""Who asks for a run: of the owner, in words of Hermes', and never run by whoever asks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from minihermes import OTHERS, MiniHermes, hermes, job, once, until
+
+from tenure.adapters.hermes.seats import seats
+from tenure.domain.run import Cause, RunState
+from tenure.runtime.client import asking
+
+
+@pytest.fixture(params=[True, False], ids=["new", "old"])
+def owner(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MiniHermes]:
+    """This process owns; it has ticked, with nothing due."""
+    with hermes(tmp_path, monkeypatch, new=request.param) as made:
+        made.write(job("a", ago=-600))
+        made.scheduler.tick(False, None, None, True)
+        yield made
+
+
+@pytest.fixture(params=[True, False], ids=["new", "old"])
+def other(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MiniHermes]:
+    with hermes(tmp_path, monkeypatch, new=request.param, policy=OTHERS) as made:
+        made.write(job("a", ago=-600))
+        yield made
+
+
+def cronjob(mini: MiniHermes, id: str = "a") -> Any:
+    """The agent's tool."""
+    return json.loads(mini.module("tools.cronjob_tools").cronjob("run", id))
+
+
+def ended(mini: MiniHermes) -> Any:
+    def one() -> Any:
+        runs = mini.runs()
+        return runs[0] if runs and runs[0].finished_at else None
+
+    return until(one, "the run to end")
+
+
+def test_a_trigger_runs_in_the_owner_and_says_which_run(owner: MiniHermes) -> None:
+    answer = owner.jobs.trigger_job("a")
+    run = ended(owner)
+    assert run.id in answer["tenure"]
+    assert (run.state, run.cause) == (RunState.SUCCEEDED, Cause.REQUEST)
+    assert owner.ran == ["a"]
+    if owner.new:
+        assert owner.module("cron.executions").MADE == [("a", "tenure")]
+
+
+def test_a_triggered_run_leaves_the_plan_as_it_was_to_others(owner: MiniHermes) -> None:
+    """Nothing is put down as due: no tick can run it once more."""
+    owner.write(job("a", ago=-600), job("b", ago=-600))
+    owner.jobs.trigger_job("a")
+    ended(owner)
+    owner.scheduler.tick(False, None, None, True)
+    assert owner.ran == ["a"]
+    assert len(owner.runs()) == 1
+
+
+def test_by_name_and_by_an_ambiguous_one_as_hermes_does(owner: MiniHermes) -> None:
+    owner.write(job("a", ago=-600, name="mail"), job("b", ago=-600, name="twin"),
+                job("c", ago=-600, name="twin"))  # fmt: skip
+    assert owner.jobs.trigger_job("mail")["id"] == "a"
+    ended(owner)
+    with pytest.raises(owner.jobs.AmbiguousJobReference):
+        owner.jobs.trigger_job("twin")
+    assert owner.jobs.trigger_job("nothing") is None
+    assert owner.ran == ["a"]
+
+
+def test_a_job_that_no_tick_has_seen_yet(owner: MiniHermes) -> None:
+    owner.write(job("new one", ago=-600))
+    owner.jobs.trigger_job("new one")
+    assert ended(owner).job_name == "job new one"
+
+
+def test_a_fire_that_is_due_gives_way_and_is_written_down(owner: MiniHermes) -> None:
+    owner.write(job("a", ago=0))
+    owner.jobs.trigger_job("a")
+    assert ended(owner).cause is Cause.REQUEST
+    owner.scheduler.tick(False, None, None, True)
+    assert owner.ran == ["a"]
+    (skipped,) = owner.profile.store.omissions()[0]
+    assert (skipped.kind, skipped.count) == ("skipped", 1)
+
+
+def test_while_its_run_is_active_a_trigger_is_refused(owner: MiniHermes) -> None:
+    began, go = threading.Event(), threading.Event()
+
+    def do(job: Any) -> Any:
+        began.set()
+        assert go.wait(10)
+        return True, "", "text", None
+
+    owner.do(do)
+    owner.jobs.trigger_job("a")
+    assert began.wait(10)
+    with pytest.raises(RuntimeError, match=r"refused: its previous run is still active"):
+        owner.jobs.trigger_job("a")
+    go.set()
+    ended(owner)
+    assert owner.ran == ["a"]
+
+
+def test_a_fire_while_a_triggered_run_is_active_is_skipped(owner: MiniHermes) -> None:
+    began, go = threading.Event(), threading.Event()
+
+    def do(job: Any) -> Any:
+        began.set()
+        assert go.wait(10)
+        return True, "", "text", None
+
+    owner.do(do)
+    owner.jobs.trigger_job("a")
+    assert began.wait(10)
+    stored = owner.stored("a")
+    owner.write({**stored, "next_run_at": job("a", ago=1)["next_run_at"]}, job("b", ago=1))
+    if owner.new:  # in the other one the triggered run holds the lock of the tick
+        owner.scheduler.tick(False, None, None, False)
+    go.set()
+    ended(owner)
+    until(lambda: [r for r in owner.runs() if r.finished_at is None] == [], "all runs to end")
+    owner.scheduler.tick(False, None, None, True)
+    assert sorted(owner.ran) == ["a", "b"]
+
+
+@pytest.mark.parametrize("paused", [{"enabled": False, "state": "paused"}])
+def test_a_paused_job_stays_paused_and_the_remedy_is_of_hermes(
+    owner: MiniHermes, paused: dict[str, Any]
+) -> None:
+    owner.write(job("a", ago=-600, **paused))
+    with pytest.raises(RuntimeError, match=r"the job is paused \(hermes -p la cron resume a\)"):
+        owner.jobs.trigger_job("a")
+    assert owner.stored("a")["state"] == "paused"
+    assert owner.ran == []
+    (request,) = owner.profile.store.requests()
+    assert request.state == "refused"
+
+
+def test_a_one_shot_that_is_over(owner: MiniHermes) -> None:
+    owner.write(once("a", ago=600, enabled=False, state="completed"))
+    with pytest.raises(RuntimeError, match=r"for the last time \(set it again: hermes -p la"):
+        owner.jobs.trigger_job("a")
+
+
+def test_a_one_shot_runs_when_asked_and_then_not_again(owner: MiniHermes) -> None:
+    owner.write(once("a", ago=-600))
+    owner.jobs.trigger_job("a")
+    ended(owner)
+    assert owner.stored("a")["state"] == "completed"
+    owner.scheduler.tick(False, None, None, True)
+    assert owner.ran == ["a"]
+
+
+def test_the_owners_own_agent_waits_for_the_end(owner: MiniHermes) -> None:
+    owner.do(lambda job: (False, "", "text", "no such mailbox"))
+    answer = cronjob(owner)
+    if not owner.new:  # its tool asks for a tick, and waits for none
+        assert ended(owner).reason == "no such mailbox"
+        return
+    assert answer["job"]["executed"]
+    assert not answer["job"]["execution_success"]
+    assert owner.ran == ["a"]
+
+
+def test_a_run_that_hermes_would_not_give_back_fails_and_says_so(owner: MiniHermes) -> None:
+    """A job that is removed between its acceptance and its start."""
+    seat = seats.of(owner.home)
+    assert seat is not None
+    forgo = seat.dues.forgo
+
+    def gone(id: str) -> None:
+        forgo(id)
+        owner.write()
+
+    seat.dues.forgo = gone  # type: ignore[method-assign]
+    owner.jobs.trigger_job("a")
+    run = ended(owner)
+    assert run.state is RunState.FAILED
+    assert "gone" in run.reason or "removed" in run.reason
+    assert owner.ran == []
+
+
+def test_a_mark_of_a_fire_that_a_dead_process_left_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hermes(tmp_path, monkeypatch) as mini:
+        mini.write(job("a", ago=-600, fire_claim={"at": "2030-01-01T00:00:00", "by": "dead"}))
+        mini.scheduler.tick(False)
+        mini.jobs.trigger_job("a")
+        assert ended(mini).state is RunState.SUCCEEDED
+
+
+def test_a_hermes_that_is_about_to_stop_takes_up_no_run(owner: MiniHermes) -> None:
+    if not owner.new:
+        return
+    owner.scheduler.tick(verbose=False, can_dispatch=lambda: False)
+    owner.jobs.trigger_job("a")
+    run = ended(owner)
+    assert run.state is RunState.FAILED
+    assert "about to stop" in run.reason
+    assert owner.ran == []
+
+
+def test_a_run_that_must_wait_for_the_tick_at_hand_gives_up_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenure.adapters.hermes.carrying.TICK_LOCK", 0.2)
+    with hermes(tmp_path, monkeypatch, new=False) as mini:
+        began, go = threading.Event(), threading.Event()
+
+        def do(job: Any) -> Any:
+            began.set()
+            assert go.wait(10)
+            return True, "", "text", None
+
+        mini.do(do)
+        mini.write(job("a", ago=-600), job("slow"))
+        thread = threading.Thread(target=mini.scheduler.tick, args=(False, None, None, True))
+        thread.start()
+        assert began.wait(10)
+        mini.jobs.trigger_job("a")
+        run = ended(mini)
+        assert "another tick was under way for too long" in run.reason
+        go.set()
+        thread.join(10)
+        mini.scheduler.tick(False, None, None, True)
+        assert mini.ran == ["slow"], "it was refused, so it is not run later either"
+
+
+# -- nobody owns ---------------------------------------------------------------------------------
+def test_without_an_owner_it_is_refused_and_nothing_is_put_down(other: MiniHermes) -> None:
+    before = other.stored()
+    with pytest.raises(RuntimeError, match="no process that may run the jobs of la is there"):
+        other.jobs.trigger_job("a")
+    assert other.stored() == before
+    assert other.ran == []
+
+
+def test_a_dashboard_answers_409(other: MiniHermes, monkeypatch: pytest.MonkeyPatch) -> None:
+    class HTTPException(Exception):
+        def __init__(self, status_code: int, detail: str) -> None:
+            self.status_code, self.detail = status_code, detail
+
+    fastapi = ModuleType("fastapi")
+    fastapi.HTTPException = HTTPException  # type: ignore[attr-defined]
+    monkeypatch.setitem(__import__("sys").modules, "fastapi", fastapi)
+    monkeypatch.setitem(
+        __import__("sys").modules, "hermes_cli.web_server", ModuleType("hermes_cli.web_server")
+    )
+    with pytest.raises(HTTPException) as refused:
+        other.jobs.trigger_job("a")
+    assert refused.value.status_code == 409
+    assert "hermes -p la gateway run" in refused.value.detail
+
+
+def test_the_agents_tool_is_refused(other: MiniHermes) -> None:
+    answer = cronjob(other)
+    assert not answer["success"]
+    assert answer["error"].startswith("refused: no process")
+
+
+def test_cron_run_ends_with_3(other: MiniHermes, capsys: pytest.CaptureFixture[str]) -> None:
+    cli = other.module("hermes_cli.cron")
+    with pytest.raises(SystemExit) as ended:
+        cli._job_action("run", "a", "Triggered")
+    assert ended.value.code == 3
+    assert "Failed to run job: refused: no process" in capsys.readouterr().out
+    assert cli._job_action("run", "nothing", "Triggered") == 1
+    assert cli._job_action("pause", "a", "Paused") == 0
+    assert "Paused a" in capsys.readouterr().out
+
+
+def test_cron_run_says_who_runs_it(owner: MiniHermes, capsys: pytest.CaptureFixture[str]) -> None:
+    assert owner.module("hermes_cli.cron")._job_action("run", "a", "Triggered") == 0
+    said = capsys.readouterr().out
+    assert "Triggered job: job a (a)" in said
+    assert "Ran now: succeeded." in said if owner.new else f"run {ended(owner).id}" in said
+
+
+def test_an_external_providers_fire_is_asked_of_the_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with hermes(tmp_path, monkeypatch, policy=OTHERS) as mini:
+        mini.write(job("a"))
+        provider = mini.module("cron.scheduler_provider").CronScheduler()
+        assert provider.fire_due("a") is False
+        assert provider.fire_due("nothing") is False
+        assert mini.ran == []
+        assert mini.stored().get("fire_claim") is None
+        assert "refused: no process" in caplog.text
+    with hermes(tmp_path / "owner", monkeypatch) as mini:
+        mini.write(job("a", ago=-600))
+        mini.scheduler.tick(False)
+        mini.module("cron.scheduler_provider").CronScheduler().fire_due("a")
+        assert ended(mini).state is RunState.SUCCEEDED
+
+
+def test_on_an_event_loop_it_does_not_wait_for_long(
+    owner: MiniHermes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything else would wait with it; the request has a deadline that says so."""
+    seen: list[Any] = []
+    real = asking.ask
+
+    def ask(profile: Any, wish: Any, requester: Any) -> Any:
+        seen.append(wish.deadline)
+        return real(profile, wish, requester)
+
+    monkeypatch.setattr("tenure.adapters.hermes.asking.ask", ask)
+
+    async def handler() -> Any:
+        return owner.jobs.trigger_job("a")
+
+    began = time.monotonic()
+    asyncio.run(handler())
+    assert time.monotonic() - began < 2
+    ended(owner)
+    owner.jobs.trigger_job("a")
+    assert [d and d.total_seconds() for d in seen] == [2.0, None]
+
+
+def test_asking_joins_nothing(other: MiniHermes) -> None:
+    """A command that asks is no scheduler: no thread is left, no process of the profile."""
+    before = set(threading.enumerate())
+    for _ in range(3):
+        cronjob(other)
+    assert set(threading.enumerate()) == before
+    assert other.profile.store.processes() == ()

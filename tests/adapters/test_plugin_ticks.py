@@ -1,0 +1,406 @@
+"""A tick runs what its owner has claimed, and nothing else; whatever fails, nothing runs."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from minihermes import OTHERS, MiniHermes, hermes, job, once, until
+
+from tenure.adapters.hermes.seats import seats
+from tenure.domain.errors import StoreBlocked
+from tenure.domain.run import RunState
+from tenure.runtime.announcing import Announcing
+
+
+@pytest.fixture(params=[True, False], ids=["new", "old"])
+def mini(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MiniHermes]:
+    with hermes(tmp_path, monkeypatch, new=request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MiniHermes]:
+    """A process that may not own."""
+    with hermes(tmp_path, monkeypatch, policy=OTHERS) as made:
+        yield made
+
+
+def tick(mini: MiniHermes, **more: Any) -> int:
+    found: int = mini.scheduler.tick(**{"verbose": False, "sync": True, **more})
+    return found
+
+
+def ended(mini: MiniHermes, count: int = 1) -> list[Any]:
+    """The runs, once so many have ended."""
+    done = until(
+        lambda: [r for r in mini.runs() if r.finished_at is not None][count - 1 :] and mini.runs(),
+        f"{count} runs to have ended",
+    )
+    return list(done)
+
+
+def test_the_owner_runs_what_is_due_once(mini: MiniHermes) -> None:
+    mini.write(job("a"), job("b", ago=-60))
+    assert tick(mini) == 1
+    assert mini.ran == ["a"]
+    (run,) = ended(mini)
+    assert (run.state, run.job_name) == (RunState.SUCCEEDED, "job a")
+    assert tick(mini) == 0
+    assert mini.ran == ["a"]
+
+
+def test_a_failure_is_the_runs_own(mini: MiniHermes) -> None:
+    """Of runs side by side each ends as Hermes wrote that one down."""
+    both = threading.Barrier(2)
+
+    def do(job: dict[str, Any]) -> Any:
+        both.wait(10)
+        good = job["id"] == "a"
+        return good, "", "text", None if good else "no such mailbox"
+
+    mini.do(do)
+    mini.write(job("a"), job("b"))
+    tick(mini)
+    found = {run.job_name: (run.state, run.reason) for run in ended(mini, 2)}
+    assert found == {
+        "job a": (RunState.SUCCEEDED, ""),
+        "job b": (RunState.FAILED, "no such mailbox"),
+    }
+
+
+def test_a_run_that_raises_is_failed(mini: MiniHermes) -> None:
+    def do(job: dict[str, Any]) -> Any:
+        raise ValueError("of the job's own")
+
+    mini.do(do)
+    mini.write(job("a"))
+    tick(mini)
+    (run,) = ended(mini)
+    assert run.state is RunState.FAILED
+    assert "of the job's own" in run.reason
+
+
+def test_it_ran_and_was_not_delivered(mini: MiniHermes) -> None:
+    mini.scheduler.DELIVER = lambda job: "the platform is down"
+    mini.write(job("a"))
+    tick(mini)
+    (run,) = ended(mini)
+    assert run.state is RunState.SUCCEEDED
+    assert "not delivered: the platform is down" in run.reason
+
+
+def test_a_run_is_under_way_until_hermes_is_done_with_it(mini: MiniHermes) -> None:
+    """Delivery belongs to it."""
+    delivering, go = threading.Event(), threading.Event()
+
+    def deliver(job: dict[str, Any]) -> None:
+        delivering.set()
+        assert go.wait(10)
+
+    mini.scheduler.DELIVER = deliver
+    mini.write(job("a"))
+    tick(mini, sync=False)
+    assert delivering.wait(10)
+    (run,) = mini.runs()
+    assert run.finished_at is None
+    go.set()
+    ended(mini)
+
+
+def test_a_second_tick_does_not_end_what_the_first_is_about_to_dispatch(mini: MiniHermes) -> None:
+    """A tick settles what it has claimed itself."""
+    seat = seats.of(mini.home)
+    assert seat is not None
+    mini.write(job("a"))
+    took = seat.carrying.take
+
+    def take_and_be_disturbed(id: str, lent: Any) -> bool:
+        done = took(id, lent)
+        thread = threading.Thread(target=tick, args=(mini,))
+        thread.start()
+        thread.join(10)
+        return done
+
+    seat.carrying.take = take_and_be_disturbed  # type: ignore[method-assign]
+    assert tick(mini) == 1
+    (run,) = ended(mini)
+    assert run.state is RunState.SUCCEEDED
+
+
+def test_what_hermes_passes_over_never_ran(
+    mini: MiniHermes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run goes on that nobody claimed: Hermes does not run the job beside it."""
+    monkeypatch.setattr("tenure.adapters.hermes.carrying.PUTTING_AWAY", 0.0)
+    mini.write(job("a"))
+    mini.scheduler._running_job_ids.add("a")
+    assert tick(mini) == 0
+    (run,) = ended(mini)
+    assert run.state is RunState.NEVER_RAN
+    mini.scheduler._running_job_ids.clear()
+    mini.write(job("a", ago=1))
+    assert tick(mini) == 1
+
+
+def test_a_run_that_hermes_is_just_putting_away_does_not_cost_the_next_its_fire(
+    mini: MiniHermes,
+) -> None:
+    """Its thread counts it as running for a moment after it has ended."""
+    mini.write(job("a"))
+    mini.scheduler._running_job_ids.add("a")
+    timer = threading.Timer(0.1, mini.scheduler._running_job_ids.discard, ["a"])
+    timer.start()
+    assert tick(mini) == 1
+    timer.join()
+
+
+def test_a_tick_that_fails_between_claim_and_dispatch_leaves_no_run_open(mini: MiniHermes) -> None:
+    mini.write(job("a"))
+
+    def full(id: str) -> None:
+        raise OSError(28, "no space left on device")
+
+    mini.scheduler.advance_next_run = full
+    with pytest.raises(OSError, match="no space"):
+        tick(mini)
+    (run,) = ended(mini)
+    assert run.state is RunState.NEVER_RAN
+    assert mini.ran == []
+
+
+def test_deposed_between_claim_and_dispatch_it_is_not_run(
+    mini: MiniHermes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenure.runtime.callables.FRESH", 0.0)
+    seat = seats.of(mini.home)
+    assert seat is not None
+    mini.write(job("a"))
+    took = seat.carrying.take
+
+    def take_and_lose(id: str, lent: Any) -> bool:
+        done = took(id, lent)
+        assert seat.scheduler is not None
+        seat.scheduler.keeper.stop("the test takes it away")
+        return done
+
+    seat.carrying.take = take_and_lose  # type: ignore[method-assign]
+    tick(mini)
+    assert mini.ran == []
+    (run,) = ended(mini)
+    assert run.state is RunState.NEVER_RAN
+
+
+def test_without_a_claim_no_way_in_runs_a_job(mini: MiniHermes) -> None:
+    mini.write(job("a"))
+    if mini.new:
+        assert mini.scheduler.run_one_job(mini.stored()) is False
+    else:
+        assert mini.scheduler.run_job(mini.stored())[0] is False
+    assert mini.ran == []
+    assert mini.runs() == []
+
+
+def test_a_tick_bound_before_the_plugin_came_finds_the_fence(mini: MiniHermes) -> None:
+    """A ticker that has taken the function before cannot be given another."""
+    mini.write(job("a"))
+    assert mini.scheduler.tick.__tenure__(verbose=False) == 0
+    mini.home.tick_lock.rmdir()
+    assert mini.scheduler.tick.__tenure__(verbose=False) == 0
+    assert mini.ran == []
+
+
+# -- whoever does not own ----------------------------------------------------------------------
+def test_whoever_may_not_own_runs_nothing_and_says_so_once(
+    other: MiniHermes, caplog: pytest.LogCaptureFixture
+) -> None:
+    other.write(job("a"))
+    before = other.stored()
+    for _ in range(5):
+        assert tick(other) == 0
+    assert other.ran == []
+    assert other.stored() == before
+    told = [r.message for r in caplog.records if "does not run the jobs" in r.message]
+    assert len(told) == 1
+    (event,) = [e for e in other.profile.store.events() if e.kind == "claim_refused"]
+    assert event.facts["jobs"] == ["job a"]
+
+
+def test_the_first_refusal_that_mattered_is_written_down(other: MiniHermes) -> None:
+    """Also if nothing was due when it was first refused."""
+    other.write(job("a", ago=-60))
+    tick(other)
+    assert [e for e in other.profile.store.events() if e.kind == "claim_refused"] == []
+    other.write(job("a"))
+    for _ in range(3):
+        tick(other)
+    (event,) = [e for e in other.profile.store.events() if e.kind == "claim_refused"]
+    assert event.facts["times"] == 2
+
+
+def test_a_tick_that_a_person_typed_is_refused_in_words(
+    other: MiniHermes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other.write(job("a"))
+    with pytest.raises(SystemExit) as ended:
+        other.scheduler.tick(verbose=True)
+    assert ended.value.code == 3
+    said = capsys.readouterr().out
+    assert "refused" in said
+    assert "1 job due" in said
+    assert "hermes -p la gateway run" in said
+
+
+def test_only_a_persons_own_tick_ends_the_process(other: MiniHermes) -> None:
+    """SystemExit in a ticker's thread would be a ticker less."""
+    other.write(job("a"))
+    results: list[Any] = []
+
+    def run() -> None:
+        try:
+            results.append(other.scheduler.tick(verbose=True))
+        except BaseException as error:  # noqa: BLE001
+            results.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(10)
+    assert results == [0]
+
+
+def test_a_home_that_is_a_copy_refuses(
+    mini: MiniHermes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mini.adopt(hermes_home="/somewhere/else")
+    mini.write(job("a"))
+    assert tick(mini) == 0
+    with pytest.raises(SystemExit):
+        mini.scheduler.tick()
+    said = capsys.readouterr().out
+    assert "is a copy of /somewhere/else" in said
+    assert "gateway" not in said
+    assert mini.ran == []
+
+
+# -- when things fail ----------------------------------------------------------------------------
+def test_a_store_that_is_blocked_runs_nothing_and_loses_nothing(
+    mini: MiniHermes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What Hermes found due it finds due again: also what finding it had moved on."""
+    mini.write(job("a"), once("b"), *([job("c", ago=3000)] if mini.new else []))
+    before = [mini.stored(id) for id in ("a", "b")]
+    tick(mini, can_dispatch=lambda: False)
+
+    def blocked(self: Announcing, announced: Any) -> Any:
+        raise StoreBlocked("pid 5 has held the store for 5 s")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Announcing, "claim", blocked)
+        for _ in range(3):
+            assert tick(mini) == 0
+    assert mini.ran == []
+    now = [mini.stored(id) for id in ("a", "b")]
+    assert [j["next_run_at"] for j in now] == [j["next_run_at"] for j in before]
+    assert [r.message for r in caplog.records if "nothing can be claimed" in r.message] == [
+        "nothing can be claimed, nothing is run: pid 5 has held the store for 5 s"
+    ]
+    tick(mini)
+    assert sorted(mini.ran) == (["a", "b", "c"] if mini.new else ["a", "b"])
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("odd")])
+def test_whatever_joining_raises_nothing_runs_and_the_ticker_lives(
+    mini: MiniHermes, monkeypatch: pytest.MonkeyPatch, error: Exception,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def join(self: Any) -> None:
+        raise error
+
+    mini.write(job("a"))
+    with monkeypatch.context() as patched:
+        patched.setattr("tenure.runtime.scheduler.Scheduler.start", join)
+        for _ in range(3):
+            assert tick(mini) == 0
+    assert mini.ran == []
+    assert len([r for r in caplog.records if r.levelno >= logging.WARNING]) == 1
+    assert str(error) in caplog.text
+    assert tick(mini) == 1
+
+
+def test_without_its_profile_nothing_runs_and_with_it_again_it_goes_on(mini: MiniHermes) -> None:
+    mini.write(job("a"))
+    tick(mini)
+    folder = mini.profile.folder.path
+    away = folder.with_name("away")
+    shutil.move(folder, away)
+    mini.write(job("a", ago=1))
+    assert tick(mini) == 0
+    shutil.move(away, folder)
+    assert until(lambda: tick(mini), "the owner to go on") == 1
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"jobs": 5}', "[1, 2"])
+def test_a_damaged_file_of_jobs_runs_nothing_and_removes_none(mini: MiniHermes, text: str) -> None:
+    mini.write(job("a", ago=-60))
+    tick(mini)
+    (before,) = mini.profile.store.jobs()[0]
+    mini.home.jobs_file.write_text(text)
+    assert tick(mini) == 0
+    assert mini.profile.store.jobs()[0] == (before,)
+
+
+def test_without_a_file_of_jobs_none_is_taken_for_removed(mini: MiniHermes) -> None:
+    mini.write(job("a", ago=-60))
+    tick(mini)
+    (before,) = mini.profile.store.jobs()[0]
+    mini.home.jobs_file.unlink()
+    tick(mini)
+    assert mini.profile.store.jobs()[0] == (before,)
+
+
+def test_a_damaged_sidecar_runs_nothing(mini: MiniHermes, caplog: pytest.LogCaptureFixture) -> None:
+    mini.write(job("a"))
+    mini.home.sidecar.write_text("{")
+    assert tick(mini) == 0
+    assert tick(mini) == 0
+    assert mini.ran == []
+    assert len([r for r in caplog.records if "cannot be followed" in r.message]) == 1
+    mini.home.sidecar.unlink()
+    assert tick(mini) == 1
+
+
+def test_a_job_without_an_instant_is_told_of_and_stops_no_other(
+    mini: MiniHermes, caplog: pytest.LogCaptureFixture
+) -> None:
+    mini.write(job("a"), job("b"))
+    mini.scheduler.get_due_jobs.__tenure__  # noqa: B018  the wrapped one is there
+    seat = seats.of(mini.home)
+    assert seat is not None
+    find = seat.dues.claimed
+
+    def with_an_odd_one(original: Any) -> Any:
+        return find(lambda: [{**job, "next_run_at": None} if job["id"] == "a" else job
+                             for job in original()])  # fmt: skip
+
+    seat.dues.claimed = with_an_odd_one  # type: ignore[method-assign]
+    assert tick(mini) == 1
+    assert mini.ran == ["b"]
+    assert "job job a is not run" in caplog.text
+
+
+def test_a_protected_job_is_held_and_hermes_goes_on_to_its_next(mini: MiniHermes) -> None:
+    """The profile is open, so nobody is authoritative."""
+    mini.write(job("a"), job("b"))
+    mini.home.sidecar.write_text('{"v": 1, "protected": {"a": {"requires": []}}}')
+    assert tick(mini) == 1
+    assert mini.ran == ["b"]
+    (held,) = mini.profile.store.omissions(only_open=True)[0]
+    assert held.kind == "held"
+    assert tick(mini) == 0
