@@ -202,8 +202,7 @@ def test_without_a_claim_no_way_in_runs_a_job(mini: MiniHermes) -> None:
     mini.write(job("a"))
     if mini.new:
         assert mini.scheduler.run_one_job(mini.stored()) is False
-    else:
-        assert mini.scheduler.run_job(mini.stored())[0] is False
+    assert mini.scheduler.run_job(mini.stored())[0] is False
     assert mini.ran == []
     assert mini.runs() == []
 

@@ -30,6 +30,8 @@ TICK_LOCK = 30.0
 PUTTING_AWAY = 2.0
 """Seconds in which Hermes puts a run away that has ended: its thread does so just after."""
 
+UNCLAIMED = "only the owner may run it, and only what it has claimed"
+
 End = Callable[[RunState, str], None]
 _Ends = list[tuple[RunState, str]]
 
@@ -83,6 +85,10 @@ class Carrying:
         """How many runs are under way or about to be."""
         return len(self._carried) + len(self._lent) + len(self._fired)
 
+    def carries(self, job: Mapping[str, Any]) -> bool:
+        """Whether a run of this job is under way here."""
+        return str(job["id"]) in self._carried
+
     # -- handed out by a tick ------------------------------------------------------------------
     def take(self, job_id: str, lent: Lent) -> bool:
         """Keep a claimed run until Hermes has dispatched it; whether it will.
@@ -127,9 +133,7 @@ class Carrying:
             return fired
         lent = self._lent.pop(id, None)
         if lent is None:
-            return self._seat.link.refusal or (
-                "only the owner may run it, and only what it has claimed"
-            )
+            return self._seat.link.refusal or UNCLAIMED
         return lent.end if lent.enter() else "its owner was deposed before it began"
 
     def _carry(

@@ -5,7 +5,7 @@ nothing on disk is touched. A module that is not loaded yet is patched as soon a
 process that never touches its jobs pays nothing; a name that another module has taken before is
 replaced there too.
 
-    cron.scheduler      tick, get_due_jobs, run_one_job (or run_job), mark_job_run, _get_lock_paths
+    cron.scheduler      tick, get_due_jobs, run_one_job, run_job, mark_job_run, _get_lock_paths
     cron.scheduler_provider  CronScheduler.fire_due
     cron.jobs           trigger_job
     tools.cronjob_tools _execute_job_now, cronjob
@@ -23,6 +23,7 @@ from typing import Any
 
 from tenure.adapters.hermes import inside
 from tenure.adapters.hermes.asking import ask_owner, in_words, who_runs
+from tenure.adapters.hermes.carrying import UNCLAIMED
 from tenure.adapters.hermes.replacing import replace
 from tenure.adapters.hermes.seats import seats
 from tenure.domain.run import RunState
@@ -35,7 +36,11 @@ log = logging.getLogger("tenure.hermes")
 def patch_scheduler(module: Any) -> None:
     replace(module, "tick", _tick)
     replace(module, "get_due_jobs", _due)
-    replace(module, "run_one_job" if hasattr(module, "run_one_job") else "run_job", _body)
+    if hasattr(module, "run_one_job"):
+        replace(module, "run_one_job", _body)
+        replace(module, "run_job", _part)
+    else:
+        replace(module, "run_job", _body)
     replace(module, "mark_job_run", _mark)
     replace(module, "_get_lock_paths", _lock_paths)
 
@@ -64,6 +69,16 @@ def _body(original: Any) -> Callable[..., Any]:
         return seat.carrying.body(job, args, kwargs)
 
     return run
+
+
+def _part(original: Any) -> Callable[..., Any]:
+    def run_job(job: Any, *args: Any, **kwargs: Any) -> Any:
+        seat = seats.of(inside.home_of_tick())
+        if seat is None or seat.carrying.carries(job):
+            return original(job, *args, **kwargs)
+        return seat.refusals.body(job, False, UNCLAIMED)
+
+    return run_job
 
 
 def _mark(original: Any) -> Callable[..., Any]:
