@@ -31,7 +31,7 @@ hermes: setup  ## real Hermes Agents from the registry, each in its own environm
 	@$(BIN)/python scripts/hermes_venvs.py
 
 test-hermes: setup system hermes  ## the tests with real Hermes Agents (at most 8 minutes)
-	@$(BIN)/python -m pytest -m hermes tests/hermes
+	@$(BIN)/python scripts/hermes_tests.py
 
 check: setup  ## lint, format, types, layering
 	$(BIN)/ruff check .

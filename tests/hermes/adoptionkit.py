@@ -101,7 +101,7 @@ def wait_owner(world: HermesWorld, pid: int, within: float = DEADLINE) -> dict[s
 _STATE = (
     "cron", "logs", "sessions", "state", "gateway", ".clean_shutdown", ".tirith", "kanban",
     "channel_directory.json", "processes.json", "skills", "cache", "home", ".usage", "auth",
-    "models", "memories", ".skills",
+    "models", "memories", ".skills", "sandboxes",
 )  # fmt: skip
 """How names begin of what Hermes writes by itself while it runs."""
 

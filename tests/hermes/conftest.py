@@ -13,6 +13,7 @@ from hermesvenv import HermesVenv, venvs
 from hermesworld import HermesWorld
 
 Make = Callable[..., HermesWorld]
+_FAILED = pytest.StashKey[str]()
 _MADE = pytest.StashKey[list[HermesWorld]]()
 
 
@@ -56,12 +57,21 @@ def worlds(
         world.close()
 
 
+@pytest.fixture
+def in_order(request: pytest.FixtureRequest) -> None:
+    """A file that tells one story: once a part of it failed, there is nothing to go on from."""
+    module = request.node.getparent(pytest.Module)
+    if failed := module.stash.get(_FAILED, ""):
+        pytest.skip(f"the story broke off at {failed}")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport]:
     """Where a test failed, what its processes said stands beside it."""
     report = yield
     module = item.getparent(pytest.Module)
     if report.failed and module is not None:
+        module.stash.setdefault(_FAILED, item.name)
         for world in module.stash.get(_MADE, []):
             report.sections.append((f"world in {world.folder}", world.told()))
     return report

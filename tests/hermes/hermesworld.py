@@ -52,8 +52,10 @@ class HermesWorld:
         self.log = folder / "runs.jsonl"
         self.token = "token-of-the-tests"
         self.processes: list[Started] = []
-        for made in (self.home, folder / "run", folder / "tmp"):
-            made.mkdir(mode=0o700)
+        bin = self.home / ".local" / "bin"
+        for made in (bin, folder / "run", folder / "tmp"):
+            made.mkdir(mode=0o700, parents=True)
+        (bin / "hermes").symlink_to(venv.command)
         # What is made later beside a denied place is denied too: it gets a root of its own.
         self.elsewhere = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="tenure-hermes-"))
         self.secret = self.elsewhere / "mail"
@@ -68,6 +70,7 @@ class HermesWorld:
         return {
             **{k: v for k, v in os.environ.items() if not k.startswith(strange)},
             "HOME": str(self.home),
+            "PATH": f"{self.home}/.local/bin:{os.environ['PATH']}",
             "HERMES_HOME": str(self.root),
             "TENURE_HOME": str(self.folder / "tenure"),
             "TMPDIR": str(self.folder / "tmp"),
@@ -169,13 +172,16 @@ class HermesWorld:
         return self._run([TENURE, *argv], code)
 
     def python(self, program: str, *argv: str | Path, code: int | None = 0) -> Said:
-        """A program in Hermes' own Python."""
-        return self._run([self.venv.python, "-c", program, *argv], code)
+        """A program in Hermes' own Python, on the profile."""
+        return self._run([self.venv.python, "-c", program, *argv], code, self.profile)
 
-    def _run(self, argv: Iterable[str | Path], code: int | None) -> Said:
+    def _run(
+        self, argv: Iterable[str | Path], code: int | None, hermes_home: Path | None = None
+    ) -> Said:
         words = [str(word) for word in argv]
+        environ = self.environ(HERMES_HOME=str(hermes_home or self.root))
         done = subprocess.run(
-            words, env=self.environ(), cwd=self.home, stdin=subprocess.DEVNULL,
+            words, env=environ, cwd=self.home, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         said = Said(done.returncode, done.stdout, done.stderr)
