@@ -596,6 +596,37 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
         subprocess.run(["umount", str(point)], check=True)
 
 
+@pytest.mark.parametrize("adopted_below", [True, False])
+def test_a_home_in_a_containers_image(tmp_path: Path, adopted_below: bool) -> None:
+    """An overlay: what the image has can be changed, but its folders cannot be renamed."""
+    import subprocess
+
+    for name in ("image", "upper", "work", "merged"):
+        (tmp_path / name).mkdir()
+    world = World(tmp_path / "image").with_config().with_lock(b"old")
+    before = {k: v[:3] for k, v in snapshot(world.home.path).items()}
+    options = ",".join(f"{k}dir={tmp_path / n}" for k, n in
+                       (("lower", "image"), ("upper", "upper"), ("work", "work")))  # fmt: skip
+    mount = ["mount", "-t", "overlay", "-o", options, "none", str(tmp_path / "merged")]
+    world.tenure = tmp_path / "tenure"
+    if adopted_below:
+        world.adopt()
+        record = json.loads(world.home.adoption.read_text())
+        home = str(world.home.path).replace("/image/", "/merged/")
+        world.home.adoption.write_text(json.dumps({**record, "hermes_home": home}))
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no overlay can be mounted here")
+    try:
+        world.home = home_of(str(world.home.path).replace("/image/", "/merged/"))
+        (world.tenure / "profiles" / "hermes-la" / "hermes.json").unlink(missing_ok=True)
+        world.adopt()
+        assert stands(world.home)
+        world.release()
+        assert {k: v[:3] for k, v in snapshot(world.home.path).items()} == before
+    finally:
+        subprocess.run(["umount", str(tmp_path / "merged")], check=True)
+
+
 # -- in words -------------------------------------------------------------------------------------
 def test_the_plan_changes_nothing_and_says_all(world: World) -> None:
     before = tree(world)

@@ -178,7 +178,7 @@ class _Work:
             self.disk.flush(str(folder))
         self.disk.remove(old)
         if target.exists():
-            self.disk.rename(str(target), old)
+            self.disk.put_away(str(target), old)
         self.disk.rename(new, str(target))
         self.disk.flush(str(target.parent))
         self.disk.remove(old)

@@ -100,6 +100,18 @@ class Disk:
             self.write(new, content, stat.S_IMODE(state.st_mode), mtime_ns=state.st_mtime_ns)
             self.unlink(old)
 
+    def put_away(self, folder: str, aside: str, last: tuple[str, ...] = ()) -> None:
+        """A folder loses its name at once, to be removed then; or goes bit by bit, ``last`` last.
+
+        An overlay (a container's file system) cannot rename a folder of its image.
+        """
+        try:
+            self.rename(folder, aside)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self.remove(folder, last)
+
     def remove(self, path: str, last: tuple[str, ...] = ()) -> None:
         """A file or a whole folder; what is not there is gone already.
 

@@ -118,9 +118,17 @@ class Undo:
         for step in reversed(self.record["steps"]):
             if self._is_ours(step["path"]):
                 undo[step["kind"]](step)
-        if known or os.path.isfile(os.path.join(self.folder, "release.py")):
+        if known or self._left_over():
             self.own_folder()
         return self.result
+
+    def _left_over(self) -> bool:
+        """A folder of Tenure's without its record, which goes last; nothing may be left but it."""
+        try:
+            names = os.listdir(self.folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return "release.py" in names or not names
 
     def _begin(self) -> None:
         """From here on it is a release that was cut short, if it is."""
@@ -262,10 +270,10 @@ class Undo:
             self.disk.move(saved, aside)
         if not had_file or not _is_file(aside):
             self.disk.remove(aside)
-            self.disk.rename(path, aside)
+            self.disk.put_away(path, aside, COPIES)
         elif not self.disk.exchange(aside, path):
             self.disk.remove(beside(aside))
-            self.disk.rename(path, beside(aside))
+            self.disk.put_away(path, beside(aside), COPIES)
             self.disk.rename(aside, path)
         self.disk.flush(folder)
 
@@ -278,7 +286,7 @@ class Undo:
         foreign = [n for n in names if n not in OWN and not n.endswith(NEW) and n != "__pycache__"]
         if not foreign:
             discarded = os.path.join(self.home, DISCARDED)
-            self.disk.rename(self.folder, discarded)
+            self.disk.put_away(self.folder, discarded, (*COPIES, RECORD))
             self.disk.flush(self.home)
             self.disk.remove(discarded, COPIES)
         else:
