@@ -69,6 +69,12 @@ class Alarm:
         if self._watch.fileno() >= 0:
             self._selector.register(self._watch, selectors.EVENT_READ)
 
+    @property
+    def is_watching(self) -> bool:
+        """Whether the kernel tells at once when the watched process dies."""
+        watch = self._watch
+        return watch is not None and watch.verifiable and watch.fileno() >= 0
+
     def close(self) -> None:
         self._unwatch()
         self._selector.close()

@@ -41,7 +41,7 @@ from tenure.domain.ownership import (
     should_yield,
 )
 from tenure.domain.plan import Standing as OwnerStanding
-from tenure.domain.policy import Admission
+from tenure.domain.policy import Admission, Policy
 from tenure.domain.process import Process, Standing
 from tenure.domain.request import Request, RequestState
 from tenure.domain.settings import Hung
@@ -67,6 +67,8 @@ PROBE_EVERY = 30.0
 OBSERVE_EVERY = 10.0
 DEPOSED_HOLD_OFF = 10.0
 """Seconds of awake time for which a deposed owner leaves the place to others."""
+SOON_HUNG = timedelta(seconds=1)
+"""An owner that leaves a due fire for so long is looked at every second."""
 OPEN_RANK = 0
 
 
@@ -112,6 +114,8 @@ class Keeper:
         self._next_probe = 0.0
         self._next_full = 0.0
         self._mark: int | None = None
+        self._may_rest = False
+        """After a look: whether the next is only worth while when something was written."""
         self._thread = threading.Thread(target=self._loop, name="tenure-keeper", daemon=True)
 
     # -- from other threads ------------------------------------------------------------------
@@ -197,19 +201,18 @@ class Keeper:
             self._on_nudge(str(message.get("nudge", "")))
 
     def _nothing_new(self) -> bool:
-        """Whether an owner that is alone can spare itself a look: nobody has written anything.
+        """Whether a look can be spared: nobody has written anything, and nothing waits for time.
 
-        What no write tells (a folder that was moved, a probe) waits for the look that follows
-        within FULL_LOOK_EVERY.
+        What no write tells (a folder that was moved, a probe, the death of somebody else than the
+        owner) waits for the look that follows within FULL_LOOK_EVERY.
         """
         awake = self._clock.awake()
         mark = self._store.change_mark()
         quiet = (
-            self._authority is not None
+            self._may_rest
             and self._deposed_why is None
             and self._hand_over is None
             and mark == self._mark
-            and self._peers.alone()
             and not self._profile.policy_file_changed()
             and self._store.is_same_file()
             and awake < self._next_full
@@ -220,6 +223,7 @@ class Keeper:
 
     def look(self) -> float:
         """One look, by the thread or by a test; the seconds until the next is due."""
+        self._may_rest = False
         if not self._store.is_same_file():
             self._gone_astray()
             return LOOK_EVERY
@@ -236,20 +240,24 @@ class Keeper:
         admission = self._member.admission(policy)
         if not self._member.executes:
             self._member.say(Standing.OBSERVER, admission.why, None)
+            self._may_rest = True
             return LOOK_EVERY
         ownership = self._store.ownership()
         self._notice_loss(ownership)
         if self._authority is None and ownership.process == self._member.id:
             ownership = self._finish_letting_go(ownership)
-        self._peers.look(policy, ownership)
         if self._authority is not None:
+            self._peers.look(policy, ownership)
             return self._look_as_owner(admission, ownership)
-        return self._look_as_contender(admission, ownership)
+        return self._look_as_contender(policy, admission, ownership)
 
     # -- not the owner -----------------------------------------------------------------------
-    def _look_as_contender(self, admission: Admission, current: Ownership) -> float:
+    def _look_as_contender(self, policy: Policy, admission: Admission, current: Ownership) -> float:
         why_not = self._why_not_able() if admission.admitted else None
         rank = admission.rule.rank if admission.rule else OPEN_RANK
+        holder, life = self._holder(current)
+        if life is not HolderLife.ALIVE or rank > 0:  # else that is the owner's to do
+            self._peers.look(policy, current)
         if not admission.admitted or why_not is not None:
             # Evidence may change: a service manager moves processes after their start.
             self._member.observe_again(at_most_every=OBSERVE_EVERY)
@@ -257,7 +265,6 @@ class Keeper:
             self._member.say(Standing.REFUSED, why, rank if admission.rule else None)
             self._alarm.watch(None)
             return LOOK_EVERY
-        holder, life = self._holder(current)
         me = Contender(
             process=self._member.id,
             admitted=True,
@@ -272,6 +279,9 @@ class Keeper:
             return self._take(move, admission, current)
         self._member.say(Standing.CANDIDATE, f"{admission.why}; {move.why}", rank)
         self._alarm.watch(holder if life is HolderLife.ALIVE else None)
+        self._may_rest = (
+            move.again_in is None and self._alarm.is_watching and me.hung_for < SOON_HUNG
+        )
         again = move.again_in.total_seconds() if move.again_in else LOOK_EVERY
         return max(0.01, min(LOOK_EVERY, again))
 
@@ -432,6 +442,8 @@ class Keeper:
         self._look_at_probes()
         if self._upkeep is not None:
             self._upkeep()
+        best = self._peers.best_candidate()
+        self._may_rest = best is None or best.rank >= self._rank
         return LOOK_EVERY
 
     def _reaffirm(self, admission: Admission, current: Ownership) -> None:

@@ -62,10 +62,6 @@ class Peers:
         contenders = {p.id for p in living.values() if p.standing is Standing.CANDIDATE}
         self._seen = {id: self._seen.get(id, awake) for id in contenders}
 
-    def alone(self) -> bool:
-        """Whether nobody else was there at the last look."""
-        return not self._living
-
     def is_candidate(self, process: str) -> bool:
         return process in self._seen
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from tenure.domain.errors import Conflict, NotFound
@@ -103,10 +104,16 @@ class Processes(Part):
         return tuple(_process_of(row) for row in rows)
 
 
+@lru_cache(maxsize=256)
+def _evidence(text: str) -> Evidence:
+    """Kept, since everybody reads everybody's again and again."""
+    return unpack(Evidence, text)
+
+
 def _process_of(row: tuple[Any, ...]) -> Process:
     return Process(
         id=row[0],
-        evidence=unpack(Evidence, row[1]),
+        evidence=_evidence(row[1]),
         joined_at=instant(row[2]),
         executes=bool(row[3]),
         standing=Standing(row[4]),
