@@ -7,10 +7,11 @@ and the first one of such a job names the file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.job import Call, Definition, Job, State
@@ -101,36 +102,44 @@ def all_jobs(store: Store, states: frozenset[State] | None = None) -> list[Job]:
 def _definition(
     entry: Entry, job: Job | None, timezone: str, grace: timedelta, now: datetime
 ) -> Definition:
-    """A whole new definition; only a schedule in the same words, and masked values, are kept."""
-    fields = dict(entry.fields)
-    if job is not None:
-        refuse_foreign([job], "edit")
+    """As :func:`whole_definition`; what is wrong names the entry."""
     try:
-        if job is not None and isinstance(job.definition.action, Call):
-            raise InvalidInput(
-                f"{job.name} is declared by the code of an app", remedy="give this one another name"
-            )
         if job is None:
-            return build(fields, now=now, timezone=timezone, grace=grace)
-        fields.setdefault("tz", timezone)
-        fields.setdefault("dst", "cron")
-        over = build(
-            {key: fields.pop(key) for key in _KEPT if key in fields},
-            now=now,
-            timezone=timezone,
-            base=job.definition,
-        )
-        env = getattr(over.action, "env", {}) if "env" in entry.fields else {}
-        fresh = build(
-            {**fields, "schedule": "@daily", "env": dict(env)},
-            now=now,
-            timezone=timezone,
-            grace=grace,
-        )
-        return replace(fresh, schedule=over.schedule)
+            return build(entry.fields, now=now, timezone=timezone, grace=grace)
+        return whole_definition(entry.fields, job, timezone=timezone, grace=grace, now=now)
     except InvalidInput as error:
         field = f"{entry.name}.{error.field}" if error.field else entry.name
         raise InvalidInput(error.text, field=field, remedy=error.remedy) from None
+
+
+def whole_definition(
+    fields: Mapping[str, Any], job: Job, *, timezone: str, grace: timedelta, now: datetime
+) -> Definition:
+    """A whole new definition; only a schedule in the same words, and masked values, are kept.
+
+    Raises :class:`InvalidInput` naming the field, and :class:`Refused` for a job that another
+    scheduler plans.
+    """
+    refuse_foreign([job], "edit")
+    if isinstance(job.definition.action, Call):
+        raise InvalidInput(
+            f"{job.name} is declared by the code of an app", remedy="give this one another name"
+        )
+    left = {"tz": timezone, "dst": "cron", **fields}
+    over = build(
+        {key: left.pop(key) for key in _KEPT if key in left},
+        now=now,
+        timezone=timezone,
+        base=job.definition,
+    )
+    env = getattr(over.action, "env", {}) if "env" in fields else {}
+    fresh = build(
+        {**left, "schedule": "@daily", "env": dict(env)},
+        now=now,
+        timezone=timezone,
+        grace=grace,
+    )
+    return replace(fresh, schedule=over.schedule)
 
 
 _KEPT = ("schedule", "tz", "dst", "at", "anchor", "interval", "cron", "env")

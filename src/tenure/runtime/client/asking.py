@@ -45,10 +45,12 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """The clock and the pause, so that tests need not wait."""
+    """How long to wait; the clock and the pause, so that tests need not."""
 
     now: Callable[[], datetime] = _now
     sleep: Callable[[float], None] = time.sleep
+    patience: timedelta | None = None
+    """After this the request is returned as it is then, also pending; None: until its deadline."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,7 @@ class Wish:
 def ask(
     profile: Profile, wish: Wish, requester: Requester, waiting: Waiting | None = None
 ) -> Request:
-    """Ask, and return the answered request; for a queued one it may be pending still.
+    """Ask, and return the answered request; queued, or with ``patience``, it may be pending still.
 
     Raises NotFound; Refused, with the remedy, when nobody owns or the owner says no (the request
     is recorded as refused); Undetermined when the owner gave no answer within the deadline, after
@@ -185,6 +187,8 @@ def _nudge(health: Health, request: Request) -> None:
 def _await_answer(profile: Profile, request: Request, waiting: Waiting) -> Request:
     start = waiting.now()
     until = start + QUEUE_PATIENCE if request.queued else request.deadline
+    if waiting.patience is not None:
+        until = min(until, start + waiting.patience)
     pause, mark, checked = _LOOK_FIRST, profile.store.change_mark(), start
     current = profile.store.request(request.id)
     while current.state is RequestState.PENDING and waiting.now() < until:
@@ -196,7 +200,7 @@ def _await_answer(profile: Profile, request: Request, waiting: Waiting) -> Reque
         if (waiting.now() - checked).total_seconds() >= _HEALTH_EVERY:
             checked = waiting.now()
             current = _look_again(profile, request, checked)
-    if current.state is RequestState.PENDING and not request.queued:
+    if current.state is RequestState.PENDING and waiting.now() >= request.deadline:
         profile.store.expire_requests(waiting.now())
         current = profile.store.request(request.id)
     return settled(current) if current.state is not RequestState.PENDING else current

@@ -1,0 +1,9 @@
+"""The HTTP API and the page over it: an observer of one or many profiles.
+
+It reads the store, changes definitions in the store, and asks the owner; it never runs a job, and
+closing it changes nothing for the jobs. Needs the extra ``tenure[web]``; nothing else of Tenure
+imports this package.
+
+Read ``app.py`` (what is served), ``site.py`` (what is opened), ``security.py`` (who is let in)
+and ``actions.py`` (what may be asked and changed) first.
+"""

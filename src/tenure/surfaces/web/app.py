@@ -1,0 +1,72 @@
+"""The application: what is served where, and what happens at its start and end.
+
+::
+
+    /api/v1/...              the API (api/), problem+json, OpenAPI at /api/v1/openapi.json
+    /p/{profile}/..., /      the page (pages/), rendered here, enlivened by /p/{profile}/live
+    /static/...              the page's own files
+    /metrics                 Prometheus
+    /healthz, /readyz        for supervisors; without a token
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
+from starlette.staticfiles import StaticFiles
+
+from tenure.surfaces.web import problems
+from tenure.surfaces.web.deps import ProfileDep
+from tenure.surfaces.web.live import Hub
+from tenure.surfaces.web.security import Guard
+from tenure.surfaces.web.site import Site
+
+STATIC = Path(__file__).parent / "static"
+
+
+def create_app(site: Site) -> FastAPI:
+    """The ASGI application over ``site``, which it closes when it ends."""
+    hub = Hub(site)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        hub.close()
+        site.close()
+
+    app = FastAPI(
+        title="Tenure",
+        version=version("tenure"),
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.state.site = site
+    app.state.hub = hub
+    problems.install(app)
+    _mount_pages(app, hub)
+    app.add_middleware(Guard, site=site)
+    return app
+
+
+def _mount_pages(app: FastAPI, hub: Hub) -> None:
+    if find_spec("tenure.surfaces.web.pages") is not None:
+        pages = import_module("tenure.surfaces.web.pages")
+        if hasattr(pages, "router"):
+            app.include_router(pages.router, include_in_schema=False)
+        app.state.problem_page = getattr(pages, "problem_page", None)
+    if STATIC.is_dir():
+        app.mount("/static", StaticFiles(directory=STATIC), name="static")
+
+    @app.get("/p/{profile}/live", include_in_schema=False)
+    async def live(profile: ProfileDep) -> StreamingResponse:
+        return StreamingResponse(hub.stream(profile.name), media_type="text/event-stream")

@@ -1,0 +1,110 @@
+"""Bounds: of a request's address, headers and body, and of wrong tokens from one address."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict
+
+from starlette.requests import Request
+from starlette.types import Message, Receive
+
+from tenure.host.clocks import Clock
+from tenure.surfaces.web.problems import Problem, ProblemRaised, problem
+
+LONGEST_BODY = 2 * 1024 * 1024
+"""A job may bring a mebibyte of standard input, which JSON may double."""
+LONGEST_QUERY = 8 * 1024
+LONGEST_PATH = 4 * 1024
+MOST_PARAMETERS = 100
+BODY_PATIENCE = 20.0
+"""Seconds in which the next part of a body has to come, and four times that for all of it."""
+
+
+def check_size(request: Request) -> None:
+    """Raises ProblemRaised for an address or an announced body that is too long."""
+    query = request.scope.get("query_string", b"")
+    parameters = query.count(b"&") + query.count(b";") + 1
+    if len(query) > LONGEST_QUERY or parameters > MOST_PARAMETERS:
+        raise ProblemRaised(
+            problem(
+                414,
+                "too_long",
+                f"at most {LONGEST_QUERY} bytes and {MOST_PARAMETERS} parameters are read of a "
+                "query",
+            )
+        )
+    if len(request.scope.get("raw_path") or b"") > LONGEST_PATH:
+        raise ProblemRaised(problem(414, "too_long", f"a path has at most {LONGEST_PATH} bytes"))
+    said = request.headers.get("content-length", "0")
+    if not said.isdecimal() or not said.isascii():
+        raise ProblemRaised(problem(400, "malformed", "Content-Length is no number"))
+    if len(said) > 15 or int(said) > LONGEST_BODY:
+        raise ProblemRaised(_too_large())
+
+
+def bounded(request: Request, receive: Receive) -> Receive:
+    """``receive`` that gives up on a body that is too long or too slow."""
+    if "content-length" not in request.headers and "transfer-encoding" not in request.headers:
+        return receive
+    read = 0
+    over = False
+    until = asyncio.get_running_loop().time() + 4 * BODY_PATIENCE
+
+    async def part() -> Message:
+        nonlocal read, over
+        if over:
+            return await receive()
+        left = until - asyncio.get_running_loop().time()
+        try:
+            message = await asyncio.wait_for(receive(), max(0.0, min(BODY_PATIENCE, left)))
+        except TimeoutError:
+            raise ProblemRaised(_too_slow()) from None
+        read += len(message.get("body", b""))
+        over = not message.get("more_body", False)
+        if read > LONGEST_BODY:
+            raise ProblemRaised(_too_large())
+        return message
+
+    return part
+
+
+def _too_large() -> Problem:
+    return problem(413, "too_large", f"a body has at most {LONGEST_BODY} bytes")
+
+
+def _too_slow() -> Problem:
+    return problem(408, "too_slow", "the rest of the body did not come")
+
+
+class Attempts:
+    """Wrong tokens, by address: so many a minute, then none. Thread-safe."""
+
+    LIMIT = 10
+    WINDOW = 60.0
+    ADDRESSES = 1000
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._failed: OrderedDict[str, list[float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def failed(self, address: str) -> None:
+        with self._lock:
+            times = self._recent(address)
+            self._failed[address] = [*times, self._clock.awake()][-self.LIMIT :]
+            self._failed.move_to_end(address)
+            while len(self._failed) > self.ADDRESSES:
+                self._failed.popitem(last=False)
+
+    def wait(self, address: str) -> int:
+        """Whole seconds until a token from this address is looked at again; 0 for now."""
+        with self._lock:
+            times = self._recent(address)
+            if len(times) < self.LIMIT:
+                return 0
+            return max(1, int(times[0] + self.WINDOW - self._clock.awake()) + 1)
+
+    def _recent(self, address: str) -> list[float]:
+        since = self._clock.awake() - self.WINDOW
+        return [at for at in self._failed.get(address, ()) if at > since]

@@ -1,0 +1,212 @@
+"""What went wrong, said over HTTP: problem+json (RFC 9457) for the API, a page for people.
+
+Every problem has ``code`` (stable, also in ``type``), ``detail`` (what was asked and what stands in
+the way), ``remedy`` (what to do), ``field`` (the input at fault) and ``facts`` (the same as data).
+Nothing of a traceback ever leaves the process.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as made_of
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from tenure.domain.errors import (
+    Conflict,
+    Damaged,
+    InvalidInput,
+    NotFound,
+    Refused,
+    TenureError,
+    Undetermined,
+)
+from tenure.runtime.client.documents import error_document
+
+MEDIA_TYPE = "application/problem+json"
+TYPES = "/api/v1/problems"
+"""Where the types are explained: ``/api/v1/problems#<code>``."""
+log = logging.getLogger("tenure.web")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One answer that is not what was asked for."""
+
+    status: int
+    code: str
+    text: str
+    remedy: str = ""
+    field: str | None = None
+    facts: Mapping[str, Any] = made_of(default_factory=dict)
+    headers: Mapping[str, str] = made_of(default_factory=dict)
+    errors: Sequence[Mapping[str, Any]] = ()
+    """Where more than one field is wrong: ``{"field", "text"}`` each."""
+
+    @property
+    def title(self) -> str:
+        return HTTPStatus(self.status).phrase
+
+    def document(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "v": 1,
+            "type": f"{TYPES}#{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.text,
+            "code": self.code,
+            "remedy": self.remedy,
+            "field": self.field,
+            "facts": dict(self.facts),
+        }
+        if self.errors:
+            found["errors"] = [dict(error) for error in self.errors]
+        return found
+
+
+class ProblemRaised(HTTPException):
+    """For what only HTTP knows: a missing header, a body that is too long."""
+
+    def __init__(self, found: Problem) -> None:
+        # As an HTTPException it passes through FastAPI's own reading of a body unchanged.
+        super().__init__(found.status, found.text)
+        self.problem = found
+
+
+def problem(status: int, code: str, text: str, *, remedy: str = "", **facts: Any) -> Problem:
+    """A problem of HTTP's own; ``field`` may be among the facts."""
+    where = facts.pop("field", None)
+    return Problem(status=status, code=code, text=text, remedy=remedy, field=where, facts=facts)
+
+
+def of_error(error: TenureError) -> Problem:
+    """A problem from what Tenure raised, with its facts."""
+    said = error_document(error)["error"]
+    status = _status_of(error)
+    return Problem(
+        status=status,
+        code=error.code,
+        text=error.text,
+        remedy=error.remedy,
+        field=error.field,
+        facts=said["facts"],
+        headers={"Retry-After": "5"} if status == 503 else {},
+    )
+
+
+def _status_of(error: TenureError) -> int:
+    if error.code in ("store_blocked", "store_unwritable"):
+        return 503
+    for kind, status in (
+        (InvalidInput, 422),
+        (NotFound, 404),
+        (Conflict, 409),
+        (Refused, 403),
+        (Undetermined, 504),
+        (Damaged, 503),
+    ):
+        if isinstance(error, kind):
+            return status
+    return 500
+
+
+def answer(found: Problem, path: str, request: Request | None = None) -> Response:
+    """The problem as the one who asked reads it: JSON under /api, a page elsewhere."""
+    if path.startswith(("/p/", "/static/")) or path in ("/", "/p"):
+        return _page(found, request)
+    return Response(
+        json.dumps(found.document()),
+        status_code=found.status,
+        media_type=MEDIA_TYPE,
+        headers=dict(found.headers),
+    )
+
+
+def _page(found: Problem, request: Request | None) -> Response:
+    if request is not None:
+        draw = getattr(request.app.state, "problem_page", None) if "app" in request.scope else None
+        if draw is not None:
+            drawn: Response = draw(request, found)
+            return drawn
+    parts = [f"<h1>{html.escape(found.title)}</h1>", f"<p>{html.escape(found.text)}</p>"]
+    if found.remedy:
+        parts.append(f"<p>→ {html.escape(found.remedy)}</p>")
+    body = (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        f"<title>{html.escape(found.title)}</title><main>{''.join(parts)}</main></html>"
+    )
+    headers = dict(found.headers)
+    return Response(body, status_code=found.status, media_type="text/html", headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Have every error answered as a problem, FastAPI's own too."""
+
+    async def on_error(request: Request, error: Exception) -> Response:
+        found = of_exception(error)
+        if found.status >= 500:
+            log.warning("%s %s: %s", request.method, request.url.path, error)
+        return answer(found, request.url.path, request)
+
+    for kind in (TenureError, ProblemRaised, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, on_error)
+
+
+def of_exception(error: Exception) -> Problem:
+    """What to say of any error; of one that nobody expected, as little as possible."""
+    if isinstance(error, ProblemRaised):
+        return error.problem
+    if isinstance(error, TenureError):
+        return of_error(error)
+    if isinstance(error, RequestValidationError):
+        return _of_validation(error)
+    if isinstance(error, HTTPException):
+        return _of_http(error)
+    return problem(
+        500,
+        "internal",
+        "internal error; nothing more is said here",
+        remedy="this is a fault of Tenure: the dashboard's log has the traceback to report",
+    )
+
+
+def _of_http(error: HTTPException) -> Problem:
+    code = {404: "not_found", 405: "method_not_allowed", 400: "malformed"}.get(
+        error.status_code, "http"
+    )
+    text = {
+        404: "there is nothing at this address",
+        405: "this address does not take that method",
+    }.get(error.status_code, str(error.detail))
+    return Problem(
+        status=error.status_code,
+        code=code,
+        text=text,
+        remedy="/api/v1/openapi.json lists what there is" if error.status_code == 404 else "",
+        headers=dict(error.headers or {}),
+    )
+
+
+def _of_validation(error: RequestValidationError) -> Problem:
+    found = [
+        {"field": ".".join(str(part) for part in one["loc"][1:]) or str(one["loc"][0]),
+         "text": str(one["msg"])}
+        for one in error.errors()
+    ]  # fmt: skip
+    first = found[0] if found else {"field": None, "text": "the request is not valid"}
+    return Problem(
+        status=422,
+        code="invalid",
+        text=str(first["text"]),
+        field=first["field"],
+        errors=found,
+    )

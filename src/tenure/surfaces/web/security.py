@@ -1,0 +1,290 @@
+"""The guard before every route: whom it lets in, what it bounds, what it adds to each answer.
+
+::
+
+    size of the request --> Host --> Origin --> token or cookie --> same-origin write --> the route
+          413, 414           421       403           401, 429            403
+
+* *Host*: a name that is not ours is a page of somebody else's whose name was made to point here
+  (DNS rebinding). Names are ``localhost`` and those that the user gave; addresses are those of
+  loopback, or any where the user bound to another address (no rebinding without a name).
+* *Origin*: a request that a page of another origin makes is refused, whatever it asks for.
+* *Writes with a cookie* must say that they come from our own origin: by Origin or Sec-Fetch-Site,
+  which every browser sends, or by the token of the page. Forms carry that token besides
+  (:func:`tenure.surfaces.web.deps.form`).
+* *Tokens*: ten wrong ones a minute from an address, then 429 for every token from there, right or
+  wrong. Cookies that are right still pass, so that no other program can lock the user out.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tenure.surfaces.web.bounds import Attempts, bounded, check_size
+from tenure.surfaces.web.deps import Viewer
+from tenure.surfaces.web.problems import Problem, ProblemRaised, answer, problem
+from tenure.surfaces.web.site import Site
+from tenure.surfaces.web.tokens import Access, derived
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # With no-referrer a browser would send "Origin: null" with our own forms.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
+}
+COOKIE_AGE = 30 * 24 * 3600
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+CHANGES_NOTHING = frozenset({"/api/v1/schedules/preview"})
+"""POSTs that a read-only viewer may make."""
+PUBLIC = ("/static/",)
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
+
+
+class Guard:
+    """ASGI middleware, the outermost."""
+
+    def __init__(self, app: ASGIApp, site: Site) -> None:
+        self.app = app
+        self.site = site
+        self.cookie = "tenure_" + derived(str(site.home), "cookie name")[:8]
+        self.attempts = Attempts(site.clock)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope)
+        adding = _adding(send)
+        try:
+            early = self._admit(request)
+        except ProblemRaised as refused:
+            early = answer(refused.problem, request.url.path, request)
+        if early is not None:
+            await early(scope, receive, adding)
+            return
+        if request.method == "HEAD":
+            scope = {**scope, "method": "GET"}
+            adding = _bodiless(adding)
+        await self.app(scope, bounded(request, receive), adding)
+
+    def _admit(self, request: Request) -> Response | None:
+        """None to go on to the route; a response that ends it here. Raises ProblemRaised."""
+        check_size(request)
+        host = check_host(request.headers, self.site)
+        check_origin(request.headers, host)
+        path = request.url.path
+        if path in PUBLIC_PATHS or path.startswith(PUBLIC):
+            return None
+        linked = self._from_link(request)
+        if linked is not None:
+            return linked
+        access, ambient = self._access(request)
+        if request.method not in SAFE:
+            _check_write(request, access, ambient)
+        request.state.viewer = Viewer(may_write=access.may_write, csrf=access.csrf)
+        return None
+
+    def _from_link(self, request: Request) -> Response | None:
+        """``?token=`` in the link that the command line prints becomes a cookie."""
+        path = request.url.path
+        if request.method != "GET" or path.startswith("/api/") or "token" not in request.url.query:
+            return None
+        asked = parse_qsl(request.url.query, keep_blank_values=True)
+        tokens = [value for name, value in asked if name == "token"]
+        if not tokens:
+            return None
+        access = self._of_token(request, tokens[0])
+        rest = urlencode([(name, value) for name, value in asked if name != "token"])
+        clean = quote("/" + path.lstrip("/\\")) + (f"?{rest}" if rest else "")
+        if request.headers.get("sec-fetch-site") == "cross-site":
+            # A browser would not send the new cookie along a redirect that began elsewhere.
+            response = Response(status_code=200, media_type="text/html", content=b"")
+            response.headers["Refresh"] = f"0; url={clean}"
+        else:
+            response = RedirectResponse(clean, status_code=303)
+        response.set_cookie(
+            self.cookie, access.cookie, max_age=COOKIE_AGE, path="/", httponly=True,
+            samesite="strict", secure=request.url.scheme == "https",
+        )  # fmt: skip
+        return response
+
+    def _access(self, request: Request) -> tuple[Access, bool]:
+        """What the request may, and whether a browser sent the proof by itself (a cookie)."""
+        said = request.headers.get("authorization")
+        if said is not None:
+            kind, _, token = said.partition(" ")
+            if kind.lower() != "bearer":
+                raise ProblemRaised(_unknown("only 'Authorization: Bearer TOKEN' is understood"))
+            return self._of_token(request, token.strip()), False
+        value = request.cookies.get(self.cookie)
+        access = None if value is None else self.site.tokens.of_cookie(value)
+        if access is not None:
+            return access, True
+        if value is not None:
+            self.attempts.failed(_address(request))
+        raise ProblemRaised(_unknown("this needs the dashboard's token"))
+
+    def _of_token(self, request: Request, token: str) -> Access:
+        address = _address(request)
+        wait = self.attempts.wait(address)
+        if wait:
+            raise ProblemRaised(
+                Problem(
+                    status=429,
+                    code="too_many_tokens",
+                    text="too many wrong tokens came from this address",
+                    remedy=f"wait {wait} s, then use the link that `tenure dashboard` prints",
+                    headers={"Retry-After": str(wait)},
+                )
+            )
+        access = self.site.tokens.of_token(token)
+        if access is None:
+            self.attempts.failed(address)
+            raise ProblemRaised(_unknown("this is not the dashboard's token"))
+        return access
+
+
+def check_host(headers: Headers, site: Site) -> str:
+    """The Host header, if it names us. Raises ProblemRaised."""
+    given = headers.getlist("host")
+    if len(given) != 1 or not given[0]:
+        raise ProblemRaised(problem(400, "malformed", "one Host header is needed"))
+    host = given[0].lower()
+    if not _is_ours(host, site):
+        raise ProblemRaised(
+            problem(
+                421,
+                "wrong_host",
+                f"this dashboard does not answer to the name {host[:100]!r}",
+                remedy="use the address that `tenure dashboard` printed; a reverse proxy's name "
+                "is allowed by --allow-host NAME",
+            )
+        )
+    return host
+
+
+def _is_ours(host: str, site: Site) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname
+        urlsplit(f"//{host}").port  # noqa: B018 - raises for what is no port
+    except ValueError:
+        return False
+    if not name or any(c in host for c in "@/\\ "):
+        return False
+    if name == "localhost" or name in site.hosts:
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return address.is_loopback or "*" in site.hosts
+
+
+def check_origin(headers: Headers, host: str) -> None:
+    """Raises ProblemRaised for a request that another origin's page makes."""
+    origin = headers.get("origin")
+    if origin is not None and not _same(origin, host):
+        raise ProblemRaised(
+            problem(
+                403,
+                "foreign_origin",
+                f"a page of {origin[:100]!r} may not ask this dashboard",
+                remedy="use the dashboard's own page, or a token from a program",
+            )
+        )
+
+
+def _same(origin: str, host: str) -> bool:
+    scheme, _, authority = origin.lower().partition("://")
+    if scheme not in ("http", "https"):
+        return False
+    usual = ":443" if scheme == "https" else ":80"
+    return authority.removesuffix(usual) == host.removesuffix(usual)
+
+
+def _check_write(request: Request, access: Access, ambient: bool) -> None:
+    if not access.may_write and request.url.path not in CHANGES_NOTHING:
+        raise ProblemRaised(
+            problem(
+                403,
+                "read_only",
+                "this token may only look",
+                remedy="use the link that `tenure dashboard` prints without --read-only",
+            )
+        )
+    if not ambient or request.headers.get("origin") is not None:
+        return  # no cookie, or an origin that was found to be ours
+    site_said = request.headers.get("sec-fetch-site")
+    csrf = request.headers.get("x-csrf-token", "")
+    if site_said != "same-origin" and not hmac.compare_digest(csrf.encode(), access.csrf.encode()):
+        raise ProblemRaised(
+            problem(
+                403,
+                "csrf",
+                "this change did not come from a page of this dashboard",
+                remedy="reload the page; programs send 'Authorization: Bearer TOKEN'",
+            )
+        )
+
+
+def _unknown(text: str) -> Problem:
+    return Problem(
+        status=401,
+        code="unauthenticated",
+        text=text,
+        remedy="open the link that `tenure dashboard` prints; programs send its token as "
+        "'Authorization: Bearer TOKEN'",
+        headers={"WWW-Authenticate": 'Bearer realm="tenure"'},
+    )
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _adding(send: Send) -> Send:
+    async def adding(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            present = {name.lower() for name, _ in message.get("headers", [])}
+            more = [
+                (name.lower().encode(), value.encode())
+                for name, value in HEADERS.items()
+                if name.lower().encode() not in present
+            ]
+            message = {**message, "headers": [*message.get("headers", []), *more]}
+        await send(message)
+
+    return adding
+
+
+def _bodiless(send: Send) -> Send:
+    """HEAD is GET without its body; the server then tells a stream that nobody listens."""
+    over = False
+
+    async def said(message: Message) -> None:
+        nonlocal over
+        if not over and message["type"] == "http.response.start":
+            over = True
+            await send(message)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return said

@@ -1,0 +1,123 @@
+"""What a web process shows: a home, its profiles opened once each, its tokens, its clock.
+
+Each profile that is shown is joined as an observer (``executes=False``, role ``dashboard``), so
+that `tenure status` lists the page among the processes of the profile. A profile that was removed
+or replaced meanwhile is opened anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from tenure.domain.errors import InvalidInput, NotFound, TenureError
+from tenure.host.clocks import Clock, SystemClock
+from tenure.runtime.member import Member
+from tenure.runtime.profile import Profile
+from tenure.store.folder import list_profiles
+from tenure.surfaces.web.tokens import Tokens
+
+ROLE = "dashboard"
+log = logging.getLogger("tenure.web")
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    profile: Profile
+    member: Member | None
+
+
+class Site:
+    """Thread-safe. Close it when done."""
+
+    def __init__(
+        self,
+        home: Path,
+        tokens: Tokens,
+        *,
+        hosts: Collection[str] = (),
+        clock: Clock | None = None,
+        joined: Collection[str] = (),
+    ) -> None:
+        """``hosts``: names by which browsers may ask for it besides those of loopback. ``joined``:
+        profiles that this process has joined already, as something else than a dashboard."""
+        self.home = home
+        self.tokens = tokens
+        self.hosts = frozenset(hosts)
+        self.clock = clock or SystemClock()
+        self._joined = frozenset(joined)
+        self._open: dict[str, _Open] = {}
+        self._retired: list[_Open] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def now(self) -> datetime:
+        """The wall clock, UTC."""
+        return self.clock.now()
+
+    def names(self) -> list[str]:
+        """The profiles of the home, sorted, whether they are open or not."""
+        return list_profiles(self.home)
+
+    def profile(self, name: str) -> Profile:
+        """The opened profile. Blocks while it is opened for the first time.
+
+        Raises NotFound, also for a name that no profile can have; what ``Profile.open`` raises.
+        """
+        found = self._open.get(name)
+        if found is not None and _is_current(found.profile):
+            return found.profile
+        with self._lock:
+            if self._closed:
+                raise TenureError("the dashboard is closing")
+            found = self._open.get(name)
+            if found is None or not _is_current(found.profile):
+                if found is not None:  # others may still be reading it
+                    self._retired.append(self._open.pop(name))
+                found = self._open[name] = self._enter(name)
+            return found.profile
+
+    def opened(self) -> tuple[str, ...]:
+        """The names of those that are open now."""
+        return tuple(self._open)
+
+    def close(self) -> None:
+        """Leave and close every profile. Twice is no error."""
+        with self._lock:
+            self._closed = True
+            for one in [*self._open.values(), *self._retired]:
+                if one.member is not None:
+                    one.member.leave("its dashboard was closed")
+                with contextlib.suppress(TenureError):
+                    one.profile.close()
+            self._open.clear()
+            self._retired.clear()
+
+    def _enter(self, name: str) -> _Open:
+        try:
+            profile = Profile.open(name, home=self.home)
+        except InvalidInput as error:
+            raise NotFound(
+                f"there is no profile {name[:80]!r}", remedy="`tenure profile list` shows them"
+            ) from error
+        return _Open(profile, None if name in self._joined else self._join(profile))
+
+    def _join(self, profile: Profile) -> Member | None:
+        """To be seen is a courtesy: a page is shown also where nothing can be written."""
+        try:
+            member = Member(profile, clock=self.clock, role=ROLE, executes=False)
+            member.join(None)
+        except (TenureError, OSError) as error:
+            log.warning("not listed among the processes of %s: %s", profile.name, error)
+            return None
+        return member
+
+
+def _is_current(profile: Profile) -> bool:
+    """Whether the folder and the database are still those that were opened. Two stats."""
+    return profile.folder.is_current() and profile.store.is_same_file()
