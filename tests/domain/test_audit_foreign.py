@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from auditkit import DESKTOP, GATEWAY, MINUTE, START, Story, rules
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tenure.domain.announced import Announced, plan_announced
@@ -237,11 +237,13 @@ class Fate(Told):
             store.record(EventKind.CLOCK, self.now, facts=facts)
             store.restart_planning(self.authority, self.now)
         elif what == "purge":
-            store.purge(Retention(runs_per_job=how, days=1, events=how * 20), self.now)
+            store.purge(Retention(runs_per_job=how, days=1, events=5 + how * 20), self.now)
         elif what == "trigger":
             self.trigger(name)
 
 
+@example([("trigger", "a", 0), ("announce", "a", 0), ("purge", "", 0), ("back", "", 4)])
+@example([("owner", "", 1), ("announce", "b", 1), ("owner", "", 0), ("back", "", 2)])
 @given(st.lists(STEPS, max_size=25))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_random_true_histories_are_clean(steps: list[tuple[str, str, int]]) -> None:

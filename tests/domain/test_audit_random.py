@@ -194,6 +194,15 @@ def test_random_true_histories_are_clean(
         assert finding.facts["first"] == gone.fire_time.isoformat()
 
 
+def test_a_held_run_that_a_set_back_clock_cut_off_is_no_fault() -> None:
+    kept = definition("job", cron_schedule("*/3 * * * *"), protected=True, catch_up=CatchUp.LATEST)
+    steps = [("desktop", 0), ("pass", 7), ("gateway", 0), ("pass", 1), ("back", 6)]
+    story = tell(MemoryStore("random", START), [kept] * 3, steps)
+    assert [run.cause for run in story.store.runs(RunFilter())[0]] == [Cause.HELD] * 3
+    report = audit(read_history(story.store, story.now))
+    assert report.clean, "\n".join(render_report(report))
+
+
 @given(st.lists(DEFINITIONS, min_size=3, max_size=3), st.lists(STEPS, max_size=14))
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 def test_random_true_histories_of_a_database_are_clean(

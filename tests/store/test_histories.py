@@ -25,7 +25,7 @@ LONG = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-SEARCH = settings(LONG, max_examples=100, phases=[Phase.generate])
+SEARCH = settings(LONG, max_examples=400, phases=[Phase.generate])
 
 
 def test_sqlite_lives_as_the_model(tmp_path: Path) -> None:

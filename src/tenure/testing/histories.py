@@ -111,7 +111,8 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
         def begin(self, first: Definition, second: Definition, third: Definition) -> None:
             self.history.add(first)
             self.history.add(second.with_changes(name="always", protected=False))
-            self.history.add(third.with_changes(name="theirs"))
+            for name, protected in (("theirs", False), ("theirs, protected", True)):
+                self.history.add(third.with_changes(name=name, protected=protected))
 
         @rule(seconds=st.sampled_from([0.5, 20, 61, 600, 4000]))
         def advance(self, seconds: float) -> None:
@@ -184,7 +185,7 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
             """A foreign scheduler announces fires, late ones too, perhaps with some before them;
             the owner may be wrong about what it may run."""
             authority, theirs = self.authority(n), self.history.foreign()
-            job = theirs[n % len(theirs)] if theirs else self.job(n)
+            job = theirs[n // 2 % len(theirs)] if theirs else self.job(n)
             for seconds, ago, passed, sure, ends in fires:
                 self.history.now += timedelta(seconds=seconds)
                 fire = self.history.now - timedelta(seconds=ago)

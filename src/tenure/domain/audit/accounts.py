@@ -164,8 +164,10 @@ def _check_holds(view: View, book: Book, window: Window, omissions: list[Omissio
     for hold in holds:
         book.checked["holds"] += 1
         there = found.get(hold.id, 0)
-        # Retention may have deleted runs of a stretch that begins before what is accounted for.
-        if there > hold.claimed or (there < hold.claimed and hold.first > since):
+        # Retention may have deleted runs of a stretch that begins before what is accounted for, and
+        # of one that a set-back clock cut off they may lie beyond its end.
+        whole = hold.first > since and hold.cut_at is None
+        if there > hold.claimed or (there < hold.claimed and whole):
             text = (
                 f"a held stretch of {window.name} says that {hold.claimed} of its fires became "
                 f"runs; there are {there}"
