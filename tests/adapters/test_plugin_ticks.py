@@ -277,13 +277,13 @@ def test_only_a_persons_own_tick_ends_the_process(other: MiniHermes) -> None:
 def test_a_home_that_is_a_copy_refuses(
     mini: MiniHermes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mini.adopt(hermes_home="/somewhere/else")
+    mini.adopt(hermes_home=str(mini.home.root))
     mini.write(job("a"))
     assert tick(mini) == 0
     with pytest.raises(SystemExit):
         mini.scheduler.tick()
     said = capsys.readouterr().out
-    assert "is a copy of /somewhere/else" in said
+    assert f"is a copy of {mini.home.root}" in said
     assert "gateway" not in said
     assert mini.ran == []
 

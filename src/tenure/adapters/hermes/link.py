@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tenure.adapters.hermes.home import HermesHome
 
@@ -30,27 +31,35 @@ def read_link(home: HermesHome) -> Link | None:
     """None if the home is not adopted. Never raises."""
     try:
         text = home.adoption.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
         return _broken(home, f"{home.adoption} cannot be read: {error}")
     try:
-        record = json.loads(text)
-        profile = str(record["tenure_profile"])
-        where = str(record["hermes_home"])
-        version = int(record["v"])
-    except (ValueError, KeyError, TypeError):
+        return _link(home, json.loads(text))
+    except (ValueError, KeyError, TypeError, OSError, RecursionError):
         return _broken(home, f"{home.adoption} is damaged")
-    if version != VERSION:
+
+
+def _link(home: HermesHome, record: Any) -> Link:
+    if record["v"] != VERSION:
         return _broken(home, f"{home.adoption} was written by another version of Tenure")
-    if Path(where).resolve() != home.path:
-        return _broken(home, f"{home.path} is a copy of {where}, which is the one that was adopted")
+    where, profile = Path(_text(record["hermes_home"])), _text(record["tenure_profile"])
+    if where.resolve() != home.path:
+        what = "is a copy of" if where.exists() else "was moved from"
+        return _broken(home, f"{home.path} {what} {where}, which is the one that was adopted")
     return Link(
         home=home,
-        tenure_home=record.get("tenure_home"),
+        tenure_home=None if record.get("tenure_home") is None else _text(record["tenure_home"]),
         tenure_profile=profile,
         hermes_version=record.get("hermes_version"),
     )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"{value!r} is no text")
+    return value
 
 
 def _broken(home: HermesHome, why: str) -> Link:
