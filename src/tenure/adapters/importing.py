@@ -55,6 +55,30 @@ class Standing:
     imported: Mapping[str, Job] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An instant at which only one of them fires."""
+
+    at: datetime
+    theirs: bool
+    """The other scheduler, not Tenure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """The next fires of both, and where they differ, in order."""
+
+    who: str = ""
+    """Who computed the other side's."""
+    theirs: tuple[datetime, ...] = ()
+    ours: tuple[datetime, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    changes: tuple[datetime, ...] = ()
+    """The changes of clocks around which they were compared."""
+    why_not: str = ""
+    """Nothing was compared, for this reason."""
+
+
 def standing_of(jobs: Iterable[Job], tag: str) -> Standing:
     """``tag``: the prefix of this importer's tags."""
     names: set[str] = set()

@@ -8,12 +8,12 @@ clocks, where the two part; jitter is left out on both sides.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
 from tenure.adapters.apscheduler.stored import CronTrigger, IntervalTrigger, Trigger
+from tenure.adapters.importing import Compared, Difference
 from tenure.domain.schedule import Schedule
 from tenure.domain.zones import load_zone, stretches_from, to_instant, to_seconds
 
@@ -26,33 +26,13 @@ _TICK = timedelta(microseconds=1)
 _END = datetime(9000, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """An instant at which only one of them fires."""
-
-    at: datetime
-    theirs: bool
-    """APScheduler, not Tenure."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """The next fires of both, and where they differ, in order."""
-
-    theirs: tuple[datetime, ...] = ()
-    ours: tuple[datetime, ...] = ()
-    differences: tuple[Difference, ...] = ()
-    changes: tuple[datetime, ...] = ()
-    """The changes of clocks around which they were compared."""
-    why_not: str = ""
-    """Nothing was compared, for this reason."""
-
-
 def compare(
     trigger: Trigger, schedule: Schedule, *, planned: datetime | None, now: datetime, count: int
 ) -> Compared:
     """The next ``count`` fires of both, and whatever differs. Raises nothing."""
     ours = tuple(islice(schedule.fires(now, _END), count))
+    if getattr(trigger, "jitter", 0):
+        planned = None  # it has its delay in it
     try:
         theirs = list(islice(fires_of(trigger, now, first=planned), count))
         changes = _changes(schedule, now) if isinstance(trigger, CronTrigger) else ()
@@ -67,11 +47,19 @@ def compare(
     except Exception as error:  # noqa: BLE001 - whatever it is, it stops the job there too
         return Compared(ours=ours, why_not=f"APScheduler: {type(error).__name__}: {error}")
     return Compared(
+        who=who(),
         theirs=tuple(theirs),
         ours=ours,
         differences=tuple(Difference(at, found[at]) for at in sorted(found)),
         changes=changes,
     )
+
+
+def who() -> str:
+    """APScheduler and its version. Raises ImportError without it."""
+    from apscheduler import version
+
+    return f"APScheduler {version}"
 
 
 def fires_of(

@@ -62,7 +62,7 @@ KNOWN = frozenset(
         "builtins.object",
         "builtins.set",
         "builtins.frozenset",
-        "builtins.bytearray",
+        "builtins.bytes",
         "builtins.getattr",
     )
 )
@@ -101,7 +101,7 @@ def read_pickle(content: bytes) -> Any:
             if opcode.name == "STOP":
                 return machine.result()
             machine.step(opcode.name, value)
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, Warning) as error:
         if isinstance(error, InvalidInput):
             raise
         raise InvalidInput(f"its state is no pickle: {error}") from None
@@ -272,6 +272,8 @@ def _call(name: str, args: tuple[Any, ...]) -> Any:
         return _named(module, f"{owner}.{args[1]}")
     if name == "_codecs.encode" and len(args) == 2 and args[1] in ("latin1", "latin-1"):
         return _expect(args[0], str).encode("latin-1")
+    if name == "builtins.bytes" and not args:
+        return b""
     if name.endswith("._reconstructor") and args and isinstance(args[0], Named):
         return Made(args[0].name)
     if name in ("builtins.set", "builtins.frozenset") and len(args) == 1:

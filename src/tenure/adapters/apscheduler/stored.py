@@ -8,7 +8,7 @@ from __future__ import annotations
 import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tenure.adapters.apscheduler.pickles import Made, read_pickle
@@ -18,12 +18,13 @@ from tenure.domain.errors import InvalidInput
 FIELDS = ("year", "month", "day", "week", "day_of_week", "hour", "minute", "second")
 _MODULE = "apscheduler.triggers."
 _POSITIONS = ("1st", "2nd", "3rd", "4th", "5th", "last")
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One element of a field, as APScheduler writes it; names of months and days as numbers."""
+    """One element of a field, as APScheduler writes it."""
 
     text: str
     first: int | None = None
@@ -43,6 +44,8 @@ class Expression:
 class CronTrigger:
     fields: Mapping[str, tuple[Expression, ...]]
     """All of :data:`FIELDS`."""
+    said: frozenset[str]
+    """Those that were given when it was made."""
     timezone: str
     """An IANA name."""
     start: datetime | None = None
@@ -54,7 +57,7 @@ class CronTrigger:
         return ",".join(map(str, self.fields[name]))
 
     def __str__(self) -> str:
-        said = [f"{name}='{self.word(name)}'" for name in FIELDS if self.word(name) != "*"]
+        said = [f"{name}='{self.word(name)}'" for name in FIELDS if name in self.said]
         return f"cron[{', '.join(said)}]"
 
 
@@ -67,7 +70,7 @@ class IntervalTrigger:
     jitter: float = 0
 
     def __str__(self) -> str:
-        return f"interval[{self.seconds:g} s]"
+        return f"interval[{timedelta(seconds=self.seconds)}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +171,18 @@ def _trigger(made: Any) -> Trigger:
 
 
 def _cron(state: Mapping[str, Any]) -> CronTrigger:
-    fields = {}
+    fields: dict[str, tuple[Expression, ...]] = {}
+    said = set()
     for made in state["fields"]:
-        fields[made.state["name"]] = tuple(_expression(e) for e in made.state["expressions"])
+        name = _text(made.state["name"])
+        fields[name] = tuple(_expression(e) for e in made.state["expressions"])
+        if not made.state.get("is_default"):
+            said.add(name)
     if set(fields) != set(FIELDS) or not all(fields.values()):
         raise InvalidInput("its cron trigger has not the fields of APScheduler's")
     return CronTrigger(
         fields=fields,
+        said=frozenset(said),
         timezone=zone_of(state["timezone"]),
         start=_maybe(state["start_date"]),
         end=_maybe(state["end_date"]),
@@ -199,8 +207,11 @@ def _expression(made: Made) -> Expression:
     if not kind.endswith("RangeExpression"):
         raise InvalidInput(f"its cron trigger holds a {kind}")
     first, last = int(state["first"]), state["last"]
-    span = str(first) if last is None or last == first else f"{first}-{int(last)}"
     last = None if last is None else int(last)
+    names = {"MonthRangeExpression": MONTHS, "WeekdayRangeExpression": WEEKDAYS}.get(kind)
+    low = 1 if names is MONTHS else 0
+    words = [names[n - low] if names else str(n) for n in (first, first if last is None else last)]
+    span = words[0] if last is None or last == first else "-".join(words)
     return Expression(span + behind, first=first, last=last, step=int(step or 1))
 
 

@@ -100,7 +100,9 @@ def expression_of(trigger: CronTrigger) -> str:
     found = [words["minute"], words["hour"], day, words["month"], weekday]
     if words["second"] != "0":
         found.insert(0, words["second"])
-    return read_cron(" ".join(found)).expression.lower()
+    expression = " ".join(found)
+    read_cron(expression)
+    return expression
 
 
 def _spelt(trigger: CronTrigger, name: str) -> str:
@@ -167,7 +169,7 @@ def _positions(found: Iterable[tuple[int, int]]) -> str:
     words = []
     for which, day in dict.fromkeys(found):
         number = (day + 1) % 7
-        words.append(f"{number}l" if which == _LAST else f"{WEEKDAYS[day]}#{which + 1}")
+        words.append(f"{number}L" if which == _LAST else f"{WEEKDAYS[day]}#{which + 1}")
     return ",".join(words)
 
 

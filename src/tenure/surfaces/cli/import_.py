@@ -12,6 +12,10 @@ _CLI = "tenure.surfaces.cli."
 VERBS = {
     "hermes": (_CLI + "import_hermes:hermes", "Import the jobs of a Hermes profile."),
     "crontab": (_CLI + "import_crontab:crontab", "Import a crontab."),
+    "apscheduler": (
+        _CLI + "import_apscheduler:apscheduler",
+        "Import a job store of APScheduler 3.",
+    ),
 }
 
 

@@ -9,7 +9,14 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from tenure.adapters.importing import Action, Imported, Standing, carry_out, standing_of
+from tenure.adapters.importing import (
+    Action,
+    Compared,
+    Imported,
+    Standing,
+    carry_out,
+    standing_of,
+)
 from tenure.domain.errors import NotFound
 from tenure.domain.job import DEFAULT_GRACE, Command, Definition, Job, State
 from tenure.runtime.client.advice import advice
@@ -21,6 +28,8 @@ from tenure.surfaces.cli.nudges import nudge_owner
 from tenure.surfaces.cli.times import local
 from tenure.surfaces.cli.where import Where, now
 
+SHOWN = 8
+"""Differences that are listed for a job; --json has all."""
 Warning = tuple[str, str, str]
 """Code, text, remedy."""
 
@@ -145,3 +154,44 @@ def _input(stdin: str | None) -> str | None:
     first, *more = stdin.splitlines()
     return repr(first) + (f" and {len(more)} more lines" if len(more) > 1 else
                           " and 1 more line" if more else "")  # fmt: skip
+
+
+def alike(compared: Compared | None) -> str | None:
+    """Whether both fire at the same instants, in words; None where that was not asked."""
+    if compared is None:
+        return None
+    if compared.why_not:
+        return f"not compared: {output.safe(compared.why_not)}"
+    if compared.differences:
+        count = len(compared.differences)
+        return f"{count} instants differ" if count > 1 else "1 instant differs"
+    span = f"the next {len(compared.ours)}" if len(compared.ours) > 1 else "the only one"
+    around = " and ".join(f"{at:%Y-%m-%d}" for at in compared.changes)
+    return f"the same: {span}" + (f", and around {around}, when clocks change" if around else "")
+
+
+def say_differences(compared: Compared | None, definition: Definition) -> None:
+    if compared is None:
+        return
+    zone, who = definition.schedule.timezone, compared.who
+    for found in compared.differences[:SHOWN]:
+        side = who if found.theirs else "Tenure"
+        output.say(f"    {local(found.at, zone):<24}  only {side} runs it")
+    if len(compared.differences) > SHOWN:
+        output.say(f"    and {len(compared.differences) - SHOWN} more; --json lists them")
+
+
+def compared_document(compared: Compared | None) -> dict[str, Any] | None:
+    if compared is None:
+        return None
+    return {
+        "compared_with": compared.who or None,
+        "problem": compared.why_not or None,
+        "theirs": instants(compared.theirs),
+        "tenure": instants(compared.ours),
+        "clock_changes": instants(compared.changes),
+        "differences": [
+            {"at": instant(found.at), "theirs": found.theirs, "tenure": not found.theirs}
+            for found in compared.differences
+        ],
+    }
