@@ -103,7 +103,7 @@ def _show(
 ) -> Shown:
     standing, grace = common.standing_in(where, TAG)
     importing = Importing(
-        now=now().replace(microsecond=0),
+        now=now(),
         app=where.name,
         template=template,
         grace=grace,
