@@ -21,7 +21,7 @@ from apscheduler.triggers.date import DateTrigger
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tenure.adapters.apscheduler import pickles
+from tenure.adapters.apscheduler.known import KNOWN
 from tenure.adapters.apscheduler.pickles import Made, read_pickle
 from tenure.adapters.apscheduler.stored import StoredJob, read_job
 from tenure.adapters.apscheduler.times import instant_of, span_of, zone_of
@@ -236,7 +236,7 @@ def test_any_bytes_are_a_job_or_refused(content: bytes) -> None:
 
 
 def test_only_names_that_do_nothing_are_known() -> None:
-    modules = {name.partition(".")[0] for name in pickles.KNOWN}
+    modules = {name.partition(".")[0] for name in KNOWN}
     assert modules == {
         "apscheduler", "datetime", "zoneinfo", "backports", "pytz", "collections", "copyreg",
         "copy_reg", "_codecs", "builtins",

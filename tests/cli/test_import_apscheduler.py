@@ -79,7 +79,7 @@ def test_a_file_is_written_once_and_runs(tenure: Tenure, store: Path, tmp_path: 
     assert done.stdout == "default:beat default:nightly\n"
     again = tenure("import", "apscheduler", str(store), "--out", str(file), "--yes")
     assert again.code == 5
-    assert "left as it was" in again.err
+    assert "left as it is" in again.err
 
 
 def test_as_commands_they_are_added_once(tenure: Tenure, store: Path, tmp_path: Path) -> None:

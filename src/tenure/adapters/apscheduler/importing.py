@@ -24,7 +24,15 @@ from tenure.adapters.apscheduler.templates import Template
 from tenure.adapters.apscheduler.triggers import translate
 from tenure.adapters.importing import Action, Compared, Imported
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import DEFAULT_GRACE, LONGEST, Call, CatchUp, Definition, Overlap
+from tenure.domain.job import (
+    DEFAULT_GRACE,
+    LONGEST,
+    Call,
+    CatchUp,
+    Command,
+    Definition,
+    Overlap,
+)
 from tenure.domain.schedule import Kind, Schedule
 from tenure.domain.zones import load_zone
 from tenure.library import every
@@ -90,47 +98,47 @@ def _added(stored: StoredJob, found: Imported, importing: Importing) -> Planned:
             remedy="move it into a module",
         )
     when = translate(stored.trigger, planned=stored.next_run_time, now=importing.now)
-    schedule = when.schedule
+    schedule = when.schedule if importing.template is not None else _declared(when.schedule)
     options, differs = _late_and_often(stored)
-    if importing.template is not None:
-        action: Any = importing.template.command(stored)
-    else:
-        schedule = _declared(schedule)
-        args = dict(stored.kwargs) if is_json(stored.kwargs) and not stored.args else {}
-        action = Call(target=f"{importing.app}:{found.name}", args=args)
     compared = None
-    if schedule is when.schedule:
-        compared = compare(
-            stored.trigger,
-            schedule,
-            planned=stored.next_run_time,
-            now=importing.now,
-            count=importing.count,
-        )
+    if schedule == when.schedule:
+        compared = _compared(stored, schedule, importing)
     else:
         differs.append(_other_beat(when.schedule, schedule, importing.now))
-    overdue = stored.next_run_time is not None and stored.next_run_time <= importing.now
-    if overdue:
+    if stored.next_run_time is not None and stored.next_run_time <= importing.now:
         differs.append(f"it is overdue in APScheduler since {stored.next_run_time:%F %T} UTC")
     definition = Definition(
         name=found.name,
         schedule=schedule,
-        action=action,
+        action=_action(stored, found.name, importing),
         tags=(TAG + found.id,) if importing.template is not None else (),
         **{"grace": importing.grace, **options},
     )
-    return Planned(
-        stored=stored,
-        options=options,
-        compared=compared,
-        job=replace(
-            found,
-            action=Action.ADD,
-            definition=definition,
-            paused=not found.active,
-            lost=(*when.lost, *_lost(stored)),
-            differs=tuple(differs),
-        ),
+    added = replace(
+        found,
+        action=Action.ADD,
+        definition=definition,
+        paused=not found.active,
+        lost=(*when.lost, *_lost(stored)),
+        differs=tuple(differs),
+    )
+    return Planned(job=added, stored=stored, options=options, compared=compared)
+
+
+def _action(stored: StoredJob, name: str, importing: Importing) -> Command | Call:
+    if importing.template is not None:
+        return importing.template.command(stored)
+    plain = is_json(stored.kwargs) and not stored.args
+    return Call(target=f"{importing.app}:{name}", args=stored.kwargs if plain else {})
+
+
+def _compared(stored: StoredJob, schedule: Schedule, importing: Importing) -> Compared:
+    return compare(
+        stored.trigger,
+        schedule,
+        planned=stored.next_run_time,
+        now=importing.now,
+        count=importing.count,
     )
 
 

@@ -3,7 +3,7 @@
 Authority: the opcodes of :mod:`pickletools`, protocols 0 to 5. A pickle is a program for a stack
 machine that may call any function it names; here each call becomes a :class:`Made`, which only
 says what was to be called with what. No module is imported and no class looked up, so that a
-pickle from anywhere can be read. Names that :data:`KNOWN` does not list are refused, and so is
+pickle from anywhere can be read. Names that ``known`` does not list are refused, and so is
 what is too large, too deep or cut off.
 
 Pure; safe from any thread.
@@ -16,57 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tenure.adapters.apscheduler.known import KNOWN
 from tenure.domain.errors import InvalidInput
 
 LARGEST = 1_000_000
 """Bytes of one pickle."""
 MOST = 200_000
 """Opcodes of one pickle."""
-
-_FIELDS = ("BaseField", "MonthField", "WeekField", "DayOfMonthField", "DayOfWeekField")
-_EXPRESSIONS = (
-    "AllExpression",
-    "RangeExpression",
-    "MonthRangeExpression",
-    "WeekdayRangeExpression",
-    "WeekdayPositionExpression",
-    "LastDayOfMonthExpression",
-)
-KNOWN = frozenset(
-    (
-        "apscheduler.triggers.cron.CronTrigger",
-        "apscheduler.triggers.interval.IntervalTrigger",
-        "apscheduler.triggers.date.DateTrigger",
-        "apscheduler.triggers.calendarinterval.CalendarIntervalTrigger",
-        "apscheduler.triggers.combining.AndTrigger",
-        "apscheduler.triggers.combining.OrTrigger",
-        *(f"apscheduler.triggers.cron.fields.{name}" for name in _FIELDS),
-        *(f"apscheduler.triggers.cron.expressions.{name}" for name in _EXPRESSIONS),
-        "datetime.datetime",
-        "datetime.date",
-        "datetime.time",
-        "datetime.timedelta",
-        "datetime.timezone",
-        "zoneinfo.ZoneInfo",
-        "zoneinfo.ZoneInfo._unpickle",
-        "backports.zoneinfo.ZoneInfo",
-        "backports.zoneinfo.ZoneInfo._unpickle",
-        "pytz._UTC",
-        "pytz._p",
-        "pytz.FixedOffset",
-        "collections.OrderedDict",
-        # What pickle itself calls to put things together:
-        "copyreg._reconstructor",
-        "copy_reg._reconstructor",
-        "_codecs.encode",
-        "builtins.object",
-        "builtins.set",
-        "builtins.frozenset",
-        "builtins.bytes",
-        "builtins.getattr",
-    )
-)
-"""What may be named, none of which is ever looked up."""
 
 
 @dataclass(frozen=True, slots=True)
