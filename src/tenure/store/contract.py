@@ -95,6 +95,15 @@ class RunFilter:
     process: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """How far the lists that only grow had grown: the number of the newest of each, 0 for none."""
+
+    event: int = 0
+    run: int = 0
+    omission: int = 0
+
+
 class ClaimOutcome(StrEnum):
     """What became of one plan, retry or trigger."""
 
@@ -361,9 +370,15 @@ class Store(Protocol):
         """By id, or by the name of a job that is not removed. NotFound, with near names."""
 
     def jobs(
-        self, *, states: frozenset[State] | None = None, page: Page | None = None
+        self,
+        *,
+        states: frozenset[State] | None = None,
+        text: str | None = None,
+        tag: str | None = None,
+        page: Page | None = None,
     ) -> tuple[tuple[Job, ...], str | None]:
-        """By name; without ``states`` all but the removed. Also the cursor of the next page."""
+        """By name; without ``states`` all but the removed. Also the cursor of the next page.
+        ``text`` is part of the name, A to Z in either case; ``tag`` is one of the tags."""
 
     def uncarried(self, app: str | None) -> str | None:
         """The name of an active job that is declared by another app than ``app``, or, for None,
@@ -500,9 +515,25 @@ class Store(Protocol):
         job: str | None = None,
         kind: Omitted | None = None,
         only_open: bool = False,
+        since: datetime | None = None,
         page: Page | None = None,
     ) -> tuple[tuple[Omission, ...], str | None]:
-        """Newest first."""
+        """Newest first. ``since``: decided, or extended, at or after."""
+
+    # -- for whoever looks on: cheap, however long the history is -----------------------------
+    def mark(self) -> Mark:
+        """How far events, runs and omissions have grown."""
+
+    def runs_after(self, number: int, *, limit: int = 100) -> tuple[tuple[Run, ...], int]:
+        """Runs that were first claimed after the one of that number (of a mark), oldest first;
+        also the number of the last of them, or ``number`` where there is none."""
+
+    def runs_named(self, runs: Collection[str]) -> tuple[Run, ...]:
+        """Those of these ids that are there, in no order."""
+
+    def latest_runs(self, jobs: Collection[str], *, each: int = 1) -> Mapping[str, Sequence[Run]]:
+        """The runs of each job's latest fires, at most ``each``, the latest first. Jobs that have
+        none are left out."""
 
     # -- requests ---------------------------------------------------------------------------
     def ask(
@@ -542,9 +573,14 @@ class Store(Protocol):
     def request(self, request: str) -> Request: ...
 
     def requests(
-        self, *, states: frozenset[RequestState] | None = None, limit: int = 100
+        self,
+        *,
+        states: frozenset[RequestState] | None = None,
+        limit: int = 100,
+        before: str | None = None,
     ) -> tuple[Request, ...]:
-        """Oldest first for PENDING alone, else newest first."""
+        """Oldest first for PENDING alone, else newest first. ``before``: only those that were
+        asked before that request, newest first; NotFound if it is not there."""
 
     def expire_requests(self, now: datetime) -> int:
         """Pending ones past their deadline become expired; how many. ANSWERED."""

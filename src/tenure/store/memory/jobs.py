@@ -179,10 +179,21 @@ class Jobs(Pending):
 
     @verb
     def jobs(
-        self, *, states: frozenset[State] | None = None, page: Page | None = None
+        self,
+        *,
+        states: frozenset[State] | None = None,
+        text: str | None = None,
+        tag: str | None = None,
+        page: Page | None = None,
     ) -> tuple[tuple[Job, ...], str | None]:
         wanted = frozenset(State) - {State.REMOVED} if states is None else states
-        found = [j for j in self._tables.jobs.values() if j.state in wanted]
+        found = [
+            job
+            for job in self._tables.jobs.values()
+            if job.state in wanted
+            and (text is None or _plain(text) in _plain(job.name))
+            and (tag is None or tag in job.definition.tags)
+        ]
         return page_of(sorted(found, key=lambda j: (j.name, j.id)), page)
 
     @verb
@@ -278,3 +289,8 @@ def _with_anchor_of(new: Definition, old: Definition) -> Definition:
         if moved == old.schedule:
             return replace(new, schedule=moved)
     return new
+
+
+def _plain(text: str) -> str:
+    """Without regard to case, of the letters A to Z."""
+    return "".join(c.lower() if c.isascii() else c for c in text)

@@ -202,10 +202,17 @@ class Requests(Claims):
 
     @verb
     def requests(
-        self, *, states: frozenset[RequestState] | None = None, limit: int = 100
+        self,
+        *,
+        states: frozenset[RequestState] | None = None,
+        limit: int = 100,
+        before: str | None = None,
     ) -> tuple[Request, ...]:
-        found = [r for r in self._tables.requests.values() if states is None or r.state in states]
-        if states != frozenset({RequestState.PENDING}):
+        everything = list(self._tables.requests.values())
+        if before is not None:
+            everything = everything[: everything.index(self.request(before))]
+        found = [r for r in everything if states is None or r.state in states]
+        if states != frozenset({RequestState.PENDING}) or before is not None:
             found.reverse()
         return tuple(found[:limit])
 

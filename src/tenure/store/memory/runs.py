@@ -196,12 +196,14 @@ class Runs(Jobs):
         job: str | None = None,
         kind: Omitted | None = None,
         only_open: bool = False,
+        since: datetime | None = None,
         page: Page | None = None,
     ) -> tuple[tuple[Omission, ...], str | None]:
         found = [
             o
             for o in self._tables.omissions.values()
             if job in (None, o.job) and kind in (None, o.kind) and (o.open or not only_open)
+            if since is None or o.decided_at >= since
         ]
         return page_of(found[::-1], page)
 

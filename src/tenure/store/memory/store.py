@@ -5,7 +5,7 @@ fast. Nothing survives the process, so that "durable" means "before the verb ret
 of one's own jobs, and the model that every other store is compared with.
 
 The layers, each a file: tables, transactions (base), processes, ownership, accounting (pending),
-jobs, runs, claims, requests, upkeep.
+jobs, runs, claims, requests, looking_on, upkeep.
 """
 
 from __future__ import annotations

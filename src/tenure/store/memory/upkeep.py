@@ -16,13 +16,13 @@ from tenure.domain.request import Request, RequestState
 from tenure.domain.run import ACTIVE, FINAL, Run
 from tenure.store.contract import Counts, Purged, Retention
 from tenure.store.memory.base import verb
-from tenure.store.memory.requests import Requests
+from tenure.store.memory.looking_on import LookingOn
 from tenure.store.memory.tables import Span
 
 DAY = timedelta(days=1)
 
 
-class Upkeep(Requests):
+class Upkeep(LookingOn):
     @verb
     def record(
         self,

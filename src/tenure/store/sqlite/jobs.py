@@ -88,15 +88,27 @@ class Jobs(Part):
             return find(db, self._db.definitions, ref)
 
     def jobs(
-        self, *, states: frozenset[State] | None = None, page: Page | None = None
+        self,
+        *,
+        states: frozenset[State] | None = None,
+        text: str | None = None,
+        tag: str | None = None,
+        page: Page | None = None,
     ) -> tuple[tuple[Job, ...], str | None]:
         limit, position = limit_of(page), cursor_of(page, (str, str))
-        where, values = ["j.state <> 'removed'"], []
+        where: list[str] = ["j.state <> 'removed'"]
+        values: list[Any] = []
         if states is not None:
             where = [f"j.state IN ({', '.join('?' * len(states))})"]
             values.extend(sorted(s.value for s in states))
             if State.REMOVED not in states:
                 where.append("j.state <> 'removed'")
+        if text is not None:
+            where.append("instr(lower(j.name), lower(?))")
+            values.append(text)
+        if tag is not None:
+            where.append(SQL.tagged)
+            values.append(tag)
         if position is not None:
             where.append("(j.name, j.id) > (?, ?)")
             values.extend(position)

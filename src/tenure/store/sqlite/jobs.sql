@@ -16,6 +16,9 @@ SELECT name FROM jobs WHERE state <> 'removed' LIMIT 2000
 -- name: list
 SELECT {job_row} FROM {jobs_joined}
 
+-- name: tagged
+EXISTS (SELECT 1 FROM json_each(r.definition, '$.tags') WHERE value = ?)
+
 -- name: any_call
 SELECT name FROM jobs WHERE runner <> 'command' AND state = 'active' LIMIT 1
 

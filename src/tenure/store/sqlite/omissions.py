@@ -114,10 +114,12 @@ class Omissions(Part):
         job: str | None = None,
         kind: Omitted | None = None,
         only_open: bool = False,
+        since: datetime | None = None,
         page: Page | None = None,
     ) -> tuple[tuple[Omission, ...], str | None]:
         limit, position = limit_of(page), cursor_of(page, (int,))
-        where, values = ["1"], []
+        where: list[str] = ["1"]
+        values: list[Any] = []
         if job is not None:
             where.append("o.job = ?")
             values.append(job)
@@ -126,6 +128,9 @@ class Omissions(Part):
             values.append(kind.value)
         if only_open:
             where.append("o.kind = 'held' AND o.resolved_at IS NULL")
+        if since is not None:
+            where.append("o.decided_at >= ?")
+            values.append(micros(since))
         if position is not None:
             where.append("o.id < ?")
             values.append(position[0])

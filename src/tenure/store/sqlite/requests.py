@@ -166,14 +166,23 @@ class Requests(Part):
             return load_request(db, request)
 
     def requests(
-        self, *, states: frozenset[RequestState] | None = None, limit: int = 100
+        self,
+        *,
+        states: frozenset[RequestState] | None = None,
+        limit: int = 100,
+        before: str | None = None,
     ) -> tuple[Request, ...]:
-        wanted = sorted(s.value for s in states or ())
-        where = "1" if states is None else f"state IN ({', '.join('?' * len(wanted))})"
-        order = "seq" if states == frozenset({RequestState.PENDING}) else "seq DESC"
-        query = f"{SQL.list} WHERE {where} ORDER BY {order} LIMIT ?"
-        with self._db.reading() as db:
-            rows = db.execute(query, (*wanted, limit)).fetchall()
+        values: list[Any] = sorted(s.value for s in states or ())
+        where = "1" if states is None else f"state IN ({', '.join('?' * len(values))})"
+        oldest_first = states == frozenset({RequestState.PENDING}) and before is None
+        with self._db.snapshot() as db:
+            if before is not None:
+                load_request(db, before)
+                where += f" AND {SQL.before}"
+                values.append(before)
+            order = "seq" if oldest_first else "seq DESC"
+            query = f"{SQL.list} WHERE {where} ORDER BY {order} LIMIT ?"
+            rows = db.execute(query, (*values, limit)).fetchall()
         return tuple(_request_of(row) for row in rows)
 
     def expire_requests(self, now: datetime) -> int:

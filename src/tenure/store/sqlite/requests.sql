@@ -11,6 +11,9 @@ SELECT {request_row} FROM requests WHERE key = ?
 -- name: list
 SELECT {request_row} FROM requests
 
+-- name: before
+seq < (SELECT seq FROM requests WHERE id = ?)
+
 -- name: add
 INSERT INTO requests (id, kind, key, state, asked_at, deadline, requester, job, run, to_process,
                       queued)

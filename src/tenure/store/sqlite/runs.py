@@ -14,6 +14,7 @@ from tenure.domain.evidence import Evidence
 from tenure.domain.ownership import Authority
 from tenure.domain.request import RequestState
 from tenure.domain.run import (
+    ACTIVE,
     FINAL,
     Late,
     Result,
@@ -254,6 +255,8 @@ def _conditions(where: RunFilter) -> tuple[list[str], list[Any]]:
         if value is not None:
             terms.append(f"x.{column} = ?")
             values.append(value)
+    if where.states is not None and where.states <= ACTIVE:
+        terms.append(SQL.is_active)  # so that the index of active runs serves
     if where.states is not None:
         terms.append(f"x.state IN ({', '.join('?' * len(where.states))})")
         values.extend(sorted(s.value for s in where.states))

@@ -4,6 +4,22 @@ SELECT {run_row} FROM runs x WHERE x.id = ?
 -- name: list
 SELECT {run_row} FROM runs x
 
+-- name: is_active
+x.{active}
+
+-- name: after
+SELECT {run_row} FROM runs x WHERE x.seq > ? ORDER BY x.seq LIMIT ?
+
+-- name: named
+SELECT {run_row} FROM runs x WHERE x.id IN (SELECT value FROM json_each(?))
+
+-- name: latest
+SELECT {run_row} FROM runs x WHERE x.job = ? ORDER BY x.fire_time DESC LIMIT ?
+
+-- name: newest
+SELECT (SELECT coalesce(max(seq), 0) FROM events), (SELECT coalesce(max(seq), 0) FROM runs),
+       (SELECT coalesce(max(id), 0) FROM omissions)
+
 -- name: held_by
 SELECT {run_row} FROM runs x WHERE holder = ? AND state IN ('claimed', 'running') ORDER BY x.seq
 

@@ -4,6 +4,7 @@ from tenure.testing.conformance.claims import ClaimsConformance
 from tenure.testing.conformance.foreign import ForeignConformance
 from tenure.testing.conformance.foreign_held import ForeignHeldConformance
 from tenure.testing.conformance.jobs import JobsConformance
+from tenure.testing.conformance.looking_on import LookingOnConformance
 from tenure.testing.conformance.omissions import OmissionsConformance
 from tenure.testing.conformance.owning import OwningConformance
 from tenure.testing.conformance.processes import ProcessesConformance
@@ -21,6 +22,7 @@ class StoreConformance(
     ForeignConformance,
     ForeignHeldConformance,
     RunsConformance,
+    LookingOnConformance,
     RequestsConformance,
     UpkeepConformance,
 ):
