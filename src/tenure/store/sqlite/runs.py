@@ -230,8 +230,9 @@ class Runs(Part):
         if position is not None:
             terms.append("(x.claimed_at, x.seq) < (?, ?)")
             values.extend(position)
+        source = SQL.list_active if _only_active(where) else SQL.list
         query = (
-            f"{SQL.list} WHERE {' AND '.join(terms)} ORDER BY x.claimed_at DESC, x.seq DESC LIMIT ?"
+            f"{source} WHERE {' AND '.join(terms)} ORDER BY x.claimed_at DESC, x.seq DESC LIMIT ?"
         )
         with self._db.snapshot() as db:
             rows = db.execute(query, (*values, limit + 1)).fetchall()
@@ -248,15 +249,18 @@ class Runs(Part):
         return unpack(Evidence, row[0])
 
 
+def _only_active(where: RunFilter) -> bool:
+    """Those few have an index of their own, which SQLite would pass over for the order's sake."""
+    return where.states is not None and where.states <= ACTIVE
+
+
 def _conditions(where: RunFilter) -> tuple[list[str], list[Any]]:
-    terms: list[str] = ["1"]
+    terms = [SQL.of_active if _only_active(where) else "1"]
     values: list[Any] = []
     for column, value in (("job", where.job), ("term", where.term), ("process", where.process)):
         if value is not None:
             terms.append(f"x.{column} = ?")
             values.append(value)
-    if where.states is not None and where.states <= ACTIVE:
-        terms.append(SQL.is_active)  # so that the index of active runs serves
     if where.states is not None:
         terms.append(f"x.state IN ({', '.join('?' * len(where.states))})")
         values.extend(sorted(s.value for s in where.states))

@@ -4,8 +4,11 @@ SELECT {run_row} FROM runs x WHERE x.id = ?
 -- name: list
 SELECT {run_row} FROM runs x
 
--- name: is_active
+-- name: of_active
 x.{active}
+
+-- name: list_active
+SELECT {run_row} FROM runs x INDEXED BY runs_active
 
 -- name: after
 SELECT {run_row} FROM runs x WHERE x.seq > ? ORDER BY x.seq LIMIT ?
