@@ -43,8 +43,10 @@ def main(options: list[str]) -> int:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for end in as_completed([pool.submit(run, file, options) for file in files]):
             name, code, seconds, said = end.result()
+            if code == NOTHING_TO_DO:
+                continue
             print(f"--- {name}, {seconds:.0f} s\n{said}", flush=True)
-            if code not in (0, NOTHING_TO_DO):
+            if code:
                 bad.append(name)
     print(f"{len(files)} files in {time.monotonic() - began:.0f} s, {AT_ONCE} at a time")
     if bad:

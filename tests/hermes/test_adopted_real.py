@@ -61,6 +61,7 @@ class Story:
         (world.profile / "config.yaml").write_text(CONFIG)
         self.ids = [world.add(f"mail-{n}", f"* * * * * {n}-59/{JOBS}") for n in range(JOBS)]
         self.seldom = world.add("seldom", "0 5 1 1 *")
+        self.slow = world.add("slow", "0 5 1 1 *", seconds=5.0)
         self.gateway: Started
         self.gateway, self.desktops = world.crowd()
         world.wait_runs(8)
@@ -160,6 +161,8 @@ def test_7_without_the_gateway_nothing_runs_and_whoever_asks_is_told(story: Stor
     world = story.world
     world.tenure("hermes", "protect", "mail-0", "--profile", "la")
     eventually(lambda: asked(world, "show", "mail-0")["job"]["protected"], "mail-0 to be protected")
+    world.api(story.desktops[0], "POST", TRIGGER.format(story.slow))
+    world.wait_runs(1, job="slow")
     story.gateway.stop(signal.SIGKILL)
     gone = time.time()
     for _ in range(20):  # who asks whether a gateway runs holds its lock for a moment
@@ -185,10 +188,23 @@ def test_8_the_gateway_back_it_resumes_and_nothing_is_silently_missed(story: Sto
         ranges = not_run(world, f"mail-{n}")
         assert sum(range["count"] for range in ranges) >= 1, ranges
         assert all(range["reason"] for range in ranges)
+    cut = [run for run in recorded(world) if run["job_name"] == "slow"]
+    assert [run["state"] for run in cut] == ["lost"]
+    assert len(world.runs(job="slow")) == 1
     assert asked(world, "audit")["clean"]
 
 
-def test_9_release_leaves_it_as_it_was(story: Story) -> None:
+def test_9_another_gateway_replaces_it_and_owns(story: Story) -> None:
+    world = story.world
+    old, story.gateway = story.gateway, world.gateway()
+    old.wait_end()
+    wait_owner(world, story.gateway.pid)
+    owns = time.time()
+    runs = world.wait_runs(6, since=owns)
+    assert {run.by for run in runs} == {story.gateway.name}
+
+
+def test_10_release_leaves_it_as_it_was(story: Story) -> None:
     world = story.world
     release(world)
     assert snapshot(world) == story.before

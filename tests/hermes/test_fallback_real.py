@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from adoptionkit import adopt, asked, not_run, stays_with, wait_owner
+from adoptionkit import SETTLING, adopt, asked, not_run, stays_quiet, stays_with, wait_owner
 from hermesparts import Started, eventually
 from hermesvenv import HermesVenv
 from hermesworld import HermesWorld
@@ -66,4 +66,18 @@ def test_3_the_gateway_back_it_owns_again_and_runs_what_was_held(pair: Pair) -> 
     stays_with(world, "gateway", [run for run in runs if run.at > owns + 1.0])
     assert {run.job for run in runs} == {"open", "secret"}
     eventually(lambda: not_run(world, "secret"), "the held fires to be accounted for")
+    assert asked(world, "audit")["clean"]
+
+
+def test_4_a_gateway_that_hangs_is_not_gone(pair: Pair) -> None:
+    """It holds its lock, so nobody takes over, and nothing runs twice when it wakes."""
+    world = pair.world
+    pair.gateway.process.send_signal(signal.SIGSTOP)
+    frozen = time.time()
+    try:
+        stays_quiet(world, frozen + SETTLING, AFTER + 3.0)
+    finally:
+        pair.gateway.process.send_signal(signal.SIGCONT)
+    awake = time.time()
+    stays_with(world, "gateway", world.wait_runs(6, since=awake))
     assert asked(world, "audit")["clean"]
