@@ -251,7 +251,7 @@ class Runs(Part):
 
 def _only_active(where: RunFilter) -> bool:
     """Those few have an index of their own, which SQLite would pass over for the order's sake."""
-    return where.states is not None and where.states <= ACTIVE
+    return where.states is not None and frozenset() < where.states <= ACTIVE
 
 
 def _conditions(where: RunFilter) -> tuple[list[str], list[Any]]:
