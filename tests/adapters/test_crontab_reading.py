@@ -217,6 +217,8 @@ def test_a_day_that_never_comes_is_said() -> None:
         ("cd /srv/app && /srv/venv/bin/python3.11 -m app.tick", "app.tick"),
         ("/usr/bin/env python3 z.py", "z.py"),
         ("date", "date"),
+        ("env > /tmp/x", "env"),
+        ("2>/dev/null cat < in > out", "cat"),
         ("", "job"),
         ("%%%", "job"),
     ],

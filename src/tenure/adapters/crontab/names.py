@@ -24,6 +24,7 @@ _THROUGH = frozenset(
 )  # fmt: skip
 """Programs that run the one that matters."""
 _NUMBER = re.compile(r"[\d.]+[smhd]?")
+_REDIRECTION = re.compile(r"\d?[<>]+")
 _PYTHON = re.compile(r"python[\d.]*")
 
 
@@ -47,7 +48,9 @@ def _of_words(words: Sequence[str], *, aside: frozenset[str]) -> str:
         plain, before, last = _clean(word), last, word
         if plain in aside:
             return ""
-        if not plain or _ASSIGNMENT.match(word) or word[0] in "-<>" or word.startswith("2>"):
+        if not plain or _ASSIGNMENT.match(word) or word[0] == "-":
+            continue
+        if _REDIRECTION.match(word) or _REDIRECTION.fullmatch(before):
             continue
         if before == "-m" and through.startswith("python"):
             return plain
