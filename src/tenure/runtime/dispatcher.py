@@ -47,6 +47,8 @@ T = TypeVar("T")
 
 POLL = 1.0
 """Seconds between looks at the store when nothing nudges: the store is the truth."""
+IDLE_POLL = 2.0
+"""The same where nothing runs here: the keeper sees each second whether anybody wrote anything."""
 AGAIN = 0.1
 """Seconds before a turn is repeated that found something due and could do nothing about it."""
 PROGRESS_EVERY = 10.0
@@ -441,7 +443,8 @@ class Dispatcher:
 
     def _until_next(self) -> float:
         awake = self._clock.awake()
-        wait = POLL
+        busy = self._callables.active() or self._commands.active()
+        wait = POLL if busy else IDLE_POLL
         deadline = self._callables.expire(awake)
         if deadline is not None:
             wait = min(wait, max(0.0, deadline - awake))

@@ -217,6 +217,8 @@ class Keeper:
             and self._store.is_same_file()
             and awake < self._next_full
         )
+        if mark != self._mark:
+            self._dispatcher.look()
         if not quiet:
             self._mark, self._next_full = mark, awake + FULL_LOOK_EVERY
         return quiet

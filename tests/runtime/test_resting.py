@@ -1,0 +1,97 @@
+"""A process to which nothing is new rests: it spares itself looks, and misses nothing by that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenure.domain.job import Call, Definition, Runner
+from tenure.domain.schedule import every_schedule
+from tenure.runtime.keeper import FULL_LOOK_EVERY
+from tenure.testing.cluster import Cluster, Node
+
+POLICY = """
+hung = "replace"
+
+[[owner]]
+executable = "/opt/gateway"
+
+[[owner]]
+executable = "/opt/desktop"
+"""
+CARRIES: dict[str, Any] = {"functions": {"app:work": lambda: None}, "app": "app"}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with Cluster(tmp_path, toml=POLICY) as one:
+        yield one
+
+
+def node(cluster: Cluster, name: str) -> Node:
+    return cluster.node(name, executable=f"/opt/{name}", **CARRIES)
+
+
+def rests(one: Node) -> bool:
+    """What its thread would ask before it looks; asked twice, as the first takes note."""
+    keeper = one.scheduler.keeper
+    keeper._nothing_new()
+    return keeper._nothing_new()
+
+
+def test_owner_and_candidate_rest_where_nothing_is_written(cluster: Cluster) -> None:
+    owner, candidate = node(cluster, "gateway"), node(cluster, "gateway")
+    cluster.settle()
+    assert owner.owns
+    assert rests(owner)
+    assert rests(candidate)
+    cluster.profile.store.add_job(work(cluster), by="test", now=cluster.clock.now())
+    assert not owner.scheduler.keeper._nothing_new()
+    assert not candidate.scheduler.keeper._nothing_new()
+
+
+def test_nobody_rests_for_long(cluster: Cluster) -> None:
+    """What no write tells is seen all the same."""
+    owner = node(cluster, "gateway")
+    cluster.settle()
+    assert rests(owner)
+    cluster.clock.advance(FULL_LOOK_EVERY)
+    assert not owner.scheduler.keeper._nothing_new()
+
+
+def test_an_owner_with_a_better_candidate_does_not_rest(cluster: Cluster) -> None:
+    """It is to hand over after ten seconds of the other's life, and nobody writes meanwhile."""
+    desktop = node(cluster, "desktop")
+    cluster.settle()
+    assert desktop.owns
+    gateway = node(cluster, "gateway")
+    cluster.settle()
+    assert not rests(desktop)
+    cluster.clock.advance(11)
+    cluster.settle()
+    assert gateway.owns
+
+
+def test_a_candidate_does_not_rest_while_a_due_fire_is_left(cluster: Cluster) -> None:
+    owner, candidate = node(cluster, "gateway"), node(cluster, "gateway")
+    cluster.profile.store.add_job(work(cluster), by="test", now=cluster.clock.now())
+    cluster.settle()
+    assert owner.owns
+    cluster.clock.advance(15)  # frozen: it takes no turn
+    candidate.look()
+    assert not rests(candidate)
+    cluster.clock.advance(26)
+    candidate.look()
+    assert candidate.owns
+
+
+def work(cluster: Cluster) -> Definition:
+    return Definition(
+        name="work",
+        schedule=every_schedule(timedelta(seconds=10), cluster.clock.now()),
+        action=Call(target="app:work", runner=Runner.THREAD),
+    )
