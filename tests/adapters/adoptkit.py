@@ -13,7 +13,7 @@ from tenure.adapters.hermes.adopt import Adopted, adopt
 from tenure.adapters.hermes.adoption import read_adoption
 from tenure.adapters.hermes.disk import Disk
 from tenure.adapters.hermes.executions import read_ledger
-from tenure.adapters.hermes.home import HermesHome, home_of
+from tenure.adapters.hermes.home import home_of
 from tenure.adapters.hermes.installation import Installation
 from tenure.adapters.hermes.jobsfile import Heartbeats, read_jobs
 from tenure.adapters.hermes.locks import Lock
@@ -216,7 +216,3 @@ def process(pid: int, role: Any, **changed: Any) -> HermesProcess:
         store=Store.OBSERVED, seen="", joined=False, before_adoption=False, evidence=None,
     )  # fmt: skip
     return replace(found, **changed)
-
-
-def open_home(path: Path) -> HermesHome:
-    return home_of(path)

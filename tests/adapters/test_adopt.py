@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from adoptkit import CONFIG, NOW, SHIM, CuttingDisk, World, installation, process, snapshot
 
-from tenure.adapters.hermes import config_lines, plugin_files
+from tenure.adapters.hermes import plugin_files, yaml_lines
+from tenure.adapters.hermes.adopt import adopt
 from tenure.adapters.hermes.adoption import read_adoption
 from tenure.adapters.hermes.disk import Disk
 from tenure.adapters.hermes.fence import stands
@@ -359,9 +360,9 @@ def test_enabled_by_hand_where_it_cannot_be_edited(
 ) -> None:
     world.home.config.write_text("plugins: {enabled: [tenure]}\n")
     known = world.survey(installations=(installation(),))
-    monkeypatch.setattr(config_lines, "ask", lambda *_: {"same": True, "enabled": True})
+    monkeypatch.setattr(yaml_lines, "ask", lambda *_: {"same": True, "enabled": True})
     assert not world.plan(known).edit.changes
-    monkeypatch.setattr(config_lines, "ask", lambda *_: {"same": True, "enabled": False})
+    monkeypatch.setattr(yaml_lines, "ask", lambda *_: {"same": True, "enabled": False})
     with pytest.raises(Refused, match="line 1"):
         world.plan(known)
 
@@ -435,7 +436,19 @@ def test_two_at_once(world: World) -> None:
     assert [p.name for p in world.home.path.iterdir() if "lock" in p.name] == []
 
 
+def test_a_plan_that_is_old(world: World) -> None:
+    """Two planned, one carried it out: the record of the one is not the other's to write over."""
+    before = snapshot(world.home.path)
+    plan = world.plan()
+    world.adopt()
+    with pytest.raises(Conflict, match="since this was planned"):
+        adopt(plan, NOW, patience=0.0, linger=0.0, packages=world.library)
+    world.release()
+    assert snapshot(world.home.path) == before
+
+
 def test_many_at_once_one_wins_at_a_time(world: World) -> None:
+    before = snapshot(world.home.path)
     ended: list[str] = []
     start = threading.Barrier(4)
 
@@ -445,7 +458,7 @@ def test_many_at_once_one_wins_at_a_time(world: World) -> None:
             world.adopt()
             ended.append("adopted")
         except Conflict as error:
-            ended.append("at work" if "at work" in error.text else error.text)
+            ended.append(next(w for w in ("at work", "planned") if w in error.text))
 
     threads = [threading.Thread(target=one) for _ in range(4)]
     for thread in threads:
@@ -453,8 +466,10 @@ def test_many_at_once_one_wins_at_a_time(world: World) -> None:
     for thread in threads:
         thread.join()
     assert "adopted" in ended
-    assert set(ended) <= {"adopted", "at work"}
+    assert set(ended) <= {"adopted", "at work", "planned"}
     assert world.state == "adopted"
+    world.release()
+    assert snapshot(world.home.path) == before
 
 
 def test_hermes_writes_its_config_meanwhile(world: World) -> None:

@@ -75,6 +75,7 @@ def test_the_way_there_and_back(world: World, say: Say) -> None:
     assert say("unprotect", "mail", "--json").json["unprotected"] == ["aaaaaaaaaaaa"]
     said = say("release", "--yes")
     assert said.code == 0, said.err
+    assert "forgot which jobs were protected: bbbbbbbbbbbb" in said.out
     assert "the Tenure profile hermes-la" in said.out
     assert snapshot(world.home.root) == before
 
@@ -153,3 +154,13 @@ def test_status_tells_what_was_lost(world: World, say: Say) -> None:
     said = say("status", "--json")
     codes = {warning["code"] for warning in said.json["warnings"]}
     assert "plugin_disabled" in codes
+
+
+def test_what_a_release_that_was_killed_has_left(world: World, say: Say) -> None:
+    before = snapshot(world.home.root)
+    for name in (".tenure-adopting", ".tenure-released"):
+        (world.home.path / name / "lib").mkdir(parents=True)
+    said = say("release", "--yes")
+    assert said.code == 0
+    assert said.out.count("removed ") == 2
+    assert snapshot(world.home.root) == before

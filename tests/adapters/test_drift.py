@@ -211,9 +211,6 @@ def test_as_json(world: World) -> None:
 
 
 def test_a_larger_copy_is_told_apart(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = Library({**world.library.files, "tenure/more.py": __file_path__}, ())
+    other = Library({**world.library.files, "tenure/more.py": Path(__file__)}, ())
     monkeypatch.setattr(drifting, "library", lambda: other)
     assert codes(world) == ["copy_outdated"]
-
-
-__file_path__ = Path(__file__)

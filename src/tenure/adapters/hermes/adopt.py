@@ -16,17 +16,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from tenure.adapters.hermes.adoption import ADOPTED, Adoption, Step, write_adoption
+from tenure.adapters.hermes.adoption import ADOPTED, Adoption, Step, read_adoption, write_adoption
 from tenure.adapters.hermes.config_edit import Edit
 from tenure.adapters.hermes.disk import Disk, beside
 from tenure.adapters.hermes.fence import Fence, stands
+from tenure.adapters.hermes.ground import same_files
 from tenure.adapters.hermes.plugin_files import (
     Library,
     home_files,
     library,
     plugin_files,
 )  # fmt: skip
-from tenure.adapters.hermes.preflight import Plan, plan_config, same_files
+from tenure.adapters.hermes.preflight import Plan, plan_config
 from tenure.adapters.hermes.release import alone
 from tenure.adapters.hermes.sidecar import protect
 from tenure.adapters.hermes.tenure_profile import make_profile
@@ -56,10 +57,15 @@ def adopt(
 ) -> Adopted:
     """Carry out a plan. ``now`` is UTC; ``patience`` and ``linger`` are the fence's, in seconds.
 
-    Raises Conflict if another adoption or release is at work, Undetermined if a tick goes on for
-    too long, OSError where the disk fails. Adopting again goes on from there.
+    Raises Conflict if another adoption or release is at work, or was since the plan, Undetermined
+    if a tick goes on for too long, OSError where the disk fails. Adopting again goes on from there.
     """
     with _alone(plan):
+        if read_adoption(plan.home) != plan.earlier:
+            raise Conflict(
+                f"somebody else has adopted or released {plan.home.path} since this was planned",
+                remedy="look what stands there now: do it again",
+            )
         return _Work(plan, now, disk or Disk()).run(patience, linger, packages or library())
 
 

@@ -12,7 +12,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tenure.adapters.hermes import config_lines
+from tenure.adapters.hermes import config_lines, yaml_lines
 from tenure.adapters.hermes.config_lines import NAME, Config, Listing, Unclear
 from tenure.adapters.hermes.yaml_lines import unquote, without_comment
 from tenure.domain.errors import Refused, Undetermined
@@ -210,7 +210,7 @@ def is_enabled(python: Path, path: Path, content: bytes) -> bool:
 
 def _ask(python: Path, path: Path, before: bytes, after: bytes) -> dict[str, object]:
     try:
-        return config_lines.ask(str(python), before.decode(), after.decode())
+        return yaml_lines.ask(str(python), before.decode(), after.decode())
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise Undetermined(
             f"{python} could not be asked to read {path}: {error}",

@@ -10,9 +10,7 @@ Hermes home, and works there when Tenure is gone.
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,11 +21,9 @@ else:  # pragma: no cover - as a copy, beside its siblings
     import yaml_lines
     from yaml_lines import Line, Unclear, is_comment, without_comment
 
-__all__ = ["NAME", "Config", "Item", "Listing", "Unclear", "ask", "listing", "read", "remove"]
+__all__ = ["NAME", "Config", "Item", "Listing", "Unclear", "listing", "read", "remove"]
 
 NAME = "tenure"
-PATIENCE = 30.0
-"""Seconds that Hermes' Python may take to read two texts."""
 _BARE = re.compile(r"\s*(['\"]?)[^'\":]*\1\s*:\s+[&!*]")
 _NULL = ("~", "null", "Null", "NULL")
 
@@ -269,41 +265,3 @@ def _prune(config: Config, found: Listing, name: str, prune: tuple[str, ...]) ->
         if bare:
             _drop(config.lines, plugins.number)
     return "".join(config.lines)
-
-
-_QUESTION = """
-import json, sys, yaml
-def lists(text):
-    whole = yaml.safe_load(text)
-    whole = {} if whole is None else whole
-    plugins = whole.get("plugins") or {}
-    found = [plugins.pop(name, None) or [] for name in ("enabled", "disabled")]
-    if not plugins:
-        whole.pop("plugins", None)
-    return whole, found
-asked = json.load(sys.stdin)
-try:
-    (before, b), (after, a) = lists(asked["before"]), lists(asked["after"])
-    others = [[name for name in names if name != "tenure"] for names in a + b]
-    answer = {"same": [before, *others[:2]] == [after, *others[2:]], "after": after}
-    answer["enabled"] = "tenure" in a[0] and "tenure" not in a[1]
-except Exception as error:
-    answer = {"error": f"{type(error).__name__}: {error}"}
-print(json.dumps(answer, default=str))
-"""
-
-
-def ask(python: str, before: str, after: str) -> dict[str, object]:
-    """What the YAML parser of Hermes' own Python makes of two texts.
-
-    ``same``: they differ at most by ``tenure`` in the two lists; ``enabled``: the second has it;
-    ``after``: the rest of the second; or ``error``. Nothing of Hermes is imported. Raises OSError
-    or SubprocessError if it cannot be asked.
-    """
-    done = subprocess.run(
-        [python, "-I", "-c", _QUESTION],
-        input=json.dumps({"before": before, "after": after}),
-        capture_output=True, text=True, encoding="utf-8", timeout=PATIENCE, check=True,
-    )  # fmt: skip
-    answer = json.loads(done.stdout)
-    return answer if isinstance(answer, dict) else {"error": "no answer"}

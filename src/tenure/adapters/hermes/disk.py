@@ -130,6 +130,16 @@ class Disk:
         self.rmdir(path)
 
 
+def is_folder(path: str) -> bool:
+    """A folder itself, not a link to one."""
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def is_file(path: str) -> bool:
+    """A file or a link, wherever that leads."""
+    return os.path.lexists(path) and not is_folder(path)
+
+
 def beside(path: str) -> str:
     """The name under which what is to take ``path``'s place is made ready."""
     folder, name = os.path.split(path)

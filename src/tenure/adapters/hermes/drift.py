@@ -23,11 +23,11 @@ from tenure.adapters.hermes.adoption import RELEASING, Adoption, read_adoption
 from tenure.adapters.hermes.config_edit import enabled_in, scalar_in
 from tenure.adapters.hermes.fence import stands
 from tenure.adapters.hermes.findings import tenure_command
+from tenure.adapters.hermes.ground import release_copy
 from tenure.adapters.hermes.home import HermesHome
 from tenure.adapters.hermes.installation import Installation, installation_of
 from tenure.adapters.hermes.owner_rules import has_gateway_rule
 from tenure.adapters.hermes.plugin_files import fence_files, library, plugin_files, shim
-from tenure.adapters.hermes.preflight import release_copy
 from tenure.adapters.hermes.prospects import BUILT_IN
 from tenure.adapters.hermes.tenure_profile import linked_home, rules_of
 from tenure.domain.errors import Damaged, TenureError

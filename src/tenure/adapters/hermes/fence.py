@@ -20,7 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from tenure.adapters.hermes.adoption import ADOPTED, read_adoption
-from tenure.adapters.hermes.disk import Disk, beside, lock, unlock
+from tenure.adapters.hermes.disk import Disk, beside, is_file, is_folder, lock, unlock
 from tenure.adapters.hermes.home import HermesHome
 from tenure.adapters.hermes.locks import read_lock
 from tenure.adapters.hermes.plugin_files import fence_files
@@ -65,7 +65,7 @@ def _repair(home: HermesHome) -> str:
 
 def stands(home: HermesHome) -> bool:
     """Whether a folder is there."""
-    return home.tick_lock.is_dir() and not home.tick_lock.is_symlink()
+    return is_folder(str(home.tick_lock))
 
 
 class Fence:
@@ -87,10 +87,10 @@ class Fence:
         before anything is changed, and again if that has changed meanwhile. None: it goes.
         """
         for _ in range(_TRIES):
-            if _is_folder(self.path):
+            if is_folder(self.path):
                 self._tidy(keep)
                 return
-            if not os.path.lexists(self.path) and _is_file(self.ready):
+            if not os.path.lexists(self.path) and is_file(self.ready):
                 self.disk.rename(self.ready, self.path)  # a release was cut short
             there = os.path.lexists(self.path)
             if keep is not None:
@@ -151,9 +151,9 @@ class Fence:
 
     def _tidy(self, keep: Callable[[str], None] | None) -> None:
         """It stands. Finish what was cut short after that, and bring its files up to date."""
-        if _is_folder(self.ready):
+        if is_folder(self.ready):
             self.disk.remove(self.ready)
-        elif _is_file(self.ready):
+        elif is_file(self.ready):
             self._put_by(self.ready, keep)
         self.disk.remove(beside(self.ready))
         for name, content in fence_files(self.home).items():
@@ -170,17 +170,6 @@ class Fence:
             "adopt again",
             pid=found.pid,
         )
-
-
-def _is_folder(path: str) -> bool:
-    try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
-    except FileNotFoundError:
-        return False
-
-
-def _is_file(path: str) -> bool:
-    return os.path.lexists(path) and not _is_folder(path)
 
 
 def _content(path: str) -> bytes | None:

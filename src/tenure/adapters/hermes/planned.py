@@ -6,9 +6,10 @@ import os
 from typing import Any
 
 from tenure.adapters.hermes.findings import tenure_command
+from tenure.adapters.hermes.ground import same_files
 from tenure.adapters.hermes.home import HermesHome
 from tenure.adapters.hermes.invocation import Role
-from tenure.adapters.hermes.preflight import Plan, same_files
+from tenure.adapters.hermes.preflight import Plan
 from tenure.adapters.hermes.prospects import start_command
 from tenure.adapters.hermes.services import service_definitions
 from tenure.adapters.hermes.surveyed import Survey

@@ -52,11 +52,26 @@ def release(
         record = read_record(home)
         if record is not None:
             check_home(home, record, copied)
-        work = Undo(home, record or _guessed(home), disk or Disk(), copied)
+        known = record is not None
+        work = Undo(home, record or _guessed(home), disk or Disk(), known=known, copied=copied)
         if dry_run:
-            return Released(done=work.words())
+            return Released(done=_words(work))
         with work.nobody_ticks(patience):
-            return work.carry_out(known=record is not None)
+            return work.carry_out()
+
+
+def _words(work: Undo) -> list[str]:
+    """What would be done."""
+    told = {
+        "fence": "take the fence away: {}",
+        "config": "take tenure out of plugins.enabled: {}",
+        "wrote": "remove {}",
+        "made": "remove {}, if it is empty then",
+    }
+    steps = [step for step in reversed(work.record["steps"]) if step["kind"] in told]
+    found = [told[step["kind"]].format(step["path"]) for step in steps]
+    folders = [*work.left_over(), *([work.folder] if work.has_folder() else ())]
+    return [*found, *(f"remove {folder}" for folder in folders)]
 
 
 @contextlib.contextmanager

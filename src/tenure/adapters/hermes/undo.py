@@ -21,11 +21,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING or __package__:
-    from tenure.adapters.hermes import config_lines
-    from tenure.adapters.hermes.disk import NEW, Disk, beside, lock, unlock
+    from tenure.adapters.hermes import config_lines, yaml_lines
+    from tenure.adapters.hermes.disk import NEW, Disk, beside, is_file, is_folder, lock, unlock
 else:  # pragma: no cover - as a copy, beside its siblings
     import config_lines
-    from disk import NEW, Disk, beside, lock, unlock
+    import yaml_lines
+    from disk import NEW, Disk, beside, is_file, is_folder, lock, unlock
 
 COPIES = ("release.py", "undo.py", "config_lines.py", "yaml_lines.py", "disk.py")
 """What lies in the home so that it can be released without Tenure.
@@ -69,25 +70,17 @@ class Released:
 class Undo:
     """One release. Not thread-safe; the home is locked meanwhile."""
 
-    def __init__(self, home: str, record: dict[str, Any], disk: Disk, copied: bool) -> None:
+    def __init__(
+        self, home: str, record: dict[str, Any], disk: Disk, *, known: bool, copied: bool
+    ) -> None:
         self.home = home
         self.record = record
         self.disk = disk
+        self.known = known
+        """There is a record; without one it is guessed."""
         self.copied = copied
         self.folder = os.path.join(home, "tenure")
         self.result = Released()
-
-    def words(self) -> list[str]:
-        """What would be done."""
-        told = {
-            "fence": "take the fence away: {}",
-            "config": "take tenure out of plugins.enabled: {}",
-            "wrote": "remove {}",
-            "made": "remove {}, if it is empty then",
-        }
-        steps = [s for s in reversed(self.record["steps"]) if s["kind"] in told]
-        found = [told[step["kind"]].format(step["path"]) for step in steps]
-        return [*found, f"remove {self.folder}"] if os.path.isdir(self.folder) else found
 
     @contextlib.contextmanager
     def nobody_ticks(self, patience: float) -> Iterator[None]:
@@ -107,10 +100,11 @@ class Undo:
             if held is not None:
                 unlock(held)
 
-    def carry_out(self, *, known: bool) -> Released:
-        for name in (PREPARED, DISCARDED):
-            self.disk.remove(os.path.join(self.home, name), COPIES)
-        if known and self.record.get("state") != "releasing":
+    def carry_out(self) -> Released:
+        for path in self.left_over():
+            self.disk.remove(path, COPIES)
+            self.result.done.append(f"removed {path}")
+        if self.known and self.record.get("state") != "releasing":
             self._begin()
         undo: dict[str, Callable[[dict[str, Any]], None]] = {
             "fence": self.fence, "config": self.config, "wrote": self.wrote, "made": self.made,
@@ -118,20 +112,24 @@ class Undo:
         for step in reversed(self.record["steps"]):
             if self._is_ours(step["path"]):
                 undo[step["kind"]](step)
-        if known or self._left_over():
+        if self.has_folder():
             self.own_folder()
         return self.result
 
-    def _left_over(self) -> bool:
-        """A folder of Tenure's without its record, which goes last; nothing may be left but it."""
+    def left_over(self) -> list[str]:
+        """The folder without its name, before or after it had one."""
+        paths = [os.path.join(self.home, name) for name in (PREPARED, DISCARDED)]
+        return [path for path in paths if os.path.lexists(path)]
+
+    def has_folder(self) -> bool:
+        """There is a record, or what is left of the folder when that has gone already."""
         try:
             names = os.listdir(self.folder)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        return "release.py" in names or not names
+        return self.known or "release.py" in names or not names
 
     def _begin(self) -> None:
-        """From here on it is a release that was cut short, if it is."""
         self.record["state"] = "releasing"
         content = json.dumps(self.record, indent=1).encode()
         for name in os.listdir(self.folder):
@@ -166,7 +164,7 @@ class Undo:
         rest = sorted(os.listdir(path))
         if not rest:
             self.disk.rmdir(path)
-            self._did(f"removed {step['path']}")
+            self.result.done.append(f"removed {step['path']}")
         elif step["path"] != "cron":
             self.result.stays.append(f"{step['path']} stays: it holds {', '.join(rest[:5])}")
 
@@ -175,10 +173,7 @@ class Undo:
         self.disk.remove(beside(path))
         if os.path.isfile(path):
             self.disk.unlink(path)
-            self._did(f"removed {step['path']}")
-
-    def _did(self, text: str) -> None:
-        self.result.done.append(text)
+            self.result.done.append(f"removed {step['path']}")
 
     # -- config.yaml -----------------------------------------------------------------------------
     def config(self, step: dict[str, Any]) -> None:
@@ -194,12 +189,12 @@ class Undo:
         if digest == step.get("after"):
             if before is None:
                 self.disk.unlink(path)
-                self._did(f"removed {step['path']}")
+                self.result.done.append(f"removed {step['path']}")
                 return
             original = self._saved(before)
             if original is not None:
                 self.disk.write(path, original, before["mode"], mtime_ns=before["mtime_ns"])
-                self._did(f"{step['path']} is as it was, byte for byte")
+                self.result.done.append(f"{step['path']} is as it was, byte for byte")
                 return
         if before is None or digest != before["sha256"]:
             self._take_out(path, now, step)
@@ -231,7 +226,9 @@ class Undo:
             )
             return
         self.disk.write(path, edited.encode(), stat.S_IMODE(os.stat(path).st_mode))
-        self._did(f"took tenure out of {name}, which was changed since it was adopted")
+        self.result.done.append(
+            f"took tenure out of {name}, which was changed since it was adopted"
+        )
 
     def _differs(self, before: str, after: str) -> str:
         """What a real parser says against the edit, if there is one to ask."""
@@ -239,7 +236,7 @@ class Undo:
         if not python or not os.path.exists(python):
             return ""
         try:
-            answer = config_lines.ask(python, before, after)
+            answer = yaml_lines.ask(python, before, after)
         except (OSError, ValueError, subprocess.SubprocessError):
             return ""
         return (
@@ -253,11 +250,11 @@ class Undo:
         aside = beside(path)
         saved = os.path.join(self.folder, "restore", "tick.lock")
         had_file = step["was"] != "absent"
-        if os.path.isdir(path) and not os.path.islink(path):
+        if is_folder(path):
             self._open_fence(path, aside, saved, had_file=had_file)
-            self._did(f"took the fence away: {step['path']}")
+            self.result.done.append(f"took the fence away: {step['path']}")
         elif not os.path.lexists(path) and had_file:
-            found = [place for place in (saved, aside) if _is_file(place)]
+            found = [place for place in (saved, aside) if is_file(place)]
             if found:
                 self.disk.move(found[0], path)
         for left in (aside, beside(aside)):
@@ -265,10 +262,10 @@ class Undo:
 
     def _open_fence(self, path: str, aside: str, saved: str, *, had_file: bool) -> None:
         folder = os.path.dirname(path)
-        if had_file and _is_file(saved):
+        if had_file and is_file(saved):
             self.disk.remove(aside)
             self.disk.move(saved, aside)
-        if not had_file or not _is_file(aside):
+        if not had_file or not is_file(aside):
             self.disk.remove(aside)
             self.disk.put_away(path, aside, COPIES)
         elif not self.disk.exchange(aside, path):
@@ -282,6 +279,7 @@ class Undo:
         """All that Tenure kept, the record last: first it loses its name, then it goes."""
         if not os.path.isdir(self.folder):
             return
+        protected = self._protected()
         names = sorted(os.listdir(self.folder))
         foreign = [n for n in names if n not in OWN and not n.endswith(NEW) and n != "__pycache__"]
         if not foreign:
@@ -294,8 +292,13 @@ class Undo:
                 self.disk.remove(os.path.join(self.folder, name))
             self.result.stays.append(f"tenure stays: it holds {', '.join(foreign[:5])}")
         self.disk.flush(self.home)
-        self._did("removed what Tenure kept in tenure")
+        self.result.done.append("removed what Tenure kept in tenure")
+        if protected:
+            self.result.done.append(f"forgot which jobs were protected: {', '.join(protected)}")
 
-
-def _is_file(path: str) -> bool:
-    return os.path.lexists(path) and not (os.path.isdir(path) and not os.path.islink(path))
+    def _protected(self) -> list[str]:
+        try:
+            with open(os.path.join(self.folder, "jobs.json"), encoding="utf-8") as file:
+                return sorted(json.load(file)["protected"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return []

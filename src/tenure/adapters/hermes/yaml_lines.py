@@ -9,9 +9,13 @@ Hermes home, and works there when Tenure is gone.
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from dataclasses import dataclass
 
+PATIENCE = 30.0
+"""Seconds that Hermes' Python may take to read two texts."""
 _OTHER_BREAKS = re.compile("\r(?!\n)|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _PROPERTY = re.compile(r"[&!][^\s\[\]{},]*(?:\s+|$)")
 _KEY = re.compile(r"(?:(?! #).)*?(?=:(?:[ \t]|$))")
@@ -206,3 +210,42 @@ class _Reader:
             ends_key = char == ":" and not body[at + 1 : at + 2].strip()
             fresh = char in "[{," or ends_key or (fresh and char in " \t:")
             at += 1
+
+
+# -- a real parser ---------------------------------------------------------------------------------
+_QUESTION = """
+import json, sys, yaml
+def lists(text):
+    whole = yaml.safe_load(text)
+    whole = {} if whole is None else whole
+    plugins = whole.get("plugins") or {}
+    found = [plugins.pop(name, None) or [] for name in ("enabled", "disabled")]
+    if not plugins:
+        whole.pop("plugins", None)
+    return whole, found
+asked = json.load(sys.stdin)
+try:
+    (before, b), (after, a) = lists(asked["before"]), lists(asked["after"])
+    others = [[name for name in names if name != "tenure"] for names in a + b]
+    answer = {"same": [before, *others[:2]] == [after, *others[2:]], "after": after}
+    answer["enabled"] = "tenure" in a[0] and "tenure" not in a[1]
+except Exception as error:
+    answer = {"error": f"{type(error).__name__}: {error}"}
+print(json.dumps(answer, default=str))
+"""
+
+
+def ask(python: str, before: str, after: str) -> dict[str, object]:
+    """What the YAML parser of Hermes' own Python makes of two texts.
+
+    ``same``: they differ at most by ``tenure`` in the two lists; ``enabled``: the second has it;
+    ``after``: the rest of the second; or ``error``. Nothing of Hermes is imported. Raises OSError
+    or SubprocessError if it cannot be asked.
+    """
+    done = subprocess.run(
+        [python, "-I", "-c", _QUESTION],
+        input=json.dumps({"before": before, "after": after}),
+        capture_output=True, text=True, encoding="utf-8", timeout=PATIENCE, check=True,
+    )  # fmt: skip
+    answer = json.loads(done.stdout)
+    return answer if isinstance(answer, dict) else {"error": "no answer"}
