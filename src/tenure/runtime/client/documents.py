@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tenure.domain.errors import TenureError
+from tenure.domain.event import Event
 from tenure.domain.evidence import Evidence
 from tenure.domain.job import Call, Definition, Job
 from tenure.domain.omission import Omission
@@ -301,6 +302,20 @@ def term_document(term: Term) -> Document:
         "how": str(term.how),
         "ended_at": instant(term.ended_at),
         "ended_why": term.ended_why or None,
+    }
+
+
+def event_document(event: Event) -> Document:
+    """A business fact; ``number`` grows by one each. ``facts`` hold data only."""
+    return {
+        "number": event.seq,
+        "kind": str(event.kind),
+        "at": instant(event.at),
+        "term": event.term,
+        "process": event.process,
+        "job": event.job,
+        "run": event.run,
+        "facts": {key: _plain(value) for key, value in event.facts.items()},
     }
 
 

@@ -37,6 +37,7 @@ def create_app(site: Site) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        hub.start()
         yield
         hub.close()
         site.close()
@@ -68,5 +69,6 @@ def _mount_pages(app: FastAPI, hub: Hub) -> None:
         app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     @app.get("/p/{profile}/live", include_in_schema=False)
-    async def live(profile: ProfileDep) -> StreamingResponse:
-        return StreamingResponse(hub.stream(profile.name), media_type="text/event-stream")
+    async def live(profile: ProfileDep, mark: str | None = None) -> StreamingResponse:
+        hub.check_room()
+        return StreamingResponse(hub.stream(profile.name, mark), media_type="text/event-stream")

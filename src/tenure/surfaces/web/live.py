@@ -2,42 +2,184 @@
 
 ::
 
-    store's change mark  --\\
-                            +-- watcher thread, every 0.25 s, while somebody listens --> queues
-    owner's live lock    --/                                                (one a listener)
+    the store's change mark --\\
+                               +-- watcher, a thread, every 0.25 s --> queues, one a listener
+    the owner's live lock ----/        while somebody listens
 
-A listener that does not keep up is told to reload, and loses nothing but the reasons.
+Each piece of news is written once and handed to every listener as the same bytes. A listener that
+does not keep up is told to reload, and has lost nothing but the reasons. Two streams are made of
+it: for pages ``changed`` (``jobs runs owner requests``) and ``owner``; for the API these, every
+event of the store (its ``id`` is the event's number), and each run that is claimed or changes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
-from typing import Any
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
 
+from tenure.runtime.profile import Profile
+from tenure.surfaces.web.looking import mark_text
+from tenure.surfaces.web.news import Piece, reload_chunk
+from tenure.surfaces.web.problems import ProblemRaised, problem
 from tenure.surfaces.web.site import Site
+from tenure.surfaces.web.watching import Watcher
+
+STILL_HERE = 15.0
+"""Seconds after which a comment shows that the stream lives."""
+ROOM = 64
+"""Pieces of news that a listener may be behind: sixteen seconds of the busiest profile."""
+MOST_LISTENERS = 1000
+log = logging.getLogger("tenure.web")
 
 
-def sse(event: str, data: Any, id: int | None = None) -> bytes:
-    """One server-sent event; ``data`` is text or becomes JSON."""
-    text = data if isinstance(data, str) else json.dumps(data)
-    head = "" if id is None else f"id: {id}\n"
-    lines = "".join(f"data: {line}\n" for line in text.split("\n"))
-    return f"{head}event: {event}\n{lines}\n".encode()
+class Listener:
+    """One stream's place in the row. Used on the event loop only."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Piece | None] = asyncio.Queue(ROOM)
+        self._behind = False
+
+    def tell(self, piece: Piece | None) -> None:
+        """None ends the stream. Whoever is too far behind gets one piece for all it missed."""
+        if self._queue.full():
+            while not self._queue.empty():
+                self._queue.get_nowait()
+            self._behind = True
+        self._queue.put_nowait(piece)
+
+    async def pieces(self) -> AsyncIterator[Piece | bytes]:
+        """News, and bytes that mean nothing but that the stream lives or is behind."""
+        while True:
+            try:
+                piece = await asyncio.wait_for(self._queue.get(), STILL_HERE)
+            except TimeoutError:
+                yield b": still here\n\n"
+                continue
+            if piece is None:
+                return
+            if self._behind:
+                self._behind = False
+                yield reload_chunk()
+            yield piece
 
 
 class Hub:
-    """Thread-safe. Part of the app's state; closed with it."""
+    """Part of the app's state, closed with it. Streams run on the loop that :meth:`start` saw."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
+        self._rooms: dict[str, _Room] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
 
-    async def stream(self, profile: str) -> AsyncIterator[bytes]:
-        """Events for a page, ``changed`` (data: ``jobs runs owner requests``) and ``owner``."""
-        yield sse("changed", "jobs runs owner requests")
-        while True:
-            await asyncio.sleep(15)
-            yield b": still here\n\n"
+    def start(self) -> None:
+        """Call on the event loop."""
+        self._loop = asyncio.get_running_loop()
 
-    def close(self) -> None: ...
+    @property
+    def listeners(self) -> int:
+        return sum(len(room.listeners) for room in self._rooms.values())
+
+    def check_room(self) -> None:
+        """Raises ProblemRaised where too many listen already. Before a stream is begun."""
+        if self.listeners >= MOST_LISTENERS:
+            raise ProblemRaised(
+                problem(
+                    503,
+                    "too_many_listeners",
+                    f"{MOST_LISTENERS} streams are open, and no more are taken",
+                    remedy="close pages that nobody looks at, or read without a stream",
+                )
+            )
+
+    async def stream(self, profile: str, mark: str | None = None) -> AsyncIterator[bytes]:
+        """A page's news, until it goes or the site closes.
+
+        ``mark`` is that of :func:`mark_of` when the page was made. Where it is not the current one
+        (or is not given) the stream begins with everything as changed, so that nothing that
+        happened in between is missed.
+        """
+        yield b"retry: 1000\n\n"
+        with self._listening(profile) as listener:
+            greeted = False
+            async for piece in listener.pieces():
+                if isinstance(piece, bytes):
+                    yield piece
+                    continue
+                if not greeted:
+                    greeted = True
+                    chunk = piece.greeting() if piece.mark != mark else b""
+                else:
+                    chunk = piece.page
+                if chunk:
+                    yield chunk
+
+    async def events(self, profile: str) -> AsyncIterator[Piece | bytes]:
+        """The API's news, as pieces: the first one is the greeting."""
+        with self._listening(profile) as listener:
+            async for piece in listener.pieces():
+                yield piece
+
+    def close(self) -> None:
+        """End every stream. Call on the event loop; twice is no error."""
+        self._closed = True
+        for room in list(self._rooms.values()):
+            room.watcher.stop()
+            for listener in list(room.listeners):
+                listener.tell(None)
+
+    @contextlib.contextmanager
+    def _listening(self, profile: str) -> Iterator[Listener]:
+        listener = Listener()
+        if self._closed or self._loop is None:
+            listener.tell(None)
+            yield listener
+            return
+        room = self._rooms.get(profile)
+        if room is None:
+            room = self._rooms[profile] = _Room(self.site, profile, self._call)
+        room.enter(listener)
+        try:
+            yield listener
+        finally:
+            room.listeners.discard(listener)
+            if not room.listeners:
+                room.watcher.stop()
+                if self._rooms.get(profile) is room:
+                    del self._rooms[profile]
+
+    def _call(self, function: Callable[[], None]) -> None:
+        """From a watcher's thread, on the loop."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile
+                self._loop.call_soon_threadsafe(function)
+
+
+class _Room:
+    """The listeners of one profile, and its watcher."""
+
+    def __init__(
+        self, site: Site, profile: str, call: Callable[[Callable[[], None]], None]
+    ) -> None:
+        self.listeners: set[Listener] = set()
+        self._latest: Piece | None = None
+        self.watcher = Watcher(site, profile, lambda piece: call(lambda: self._tell(piece)))
+        self.watcher.start()
+
+    def enter(self, listener: Listener) -> None:
+        """The latest piece is the greeting; where there is none yet, the first one will be."""
+        if self._latest is not None:
+            listener.tell(self._latest)
+        self.listeners.add(listener)
+
+    def _tell(self, piece: Piece) -> None:
+        self._latest = piece
+        for listener in self.listeners:
+            listener.tell(piece)
+
+
+def mark_of(profile: Profile) -> str:
+    """How far the profile's lists had grown, for :meth:`Hub.stream`."""
+    return mark_text(profile.store.mark())
