@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import zoneinfo
+from importlib import resources
 from pathlib import Path
 
 import pytest
 from clikit import Answer, Tenure
+
+from tenure.adapters.crontab.source import machine_zone
 
 CRONTAB = """\
 MAILTO=paul
@@ -121,6 +125,32 @@ def test_without_a_crontab(tenure: Tenure, tmp_path: Path, monkeypatch: pytest.M
     assert "no crontab command" in tenure("import", "crontab").err
     assert tenure("import", "crontab", str(tmp_path / "none")).code == 4
     assert tenure("import", "crontab", str(tmp_path)).code == 2
+
+
+def test_the_zone_is_crons(tenure: Tenure, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")  # the caller's own, which cron does not see
+    argv = ("import", "crontab", str(table), "--dry-run", "--json")
+    assert tenure(*argv).json["crontab"]["timezone"] != "Asia/Tokyo"
+    document = tenure(*argv, "--tz", "Asia/Tokyo").json
+    assert document["jobs"][0]["definition"]["schedule"]["timezone"] == "Asia/Tokyo"
+    assert tenure("import", "crontab", str(table), "--tz", "Nowhere").code == 2
+
+
+def test_a_zone_without_a_name_is_asked_for(tmp_path: Path) -> None:
+    copy = tmp_path / "localtime"
+    copy.write_bytes(zone_data("America/Phoenix"))
+    zone, doubt = machine_zone(copy)
+    assert (zone, "not UTC" in doubt) == ("UTC", True)
+    (tmp_path / "timezone").write_text("America/Phoenix\n")
+    assert machine_zone(copy) == ("America/Phoenix", "")
+    assert machine_zone(tmp_path / "none") == ("America/Phoenix", "")
+
+
+def zone_data(key: str) -> bytes:
+    for folder in zoneinfo.TZPATH:
+        if Path(folder, key).exists():
+            return Path(folder, key).read_bytes()
+    return resources.files("tzdata.zoneinfo").joinpath(key).read_bytes()
 
 
 def test_an_empty_crontab(tenure: Tenure, crontab: Path) -> None:

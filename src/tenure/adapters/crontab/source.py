@@ -6,10 +6,14 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from tenure.adapters.crontab.dialect import Dialect
 from tenure.domain.errors import InvalidInput, NotFound, Refused, Undetermined
+from tenure.domain.zones import load_zone
+from tenure.host.local_zone import local_zone
 
 SYSTEM = Path("/etc/crontab")
 _SYSTEM_FOLDER = "/etc/cron.d/"
@@ -87,6 +91,22 @@ def _decode(content: bytes) -> str:
     if len(content) > LARGEST:
         raise InvalidInput(f"larger than {LARGEST} bytes", field="file")
     return content.decode("utf-8", "surrogateescape")
+
+
+def machine_zone(localtime: Path = Path("/etc/localtime")) -> tuple[str, str]:
+    """The zone that cron goes by, and why that may not be it: only its data may be known."""
+    name = local_zone(localtime)
+    try:
+        with open(localtime, "rb") as file:
+            data = ZoneInfo.from_file(file)
+    except (OSError, ValueError):
+        return name, ""
+    named, year = load_zone(name), datetime.now(UTC).year
+    for month in range(1, 13):
+        at = datetime(year, month, 15, tzinfo=UTC)
+        if at.astimezone(data).utcoffset() != at.astimezone(named).utcoffset():
+            return name, f"the machine's time zone is not {name}, and its name could not be found"
+    return name, ""
 
 
 def dialect_here() -> Dialect:

@@ -14,11 +14,11 @@ import click
 from tenure.adapters.crontab.dialect import Dialect
 from tenure.adapters.crontab.importing import TAG, Importing, Planned, notes, plan_lines
 from tenure.adapters.crontab.lines import Wrong, read_crontab
-from tenure.adapters.crontab.source import Source, dialect_here, read_source
+from tenure.adapters.crontab.source import Source, dialect_here, machine_zone, read_source
 from tenure.adapters.importing import Action, Imported, settle
-from tenure.domain.errors import InvalidInput, Refused
+from tenure.domain.errors import InvalidInput, Refused, Undetermined
 from tenure.domain.job import Job
-from tenure.host.local_zone import local_zone
+from tenure.domain.zones import check_zone
 from tenure.runtime.client.editing import user_name
 from tenure.surfaces.cli import import_common as common
 from tenure.surfaces.cli import output
@@ -53,6 +53,7 @@ class Shown:
 @click.option("--user", metavar="NAME", help="Whose lines (yours).")
 @click.option("--dialect", type=click.Choice([str(d) for d in Dialect]),
               help="Whose rules hold (those of the cron that is installed).")  # fmt: skip
+@click.option("--tz", metavar="ZONE", help="The zone that cron runs in (the machine's).")
 @click.option("--skip-broken", is_flag=True, help="List lines that are wrong, and leave them out.")
 @click.option("--prefix", default="", metavar="TEXT", help="Put this before the names.")
 @click.option("--paused", is_flag=True, help="Add them paused.")
@@ -68,6 +69,7 @@ def crontab(
     system: bool,
     user: str | None,
     dialect: str | None,
+    tz: str | None,
     skip_broken: bool,
     prefix: str,
     paused: bool,
@@ -84,7 +86,9 @@ def crontab(
     me = user_name() or str(os.geteuid())
     _check_user(user or me, me)
     rules = Dialect(dialect) if dialect else dialect_here()
-    shown = _show(where, source, rules, me, user or me, count, prefix, paused)
+    zone = check_zone(tz) if tz else _machine_zone()
+    importing = Importing(user=me, of=user or me, zone=zone, now=now(), dialect=rules)
+    shown = _show(where, source, importing, count, prefix, paused)
     if not where.json:
         _say(shown)
     if shown.wrong and not skip_broken:
@@ -106,21 +110,24 @@ def _check_user(of: str, me: str) -> None:
         )
 
 
+def _machine_zone() -> str:
+    zone, doubt = machine_zone()
+    if doubt:
+        raise Undetermined(doubt, remedy="name it: --tz Area/City")
+    return zone
+
+
 def _show(
     where: Where,
     source: Source,
-    dialect: Dialect,
-    me: str,
-    of: str,
+    importing: Importing,
     count: int,
     prefix: str,
     paused: bool,
 ) -> Shown:
     standing, grace = common.standing_in(where, TAG)
-    read = read_crontab(source.text, system=source.system, dialect=dialect)
-    importing = Importing(
-        user=me, of=of, zone=local_zone(), now=now(), dialect=dialect, grace=grace
-    )
+    importing = replace(importing, grace=grace)
+    read = read_crontab(source.text, system=source.system, dialect=importing.dialect)
     plan = plan_lines(read, importing)
     jobs = (common.renamed(planned.job, prefix=prefix, paused=paused) for planned in plan)
     settled = zip(plan, settle(jobs, standing), strict=True)
