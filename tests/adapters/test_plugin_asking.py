@@ -99,6 +99,32 @@ def test_a_fire_that_is_due_gives_way_and_is_written_down(owner: MiniHermes) -> 
     assert (skipped.kind, skipped.count) == ("skipped", 1)
 
 
+def test_one_that_is_due_and_that_no_tick_has_seen_yet(owner: MiniHermes) -> None:
+    owner.write(job("new one", ago=0))
+    owner.jobs.trigger_job("new one")
+    assert ended(owner).cause is Cause.REQUEST
+    owner.scheduler.tick(False, None, None, True)
+    assert owner.ran == ["new one"]
+    (skipped,) = owner.profile.store.omissions()[0]
+    assert (skipped.kind, skipped.count) == ("skipped", 1)
+
+
+def test_one_that_is_paused_between_its_acceptance_and_its_start(owner: MiniHermes) -> None:
+    seat = seats.of(owner.home)
+    assert seat is not None
+
+    def pause() -> bool:
+        owner.write(job("a", ago=-600, enabled=False, state="paused"))
+        return False
+
+    seat.draining = pause  # type: ignore[method-assign]
+    owner.jobs.trigger_job("a")
+    run = ended(owner)
+    assert run.state is RunState.FAILED
+    assert "paused in Hermes" in run.reason
+    assert owner.ran == []
+
+
 def test_while_its_run_is_active_a_trigger_is_refused(owner: MiniHermes) -> None:
     began, go = threading.Event(), threading.Event()
 

@@ -6,6 +6,8 @@ import logging
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ from minihermes import OTHERS, MiniHermes, hermes, job, once, until
 from tenure.adapters.hermes.seats import seats
 from tenure.domain.errors import StoreBlocked
 from tenure.domain.run import RunState
-from tenure.runtime.announcing import Announcing
+from tenure.runtime.announcing import Announcing, Answer
+from tenure.runtime.profile import Profile
+from tenure.store.contract import RunFilter
 
 
 @pytest.fixture(params=[True, False], ids=["new", "old"])
@@ -216,6 +220,27 @@ def test_a_tick_bound_before_the_plugin_came_finds_the_fence(mini: MiniHermes) -
     assert mini.ran == []
 
 
+def test_what_a_thread_is_doing_is_its_own(mini: MiniHermes) -> None:
+    """While the owner ticks, no other thread of its process is let through the fence."""
+    seat = seats.of(mini.home)
+    assert seat is not None
+    mini.write(job("a"))
+    seen: list[Any] = []
+    find = seat.dues.claimed
+
+    def look_around(original: Any) -> Any:
+        thread = threading.Thread(
+            target=lambda: seen.extend([mini.scheduler._get_lock_paths()[1], find(original)])
+        )
+        thread.start()
+        thread.join(10)
+        return find(original)
+
+    seat.dues.claimed = look_around  # type: ignore[method-assign]
+    assert tick(mini) == 1
+    assert seen == [mini.home.tick_lock, []]
+
+
 # -- whoever does not own ----------------------------------------------------------------------
 def test_whoever_may_not_own_runs_nothing_and_says_so_once(
     other: MiniHermes, caplog: pytest.LogCaptureFixture
@@ -402,4 +427,36 @@ def test_a_protected_job_is_held_and_hermes_goes_on_to_its_next(mini: MiniHermes
     assert mini.ran == ["b"]
     (held,) = mini.profile.store.omissions(only_open=True)[0]
     assert held.kind == "held"
+    assert datetime.fromisoformat(mini.stored("a")["next_run_at"]) > datetime.now(UTC)
     assert tick(mini) == 0
+
+
+def test_a_fire_that_is_not_accounted_for_is_due_again(
+    mini: MiniHermes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody edits the job at this moment, say: nothing was written about its fire."""
+    mini.write(once("a"), once("b"))
+    claim = Announcing.claim
+
+    def refuse_one(self: Announcing, announced: Any) -> Any:
+        first = min(announced)
+        rest = {id: fire for id, fire in announced.items() if id != first}
+        return {first: Answer(why="the job was changed"), **(claim(self, rest) or {})}
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Announcing, "claim", refuse_one)
+        assert tick(mini) == 1
+    assert tick(mini) == 1
+    assert sorted(mini.ran) == ["a", "b"]
+
+
+def test_a_profile_that_was_made_anew_is_joined(mini: MiniHermes) -> None:
+    mini.write(job("a"))
+    tick(mini)
+    shutil.rmtree(mini.profile.folder.path)
+    mini.write(job("a", ago=1))
+    assert tick(mini) == 0
+    now = datetime.now(UTC)
+    with closing(Profile.open("hermes-la", home=mini.tenure_home, create=True, now=now)) as anew:
+        assert until(lambda: tick(mini), "the owner to go on") == 1
+        assert len(anew.store.runs(RunFilter())[0]) == 1
