@@ -48,7 +48,7 @@ from tenure.domain.settings import Hung
 from tenure.host.clocks import Clock
 from tenure.host.processes import boot_id
 from tenure.runtime.alarm import Alarm
-from tenure.runtime.control import ControlSocket, nudge
+from tenure.runtime.control import ControlSocket, tell
 from tenure.runtime.dispatcher import Dispatcher, Mandate
 from tenure.runtime.liveness import life_of_process
 from tenure.runtime.member import Member
@@ -556,7 +556,7 @@ class Keeper:
         )
         log.info("term %s ended: %s", authority.term, why)
         for socket in self._peers.sockets():
-            nudge(socket, {"nudge": "ownership"}, timeout=0.2)
+            tell(socket, {"nudge": "ownership"})
 
     def _look_at_probes(self) -> None:
         awake = self._clock.awake()
