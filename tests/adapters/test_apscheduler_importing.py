@@ -22,6 +22,7 @@ from apscheduler.triggers.cron import CronTrigger
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tenure.adapters.apscheduler import stores
 from tenure.adapters.apscheduler.declarations import python_file
 from tenure.adapters.apscheduler.importing import Importing, Planned, plan_rows
 from tenure.adapters.apscheduler.literals import source_of
@@ -209,6 +210,11 @@ def test_what_cannot_be_written_is_left_as_a_comment_with_the_reason(
     text, instance = declared(file, tmp_path)
     assert sorted(definitions(instance)) == ["fine"]
     assert "# TODO its arguments hold a datetime.date" in text
+    assert "#     shopfloor.work:nightly" not in text
+    assert "#     shopfloor.work.nightly," in text
+    found = {planned.job.name: planned.job for planned in plan(file)}
+    assert (found["when"].action, found["when"].definition) == (Action.SKIP, None)
+    assert "comment" in found["when"].remedy
     assert "# TODO not written: both day='13'" in text
     assert "# TODO not written: its state names decimal.Decimal" in text
 
@@ -400,6 +406,19 @@ def test_other_tables_and_other_files(store: Store, tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(NotFound, match="APScheduler 4"):
         read_rows(str(four))
+
+
+def test_other_databases_are_read_with_sqlalchemy(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = store(a={"hour": 3}, b={"hour": 4})
+    for table in ("apscheduler_jobs", "main.apscheduler_jobs"):
+        assert stores._of_sqlalchemy(f"sqlite:///{file}", table) == read_rows(str(file))
+    with pytest.raises(Undetermined, match="no such table"):
+        stores._of_sqlalchemy(f"sqlite:///{file}", "other")
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    with pytest.raises(InvalidInput, match="SQLAlchemy, which is not installed"):
+        read_rows("postgresql://localhost/jobs")
 
 
 def test_rows_that_hold_no_state(tmp_path: Path) -> None:

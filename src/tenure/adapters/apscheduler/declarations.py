@@ -11,7 +11,6 @@ from tenure.adapters.apscheduler.importing import Planned
 from tenure.adapters.apscheduler.literals import is_json, keywords, quoted, source_of
 from tenure.adapters.apscheduler.stored import StoredJob
 from tenure.domain.durations import format_duration
-from tenure.domain.errors import InvalidInput
 from tenure.domain.schedule import Kind, Schedule
 
 _OURS = frozenset(("tenure", "Tenure", "at", "cron", "every", "datetime", "partial", "timedelta"))
@@ -42,32 +41,28 @@ def _declaration(planned: Planned) -> tuple[str, list[str]]:
     """The declaration, and the modules it needs; a comment where there is none."""
     job, stored = planned.job, planned.stored
     title = f"# {_comment(job.name)}: {_comment(job.shown)}" if job.shown else f"# {job.name}"
-    if stored is None or job.definition is None:
+    definition = job.definition or planned.sketch
+    if stored is None or definition is None:
         remedy = f"; {job.remedy}" if job.remedy else ""
         return f"{title}\n# TODO not written: {_comment(job.why + remedy)}\n", []
     said = [f"# {_comment(text)}" for text in (*job.lost, *job.differs)]
-    try:
-        what, args = _function(stored)
-    except InvalidInput as error:
+    if job.definition is None:
         what, args = _reference(stored), None
-        said.append(f"# TODO {_comment(error.text)}")
-        todo = True
+        said.append(f"# TODO {_comment(job.why)}")
     else:
-        todo = job.paused
-        if job.paused:
-            said.append("# TODO paused in APScheduler: take the # away when it is to run again")
-    fields = [_when(job.definition.schedule), what, f"name={quoted(job.name)}"]
+        what, args = _function(stored)
+    fields = [_when(definition.schedule), what, f"name={quoted(job.name)}"]
     if args:
         fields.append(f"args={source_of(args)}")
     fields += [f"{name}={_option(value)}" for name, value in planned.options.items()]
     rows = ["tenure.job(", *(f"    {field}," for field in fields), ")"]
-    rows = [f"# {row}" for row in rows] if todo else rows
-    module = [] if todo else [stored.func.partition(":")[0]]
-    return "\n".join([title, *said, *rows, ""]), module
+    if job.definition is None or job.paused:
+        return "\n".join([title, *said, *(f"# {row}" for row in rows), ""]), []
+    return "\n".join([title, *said, *rows, ""]), [stored.func.partition(":")[0]]
 
 
 def _function(stored: StoredJob) -> tuple[str, Mapping[str, Any] | None]:
-    """What is declared, and its keyword arguments as JSON. Raises InvalidInput."""
+    """What is declared, and its keyword arguments as JSON."""
     if not stored.args and is_json(dict(stored.kwargs)):
         return _reference(stored), stored.kwargs
     given = ", ".join([*map(source_of, stored.args), *keywords(stored.kwargs)])

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tenure.adapters.apscheduler.comparing import compare
-from tenure.adapters.apscheduler.literals import is_json
+from tenure.adapters.apscheduler.literals import call_arguments, is_json
 from tenure.adapters.apscheduler.stored import IntervalTrigger, StoredJob, read_job
 from tenure.adapters.apscheduler.stores import Row
 from tenure.adapters.apscheduler.templates import Template
@@ -67,6 +67,8 @@ class Planned:
     options: Mapping[str, Any] = field(default_factory=dict)
     """How late and how often, as fields of a definition that are not their defaults."""
     compared: Compared | None = None
+    sketch: Definition | None = None
+    """Of a job that is not imported for its arguments alone: what else it would be."""
 
 
 def plan_rows(rows: Sequence[Row], importing: Importing) -> tuple[Planned, ...]:
@@ -100,10 +102,8 @@ def _added(stored: StoredJob, found: Imported, importing: Importing) -> Planned:
     when = translate(stored.trigger, planned=stored.next_run_time, now=importing.now)
     schedule = when.schedule if importing.template is not None else _declared(when.schedule)
     options, differs = _late_and_often(stored)
-    compared = None
-    if schedule == when.schedule:
-        compared = _compared(stored, schedule, importing)
-    else:
+    compared = _compared(stored, schedule, importing) if schedule == when.schedule else None
+    if compared is None:
         differs.append(_other_beat(when.schedule, schedule, importing.now))
     if stored.next_run_time is not None and stored.next_run_time <= importing.now:
         differs.append(f"it is overdue in APScheduler since {stored.next_run_time:%F %T} UTC")
@@ -114,6 +114,12 @@ def _added(stored: StoredJob, found: Imported, importing: Importing) -> Planned:
         tags=(TAG + found.id,) if importing.template is not None else (),
         **{"grace": importing.grace, **options},
     )
+    planned = Planned(job=found, stored=stored, options=options, compared=compared)
+    if importing.template is None and (why := _unwritten(stored)):
+        left = replace(found, why=why, remedy="it is in the file as a comment")
+        return replace(planned, job=left, sketch=definition)
+    if importing.template is None and not found.active:
+        differs.append("it is paused, and so written as a comment")
     added = replace(
         found,
         action=Action.ADD,
@@ -122,7 +128,16 @@ def _added(stored: StoredJob, found: Imported, importing: Importing) -> Planned:
         lost=(*when.lost, *_lost(stored)),
         differs=tuple(differs),
     )
-    return Planned(job=added, stored=stored, options=options, compared=compared)
+    return replace(planned, job=added)
+
+
+def _unwritten(stored: StoredJob) -> str:
+    """Why its arguments cannot stand in a Python file; nothing if they can."""
+    try:
+        call_arguments(stored.args, stored.kwargs)
+    except InvalidInput as error:
+        return error.text
+    return ""
 
 
 def _action(stored: StoredJob, name: str, importing: Importing) -> Command | Call:
