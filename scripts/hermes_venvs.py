@@ -5,7 +5,8 @@
 They lie in ``$TENURE_HERMES_CACHE``, else ``$XDG_CACHE_HOME/tenure-tests``, else
 ``~/.cache/tenure-tests``. A file ``.complete``, written last, says that one may be used; what has
 none was cut off and is made anew. A virtual environment cannot be moved, so there is no building
-elsewhere and renaming. Two runs at once wait for each other.
+elsewhere and renaming. Two runs at once wait for each other, and also for a pip that outlived the
+run that started it.
 
 Exit code 0: each is there, or the registry does not have it or cannot be reached; the reason then
 lies in ``hermes-VERSION.absent`` and is printed, and the tests skip with it. 1: it is there, but
@@ -66,23 +67,24 @@ def why_absent(version: str) -> str | None:
 
 
 @contextlib.contextmanager
-def _alone(version: str) -> Iterator[None]:
+def _alone(version: str) -> Iterator[int]:
+    """The lock's descriptor: whoever inherits it keeps the lock."""
     with open(cache() / f"hermes-{version}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield file.fileno()
 
 
 def make(version: str) -> bool:
     """Make it if it is not there. False if that failed though the registry has it."""
     folder = folder_of(version)
-    with _alone(version):
+    with _alone(version) as lock:
         if is_complete(folder):
             print(f"hermes-agent {version}: {folder}")
             return True
         shutil.rmtree(folder, ignore_errors=True)
         note = cache() / f"hermes-{version}.absent"
         note.unlink(missing_ok=True)
-        done = _install(version, folder)
+        done = _install(version, folder, lock)
         if done.returncode == 0:
             (folder / ".complete").write_text(RECIPE)
             print(f"hermes-agent {version}: installed in {folder}")
@@ -103,23 +105,24 @@ def _why_not(version: str, said: str) -> str | None:
         return f"hermes-agent {version} cannot be installed: the package index cannot be reached"
     if _NOT_THERE.search(said):
         python = ".".join(map(str, sys.version_info[:2]))
-        return f"the package index has no hermes-agent {version} for Python {python}"
+        return f"pip finds no hermes-agent {version} for Python {python} in its package index"
     return None
 
 
-def _install(version: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    made = _run([sys.executable, "-m", "venv", str(folder)])
+def _install(version: str, folder: Path, lock: int) -> subprocess.CompletedProcess[str]:
+    made = _run([sys.executable, "-m", "venv", str(folder)], lock)
     if made.returncode:
         return made
     python = str(folder / "bin" / "python")
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    return _run([*pip, f"hermes-agent=={version}"])
+    return _run([*pip, f"hermes-agent=={version}"], lock)
 
 
-def _run(argv: list[str]) -> subprocess.CompletedProcess[str]:
+def _run(argv: list[str], lock: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
+        argv, capture_output=True, text=True, check=False,
+        stdin=subprocess.DEVNULL, pass_fds=[lock],
+    )  # fmt: skip
 
 
 def main(versions: list[str]) -> int:
