@@ -286,6 +286,13 @@ class Job:
         return self.definition.schedule.next_after(self.watermark)
 
 
+def remedy_for_paused(job: Job) -> str:
+    """How a paused job is resumed: a foreign one where it is defined."""
+    if job.definition.schedule.kind is Kind.FOREIGN:
+        return "resume it in the scheduler that plans it"
+    return f"tenure resume {job.name}"
+
+
 def jitter_of(job_id: str, jitter: timedelta) -> timedelta:
     """The delay of one job: fixed by its id, evenly spread below ``jitter``."""
     if not jitter:

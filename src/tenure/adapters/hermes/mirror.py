@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
 from tenure.adapters.hermes.fires import instant_of
@@ -21,7 +22,7 @@ from tenure.adapters.hermes.home import HermesHome
 from tenure.adapters.hermes.protection import Protection, read_protection
 from tenure.domain.errors import NotFound, TenureError
 from tenure.domain.job import MAX_NAME, Call, Definition, Job, State
-from tenure.domain.schedule import Schedule, at_schedule, foreign_schedule
+from tenure.domain.schedule import Kind, Schedule, at_schedule, foreign_schedule
 from tenure.store.contract import Page, Store
 
 PREFIX = "hermes:"
@@ -62,15 +63,18 @@ def hermes_id(job: Job) -> str | None:
 
 
 def definition_of(
-    job: Mapping[str, Any], name: str, protection: Protection, timezone: str
+    job: Mapping[str, Any], name: str, protection: Protection, timezone: str, command: str
 ) -> Definition:
-    """A Hermes job as a definition. Raises InvalidInput for what cannot be one."""
+    """A Hermes job as a definition. Raises InvalidInput for what cannot be one.
+
+    ``command``: how a person calls Hermes for this profile.
+    """
     id = str(job["id"])
     requires = protection.jobs.get(id)
     return Definition(
         name=name,
         schedule=_schedule(job, timezone),
-        action=Call(target=target_of(id), args=_told(job)),
+        action=Call(target=target_of(id), args={**_told(job), "command": command}),
         protected=requires is not None,
         requires=requires or (),
         grace=GRACE,
@@ -167,7 +171,9 @@ class Mirror:
         twice = {name for name, n in Counter(map(_name, theirs.values())).items() if n > 1}
         for id, job in theirs.items():
             try:
-                wanted = definition_of(job, _name(job), protection, self._timezone)
+                wanted = definition_of(
+                    job, _name(job), protection, self._timezone, self._home.command
+                )
                 if wanted.name in twice:
                     wanted = _told_apart(wanted, id)
                 seen[id] = self._follow_one(view, wanted, id, job, now)
@@ -187,12 +193,13 @@ class Mirror:
             job = self._add(view, wanted, id, now, since)
         wanted = view.fitting(wanted, id)
         if wanted != job.definition:
-            at = max(since, job.edited_at, job.watermark)
+            # A change of a foreign schedule leaves its watermark; from another kind it would not.
+            foreign = job.definition.schedule.kind is Kind.FOREIGN
+            at = now if foreign else max(since, job.edited_at, job.watermark)
             job = self._store.edit_job(job.id, job.revision, wanted, by=self._by, now=at)
         state = wanted_state(theirs)
         if job.state in (State.ACTIVE, State.PAUSED) and job.state is not state:
-            at = max(since, job.edited_at, job.watermark)
-            job = self._store.set_job_state(job.id, state, by=self._by, now=at)
+            job = self._store.set_job_state(job.id, state, by=self._by, now=now)
         view.put(id, job)
         return job
 
@@ -242,8 +249,12 @@ class _View:
         """With another name, if that one is taken: by a job of ours, or by one of Hermes' that is
         to get another name itself."""
         own = self.jobs.get(id)
-        taken = self._names.get(wanted.name, own and own.id)
-        return wanted if taken == (own and own.id) else _told_apart(wanted, id)
+        free, fits = (None, own and own.id), wanted
+        for n in count(1):
+            if self._names.get(fits.name) in free:
+                break
+            fits = _told_apart(wanted, id if n == 1 else f"{_short(id)[: MAX_ID - 8]} {n}")
+        return fits
 
     def put(self, id: str, job: Job) -> None:
         old = self.jobs.get(id)
@@ -252,8 +263,8 @@ class _View:
         self.jobs[id], self._names[job.name] = job, job.id
 
 
-def _told_apart(wanted: Definition, id: str) -> Definition:
-    name = f"{wanted.name[: MAX_NAME - MAX_ID - 3].strip()} ({_short(id)})"
+def _told_apart(wanted: Definition, by: str) -> Definition:
+    name = f"{wanted.name[: MAX_NAME - MAX_ID - 3].strip()} ({_short(by)})"
     return wanted.with_changes(name=name)
 
 

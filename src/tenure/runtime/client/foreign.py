@@ -17,9 +17,11 @@ from tenure.domain.schedule import Kind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elsewhere:
-    """A scheduler that keeps the definitions of its jobs. ``{verb}`` and ``{id}`` are filled in."""
+    """A scheduler that keeps the definitions of its jobs. ``{verb}`` and ``{id}`` are filled in,
+    and ``{command}``: how it is called for the profile that has the job."""
 
     name: str
+    program: str
     command: str
     output: str
 
@@ -27,7 +29,8 @@ class Elsewhere:
 _KNOWN = {
     "hermes": Elsewhere(
         name="Hermes",
-        command="hermes cron {verb} {id}",
+        program="hermes",
+        command="{command} cron {verb} {id}",
         output="Hermes keeps it, in cron/output/{id} of its home",
     )
 }
@@ -53,7 +56,8 @@ def change_there(job: Job, verb: str) -> str:
     if not isinstance(action, Call) or found is None:
         target = action.target if isinstance(action, Call) else action.describe()
         return _printable(f"{verb} {target} in the scheduler that plans it")
-    return _filled(found.command, action, verb)
+    command = str(action.args.get("command") or found.program)
+    return _filled(found.command.replace("{command}", command), action, verb)
 
 
 def where_output_is(action: object) -> str | None:

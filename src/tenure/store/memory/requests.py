@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from tenure.domain.errors import Conflict, InvalidInput, NotFound
 from tenure.domain.event import EventKind
-from tenure.domain.job import Job, Overlap, State
+from tenure.domain.job import Job, Overlap, State, remedy_for_paused
 from tenure.domain.ownership import Authority
 from tenure.domain.request import (
     OWNERS_WORD,
@@ -102,11 +102,10 @@ class Requests(Claims):
 
     def _why_not(self, job: Job, request: Request) -> tuple[str, str] | None:
         """The refusal and its remedy; None if the request may be accepted, now or later."""
-        name = job.name
         if job.state is State.REMOVED:
             return "the job was removed", "add it again"
         if job.state is State.PAUSED:
-            return "the job is paused", f"tenure resume {name}"
+            return "the job is paused", remedy_for_paused(job)
         if job.state is State.DORMANT:
             return "the app no longer declares the job", "start the version that declares it"
         if not self._may_run(job.definition) and not request.queued:
