@@ -76,11 +76,11 @@ def cron(expression: str, *, tz: str | None = None, dst: str | None = None) -> W
     return when
 
 
-def every(interval: str | timedelta) -> When:
+def every(interval: str | timedelta, *, anchor: datetime | None = None) -> When:
     """An interval: ``"30s"``, ``"2h"`` or a timedelta of at least a second. Fires lie on a grid
-    that every process computes alike."""
+    that every process computes alike, through ``anchor`` (aware) if one is given."""
     length = parse_duration(interval, "schedule") if isinstance(interval, str) else interval
-    return lambda now, zone: every_schedule(length, _EPOCH)
+    return lambda now, zone: every_schedule(length, anchor or _EPOCH)
 
 
 def at(instant: datetime) -> When:
