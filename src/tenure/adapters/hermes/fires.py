@@ -123,13 +123,8 @@ def _fires(
         if not anew and (crossed or fire <= at):
             walk = None
             continue
-        if fire <= at:
-            fire = _past_the_fold(expression, at, zone, croniter)
-            crossed = True
-        if crossed:
-            walk = None
-        at = fire
-        yield fire
+        at = fire if fire > at else _past_the_fold(expression, at, zone, croniter)
+        yield at
 
 
 def _past_the_fold(expression: str, at: datetime, zone: tzinfo, croniter: Croniter) -> datetime:
