@@ -460,3 +460,60 @@ def test_a_profile_that_was_made_anew_is_joined(mini: MiniHermes) -> None:
     with closing(Profile.open("hermes-la", home=mini.tenure_home, create=True, now=now)) as anew:
         assert until(lambda: tick(mini), "the owner to go on") == 1
         assert len(anew.store.runs(RunFilter())[0]) == 1
+
+
+# -- what Hermes passes over ---------------------------------------------------------------------
+@pytest.fixture
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MiniHermes]:
+    """One that passes over fires that are more than two minutes late, and says nothing."""
+    with hermes(tmp_path, monkeypatch, new=False) as made:
+        yield made
+
+
+def test_late_fires_that_an_older_hermes_passes_over_are_missed(old: MiniHermes) -> None:
+    """C5: written down, with how many, and who decided."""
+    old.write(job("a", ago=1000, minutes=5), job("b"))
+    assert tick(old) == 1
+    assert old.ran == ["b"]
+    (missed,) = old.profile.store.omissions()[0]
+    assert (missed.kind, missed.count, missed.reason) == (
+        "missed", 4, "Hermes passed over it: it was too late",
+    )  # fmt: skip
+    for _ in range(3):
+        tick(old)
+    assert len(old.profile.store.omissions()[0]) == 1
+
+
+def test_what_could_not_be_written_down_is_written_down_the_next_time(
+    old: MiniHermes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old.write(job("a", ago=1000, minutes=5))
+    seat = seats.of(old.home)
+    assert seat is not None
+    with monkeypatch.context() as patched:
+
+        def blocked(self: Any, claim: Any) -> Any:
+            raise StoreBlocked("pid 5 has held the store for 5 s")
+
+        patched.setattr("tenure.runtime.dispatcher.Dispatcher.under_mandate", blocked)
+        tick(old)
+    assert old.profile.store.omissions()[0] == ()
+    tick(old)
+    assert [o.count for o in old.profile.store.omissions()[0]] == [4]
+
+
+def test_an_edit_at_that_moment_is_no_fire_passed_over(old: MiniHermes) -> None:
+    old.write(job("a", ago=1000, minutes=5))
+    find = old.jobs.get_due_jobs
+
+    def edited() -> Any:
+        found = find()
+        old.write(job("a", ago=-600, minutes=7))
+        return found
+
+    seat = seats.of(old.home)
+    assert seat is not None
+    claimed = seat.dues.claimed
+    seat.dues.claimed = lambda original: claimed(edited)  # type: ignore[method-assign]
+    tick(old)
+    assert old.profile.store.omissions()[0] == ()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenure.adapters.hermes import inside
 from tenure.adapters.hermes.fires import announced
+from tenure.adapters.hermes.passed_over import due_before, note
 from tenure.domain.announced import Announced
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ class Dues:
             return [] if job is None else [job]
         asked: dict[str, Announced] = {}
         jobs: dict[str, dict[str, Any]] = {}
-        for job in find():
+        before, found = due_before(datetime.now(UTC)), find()
+        note(self._seat, before, {str(job["id"]) for job in found})
+        for job in found:
             id = str(job["id"])
             mirrored, fire = self._seat.mirrored.jobs.get(id), self._announced(job)
             if mirrored is None or fire is None:
