@@ -324,8 +324,8 @@ class Store(Protocol):
     def progress(self, authority: Authority, awake: float, now: datetime) -> None:
         """The owner looked at everything due. StaleTerm."""
 
-    def terms(self, *, limit: int = 100) -> tuple[Term, ...]:
-        """Newest first."""
+    def terms(self, *, limit: int = 100, before: int | None = None) -> tuple[Term, ...]:
+        """Newest first; with ``before`` only lower ones."""
 
     def check(self, authority: Authority) -> None:
         """StaleTerm unless current; reads only."""
@@ -578,9 +578,10 @@ class Store(Protocol):
         states: frozenset[RequestState] | None = None,
         limit: int = 100,
         before: str | None = None,
+        newest_first: bool = False,
     ) -> tuple[Request, ...]:
-        """Oldest first for PENDING alone, else newest first. ``before``: only those that were
-        asked before that request, newest first; NotFound if it is not there."""
+        """Oldest first for PENDING alone, else newest first, with ``newest_first`` always so.
+        ``before``: only those that were asked before that request; NotFound if it is not there."""
 
     def expire_requests(self, now: datetime) -> int:
         """Pending ones past their deadline become expired; how many. ANSWERED."""

@@ -198,10 +198,9 @@ class Owning(Processes):
         self._tables.ownership = replace(current, progress_at=now, progress_awake=awake)
 
     @verb
-    def terms(self, *, limit: int = 100) -> tuple[Term, ...]:
-        return tuple(self._tables.terms[t] for t in sorted(self._tables.terms, reverse=True))[
-            :limit
-        ]
+    def terms(self, *, limit: int = 100, before: int | None = None) -> tuple[Term, ...]:
+        numbers = [n for n in self._tables.terms if before is None or n < before]
+        return tuple(self._tables.terms[n] for n in sorted(numbers, reverse=True)[:limit])
 
     @verb
     def check(self, authority: Authority) -> None:

@@ -206,12 +206,13 @@ class Requests(Claims):
         states: frozenset[RequestState] | None = None,
         limit: int = 100,
         before: str | None = None,
+        newest_first: bool = False,
     ) -> tuple[Request, ...]:
         everything = list(self._tables.requests.values())
         if before is not None:
             everything = everything[: everything.index(self.request(before))]
         found = [r for r in everything if states is None or r.state in states]
-        if states != frozenset({RequestState.PENDING}) or before is not None:
+        if states != frozenset({RequestState.PENDING}) or newest_first:
             found.reverse()
         return tuple(found[:limit])
 

@@ -167,9 +167,9 @@ class Owning(Part):
             fence(db, authority)
             db.execute(SQL.progress, (micros(now), awake))
 
-    def terms(self, *, limit: int = 100) -> tuple[Term, ...]:
+    def terms(self, *, limit: int = 100, before: int | None = None) -> tuple[Term, ...]:
         with self._db.reading() as db:
-            rows = db.execute(SQL.terms, (limit,)).fetchall()
+            rows = db.execute(SQL.terms, (before, before, limit)).fetchall()
         return tuple(
             Term(
                 term=row[0],

@@ -45,4 +45,4 @@ UPDATE ownership SET progress_at = ?, progress_awake = ?
 
 -- name: terms
 SELECT term, process, rule, authoritative, policy_version, taken_at, how, ended_at, ended_why
-FROM terms ORDER BY term DESC LIMIT ?
+FROM terms WHERE ? IS NULL OR term < ? ORDER BY term DESC LIMIT ?

@@ -171,10 +171,11 @@ class Requests(Part):
         states: frozenset[RequestState] | None = None,
         limit: int = 100,
         before: str | None = None,
+        newest_first: bool = False,
     ) -> tuple[Request, ...]:
         values: list[Any] = sorted(s.value for s in states or ())
         where = "1" if states is None else f"state IN ({', '.join('?' * len(values))})"
-        oldest_first = states == frozenset({RequestState.PENDING}) and before is None
+        oldest_first = states == frozenset({RequestState.PENDING}) and not newest_first
         with self._db.snapshot() as db:
             if before is not None:
                 load_request(db, before)

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -18,12 +19,16 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 from starlette.staticfiles import StaticFiles
 
 from tenure.surfaces.web import problems
+from tenure.surfaces.web.api import routers
+from tenure.surfaces.web.api.common import Asks
+from tenure.surfaces.web.api.openapi import describe
 from tenure.surfaces.web.deps import ProfileDep
+from tenure.surfaces.web.figures import Figures
 from tenure.surfaces.web.live import Hub
 from tenure.surfaces.web.security import Guard
 from tenure.surfaces.web.site import Site
@@ -34,11 +39,13 @@ STATIC = Path(__file__).parent / "static"
 def create_app(site: Site) -> FastAPI:
     """The ASGI application over ``site``, which it closes when it ends."""
     hub = Hub(site)
+    figures = Figures(site, hub)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         hub.start()
         yield
+        figures.close()
         hub.close()
         site.close()
 
@@ -53,7 +60,13 @@ def create_app(site: Site) -> FastAPI:
     )
     app.state.site = site
     app.state.hub = hub
+    app.state.asks = Asks()
+    app.state.auditing = asyncio.Lock()
+    app.state.figures = figures
     problems.install(app)
+    for router in routers():
+        app.include_router(router)
+    describe(app)
     _mount_pages(app, hub)
     app.add_middleware(Guard, site=site)
     return app
@@ -69,6 +82,9 @@ def _mount_pages(app: FastAPI, hub: Hub) -> None:
         app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     @app.get("/p/{profile}/live", include_in_schema=False)
-    async def live(profile: ProfileDep, mark: str | None = None) -> StreamingResponse:
+    async def live(
+        request: Request, profile: ProfileDep, mark: str | None = None
+    ) -> StreamingResponse:
         hub.check_room()
+        mark = request.headers.get("last-event-id") or mark
         return StreamingResponse(hub.stream(profile.name, mark), media_type="text/event-stream")

@@ -6,7 +6,7 @@ the page merges it, as long as the two touched different things. Nothing is ever
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields as fields_of
 from dataclasses import replace as replaced
 from datetime import datetime
@@ -16,7 +16,7 @@ from tenure.domain.errors import Conflict, InvalidInput, NotFound, Refused
 from tenure.domain.job import Definition, Job, State
 from tenure.runtime.client.applying import whole_definition
 from tenure.runtime.client.editing import editor, set_states
-from tenure.runtime.client.fields import build
+from tenure.runtime.client.fields import build, reset
 from tenure.runtime.client.foreign import refuse_foreign
 from tenure.runtime.client.nudges import nudge_owner
 from tenure.runtime.profile import Profile
@@ -74,8 +74,11 @@ def edit(
     via: str,
     now: datetime,
     merge: bool = False,
+    resets: Sequence[str] = (),
 ) -> Job:
-    """Only what ``fields`` say. ``revision`` is the one that the editor saw.
+    """Only what ``fields`` say; ``resets`` names fields that get their default again.
+
+    ``revision`` is the one that the editor saw.
 
     Without ``merge`` Conflict is raised unless it is the current one; with it, what others changed
     since is kept, and Conflict is raised where both changed the same part.
@@ -88,7 +91,8 @@ def edit(
     if merge and revision is not None and revision != job.revision:
         seen = profile.store.definition(job.id, revision)
     refuse_foreign([job], "edit")
-    wants = build(given, now=now, timezone=profile.timezone(), base=seen)
+    plain = reset(seen, resets, grace=profile.settings().grace)
+    wants = build(given, now=now, timezone=profile.timezone(), base=plain)
     if seen is not job.definition:
         wants = _merged(job, seen, wants)
     return _write(profile, job, wants, paused if "paused" in fields else None, via, now)

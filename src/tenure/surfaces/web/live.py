@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.looking import mark_text
@@ -116,7 +116,7 @@ class Hub:
                 if chunk:
                     yield chunk
 
-    async def events(self, profile: str) -> AsyncIterator[Piece | bytes]:
+    async def events(self, profile: str) -> AsyncGenerator[Piece | bytes, None]:
         """The API's news, as pieces: the first one is the greeting."""
         with self._listening(profile) as listener:
             async for piece in listener.pieces():

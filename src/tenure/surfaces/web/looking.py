@@ -7,7 +7,8 @@ change mark also moves for what this process itself wrote.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from tenure.domain.errors import NotFound
@@ -55,6 +56,8 @@ class News:
     owner: dict[str, Any] | None = None
     missed: bool = False
     """More happened than is told here."""
+    takeover: float | None = None
+    """Where a term began: for how many seconds at most nobody alive had owned."""
 
     def __bool__(self) -> bool:
         return bool(self.topics or self.events or self.owner is not None)
@@ -76,24 +79,41 @@ class Looker:
         self._hung = False
         self._next_hung = 0.0
         self._next_unexplained = 0.0
+        self._alive_at: datetime | None = None
         self.owner: dict[str, Any] = self._owner()
+        self._note_alive()
 
     def look(self) -> News:
         """What is new. Costs a PRAGMA and a flock(2) when nothing is."""
         change = self._store.change_mark()
         changed, self._change = change != self._change, change
+        before = self._ownership
         news = self._read() if changed else News()
         owner = self._owner()
         if owner == self.owner:
+            self._note_alive()
             return news
         self.owner = owner
-        return News(
+        news = replace(
+            news,
             topics=_together(news.topics, ("owner",)),
-            events=news.events,
-            runs=news.runs,
             owner=owner,
-            missed=news.missed,
+            takeover=self._gap(before),
         )
+        self._note_alive()
+        return news
+
+    def _note_alive(self) -> None:
+        """Until when somebody alive is known to have owned."""
+        if self.owner["state"] in ("owned", "hung"):
+            self._alive_at = self._clock.now()
+
+    def _gap(self, before: Ownership) -> float | None:
+        now = self._ownership
+        if now.hold is not Hold.HELD or now.since is None or now.term == before.term:
+            return None
+        since = before.ended_at if before.hold is Hold.VACANT else self._alive_at
+        return None if since is None else max(0.0, (now.since - since).total_seconds())
 
     def close(self) -> None:
         self._store.close()

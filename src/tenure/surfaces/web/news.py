@@ -34,6 +34,8 @@ class Piece:
     """What the API gets of it besides ``events``."""
     events: tuple[tuple[int, bytes], ...] = ()
     """The store's events with their numbers, so that none is told twice."""
+    takeover: float | None = None
+    """Where a term began: for how many seconds at most nobody alive had owned."""
 
     def api(self, after: int) -> tuple[bytes, int]:
         """What the API gets, of events those after that number; and the newest number told."""
@@ -61,6 +63,7 @@ def piece_of(news: News, *, mark: str, owner: dict[str, Any]) -> Piece:
         page=common + changed,
         rest=lost + runs + common + plain,
         events=tuple((event.seq, event_chunk(event)) for event in news.events),
+        takeover=news.takeover,
     )
 
 

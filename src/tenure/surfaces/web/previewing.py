@@ -94,7 +94,7 @@ def preview_document(found: Preview) -> dict[str, Any]:
             {
                 "fire_time": instant(fire.at),
                 "local": fire.local.isoformat(),
-                "offset": fire.local.strftime("%:z") or fire.local.isoformat()[-6:],
+                "offset": fire.local.isoformat()[-6:],
                 "abbreviation": fire.local.tzname(),
                 "clock_change": seconds(fire.change) or None,
                 "twice": fire.twice,

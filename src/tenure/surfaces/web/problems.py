@@ -106,6 +106,8 @@ def of_error(error: TenureError) -> Problem:
 def _status_of(error: TenureError) -> int:
     if error.code in ("store_blocked", "store_unwritable"):
         return 503
+    if error.code == "overtaken":
+        return 412
     for kind, status in (
         (InvalidInput, 422),
         (NotFound, 404),
@@ -157,7 +159,7 @@ def install(app: FastAPI) -> None:
             log.warning("%s %s: %s", request.method, request.url.path, error)
         return answer(found, request.url.path, request)
 
-    for kind in (TenureError, ProblemRaised, HTTPException, RequestValidationError):
+    for kind in (TenureError, ProblemRaised, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, on_error)
 
 

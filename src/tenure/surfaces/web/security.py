@@ -19,17 +19,17 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+import logging
+from urllib.parse import parse_qsl, quote, urlencode
 
-from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tenure.surfaces.web.bounds import Attempts, bounded, check_size
 from tenure.surfaces.web.deps import Viewer
-from tenure.surfaces.web.problems import Problem, ProblemRaised, answer, problem
+from tenure.surfaces.web.origins import check_host, check_origin
+from tenure.surfaces.web.problems import Problem, ProblemRaised, answer, of_exception, problem
 from tenure.surfaces.web.site import Site
 from tenure.surfaces.web.tokens import Access, derived
 
@@ -54,6 +54,7 @@ CHANGES_NOTHING = frozenset({"/api/v1/schedules/preview"})
 """POSTs that a read-only viewer may make."""
 PUBLIC = ("/static/",)
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
+log = logging.getLogger("tenure.web")
 
 
 class Guard:
@@ -84,7 +85,26 @@ class Guard:
         if request.method == "HEAD":
             scope = {**scope, "method": "GET"}
             adding = _bodiless(adding)
-        await self.app(scope, bounded(request, receive), adding)
+        await self._route(scope, bounded(request, receive), adding, request)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:
+        """What nobody expected is logged whole and told in one sentence."""
+        begun = False
+
+        async def watching(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watching)
+        except ClientDisconnect:
+            pass
+        except Exception as error:
+            log.error("%s %s", request.method, request.url.path, exc_info=error)
+            if not begun:
+                told = answer(of_exception(error), request.url.path, request)
+                await told(scope, receive, send)
 
     def _admit(self, request: Request) -> Response | None:
         """None to go on to the route; a response that ends it here. Raises ProblemRaised."""
@@ -161,64 +181,6 @@ class Guard:
             self.attempts.failed(address)
             raise ProblemRaised(_unknown("this is not the dashboard's token"))
         return access
-
-
-def check_host(headers: Headers, site: Site) -> str:
-    """The Host header, if it names us. Raises ProblemRaised."""
-    given = headers.getlist("host")
-    if len(given) != 1 or not given[0]:
-        raise ProblemRaised(problem(400, "malformed", "one Host header is needed"))
-    host = given[0].lower()
-    if not _is_ours(host, site):
-        raise ProblemRaised(
-            problem(
-                421,
-                "wrong_host",
-                f"this dashboard does not answer to the name {host[:100]!r}",
-                remedy="use the address that `tenure dashboard` printed; a reverse proxy's name "
-                "is allowed by --allow-host NAME",
-            )
-        )
-    return host
-
-
-def _is_ours(host: str, site: Site) -> bool:
-    try:
-        name = urlsplit(f"//{host}").hostname
-        urlsplit(f"//{host}").port  # noqa: B018 - raises for what is no port
-    except ValueError:
-        return False
-    if not name or any(c in host for c in "@/\\ "):
-        return False
-    if name == "localhost" or name in site.hosts:
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return address.is_loopback or "*" in site.hosts
-
-
-def check_origin(headers: Headers, host: str) -> None:
-    """Raises ProblemRaised for a request that another origin's page makes."""
-    origin = headers.get("origin")
-    if origin is not None and not _same(origin, host):
-        raise ProblemRaised(
-            problem(
-                403,
-                "foreign_origin",
-                f"a page of {origin[:100]!r} may not ask this dashboard",
-                remedy="use the dashboard's own page, or a token from a program",
-            )
-        )
-
-
-def _same(origin: str, host: str) -> bool:
-    scheme, _, authority = origin.lower().partition("://")
-    if scheme not in ("http", "https"):
-        return False
-    usual = ":443" if scheme == "https" else ":80"
-    return authority.removesuffix(usual) == host.removesuffix(usual)
 
 
 def _check_write(request: Request, access: Access, ambient: bool) -> None:

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tenure.domain.errors import InvalidInput, NotFound, TenureError
+from tenure.domain.process import Standing
 from tenure.host.clocks import Clock, SystemClock
 from tenure.runtime.member import Member
 from tenure.runtime.profile import Profile
@@ -112,6 +113,7 @@ class Site:
         try:
             member = Member(profile, clock=self.clock, role=ROLE, executes=False)
             member.join(None)
+            member.say(Standing.OBSERVER, "it shows the profile; it never runs a job", None)
         except (TenureError, OSError) as error:
             log.warning("not listed among the processes of %s: %s", profile.name, error)
             return None

@@ -119,6 +119,14 @@ class LookingOnConformance(StoreCase):
         assert missed.count == 3
         assert store.omissions(since=after(minutes=4))[0] == ()
 
+    def test_terms_are_paged(self, store: Store) -> None:
+        """C1: the history of the ownership, a page at a time."""
+        for _ in range(4):
+            own(store)
+        assert [t.term for t in store.terms(limit=2)] == [4, 3]
+        assert [t.term for t in store.terms(limit=2, before=3)] == [2, 1]
+        assert store.terms(before=1) == ()
+
     def test_requests_are_paged(self, store: Store) -> None:
         """C7: what was asked, newest first, a page at a time."""
         store.add_job(make_definition(), by="ada", now=START)
@@ -132,7 +140,9 @@ class LookingOnConformance(StoreCase):
         store.answer(ids[1], RequestState.REFUSED, authority=None, now=after(seconds=9), answer="")
         assert [r.id for r in store.requests(before=ids[3], limit=2)] == [ids[2], ids[1]]
         pending = frozenset({RequestState.PENDING})
-        assert [r.id for r in store.requests(before=ids[3], states=pending)] == [ids[2], ids[0]]
+        older = store.requests(before=ids[3], states=pending, newest_first=True)
+        assert [r.id for r in older] == [ids[2], ids[0]]
+        assert [r.id for r in store.requests(before=ids[3], states=pending)] == [ids[0], ids[2]]
         assert store.requests(before=ids[0]) == ()
         with pytest.raises(NotFound):
             store.requests(before="nothing")

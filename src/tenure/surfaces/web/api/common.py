@@ -1,0 +1,189 @@
+"""What the API's routers share: answers, bodies, bounds of lists, If-Match, and how asks are waited
+for without keeping the event loop or the other requests waiting."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeVar
+
+import anyio
+from fastapi import Depends, Header, Path, Query, Request
+from starlette.responses import Response
+
+from tenure.domain.errors import Conflict, InvalidInput, Refused
+from tenure.runtime.client.documents import VERSION
+from tenure.surfaces.web.problems import Problem, ProblemRaised, of_error, problem
+
+T = TypeVar("T")
+MOST = 1000
+USUAL = 100
+ASKING = 16
+"""So many askings wait for the owner at once; more wait for those, and hold no thread meanwhile."""
+_MEDIA = frozenset({"application/json", "application/merge-patch+json"})
+_TAG = re.compile(r'"([0-9]{1,15})"')
+
+Profile = Annotated[str, Path(description="The profile's name.", examples=["default"])]
+Limit = Annotated[int, Query(ge=1, le=MOST, description=f"At most so many, up to {MOST}.")]
+Cursor = Annotated[str | None, Query(max_length=300, description="The `next` of the page before.")]
+JobRef = Annotated[
+    str,
+    Path(
+        max_length=200,
+        description="A job's id, or the name of one that is not removed.",
+        examples=["read-mail"],
+    ),
+]
+RunId = Annotated[str, Path(max_length=100, description="A run's id.")]
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        pattern=r"^[!-~]+$",
+        description="Asking again with the same key is one request, and gets its answer.",
+    ),
+]
+Wait = Annotated[
+    float,
+    Query(ge=0, le=10, description="Seconds to wait for the owner's answer before answering."),
+]
+
+
+class Reply(Response):
+    """A JSON document, its version first. Texts are escaped to ASCII: names of programs may hold
+    bytes that are no UTF-8."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps({"v": VERSION, **content}, separators=(",", ":")).encode()
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """The request's body, a JSON object. Raises ProblemRaised: 400, 415, 422."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in _MEDIA:
+        raise ProblemRaised(
+            problem(
+                415,
+                "wrong_media_type",
+                f"a JSON object is expected, not {kind[:80] or 'a body without a Content-Type'!r}",
+                remedy="send Content-Type: application/json",
+            )
+        )
+    try:
+        found = json.loads(
+            (await request.body()).decode("utf-8"),
+            parse_constant=_no_number,
+            object_pairs_hook=_once,
+        )
+    except (ValueError, RecursionError) as error:
+        text = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise ProblemRaised(
+            problem(400, "malformed", f"the body is not JSON: {text[:200]}")
+        ) from None
+    if not isinstance(found, dict):
+        raise InvalidInput("a JSON object is expected", field="body")
+    return found
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON's")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
+Body = Annotated[dict[str, Any], Depends(json_object)]
+
+
+class Revisions:
+    """What If-Match names: revisions, or any."""
+
+    def __init__(self, revisions: frozenset[int] | None) -> None:
+        self._revisions = revisions
+
+    def seen(self, current: int) -> int:
+        """The revision to insist on: the current one if it is named, else one that was."""
+        if self._revisions is None or current in self._revisions:
+            return current
+        return max(self._revisions)
+
+
+def if_match(
+    value: Annotated[
+        str | None,
+        Header(
+            alias="If-Match",
+            max_length=500,
+            description='The ETag that was read, such as `"3"`; `*` for whatever is there. '
+            "Without it: 428.",
+        ),
+    ] = None,
+) -> Revisions:
+    """Raises ProblemRaised: 428 without the header, 400 for one that names no revision."""
+    if value is None:
+        raise ProblemRaised(
+            problem(
+                428,
+                "if_match_needed",
+                "say which revision you have read, so that nobody's change is lost",
+                remedy='send If-Match with the ETag of the job, such as If-Match: "3"',
+            )
+        )
+    if value.strip() == "*":
+        return Revisions(None)
+    tags = [_TAG.fullmatch(tag.strip()) for tag in value.split(",")]
+    if not all(tags):
+        raise ProblemRaised(
+            problem(
+                400,
+                "malformed",
+                "If-Match names no revision of a job",
+                remedy='an ETag is a revision in quotes, such as "3"',
+                field="If-Match",
+            )
+        )
+    return Revisions(frozenset(int(tag[1]) for tag in tags if tag))
+
+
+IfMatch = Annotated[Revisions, Depends(if_match)]
+
+
+class Asks:
+    """Where askings wait: a few threads of their own, so that reading never waits for the owner."""
+
+    def __init__(self) -> None:
+        self._limiter = anyio.CapacityLimiter(ASKING)
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """In a thread. A refusal is 409: the state of the profile is in the way, not the asker."""
+        try:
+            return await anyio.to_thread.run_sync(function, limiter=self._limiter)
+        except (Refused, Conflict) as error:
+            raise ProblemRaised(refusal(error)) from error
+
+
+def refusal(error: Refused | Conflict) -> Problem:
+    """409 with the facts and the remedy; ``no_owner`` where nobody is there to do it."""
+    found = of_error(error)
+    code = "no_owner" if "should_own" in found.facts else found.code
+    return Problem(
+        status=409,
+        code=code,
+        text=found.text,
+        remedy=found.remedy.replace("--queue", "queue=true"),
+        field=found.field,
+        facts=found.facts,
+    )
+
+
+def page(name: str, items: list[dict[str, Any]], following: str | None) -> Mapping[str, Any]:
+    return {name: items, "next": following}

@@ -1,0 +1,108 @@
+"""What happened, as a list and as it happens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response, StreamingResponse
+
+from tenure.domain.event import Event
+from tenure.runtime.client.documents import event_document
+from tenure.runtime.profile import Profile
+from tenure.surfaces.web.api.common import Reply
+from tenure.surfaces.web.api.openapi import problems
+from tenure.surfaces.web.api.shapes.reports import EventList
+from tenure.surfaces.web.deps import ProfileDep
+from tenure.surfaces.web.live import Hub
+from tenure.surfaces.web.news import event_chunk
+
+router = APIRouter(prefix="/api/v1/profiles/{profile}/events", tags=["events"])
+PAGE = 500
+_LARGEST = 2**62
+_STREAM = {
+    "text/event-stream": {
+        "schema": {"type": "string"},
+        "example": 'id: 7\nevent: job_added\ndata: {"v":1,"event":{"number":7,...}}\n\n',
+    }
+}
+
+
+@router.get(
+    "",
+    response_model=EventList,
+    responses={
+        **problems(404, 422),
+        200: {
+            "description": "The events after `after`, the oldest first. With `Accept: "
+            "text/event-stream` a stream: each event as it is recorded (its `id` is its number), "
+            "`run` for each run that is claimed or changes, `owner` for how the owner stands, "
+            "`changed` with what else is worth reading anew, `reload` where more happened than is "
+            "told.",
+            "content": _STREAM,
+        },
+    },
+)
+async def list_events(
+    request: Request,
+    profile: ProfileDep,
+    after: Annotated[
+        int | None,
+        Query(ge=0, le=_LARGEST, description="A number; a stream begins now without it."),
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Of the list.")] = 100,
+    accept: Annotated[str | None, Header(max_length=1000)] = None,
+    last_event_id: Annotated[
+        str | None, Header(max_length=20, description="Goes before `after`.")
+    ] = None,
+) -> Response:
+    """What was recorded: processes, ownership, policy, jobs, requests, lost runs."""
+    if "text/event-stream" in (accept or ""):
+        hub: Hub = request.app.state.hub
+        hub.check_room()
+        said = last_event_id or ""
+        if said.isascii() and said.isdecimal():
+            after = min(int(said), _LARGEST)
+        return StreamingResponse(_stream(hub, profile, after), media_type="text/event-stream")
+    found = await run_in_threadpool(profile.store.events, after=after or 0, limit=limit)
+    documents = [event_document(event) for event in found]
+    return Reply({"events": documents, "next": found[-1].seq if found else after or 0})
+
+
+async def _stream(hub: Hub, profile: Profile, after: int | None) -> AsyncIterator[bytes]:
+    """First what was missed, from the store; then what is new, each event once."""
+    yield b"retry: 1000\n\n"
+    told = after
+    pieces = hub.events(profile.name)
+    try:
+        greeted = False
+        async for piece in pieces:
+            if isinstance(piece, bytes):
+                yield piece
+                continue
+            if told is None:
+                told = int(piece.mark.partition(".")[0])
+            if not greeted:
+                greeted = True
+                yield piece.owner
+                async for event in _missed(profile, told):
+                    told = event.seq
+                    yield event_chunk(event)
+                continue
+            chunk, told = piece.api(told)
+            if chunk:
+                yield chunk
+    finally:
+        await pieces.aclose()
+
+
+async def _missed(profile: Profile, after: int) -> AsyncIterator[Event]:
+    while True:
+        found = await run_in_threadpool(profile.store.events, after=after, limit=PAGE)
+        for event in found:
+            yield event
+        if len(found) < PAGE:
+            return
+        after = found[-1].seq

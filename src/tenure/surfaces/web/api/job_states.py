@@ -1,0 +1,98 @@
+"""What may be done with a job besides changing its definition; and whether it would run."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from starlette.responses import Response
+
+from tenure.domain.job import State
+from tenure.runtime.client.explain import explain, explanation_document
+from tenure.surfaces.web import actions
+from tenure.surfaces.web.api.asking import asked, asks
+from tenure.surfaces.web.api.common import Asks, IfMatch, JobRef, Key, Reply, Wait
+from tenure.surfaces.web.api.jobs import ETAG, job_reply
+from tenure.surfaces.web.api.openapi import ACCEPTED, problems
+from tenure.surfaces.web.api.shapes.jobs import JobReply
+from tenure.surfaces.web.api.shapes.runs import ExplanationReply, RequestReply
+from tenure.surfaces.web.deps import ProfileDep, SiteDep
+
+router = APIRouter(prefix="/api/v1/profiles/{profile}/jobs/{job}", tags=["jobs"])
+_CHANGED: dict[int | str, dict[str, Any]] = {
+    **problems(403, 404, 409),
+    200: {"headers": ETAG},
+}
+
+
+@router.post("/pause", response_model=JobReply, responses=_CHANGED)
+def pause_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
+    """Fires while it is paused are recorded as skipped."""
+    found = actions.set_state(profile, job, State.PAUSED, via=actions.API, now=site.now())
+    return job_reply(profile, found, site.now())
+
+
+@router.post("/resume", response_model=JobReply, responses=_CHANGED)
+def resume_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
+    """From now on."""
+    found = actions.set_state(profile, job, State.ACTIVE, via=actions.API, now=site.now())
+    return job_reply(profile, found, site.now())
+
+
+@router.post(
+    "/restore",
+    response_model=JobReply,
+    status_code=201,
+    responses={**problems(403, 404, 409), 201: {"headers": ETAG}},
+)
+def restore_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
+    """A removed job, by its id, as a new one with the same definition."""
+    found = actions.restore(profile, job, via=actions.API, now=site.now())
+    answer = job_reply(profile, found, site.now())
+    answer.status_code = 201
+    answer.headers["Location"] = f"/api/v1/profiles/{profile.name}/jobs/{found.id}"
+    return answer
+
+
+@router.post(
+    "/approve",
+    response_model=JobReply,
+    responses={**_CHANGED, **problems(400, 412, 428)},
+)
+def approve_job(profile: ProfileDep, job: JobRef, match: IfMatch, site: SiteDep) -> Response:
+    """Approve the revision that was read for protected runs (`approve_protected = true`)."""
+    current = profile.store.job(job)
+    found = actions.approve(
+        profile,
+        current.id,
+        match.seen(current.revision),
+        via=actions.API,
+        now=site.now(),
+    )
+    return job_reply(profile, found, site.now())
+
+
+@router.post(
+    "/trigger",
+    response_model=RequestReply,
+    status_code=202,
+    responses={**problems(403, 404, 409, 422), **ACCEPTED},
+)
+async def trigger_job(
+    profile: ProfileDep,
+    job: JobRef,
+    waiting: Annotated[Asks, Depends(asks)],
+    queue: Annotated[bool, Query(description="Leave it for the owner, up to a day.")] = False,
+    wait: Wait = 2.0,
+    key: Key = None,
+) -> Response:
+    """Ask the owner to run it now. 409 with the remedy when nobody owns, unless `queue`."""
+    act = partial(actions.trigger, profile, job, via=actions.API, queue=queue, key=key)
+    return await asked(profile, waiting, act, wait)
+
+
+@router.get("/explain", response_model=ExplanationReply, responses=problems(404))
+def explain_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
+    """Would it run if it fired now, under whom, and if not, why not."""
+    return Reply(explanation_document(explain(profile, job, site.now())))

@@ -1,0 +1,212 @@
+"""Jobs: list, read, create, replace, change, remove."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from tenure.domain.errors import InvalidInput
+from tenure.domain.job import Command, Job, State
+from tenure.domain.run import Run
+from tenure.runtime.client.advice import advice
+from tenure.runtime.client.documents import definition_document, instant, job_document
+from tenure.runtime.client.fields import RESETTABLE
+from tenure.runtime.profile import Profile
+from tenure.store.contract import Page
+from tenure.surfaces.web import actions
+from tenure.surfaces.web.api.common import Body, Cursor, IfMatch, JobRef, Limit, Reply, page
+from tenure.surfaces.web.api.openapi import json_body, problems
+from tenure.surfaces.web.api.shapes.jobs import (
+    JobChanges,
+    JobFields,
+    JobList,
+    JobReply,
+    RevisionList,
+)
+from tenure.surfaces.web.deps import ProfileDep, SiteDep
+from tenure.surfaces.web.reading import fires_of, warning_documents
+
+router = APIRouter(prefix="/api/v1/profiles/{profile}/jobs", tags=["jobs"])
+ETAG = {"ETag": {"description": "The revision, in quotes.", "schema": {"type": "string"}}}
+_WITH_TAG: dict[int | str, dict[str, Any]] = {200: {"headers": ETAG}}
+
+
+@router.get("", response_model=JobList, responses=problems(404, 422))
+def list_jobs(
+    profile: ProfileDep,
+    state: Annotated[
+        list[State] | None, Query(description="Any of these; all but removed.")
+    ] = None,
+    q: Annotated[str | None, Query(max_length=200, description="Part of the name.")] = None,
+    tag: Annotated[str | None, Query(max_length=100)] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Response:
+    """The jobs by name, a page at a time, each with the run of its latest fire."""
+    jobs, following = profile.store.jobs(
+        states=frozenset(state) if state else None,
+        text=q or None,
+        tag=tag or None,
+        page=Page(limit=limit, cursor=cursor),
+    )
+    latest = profile.store.latest_runs([job.id for job in jobs])
+    documents = [
+        {**job_document(job), "last_run": _brief(latest[job.id][0]) if job.id in latest else None}
+        for job in jobs
+    ]
+    return Reply(page("jobs", documents, following))
+
+
+def _brief(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "state": str(run.state),
+        "fire_time": instant(run.fire_time),
+        "claimed_at": instant(run.claimed_at),
+        "started_at": instant(run.started_at),
+        "finished_at": instant(run.finished_at),
+        "exit_code": run.exit_code,
+        "reason": run.reason or None,
+    }
+
+
+@router.post(
+    "",
+    response_model=JobReply,
+    status_code=201,
+    openapi_extra=json_body(JobFields),
+    responses={
+        **problems(400, 403, 404, 409, 415, 422),
+        201: {
+            "headers": {
+                **ETAG,
+                "Location": {"description": "The job.", "schema": {"type": "string"}},
+            }
+        },
+    },
+)
+def create_job(profile: ProfileDep, body: Body, site: SiteDep) -> Response:
+    """A new job, in the store at once; the owner, if there is one, looks at it at once."""
+    job = actions.create(profile, body, via=actions.API, now=site.now())
+    found = job_reply(profile, job, site.now())
+    found.status_code = 201
+    found.headers["Location"] = f"/api/v1/profiles/{profile.name}/jobs/{job.id}"
+    return found
+
+
+@router.get("/{job}", response_model=JobReply, responses={**problems(404), **_WITH_TAG})
+def get_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
+    """One job whole, also a removed one by its id."""
+    return job_reply(profile, profile.store.job(job), site.now())
+
+
+@router.put(
+    "/{job}",
+    response_model=JobReply,
+    openapi_extra=json_body(JobFields),
+    responses={**problems(400, 403, 404, 409, 412, 415, 422, 428), **_WITH_TAG},
+)
+def replace_job(
+    profile: ProfileDep, job: JobRef, body: Body, match: IfMatch, site: SiteDep
+) -> Response:
+    """The whole definition anew: what is not said has its default. Masked secrets stay."""
+    current = profile.store.job(job)
+    found = actions.replace(
+        profile,
+        current.id,
+        body,
+        revision=match.seen(current.revision),
+        via=actions.API,
+        now=site.now(),
+    )
+    return job_reply(profile, found, site.now())
+
+
+@router.patch(
+    "/{job}",
+    response_model=JobReply,
+    openapi_extra=json_body(JobChanges, "application/merge-patch+json"),
+    responses={**problems(400, 403, 404, 409, 412, 415, 422, 428), **_WITH_TAG},
+)
+def change_job(
+    profile: ProfileDep, job: JobRef, body: Body, match: IfMatch, site: SiteDep
+) -> Response:
+    """Only what is said (RFC 7396): null is the default again, `env` is merged by name."""
+    current = profile.store.job(job)
+    fields, resets = _merge(current, body)
+    found = actions.edit(
+        profile,
+        current.id,
+        fields,
+        resets=resets,
+        revision=match.seen(current.revision),
+        via=actions.API,
+        now=site.now(),
+    )
+    return job_reply(profile, found, site.now())
+
+
+def _merge(job: Job, body: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What is given, with ``env`` merged into what stands; and what goes back to its default."""
+    resets = [name for name, value in body.items() if value is None]
+    for name in resets:
+        if name not in RESETTABLE:
+            raise InvalidInput("this has no default to go back to", field=name)
+    fields = {name: value for name, value in body.items() if value is not None}
+    given, action = fields.get("env"), job.definition.action
+    if isinstance(given, dict) and isinstance(action, Command):
+        merged = {**action.env, **given}
+        fields["env"] = {name: value for name, value in merged.items() if value is not None}
+    return fields, resets
+
+
+@router.delete(
+    "/{job}",
+    response_model=JobReply,
+    responses={**problems(400, 403, 404, 409, 412, 428), **_WITH_TAG},
+)
+def remove_job(profile: ProfileDep, job: JobRef, match: IfMatch, site: SiteDep) -> Response:
+    """Remove a job; its history stays, and `restore` takes it back."""
+    current = profile.store.job(job)
+    found = actions.set_state(
+        profile,
+        current.id,
+        State.REMOVED,
+        revision=match.seen(current.revision),
+        via=actions.API,
+        now=site.now(),
+    )
+    return job_reply(profile, found, site.now())
+
+
+@router.get("/{job}/revisions", response_model=RevisionList, responses=problems(404))
+def list_revisions(profile: ProfileDep, job: JobRef) -> Response:
+    """Who changed it when, the oldest first."""
+    found = profile.store.revisions(profile.store.job(job).id)
+    documents = [
+        {
+            "revision": one.revision,
+            "edited_at": instant(one.edited_at),
+            "edited_by": one.edited_by,
+            "valid_after": instant(one.valid_after),
+            "definition": definition_document(one.definition),
+        }
+        for one in found
+    ]
+    return Reply(page("revisions", documents, None))
+
+
+def job_reply(profile: Profile, job: Job, now: Any) -> Response:
+    """The job with its next fires and what its user should know; its revision as the ETag."""
+    fires = [] if job.state is State.REMOVED else fires_of(job, now, 3)
+    warnings = [] if job.state is State.REMOVED else advice(profile, job)
+    return Reply(
+        {
+            "job": job_document(job),
+            "next": [instant(fire) for fire in fires],
+            "warnings": warning_documents(warnings),
+        },
+        headers={"ETag": f'"{job.revision}"'},
+    )

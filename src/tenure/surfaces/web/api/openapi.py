@@ -1,0 +1,151 @@
+"""The OpenAPI 3.1 description: every answer that the API gives, its problems included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from tenure.surfaces.web.api.shapes.base import Problem
+from tenure.surfaces.web.problems import MEDIA_TYPE
+
+Responses = dict[int | str, dict[str, Any]]
+_SAYS = {
+    400: "What was sent cannot be read.",
+    401: "No token, or none of the dashboard's.",
+    403: "It may not be done: a read-only token, a foreign page, or a job that is kept elsewhere.",
+    404: "It is not there.",
+    405: "This address does not take that method.",
+    406: "None of the accepted media types can be given.",
+    408: "The body came too slowly.",
+    409: "The state of things is in the way: nobody owns, the owner says no, or it has ended.",
+    412: "Somebody else was faster: `facts` has the revision that was read and the current one.",
+    413: "The body is too large.",
+    414: "The address is too long.",
+    415: "The body has another media type.",
+    416: "That range is not there.",
+    421: "The name in Host is not this dashboard's.",
+    422: "A value cannot be accepted; `field` names it.",
+    428: "If-Match is missing.",
+    429: "Too many wrong tokens, or too much at once; Retry-After says when to try again.",
+    500: "A fault of Tenure's.",
+    503: "The store is blocked, full or damaged, or too many listen; Retry-After.",
+    504: "Could not tell in time.",
+}
+EVERYWHERE = (400, 401, 403, 413, 414, 421, 422, 429, 500, 503)
+"""What the guard, or a store in trouble, may answer to anything."""
+ACCEPTED: Responses = {
+    202: {
+        "description": "Asked; the owner has accepted it, or has not answered yet.",
+        "headers": {
+            "Location": {"description": "The request to follow.", "schema": {"type": "string"}}
+        },
+    }
+}
+
+
+def problems(*statuses: int) -> Responses:
+    """The problems of one operation besides those of every one."""
+    return {status: problem_answer(status) for status in statuses}
+
+
+def problem_answer(status: int) -> dict[str, Any]:
+    return {
+        "description": _SAYS[status],
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+
+
+def json_body(shape: type[BaseModel], *more: str) -> dict[str, Any]:
+    """A request body that is read by Tenure's own rules, and described by ``shape``."""
+    schema = {"schema": {"$ref": f"#/components/schemas/{shape.__name__}"}}
+    _BODIES.add(shape)
+    return {
+        "requestBody": {
+            "required": True,
+            "content": dict.fromkeys(("application/json", *more), schema),
+        }
+    }
+
+
+_BODIES: set[type[BaseModel]] = set()
+
+
+def describe(app: FastAPI) -> None:
+    """Give the application its description, made when it is first asked for."""
+
+    def made() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _description(app)
+        return app.openapi_schema
+
+    app.openapi = made  # type: ignore[method-assign]
+
+
+def _description(app: FastAPI) -> dict[str, Any]:
+    found = get_openapi(
+        title=app.title,
+        version=app.version,
+        openapi_version="3.1.0",
+        summary="A job scheduler in which each profile has one owner",
+        description=_ABOUT,
+        routes=app.routes,
+        license_info={"name": "MIT", "identifier": "MIT"},
+    )
+    schemas = found.setdefault("components", {}).setdefault("schemas", {})
+    bodies = sorted(_BODIES, key=lambda shape: shape.__name__)
+    _, extra = models_json_schema(
+        [(Problem, "validation"), *((shape, "validation") for shape in bodies)],
+        ref_template="#/components/schemas/{model}",
+    )
+    schemas |= extra.get("$defs", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas["Problem"]["example"] = _EXAMPLE
+    found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    found["security"] = [{"token": []}]
+    for operations in found["paths"].values():
+        for operation in operations.values():
+            _complete(operation)
+    return found
+
+
+def _complete(operation: dict[str, Any]) -> None:
+    answers = operation["responses"]
+    public = operation.get("security") == []
+    for status in (400, 413, 414, 421, 500) if public else EVERYWHERE:
+        answers[str(status)] = answers.get(str(status), problem_answer(status))
+    if "422" in answers:
+        answers["422"] = problem_answer(422)
+    if "requestBody" in operation:
+        answers["408"] = problem_answer(408)
+    operation["responses"] = dict(sorted(answers.items()))
+
+
+_EXAMPLE = {
+    "v": 1,
+    "type": "/api/v1/problems#no_owner",
+    "title": "Conflict",
+    "status": 409,
+    "detail": "nobody owns the profile default, so nobody can do it: no scheduler process is "
+    "running. Who should: rule 1 admits the service tenure.service (authoritative)",
+    "code": "no_owner",
+    "remedy": "start the service tenure.service; or ask with --queue to leave it for the owner",
+    "field": None,
+    "facts": {"request": "q1m81w3k8p561c641j1", "should_own": "rule 1 ...", "processes": []},
+}
+_ABOUT = """\
+The API of `tenure dashboard` and `tenure serve --web`. It reads profiles, changes definitions in
+their stores, and asks their owners; it never runs a job.
+
+* **Who asks**: `Authorization: Bearer TOKEN`, with the token that `tenure dashboard` prints.
+* **Shapes**: those of the command line's `--json`. Instants are RFC 3339 in UTC.
+* **Edits** name the revision that was read (`If-Match`); of two at once one gets 412, and reads
+  again.
+* **Asking** (trigger, cancel, retry, hand over) gives 202 and a request to follow, or 409 with what
+  to do. `Idempotency-Key` makes asking twice one request.
+* **Problems** are RFC 9457, with `code`, `remedy` and `facts`.
+"""

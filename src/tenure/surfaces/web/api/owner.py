@@ -1,0 +1,98 @@
+"""The owner, the terms before, the policy in words, and handing over."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from starlette.responses import Response
+
+from tenure.domain.errors import InvalidInput
+from tenure.runtime.client.documents import owner_document, process_document, term_document
+from tenure.runtime.client.health import examine
+from tenure.runtime.client.refusal import who_should_own, why_nobody_owns
+from tenure.surfaces.web import actions
+from tenure.surfaces.web.api.asking import asked, asks
+from tenure.surfaces.web.api.common import Asks, Body, Key, Reply, Wait, page
+from tenure.surfaces.web.api.openapi import ACCEPTED, json_body, problems
+from tenure.surfaces.web.api.shapes.processes import (
+    HandOverAsked,
+    OwnerReply,
+    PolicyReply,
+    TermList,
+)
+from tenure.surfaces.web.api.shapes.runs import RequestReply
+from tenure.surfaces.web.deps import ProfileDep, SiteDep
+from tenure.surfaces.web.reading import policy_document
+
+router = APIRouter(prefix="/api/v1/profiles/{profile}/owner", tags=["owner"])
+
+
+@router.get("", response_model=OwnerReply, responses=problems(404, 422))
+def get_owner(
+    profile: ProfileDep,
+    site: SiteDep,
+    limit: Annotated[int, Query(ge=0, le=1000, description="So many terms.")] = 5,
+) -> Response:
+    """Who owns, by which rule and since when (`tenure owner --json`); if nobody does, why."""
+    health = examine(profile, site.now())
+    found = health.owner
+    terms = profile.store.terms(limit=limit) if limit else ()
+    owner = owner_document(health.ownership) if health.problem is None else None
+    return Reply(
+        {
+            "owner": owner,
+            "life": str(found.life) if found else None,
+            "process": process_document(found.process) if found else None,
+            "terms": [term_document(term) for term in terms],
+            "why_nobody": None if health.owned else why_nobody_owns(health),
+            "who_should": who_should_own(health.policy),
+        }
+    )
+
+
+@router.get("/terms", response_model=TermList, responses=problems(404, 422))
+def list_terms(
+    profile: ProfileDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[
+        int | None, Query(ge=1, le=2**62, description="The `next` of the page before.")
+    ] = None,
+) -> Response:
+    """The history of the ownership, the newest term first."""
+    found = profile.store.terms(limit=limit + 1, before=cursor)
+    following = str(found[limit - 1].term) if len(found) > limit else None
+    return Reply(page("terms", [term_document(term) for term in found[:limit]], following))
+
+
+@router.get("/policy", response_model=PolicyReply, responses=problems(404))
+def get_policy(profile: ProfileDep) -> Response:
+    """The owner rules in words, and what is doubtful about them."""
+    return Reply(policy_document(profile))
+
+
+@router.post(
+    "/hand-over",
+    response_model=RequestReply,
+    status_code=202,
+    openapi_extra=json_body(HandOverAsked),
+    responses={**problems(400, 403, 404, 409, 415, 422), **ACCEPTED},
+)
+async def hand_over(
+    profile: ProfileDep,
+    site: SiteDep,
+    body: Body,
+    waiting: Annotated[Asks, Depends(asks)],
+    wait: Wait = 2.0,
+    key: Key = None,
+) -> Response:
+    """Ask the owner to hand over to a candidate."""
+    to = body.get("to")
+    if to is not None and not isinstance(to, str):
+        raise InvalidInput("a process id is expected", field="to")
+    unknown = next((name for name in body if name != "to"), None)
+    if unknown is not None:
+        raise InvalidInput(f"there is no field {unknown[:80]!r}", field=unknown[:80])
+    act = partial(actions.hand_over, profile, via=actions.API, now=site.now(), to=to, key=key)
+    return await asked(profile, waiting, act, wait)

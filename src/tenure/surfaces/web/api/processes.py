@@ -1,0 +1,52 @@
+"""Every scheduler-capable process of a profile, how it stands, and which rule says so."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from starlette.responses import Response
+
+from tenure.domain.ownership import HolderLife
+from tenure.domain.process import Process
+from tenure.runtime.client.documents import process_document
+from tenure.runtime.client.health import Present
+from tenure.runtime.liveness import life_of_process
+from tenure.runtime.profile import Profile
+from tenure.surfaces.web.api.common import Reply, page
+from tenure.surfaces.web.api.openapi import problems
+from tenure.surfaces.web.api.shapes.processes import ProcessList, ProcessReply
+from tenure.surfaces.web.deps import ProfileDep, SiteDep
+from tenure.surfaces.web.reading import admission_document, status_of
+
+router = APIRouter(prefix="/api/v1/profiles/{profile}/processes", tags=["processes"])
+
+
+@router.get("", response_model=ProcessList, responses=problems(404))
+def list_processes(profile: ProfileDep, site: SiteDep) -> Response:
+    """Those that are there, as the status has them, each with what the policy says of it."""
+    found = status_of(profile, site.now())
+    documents = [_document(profile, present) for present in found.health.present]
+    documents += [
+        _document(profile, Present(process=p, life=HolderLife.ALIVE)) for p in found.foreign
+    ]
+    return Reply(page("processes", documents, None))
+
+
+@router.get("/{process}", response_model=ProcessReply, responses=problems(404))
+def get_process(
+    profile: ProfileDep, process: Annotated[str, Path(max_length=100, description="Its id.")]
+) -> Response:
+    """One process, also one that has gone."""
+    found: Process = profile.store.process(process)
+    present = Present(process=found, life=life_of_process(profile, found))
+    return Reply({"process": _document(profile, present)})
+
+
+def _document(profile: Profile, present: Present) -> dict[str, Any]:
+    process = present.process
+    return {
+        **process_document(process),
+        "life": str(present.life),
+        "admission": admission_document(profile, profile.policy(), process),
+    }
