@@ -119,9 +119,12 @@ class Started:
 class World:
     """A profile in a temporary home, seen through its store, and the processes started on it."""
 
-    def __init__(self, folder: Path, *, toml: str = "", profile: str = "la") -> None:
+    def __init__(
+        self, folder: Path, *, toml: str = "", profile: str = "la", home: Path | None = None
+    ) -> None:
+        """``home``: one that several profiles share; else one of its own."""
         self.folder = folder
-        self.home = folder / "home"
+        self.home = home or folder / "home"
         self.name = profile
         self.processes: list[Started] = []
         self.profile = Profile.open(profile, home=self.home, create=True, now=now())
