@@ -155,8 +155,10 @@ def _installation(wishes: Wishes, survey: Survey) -> Installation | None:
 
 def _unverified(installation: Installation | None) -> Iterator[str]:
     if installation is None:
-        yield "no Hermes was found (--hermes-python PATH names one), so neither its version nor "
-        yield "its reading of config.yaml is known"
+        yield (
+            "no Hermes was found (--hermes-python PATH names one), so neither its version nor "
+            "its reading of config.yaml is known"
+        )
         return
     if installation.verified:
         return
