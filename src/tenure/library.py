@@ -194,6 +194,9 @@ class Tenure:
         define(datetime.now(UTC), "UTC")  # say now what is wrong with it
         self._functions[target] = function
         self._declared[target] = define
+        scheduler = self._scheduler
+        if scheduler is not None:
+            scheduler.keeper.declare_again()
         return function
 
     # -- running -----------------------------------------------------------------------------
@@ -352,7 +355,7 @@ class Tenure:
         now, zone = datetime.now(UTC), profile.timezone()
         from tenure.store.contract import Declaration
 
-        declarations = [Declaration(definition=d(now, zone)) for d in self._declared.values()]
+        declarations = [Declaration(definition=d(now, zone)) for d in list(self._declared.values())]
         profile.store.reconcile(authority, self.app, self.version, declarations, now)
 
     def _forget_in_child(self) -> None:

@@ -228,6 +228,12 @@ def hung_for(
     return min(still, late)
 
 
+def should_yield_to_newer(lived_for: timedelta | None) -> bool:
+    """Whether an owner hands over to a candidate of its own rank that runs a newer version of the
+    same app, once that has lived long enough; None where there is none."""
+    return lived_for is not None and lived_for >= PREEMPT_AFTER
+
+
 def should_yield(my_rank: int, better_rank: int | None, better_lived_for: timedelta) -> bool:
     """Whether an owner hands over to a better-ranked candidate that has lived long enough."""
     return better_rank is not None and better_rank < my_rank and better_lived_for >= PREEMPT_AFTER

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from tenure.domain.job import Job
@@ -20,10 +21,14 @@ class Standing:
     authoritative: bool
     denied: frozenset[str] = frozenset()
     approve_protected: bool = False
+    carried: Container[str] | None = field(default=None, compare=False)
+    """Names of the declared jobs that its code has; None: that is not asked."""
 
     def why_held(self, job: Job) -> str | None:
         """Why this owner must not run the job, in words; None when it may."""
         wants = job.definition
+        if job.app is not None and self.carried is not None and job.name not in self.carried:
+            return f"the owner's code does not have it: version {job.app_version} declares it"
         if not wants.needs_authority:
             return None
         if not self.authoritative:

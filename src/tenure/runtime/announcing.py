@@ -11,7 +11,7 @@ twice, and refused by the store where the job is protected and the owner is not 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tenure.domain.announced import Announced, plan_announced
 from tenure.domain.errors import Damaged, NotFound
@@ -100,10 +100,8 @@ class Announcing:
         best = mandate.standing
         if not best.authoritative:
             return best
-        return Standing(
-            authoritative=self._dispatcher.recheck(),
-            denied=self._probes.all_denied(),
-            approve_protected=best.approve_protected,
+        return replace(
+            best, authoritative=self._dispatcher.recheck(), denied=self._probes.all_denied()
         )
 
     def _job(self, id: str) -> Job | Answer:

@@ -133,7 +133,8 @@ class Claiming:
                 turn.take(run, self._store.definition(run.job, run.revision))
         elif not request.queued:
             remedy = f"tenure explain {job.name}; --queue waits for an owner that may"
-            self._refuse(request, turn, f"{job.name} is protected: {why_held}", remedy)
+            why = "is protected" if job.definition.needs_authority else "is held"
+            self._refuse(request, turn, f"{job.name} {why}: {why_held}", remedy)
 
     def _refuse(self, request: Request, turn: Round, why: str, remedy: str) -> None:
         self._store.answer(
@@ -196,5 +197,8 @@ class Claiming:
         if not job.definition.requires:
             return True
         missing = self._probes.missing(job.definition.requires, turn.awake)
+        if turn.standing.authoritative:
+            # A denial that came after the turn's standing was read is for the next turn.
+            missing |= self._probes.denied(job.definition.requires) - turn.standing.denied
         self.to_probe |= missing
         return not missing

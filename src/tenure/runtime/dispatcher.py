@@ -21,7 +21,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -347,11 +347,7 @@ class Dispatcher:
             self._probes.ask_soon(wanted, self._clock.awake, lambda freed: self.look())
         if not best.authoritative or not self._anything_to_decide(now):
             return best
-        return Standing(
-            authoritative=self._recheck(),
-            denied=self._probes.all_denied(),
-            approve_protected=best.approve_protected,
-        )
+        return replace(best, authoritative=self._recheck(), denied=self._probes.all_denied())
 
     def _anything_to_write(self, now: datetime) -> bool:
         """An idle owner takes no write lock, but to say now and then that it looks."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import timedelta
 from typing import Any
 
@@ -39,6 +39,7 @@ from tenure.domain.ownership import (
     Ownership,
     consider,
     should_yield,
+    should_yield_to_newer,
 )
 from tenure.domain.plan import Standing as OwnerStanding
 from tenure.domain.policy import Admission, Policy
@@ -89,6 +90,7 @@ class Keeper:
         upkeep: Callable[[], None] | None = None,
         on_nudge: Callable[[str], None] | None = None,
         stays_out: Callable[[], str | None] = lambda: None,
+        carried: Container[str] | None = None,
     ) -> None:
         self._profile = profile
         self._store = profile.store
@@ -102,6 +104,7 @@ class Keeper:
         self._upkeep = upkeep
         self._on_nudge = on_nudge
         self._stays_out = stays_out
+        self._carried = carried
         self._peers = Peers(profile, member, clock)
         self._authority: Authority | None = None
         self._rank = OPEN_RANK
@@ -114,6 +117,8 @@ class Keeper:
         self._next_probe = 0.0
         self._next_full = 0.0
         self._mark: int | None = None
+        self._gives_way_until: float | None = None
+        self._more_declared = threading.Event()
         self._may_rest = False
         """After a look: whether the next is only worth while when something was written."""
         self._thread = threading.Thread(target=self._loop, name="tenure-keeper", daemon=True)
@@ -138,6 +143,11 @@ class Keeper:
     def deposed(self, why: str) -> None:
         """The dispatcher was refused: look into it."""
         self._deposed_why = why
+        self.wake()
+
+    def declare_again(self) -> None:
+        """More jobs were declared: an owner brings them in line at once."""
+        self._more_declared.set()
         self.wake()
 
     def asked_to_hand_over(self, request: Request) -> None:
@@ -277,6 +287,7 @@ class Keeper:
             replaces_hung=self._replaces_hung(),
         )
         move = consider(me, self._clock.now(), current, life)
+        move = self._unless_newer(move, policy, current, rank)
         if move.act is not None and self._clock.awake() >= self._hold_off:
             return self._take(move, admission, current)
         self._member.say(Standing.CANDIDATE, f"{admission.why}; {move.why}", rank)
@@ -286,6 +297,23 @@ class Keeper:
         )
         again = move.again_in.total_seconds() if move.again_in else LOOK_EVERY
         return max(0.01, min(LOOK_EVERY, again))
+
+    def _unless_newer(self, move: Move, policy: Policy, current: Ownership, rank: int) -> Move:
+        """Of two versions of one app the newer goes first, so that a deploy changes the
+        declarations once; for a while, since its process may be frozen."""
+        if move.act is Act.TAKE_BY_FORCE:
+            self._peers.look(policy, current)
+        newer = self._peers.newer_candidate(rank) if move.act is not None else None
+        if newer is None:
+            self._gives_way_until = None
+            return move
+        awake = self._clock.awake()
+        if self._gives_way_until is None:
+            self._gives_way_until = awake + RESERVED_FOR.total_seconds()
+        if awake >= self._gives_way_until:
+            return move
+        why = f"{newer.process}, of a newer version, goes first"
+        return Move(act=None, why=why, again_in=timedelta(seconds=0.2))
 
     def _why_not_able(self) -> str | None:
         try:
@@ -359,6 +387,8 @@ class Keeper:
         self._store.restart_planning(authority, self._clock.now())
         if self._on_owning is not None:
             self._on_owning(authority)
+        if self._carried is not None:  # an owner of another version may have held some
+            self._store.revisit_held(authority, self._clock.now())
         # Said before anything is claimed: see Recovery, which reads it of a deposed process.
         self._member.say(
             Standing.OWNER, admission.why, admission.rule.rank if admission.rule else None
@@ -375,6 +405,7 @@ class Keeper:
                 standing=OwnerStanding(
                     authoritative=admission.authoritative,
                     approve_protected=self._profile.settings().approve_protected,
+                    carried=self._carried,
                 ),
             )
         )
@@ -434,6 +465,9 @@ class Keeper:
             self._let_go(Act.STEP_DOWN, problem)
             return LOOK_EVERY
         self._reaffirm(admission, current)
+        if self._more_declared.is_set():
+            self._more_declared.clear()
+            self._prepared = False
         if not self._prepared and not self._prepare_or_let_go(admission):
             return LOOK_EVERY
         if not self._dispatcher.owns(self._authority):
@@ -445,7 +479,8 @@ class Keeper:
         if self._upkeep is not None:
             self._upkeep()
         best = self._peers.best_candidate()
-        self._may_rest = best is None or best.rank >= self._rank
+        better = best is not None and best.rank < self._rank
+        self._may_rest = not better and self._peers.newer_candidate(self._rank) is None
         return LOOK_EVERY
 
     def _reaffirm(self, admission: Admission, current: Ownership) -> None:
@@ -491,6 +526,11 @@ class Keeper:
         best = self._peers.best_candidate()
         if best is not None and should_yield(self._rank, best.rank, best.lived_for):
             self._let_go(Act.HAND_OVER, f"{best.process} ranks better", reserved_for=best.process)
+            return True
+        newer = self._peers.newer_candidate(self._rank)
+        if newer is not None and should_yield_to_newer(newer.lived_for):
+            why = f"{newer.process} is of a newer version"
+            self._let_go(Act.HAND_OVER, why, reserved_for=newer.process)
             return True
         return False
 

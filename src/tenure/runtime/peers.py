@@ -15,6 +15,7 @@ from tenure.domain.policy import Policy
 from tenure.domain.process import Process, Standing
 from tenure.domain.request import Requester
 from tenure.domain.schedule import Kind
+from tenure.domain.version import is_newer
 from tenure.host.clocks import Clock
 from tenure.host.processes import boot_id, observe
 from tenure.runtime.control import remove_leftover
@@ -77,6 +78,21 @@ class Peers:
             for id, since in self._seen.items()
         ]
         return min(found, key=lambda c: (c.rank, -c.lived_for), default=None)
+
+    def newer_candidate(self, rank: int) -> Candidate | None:
+        """The living candidate of this rank whose code is newer than ours; the one seen longest."""
+        app, mine = self._member.app, self._member.app_version
+        if app is None or mine is None:
+            return None
+        awake = self._clock.awake()
+        found = [
+            Candidate(process=id, rank=rank, lived_for=timedelta(seconds=awake - since))
+            for id, since in self._seen.items()
+            if (self._living[id].rule or 0) == rank
+            and self._living[id].app == app
+            and is_newer(self._living[id].app_version or "", than=mine)
+        ]
+        return max(found, key=lambda c: c.lived_for, default=None)
 
     def sockets(self) -> list[str]:
         """Control sockets of living candidates, the best-ranked first."""

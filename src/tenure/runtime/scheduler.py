@@ -131,6 +131,7 @@ class Scheduler:
             upkeep=self._upkeep,
             on_nudge=on_nudge,
             stays_out=stays_out,
+            carried=functions.keys() if functions is not None and app is not None else None,
         )
         self.announcing = Announcing(
             profile.store,
