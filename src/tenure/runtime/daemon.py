@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -31,13 +32,19 @@ log = logging.getLogger("tenure")
 
 
 def serve(
-    profile: Profile, *, role: str | None = None, app: str | None = None, drain: float = DRAIN
+    profile: Profile,
+    *,
+    role: str | None = None,
+    app: str | None = None,
+    drain: float = DRAIN,
+    beside: Callable[[], Callable[[], None]] | None = None,
 ) -> int:
     """Run until a signal ends it; the exit code. Call from the main thread.
 
     ``app`` is ``package.module:name`` of a :class:`tenure.Tenure` whose declared jobs this
-    process then carries. Raises InvalidInput for one that cannot be loaded, and what joining
-    raises.
+    process then carries. ``beside`` starts something once this process has joined, and gives what
+    ends it; if it fails that is logged, and the scheduler goes on. Raises InvalidInput for an app
+    that cannot be loaded, and what joining raises.
     """
     _log_to_stderr()
     scheduler = _of_app(profile, app, role) if app else Scheduler(profile, role=role)
@@ -49,12 +56,15 @@ def serve(
         ended.set()
 
     before = {n: signal.signal(n, on_signal) for n in (signal.SIGTERM, signal.SIGINT)}
+    end_beside: Callable[[], None] | None = None
     try:
         scheduler.start()
         _notify("READY=1")
         log.info("joined %s as %s, pid %s", profile.name, scheduler.member.id, os.getpid())
         if not ended.wait(SOON):
             _say_why_not(profile, scheduler.member.id)
+        if beside is not None and not ended.is_set():
+            end_beside = _begin(beside)
         while not ended.wait(3600):
             pass
     finally:
@@ -66,9 +76,19 @@ def serve(
             )
         if not scheduler.stop(drain, why="its process was told to stop"):
             log.warning("runs were still active; the next owner takes up their commands")
+        if end_beside is not None:
+            end_beside()
         for number, handler in before.items():
             signal.signal(number, handler)
     return 0
+
+
+def _begin(beside: Callable[[], Callable[[], None]]) -> Callable[[], None] | None:
+    try:
+        return beside()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the scheduler goes on
+        log.error("%s; the scheduler goes on", error)
+        return None
 
 
 def _say_why_not(profile: Profile, process: str) -> None:

@@ -38,6 +38,7 @@ _MEANT = {
     "jobs": "list", "run": "trigger", "start": "serve", "daemon": "serve", "log": "logs",
     "history": "runs", "ps": "status", "stop": "cancel", "kill": "cancel", "disable": "pause",
     "enable": "resume", "policy": "owner policy", "profiles": "profile list", "why": "explain",
+    "web": "dashboard", "ui": "dashboard",
 }  # fmt: skip
 """What other schedulers call it."""
 

@@ -29,6 +29,7 @@ _CLI = "tenure.surfaces.cli."
 
 VERBS = {
     "serve": (_CLI + "serve:serve", "Be a scheduler process of the profile, in the foreground."),
+    "dashboard": (_CLI + "dashboard:dashboard", "Serve the page and the API of an observer."),
     "add": (_CLI + "add:add", "Add a job."),
     "apply": (_CLI + "apply:apply", "Bring jobs in line with a TOML file."),
     "export": (_CLI + "apply:export", "Write the jobs as such a file."),

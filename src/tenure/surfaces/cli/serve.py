@@ -1,24 +1,69 @@
-"""``tenure serve``: a scheduler process in the foreground."""
+"""``tenure serve``: a scheduler process in the foreground, with the page beside it if asked."""
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
 
 import click
 
 from tenure.surfaces.cli.lazy import Verb
+from tenure.surfaces.cli.web_options import HOST, PORT, check_extra, exposed, read_address
 from tenure.surfaces.cli.where import Where
+
+log = logging.getLogger("tenure.web")
 
 
 @click.command(cls=Verb)
 @click.option("--role", metavar="ROLE", help="What this process calls itself, for the policy.")
 @click.option("--app", metavar="PKG.MOD:NAME", help="Carry the jobs that this app declares.")
+@click.option(
+    "--web", is_flag=False, flag_value=f"{HOST}:{PORT}", metavar="[HOST:PORT]",
+    help=f"Serve the page and the API too (at {HOST}:{PORT}).",
+)  # fmt: skip
+@click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A proxy's name for it.")
 @click.pass_obj
-def serve(where: Where, role: str | None, app: str | None) -> int:
+def serve(
+    where: Where, role: str | None, app: str | None, web: str | None, hosts: tuple[str, ...]
+) -> int:
     """Be a scheduler process: a candidate, then owner when policy and term allow.
 
     SIGTERM and Ctrl-C hand the ownership over and give runs ten seconds to finish; the next owner
     takes up the commands that go on. It logs to standard error; TENURE_LOG sets the level.
     """
+    address = None
+    if web is not None:
+        check_extra()
+        address = read_address(web)
     from tenure.runtime.daemon import serve as run
 
     with where.open(create=True) as profile:
-        return run(profile, role=role, app=app)
+        beside = None
+        if address is not None:
+            beside = _page(where.home_folder(), profile.name, address, hosts)
+        return run(profile, role=role, app=app, beside=beside)
+
+
+def _page(
+    home: Path, profile: str, address: tuple[str, int], hosts: tuple[str, ...]
+) -> Callable[[], Callable[[], None]]:
+    """What starts the page once the scheduler has joined, and gives what ends it."""
+
+    def begin() -> Callable[[], None]:
+        from tenure.surfaces.web.server import Beside, is_loopback, link, listen
+        from tenure.surfaces.web.site import Site
+        from tenure.surfaces.web.tokens import Tokens
+
+        sock = listen(*address)
+        tokens = Tokens.of_home(home)
+        names = set(hosts)
+        if not is_loopback(sock.getsockname()[0]):
+            names.add("*")
+            log.warning("%s", exposed(address[0]))
+        page = Beside(Site(home, tokens, hosts=names, joined={profile}), sock)
+        page.start()
+        log.info("the page: %s", link(sock, tokens.pair.full, f"/p/{profile}/"))
+        return page.stop
+
+    return begin

@@ -1,0 +1,121 @@
+"""``tenure dashboard``: the page and the API of an observer."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from tenure.domain.errors import TenureError
+from tenure.surfaces.cli import output
+from tenure.surfaces.cli.lazy import Verb
+from tenure.surfaces.cli.web_options import HOST, PORT, check_extra, exposed
+from tenure.surfaces.cli.where import Where
+
+if TYPE_CHECKING:
+    from tenure.surfaces.web.server import Server
+    from tenure.surfaces.web.site import Site
+
+
+@click.command(cls=Verb)
+@click.option("--host", default=HOST, show_default=True, help="The address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0: any free."
+)
+@click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A proxy's name for it.")
+@click.option("--read-only", is_flag=True, help="Print a link that may only look.")
+@click.option("--link", "only_link", is_flag=True, help="Print the link, and start nothing.")
+@click.option("--new-token", is_flag=True, help="Make the old links and cookies void; as --link.")
+@click.pass_obj
+def dashboard(
+    where: Where,
+    host: str,
+    port: int,
+    hosts: tuple[str, ...],
+    read_only: bool,
+    only_link: bool,
+    new_token: bool,
+) -> int:
+    """Serve the page and the API of an observer, in the foreground, for every profile of the home.
+
+    It shows, edits and asks; it never runs a job, and ending it changes nothing for the jobs. Open
+    the link that it prints. Ctrl-C or SIGTERM ends it.
+    """
+    check_extra()
+    from tenure.surfaces.web.server import is_loopback, link, link_to, listen, make_server
+    from tenure.surfaces.web.site import Site
+    from tenure.surfaces.web.tokens import Tokens
+
+    home = where.home_folder()
+    if only_link or new_token:
+        pair = Tokens.of_home(home, renew=new_token).pair
+        _say(where, link_to(host, port, pair.read_only if read_only else pair.full, _path(where)))
+        return 0
+    sock = listen(host, port)
+    try:
+        tokens = Tokens.of_home(home)
+        loopback = is_loopback(sock.getsockname()[0])
+        if not loopback:
+            output.warn(exposed(host), "")
+        names = {*hosts, *(() if loopback else ("*",))}
+        site = Site(home, tokens, hosts=names)
+        _show_first(site, where)
+        token = tokens.pair.read_only if read_only else tokens.pair.full
+        server = make_server(site)
+        _say(where, link(sock, token, _path(where)))
+        return _run(server, sock)
+    finally:
+        sock.close()
+
+
+def _path(where: Where) -> str:
+    """The page of the profile that was named; the overview otherwise."""
+    named = where.profile or os.environ.get("TENURE_PROFILE")
+    return f"/p/{named}/" if named else "/"
+
+
+def _show_first(site: Site, where: Where) -> None:
+    """Be seen in the profile at once, if there is one; the others when they are looked at."""
+    try:
+        if where.name in site.names():
+            site.profile(where.name)
+    except TenureError as error:
+        output.warn(error.text, error.remedy)
+
+
+def _say(where: Where, link: str) -> None:
+    if where.json:
+        output.print_json({"url": link, "pid": os.getpid()})
+    else:
+        output.say(link)
+    sys.stdout.flush()
+
+
+def _run(server: Server, sock: object) -> int:
+    """Until a signal; a second one does not wait for answers that are under way."""
+    if not logging.getLogger().handlers:
+        logging.basicConfig(
+            level=os.environ.get("TENURE_LOG", "WARNING").upper(),
+            format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+            stream=sys.stderr,
+        )
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+
+    import asyncio
+
+    async def serve() -> None:
+        # Uvicorn's own handlers would raise the signal again when it has ended.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, on_signal)
+        await server._serve([sock])  # type: ignore[list-item]
+
+    asyncio.run(serve())
+    return 0
