@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Mapping
@@ -14,7 +13,8 @@ from tenure.adapters.hermes.seat import Seat
 from tenure.domain.errors import Refused, TenureError
 from tenure.domain.job import Job, State
 from tenure.domain.request import Ask, Request, Requester
-from tenure.runtime.client.asking import Wish, ask
+from tenure.domain.run import RunState
+from tenure.runtime.client.asking import Wish, ask, await_end
 
 ON_A_LOOP = timedelta(seconds=2)
 """For how long a request may be waited for on the thread of an event loop."""
@@ -54,6 +54,19 @@ def who_runs(seat: Seat, request: Request) -> str:
         return f"queued for {who}: run {run.id}"
 
 
+def queued(seat: Seat, job: Mapping[str, Any], via: str) -> str:
+    """Ask, and say who runs it. Raises as :func:`ask_owner` does."""
+    return who_runs(seat, ask_owner(seat, job, via))
+
+
+def run_by_owner(seat: Seat, job: Mapping[str, Any]) -> tuple[bool, str]:
+    """In the owner: ask, and wait for the end; whether it went well, else why not."""
+    request = ask_owner(seat, job, "run")
+    with seat.opened() as profile:
+        run = await_end(profile, request.run or "")
+    return run.state is RunState.SUCCEEDED, run.reason
+
+
 def in_words(seat: Seat, error: Exception) -> str:
     """A refusal, and what a user of Hermes types."""
     if not isinstance(error, TenureError):
@@ -83,6 +96,9 @@ def _me(via: str) -> Requester:
 
 def _patience() -> timedelta | None:
     """The usual one, but not where everything else would wait with us."""
+    asyncio = sys.modules.get("asyncio")  # without it there is no loop
+    if asyncio is None:
+        return None
     try:
         asyncio.get_running_loop()
     except RuntimeError:

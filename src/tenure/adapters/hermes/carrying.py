@@ -85,10 +85,6 @@ class Carrying:
         """How many runs are under way or about to be."""
         return len(self._carried) + len(self._lent) + len(self._fired)
 
-    def carries(self, job: Mapping[str, Any]) -> bool:
-        """Whether a run of this job is under way here."""
-        return str(job["id"]) in self._carried
-
     # -- handed out by a tick ------------------------------------------------------------------
     def take(self, job_id: str, lent: Lent) -> bool:
         """Keep a claimed run until Hermes has dispatched it; whether it will.
@@ -153,6 +149,15 @@ class Carrying:
         else:
             carried.result = bool(result[0]), str(result[3] or "")
         return result
+
+    def part(
+        self, original: Callable[..., Any], job: Mapping[str, Any],
+        args: tuple[Any, ...], kwargs: dict[str, Any],
+    ) -> Any:  # fmt: skip
+        """The part of a run that does the job, where it is not the whole of it."""
+        if str(job["id"]) in self._carried:
+            return original(job, *args, **kwargs)
+        return self._seat.refusals.body(job, False, UNCLAIMED)
 
     def marked(self, job_id: str, success: bool, error: object, delivery: object) -> None:
         """Hermes has written down how a run ended: this one, if it is carried here."""

@@ -19,15 +19,14 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tenure.adapters.hermes import inside
-from tenure.adapters.hermes.asking import ask_owner, in_words, who_runs
-from tenure.adapters.hermes.carrying import UNCLAIMED
 from tenure.adapters.hermes.replacing import replace
 from tenure.adapters.hermes.seats import seats
-from tenure.domain.run import RunState
-from tenure.runtime.client.asking import await_end
+
+if TYPE_CHECKING:
+    from tenure.adapters.hermes.seat import Seat
 
 log = logging.getLogger("tenure.hermes")
 
@@ -74,9 +73,9 @@ def _body(original: Any) -> Callable[..., Any]:
 def _part(original: Any) -> Callable[..., Any]:
     def run_job(job: Any, *args: Any, **kwargs: Any) -> Any:
         seat = seats.of(inside.home_of_tick())
-        if seat is None or seat.carrying.carries(job):
+        if seat is None:
             return original(job, *args, **kwargs)
-        return seat.refusals.body(job, False, UNCLAIMED)
+        return seat.carrying.part(original, job, args, kwargs)
 
     return run_job
 
@@ -126,9 +125,9 @@ def _fire_due(original: Any) -> Callable[..., Any]:
         if job is None:
             return False
         try:
-            log.info("job %s: %s", job_id, who_runs(seat, ask_owner(seat, job, "fire_due")))
-        except Exception as error:  # noqa: BLE001  this is called in the background: it is logged
-            log.warning("job %s: refused: %s", job_id, in_words(seat, error))
+            log.info("job %s: %s", job_id, _queued(seat, job, "fire_due"))
+        except RuntimeError as error:  # this is called in the background: it is logged
+            log.warning("job %s: %s", job_id, error)
         return False  # it was not run here; by whom it is, the record says
 
     return fire_due
@@ -147,11 +146,9 @@ def _trigger(original: Any) -> Callable[..., Any]:
         if job is None:
             return None
         try:
-            answer = who_runs(seat, ask_owner(seat, job, "trigger"))
-        except Exception as error:  # noqa: BLE001  said in words, and raised as what the caller knows
-            _said.refused = True
-            raise _refusal(f"refused: {in_words(seat, error)}") from None
-        _said.answer = answer
+            answer = _said.answer = _queued(seat, job, "trigger")
+        except RuntimeError as error:
+            raise _in_a_dashboard(error) from None
         return {**(inside.find_job(job["id"]) or job), "tenure": answer}
 
     return trigger_job
@@ -175,20 +172,12 @@ def _execute(original: Any) -> Callable[..., Any]:
         seat = seats.of(inside.home_of_jobs())
         if seat is None:
             return original(job)
-        try:
-            request = ask_owner(seat, job, "run")
-            owner = seat.scheduler is not None and seat.scheduler.keeper.authority is not None
-            if not owner or request.run is None:
-                _said.answer = who_runs(seat, request)
-                return {"claimed": False, "success": False, "error": _said.answer}
-            # The owner itself was asked, by an agent of its own: it waits for the end, as ever.
-            with seat.opened() as profile:
-                run = await_end(profile, request.run)
-        except Exception as error:  # noqa: BLE001  said in words, and raised as what the caller knows
-            _said.refused = True
-            raise RuntimeError(f"refused: {in_words(seat, error)}") from None
-        good = run.state is RunState.SUCCEEDED
-        return {"claimed": True, "success": good, "error": None if good else run.reason}
+        owner = seat.scheduler is not None and seat.scheduler.keeper.authority is not None
+        if owner:  # an agent of its own asks it, and waits for the end, as ever
+            good, why = _refused_in_words(seat, lambda asking: asking.run_by_owner(seat, job))
+            return {"claimed": True, "success": good, "error": None if good else why}
+        _said.answer = _queued(seat, job, "run")
+        return {"claimed": False, "success": False, "error": _said.answer}
 
     return execute_job_now
 
@@ -232,14 +221,29 @@ def _with_answer(text: str, answer: str | None) -> str:
     return json.dumps(result, indent=2)
 
 
-def _refusal(text: str) -> Exception:
-    """In a dashboard an answer of its API, else a plain error."""
-    if "hermes_cli.web_server" in sys.modules:
-        from fastapi import HTTPException  # type: ignore[import-not-found,unused-ignore]
+def _queued(seat: Seat, job: Mapping[str, Any], via: str) -> str:
+    """Ask the owner; who runs it, in words. Raises RuntimeError for a refusal."""
+    return str(_refused_in_words(seat, lambda asking: asking.queued(seat, job, via)))
 
-        refused: Exception = HTTPException(status_code=409, detail=text)
-        return refused
-    return RuntimeError(text)
+
+def _refused_in_words(seat: Seat, ask: Callable[[Any], Any]) -> Any:
+    from tenure.adapters.hermes import asking
+
+    try:
+        return ask(asking)
+    except Exception as error:  # noqa: BLE001  raised as what Hermes knows to print
+        _said.refused = True
+        raise RuntimeError(f"refused: {asking.in_words(seat, error)}") from None
+
+
+def _in_a_dashboard(error: RuntimeError) -> Exception:
+    """An answer of its API; the same error elsewhere."""
+    if "hermes_cli.web_server" not in sys.modules:
+        return error
+    from fastapi import HTTPException  # type: ignore[import-not-found,unused-ignore]
+
+    refused: Exception = HTTPException(status_code=409, detail=str(error))
+    return refused
 
 
 PATCHES: dict[str, Callable[[Any], None]] = {

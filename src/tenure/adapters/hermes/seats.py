@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tenure.adapters.hermes import inside
-from tenure.adapters.hermes.carrying import Originals
 from tenure.adapters.hermes.home import HermesHome
-from tenure.adapters.hermes.link import read_link
+from tenure.adapters.hermes.link import Link, read_link
 from tenure.adapters.hermes.replacing import original_of
-from tenure.adapters.hermes.seat import Seat
+
+if TYPE_CHECKING:  # loaded with the first seat: most processes of Hermes never need one
+    from tenure.adapters.hermes.seat import Seat
 
 LEAVING = 3600.0
 """Seconds that runs under way get, when their home is released, to say how they ended."""
@@ -34,7 +35,7 @@ class Seats:
             self._seats.pop(home, None)
             seat = None
             if link is not None:
-                seat = self._seats[home] = Seat(link, _originals())
+                seat = self._seats[home] = _seat(link)
         if old is not None:
             self._leave(old)
         return seat
@@ -76,11 +77,19 @@ class Seats:
 seats = Seats()
 
 
-def _originals() -> Originals:
+def _seat(link: Link) -> Seat:
+    """Raises RuntimeError if what it needs cannot be loaded: then nothing runs."""
+    try:
+        from tenure.adapters.hermes.carrying import Originals
+        from tenure.adapters.hermes.seat import Seat
+    except Exception as error:
+        why = f"Tenure cannot be loaded here ({type(error).__name__}: {error})"
+        raise RuntimeError(f"refused: {why}; run: tenure hermes status") from error
     scheduler = inside.scheduler_module()
     whole = hasattr(scheduler, "run_one_job")
-    return Originals(
+    originals = Originals(
         tick=original_of(scheduler.tick),
         body=original_of(scheduler.run_one_job if whole else scheduler.run_job),
         whole=whole,
     )
+    return Seat(link, originals)
