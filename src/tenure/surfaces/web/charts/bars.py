@@ -1,0 +1,79 @@
+"""How long a job's runs took: a small picture for a list, a larger one for the job's page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from markupsafe import Markup
+
+from tenure.domain.run import Run, RunState
+from tenure.surfaces.web import words
+from tenure.surfaces.web.charts import svg
+
+SPARK = 20
+TALL = 84
+
+
+def spark(runs: Sequence[Run], now: datetime) -> Markup:
+    """The latest runs, the newest at the right. ``runs`` newest first. Bad ones hang down."""
+    shown = list(reversed(runs[:SPARK]))
+    lengths = [_seconds(run, now) for run in shown]
+    longest = max(lengths, default=0.0) or 1.0
+    parts = []
+    for number, (run, length) in enumerate(zip(shown, lengths, strict=True)):
+        x = (SPARK - len(shown) + number) * 5
+        css = f"b-{words.TONES[run.state]}"
+        if run.state is RunState.SUCCEEDED or run.finished_at is None:
+            height = max(1.5, 18 * length / longest)
+            parts.append(_bar(x, 20 - height, height, css))
+        else:
+            parts.append(_bar(x, 14, 10, css))
+    parts.append(Markup('<path d="M0 20.5H100" class="grid"/>'))
+    return svg.image("spark", "0 0 100 24", _spoken(shown, lengths), parts)
+
+
+def _bar(x: float, y: float, height: float, css: str) -> Markup:
+    return Markup('<rect x="{:g}" y="{:.1f}" width="4" height="{:.1f}" class="{}"/>').format(
+        x, y, height, css
+    )
+
+
+def _spoken(shown: Sequence[Run], lengths: Sequence[float]) -> str:
+    if not shown:
+        return "no runs yet"
+    from datetime import timedelta
+
+    low, high = (words.span(timedelta(seconds=s)) for s in (min(lengths), max(lengths)))
+    bad = sum(words.TONES[run.state] in ("bad", "warn") for run in shown)
+    took = f"took {low}" if low == high else f"took {low} to {high}"
+    return f"the last {words.plural(len(shown), 'run')} {took}; {bad or 'none'} ended badly"
+
+
+def durations(runs: Sequence[Run], now: datetime, run_url: Callable[[Run], str]) -> Markup:
+    """Each run a bar that leads to it, oldest left; those that ended badly carry their sign."""
+    shown = list(reversed(runs))
+    lengths = [_seconds(run, now) for run in shown]
+    longest = max(lengths, default=0.0) or 1.0
+    width = 100 / max(len(shown), 20)
+    parts = [svg.rect(0, 100, TALL - 1, 1, "base")]
+    for number, (run, length) in enumerate(zip(shown, lengths, strict=True)):
+        height = max(2.0, (TALL - 20) * length / longest)
+        x, tone = number * width, words.TONES[run.state]
+        inside = svg.rect(x, width * 0.8, TALL - height, height, f"b-{tone}")
+        if run.state is not RunState.SUCCEEDED:
+            y = TALL - height - 9
+            inside += svg.mark(str(run.state), x + width * 0.4, y, 12, tone)
+        parts.append(svg.link(run_url(run), _label(run, now), inside))
+    return svg.picture("took", TALL, "How long runs took", _spoken(shown, lengths), parts)
+
+
+def _label(run: Run, now: datetime) -> str:
+    took = words.took(run, now)
+    length = f" after {words.span(took)}" if took is not None else ""
+    return f"{words.RUN_STATES[run.state]}{length}, {words.relative(run.claimed_at, now)}"
+
+
+def _seconds(run: Run, now: datetime) -> float:
+    took = words.took(run, now)
+    return 0.0 if took is None else max(0.0, took.total_seconds())

@@ -1,0 +1,50 @@
+"""The history of ownership: who held the profile, term after term, and when nobody did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from tenure.domain.zones import load_zone
+from tenure.surfaces.web import words
+from tenure.surfaces.web.charts import svg
+from tenure.surfaces.web.charts.day import Holding
+from tenure.surfaces.web.charts.svg import Window
+
+HEIGHT = 34
+
+
+def history(parts: Sequence[Holding], window: Window, zone: str) -> Markup:
+    """``parts`` cut to the window, oldest first, nobody among them."""
+    drawn = []
+    for part in parts:
+        x, width = window.at(part.start), window.width(part.start, part.end, 0.3)
+        css = "seg" if part.authoritative else "seg fallback"
+        css = css if part.who else "seg nobody"
+        drawn.append(svg.rect(x, width, 2, HEIGHT - 4, css, said(part, window, zone)))
+        label = f"{part.term}" if part.who else ""
+        if label and width > 2:
+            drawn.append(svg.text(x + width / 2, 21, label, anchor="middle", css="in"))
+    spoken = ". ".join(said(part, window, zone) for part in parts)
+    return svg.picture("terms", HEIGHT, "Terms", spoken, drawn)
+
+
+def said(part: Holding, window: Window, zone: str) -> str:
+    first = words.day_and_time(part.start, zone, window.end)
+    last = words.day_and_time(part.end, zone, window.end)
+    who = f"Term {part.term}, {part.who}" if part.who else "Nobody"
+    return f"{who}: {first} to {last}, {words.span(part.end - part.start)}"
+
+
+def axis(window: Window, zone: str) -> Markup:
+    """Where the window begins, its middle and its end."""
+    there = load_zone(zone)
+    parts = []
+    for part, anchor in ((0, "start"), (50, "middle"), (100, "end")):
+        at = (window.start + (window.end - window.start) * part / 100).astimezone(there)
+        label = "now" if part == 100 else f"{at:%a} {at.day} {at:%b} {at:%H:%M}"
+        parts.append(svg.text(part, 12, label, anchor=anchor))
+    return Markup('<svg class="axis" height="16" aria-hidden="true">{}</svg>').format(
+        Markup().join(parts)
+    )

@@ -1,0 +1,251 @@
+"""A job as a form has it, text by text, and back to the fields that ``tenure add`` takes.
+
+A form holds what was typed, right or wrong, so that nothing typed is lost when it is shown again.
+What was not touched is never read back from its text: a value that a form cannot hold exactly (a
+secret, a line break within a variable) stays what it is.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from tenure.domain.durations import format_duration
+from tenure.domain.errors import InvalidInput
+from tenure.domain.job import CatchUp, Command, Definition, Overlap
+from tenure.runtime.client.jobfile import fields_of
+from tenure.runtime.client.secrets import MASK, masked
+
+Form = dict[str, str]
+
+NAMES = {
+    "name": "name",
+    "command": "command",
+    "cwd": "folder",
+    "stdin": "standard input",
+    "env": "variables",
+    "schedule": "schedule",
+    "tz": "time zone",
+    "dst": "when clocks change",
+    "protected": "protected",
+    "requires": "required capabilities",
+    "overlap": "while the previous run is active",
+    "catch_up": "catch-up",
+    "grace": "grace",
+    "jitter": "jitter",
+    "timeout": "timeout",
+    "retries": "retries",
+    "backoff": "pause before a retry",
+    "retry_lost": "retry a lost run",
+    "tags": "tags",
+}
+"""The parts that are compared, and merged, each by itself."""
+PARTS = {"command": ("shell", "command"), "catch_up": ("catch_up", "window")}
+"""Parts that are more than one input."""
+DST = {
+    "cron": "as cron does (the usual)",
+    "gap=shift,fold=first": "missing: at the change. Twice: the first",
+    "gap=shift,fold=second": "missing: at the change. Twice: the second",
+    "gap=shift,fold=both": "missing: at the change. Twice: both",
+    "gap=skip,fold=first": "missing: not that day. Twice: the first",
+    "gap=skip,fold=second": "missing: not that day. Twice: the second",
+    "gap=skip,fold=both": "missing: not that day. Twice: both",
+}
+"""What a local time does that is missing in spring, or comes twice in autumn."""
+_AT_FAULT = {"timezone": "tz", "shell": "command", "window": "catch_up"}
+
+
+def blank(timezone: str) -> Form:
+    """The form of a new job: what ``tenure add`` would take by default."""
+    form = dict.fromkeys((k for part in NAMES for k in inputs(part)), "")
+    return {**form, "tz": timezone, "dst": "cron", "overlap": str(Overlap.SKIP), "paused": ""}
+
+
+def inputs(part: str) -> tuple[str, ...]:
+    return PARTS.get(part, (part,))
+
+
+def of_definition(wants: Definition) -> Form:
+    """What the form of a standing job shows. For commands only."""
+    assert isinstance(wants.action, Command)
+    command = wants.action
+    return {
+        "name": wants.name,
+        "shell": "on" if command.shell else "",
+        "command": command.argv[0] if command.shell else shlex.join(command.argv),
+        "cwd": command.cwd or "",
+        "stdin": _lines(command.stdin or ""),
+        "env": _env_lines(command),
+        "schedule": wants.schedule.text,
+        "tz": wants.schedule.timezone,
+        "dst": str(wants.schedule.dst),
+        "protected": _flag(wants.protected),
+        "requires": "\n".join(wants.requires),
+        "overlap": str(wants.overlap),
+        "catch_up": str(wants.catch_up) if wants.catch_up else "",
+        "window": _duration(wants.window),
+        "grace": _duration(wants.grace),
+        "jitter": _duration(wants.jitter),
+        "timeout": _duration(wants.timeout),
+        "retries": str(wants.retries) if wants.retries else "",
+        "backoff": _duration(wants.backoff),
+        "retry_lost": _flag(wants.retry_lost),
+        "tags": ", ".join(wants.tags),
+    }
+
+
+def of_posted(given: Mapping[str, Any]) -> Form:
+    """What was sent; browsers send line ends of their own."""
+    form = blank("")
+    for key in form:
+        value = given.get(key, "")
+        form[key] = _lines(value) if isinstance(value, str) else ""
+    return form
+
+
+def differing(a: Form, b: Form) -> set[str]:
+    """The parts in which two forms differ."""
+    return {part for part in NAMES if any(a[k] != b[k] for k in inputs(part))}
+
+
+def with_part(form: Form, other: Form, part: str) -> Form:
+    """``form`` with one part taken from ``other``."""
+    return {**form, **{key: other[key] for key in inputs(part)}}
+
+
+def to_fields(form: Form) -> dict[str, Any]:
+    """The fields of a new job. Raises InvalidInput naming the field."""
+    fields: dict[str, Any] = {}
+    for part in NAMES:
+        fields |= _read(part, form)
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def over(form: Form, standing: Definition) -> dict[str, Any]:
+    """The fields of a standing job, changed where the form differs from what it showed."""
+    fields = fields_of(standing, show_secrets=True)
+    for part in differing(form, of_definition(standing)):
+        if part in ("schedule", "tz", "dst"):
+            fields = {k: v for k, v in fields.items() if k not in _EXACT}
+        if part == "command":
+            fields.pop("command", None)
+            fields.pop("shell", None)
+        changed = _read(part, form)
+        fields = {k: v for k, v in fields.items() if k not in changed} | {
+            key: value for key, value in changed.items() if value is not None
+        }
+    return fields
+
+
+_EXACT = ("at", "anchor", "interval", "cron")
+
+
+def at_fault(error: InvalidInput) -> str:
+    """The input of the form that an error is about; empty if it is about none."""
+    name = (error.field or "").partition(".")[0]
+    name = _AT_FAULT.get(name, name)
+    return name if name in NAMES else ""
+
+
+def _read(part: str, form: Form) -> dict[str, Any]:
+    """One part as fields; None is 'as if it had never been said'."""
+    text = form[part].strip()
+    if part == "command":
+        return _command(form)
+    if part == "catch_up":
+        window = form["window"].strip()
+        if window and not text:
+            raise InvalidInput("say what is caught up within it", field="catch_up",
+                               remedy="choose 'latest' or 'all'")  # fmt: skip
+        bounded = window and text != CatchUp.NONE
+        return {"catch_up": (f"{text}:{window}" if bounded else text) or None}
+    if part == "stdin":
+        return {"stdin": form["stdin"] or None}
+    if part == "env":
+        return {"env": _variables(form["env"])}
+    if part in ("protected", "retry_lost"):
+        return {part: True if text else None}
+    if part == "requires":
+        return {"requires": _requirements(form["requires"])}
+    if part == "tags":
+        return {"tags": [tag for each in form["tags"].split(",") if (tag := each.strip())] or None}
+    if part == "retries":
+        return {"retries": _number(text)}
+    if part == "cwd":
+        return {"cwd": _folder(text)}
+    return {part: text or None}
+
+
+def _command(form: Form) -> dict[str, Any]:
+    text = form["command"]
+    if not text.strip():
+        raise InvalidInput("there is nothing to run", field="command",
+                           remedy="such as /usr/bin/backup --all")  # fmt: skip
+    if form["shell"]:
+        return {"shell": text}
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise InvalidInput(f"a quote is not closed ({error})", field="command",
+                           remedy="close it, or run it by a shell") from None  # fmt: skip
+    return {"command": words}
+
+
+def _variables(text: str) -> dict[str, str] | None:
+    env = {}
+    for line in text.split("\n"):
+        name, sign, value = line.partition("=")
+        if not line.strip():
+            continue
+        if not sign or not name.strip():
+            raise InvalidInput(f"{line.strip()[:40]!r} has no name or no value", field="env",
+                               remedy="write one NAME=VALUE a line")  # fmt: skip
+        env[name.strip()] = value
+    return env or None
+
+
+def _requirements(text: str) -> list[str] | None:
+    from tenure.host.capabilities import check_requirement
+
+    found = [line.strip() for line in text.split("\n") if line.strip()]
+    for requirement in found:
+        check_requirement(requirement)
+    return found or None
+
+
+def _number(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 6):
+        raise InvalidInput(f"{text[:20]!r} is no whole number", field="retries", remedy="such as 3")
+    return int(text)
+
+
+def _folder(text: str) -> str | None:
+    if text == "~" or text.startswith("~/"):
+        import os
+
+        return os.path.expanduser(text)
+    return text or None
+
+
+def _env_lines(command: Command) -> str:
+    pairs = masked(command.env).items()
+    return "\n".join(f"{name}={value if _one_line(value) else MASK}" for name, value in pairs)
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _one_line(value: str) -> bool:
+    return "\n" not in value and "\r" not in value
+
+
+def _flag(value: bool) -> str:
+    return "on" if value else ""
+
+
+def _duration(value: Any) -> str:
+    return format_duration(value) if value else ""

@@ -1,0 +1,118 @@
+"""One job: what it is, whether it would run now, what ran, what did not, who changed it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from tenure.domain.job import Command, Job, State
+from tenure.domain.schedule import Kind
+from tenure.runtime.client.explain import explain
+from tenure.runtime.client.foreign import change_there, is_foreign, planner_of
+from tenure.runtime.client.secrets import masked
+from tenure.store.contract import Page, RunFilter
+from tenure.surfaces.web import previewing, words
+from tenure.surfaces.web.charts import bars
+from tenure.surfaces.web.deps import ProfileDep
+from tenure.surfaces.web.pages.fires import told
+from tenure.surfaces.web.pages.rendering import Frame, frame, page
+
+router = APIRouter()
+RUNS = 40
+LISTED = 12
+OMISSIONS = 8
+DONE = {
+    "added": "Added.",
+    "edited": "Saved as a new revision.",
+    "merged": "Saved, together with what somebody else changed meanwhile.",
+    "unchanged": "It was like that already; nothing changed.",
+    "paused": "Paused. Fires while it is paused are recorded as skipped.",
+    "resumed": "Resumed, from now on.",
+    "restored": "Added again, as a new job with the same definition.",
+    "approved": "Approved: this revision may run protected.",
+}
+
+
+@router.get("/p/{profile}/jobs/{ref}")
+def show(profile: ProfileDep, request: Request, ref: str, done: str = "") -> HTMLResponse:
+    around = frame(request, profile)
+    job = profile.store.job(ref)
+    runs, more = profile.store.runs(RunFilter(job=job.id), Page(limit=RUNS))
+    omissions, _ = profile.store.omissions(job=job.id, page=Page(limit=OMISSIONS))
+    schedule, alive = job.definition.schedule, job.state is State.ACTIVE
+    fires = previewing.upcoming(schedule, max(around.now, job.watermark)) if alive else ()
+    approve = profile.settings().approve_protected and job.definition.needs_authority
+    return page(
+        request,
+        "job.html",
+        around,
+        section="jobs",
+        live="jobs runs owner",
+        job=job,
+        facts=facts(job),
+        env=env_of(job.definition.action),
+        foreign=foreign_facts(job),
+        explained=explain(profile, job.id, around.now) if job.state is not State.REMOVED else None,
+        fires=told(fires, schedule),
+        schedule_zone=schedule.timezone if schedule.kind is not Kind.EVERY else around.zone,
+        runs=runs[:LISTED],
+        charted=len(runs),
+        more=more or len(runs) > LISTED,
+        took=bars.durations(runs, around.now, lambda run: _run_url(around, run.id)),
+        omissions=omissions,
+        revisions=sorted(profile.store.revisions(job.id), key=lambda r: -r.revision)[:10],
+        waits_for_approval=approve and job.approved_revision < job.revision,
+        done=DONE.get(done),
+    )
+
+
+def _run_url(around: Frame, id: str) -> str:
+    return f"/p/{around.profile.name}/runs/{id}"
+
+
+def facts(job: Job) -> list[tuple[str, str]]:
+    """The options that matter, in words; those at their default without meaning are left out."""
+    wants, action = job.definition, job.definition.action
+    catch_up = {"none": "none", "latest": "the latest missed fire", "all": "every missed fire"}
+    overlap = {
+        "skip": "skip the fire",
+        "queue": "let one fire wait",
+        "allow": "run beside it",
+        "cancel": "cancel the previous run",
+    }
+    span = words.span
+    found: list[tuple[str, Any]] = [
+        ("while it still runs", overlap[wants.overlap]),
+        ("catch-up", catch_up[wants.catching_up]
+         + (f" of the last {span(wants.window)}" if wants.window else "")),
+        ("may start late by", span(wants.grace)),
+        ("jitter", f"up to {span(wants.jitter)}" if wants.jitter else None),
+        ("timeout", span(wants.timeout) if wants.timeout else "none"),
+        ("retries", f"{wants.retries}, the first after {span(wants.backoff)}, then twice as long"
+         if wants.retries else "none"),
+        ("if its end is lost", "it is retried, which may repeat its effects"
+         if wants.retry_lost else None),
+        ("folder", (action.cwd or "the home folder") if isinstance(action, Command) else None),
+        ("standard input", f"{len(action.stdin)} characters"
+         if isinstance(action, Command) and action.stdin else None),
+        ("declared by", f"the app {job.app}, version {job.app_version}" if job.app else None),
+        ("id", job.id),
+    ]  # fmt: skip
+    return [(name, str(value)) for name, value in found if value]
+
+
+def env_of(action: object) -> dict[str, str]:
+    """The variables of a command, secrets masked."""
+    return masked(action.env) if isinstance(action, Command) else {}
+
+
+def foreign_facts(job: Job) -> dict[str, str] | None:
+    """Who plans a job that is not planned here, and how it is changed there."""
+    if not is_foreign(job):
+        return None
+    return {
+        "planner": planner_of(job),
+        **{verb: change_there(job, verb) for verb in ("edit", "pause", "resume", "remove")},
+    }

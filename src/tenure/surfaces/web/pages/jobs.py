@@ -1,0 +1,133 @@
+"""The list of jobs: found by name, command or tag, each with what comes next and how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+from markupsafe import Markup
+
+from tenure.domain.errors import NotFound
+from tenure.domain.job import Job, State
+from tenure.domain.run import Run
+from tenure.runtime.client.applying import all_jobs
+from tenure.runtime.client.foreign import is_foreign, planner_of
+from tenure.runtime.profile import Profile
+from tenure.store.contract import Page, RunFilter
+from tenure.surfaces.web import words
+from tenure.surfaces.web.charts import bars
+from tenure.surfaces.web.deps import ProfileDep
+from tenure.surfaces.web.pages.rendering import Frame, frame, page
+
+router = APIRouter()
+PER_PAGE = 50
+LONGEST_SEARCH = 200
+STATES = ("active", "paused", "done", "dormant", "removed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One job in the list."""
+
+    job: Job
+    latest: Run | None
+    spark: Markup
+    elsewhere: str | None
+    foreign: bool
+    planner: str
+
+
+@router.get("/p/{profile}/jobs")
+def list_jobs(
+    profile: ProfileDep,
+    request: Request,
+    q: Annotated[str, Query(max_length=LONGEST_SEARCH)] = "",
+    state: str = "",
+    start: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+    done: str = "",
+    job: Annotated[str, Query(max_length=LONGEST_SEARCH)] = "",
+) -> HTMLResponse:
+    around = frame(request, profile)
+    wanted = frozenset({State(state)}) if state in STATES else None
+    found, total, more = _find(profile, q.strip(), wanted, start)
+    return page(
+        request,
+        "jobs.html",
+        around,
+        section="jobs",
+        live="jobs runs owner",
+        rows=[row(around, one) for one in found],
+        q=q,
+        state=state if state in STATES else "",
+        states=STATES,
+        start=start,
+        per_page=PER_PAGE,
+        total=total,
+        more=more,
+        any=bool(found) or _any(profile),
+        done=_done(profile, done, job),
+    )
+
+
+def row(around: Frame, job: Job) -> Row:
+    """What the list says of one job. Reads its latest runs."""
+    runs, _ = around.profile.store.runs(RunFilter(job=job.id), Page(limit=bars.SPARK))
+    return Row(
+        job=job,
+        latest=runs[0] if runs else None,
+        spark=bars.spark(runs, around.now),
+        elsewhere=words.decided_elsewhere(job),
+        foreign=is_foreign(job),
+        planner=planner_of(job),
+    )
+
+
+def _find(
+    profile: Profile, q: str, states: frozenset[State] | None, start: int
+) -> tuple[Sequence[Job], int | None, bool]:
+    """One page of what matches, how many there are where that is known, and whether more follow."""
+    if not q and start == 0:
+        jobs, cursor = profile.store.jobs(states=states, page=Page(limit=PER_PAGE))
+        return jobs, None if cursor else len(jobs), cursor is not None
+    matching = [job for job in all_jobs(profile.store, states) if matches(job, q)]
+    return matching[start : start + PER_PAGE], len(matching), len(matching) > start + PER_PAGE
+
+
+def matches(job: Job, q: str) -> bool:
+    """Whether every word is in the name, the command, the schedule or a tag; ``tag:`` asks for one,
+    ``is:protected`` and ``is:foreign`` for a kind."""
+    wants = job.definition
+    text = " ".join((job.name, wants.action.describe(), wants.schedule.text, *wants.tags))
+    text = text.casefold()
+    for word in q.casefold().split():
+        kind, _, rest = word.partition(":")
+        if kind == "tag" and rest:
+            found = rest in {tag.casefold() for tag in wants.tags}
+        elif word == "is:protected":
+            found = wants.needs_authority
+        elif word == "is:foreign":
+            found = is_foreign(job)
+        else:
+            found = word in text
+        if not found:
+            return False
+    return True
+
+
+def _any(profile: Profile) -> bool:
+    found, _ = profile.store.jobs(page=Page(limit=1))
+    return bool(found)
+
+
+def _done(profile: Profile, done: str, ref: str) -> dict[str, object] | None:
+    """What was just done, told on top of the list; the words are ours, the name the job's."""
+    if done not in ("removed", "paused", "resumed") or not ref:
+        return None
+    try:
+        job = profile.store.job(ref)
+    except NotFound:
+        return None
+    return {"what": done, "job": job, "undo": done == "removed" and job.state is State.REMOVED}

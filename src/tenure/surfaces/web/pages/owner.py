@@ -1,0 +1,144 @@
+"""Who may own and why: the rules in words, each process against each rule, the terms so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from tenure.domain.conditions import Answer, Finding, findings
+from tenure.domain.ownership import Act, HolderLife, Term
+from tenure.domain.policy import Admission, Policy, admit
+from tenure.domain.policy_change import Problem
+from tenure.domain.policy_text import make_policy
+from tenure.domain.process import Standing
+from tenure.domain.rule import Rule
+from tenure.runtime.client.health import Present
+from tenure.runtime.client.status import read_status
+from tenure.runtime.client.warnings import policy_warnings_of
+from tenure.runtime.profile import Profile
+from tenure.store.policy_file import read_policy_file
+from tenure.surfaces.web.charts import day, terms
+from tenure.surfaces.web.charts.svg import PATTERNS, Window
+from tenure.surfaces.web.deps import ProfileDep
+from tenure.surfaces.web.pages import looking, ownership
+from tenure.surfaces.web.pages.overview import processes
+from tenure.surfaces.web.pages.rendering import Frame, frame, page
+
+router = APIRouter()
+TERMS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Against:
+    """One rule against one process. ``holds`` None: what it asks for could not all be read."""
+
+    rule: Rule
+    findings: tuple[Finding, ...]
+    holds: bool | None
+    decided: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A process, what the rules say of it, and why."""
+
+    present: Present
+    admission: Admission
+    against: tuple[Against, ...]
+    facts: list[tuple[str, str]]
+
+
+@router.get("/p/{profile}/owner")
+def owner(profile: ProfileDep, request: Request, done: str = "") -> HTMLResponse:
+    around = frame(request, profile)
+    status = read_status(profile, around.now, foreign=looking.foreign(profile))
+    policy = around.health.policy
+    uid = profile.folder.path.stat().st_uid
+    history = profile.store.terms(limit=TERMS)
+    return page(
+        request,
+        "owner.html",
+        around,
+        section="owner",
+        live="owner requests",
+        policy=policy,
+        proposed=_proposed(profile, policy),
+        warnings=policy_warnings_of(profile, policy),
+        toml=str(profile.folder.toml),
+        judged=[judge(policy, present, uid) for present in processes(status)],
+        candidates=around.health.candidates(),
+        owned=around.health.owned,
+        terms=history,
+        chart=_chart(around),
+        patterns=PATTERNS,
+        Standing=Standing,
+        HolderLife=HolderLife,
+        ended=ended,
+        ownership_chain=ownership.chain_of,
+        done={"handed-over": "The owner hands over."}.get(done),
+    )
+
+
+def judge(policy: Policy, present: Present, uid: int) -> Judged:
+    """Each rule's findings, as the process's own evidence has them."""
+    process = present.process
+    evidence, role = process.evidence, process.role
+    admission = admit(policy, evidence, role=role, me_uid=uid, executes=process.executes)
+    decided = admission.rule
+    against = []
+    if process.executes:
+        for rule in policy.rules:
+            found = findings(rule, evidence, role=role, me_uid=uid)
+            against.append(
+                Against(rule=rule, findings=found, holds=_holds(rule, found),
+                        decided=decided is not None and decided.rank == rule.rank)
+            )  # fmt: skip
+            if decided is not None and decided.rank == rule.rank:
+                break  # the first match decides; the rules below are not asked
+    return Judged(
+        present=present,
+        admission=admission,
+        against=tuple(against),
+        facts=ownership.facts(evidence),
+    )
+
+
+def _holds(rule: Rule, found: tuple[Finding, ...]) -> bool | None:
+    answers = {finding.answer for finding in found}
+    if Answer.NO in answers:
+        return False
+    return None if Answer.UNKNOWN in answers else True
+
+
+def _proposed(profile: Profile, policy: Policy) -> list[Rule]:
+    """The rules that profile.toml has while none is in force yet."""
+    written = read_policy_file(profile.folder.toml)
+    if not policy.open or isinstance(written, Problem) or not written.rules:
+        return []
+    return list(make_policy(written.rules, version=1).rules)
+
+
+def _chart(around: Frame) -> dict[str, Any] | None:
+    """The latest terms on one line of time."""
+    held = looking.holdings(around.profile, around.now, around.health, TERMS)
+    if not held:
+        return None
+    first = min(held[0].start, around.now - timedelta(minutes=1))
+    window = Window(start=first, end=around.now)
+    parts = day.holdings_in(window, held)
+    return {
+        "picture": terms.history(parts, window, around.zone),
+        "axis": terms.axis(window, around.zone),
+    }
+
+
+def ended(term: Term) -> str:
+    """Why a term ended, in words; the record has the act of whoever took the next."""
+    act, by, who = term.ended_why.partition(" by ")
+    how = {Act.TAKE_FROM_DEAD: "its process was dead, and was succeeded by",
+           Act.TAKE_BY_FORCE: "taken by force by"}.get(act)  # type: ignore[call-overload]  # fmt: skip
+    return f"{how} {who}" if by and how else term.ended_why or "–"

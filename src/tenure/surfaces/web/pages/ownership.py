@@ -1,0 +1,149 @@
+"""Who owns, as a page tells it: the bar on top, and the chain of processes down to the jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from tenure.domain.evidence import Evidence, Link, Manager, Service
+from tenure.domain.ownership import HolderLife
+from tenure.domain.process import Process, Standing
+from tenure.runtime.client.health import Health
+from tenure.runtime.client.refusal import pid_of
+from tenure.surfaces.web import words
+
+LONGEST = 4
+"""Launchers that are drawn: of more, the first and the last two, and the rest by name."""
+_MANAGERS = {
+    Manager.SYSTEMD_SYSTEM: "systemd",
+    Manager.SYSTEMD_USER: "systemd, of the user",
+    Manager.LAUNCHD: "launchd",
+    Manager.WINDOWS: "Windows services",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One line about the owner, on every page."""
+
+    css: str
+    icon: str
+    text: str
+    more: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One box of the chain."""
+
+    icon: str
+    title: str
+    sub: tuple[str, ...] = ()
+    css: str = ""
+
+
+def bar(health: Health, now: datetime) -> Bar:
+    """What the top of each page says. What it means for the jobs comes with it."""
+    owner = health.owner
+    if health.problem is not None:
+        return Bar(css="gone", icon="warning", text="Nobody may own", more=health.problem.text)
+    if owner is None or owner.life is HolderLife.DEAD:
+        held = "Protected jobs are held; nothing else runs either until somebody owns."
+        if owner is None:
+            return Bar(css="gone", icon="warning", text="Nobody owns this profile", more=held)
+        text = f"The owner, {words.who(owner.process)}, is dead"
+        if health.candidates():
+            held = "A candidate may take over; protected jobs wait for an authoritative owner."
+        return Bar(css="gone", icon="warning", text=text, more=held)
+    who = words.who(owner.process)
+    if owner.life is HolderLife.UNVERIFIABLE:
+        text = f"Whether the owner, {who}, lives is not known"
+        return Bar(css="doubt", icon="unknown", text=text)
+    if health.hung:
+        text = f"The owner, {who}, makes no progress"
+        return Bar(css="doubt", icon="warning", text=text, more="A due fire lies unclaimed.")
+    kind = "authoritative" if health.ownership.authoritative else "not authoritative"
+    since = health.ownership.since
+    lasting = f", for {words.span(now - since)}" if since else ""
+    return Bar(
+        css="",
+        icon="owner",
+        text=f"{who} owns",
+        more=f"term {health.ownership.term}, {kind}{lasting}",
+    )
+
+
+def chain(process: Process, *, dead: bool = False, owner: bool = True) -> list[Node]:
+    """From the first launcher that can be seen down to the process itself."""
+    evidence = process.evidence
+    above = list(reversed(evidence.ancestors()))
+    nodes = [_launcher(link, evidence.service) for link in above]
+    if len(nodes) > LONGEST:
+        folded = nodes[1:-2]
+        names = ", ".join(dict.fromkeys(node.title for node in folded))
+        middle = Node(icon="process", title=f"{len(folded)} more", sub=(names,))
+        nodes = [nodes[0], middle, *nodes[-2:]]
+    if "chain" in evidence.unknown:
+        nodes.insert(0, Node(icon="unknown", title="unknown", sub=("a launcher that is gone",),
+                             css="is-unknown"))  # fmt: skip
+    if evidence.service is not None and not any(node.icon == "service" for node in nodes):
+        nodes.insert(0, _service(evidence.service))
+    return [*nodes, _self(process, dead, owner)]
+
+
+def chain_of(process: Process) -> list[Node]:
+    """The same for a process that may own or not."""
+    return chain(process, owner=process.standing is Standing.OWNER)
+
+
+def _self(process: Process, dead: bool, owner: bool) -> Node:
+    evidence = process.evidence
+    what = [f"pid {pid_of(process)}"]
+    if process.role and evidence.executable:
+        what.append(words.program(process))
+    if dead:
+        return Node(icon="lost", title=words.short_who(process), sub=(*what, "dead"), css="is-dead")
+    icon, css = ("owner", "is-owner") if owner else ("process", "")
+    return Node(icon=icon, title=words.short_who(process), sub=tuple(what), css=css)
+
+
+def _launcher(link: Link, service: Service | None) -> Node:
+    name = link.name or _last(link.executable) or "?"
+    if link.pid == 1:
+        sub = ["pid 1"] + ([service.name] if service else [])
+        return Node(icon="service", title=name, sub=tuple(sub))
+    return Node(icon="process", title=name, sub=(f"pid {link.pid}",))
+
+
+def _service(service: Service) -> Node:
+    sub = (_MANAGERS[service.manager],) + (() if service.attested else ("the user's own",))
+    return Node(icon="service", title=service.name, sub=sub)
+
+
+def _last(path: str | None) -> str:
+    return (path or "").rstrip("/").rsplit("/", 1)[-1]
+
+
+def facts(evidence: Evidence) -> list[tuple[str, str]]:
+    """What was observed of a process, for a list of facts; what is absent is left out."""
+    service = evidence.service
+    found: Sequence[tuple[str, object]] = (
+        ("pid", evidence.identity.pid),
+        ("program", evidence.executable),
+        ("started as", evidence.executable_as_run),
+        ("user", f"{evidence.user or '?'} (uid {evidence.uid})"),
+        ("service", f"{service.name} ({_MANAGERS[service.manager]})" if service else None),
+        ("cgroup", evidence.cgroup),
+        ("responsible", evidence.responsible_pid and f"pid {evidence.responsible_pid}"),
+        ("coalition", evidence.coalition),
+        ("signature", evidence.signature),
+        ("locks", ", ".join(evidence.locks)),
+        ("confined by", ", ".join(evidence.confinement)),
+        ("host", evidence.hostname),
+        ("not readable", ", ".join(sorted(evidence.unknown)) or "nothing: all was read"),
+    )
+    listed = [(name, str(value)) for name, value in found if value]
+    if evidence.executable_deleted:
+        listed.append(("replaced", "its program was removed or replaced since it started"))
+    return listed

@@ -1,0 +1,207 @@
+"""From a template and what it shows to an answer: one environment, one frame around every page.
+
+Times are shown in the profile's zone, which the frame knows; markup comes from templates and charts
+only, and everything else is escaped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup, escape
+
+from tenure.runtime.client.health import Health, examine
+from tenure.runtime.profile import Profile
+from tenure.surfaces.web import words
+from tenure.surfaces.web.charts.svg import ICONS
+from tenure.surfaces.web.deps import Viewer, site
+from tenure.surfaces.web.live import mark_of
+from tenure.surfaces.web.pages import looking, ownership
+
+HERE = Path(__file__).parent.parent
+THEMES = ("light", "dark", "system")
+THEME_COOKIE = "tenure_theme"
+_CODE = re.compile(r"`([^`\n]+)`")
+_PROCESS = re.compile(r"\bp1[0-9a-z]{16,}\b")
+_ZONELESS = "UTC"
+LONGEST_HEADING = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What every page of a profile shows around its own."""
+
+    profile: Profile
+    now: datetime
+    zone: str
+    health: Health
+    mark: str
+    """How far the profile had grown before it was read: the stream goes on from there."""
+
+
+def frame(request: Request, profile: Profile) -> Frame:
+    """Look at the profile once, for one page. Blocks: for threads only."""
+    now, mark = site(request).now(), mark_of(profile)
+    health = examine(profile, now)
+    return Frame(profile=profile, now=now, zone=profile.timezone(), health=health, mark=mark)
+
+
+def page(
+    request: Request,
+    template: str,
+    around: Frame | None = None,
+    *,
+    code: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **context: Any,
+) -> HTMLResponse:
+    """Render ``template``; ``code`` is HTTP's. Without a frame the page is about no profile."""
+    found: Viewer | None = getattr(request.state, "viewer", None)
+    shown = {
+        "viewer": found or Viewer(may_write=False, csrf=""),
+        "known": found is not None,
+        "theme": _theme(request),
+        "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+        "version": version("tenure"),
+        "names": site(request).names() if found is not None else [],
+        "now": site(request).now(),
+        "zone": _ZONELESS,
+        "profile": None,
+        "base": "",
+        "section": "",
+        "live": "",
+        "done": None,
+        "bar": None,
+        "named": str,
+    }
+    if around is not None:
+        shown |= {
+            "now": around.now,
+            "zone": around.zone,
+            "profile": around.profile,
+            "base": f"/p/{around.profile.name}",
+            "health": around.health,
+            "mark": around.mark,
+            "bar": ownership.bar(around.health, around.now),
+            "named": looking.named(around.profile),
+        }
+    text = environment().get_template(template).render({**shown, **context})
+    return HTMLResponse(text, status_code=code, headers=dict(headers or {}))
+
+
+def back_to(path: str) -> RedirectResponse:
+    """303: the browser asks for the page anew, and reloading it repeats nothing."""
+    return RedirectResponse(path, status_code=303)
+
+
+@cache
+def environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    made.globals |= {"icon": icon, "asset": asset, "words": words}
+    made.filters |= {
+        "at": _at,
+        "when": _when,
+        "ago": _ago,
+        "span": words.span,
+        "duration": _duration,
+        "said": said,
+        "told": _told,
+        "headed": headed,
+        "plural": words.plural,
+        "capitalised": words.capitalised,
+    }
+    return made
+
+
+@cache
+def asset(name: str) -> str:
+    """The address of a file of ours, with a mark that changes with its content."""
+    content = (HERE / "static" / name).read_bytes()
+    return f"/static/{name}?{hashlib.sha256(content).hexdigest()[:8]}"
+
+
+def icon(name: object, tone: str = "") -> Markup:
+    """A symbol of the sprite; what it means is said in words beside it."""
+    return Markup(
+        '<svg class="icon {}" aria-hidden="true" focusable="false"><use href="{}#{}"/></svg>'
+    ).format(tone, ICONS, str(name))
+
+
+def said(text: str) -> Markup:
+    """A sentence as the runtime words it: what stands in backticks is code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
+
+
+def headed(text: str) -> Markup:
+    """The same, with the part before a first colon as its heading."""
+    head, colon, rest = text.partition(": ")
+    if not colon or len(head) > LONGEST_HEADING:
+        return said(words.capitalised(text))
+    return Markup("<strong>{}:</strong> {}").format(said(words.capitalised(head)), said(rest))
+
+
+@pass_context
+def _told(context: Context, text: str) -> Markup:
+    """A sentence in which processes go by their ids, with what people call them instead."""
+    return said(_PROCESS.sub(lambda match: str(context["named"](match[0])), text))
+
+
+@pass_context
+def _at(context: Context, instant: datetime | None, seconds: bool = False) -> Markup:
+    """``Tue 14:03 CET``."""
+    if instant is None:
+        return Markup("–")
+    zone, now = context["zone"], context["now"]
+    return _time(instant, zone, words.day_and_time(instant, zone, now, seconds=seconds))
+
+
+@pass_context
+def _ago(context: Context, instant: datetime | None) -> Markup:
+    """``in 4 min``; the clock time is its title."""
+    if instant is None:
+        return Markup("–")
+    return _time(instant, context["zone"], words.relative(instant, context["now"]))
+
+
+@pass_context
+def _when(context: Context, instant: datetime | None) -> Markup:
+    """``Tue 14:03 CET`` and, beside it, ``in 4 min``."""
+    if instant is None:
+        return Markup("–")
+    away = words.relative(instant, context["now"])
+    return _at(context, instant) + Markup(' <span class="rel nowrap">{}</span>').format(away)
+
+
+def _time(instant: datetime, zone: str, text: str) -> Markup:
+    return Markup('<time datetime="{}" title="{}" class="nowrap">{}</time>').format(
+        words.machine_time(instant), words.whole(instant, zone), text
+    )
+
+
+def _duration(value: timedelta | None) -> str:
+    from tenure.domain.durations import format_duration
+
+    return "–" if value is None else format_duration(value)
+
+
+def _theme(request: Request) -> str:
+    chosen = request.cookies.get(THEME_COOKIE, "system")
+    return chosen if chosen in THEMES else "system"

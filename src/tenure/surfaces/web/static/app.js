@@ -1,0 +1,149 @@
+/* Keeps a page fresh. Every page can be read and used without it. */
+(() => {
+  'use strict';
+  const GAP = 400; // at least so many ms between two looks, however much happens
+  const POLL = 5000; // how often to look while there is no stream
+  const IDLE = 30000; // how often to look anyway: relative times grow old
+  const root = document.documentElement;
+  root.classList.add('js');
+
+  const by = (id) => document.getElementById(id);
+  let streaming = false;
+  let looking = false;
+  let again = false;
+  let last = Date.now();
+  let timer = 0;
+
+  function link(state) {
+    if (root.dataset.link !== state) root.dataset.link = state;
+  }
+
+  /* -- what changed is fetched with the whole page, and only what differs is touched -- */
+  async function look() {
+    if (looking) {
+      again = true;
+      return;
+    }
+    looking = true;
+    again = false;
+    last = Date.now();
+    const live = by('live');
+    const whole = live && live.dataset.live && live.dataset.live !== 'owner';
+    const part = whole ? '#live' : '#ownerbar';
+    if (by(part.slice(1)) && !document.hidden) {
+      await htmx.ajax('GET', location.pathname + location.search, {
+        source: part, target: part, select: part, swap: 'outerMorph',
+        selectOOB: whole ? '#ownerbar:outerMorph' : null,
+      });
+    }
+    looking = false;
+    if (again) soon();
+  }
+
+  function soon() {
+    clearTimeout(timer);
+    timer = setTimeout(look, Math.max(0, last + GAP - Date.now()));
+  }
+
+  function concerns(topics) {
+    const live = by('live');
+    const wanted = (live && live.dataset.live) || 'owner';
+    return String(topics || '').split(/\s+/).some((topic) => wanted.split(' ').includes(topic));
+  }
+
+  /* -- the stream, and looking now and then where there is none -- */
+  function listen() {
+    const stream = by('stream');
+    if (!stream) return;
+    stream.addEventListener('changed', (event) => concerns(event.detail.data) && soon());
+    stream.addEventListener('owner', () => soon());
+    stream.addEventListener('reload', () => soon());
+    stream.addEventListener('htmx:sse:after:connection', () => {
+      streaming = true;
+      link('live');
+    });
+    for (const name of ['htmx:sse:error', 'htmx:sse:close']) {
+      stream.addEventListener(name, () => { streaming = false; });
+    }
+    stream.addEventListener('htmx:sse:before:connection', (event) => {
+      if (event.detail.connection.attempt > 0) streaming = false;
+    });
+    setInterval(() => {
+      const age = Date.now() - last;
+      if (age >= (streaming ? IDLE : POLL)) look();
+    }, 1000);
+    document.addEventListener('visibilitychange', () => document.hidden || soon());
+  }
+
+  /* An answer that is none (the dashboard went away, the store is blocked) replaces nothing. */
+  document.addEventListener('htmx:before:swap', (event) => {
+    const status = event.detail.ctx.response && event.detail.ctx.response.status;
+    const ours = ['live', 'ownerbar'].includes(event.detail.ctx.sourceElement.id);
+    if (ours && (status >= 500 || status === 401 || status === 429)) {
+      link('lost');
+      event.preventDefault();
+    } else if (ours) {
+      link(streaming ? 'live' : 'polling');
+    }
+  });
+  document.addEventListener('htmx:error', (event) => {
+    const source = event.detail.ctx && event.detail.ctx.sourceElement;
+    if (source && ['live', 'ownerbar', 'stream'].includes(source.id)) link('lost');
+  });
+  document.addEventListener('htmx:after:swap', () => tail());
+
+  /* -- a run's output, as it is written -- */
+  let followed = null;
+  function tail() {
+    const place = document.querySelector('[data-tail]');
+    if (!place || place === followed) return;
+    followed = place;
+    const source = new EventSource(place.dataset.tail);
+    const text = new TextDecoder();
+    const add = (more) => {
+      if (!more) return;
+      const bottom = place.scrollTop + place.clientHeight > place.scrollHeight - 40;
+      const clean = more.replace(/\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])/g, '')
+        .replace(/\r\n?/g, '\n').replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]/g, '\ufffd');
+      place.append(clean);
+      if (place.textContent.length > 400000) place.textContent = place.textContent.slice(-300000);
+      if (bottom) place.scrollTop = place.scrollHeight;
+      const silent = by('silent');
+      if (silent) silent.hidden = true;
+    };
+    source.addEventListener('output', (event) => add(read(event.data, text)));
+    source.addEventListener('end', () => { source.close(); soon(); });
+    source.addEventListener('error', () => { if (source.readyState === 2) soon(); });
+    place.scrollTop = place.scrollHeight;
+    addEventListener('pagehide', () => source.close());
+  }
+  function read(data) {
+    try {
+      const said = JSON.parse(data);
+      return typeof said === 'string' ? said : said.text || '';
+    } catch { return ''; }
+  }
+
+  /* -- small comforts -- */
+  addEventListener('submit', (event) => {
+    const form = event.target;
+    if (form.method !== 'post') return;
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = '1';
+    setTimeout(() => delete form.dataset.sent, 3000);
+  });
+  addEventListener('click', (event) => {
+    for (const menu of document.querySelectorAll('details.menu[open]')) {
+      if (!menu.contains(event.target)) menu.open = false;
+    }
+  });
+  addEventListener('keydown', (event) => {
+    if (event.key !== 'Escape') return;
+    for (const menu of document.querySelectorAll('details.menu[open]')) {
+      menu.open = false;
+      menu.querySelector('summary').focus();
+    }
+  });
+
+  addEventListener('DOMContentLoaded', () => { listen(); tail(); });
+})();
