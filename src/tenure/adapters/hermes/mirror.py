@@ -20,7 +20,7 @@ from typing import Any
 from tenure.adapters.hermes.fires import instant_of
 from tenure.adapters.hermes.home import HermesHome
 from tenure.adapters.hermes.protection import Protection, read_protection
-from tenure.domain.errors import NotFound, TenureError
+from tenure.domain.errors import Conflict, InvalidInput, NotFound
 from tenure.domain.job import MAX_NAME, Call, Definition, Job, State
 from tenure.domain.schedule import Kind, Schedule, at_schedule, foreign_schedule
 from tenure.store.contract import Page, Store
@@ -166,36 +166,58 @@ class Mirror:
             for gone in view.without(theirs.keys()):
                 with contextlib.suppress(NotFound):  # another process was faster
                     self._store.set_job_state(gone.id, State.REMOVED, by=self._by, now=now)
+        wanted, problems = self._definitions(theirs, protection)
+        new = {id: wanted[id] for id in wanted if id not in view.jobs}
+        if new:
+            view = self._add(new, theirs, now)
         seen: dict[str, Job] = {}
+        for id, definition in wanted.items():
+            try:
+                seen[id] = self._follow_one(view, definition, id, theirs[id], now)
+            except (Conflict, NotFound) as error:  # another process changes it at this moment
+                problems[id] = error.text
+        return Mirrored(seen, problems)
+
+    def _definitions(
+        self, theirs: Mapping[str, Theirs], protection: Protection
+    ) -> tuple[dict[str, Definition], dict[str, str]]:
+        """By id; and why one cannot be made."""
+        made: dict[str, Definition] = {}
         problems: dict[str, str] = {}
         twice = {name for name, n in Counter(map(_name, theirs.values())).items() if n > 1}
         for id, job in theirs.items():
             try:
-                wanted = definition_of(
+                id.encode()  # half a character cannot be stored
+                definition = definition_of(
                     job, _name(job), protection, self._timezone, self._home.command
                 )
-                if wanted.name in twice:
-                    wanted = _told_apart(wanted, id)
-                seen[id] = self._follow_one(view, wanted, id, job, now)
-            except (TenureError, ValueError) as error:
+                made[id] = _told_apart(definition, id) if definition.name in twice else definition
+            except (InvalidInput, ValueError) as error:
                 problems[id] = str(error)
-        return Mirrored(seen, problems)
+        return made, problems
+
+    def _add(
+        self, new: Mapping[str, Definition], theirs: Mapping[str, Theirs], now: datetime
+    ) -> _View:
+        """In one transaction with a second look: two jobs here for one there would run twice."""
+        with self._store.batch():
+            view = _View.of(self._store)
+            for id, definition in new.items():
+                if id not in view.jobs:
+                    fits, since = view.fitting(definition, id), _since(theirs[id], now)
+                    view.put(id, self._store.add_job(fits, by=self._by, now=now, since=since))
+        return view
 
     def _follow_one(
         self, view: _View, wanted: Definition, id: str, theirs: Theirs, now: datetime
     ) -> Job:
         """As it stands then. Raises Conflict where another process changes it at this moment."""
-        # A fire that is due already belongs to what is written down now, not to what was before.
-        pending = instant_of(theirs.get("next_run_at"))
-        since = now if pending is None or pending > now else pending - _INSTANT
-        job = view.jobs.get(id)
-        if job is None:
-            job = self._add(view, wanted, id, now, since)
+        job = view.jobs[id]
         wanted = view.fitting(wanted, id)
         if wanted != job.definition:
             # A change of a foreign schedule leaves its watermark; from another kind it would not.
             foreign = job.definition.schedule.kind is Kind.FOREIGN
-            at = now if foreign else max(since, job.edited_at, job.watermark)
+            at = now if foreign else max(_since(theirs, now), job.edited_at, job.watermark)
             job = self._store.edit_job(job.id, job.revision, wanted, by=self._by, now=at)
         state = wanted_state(theirs)
         if job.state in (State.ACTIVE, State.PAUSED) and job.state is not state:
@@ -203,16 +225,11 @@ class Mirror:
         view.put(id, job)
         return job
 
-    def _add(self, view: _View, wanted: Definition, id: str, now: datetime, since: datetime) -> Job:
-        """In one transaction with a second look: two jobs here for one there would run twice."""
-        with self._store.batch():
-            fresh = _View.of(self._store)
-            job = fresh.jobs.get(id)
-            if job is None:
-                wanted = fresh.fitting(wanted, id)
-                job = self._store.add_job(wanted, by=self._by, now=now, since=since)
-        view.put(id, job)
-        return job
+
+def _since(theirs: Theirs, now: datetime) -> datetime:
+    """A fire that is due already belongs to what is written down now, not to what was before."""
+    pending = instant_of(theirs.get("next_run_at"))
+    return now if pending is None or pending > now else pending - _INSTANT
 
 
 class _View:
