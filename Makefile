@@ -25,7 +25,7 @@ run: setup  ## the founding scenario, live, in a temporary home (under two minut
 	@$(BIN)/python -m scenario run
 
 test: setup system  ## the whole test suite, with coverage of domain/ and store/
-	@sh scripts/test.sh
+	@$(BIN)/python scripts/all_tests.py
 
 hermes: setup  ## real Hermes Agents from the registry, each in its own environment, kept in ~/.cache
 	@$(BIN)/python scripts/hermes_venvs.py

@@ -54,7 +54,7 @@ def ended(tenure: Tenure, *states: RunState) -> tuple[Run, ...]:
 
 
 def soon() -> datetime:
-    return datetime.now(UTC) + timedelta(milliseconds=300)
+    return datetime.now(UTC) + timedelta(seconds=1)
 
 
 def test_a_function_and_a_coroutine_run_and_say_who_ran_them(make: Callable[..., Tenure]) -> None:
