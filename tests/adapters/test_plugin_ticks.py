@@ -119,6 +119,27 @@ def test_a_run_is_under_way_until_hermes_is_done_with_it(mini: MiniHermes) -> No
     ended(mini)
 
 
+def test_a_run_that_hermes_gives_up_ends_with_its_word(mini: MiniHermes) -> None:
+    """A gateway that stops marks what it has interrupted, and does not wait for it."""
+    began, go = threading.Event(), threading.Event()
+
+    def do(job: dict[str, Any]) -> Any:
+        began.set()
+        assert go.wait(10)
+        return True, "", "all is well", None
+
+    mini.do(do)
+    mini.write(job("a"))
+    tick(mini, sync=False)
+    assert began.wait(10)
+    mini.scheduler.mark_job_run("a", False, "the gateway stopped")
+    (run,) = ended(mini)
+    assert (run.state, run.reason) == (RunState.FAILED, "the gateway stopped")
+    go.set()
+    until(lambda: not mini.scheduler._running_job_ids, "the thread to end")
+    assert [r.state for r in mini.runs()] == [RunState.FAILED]
+
+
 def test_a_second_tick_does_not_end_what_the_first_is_about_to_dispatch(mini: MiniHermes) -> None:
     """A tick settles what it has claimed itself."""
     seat = seats.of(mini.home)

@@ -62,6 +62,7 @@ class _Carried:
     """A run under way."""
 
     end: End
+    thread: int
     said: tuple[bool, str] | None = None
     """How Hermes wrote it down."""
     result: tuple[bool, str] | None = None
@@ -137,7 +138,7 @@ class Carrying:
     ) -> Any:
         """Hermes' own run, and how it ended."""
         id = str(job["id"])
-        carried = self._carried[id] = _Carried(end)
+        carried = self._carried[id] = _Carried(end, threading.get_ident())
         try:
             result = self._originals.body(job, *args, **kwargs)
         except BaseException:
@@ -168,7 +169,8 @@ class Carrying:
         if delivery:
             told = f"{told}; " * bool(told) + f"it ran, but was not delivered: {delivery}"
         carried.said = bool(success), told
-        if carried.result is not None:
+        # By another thread: Hermes is about to stop, and does not wait for this run.
+        if carried.result is not None or carried.thread != threading.get_ident():
             self._finish(str(job_id), carried, *carried.said)
 
     def _finish(self, id: str, carried: _Carried, success: bool, told: str) -> None:
