@@ -69,7 +69,9 @@ class Tab:
         self._expected.append(re.compile(pattern))
 
     def go(self, path: str, **options: Any) -> Page:
-        self.page.goto(self.origin + path, **options)
+        answer = self.page.goto(self.origin + path, **options)
+        assert answer is not None
+        assert answer.status < 500, f"{path}: {answer.status} {answer.text()[:500]}"
         return self.page
 
     @property
