@@ -505,6 +505,16 @@ def test_late_fires_that_an_older_hermes_passes_over_are_missed(old: MiniHermes)
     assert len(old.profile.store.omissions()[0]) == 1
 
 
+def test_fires_that_are_accounted_for_are_not_missed_again(old: MiniHermes) -> None:
+    """Somebody restores jobs.json as it was."""
+    before = job("a", ago=1000, minutes=5)
+    for _ in range(3):
+        old.write(before)
+        tick(old)
+    (missed,) = old.profile.store.omissions()[0]
+    assert missed.count == 4
+
+
 def test_what_could_not_be_written_down_is_written_down_the_next_time(
     old: MiniHermes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
