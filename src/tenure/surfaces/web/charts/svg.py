@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from markupsafe import Markup, escape
 
 from tenure.domain.zones import load_zone
+from tenure.surfaces.web.assets import address
 
-ICONS = "/static/icons.svg"
+ICONS = address("icons.svg")
 PATTERNS = Markup(
     '<svg width="0" height="0" class="hidden" aria-hidden="true" focusable="false"><defs>'
     + "".join(

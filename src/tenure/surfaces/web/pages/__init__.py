@@ -11,6 +11,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from tenure.surfaces.web import assets
 from tenure.surfaces.web.deps import site
 from tenure.surfaces.web.pages import (
     acting,
@@ -28,7 +29,7 @@ from tenure.surfaces.web.pages.rendering import page
 from tenure.surfaces.web.problems import Problem
 
 router = APIRouter()
-for part in (profiles, overview, jobs, editing, job, runs, run, requests, owner, acting):
+for part in (assets, profiles, overview, jobs, editing, job, runs, run, requests, owner, acting):
     router.include_router(part.router)
 
 

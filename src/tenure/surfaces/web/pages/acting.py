@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.datastructures import FormData
 from starlette.responses import Response
 
-from tenure.domain.errors import Conflict, Refused, TenureError
+from tenure.domain.errors import Conflict, NotFound, Refused, TenureError
 from tenure.domain.job import State
 from tenure.domain.request import Request as Asked
 from tenure.runtime.profile import Profile
@@ -110,8 +110,19 @@ def _refused(
         nobody=nobody,
         again=again if nobody else "",
         back=back,
+        processes=error.facts.get("processes"),
+        should=error.facts.get("should_own"),
         request_id=error.facts.get("request"),
     )
+
+
+@router.get("/p/{profile}/{kind}/{ref}/{verb}")
+def after_a_form(profile: ProfileDep, kind: str, ref: str, verb: str) -> Response:
+    """The address of a form, opened anew: where its answer stood, there is the page again."""
+    known = {"jobs": {"trigger", "state", "restore", "approve"}, "runs": {"cancel", "retry"}}
+    if verb not in known.get(kind, ()):
+        raise NotFound("there is nothing at this address")
+    return back_to(f"/p/{profile.name}/{kind}/{ref}")
 
 
 # -- definitions -----------------------------------------------------------------------------------

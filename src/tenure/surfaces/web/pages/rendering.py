@@ -6,7 +6,6 @@ only, and everything else is escaped.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from markupsafe import Markup, escape
 from tenure.runtime.client.health import Health, examine
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web import words
+from tenure.surfaces.web.assets import address
 from tenure.surfaces.web.charts.svg import ICONS
 from tenure.surfaces.web.deps import Viewer, site
 from tenure.surfaces.web.live import mark_of
@@ -82,6 +82,7 @@ def page(
         "base": "",
         "section": "",
         "live": "",
+        "every": 0,
         "done": None,
         "bar": None,
         "named": str,
@@ -115,7 +116,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    made.globals |= {"icon": icon, "asset": asset, "words": words}
+    made.globals |= {"icon": icon, "asset": address, "words": words}
     made.filters |= {
         "at": _at,
         "when": _when,
@@ -129,13 +130,6 @@ def environment() -> Environment:
         "capitalised": words.capitalised,
     }
     return made
-
-
-@cache
-def asset(name: str) -> str:
-    """The address of a file of ours, with a mark that changes with its content."""
-    content = (HERE / "static" / name).read_bytes()
-    return f"/static/{name}?{hashlib.sha256(content).hexdigest()[:8]}"
 
 
 def icon(name: object, tone: str = "") -> Markup:

@@ -54,6 +54,7 @@ def show(profile: ProfileDep, request: Request, ref: str) -> HTMLResponse:
         around,
         section="requests",
         live="requests owner runs",
+        every=5 if asked.state is RequestState.PENDING else 0,
         asked=asked,
         late=asked.state is RequestState.PENDING and around.now > asked.deadline,
         run=_run(profile, asked),

@@ -63,6 +63,7 @@ def show(
         around,
         section="runs",
         live="runs owner requests" if run.state in ACTIVE else "owner",
+        every=5 if run.state in ACTIVE else 0,
         run=run,
         active=run.state in ACTIVE,
         final=run.state in FINAL,

@@ -69,8 +69,9 @@
       if (event.detail.connection.attempt > 0) streaming = false;
     });
     setInterval(() => {
-      const age = Date.now() - last;
-      if (age >= (streaming ? IDLE : POLL)) look();
+      const live = by('live');
+      const idle = live && live.dataset.every ? live.dataset.every * 1000 : IDLE;
+      if (Date.now() - last >= (streaming ? idle : Math.min(idle, POLL))) look();
     }, 1000);
     document.addEventListener('visibilitychange', () => document.hidden || soon());
   }
@@ -99,7 +100,7 @@
     if (!place || place === followed) return;
     followed = place;
     const source = new EventSource(place.dataset.tail);
-    const text = new TextDecoder();
+    const decoder = new TextDecoder();
     const add = (more) => {
       if (!more) return;
       const bottom = place.scrollTop + place.clientHeight > place.scrollHeight - 40;
@@ -111,17 +112,18 @@
       const silent = by('silent');
       if (silent) silent.hidden = true;
     };
-    source.addEventListener('output', (event) => add(read(event.data, text)));
+    let shown = Number(place.dataset.from) || 0; // the page brought the bytes before this
+    source.addEventListener('output', (event) => {
+      const { offset, text } = JSON.parse(event.data);
+      const bytes = offset > shown ? new TextEncoder().encode(text) : [];
+      if (offset > shown) add(decoder.decode(bytes.slice(Math.max(0, bytes.length - (offset - shown)))));
+      shown = Math.max(shown, offset);
+    });
+    source.addEventListener('attempt', () => { source.close(); soon(); });
     source.addEventListener('end', () => { source.close(); soon(); });
     source.addEventListener('error', () => { if (source.readyState === 2) soon(); });
     place.scrollTop = place.scrollHeight;
     addEventListener('pagehide', () => source.close());
-  }
-  function read(data) {
-    try {
-      const said = JSON.parse(data);
-      return typeof said === 'string' ? said : said.text || '';
-    } catch { return ''; }
   }
 
   /* -- small comforts -- */

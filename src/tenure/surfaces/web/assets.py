@@ -1,0 +1,84 @@
+"""The page's own files: read once, named by what they hold, kept by browsers for good.
+
+An address has the file's digest as its query, so that a new Tenure is seen at once and an old
+address never shows new content. Only what is in the folder at the start is served, by name.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from tenure.domain.errors import NotFound
+
+FOLDER = Path(__file__).parent / "static"
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
+FOR_GOOD = "public, max-age=31536000, immutable"
+ASK_AGAIN = "no-cache"
+router = APIRouter()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """One file. ``digest`` is of its content."""
+
+    content: bytes
+    packed: bytes
+    """The same by gzip."""
+    type: str
+    digest: str
+
+
+@cache
+def assets() -> dict[str, Asset]:
+    """Every file of the folder that browsers may have, by its path below it."""
+    return {
+        path.relative_to(FOLDER).as_posix(): _read(path)
+        for path in sorted(FOLDER.rglob("*"))
+        if path.suffix in TYPES and path.is_file()
+    }
+
+
+def address(name: str) -> str:
+    """Where a file is found, as long as it is this one. KeyError for one that there is not."""
+    return f"/static/{name}?{assets()[name].digest}"
+
+
+@router.get("/static/{name:path}", include_in_schema=False)
+def serve(name: str, request: Request) -> Response:
+    found = assets().get(name)
+    if found is None:
+        raise NotFound(f"there is no file {name[:80]!r}")
+    known = request.url.query == found.digest
+    headers = {
+        "ETag": f'"{found.digest}"',
+        "Cache-Control": FOR_GOOD if known else ASK_AGAIN,
+        "Vary": "Accept-Encoding",
+    }
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+        return Response(found.packed, media_type=found.type, headers=headers)
+    return Response(found.content, media_type=found.type, headers=headers)
+
+
+def _read(path: Path) -> Asset:
+    content = path.read_bytes()
+    return Asset(
+        content=content,
+        packed=gzip.compress(content, mtime=0),
+        type=TYPES[path.suffix],
+        digest=hashlib.sha256(content).hexdigest()[:12],
+    )
