@@ -148,7 +148,7 @@ def restore(profile: Profile, ref: str, *, via: str, now: datetime) -> Job:
 
 def approve(profile: Profile, ref: str, revision: int, *, via: str, now: datetime) -> Job:
     """Approve a revision for protected runs. Raises Conflict if it is not the current one."""
-    job = profile.store.job(ref)
+    job = _current(profile, ref, revision)
     found = profile.store.approve_job(job.id, revision, by=editor(via), now=now)
     nudge_owner(profile, "jobs")
     return found

@@ -62,7 +62,7 @@ class Figures(Collector):
                 read.append(self._tally(name))
             except TenureError as error:
                 log.debug("no figures of %s: %s", name, error)
-        yield from families(read, self._takeovers, self._hub.listeners)
+        yield from families(read, self._takeovers, self._hub.listeners - self._own())
 
     def _tally(self, name: str) -> Tally:
         profile = self._site.profile(name)
@@ -92,6 +92,10 @@ class Figures(Collector):
                         return
             finally:
                 await events.aclose()
+
+    def _own(self) -> int:
+        """How many of the hub's listeners are these."""
+        return sum(not task.done() for task in self._listening.values())
 
     def close(self) -> None:
         """Call on the event loop."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urlsplit
+import re
 
 from starlette.datastructures import Headers
 
 from tenure.surfaces.web.problems import ProblemRaised, problem
 from tenure.surfaces.web.site import Site
+
+_HOST = re.compile(
+    r"(?:(?P<name>[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?)|\[(?P<six>[0-9a-f:.]{2,45})\])"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+)
 
 
 def check_host(headers: Headers, site: Site) -> str:
@@ -31,13 +36,10 @@ def check_host(headers: Headers, site: Site) -> str:
 
 
 def _is_ours(host: str, site: Site) -> bool:
-    try:
-        name = urlsplit(f"//{host}").hostname
-        urlsplit(f"//{host}").port  # noqa: B018 - raises for what is no port
-    except ValueError:
+    match = _HOST.fullmatch(host)
+    if match is None or int(match["port"] or 0) > 65535:
         return False
-    if not name or any(c in host for c in "@/\\ "):
-        return False
+    name = match["name"] or match["six"]
     if name == "localhost" or name in site.hosts:
         return True
     try:

@@ -156,8 +156,8 @@ def install(app: FastAPI) -> None:
     async def on_error(request: Request, error: Exception) -> Response:
         found = of_exception(error)
         if found.status >= 500:
-            log.warning("%s %s: %s", request.method, request.url.path, error)
-        return answer(found, request.url.path, request)
+            log.warning("%s %r: %s", request.method, request.scope["path"], error)
+        return answer(found, request.scope["path"], request)
 
     for kind in (TenureError, ProblemRaised, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, on_error)

@@ -50,8 +50,8 @@ HEADERS = {
 }
 COOKIE_AGE = 30 * 24 * 3600
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-CHANGES_NOTHING = frozenset({"/api/v1/schedules/preview"})
-"""POSTs that a read-only viewer may make."""
+CHANGES_NOTHING = frozenset({"/api/v1/schedules/preview", "/theme"})
+"""POSTs that a read-only viewer may make: nothing of a profile is changed by them."""
 PUBLIC = ("/static/",)
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
 log = logging.getLogger("tenure.web")
@@ -78,7 +78,7 @@ class Guard:
         try:
             early = self._admit(request)
         except ProblemRaised as refused:
-            early = answer(refused.problem, request.url.path, request)
+            early = answer(refused.problem, request.scope["path"], request)
         if early is not None:
             await early(scope, receive, adding)
             return
@@ -101,9 +101,9 @@ class Guard:
         except ClientDisconnect:
             pass
         except Exception as error:
-            log.error("%s %s", request.method, request.url.path, exc_info=error)
+            log.error("%s %r", request.method, request.scope["path"], exc_info=error)
             if not begun:
-                told = answer(of_exception(error), request.url.path, request)
+                told = answer(of_exception(error), request.scope["path"], request)
                 await told(scope, receive, send)
 
     def _admit(self, request: Request) -> Response | None:
@@ -111,7 +111,7 @@ class Guard:
         check_size(request)
         host = check_host(request.headers, self.site)
         check_origin(request.headers, host)
-        path = request.url.path
+        path = request.scope["path"]
         if path in PUBLIC_PATHS or path.startswith(PUBLIC):
             return None
         linked = self._from_link(request)
@@ -125,10 +125,11 @@ class Guard:
 
     def _from_link(self, request: Request) -> Response | None:
         """``?token=`` in the link that the command line prints becomes a cookie."""
-        path = request.url.path
-        if request.method != "GET" or path.startswith("/api/") or "token" not in request.url.query:
+        path = request.scope["path"]
+        query = request.scope["query_string"].decode("latin-1")
+        if request.method != "GET" or path.startswith("/api/") or "token" not in query:
             return None
-        asked = parse_qsl(request.url.query, keep_blank_values=True)
+        asked = parse_qsl(query, keep_blank_values=True)
         tokens = [value for name, value in asked if name == "token"]
         if not tokens:
             return None
@@ -143,7 +144,7 @@ class Guard:
             response = RedirectResponse(clean, status_code=303)
         response.set_cookie(
             self.cookie, access.cookie, max_age=COOKIE_AGE, path="/", httponly=True,
-            samesite="strict", secure=request.url.scheme == "https",
+            samesite="strict", secure=_is_tls(request),
         )  # fmt: skip
         return response
 
@@ -184,7 +185,7 @@ class Guard:
 
 
 def _check_write(request: Request, access: Access, ambient: bool) -> None:
-    if not access.may_write and request.url.path not in CHANGES_NOTHING:
+    if not access.may_write and request.scope["path"] not in CHANGES_NOTHING:
         raise ProblemRaised(
             problem(
                 403,
@@ -217,6 +218,12 @@ def _unknown(text: str) -> Problem:
         "'Authorization: Bearer TOKEN'",
         headers={"WWW-Authenticate": 'Bearer realm="tenure"'},
     )
+
+
+def _is_tls(request: Request) -> bool:
+    """Also where a proxy says so; whoever lies about it only loses their own cookie."""
+    said = request.headers.get("x-forwarded-proto", "")
+    return request.url.scheme == "https" or said.strip().lower() == "https"
 
 
 def _address(request: Request) -> str:

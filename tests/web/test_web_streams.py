@@ -1,0 +1,334 @@
+"""What happens, as it happens: streams of a real server over a real store (C9)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from webkit import Web, World
+
+from tenure.domain.ownership import Act
+from tenure.surfaces.web import live
+from tenure.surfaces.web.live import Hub, Listener, mark_of
+from tenure.surfaces.web.news import Piece
+from tenure.surfaces.web.server import Beside, listen
+from tenure.surfaces.web.site import Site
+from tenure.surfaces.web.tokens import Tokens
+
+PATIENCE = 20.0
+
+
+class Stream:
+    """A stream that is read in a thread, event by event."""
+
+    def __init__(self, port: int, path: str, headers: dict[str, str]) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        self._connection.request("GET", path, headers=headers)
+        self.response = self._connection.getresponse()
+        assert self.response.status == 200, self.response.read()
+        assert self.response.headers["content-type"].startswith("text/event-stream")
+        self.events: list[tuple[str, str | None, Any]] = []
+        self._news = threading.Condition()
+        self.over = False
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        fields: dict[str, str] = {}
+        try:
+            for raw in self.response:
+                line = raw.decode().rstrip("\n")
+                if line:
+                    name, _, value = line.partition(": ")
+                    fields[name] = value
+                elif "event" in fields:
+                    with self._news:
+                        self.events.append((fields["event"], fields.get("id"), fields.get("data")))
+                        self._news.notify_all()
+                    fields = {}
+                else:
+                    fields = {}
+        except (OSError, ValueError, AttributeError):
+            pass
+        with self._news:
+            self.over = True
+            self._news.notify_all()
+
+    def wait(self, wanted: Callable[[str, Any], bool], what: str) -> tuple[str, str | None, Any]:
+        """The first event of that kind, since the last that was waited for."""
+        until = time.monotonic() + PATIENCE
+        with self._news:
+            while True:
+                for number, (kind, id, data) in enumerate(self.events):
+                    if wanted(kind, data):
+                        del self.events[: number + 1]
+                        return kind, id, data
+                left = until - time.monotonic()
+                assert left > 0, f"waited in vain for {what}; there were {self.events}"
+                assert not self.over or self.events, f"the stream ended before {what}"
+                self._news.wait(left)
+
+    def event(self, kind: str) -> Any:
+        """The data of the next event of a kind."""
+        return json.loads(self.wait(lambda k, _: k == kind, kind)[2])
+
+    def wait_over(self) -> None:
+        until = time.monotonic() + PATIENCE
+        with self._news:
+            while not self.over:
+                assert time.monotonic() < until, "waited in vain for the stream's end"
+                self._news.wait(0.5)
+        self.close()
+
+    def close(self) -> None:
+        """Also while its thread reads: a buffered file that is being read cannot be closed."""
+        sock = self._connection.sock
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join(PATIENCE)
+        self.response.close()
+        self._connection.close()
+
+
+class Served:
+    """A site served on a free port of loopback."""
+
+    def __init__(self, site: Site, world: World, tokens: Tokens) -> None:
+        self.site, self.world, self.tokens = site, world, tokens
+        sock = listen("127.0.0.1", 0)
+        self.port = sock.getsockname()[1]
+        self.beside = Beside(site, sock)
+        self.beside.start()
+        self.base = "/api/v1/profiles/default"
+
+    def stream(self, path: str, **headers: str) -> Stream:
+        bearer = {"Authorization": f"Bearer {self.tokens.pair.full}", **headers}
+        return Stream(self.port, path, bearer)
+
+    def events(self, query: str = "", **headers: str) -> Stream:
+        return self.stream(f"{self.base}/events{query}", Accept="text/event-stream", **headers)
+
+
+@pytest.fixture
+def served(web_home: Path, web_world: World) -> Iterator[Served]:
+    tokens = Tokens.in_memory()
+    made = Served(Site(web_home, tokens), web_world, tokens)
+    yield made
+    made.beside.stop()
+
+
+def add(world: World, name: str = "job") -> str:
+    from tenure.testing.making import each, make_definition
+
+    wants = make_definition(name, schedule=each(seconds=1))
+    return world.store.add_job(wants, by="test", now=world.now()).id
+
+
+class TestEvents:
+    def test_each_event_and_each_run(self, served: Served) -> None:
+        stream = served.events()
+        assert stream.event("owner")["state"] == "nobody"
+        add(served.world)
+        _, id, data = stream.wait(lambda k, _: k == "job_added", "job_added")
+        event = json.loads(data)["event"]
+        assert str(event["number"]) == id
+        assert event["facts"]["name"] == "job"
+        authority = served.world.owner()
+        assert stream.event("ownership_taken")["event"]["term"] == 1
+        assert stream.event("owner")["owner"]["process"] == "p-gateway"
+        run = served.world.run_of(authority, "job")
+        assert stream.event("run")["run"]["id"] == run.id
+        stream.close()
+
+    def test_a_run_is_told_when_it_ends(self, served: Served) -> None:
+        add(served.world)
+        authority = served.world.owner()
+        run = served.world.run_of(authority, "job", end=None)
+        stream = served.events()
+        stream.event("owner")
+        from tenure.domain.run import RunState
+        from tenure.testing.making import ended
+
+        current = served.world.store.run(run.id)
+        served.world.store.finish([ended(current, RunState.FAILED)], served.world.now())
+        told = stream.event("run")["run"]
+        assert (told["id"], told["state"]) == (run.id, "failed")
+        stream.close()
+
+    def test_from_where_one_left_off(self, served: Served) -> None:
+        """Last-Event-ID: what was missed comes first, and nothing twice."""
+        for name in "abc":
+            add(served.world, name)
+        seen = served.world.store.events(limit=100)
+        first = seen[0].seq
+        stream = served.events(**{"Last-Event-ID": str(first)})
+        numbers: list[int] = []
+        add(served.world, "d")
+
+        def last(kind: str, data: Any) -> bool:
+            if kind in ("owner", "changed", "run", "reload"):
+                return False
+            event = json.loads(data)["event"]
+            if event["number"] not in numbers:
+                numbers.append(event["number"])
+            return event["facts"].get("name") == "d"
+
+        stream.wait(last, "the job d")
+        told = [event.seq for event in served.world.store.events(after=first, limit=100)]
+        assert numbers == told[: len(numbers)]
+        stream.close()
+
+    def test_after(self, served: Served) -> None:
+        add(served.world, "a")
+        stream = served.events("?after=0")
+        assert stream.event("job_added")["event"]["facts"]["name"] == "a"
+        stream.close()
+
+    def test_the_owners_death_within_a_second(self, served: Served) -> None:
+        """The kernel is asked, not a timer: kill -9 shows in a quarter of a second."""
+        served.world.owner()
+        stream = served.events()
+        assert stream.event("owner")["state"] == "owned"
+        died = time.monotonic()
+        served.world.die("p-gateway")
+        assert stream.event("owner")["state"] == "dead"
+        assert time.monotonic() - died < PATIENCE
+        stream.close()
+
+    def test_it_ends_with_the_server(self, served: Served) -> None:
+        stream = served.events()
+        stream.event("owner")
+        served.beside.stop()
+        stream.wait_over()
+
+    def test_the_watcher_ends_with_its_last_listener(self, served: Served) -> None:
+        stream = served.events()
+        stream.event("owner")
+        assert any(t.name == "tenure-web-default" for t in threading.enumerate())
+        stream.close()
+        until = time.monotonic() + PATIENCE
+        while any(t.name == "tenure-web-default" for t in threading.enumerate()):
+            add(served.world, f"n{time.monotonic()}")  # the server notices at the next write
+            assert time.monotonic() < until, "waited in vain for the watcher's end"
+            threading.Event().wait(0.05)
+
+
+class TestPages:
+    def test_a_page_learns_what_changed(self, served: Served) -> None:
+        mark = mark_of(served.site.profile("default"))
+        stream = served.stream(f"/p/default/live?mark={mark}")
+        add(served.world)
+        assert stream.wait(lambda k, _: k == "changed", "changed")[2] == "jobs"
+        stream.close()
+
+    def test_a_page_that_is_behind_reloads(self, served: Served) -> None:
+        stream = served.stream("/p/default/live?mark=0.0.0")
+        everything = stream.wait(lambda k, _: k == "changed", "changed")
+        assert everything[2] == "jobs runs owner requests"
+        again = served.stream("/p/default/live", **{"Last-Event-ID": "0.0.0"})
+        again.wait(lambda k, _: k == "changed", "changed")
+        stream.close()
+        again.close()
+
+
+class TestOutput:
+    def test_it_is_followed_to_the_end(self, served: Served) -> None:
+        from tenure.testing.making import ended
+
+        add(served.world)
+        authority = served.world.owner()
+        run = served.world.run_of(authority, "job", end=None, output="one\n")
+        stream = served.stream(f"{served.base}/runs/{run.id}/output?follow=1")
+        assert stream.event("output")["text"] == "one\n"
+        log = served.world.profile.folder.logs / run.id / "1.log"
+        with open(log, "ab") as file:
+            file.write("zwö".encode()[:3])
+        assert stream.event("output")["text"] == "zw"
+        with open(log, "ab") as file:
+            file.write("zwö".encode()[3:])
+        assert stream.event("output")["text"] == "ö"
+        served.world.store.finish([ended(served.world.store.run(run.id))], served.world.now())
+        assert stream.event("end")["state"] == "succeeded"
+        stream.wait_over()
+
+    def test_from_an_offset(self, served: Served) -> None:
+        add(served.world)
+        authority = served.world.owner()
+        run = served.world.run_of(authority, "job", output="0123456789")
+        path = f"{served.base}/runs/{run.id}/output?follow=1"
+        stream = served.stream(path, **{"Last-Event-ID": "7"})
+        assert stream.event("output")["text"] == "789"
+        stream.wait_over()
+
+
+class TestHub:
+    """On an event loop of the test's, without a network."""
+
+    def test_a_slow_listener_is_told_to_reload(self) -> None:
+        async def slow() -> list[object]:
+            listener = Listener()
+            for i in range(live.ROOM * 3 + 1):
+                listener.tell(Piece(mark=str(i), owner=b""))
+            listener.tell(None)
+            return [piece async for piece in listener.pieces()]
+
+        found = asyncio.run(slow())
+        assert isinstance(found[0], bytes)
+        assert b"event: reload" in found[0]
+        assert len(found) < live.ROOM
+
+    def test_too_many_listeners(self, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(live, "MOST_LISTENERS", 0)
+        found = web.problem("GET", "/events", 503, headers={"Accept": "text/event-stream"})
+        assert found["code"] == "too_many_listeners"
+        assert web.client.get("/p/default/live").status_code in (401, 503)
+
+    def test_a_closed_hub_ends_at_once(self, web: Web) -> None:
+        async def listen_to(hub: Hub) -> list[bytes]:
+            hub.start()
+            hub.close()
+            return [chunk async for chunk in hub.stream("default")]
+
+        assert asyncio.run(listen_to(Hub(web.site))) == [b"retry: 1000\n\n"]
+
+
+def test_a_takeover_is_measured(served: Served) -> None:
+    """Without a living owner until the next term began."""
+    from tenure.surfaces.web.looking import Looker
+
+    world = served.world
+    authority = world.owner()
+    looker = Looker(served.site.profile("default"), served.site.clock)
+    try:
+        world.store.end_term(authority, act=Act.STEP_DOWN, why="x", now=world.now())
+        assert looker.look().takeover is None
+        world.own("p-gateway")
+        news = looker.look()
+        assert news.takeover is not None
+        assert 0 <= news.takeover < PATIENCE
+        world.join("p-next")
+        world.die("p-gateway")
+        dead = looker.look()
+        assert dead.owner is not None
+        assert dead.owner["state"] == "dead"
+        term = world.store.ownership().term
+        world.store.take_ownership(
+            process="p-next", act=Act.TAKE_FROM_DEAD, expected_term=term, new_term=term + 1,
+            rule=None, authoritative=False, policy_version=0, boot_id="b", awake=0.0,
+            now=world.now(),
+        )  # fmt: skip
+        taken = looker.look()
+        assert taken.takeover is not None
+        assert 0 <= taken.takeover < PATIENCE
+    finally:
+        looker.close()
