@@ -12,13 +12,15 @@ A holder that lives, however slowly, or that cannot be verified, keeps its runs;
 was deposed by force and has not noticed: it may be frozen, for ever. Nothing of its term can
 be committed any more, so a command that is not 'started' never will be; a gate that it may open
 when it wakes is withdrawn; what runs is adopted, and its end is recorded by whoever owns. Its
-callables are left to it, for only it can tell how they end.
+callables are left to it, for only it can tell how they end; one that has a timeout is timed out in
+its stead, or the job would wait for a frozen process for ever.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 from tenure.domain.errors import Damaged, NotFound, Undetermined
@@ -39,6 +41,8 @@ log = logging.getLogger("tenure.recovery")
 BEFORE_THE_GATE = "its owner died or was deposed before the gate opened"
 
 
+OVERDUE = timedelta(seconds=5)
+"""What a deposed process is given beyond a run's timeout, to end it by itself."""
 ASTRAY_AFTER = 10.0
 """Seconds of awake time after which a run of this process that nobody has in hand is settled."""
 
@@ -114,7 +118,10 @@ class Recovery:
 
     def _take_from_deposed(self, authority: Authority, run: Run) -> None:
         definition = self._store.definition(run.job, run.revision)
-        if not isinstance(definition.action, Command) or run.term == authority.term:
+        if run.term == authority.term:
+            return
+        if not isinstance(definition.action, Command):
+            self._time_out(authority, run, definition)
             return
         if run.identity is not None:
             record = withdraw(run.identity, self._exit_path(run))
@@ -122,6 +129,15 @@ class Recovery:
                 return  # could not tell; the next look tries again
         if self._store.adopt_run(authority, run.id, run.attempt, self._clock.now()):
             self._take_up(run, definition)
+
+    def _time_out(self, authority: Authority, run: Run, definition: Definition) -> None:
+        """As its own process would: a thread cannot be ended, and is said to run on."""
+        now, began = self._clock.now(), run.started_at or run.claimed_at
+        if definition.timeout is None or now - began < definition.timeout + OVERDUE:
+            return
+        if self._store.adopt_run(authority, run.id, run.attempt, now):
+            why = f"not done after {definition.timeout}; its process was deposed and may run on"
+            self._end(run, RunState.TIMED_OUT, why)
 
     def _take_up(self, run: Run, definition: Definition) -> None:
         if not isinstance(definition.action, Command):
