@@ -1,0 +1,19 @@
+"""Flask: started where the application is served, not in `flask shell` or a reloader's parent."""
+
+from flask import Flask
+
+from tenure import Tenure, every
+
+tenure = Tenure(profile="example-flask")
+app = Flask(__name__)
+tenure.init_app(app)
+
+
+@tenure.job(every("2s"))
+def refresh() -> None:
+    print("refreshed", flush=True)
+
+
+@app.get("/")
+def index() -> dict[str, bool]:
+    return {"this process runs the jobs": tenure.owns}
