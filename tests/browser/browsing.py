@@ -222,5 +222,7 @@ def keep_what_was_seen(tabs: list[Tab], name: str, into: Path) -> list[Path]:
             stem.with_suffix(".html").write_text(f"<!-- {tab.page.url} -->\n{tab.page.content()}")
         except Exception as error:  # noqa: BLE001 - the test has failed; say what can be said
             stem.with_suffix(".html").write_text(f"<!-- {tab.page.url}: {error} -->")
-        kept += [path for path in (stem.with_suffix(".png"), stem.with_suffix(".html")) if path.exists()]
+        kept += [
+            path for path in (stem.with_suffix(".png"), stem.with_suffix(".html")) if path.exists()
+        ]
     return kept

@@ -1,4 +1,4 @@
-"""What the page shows of what others do: output as it comes, hand-overs, profiles, other planners."""
+"""What the page shows of others: output as it comes, hand-overs, profiles, other planners."""
 
 from __future__ import annotations
 

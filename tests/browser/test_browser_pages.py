@@ -1,4 +1,4 @@
-"""Every page, light and dark, on a desk and on a phone: what it must never do, and what it may cost.
+"""Every page, light and dark, at a desk and on a phone: what it must not do, what it may cost.
 
 axe-core (vendor/, MPL-2.0) looks for what keeps people out.
 """
@@ -6,13 +6,15 @@ axe-core (vendor/, MPL-2.0) looks for what keeps people out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import Seat, Surfer, Tab, counted
-from playwright.sync_api import expect
-from webworld import Dashboard, Web, WebWorld, eventually
+from browsing import Surfer, Tab, counted
+from playwright.sync_api import Route, expect
+from webworld import Dashboard, Web, WebWorld, eventually, now
+from yesterday import live_through
 
 from tenure.domain.job import State
 from tenure.domain.run import FINAL, RunState
@@ -49,24 +51,26 @@ PAGES = {
 
 
 @pytest.fixture(scope="module")
-def furnished(web: Web) -> Iterator[dict[str, str]]:
-    """A profile with something of everything, whose gateway was killed; and one with nothing."""
+def furnished(web: Web) -> dict[str, str]:
+    """A profile with a day behind it and something of everything, whose gateway was killed; and
+    one with nothing."""
     world = web.world("furnished", toml="")
     world.policy(
         f'[[owner]]\nexecutable = "{web.launcher}"\n\n'
         '[[owner]]\nexecutable = "/Applications/Desktop.app"\nafter = "5m"\n'
     )
     web.world("empty")
+    live_through(world.profile, now() - timedelta(minutes=1))
     gateway = world.gateway().wait_owner()
     ids = _furnish(world)
     gateway.kill()
-    yield {"p": world.path, **ids}
+    return {"p": world.path, **ids, "foreign": world.add_foreign("backup").id}
 
 
 def _furnish(world: WebWorld) -> dict[str, str]:
     job = world.add("report", "echo the report", tags=("nightly", "finance"))
     long = world.add("long", "echo begun; exec sleep 600")
-    held = world.add("read-mail", "true", schedule="every 1s", protected=True)
+    held = world.add("guarded", "true", schedule="every 1s", protected=True)
     world.add("failing", "echo it fails >&2; exit 3", schedule="every 1s")
     removed = world.add("removed", "true")
     world.tenure("remove", "removed")
@@ -87,7 +91,6 @@ def _furnish(world: WebWorld) -> dict[str, str]:
         "run": world.store.runs(done)[0][0].id,
         "running": world.store.runs(now_running)[0][0].id,
         "request": request.id,
-        "foreign": world.add_foreign("backup").id,
     }
 
 
@@ -159,12 +162,15 @@ def test_it_costs_little_and_shows_its_content_before_any_script(
     page: str, furnished: dict[str, str], visitor: Callable[..., Tab]
 ) -> None:
     tab = visitor(width=1200)
-    tab.page.route("**/*.js*", lambda route: None)  # asked for, and never answered
+    held: list[Route] = []
+    tab.page.route("**/*.js*", lambda route: held.append(route))  # asked for, and not answered
     try:
         tab.go(PAGES[page].format(**furnished), wait_until="commit")
         expect(tab.page.get_by_role("heading", level=1)).to_be_visible()
         expect(tab.page.locator("main")).not_to_be_empty()
     finally:
+        for route in held:
+            route.abort()
         tab.page.unroute("**/*.js*")
     with counted(tab.page) as traffic:
         opened(tab, page, furnished)

@@ -140,5 +140,5 @@ def test_a_killed_gateway_is_told_at_once_and_what_happens_to_protected_jobs(
 
     again = world.gateway().wait_owner()
     expect(bar).to_contain_text(f"pid {again.pid} owns")
-    expect(overview.page.get_by_role("heading", name="Who owns, and who started it")).to_be_visible()
+    expect(overview.page.get_by_role("heading", name="Who owns")).to_be_visible()
     world.check_audit()

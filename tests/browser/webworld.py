@@ -169,10 +169,10 @@ class Web:
         self.worlds.append(WebWorld(folder, self, profile, toml=toml))
         return self.worlds[-1]
 
-    def dashboard(self, *options: str, port: int | None = None) -> Dashboard:
+    def dashboard(self, *options: str, port: int = 0) -> Dashboard:
         """Start one and wait for its link."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("TENURE_", "COVERAGE_"))}
-        words = ["--home", str(self.home), "--port", str(port or free_port()), *options]
+        words = ["--home", str(self.home), "--port", str(port), *options]
         log = self.folder / f"dashboard-{len(self._dashboards)}.log"
         with open(log, "wb") as out:
             process = subprocess.Popen(
@@ -190,13 +190,6 @@ class Web:
             one.kill()
 
 
-def free_port() -> int:
-    """Of 127.0.0.1, at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
@@ -210,4 +203,4 @@ def _copy_of_shell(target: Path) -> Path:
     return target.resolve()
 
 
-__all__ = ["Dashboard", "Gateway", "Web", "WebWorld", "eventually", "free_port", "now"]
+__all__ = ["Dashboard", "Gateway", "Web", "WebWorld", "eventually", "now"]
