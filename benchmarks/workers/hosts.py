@@ -1,0 +1,136 @@
+"""The programs that host a scheduler: how each is started, and what is to be seen of it."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+APPS = Path(__file__).resolve().parent / "apps"
+BIN = Path(sys.executable).parent
+Argv = Callable[[int], list[str]]
+"""The command line, given a free port on loopback."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """One program. ``joins`` counts the processes that serve, and so should join."""
+
+    name: str
+    argv: Argv
+    joins: int = 1
+    supervised: bool = True
+    """Its first process only looks after others, and must never join."""
+    folder: str = "."
+    """Where it is started, below the apps."""
+    touch: str | None = None
+    """A file whose change makes it load its code anew."""
+    serves: bool = True
+    """Whether ``GET /`` answers with the pid of the process."""
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def _gunicorn(worker: str, *more: str, app: str = "wsgi:app") -> Argv:
+    return lambda port: [
+        str(BIN / "gunicorn"),
+        *("-w", "8", "-k", worker, "-b", f"127.0.0.1:{port}", "--no-control-socket"),
+        *(*more, app),
+    ]
+
+
+def _uvicorn(app: str, *more: str) -> Argv:
+    return lambda port: [str(BIN / "uvicorn"), "--port", str(port), *more, app]
+
+
+def _uvicorn_run(how: str) -> Argv:
+    return lambda port: [sys.executable, "uvicornmain.py", how, str(port)]
+
+
+def _flask_run(port: int) -> list[str]:
+    return [str(BIN / "flask"), "--app", "flaskapp", "run", "--debug", "--port", str(port)]
+
+
+def _python(*argv: str) -> Argv:
+    return lambda port: [sys.executable, *argv]
+
+
+def _gunicorns() -> list[Host]:
+    kinds = {
+        "sync": ("sync", (), "wsgi:app"),
+        "gthread": ("gthread", ("--threads", "4"), "wsgi:app"),
+        "uvicorn worker": ("uvicorn.workers.UvicornWorker", (), "asgi:fastapi"),
+        "asgi": ("asgi", (), "asgi:fastapi"),
+    }
+    return [
+        Host(
+            name=f"gunicorn -w 8{' --preload' if preload else ''} ({kind})",
+            argv=_gunicorn(worker, *more, *(("--preload",) if preload else ()), app=app),
+            joins=8,
+        )
+        for kind, (worker, more, app) in kinds.items()
+        for preload in (False, True)
+    ]
+
+
+def _many(*how: str) -> Host:
+    return Host(
+        name=f"multiprocessing, {' '.join(how)}, 8",
+        argv=_python("manyprocs.py", *how),
+        joins=8,
+        supervised=False,
+        serves=False,
+    )
+
+
+def _alone(name: str, argv: Argv) -> Host:
+    return Host(name=name, argv=argv, supervised=False, serves=False)
+
+
+HOSTS = {
+    host.name: host
+    for host in (
+        *_gunicorns(),
+        Host(
+            name="gunicorn -w 8 (Django)",
+            argv=_gunicorn("sync", app="wsgi:application"),
+            joins=8,
+            folder="site",
+        ),
+        Host(name="uvicorn --workers 4", argv=_uvicorn("asgi:fastapi", "--workers", "4"), joins=4),
+        Host(name="uvicorn --reload", argv=_uvicorn("asgi:fastapi", "--reload"), touch="asgi.py"),
+        Host(name="uvicorn.run(workers=4)", argv=_uvicorn_run("workers"), joins=4, serves=False),
+        Host(
+            name="uvicorn.run(reload=True)",
+            argv=_uvicorn_run("reload"),
+            touch="uvicornmain.py",
+            serves=False,
+        ),
+        Host(name="flask run --debug", argv=_flask_run, touch="flaskapp.py"),
+        Host(
+            name="app.run(debug=True)",
+            argv=lambda port: [sys.executable, "flaskapp.py", str(port)],
+            touch="flaskapp.py",
+        ),
+        Host(
+            name="Django runserver",
+            argv=lambda port: [sys.executable, "manage.py", "runserver", f"127.0.0.1:{port}"],
+            folder="site",
+            touch="urls.py",
+        ),
+        _alone("uvicorn (Starlette)", _uvicorn("asgi:starlette")),
+        _alone("uvicorn (Litestar)", _uvicorn("asgi:litestar")),
+        _many("fork"),
+        _many("fork", "before"),
+        _many("spawn"),
+        _many("forkserver"),
+        _alone("a script", _python("script.py")),
+    )
+}
