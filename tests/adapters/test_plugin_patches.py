@@ -203,6 +203,20 @@ def test_a_dashboard_that_turns_to_another_profile_does_not_mix_them_up(
         assert (now.id, now.state) == (before.id, before.state)
 
 
+def test_a_job_that_turns_the_scheduler_to_another_profile_does_not_turn_its_ticks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an older one a job may run as another profile: while it does, the scheduler's own word
+    on the profile at hand is of that one, in all threads."""
+    with hermes(tmp_path, monkeypatch, new=False) as mini:
+        mini.write(job("a"))
+        other = tmp_path / "hermes" / "profiles" / "other"
+        (other / "cron").mkdir(parents=True)
+        mini.scheduler._get_hermes_home = lambda: other
+        assert mini.scheduler.tick(False, None, None, True) == 1
+        assert [run.job_name for run in mini.runs()] == ["job a"]
+
+
 def test_a_root_dashboard_asks_the_owner_of_the_profile_it_works_on(mini: MiniHermes) -> None:
     mini.write(job("a", ago=-600))
     mini.scheduler.tick(False)

@@ -331,7 +331,7 @@ def test_a_job_that_runs_as_another_profile_changes_nothing_for_the_others(
     world = worlds(hermes_16)
     world.hermes("profile", "create", "other", "--no-alias", p=None)
     world.add("quick", "* * * * * */2")
-    world.add("slow", "* * * * * */3", seconds=4.0)
+    world.add("slow", "* * * * * */3", seconds=2.5)
     scripts = world.root / "profiles" / "other" / "scripts"
     scripts.mkdir(exist_ok=True)
     slow = world.profile / "scripts" / "slow.py"
@@ -342,7 +342,7 @@ def test_a_job_that_runs_as_another_profile_changes_nothing_for_the_others(
     gateway = world.gateway()
     wait_owner(world, gateway.pid)
     world.wait_runs(2, since=at, job="slow")
-    ran = world.wait_runs(6, since=at, job="quick")
+    ran = world.wait_runs(3, since=at, job="quick")
     world.stop_all()
     runs = recorded(world)
     for name in ("quick", "slow"):
