@@ -17,6 +17,8 @@ LONGEST_BODY = 2 * 1024 * 1024
 LONGEST_QUERY = 8 * 1024
 LONGEST_PATH = 4 * 1024
 MOST_PARAMETERS = 100
+LONGEST_HEADERS = 32 * 1024
+MOST_HEADERS = 200
 BODY_PATIENCE = 20.0
 """Seconds in which the next part of a body has to come, and four times that for all of it."""
 
@@ -36,6 +38,15 @@ def check_size(request: Request) -> None:
         )
     if len(request.scope.get("raw_path") or b"") > LONGEST_PATH:
         raise ProblemRaised(problem(414, "too_long", f"a path has at most {LONGEST_PATH} bytes"))
+    headers = request.scope["headers"]
+    if len(headers) > MOST_HEADERS or sum(len(n) + len(v) for n, v in headers) > LONGEST_HEADERS:
+        raise ProblemRaised(
+            problem(
+                431,
+                "headers_too_large",
+                f"at most {MOST_HEADERS} headers of {LONGEST_HEADERS} bytes are read",
+            )
+        )
     said = request.headers.get("content-length", "0")
     if not said.isdecimal() or not said.isascii():
         raise ProblemRaised(problem(400, "malformed", "Content-Length is no number"))

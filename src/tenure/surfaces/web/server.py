@@ -24,15 +24,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tenure.domain.errors import Conflict, InvalidInput, Refused
 from tenure.surfaces.web.app import create_app
+from tenure.surfaces.web.bounds import LONGEST_HEADERS
 from tenure.surfaces.web.live import MOST_LISTENERS
 from tenure.surfaces.web.site import Site
 
 HEADERS_PATIENCE = 10.0
 """Seconds from the first byte that may come to the last byte of the headers."""
+LINGERING = 2.0
+"""Seconds in which the rest of a body that nobody reads is thrown away, before it is closed."""
 KEEP_ALIVE = 15
 GRACE = 2
 """Seconds for answers that are under way when it ends; streams are ended at once."""
-LONGEST_HEADERS = 32 * 1024
 log = logging.getLogger("tenure.web")
 
 
@@ -40,6 +42,7 @@ class PatientProtocol(H11Protocol):
     """HTTP/1.1 whose patience ends."""
 
     _waiting: asyncio.TimerHandle | None = None
+    _lingering = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -50,8 +53,16 @@ class PatientProtocol(H11Protocol):
         self._await_headers()
 
     def on_response_complete(self) -> None:
+        unread = self.conn.their_state is h11.SEND_BODY
         super().on_response_complete()
-        self._await_headers(fresh=True)
+        begun = bool(self.conn.trailing_data[0])
+        if unread and not self.transport.is_closing():
+            # To close at once would reset the connection, and with it the answer.
+            self._stop_waiting()
+            self._lingering = True
+            self._waiting = self.loop.call_later(LINGERING, self.transport.close)
+        else:
+            self._await_headers(fresh=not begun)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -60,6 +71,11 @@ class PatientProtocol(H11Protocol):
     def _await_headers(self, *, fresh: bool = False) -> None:
         """The clock runs from the connection, or the first bytes of a further request, until the
         headers are complete. Between requests the keep-alive is what counts."""
+        if self.conn.our_state is h11.DONE:
+            return  # answered already; what still comes is thrown away
+        if self._lingering:  # all of it has come: the connection serves again
+            self._lingering = False
+            self._stop_waiting()
         complete = self.conn.their_state is not h11.IDLE
         if complete or fresh or self.transport.is_closing():
             self._stop_waiting()

@@ -31,11 +31,12 @@ _SAYS = {
     422: "A value cannot be accepted; `field` names it.",
     428: "If-Match is missing.",
     429: "Too many wrong tokens, or too much at once; Retry-After says when to try again.",
+    431: "The headers are too large.",
     500: "A fault of Tenure's.",
     503: "The store is blocked, full or damaged, or too many listen; Retry-After.",
     504: "Could not tell in time.",
 }
-EVERYWHERE = (400, 401, 403, 413, 414, 421, 422, 429, 500, 503)
+EVERYWHERE = (400, 401, 403, 413, 414, 421, 422, 429, 431, 500, 503)
 """What the guard, or a store in trouble, may answer to anything."""
 ACCEPTED: Responses = {
     202: {
@@ -116,7 +117,7 @@ def _description(app: FastAPI) -> dict[str, Any]:
 def _complete(operation: dict[str, Any]) -> None:
     answers = operation["responses"]
     public = operation.get("security") == []
-    for status in (400, 413, 414, 421, 500) if public else EVERYWHERE:
+    for status in (400, 403, 413, 414, 421, 431, 500) if public else EVERYWHERE:
         answers[str(status)] = answers.get(str(status), problem_answer(status))
     if "422" in answers:
         answers["422"] = problem_answer(422)

@@ -35,6 +35,7 @@ MEANINGS: dict[str, tuple[int, str]] = {
     "if_match_needed": (428, "A change must say which revision it is a change of."),
     "too_many_tokens": (429, "Ten wrong tokens in a minute came from this address."),
     "busy": (429, "Another audit is running."),
+    "headers_too_large": (431, "More or longer headers than are read."),
     "internal": (500, "A fault of Tenure's; the dashboard's log has the traceback."),
     "store_blocked": (503, "Another process holds the store's write lock; `detail` names it."),
     "store_unwritable": (503, "The disk is full, read-only or failing."),
