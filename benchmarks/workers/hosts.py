@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 APPS = Path(__file__).resolve().parent / "apps"
@@ -29,6 +29,19 @@ class Host:
     """A file whose change makes it load its code anew."""
     serves: bool = True
     """Whether ``GET /`` answers with the pid of the process."""
+
+
+def smaller(host: Host, workers: int) -> Host:
+    """The same with fewer processes, where it has eight."""
+    if host.joins != 8:
+        return host
+    counted = {"-w": str(workers), "manyprocs.py": str(workers)}
+
+    def argv(port: int) -> list[str]:
+        full = host.argv(port)
+        return [counted.get(before, part) for before, part in zip(["", *full], full, strict=False)]
+
+    return replace(host, argv=argv, joins=workers)
 
 
 def free_port() -> int:
@@ -83,7 +96,7 @@ def _gunicorns() -> list[Host]:
 def _many(*how: str) -> Host:
     return Host(
         name=f"multiprocessing, {' '.join(how)}, 8",
-        argv=_python("manyprocs.py", *how),
+        argv=_python("manyprocs.py", "8", *how),
         joins=8,
         supervised=False,
         serves=False,

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from benchmarks.workers import beats
 from benchmarks.workers.hosts import APPS, Host, free_port
 
 T = TypeVar("T")
+PYCACHE = os.path.join(tempfile.gettempdir(), f"tenure-pycache-{os.getuid()}")
+"""Compiled modules, kept as an installed package's are: of eight workers each would compile all."""
 SCHEDULERS = ("tenure", "aps-memory", "aps-sqlite")
 
 
@@ -53,7 +56,7 @@ class Running:
         }
         self.environ = {
             **kept,
-            "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
+            "PYTHONPYCACHEPREFIX": PYCACHE,
             "BEAT_WITH": scheduler,
             "BEAT_FILE": str(self.beats_file),
             "BEAT_HOME": str(self.home),
