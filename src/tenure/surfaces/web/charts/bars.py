@@ -51,7 +51,7 @@ def _spoken(shown: Sequence[Run], lengths: Sequence[float]) -> str:
 
 
 def durations(runs: Sequence[Run], now: datetime, run_url: Callable[[Run], str]) -> Markup:
-    """Each run a bar that leads to it, oldest left; those that ended badly carry their sign."""
+    """Each run a bar, oldest left; those that did not end well carry a sign, and lead to it."""
     shown = list(reversed(runs))
     lengths = [_seconds(run, now) for run in shown]
     longest = max(lengths, default=0.0) or 1.0
@@ -60,11 +60,13 @@ def durations(runs: Sequence[Run], now: datetime, run_url: Callable[[Run], str])
     for number, (run, length) in enumerate(zip(shown, lengths, strict=True)):
         height = max(2.0, (TALL - 20) * length / longest)
         x, tone = number * width, words.TONES[run.state]
-        inside = svg.rect(x, width * 0.8, TALL - height, height, f"b-{tone}")
-        if run.state is not RunState.SUCCEEDED:
-            y = TALL - height - 9
-            inside += svg.mark(str(run.state), x + width * 0.4, y, 12, tone)
-        parts.append(svg.link(run_url(run), _label(run, now), inside))
+        label, y = _label(run, now), TALL - height
+        if run.state is RunState.SUCCEEDED:
+            parts.append(svg.rect(x, width * 0.8, y, height, "b-ok", label))
+            continue
+        inside = svg.rect(x, width * 0.8, y, height, f"b-{tone}")
+        inside += svg.mark(str(run.state), x + width * 0.4, y - 9, 12, tone)
+        parts.append(svg.link(run_url(run), label, inside))
     return svg.picture("took", TALL, "How long runs took", _spoken(shown, lengths), parts)
 
 

@@ -42,7 +42,9 @@ class Row:
 @router.get("/")
 def profiles(site: SiteDep, request: Request) -> HTMLResponse:
     rows = [_row(site, name, site.now()) for name in site.names()]
-    return page(request, "profiles.html", rows=rows, home=str(site.home), many=MANY)
+    return page(
+        request, "profiles.html", live="profiles", rows=rows, home=str(site.home), many=MANY
+    )
 
 
 def _row(site: Site, name: str, now: datetime) -> Row:

@@ -54,7 +54,16 @@
   /* -- the stream, and looking now and then where there is none -- */
   function listen() {
     const stream = by('stream');
-    if (!stream) return;
+    if (stream) hear(stream);
+    setInterval(() => {
+      const live = by('live');
+      const idle = live && live.dataset.every ? live.dataset.every * 1000 : IDLE;
+      if (Date.now() - last >= (streaming ? idle : Math.min(idle, POLL))) look();
+    }, 1000);
+    document.addEventListener('visibilitychange', () => document.hidden || soon());
+  }
+
+  function hear(stream) {
     stream.addEventListener('changed', (event) => concerns(event.detail.data) && soon());
     stream.addEventListener('owner', () => soon());
     stream.addEventListener('reload', () => soon());
@@ -68,12 +77,6 @@
     stream.addEventListener('htmx:sse:before:connection', (event) => {
       if (event.detail.connection.attempt > 0) streaming = false;
     });
-    setInterval(() => {
-      const live = by('live');
-      const idle = live && live.dataset.every ? live.dataset.every * 1000 : IDLE;
-      if (Date.now() - last >= (streaming ? idle : Math.min(idle, POLL))) look();
-    }, 1000);
-    document.addEventListener('visibilitychange', () => document.hidden || soon());
   }
 
   /* An answer that is none (the dashboard went away, the store is blocked) replaces nothing. */
