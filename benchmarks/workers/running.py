@@ -142,8 +142,10 @@ class Running:
 
     def is_settled(self) -> bool:
         """One owner, the other processes that serve candidates, and nobody else."""
-        wanted = ["candidate"] * (self.host.joins - 1) + ["owner"]
-        return sorted(self.standings().values()) == wanted
+        standings = self.standings()
+        if self.host.supervised and self.process.pid in standings:
+            return False  # it is about to find out what it is, and to leave
+        return sorted(standings.values()) == ["candidate"] * (self.host.joins - 1) + ["owner"]
 
     def settle(self, within: float = 40.0) -> None:
         """Until all of it has started, whatever its scheduler."""

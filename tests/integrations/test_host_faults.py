@@ -1,0 +1,74 @@
+"""The worker that owns is killed, recycled, frozen: the next fire is on time, none runs twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from benchmarks.workers import faults
+from benchmarks.workers.hosts import HOSTS, smaller
+from benchmarks.workers.running import Running
+
+pytestmark = pytest.mark.real
+Start = Callable[..., Running]
+
+LATE = 0.5
+"""Seconds that the next fire may be late by."""
+WORKERS = 4
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gunicorn -w 8 (sync)",
+        "gunicorn -w 8 --preload (uvicorn worker)",
+        "uvicorn --workers 4",
+        "multiprocessing, fork before, 8",
+    ],
+)
+def test_killed(name: str, start: Start) -> None:
+    running = start(smaller(HOSTS[name], WORKERS))
+    running.settle(60)
+    before = running.owner()
+    fires = faults.kill(running, seconds=4)
+    assert fires.exact, fires
+    assert fires.late < LATE
+    assert len(fires.pids) == 2, f"{before} ran none, or more than one followed"
+    assert running.findings() == []
+
+
+def test_recycled_all_the_time(start: Start) -> None:
+    """gunicorn --max-requests: each hands over as it leaves, nobody has to be found dead."""
+    running = start(smaller(faults.recycling(30), WORKERS))
+    running.settle(60)
+    done = faults.recycle(running, seconds=8, pause=0.02)
+    assert done.owners > 1, "no owner was recycled: nothing was tried"
+    assert done.fires.exact, done
+    assert done.fires.late < LATE
+    assert done.died == 0
+    assert running.findings() == []
+
+
+def test_frozen_and_deposed_by_request(start: Start) -> None:
+    """C3: a stale one changes nothing, however late it wakes."""
+    running = start(smaller(faults.PATIENT, WORKERS))
+    running.settle(60)
+    done = faults.freeze(running, seconds=4)
+    assert done.while_frozen.exact, done
+    assert done.after.exact, done
+    assert done.stale == 0
+    assert done.standing == "candidate"
+    assert done.findings == ()
+
+
+def test_a_frozen_worker_does_not_stop_the_jobs(start: Start) -> None:
+    """``hung = "replace"`` is the default of an embedded scheduler; nobody asks for it here."""
+    running = start(smaller(faults.PATIENT, WORKERS), BEAT_HUNG_AFTER="2")
+    running.settle(60)
+    done = faults.freeze(running, seconds=4, by_request=False)
+    assert running.profile.store.terms(limit=1)[0].how == "take_by_force"
+    assert done.while_frozen.exact, done
+    assert done.after.exact, done
+    assert done.stale == 0
+    assert done.standing == "candidate"
+    assert done.findings == ()
