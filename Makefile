@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp-installed
 
-.PHONY: help setup system run test hermes test-hermes check format soak bench lock clean
+.PHONY: help setup system run test hermes test-hermes test-browser pictures check format soak bench lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
@@ -32,6 +32,13 @@ hermes: setup  ## real Hermes Agents from the registry, each in its own environm
 
 test-hermes: setup system hermes  ## the tests with real Hermes Agents (at most 8 minutes)
 	@$(BIN)/python scripts/hermes_tests.py
+
+test-browser: setup system  ## what a person does, in a real Chromium (at most 2 minutes)
+	@$(BIN)/python -m pytest -q -p no:cacheprovider -m browser tests/browser
+
+pictures: setup system  ## pictures of the web page into build/pictures, those of the README renewed
+	@TENURE_PICTURES=build/pictures $(BIN)/python -m pytest -q -m browser tests/browser/test_browser_pictures.py
+	@mkdir -p docs/images && cp build/pictures/overview.png build/pictures/gateway-killed.png docs/images/
 
 check: setup  ## lint, format, types, layering
 	$(BIN)/ruff check .

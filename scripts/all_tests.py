@@ -4,8 +4,8 @@
 
 Tests that start processes wait most of their time, so they run beside the others, in a pytest of
 their own; what that one said is printed when both are done. With options or files there is one
-pytest only. domain/ and store/ must reach 95 percent. What needs a real Hermes is left out:
-``make test-hermes``.
+pytest only. domain/ and store/ must reach 95 percent. What needs a real Hermes or a
+browser is left out: ``make test-hermes``, ``make test-browser``.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-WAITING = ("real", "scenario", "integrations", "library", "web", "browser")
+WAITING = ("real", "scenario", "integrations", "library", "web")
 """Folders of tests whose processes take their time."""
-ELSEWHERE = ("hermes",)
+ELSEWHERE = ("hermes", "browser")
 COVERED = "src/tenure/domain/*,src/tenure/store/*"
 
 
 def pytest(arguments: list[str]) -> list[str]:
-    chosen = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not hermes", *arguments]
+    left_out = "not hermes and not browser"
+    chosen = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", left_out, *arguments]
     return [sys.executable, "-m", "coverage", "run", *chosen]
 
 

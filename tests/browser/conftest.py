@@ -6,6 +6,7 @@ a picture and the HTML of each of its tabs, and what its processes printed.
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -18,6 +19,7 @@ from webworld import Dashboard, Web, WebWorld
 
 Sit = Callable[..., Seat]
 
+_NUMBERS = itertools.count(1)
 _FAILED = pytest.StashKey[str]()
 
 
@@ -53,7 +55,7 @@ def dashboard(web: Web) -> Dashboard:
 def world(web: Web, request: pytest.FixtureRequest) -> Iterator[WebWorld]:
     """A profile of the test's own, named after it."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
-    made = web.world(name[:30].strip("-"))
+    made = web.world(f"{name[:24].strip('-')}-{next(_NUMBERS)}")
     yield made
     web.worlds.remove(made)
     made.close()

@@ -1,6 +1,7 @@
 """Pictures of the page, after a day of work: for whoever looks at them, and two for the README.
 
-They are written into TENURE_PICTURES, or a temporary folder. `make pictures` renews docs/images/.
+They are written into TENURE_PICTURES, or a temporary folder. `make pictures` shows them, and
+renews those of docs/images/.
 """
 
 from __future__ import annotations

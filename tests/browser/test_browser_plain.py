@@ -125,3 +125,23 @@ def test_without_the_token_nothing_is_shown(
     tab.expect("status of 401")
     expect(tab.page.locator("body")).to_contain_text("tenure dashboard")
     expect(tab.page.locator("body")).not_to_contain_text("secret-report")
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "plain"])
+def test_dark_can_be_chosen_and_stays_chosen(world: WebWorld, sit: Sit, scripts: bool) -> None:
+    tab = sit(scripts=scripts).tab(f"{world.path}/jobs")
+    page = tab.page
+    assert "rgb(2" in _ground(page)  # light, as the system has it
+    page.get_by_role("button", name="Dark").click()
+    expect(page.get_by_role("button", name="Dark")).to_have_attribute("aria-pressed", "true")
+    assert tab.path == f"{world.path}/jobs"
+    tab.go(f"{world.path}/owner")
+    assert "rgb(1" in _ground(page)
+    page.get_by_role("button", name="As the system").click()
+    expect(page.get_by_role("button", name="Dark")).to_have_attribute("aria-pressed", "false")
+    assert "rgb(2" in _ground(page)
+
+
+def _ground(page: Page) -> str:
+    """The colour behind everything: ``rgb(245, 246, 248)``."""
+    return str(page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor"))
