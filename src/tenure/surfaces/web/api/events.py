@@ -13,7 +13,7 @@ from tenure.domain.event import Event
 from tenure.runtime.client.documents import event_document
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.api.common import Reply
-from tenure.surfaces.web.api.openapi import problems
+from tenure.surfaces.web.api.openapi import problems, stream_of
 from tenure.surfaces.web.api.shapes.reports import EventList
 from tenure.surfaces.web.deps import ProfileDep
 from tenure.surfaces.web.live import Hub
@@ -22,12 +22,12 @@ from tenure.surfaces.web.news import event_chunk
 router = APIRouter(prefix="/api/v1/profiles/{profile}/events", tags=["events"])
 PAGE = 500
 _LARGEST = 2**62
-_STREAM = {
-    "text/event-stream": {
-        "schema": {"type": "string"},
-        "example": 'id: 7\nevent: job_added\ndata: {"v":1,"event":{"number":7,...}}\n\n',
-    }
-}
+_STREAM = stream_of(
+    job_added='{"v":1,"event":{"number":7,"kind":"job_added","at":"2026-03-29T01:00:00Z"}}',
+    run='{"v":1,"run":{"id":"r1m81yjb2sa68s6a3z9","state":"succeeded"}}',
+    owner='{"v":1,"state":"owned","term":7}',
+    changed="jobs runs",
+)
 
 
 @router.get(
@@ -53,13 +53,12 @@ async def list_events(
         Query(ge=0, le=_LARGEST, description="A number; a stream begins now without it."),
     ] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="Of the list.")] = 100,
-    accept: Annotated[str | None, Header(max_length=1000)] = None,
     last_event_id: Annotated[
         str | None, Header(max_length=20, description="Goes before `after`.")
     ] = None,
 ) -> Response:
     """What was recorded: processes, ownership, policy, jobs, requests, lost runs."""
-    if "text/event-stream" in (accept or ""):
+    if "text/event-stream" in request.headers.get("accept", ""):
         hub: Hub = request.app.state.hub
         hub.check_room()
         said = last_event_id or ""

@@ -60,6 +60,23 @@ def problem_answer(status: int) -> dict[str, Any]:
     }
 
 
+def stream_of(**data: str) -> dict[str, Any]:
+    """The media type of server-sent events; the schema is of one event."""
+    return {
+        "text/event-stream": {
+            "schema": {
+                "type": "object",
+                "description": "One event; its data is JSON text, but for `changed` and `reload`.",
+                "properties": {
+                    "event": {"type": "string", "examples": list(data)},
+                    "id": {"type": "string"},
+                    "data": {"type": "string", "examples": list(data.values())},
+                },
+            }
+        }
+    }
+
+
 def json_body(shape: type[BaseModel], *more: str) -> dict[str, Any]:
     """A request body that is read by Tenure's own rules, and described by ``shape``."""
     schema = {"schema": {"$ref": f"#/components/schemas/{shape.__name__}"}}
@@ -121,6 +138,10 @@ def _complete(operation: dict[str, Any]) -> None:
         answers[str(status)] = answers.get(str(status), problem_answer(status))
     if "422" in answers:
         answers["422"] = problem_answer(422)
+    for parameter in operation.get("parameters", ()):
+        if parameter["name"] == "If-Match":  # read as optional only to answer 428
+            parameter["required"] = True
+            parameter["schema"] = {"type": "string", "pattern": r'^(\*|"[0-9]{1,15}")$'}
     if "requestBody" in operation:
         answers["408"] = problem_answer(408)
     operation["responses"] = dict(sorted(answers.items()))

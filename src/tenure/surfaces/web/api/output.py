@@ -15,7 +15,7 @@ from tenure.domain.run import Run
 from tenure.runtime.output import CHUNK, Layout, layout_of, marker, read_from, tail
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.api.common import RunId
-from tenure.surfaces.web.api.openapi import problems
+from tenure.surfaces.web.api.openapi import problems, stream_of
 from tenure.surfaces.web.deps import ProfileDep
 from tenure.surfaces.web.live import Hub
 from tenure.surfaces.web.problems import Problem, ProblemRaised
@@ -26,7 +26,10 @@ _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 LARGEST = 32 * 1024 * 1024
 """Bytes of one answer; more is read in ranges."""
 _TEXT = {"text/plain": {"schema": {"type": "string"}}}
-_STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
+_STREAM = stream_of(
+    output='{"v":1,"offset":6,"text":"hello\\n"}',
+    end='{"v":1,"run":"r1m81yjb2sa68s6a3z9","state":"succeeded"}',
+)
 _HEADERS = {
     "Accept-Ranges": {"description": "bytes", "schema": {"type": "string"}},
     "X-Tenure-Dropped": {
