@@ -227,6 +227,22 @@ def test_the_schedule_is_told_without_a_script(sitting: Sitting) -> None:
     assert not sitting.web.store.jobs()[0]
 
 
+def test_the_search_follows_every_change(sitting: Sitting) -> None:
+    def found(query: str) -> list[str]:
+        rows = sitting.get(f"/jobs?q={query}")
+        return sorted({a["href"].rsplit("/", 1)[1] for a in rows.all("a") if "jobs/j" in a["href"]})
+
+    job, other = job_of(sitting, tags="mail"), job_of(sitting, name="other")
+    assert found("tag:mail") == [job.id]
+    sitting.done(f"/jobs/{other.id}/edit", {**sitting.edit_form(other), "tags": "Mail"})
+    assert found("tag:mail") == sorted([job.id, other.id])
+    sitting.done(f"/jobs/{job.id}/state", {"to": "remove"})
+    assert found("tag:mail") == [other.id]
+    third = job_of(sitting, name="third", command="send mail")
+    assert found("mail") == sorted([other.id, third.id])
+    assert found("mail+third") == [third.id]
+
+
 def test_pause_resume_remove_and_undo(sitting: Sitting) -> None:
     job, store = job_of(sitting), sitting.web.store
     for verb, state in (("pause", State.PAUSED), ("resume", State.ACTIVE)):

@@ -13,13 +13,13 @@ from markupsafe import Markup
 from tenure.domain.errors import NotFound
 from tenure.domain.job import Job, State
 from tenure.domain.run import Run
-from tenure.runtime.client.applying import all_jobs
 from tenure.runtime.client.foreign import is_foreign, planner_of
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.web import words
 from tenure.surfaces.web.charts import bars
 from tenure.surfaces.web.deps import ProfileDep
+from tenure.surfaces.web.pages import finding
 from tenure.surfaces.web.pages.rendering import Frame, frame, page
 
 router = APIRouter()
@@ -88,33 +88,12 @@ def row(around: Frame, job: Job) -> Row:
 def _find(
     profile: Profile, q: str, states: frozenset[State] | None, start: int
 ) -> tuple[Sequence[Job], int | None, bool]:
-    """One page of what matches, how many there are where that is known, and whether more follow."""
+    """One page of what matches, how many match where that is known, and whether more follow."""
     if not q and start == 0:
         jobs, cursor = profile.store.jobs(states=states, page=Page(limit=PER_PAGE))
         return jobs, None if cursor else len(jobs), cursor is not None
-    matching = [job for job in all_jobs(profile.store, states) if matches(job, q)]
-    return matching[start : start + PER_PAGE], len(matching), len(matching) > start + PER_PAGE
-
-
-def matches(job: Job, q: str) -> bool:
-    """Whether every word is in the name, the command, the schedule or a tag; ``tag:`` asks for one,
-    ``is:protected`` and ``is:foreign`` for a kind."""
-    wants = job.definition
-    text = " ".join((job.name, wants.action.describe(), wants.schedule.text, *wants.tags))
-    text = text.casefold()
-    for word in q.casefold().split():
-        kind, _, rest = word.partition(":")
-        if kind == "tag" and rest:
-            found = rest in {tag.casefold() for tag in wants.tags}
-        elif word == "is:protected":
-            found = wants.needs_authority
-        elif word == "is:foreign":
-            found = is_foreign(job)
-        else:
-            found = word in text
-        if not found:
-            return False
-    return True
+    found, total = finding.find(profile, q, states, start, PER_PAGE)
+    return found, total, total > start + PER_PAGE
 
 
 def _any(profile: Profile) -> bool:

@@ -15,6 +15,8 @@ from tenure.surfaces.web import words
 
 LONGEST = 4
 """Launchers that are drawn: of more, the first and the last two, and the rest by name."""
+COMM = 15
+"""Characters of a name that Linux keeps; a longer one is cut."""
 _MANAGERS = {
     Manager.SYSTEMD_SYSTEM: "systemd",
     Manager.SYSTEMD_USER: "systemd, of the user",
@@ -103,13 +105,15 @@ def _self(process: Process, dead: bool, owner: bool) -> Node:
     if process.role and evidence.executable:
         what.append(words.program(process))
     if dead:
-        return Node(icon="lost", title=words.short_who(process), sub=(*what, "dead"), css="is-dead")
+        return Node(icon="dead", title=words.short_who(process), sub=(*what, "dead"), css="is-dead")
     icon, css = ("owner", "is-owner") if owner else ("process", "")
     return Node(icon=icon, title=words.short_who(process), sub=tuple(what), css=css)
 
 
 def _launcher(link: Link, service: Service | None) -> Node:
-    name = link.name or _last(link.executable) or "?"
+    program = _last(link.executable)
+    cut = link.name is None or (len(link.name) == COMM and program.startswith(link.name))
+    name = (program if cut else link.name) or "?"
     if link.pid == 1:
         sub = ["pid 1"] + ([service.name] if service else [])
         return Node(icon="service", title=name, sub=tuple(sub))
