@@ -14,12 +14,18 @@ import subprocess
 from pathlib import Path
 
 from webworld import COMING_UP, DASHBOARD, LINK, TENURE, eventually, now
+from yesterday import PROGRAMS
 
 from tenure.runtime.profile import Profile
 
 PLACE = Path("/srv/agent")
 PROFILE = "la"
-RULES = """[[owner]]
+TOML = """timezone = "UTC"
+
+[env]
+PATH = "{place}/bin:/usr/bin:/bin"
+
+[[owner]]
 executable = "{place}/bin/gateway-launcher"
 
 [[owner]]
@@ -40,10 +46,14 @@ class Stage:
         self.home = folder / "tenure"
         for name in ("init", "gateway-launcher"):
             _copy_of_shell(folder / "bin" / name)
+        for name in PROGRAMS:
+            program = folder / "bin" / name
+            program.write_text("#!/bin/sh\necho done\n")
+            program.chmod(0o755)
         self.contained = _may_contain(folder)
         self.place = PLACE if self.contained else folder
         self.profile = Profile.open(PROFILE, home=self.home, create=True, now=now())
-        self.profile.folder.toml.write_text(RULES.format(place=self.place))
+        self.profile.folder.toml.write_text(TOML.format(place=self.place))
         self.log = folder / "printed.log"
         self._processes: list[subprocess.Popen[bytes]] = []
 

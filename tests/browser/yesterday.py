@@ -51,7 +51,7 @@ HABITS = (
           takes=95, fails=(4, 17), protected=True, tags=("mail", "agent")),
     Habit(name="sync-calendar", schedule="*/30 * * * *", command="sync-calendar", takes=2.5,
           fails=(21,)),
-    Habit(name="backup-photos", schedule="30 2 * * *", command="/usr/local/bin/backup --photos",
+    Habit(name="backup-photos", schedule="30 2 * * *", command="backup --photos",
           takes=1480, tags=("nightly",)),
     Habit(name="watch-prices", schedule="0 */2 * * *", command="agent run 'watch the prices'",
           takes=31, tags=("agent",)),
@@ -60,6 +60,7 @@ HABITS = (
     Habit(name="weekly-report", schedule="0 9 * * 1", command="weekly-report", takes=60,
           protected=True),
 )  # fmt: skip
+PROGRAMS = sorted({habit.command.split()[0] for habit in HABITS})
 TENURES = (
     # hours after the beginning: from, to, who, whether authoritative, how its term began, why ended
     (0.0, 6.3, "gateway", True, Act.TAKE, ""),
