@@ -107,10 +107,14 @@ class Tokens:
     def _follow(self) -> None:
         if self._path is None or _mark(self._path) == self._mark:
             return
-        with self._lock, contextlib.suppress(OSError, Refused):
-            # A file that is gone or broken lets nobody in: the tokens of old are not trusted on.
+        with self._lock:
             self._mark = _mark(self._path)
-            self._set(_read(self._path) or _new())
+            try:
+                pair = _read(self._path)
+            except (OSError, Refused):
+                pair = None
+            # A file that is gone or broken lets nobody in: the tokens of old are not trusted on.
+            self._set(pair or _new())
 
     def _set(self, pair: Pair) -> None:
         self._pair = pair
