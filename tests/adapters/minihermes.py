@@ -326,7 +326,9 @@ class MiniHermes:
         self.home.tick_lock.rmdir()
 
     def write(self, *jobs: dict[str, Any]) -> None:
-        self.home.jobs_file.write_text(json.dumps({"jobs": list(jobs)}))
+        written = self.home.jobs_file.with_suffix(".written")
+        written.write_text(json.dumps({"jobs": list(jobs)}))
+        written.replace(self.home.jobs_file)
 
     def stored(self, id: str = "a") -> dict[str, Any]:
         """A job as it stands in jobs.json."""
@@ -362,7 +364,7 @@ def once(id: str = "a", *, ago: float = 5.0, **more: Any) -> dict[str, Any]:
     return {**made, "schedule": {"kind": "once", "run_at": made["next_run_at"], "display": "once"}}
 
 
-def until(reached: Callable[[], Any], what: str, within: float = 10.0) -> Any:
+def until(reached: Callable[[], Any], what: str, within: float = 30.0) -> Any:
     """Ask again until it is true; AssertionError at the deadline."""
     end = time.monotonic() + within
     while not (value := reached()):
@@ -383,6 +385,7 @@ def hermes(
     mini = MiniHermes(folder, new=new)
     monkeypatch.setenv("HERMES_HOME", str(mini.home.path))
     monkeypatch.setattr(seats, "_seats", {})
+    monkeypatch.setattr("tenure.adapters.hermes.seat.FIRST_LOOK", 30.0)  # this machine may be busy
     mini.adopt()
     now = datetime.now(UTC)
     profile = Profile.open("hermes-la", home=mini.tenure_home, create=True, now=now)

@@ -172,8 +172,7 @@ def _execute(original: Any) -> Callable[..., Any]:
         seat = seats.of(inside.home_of_jobs())
         if seat is None:
             return original(job)
-        owner = seat.scheduler is not None and seat.scheduler.keeper.authority is not None
-        if owner:  # an agent of its own asks it, and waits for the end, as ever
+        if seat.owns():  # an agent of its own asks it, and waits for the end, as ever
             good, why = _refused_in_words(seat, lambda asking: asking.run_by_owner(seat, job))
             return {"claimed": True, "success": good, "error": None if good else why}
         _said.answer = _queued(seat, job, "run")

@@ -40,6 +40,8 @@ FIRST_LOOK = 3.0
 """Seconds that the first tick waits for the decision who owns; the next one comes in a minute."""
 ON_A_LOOP = timedelta(seconds=2)
 """For how long a request may be waited for on the thread of an event loop."""
+SETTLING = 3.0
+"""Seconds that a tick waits for an owner that has the term and does not claim yet."""
 APP = "hermes"
 
 
@@ -107,14 +109,23 @@ class Seat:
             return f"{error.text} ({error.remedy})" if error.remedy else error.text
         except Exception as error:  # noqa: BLE001  a full disk, say: who cannot join runs nothing
             return f"it cannot join the Tenure profile: {type(error).__name__}: {error}"
-        while scheduler.keeper.authority is None:
+        asked = time.monotonic()
+        while not self.owns():
             said = scheduler.member.said
-            if said is not None and said[0] is not Standing.CANDIDATE:
-                return said[1]
-            if time.monotonic() >= self._look_until:
-                return said[1] if said is not None else "it is not decided yet who owns"
+            standing, why = said or (Standing.CANDIDATE, "it is not decided yet who owns")
+            if standing is Standing.OWNER:  # it has become that, and is just about to claim
+                until, why = asked + SETTLING, "it has only just become the owner"
+            else:
+                until = self._look_until if standing is Standing.CANDIDATE else 0.0
+            if time.monotonic() >= until:
+                return why
             time.sleep(0.02)
         return ""
+
+    def owns(self) -> bool:
+        """Whether this process owns, and claims by now."""
+        scheduler = self._scheduler
+        return scheduler is not None and scheduler.dispatcher.owns(scheduler.keeper.authority)
 
     def lock_paths(self, folder: Any, path: Any) -> tuple[Any, Any]:
         """Where a tick is to lock: the owner's own file beside the fence, else the fence.
@@ -195,7 +206,7 @@ class Seat:
     def _nudged(self, nudge: str) -> None:
         """Somebody asks for a tick: on a thread of its own, for a tick may wait for a lock; one
         at a time, and once more if it was asked for meanwhile."""
-        if nudge != "tick" or self._scheduler is None or not self._scheduler.keeper.authority:
+        if nudge != "tick" or not self.owns():
             return
         with self._asking:
             idle, self._asked = self._asked is None, True
