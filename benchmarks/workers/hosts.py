@@ -117,6 +117,11 @@ HOSTS = {
             joins=8,
             folder="site",
         ),
+        Host(
+            name="gunicorn -w 8 --preload (Flask)",
+            argv=_gunicorn("sync", "--preload", app="flaskapp:app"),
+            joins=8,
+        ),
         Host(name="uvicorn --workers 4", argv=_uvicorn("asgi:fastapi", "--workers", "4"), joins=4),
         Host(name="uvicorn --reload", argv=_uvicorn("asgi:fastapi", "--reload"), touch="asgi.py"),
         Host(name="uvicorn.run(workers=4)", argv=_uvicorn_run("workers"), joins=4, serves=False),

@@ -22,14 +22,15 @@ def why_not() -> str | None:
     if command is None:
         return None
     if command != "run":
-        return f"`flask {command}` does not serve"
+        return f"{f'`flask {command}`' if command else 'a command of the app'} does not serve"
     if _reloads() and os.environ.get("WERKZEUG_RUN_MAIN") != "true":
         return "it is the parent of a reloader: the child that serves starts"
     return None
 
 
 def _flask_command() -> str | None:
-    """The command of Flask's own that runs here."""
+    """The ``flask`` command that runs here; empty if it is one of the app's own, for the sake of
+    which the app is loaded before the command is known."""
     cli = sys.modules.get("flask.cli")
     click = sys.modules.get("click")
     if cli is None or click is None:
@@ -38,7 +39,7 @@ def _flask_command() -> str | None:
     found = None
     while context is not None:
         if isinstance(context.command, cli.FlaskGroup):
-            return found
+            return found or ""
         found = context.info_name
         context = context.parent
     return None
