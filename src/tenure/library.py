@@ -216,6 +216,7 @@ class Tenure:
                     self._join()
                 else:
                     log.info("not started in pid %s: %s", os.getpid(), why)
+                    supervisors.in_workers(lambda: self._join_soon(REJOIN_AFTER))
         return self
 
     def _join(self) -> None:

@@ -1,11 +1,11 @@
 """Processes that only look after others: they load the app, and must not run its jobs.
 
-gunicorn's arbiter, with ``--preload``, imports the app and then forks its workers; a reloader's
-parent imports it and then starts the child that serves; uvicorn's parent, started by
-``uvicorn.run``, was the app's main program. None of them serves, and their code grows old: gunicorn
-and uvicorn put new workers beside it, a reloader a new child. What a process is, is told by what
-its main thread is doing: its environment and its arguments are alike in both. Some show it only
-after the app was loaded, so it is asked again.
+gunicorn's arbiter, with ``--preload``, imports the app and then forks its workers, as uWSGI's
+master does; a reloader's parent imports it and then starts the child that serves; uvicorn's parent,
+started by ``uvicorn.run``, was the app's main program. None of them serves, and their code grows
+old: new workers and children are put beside it. What a process is, is told by what its main thread
+is doing: its environment and its arguments are alike in both. Some show it only after the app was
+loaded, so it is asked again.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 _ARBITER = os.path.join("gunicorn", "arbiter.py")
 _WHILE_IN = {
@@ -28,11 +29,35 @@ _FORKSERVER = os.path.join("multiprocessing", "forkserver.py")
 
 def why_not() -> str | None:
     """Why this process should leave the jobs to its children; None if it is no supervisor."""
+    if _is_uwsgi_master():
+        return "it is uWSGI's master: its workers join"
     for frame in _frames():
         why = _why(frame)
         if why is not None:
             return why
     return None
+
+
+def in_workers(join: Callable[[], None]) -> None:
+    """Have it called in each worker of uWSGI, which forks them without Python's knowledge. Others'
+    forked children are told by Python itself."""
+    uwsgi: Any = sys.modules.get("uwsgi")
+    if uwsgi is None or not _is_uwsgi_master():
+        return
+    before = getattr(uwsgi, "post_fork_hook", None)
+
+    def forked() -> None:
+        if before is not None:
+            before()
+        join()
+
+    uwsgi.post_fork_hook = forked
+
+
+def _is_uwsgi_master() -> bool:
+    """uWSGI puts this module into the Python that it embeds, and nowhere else."""
+    uwsgi: Any = sys.modules.get("uwsgi")
+    return uwsgi is not None and uwsgi.worker_id() == 0 and uwsgi.masterpid() == os.getpid()
 
 
 def _why(frame: FrameType) -> str | None:
