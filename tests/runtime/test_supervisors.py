@@ -1,4 +1,4 @@
-"""Who only supervises is told by what its main thread is doing. Real servers: tests/integrations."""
+"""Who only supervises is told by what its main thread does. Real servers: tests/integrations."""
 
 from __future__ import annotations
 
