@@ -184,6 +184,18 @@ def test_stopping_lets_runs_end_and_leaves(make: Callable[..., Tenure]) -> None:
     assert again.profile.store.processes() == ()
 
 
+def test_what_is_declared_after_the_start_is_added_too(make: Callable[..., Tenure]) -> None:
+    """A module that is imported late: nothing waits for the next owner."""
+    tenure = make()
+    tenure.job(every("1h"), print, name="early")
+    tenure.start()
+    wait_for("to own", lambda: tenure.owns)
+    called = threading.Event()
+    tenure.job(at(soon()), called.set, name="late")
+    assert called.wait(PATIENCE)
+    assert {job.name for job in tenure.profile.store.jobs()[0]} == {"shop:early", "shop:late"}
+
+
 def test_nothing_of_ownership_crosses_a_fork(make: Callable[..., Tenure]) -> None:
     tenure = make().start()
     wait_for("to own", lambda: tenure.owns)
