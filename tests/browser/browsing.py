@@ -189,10 +189,12 @@ def counted(page: Page) -> Iterator[Traffic]:
 
     def came(event: dict[str, Any]) -> None:
         id = event["requestId"]
-        traffic.bytes[id] = traffic.bytes.get(id, 0) + max(0, event["encodedDataLength"])
+        if id in traffic.urls:  # and is not the stream of the page before
+            traffic.bytes[id] = traffic.bytes.get(id, 0) + max(0, event["encodedDataLength"])
 
     def ended(event: dict[str, Any]) -> None:
-        traffic.bytes[event["requestId"]] = event["encodedDataLength"]
+        if event["requestId"] in traffic.urls:
+            traffic.bytes[event["requestId"]] = event["encodedDataLength"]
 
     session.on("Network.requestWillBeSent", asked)
     session.on("Network.dataReceived", came)

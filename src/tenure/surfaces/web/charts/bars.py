@@ -20,23 +20,19 @@ def spark(runs: Sequence[Run], now: datetime) -> Markup:
     shown = list(reversed(runs[:SPARK]))
     lengths = [_seconds(run, now) for run in shown]
     longest = max(lengths, default=0.0) or 1.0
-    parts = []
+    bars: dict[str, str] = {}  # a path each tone: a list has hundreds of them
     for number, (run, length) in enumerate(zip(shown, lengths, strict=True)):
-        x = (SPARK - len(shown) + number) * 5
-        css = f"b-{words.TONES[run.state]}"
+        tone, x = words.TONES[run.state], (SPARK - len(shown) + number) * 5
         if run.state is RunState.SUCCEEDED or run.finished_at is None:
             height = max(1.5, 18 * length / longest)
-            parts.append(_bar(x, 20 - height, height, css))
+            bars[tone] = bars.get(tone, "") + f"M{x} 20v-{height:.3g}h4V20"
         else:
-            parts.append(_bar(x, 14, 10, css))
+            bars[tone] = bars.get(tone, "") + f"M{x} 14v10h4V14"
+    parts = [
+        Markup('<path d="{}" class="b-{}"/>').format(drawn, tone) for tone, drawn in bars.items()
+    ]
     parts.append(Markup('<path d="M0 20.5H100" class="grid"/>'))
     return svg.image("spark", "0 0 100 24", _spoken(shown, lengths), parts)
-
-
-def _bar(x: float, y: float, height: float, css: str) -> Markup:
-    return Markup('<rect x="{:g}" y="{:.1f}" width="4" height="{:.1f}" class="{}"/>').format(
-        x, y, height, css
-    )
 
 
 def _spoken(shown: Sequence[Run], lengths: Sequence[float]) -> str:

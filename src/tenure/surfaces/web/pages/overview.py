@@ -111,6 +111,8 @@ class LastDay:
     lanes: Sequence[Drawn]
     axis: Markup
     more: int
+    more_bad: int
+    """Of the lanes that are not drawn, how many have trouble."""
     cut: datetime | None
     """From where on runs are drawn, where there are too many for the whole day."""
     active: Sequence[Run]
@@ -149,6 +151,7 @@ def last_day(around: Frame) -> LastDay:
         lanes=drawn,
         axis=svg.axis(window, around.zone),
         more=max(0, len(lanes) - MOST_LANES),
+        more_bad=sum(_trouble(lane) > 0 for lane in lanes[MOST_LANES:]),
         cut=cut,
         active=active,
         figures=_figures(runs, omissions),
