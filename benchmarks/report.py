@@ -14,6 +14,9 @@ NAMES = {
     "floor": "floor",
     "aps_memory": "APScheduler, memory",
     "aps_sqlite": "APScheduler, SQLite",
+    "alone": "owner alone",
+    "dashboard": "dashboard",
+    "inside": "page in the owner",
 }
 
 

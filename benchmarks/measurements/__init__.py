@@ -18,6 +18,8 @@ NAMES = (
     "imports",
     "status",
     "memory",
+    "web_api",
+    "web_listeners",
 )
 
 

@@ -332,3 +332,74 @@ def test_a_takeover_is_measured(served: Served) -> None:
         assert 0 <= taken.takeover < PATIENCE
     finally:
         looker.close()
+
+
+class TestLooking:
+    """What is read in steps is told once each, whatever happens between the steps."""
+
+    def test_an_end_between_two_reads_is_not_lost(
+        self, web: Web, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from tenure.surfaces.web.looking import Looker
+        from tenure.testing.making import ended
+
+        add(web.world)
+        authority = web.world.owner()
+        looker = Looker(web.site.profile("default"), web.site.clock)
+        try:
+            run = web.world.run_of(authority, "job", end=None)
+            read = looker._store.runs
+
+            def late(*a: Any, **k: Any) -> Any:
+                monkeypatch.undo()
+                web.store.finish([ended(web.store.run(run.id))], web.world.now())
+                return read(*a, **k)
+
+            monkeypatch.setattr(looker._store, "runs", late)
+            first = [str(r.state) for r in looker.look().runs]
+            second = [str(r.state) for r in looker.look().runs]
+        finally:
+            looker.close()
+        assert (first, second) == (["running"], ["succeeded"])
+
+    def test_a_claim_between_two_reads_is_told_once(
+        self, web: Web, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from tenure.surfaces.web.looking import Looker
+
+        add(web.world)
+        add(web.world, "other")
+        authority = web.world.owner()
+        looker = Looker(web.site.profile("default"), web.site.clock)
+        try:
+            run = web.world.run_of(authority, "job", end=None)
+            read = looker._store.runs
+            more: list[str] = []
+
+            def late(*a: Any, **k: Any) -> Any:
+                monkeypatch.undo()
+                more.append(web.world.run_of(authority, "other", end=None).id)
+                return read(*a, **k)
+
+            monkeypatch.setattr(looker._store, "runs", late)
+            told = [r.id for r in looker.look().runs] + [r.id for r in looker.look().runs]
+        finally:
+            looker.close()
+        assert told == [run.id, *more]
+
+    def test_a_store_that_was_set_back(self, web: Web) -> None:
+        """After a restore its numbers are smaller: nothing is told, and nothing breaks."""
+        from dataclasses import replace
+
+        from tenure.surfaces.web.looking import Looker
+
+        add(web.world)
+        looker = Looker(web.site.profile("default"), web.site.clock)
+        try:
+            looker.mark = replace(looker.mark, event=10**6, run=10**6)
+            add(web.world, "other")
+            looker.look()
+            add(web.world, "third")
+            assert [e.facts["name"] for e in looker.look().events] == ["third"]
+        finally:
+            looker.close()

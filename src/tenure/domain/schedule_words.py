@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tenure.domain.schedule_cron import read_cron
@@ -28,6 +29,7 @@ def duration_words(span: timedelta) -> str:
     return " ".join(words)
 
 
+@lru_cache(maxsize=4096)
 def in_words(schedule: Schedule) -> str:
     """``every 30 seconds``, ``at 03:00 every day (Europe/Berlin)``, ``once at ... (UTC)``."""
     zone = schedule.timezone

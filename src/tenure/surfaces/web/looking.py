@@ -128,6 +128,7 @@ class Looker:
             before = self.mark  # another history: a backup was restored
         events, more = self._events(before.event)
         runs, many = self._runs(before.run)
+        self.mark = replace(self.mark, event=max(self.mark.event, *(e.seq for e in events), 0))
         topics = {_TOPIC_OF.get(event.kind.partition("_")[0], "runs") for event in events}
         if runs or self.mark.omission != before.omission:
             topics |= {"jobs", "runs"}
@@ -158,16 +159,21 @@ class Looker:
     def _runs(self, after: int) -> tuple[tuple[Run, ...], bool]:
         """Runs that are new, or not what they were at the last look."""
         fresh, number = self._store.runs_after(after, limit=MOST_RUNS)
-        active = {run.id: run for run in self._now_active()}
+        many = number < self.mark.run
+        self.mark = replace(self.mark, run=max(number, self.mark.run))
+        # Each of these reads sees a later state of the store than the one before. What was active
+        # in the first and not in the second has ended in between: it is asked about next time.
+        active = {run.id: run for run in fresh if run.state in ACTIVE}
+        active |= {run.id: run for run in self._now_active()}
         ended = self._store.runs_named([id for id in self._active if id not in active])
-        known = {run.id for run in fresh}
+        before, self._active = self._active, active
+        # One that is neither fresh nor known was claimed after the first read: fresh next time.
         moved = [
             run
             for run in (*active.values(), *ended)
-            if run.id not in known and _moved(self._active.get(run.id), run)
+            if run.id in before and _moved(before[run.id], run)
         ]
-        self._active = active
-        return (*fresh, *moved), number < self.mark.run
+        return (*fresh, *moved), many
 
     def _now_active(self) -> Sequence[Run]:
         return self._store.runs(RunFilter(states=ACTIVE), Page(limit=MOST_RUNS))[0]
@@ -214,8 +220,8 @@ def mark_text(mark: Mark) -> str:
     return f"{mark.event}.{mark.run}.{mark.omission}"
 
 
-def _moved(before: Run | None, now: Run) -> bool:
-    return before is None or (before.state, before.attempt, before.cancel_requested_at) != (
+def _moved(before: Run, now: Run) -> bool:
+    return (before.state, before.attempt, before.cancel_requested_at) != (
         now.state,
         now.attempt,
         now.cancel_requested_at,
