@@ -15,6 +15,7 @@ from tenure.domain.ownership import PREEMPT_AFTER, Authority
 from tenure.domain.process import Standing
 from tenure.domain.run import ACTIVE, RunState
 from tenure.domain.schedule import every_schedule
+from tenure.runtime.client.explain import explain
 from tenure.runtime.history import audit_store
 from tenure.store.contract import Declaration, RunFilter
 from tenure.testing.cluster import Cluster, Node
@@ -143,6 +144,10 @@ def test_what_only_the_newer_declares_is_held_from_an_older_owner(deploy: Deploy
     assert held.kind is Omitted.HELD
     assert "version 2 declares it" in held.reason
     assert held.count == 2
+    said = explain(deploy.profile, "app:new", deploy.clock.now())
+    (code,) = [check for check in said.checks if check.name == "code"]
+    assert code.ok is False
+    assert "version 2" in code.text
     deploy.check()
 
     deploy.process("new again", "2", NEW)

@@ -7,6 +7,7 @@ previous run. Each is answered, also after the first no, so that nothing is foun
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -65,7 +66,7 @@ def explain(profile: Profile, ref: str, now: datetime) -> Explanation:
         _owner(profile, health),
         *_protection(profile, job, health),
         *_capabilities(job, health),
-        *_code(job, health),
+        *_code(job, health, omissions),
         _overlap(job, active),
     ]
     return Explanation(
@@ -229,7 +230,11 @@ def _capabilities(job: Job, health: Health) -> list[Check]:
     return found
 
 
-def _code(job: Job, health: Health) -> list[Check]:
+def _code(job: Job, health: Health, omissions: Sequence[Omission]) -> list[Check]:
+    held = [o for o in omissions if o.open and o.kind is Omitted.HELD]
+    if job.app is not None and held and not job.definition.needs_authority:
+        remedy = f"start a process of version {job.app_version}, or `tenure remove {job.name}`"
+        return [Check(name="code", ok=False, text=held[0].reason, remedy=remedy)]
     action = job.definition.action
     if not isinstance(action, Call) or health.owner is None or not health.owned:
         return []
