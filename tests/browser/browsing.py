@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Playwright
 from playwright.sync_api import Request as Asked
 
 FLAGS = [
@@ -63,6 +63,7 @@ class Tab:
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
         self.page.on("request", self._request)
+        self.page.on("dialog", self._dialog)
 
     def expect(self, pattern: str) -> None:
         """Complaints like this are what the test is about."""
@@ -85,6 +86,10 @@ class Tab:
         if message.type in ("error", "warning"):
             where = message.location.get("url", "")
             self.complaints.append(f"console {message.type}: {message.text} ({where})")
+
+    def _dialog(self, dialog: Dialog) -> None:
+        self.complaints.append(f"opened a dialog: {dialog.message}")
+        dialog.dismiss()
 
     def _request(self, asked: Asked) -> None:
         parts = urlsplit(asked.url)

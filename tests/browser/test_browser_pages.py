@@ -14,7 +14,7 @@ import pytest
 from browsing import Surfer, Tab, counted
 from playwright.sync_api import Route, expect
 from webworld import Dashboard, Web, WebWorld, eventually, now
-from yesterday import live_through
+from yesterday import Habit, live_through
 
 from tenure.domain.job import State
 from tenure.domain.run import FINAL, RunState
@@ -44,6 +44,11 @@ PAGES = {
     "request": "{p}/requests/{request}",
     "owner": "{p}/owner",
     "missing": "{p}/jobs/no-such-job",
+    "hostile": "{p}/jobs/{hostile}",
+    "much": "{p}/runs/{much}",
+    "busy": "/p/busy/",
+    "busy-jobs": "/p/busy/jobs",
+    "busy-runs": "/p/busy/runs",
     "empty": "/p/empty/",
     "empty-jobs": "/p/empty/jobs",
     "empty-owner": "/p/empty/owner",
@@ -54,12 +59,14 @@ PAGES = {
 def furnished(web: Web) -> dict[str, str]:
     """A profile with a day behind it and something of everything, whose gateway was killed; and
     one with nothing."""
-    world = web.world("furnished", toml="")
-    world.policy(
+    rules = (
         f'[[owner]]\nexecutable = "{web.launcher}"\n\n'
         '[[owner]]\nexecutable = "/Applications/Desktop.app"\nafter = "5m"\n'
     )
+    world = web.world("furnished", toml=rules)
     web.world("empty")
+    busy = web.world("busy", toml=rules)
+    live_through(busy.profile, now(), habits=BUSY)
     live_through(world.profile, now() - timedelta(minutes=1))
     gateway = world.gateway().wait_owner()
     ids = _furnish(world)
@@ -73,13 +80,17 @@ def _furnish(world: WebWorld) -> dict[str, str]:
     held = world.add("guarded", "true", schedule="every 1s", protected=True)
     world.add("failing", "echo it fails >&2; exit 3", schedule="every 1s")
     removed = world.add("removed", "true")
+    much = world.add("much", "head -c 2000000 /dev/urandom | base64")
+    hostile = world.add(HOSTILE, f"echo '{HOSTILE}'", tags=(HOSTILE[:40],))
     world.tenure("remove", "removed")
     world.tenure("pause", "failing")
-    for name in ("report", "long"):
+    for name in ("report", "much", "long"):
         asked = world.tenure("trigger", name)
         assert asked.code == 0, asked.err
     done = RunFilter(job=job.id, states=FINAL)
     eventually(lambda: world.store.runs(done)[0], "the report to be made")
+    written = RunFilter(job=much.id, states=FINAL)
+    eventually(lambda: world.store.runs(written)[0], "much to be written")
     now_running = RunFilter(job=long.id, states=frozenset({RunState.RUNNING}))
     eventually(lambda: world.store.runs(now_running)[0], "the long run to run")
     (request, *_) = world.store.requests(limit=10)
@@ -90,7 +101,9 @@ def _furnish(world: WebWorld) -> dict[str, str]:
         "removed": removed.id,
         "run": world.store.runs(done)[0][0].id,
         "running": world.store.runs(now_running)[0][0].id,
+        "much": world.store.runs(written)[0][0].id,
         "request": request.id,
+        "hostile": hostile.id,
     }
 
 
@@ -120,6 +133,20 @@ def opened(tab: Tab, page: str, furnished: dict[str, str]) -> Tab:
     return tab
 
 
+BUSY = tuple(
+    Habit(
+        name=f"job-{n:02}-" + "x" * (n * 7 % 90),
+        schedule=f"{n % 30}/30 * * * *",
+        command="echo " + "word" * n,
+        takes=2.0 + n,
+        fails=tuple(range(n, 200, 37)),
+        protected=n % 2 == 0,
+        tags=("nightly", f"tag-{n}"),
+    )
+    for n in range(60)
+)
+"""Sixty jobs, a run each half hour, some of them failing."""
+HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(2)>"
 each_page = pytest.mark.parametrize("page", PAGES)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -69,13 +70,15 @@ TENURES = (
 )
 
 
-def live_through(profile: Profile, until: datetime, zone: str = "UTC") -> None:
+def live_through(
+    profile: Profile, until: datetime, *, habits: Iterable[Habit] = HABITS, zone: str = "UTC"
+) -> None:
     """Write the day that ends at ``until``. The profile is new, and its file has the two rules."""
     store, begin = profile.store, until - LASTED
     written = read_policy_file(profile.folder.toml)
     assert isinstance(written, PolicyFile)
     store.accept_policy(make_policy(written.rules, version=1), "gateway", begin)
-    day = Day(store, begin, zone)
+    day = Day(store, begin, habits, zone)
     for number, (start, end, who, authoritative, act, why) in enumerate(TENURES):
         id = f"p-{who}-{number}"
         joined, gone = begin + timedelta(hours=start), begin + timedelta(hours=end)
@@ -90,11 +93,11 @@ def live_through(profile: Profile, until: datetime, zone: str = "UTC") -> None:
 class Day:
     """The jobs, and what becomes of their runs."""
 
-    def __init__(self, store: Store, begin: datetime, zone: str) -> None:
+    def __init__(self, store: Store, begin: datetime, habits: Iterable[Habit], zone: str) -> None:
         self.store = store
         self.habits: dict[str, Habit] = {}
         self.times: Counter[str] = Counter()
-        for habit in HABITS:
+        for habit in habits:
             wants = Definition(
                 name=habit.name,
                 schedule=parse_schedule(habit.schedule, now=begin, timezone=zone),
