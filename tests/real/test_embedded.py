@@ -73,7 +73,7 @@ while not tenure.owns:
     time.sleep(0.01)
 
 def held():
-    # Live locks, the database, sockets.
+    # Live locks, the database, sockets, what watches processes.
     folder = os.path.realpath(os.path.join(sys.argv[1], "profiles", sys.argv[2]))
     found = []
     for name in os.listdir("/proc/self/fd"):
@@ -81,7 +81,7 @@ def held():
             target = os.readlink("/proc/self/fd/" + name)
         except OSError:
             continue
-        if target.startswith((folder, "socket:")):
+        if target.startswith((folder, "socket:", "anon_inode:")):
             found.append(target)
     return found
 

@@ -87,8 +87,16 @@ class Alarm:
 
     def forget_in_child(self) -> None:
         """After a fork, in the child: who connects is not to wait for an answer from here."""
+        # Closed, nothing unregistered: the parent's selector is the same one in the kernel.
+        self._selector.close()
         if self._control is not None:
             self._control.close()
+        if self._watch is not None:
+            self._watch.close()
+        if self._bell >= 0:
+            os.close(self._hears)
+            os.close(self._bell)
+            self._bell = -1
 
     def _unwatch(self) -> None:
         watch, self._watch, self._watched = self._watch, None, None

@@ -150,6 +150,18 @@ class Children:
             os.close(self._bell_in)
             os.close(self._bell)
 
+    def forget_in_child(self) -> None:
+        """After a fork, in the child. Nothing is unregistered: the parent's selector is the same
+        one in the kernel."""
+        if self._closed:
+            return
+        self._closed = True
+        self._selector.close()
+        for _, notice in self._by_key.values():
+            notice.close()
+        os.close(self._bell_in)
+        os.close(self._bell)
+
     def __enter__(self) -> Children:
         return self
 

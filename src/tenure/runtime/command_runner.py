@@ -153,6 +153,10 @@ class CommandRunner:
         self._children.wake()
         return True
 
+    def forget_in_child(self) -> None:
+        """After a fork, in the child."""
+        self._children.forget_in_child()
+
     def close(self) -> None:
         """Stop watching. Commands go on; the next owner adopts them."""
         self._stopping = True

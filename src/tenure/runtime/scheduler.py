@@ -183,6 +183,7 @@ class Scheduler:
         parent."""
         self.member.forget_in_child()
         self.keeper.forget_in_child()
+        self._commands.forget_in_child()
         self.profile.store.forget_in_child()
 
     def _drain(self, seconds: float) -> bool:
