@@ -71,11 +71,14 @@
       streaming = true;
       link('live');
     });
-    for (const name of ['htmx:sse:error', 'htmx:sse:close']) {
-      stream.addEventListener(name, () => { streaming = false; });
-    }
+    const cut = () => {
+      if (!streaming) return;
+      streaming = false;
+      soon(); // whether anybody is there still is told at once
+    };
+    for (const name of ['htmx:sse:error', 'htmx:sse:close']) stream.addEventListener(name, cut);
     stream.addEventListener('htmx:sse:before:connection', (event) => {
-      if (event.detail.connection.attempt > 0) streaming = false;
+      if (event.detail.connection.attempt > 0) cut();
     });
   }
 
