@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from browsing import Seat, Surfer
 from playwright.sync_api import expect
-from webworld import Web, WebWorld, eventually
+from webworld import Web, WebWorld
 
 from tenure.domain.run import RunState
 
@@ -45,10 +45,7 @@ def test_ownership_is_handed_over_to_the_candidate_that_was_chosen(
     second = world.gateway(role="second")
     pid = second.pid
 
-    def waits() -> bool:
-        return any(p.role == "second" and p.rule == 0 for p in world.store.processes())
-
-    eventually(waits, "the second gateway to be a candidate")
+    world.wait_candidate("second")
     seat = sit()
     watching, tab = seat.tab(f"{world.path}/"), seat.tab(f"{world.path}/owner")
     page = tab.page

@@ -27,13 +27,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "real"))
 
-from kit import TENURE, Started, World, eventually, now
+from kit import TENURE, Started, World, eventually, is_frozen, now
 
 from tenure.domain.job import Call, Command, Definition, Job
 from tenure.domain.schedule import foreign_schedule
 from tenure.domain.schedule_text import parse_schedule
 
-LINK = re.compile(r"http://127\.0\.0\.1:(\d+)/\?token=[\w.~-]+")
+LINK = re.compile(r"http://127\.0\.0\.1:(\d+)/(?:p/[\w-]+/)?\?token=[\w.~-]+")
 DASHBOARD = [str(TENURE), "dashboard"]
 COMING_UP = 30.0
 """Seconds for a process to come up on a busy machine."""
@@ -81,6 +81,14 @@ class Gateway:
         os.kill(self.pid, signal.SIGTERM)
         self.started.wait_end(COMING_UP)
 
+    def freeze(self) -> None:
+        pid = self.pid
+        os.kill(pid, signal.SIGSTOP)
+        eventually(lambda: is_frozen(pid), f"pid {pid} to stand still")
+
+    def wake(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
     def _check_alive(self) -> None:
         assert self.started.process.poll() is None, f"it ended: {self.started.said()}"
 
@@ -103,6 +111,14 @@ class WebWorld(World):
         words = [str(TENURE), "serve", "--role", role, *options]
         # Not the last command, so that the launcher stays above it.
         return Gateway(self, self.start([self.web.launcher, "-c", '"$@"; exit $?', "sh", *words]))
+
+    def wait_candidate(self, role: str) -> None:
+        """Until the gateway of that role stands by."""
+
+        def waits() -> bool:
+            return any(p.role == role and p.rule == 0 for p in self.store.processes())
+
+        eventually(waits, f"{role} to be a candidate", COMING_UP)
 
     def add(self, name: str, line: str, schedule: str = "in 10h", **fields: Any) -> Job:
         """A job that another process of the user adds."""

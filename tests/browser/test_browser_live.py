@@ -1,0 +1,133 @@
+"""News comes by itself, by events or by looking, and disturbs nobody at what they are doing."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+from browsing import Seat, Surfer
+from playwright.sync_api import expect
+from webworld import LINK, WebWorld, eventually
+
+pytestmark = pytest.mark.browser
+Sit = Callable[..., Seat]
+TOLD_WITHIN = 5.0
+"""Seconds from a connection's end to the page's telling it, on a machine that may be busy."""
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+COLOURED = r"\033[31mred\033[0m"
+
+
+def test_without_events_the_page_looks_by_itself(world: WebWorld, sit: Sit) -> None:
+    seat = sit()
+    tab = seat.tab("/")
+    tab.expect("ERR_FAILED|Failed to fetch")
+    tab.page.route("**/live?*", lambda route: route.abort())
+    tab.go(f"{world.path}/jobs")
+    world.add("added-by-another", "true")
+    expect(tab.page.get_by_role("link", name="added-by-another")).to_be_visible()
+    expect(tab.page.locator("html")).to_have_attribute("data-link", "polling")
+
+
+def test_news_does_not_disturb_what_a_person_is_doing(world: WebWorld, sit: Sit) -> None:
+    world.gateway(role="first").wait_owner()
+    second = world.gateway(role="second").pid
+    world.wait_candidate("second")
+    seat = sit()
+    owner, jobs = seat.tab(f"{world.path}/owner"), seat.tab(f"{world.path}/jobs")
+
+    chosen = owner.page.get_by_label("To", exact=True)
+    expect(chosen.locator("option")).to_have_count(2)
+    chosen.select_option(label=f"second, pid {second}, rule 1")
+    rules = owner.page.locator("#d-toml")
+    rules.locator("summary").click()
+    expect(rules).to_have_attribute("open", "")
+    search = jobs.page.get_by_role("searchbox")
+    search.fill("half a wor")
+
+    world.add("news", "true")
+    world.gateway(role="third")
+    expect(jobs.page.get_by_role("link", name="news")).to_be_visible()
+    judged = owner.page.get_by_role("region", name="Each process against the rules")
+    expect(judged).to_contain_text("third")
+    assert chosen.evaluate("e => e.selectedOptions[0].textContent").startswith("second")
+    expect(rules).to_have_attribute("open", "")
+    expect(search).to_have_value("half a wor")
+    expect(search).to_be_focused()
+
+
+def test_the_focus_stays_where_it_is_when_the_list_changes(world: WebWorld, sit: Sit) -> None:
+    world.add("middle", "true")
+    page = sit().tab(f"{world.path}/jobs").page
+    button = page.get_by_role("button", name="Pause middle")
+    button.focus()
+    world.add("above", "true")
+    expect(page.get_by_role("link", name="above")).to_be_visible()
+    expect(button).to_be_focused()
+
+
+def test_two_clicks_ask_once(world: WebWorld, sit: Sit) -> None:
+    world.gateway().wait_owner()
+    job = world.add("report", "echo the report")
+    page = sit().tab(f"{world.path}/jobs/{job.id}").page
+    page.get_by_role("button", name="Run now").dblclick()
+    page.wait_for_url(re.compile(r"/runs/[^/]+$"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("Succeeded")
+    assert len(world.store.requests(limit=10)) == 1
+    assert len(world.runs()) == 1
+
+
+def test_what_a_job_writes_is_text_and_nothing_else(world: WebWorld, sit: Sit) -> None:
+    world.gateway().wait_owner()
+    go = world.folder / "go"
+    say = f"printf '%b' '{COLOURED} {HOSTILE}\\n'"
+    wait = f"until [ -e {go} ]; do sleep 0.05; done"
+    job = world.add("hostile", f"{say}; {wait}; {say}; printf 'a\\rb\\n'")
+    page = sit().tab(f"{world.path}/jobs/{job.id}").page
+    page.get_by_role("button", name="Run now").click()
+    page.wait_for_url(re.compile(r"/runs/[^/]+$"))
+    log = page.get_by_role("log")
+    line = f"red {HOSTILE}\n"
+    expect(log).to_contain_text("onerror")
+    go.touch()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Succeeded")
+    live = log.evaluate("e => e.textContent")
+    page.reload()
+    whole = log.evaluate("e => e.textContent")
+    assert live == whole == f"{line}{line}a\nb\n"
+    assert log.locator("*").count() == 0
+
+
+def test_a_hung_gateway_is_told_and_a_trigger_of_it_waits_for_a_deadline_alone(
+    world: WebWorld, sit: Sit
+) -> None:
+    gateway = world.gateway().wait_owner()
+    job = world.add("report", "echo the report")
+    page = sit().tab(f"{world.path}/jobs/{job.id}").page
+    world.freeze_outside_a_transaction(gateway)
+    try:
+        page.get_by_role("button", name="Run now").click()
+        page.wait_for_url(re.compile(r"/requests/[^/]+$"))
+        expect(page.locator("main")).to_contain_text("after that it is not carried out")
+    finally:
+        gateway.wake()
+    expect(page.locator("main dd").get_by_role("link", name="Succeeded")).to_be_visible()
+
+
+def test_the_page_can_be_served_by_the_gateway_itself(world: WebWorld, surfer: Surfer) -> None:
+    gateway = world.gateway("--web", "127.0.0.1:0").wait_owner()
+    found = eventually(lambda: LINK.search(gateway.started.said()), "the link")
+    assert found is not None
+    tab = surfer.sits(found[0]).tab(f"{world.path}/")
+    tab.expect("ERR_|Failed to fetch|network error")
+    expect(tab.page.locator("#ownerbar")).to_contain_text(f"pid {gateway.pid} owns")
+    expect(tab.page.locator("html")).to_have_attribute("data-link", "live")
+    began = time.monotonic()
+    gateway.kill()
+    expect(tab.page.locator("html")).to_have_attribute("data-link", "lost")
+    took = time.monotonic() - began
+    print(f"the lost connection was told after {took:.2f} s")
+    assert took < TOLD_WITHIN
+    note = "e => getComputedStyle(e, '::after').content"
+    assert "no connection" in tab.page.locator("#ownerbar .made").evaluate(note)
