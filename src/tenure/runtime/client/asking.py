@@ -118,8 +118,8 @@ def await_end(
     A run whose holder died is waited for: the next owner settles it.
     """
     waiting = waiting or Waiting()
+    mark = profile.store.change_mark()  # first: an end between the two would wait for another
     found = profile.store.run(run)
-    mark = profile.store.change_mark()
     while found.state not in FINAL:
         if until is not None and waiting.now() >= until:
             raise Undetermined(
