@@ -45,7 +45,7 @@ from tenure.surfaces.web.api.shapes.runs import (
     RunReply,
 )
 
-POLICY = '[[owner]]\nuser = "me"\n\n[[owner]]\nexecutable = "/no/such"\n'
+POLICY = '[[owner]]\nuser = "me"\n\n[[owner]]\nuser = "nobody"\n'
 MOVING = frozenset({"at", "progress_at", "joined_at"})
 
 
@@ -157,7 +157,7 @@ class TestProcesses:
         unread = {"executable", "chain", "chain.executable"} & set(gateway["evidence"]["unknown"])
         assert finding["answer"] == ("unknown" if unread else "no")
         assert not second["decides"]
-        assert "/no/such" in finding["asks"]
+        assert "nobody" in finding["asks"]
 
     def test_the_dashboard_is_seen(self, lived: Web) -> None:
         (mine,) = [p for p in lived.get("/processes")["processes"] if p["role"] == "dashboard"]

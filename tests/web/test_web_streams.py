@@ -33,6 +33,7 @@ class Stream:
     def __init__(self, port: int, path: str, headers: dict[str, str]) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         self._connection.request("GET", path, headers=headers)
+        self._sock = self._connection.sock
         self.response = self._connection.getresponse()
         assert self.response.status == 200, self.response.read()
         assert self.response.headers["content-type"].startswith("text/event-stream")
@@ -91,13 +92,12 @@ class Stream:
 
     def close(self) -> None:
         """Also while its thread reads: a buffered file that is being read cannot be closed."""
-        sock = self._connection.sock
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
         self._thread.join(PATIENCE)
         self.response.close()
         self._connection.close()
+        self._sock.close()
 
 
 class Served:
