@@ -157,7 +157,7 @@ class TestProcesses:
         unread = {"executable", "chain", "chain.executable"} & set(gateway["evidence"]["unknown"])
         assert finding["answer"] == ("unknown" if unread else "no")
         assert not second["decides"]
-        assert "nobody" in finding["asks"]
+        assert finding["key"] == "user"
 
     def test_the_dashboard_is_seen(self, lived: Web) -> None:
         (mine,) = [p for p in lived.get("/processes")["processes"] if p["role"] == "dashboard"]
