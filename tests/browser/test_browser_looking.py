@@ -121,3 +121,21 @@ def test_a_dashboard_that_goes_away_is_told_and_nothing_shown_is_lost(
     expect(page.locator("html")).to_have_attribute("data-link", "live")
     world.add("added-meanwhile", "true")
     expect(page.locator("main")).to_contain_text("added-meanwhile")
+
+
+def test_jobs_are_found_while_one_types(world: WebWorld, sit: Sit) -> None:
+    for name in ("backup-photos", "backup-mail", "weekly-report"):
+        world.add(name, "true", tags=("nightly",) if "mail" in name else ())
+    tab = sit().tab(f"{world.path}/jobs")
+    page = tab.page
+    rows = page.locator("tbody th")
+    expect(rows).to_have_count(3)
+    page.get_by_role("searchbox").press_sequentially("backup", delay=10)
+    expect(rows).to_have_count(2)
+    page.get_by_role("searchbox").fill("tag:nightly")
+    expect(rows).to_have_text([re.compile("backup-mail")])
+    assert "q=tag%3Anightly" in page.url  # so that a reload shows the same
+    page.reload()
+    expect(rows).to_have_count(1)
+    page.get_by_role("link", name="clear").click()
+    expect(rows).to_have_count(3)

@@ -24,6 +24,7 @@ from tenure.domain.schedule_text import parse_schedule
 from tenure.host.processes import boot_id, observe
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Store
+from tenure.store.ids import new_id
 from tenure.store.policy_file import read_policy_file
 from tenure.testing.making import ended, plan_round
 
@@ -80,8 +81,8 @@ def live_through(
     store.accept_policy(make_policy(written.rules, version=1), "gateway", begin)
     day = Day(store, begin, habits, zone)
     for number, (start, end, who, authoritative, act, why) in enumerate(TENURES):
-        id = f"p-{who}-{number}"
         joined, gone = begin + timedelta(hours=start), begin + timedelta(hours=end)
+        id = new_id("p", joined)
         store.join(_process(id, who, joined, number))
         authority = _take(store, id, joined, authoritative, act)
         day.work(authority, joined, gone)
