@@ -13,7 +13,8 @@ from webkit import Web
 from tenure.domain.ownership import Act
 from tenure.domain.process import Standing
 from tenure.surfaces.cli.main import main
-from tenure.surfaces.web.api.shapes.base import Document
+from tenure.surfaces.web.api.shapes.base import Document, Problem
+from tenure.surfaces.web.api.shapes.examples import EXAMPLES
 from tenure.surfaces.web.api.shapes.jobs import (
     JobList,
     JobReply,
@@ -139,6 +140,32 @@ def test_single_things_have_their_shapes(lived: Web) -> None:
     ProcessReply.model_validate(lived.get("/processes/p-gateway"))
     said = lived.ask("POST", "/api/v1/schedules/preview", json={"text": "@daily"})
     PreviewReply.model_validate(said.json())
+
+
+def test_every_example_has_its_shape(web: Web) -> None:
+    """What the description shows is what the API says."""
+    for shape, example in EXAMPLES.items():
+        shape.model_validate(example)
+    document = web.get("/api/v1/openapi.json")
+    assert document["openapi"] == "3.1.0"
+    schemas = document["components"]["schemas"]
+    shown = {shape.__name__ for shape in EXAMPLES} | {"JobFields", "JobChanges", "Problem"}
+    assert all("example" in schemas[name] for name in shown)
+    Problem.model_validate(schemas["Problem"]["example"])
+    operations = [of for path in document["paths"].values() for of in path.values()]
+    ids = [operation["operationId"] for operation in operations]
+    assert len(ids) == len(set(ids))
+    assert {"list_jobs", "trigger_job", "get_status"} <= set(ids)
+    assert all(operation["description"] for operation in operations)
+
+
+def test_every_code_of_a_problem_is_explained(web: Web) -> None:
+    from tenure.domain import errors
+
+    explained = {one["code"]: one["status"] for one in web.get("/api/v1/problems")["problems"]}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    codes = {kind.code for kind in kinds if issubclass(kind, errors.TenureError)}
+    assert codes - {"stale_term"} <= set(explained)
 
 
 class TestProcesses:

@@ -57,6 +57,7 @@ def create_app(site: Site) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.site = site
     app.state.hub = hub

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from tenure.surfaces.web.api.shapes.base import Problem
+from tenure.surfaces.web.api.shapes.examples import add_examples
 from tenure.surfaces.web.problems import MEDIA_TYPE
 
 Responses = dict[int | str, dict[str, Any]]
@@ -123,6 +124,7 @@ def _description(app: FastAPI) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schemas["Problem"]["example"] = _EXAMPLE
+    add_examples(schemas)
     found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     found["security"] = [{"token": []}]
     for operations in found["paths"].values():

@@ -59,10 +59,3 @@ class Problem(Document):
     errors: list[FieldError] | None = Field(
         default=None, description="Where more than one field is wrong; else left out."
     )
-
-
-def example(shape: type[BaseModel], value: dict[str, Any]) -> None:
-    """Give a shape the example that the description shows."""
-    extra = {**(shape.model_config.get("json_schema_extra") or {}), "example": value}  # type: ignore[dict-item]
-    shape.model_config["json_schema_extra"] = extra
-    shape.model_rebuild(force=True)
