@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -16,6 +17,8 @@ from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import Verb
 from tenure.surfaces.cli.web_options import HOST, PORT, check_extra, exposed
 from tenure.surfaces.cli.where import Where
+
+FILES = 4096
 
 if TYPE_CHECKING:
     from tenure.surfaces.web.server import Server
@@ -109,6 +112,7 @@ def _run(server: Server, sock: object) -> int:
         server.force_exit = server.should_exit
         server.should_exit = True
 
+    _allow_many_streams()
     import asyncio
 
     async def serve() -> None:
@@ -119,3 +123,16 @@ def _run(server: Server, sock: object) -> int:
 
     asyncio.run(serve())
     return 0
+
+
+def _allow_many_streams() -> None:
+    """As many open files as the system lets this process have: a stream is one."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
