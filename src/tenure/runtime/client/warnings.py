@@ -38,6 +38,8 @@ from tenure.runtime.profile import Profile
 from tenure.store.contract import Counts
 from tenure.store.policy_file import read_policy_file
 
+_LOOKS = (0.002, 0.003, 0.005, 0.01, 0.03, *[0.05] * 9)
+"""Half a second in all; the first ones soon, since a busy owner's commit takes milliseconds."""
 JUST_JOINED = timedelta(seconds=5)
 """A process that has just joined has not been judged yet."""
 
@@ -127,8 +129,8 @@ def _still_held(profile: Profile, holder: int) -> bool:
     """A lock held by one process for half a second is not a transaction of ours."""
     import time
 
-    for _ in range(10):
-        time.sleep(0.05)
+    for pause in _LOOKS:
+        time.sleep(pause)
         if write_lock_holder(profile.folder.database) != holder:
             return False
     return True
