@@ -140,16 +140,22 @@ def test_no_answer_that_is_not_described(described: Described, label: str) -> No
     """Issue: no 5xx, no undocumented answer."""
     operation = described.schema.find_operation_by_label(label)
     assert operation is not None
-    known = {name: id for name, id in described.there.items() if f"{{{name}}}" in label}
+    known = dict(described.there)
     if label.startswith("DELETE") or label.endswith("/restore"):
         known["job"] = described.web.add(f"gone after {label}")["id"]
+    if label.endswith(("/retry", "/trigger")):  # what the others did to their job may refuse it
+        name = f"of its own for {label}"
+        known |= {"job": described.web.add(name)["id"]}
+        known |= {"run": described.web.run_of(name, end=RunState.FAILED, exit_code=1).id}
     if label.endswith("/restore"):
         described.web.store.set_job_state(known["job"], State.REMOVED, by="test", now=now())
+    known = {name: id for name, id in known.items() if f"{{{name}}}" in label}
     ways = [
         operation.as_strategy(mode, **how)
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
         for how in ({"path_parameters": known}, {})
     ]
+    ways.append(ways[0])
     if label.endswith(("/jobs", "/jobs/{job}")) and not label.startswith(("GET", "DELETE")):
         how = {
             "path_parameters": known,
