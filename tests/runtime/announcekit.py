@@ -19,7 +19,7 @@ from tenure.domain.ownership import Act
 from tenure.domain.run import Run, RunState
 from tenure.domain.schedule import foreign_schedule
 from tenure.runtime.announcing import Answer
-from tenure.runtime.callables import Lent
+from tenure.runtime.lent import Lent
 from tenure.store.contract import RunFilter
 from tenure.testing.cluster import Cluster, Node
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -9,11 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from commandkit import eventually
 
 from tenure.domain.job import Call, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.run import Cause, Result, Run, RunState
-from tenure.runtime.callables import Callables
+from tenure.runtime.callables import COROUTINES, TIDYING, Callables
 from tenure.testing.clock import ManualClock
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -24,6 +27,7 @@ PATIENCE = 10.0
 class World:
     def __init__(self) -> None:
         self.ended: queue.Queue[Result] = queue.Queue()
+        self.numbers = itertools.count()
         self.gate = threading.Event()
         self.entered: queue.Queue[str] = queue.Queue()
         self.owns = True
@@ -33,6 +37,8 @@ class World:
             "app:waits": self._waits,
             "app:block": self._block,
             "app:tidy": self._tidy,
+            "app:stubborn": self._stubborn,
+            "app:deep": self._deep,
         }
         self.callables = Callables(
             functions,
@@ -54,11 +60,22 @@ class World:
     async def _tidy(self) -> None:
         self.entered.put("tidy")
 
+    async def _stubborn(self) -> None:
+        self.entered.put("stubborn")
+        while not self.gate.is_set():
+            try:
+                await asyncio.sleep(PATIENCE)
+            except asyncio.CancelledError:
+                self.entered.put("swallowed")
+
+    def _deep(self) -> None:
+        raise ValueError("x" * 20_000 + "the cause of it all")
+
     def submit(
         self, name: str, runner: Runner = Runner.THREAD, claimed: float | None = None
     ) -> str:
         run = Run(
-            id=f"r-{name}-{id(object())}",
+            id=f"r-{name}-{next(self.numbers)}",
             job="j1",
             job_name=name,
             revision=1,
@@ -104,11 +121,70 @@ def test_a_fire_waits_for_no_busy_thread_while_a_slot_is_free(world: World) -> N
     """An entry that a thread has taken out, without yet saying that it is no longer idle."""
     world.submit("waits")
     assert world.entered.get(timeout=PATIENCE) == "waits"
-    with world.callables._lock:
-        world.callables._idle += 1
-        world.callables._waiting += 1
+    threads = world.callables._threads
+    with threads._lock:
+        threads._idle += 1
+        threads._waiting += 1
     quick = world.submit("quick")
     assert world.next_end().run == quick
+
+
+def test_threads_that_run_on_are_replaced_up_to_a_limit(world: World) -> None:
+    """Two slots: two that hang are replaced, the third and the fourth keep theirs."""
+    for hanging in range(1, 5):
+        assert world.callables.room(Runner.THREAD) == min(2, 5 - hanging)
+        assert not world.callables.exhausted()
+        run = world.submit("waits")
+        assert world.entered.get(timeout=PATIENCE) == "waits"
+        assert world.callables.cancel(run)
+        end = world.next_end()
+        assert (end.run, end.state) == (run, RunState.CANCELLED)
+        assert end.reason == "cancelled on request; its thread cannot be ended and runs on"
+    assert world.callables.room(Runner.THREAD) == 0
+    assert world.callables.exhausted()
+    assert world.callables.active() == 0  # none holds an exit back
+
+
+def test_a_thread_that_returns_at_last_gives_its_place_back(world: World) -> None:
+    run = world.submit("waits")
+    assert world.entered.get(timeout=PATIENCE) == "waits"
+    beside = [world.submit("waits"), world.submit("quick")]
+    assert world.entered.get(timeout=PATIENCE) == "waits"
+    assert world.ended.empty()  # two slots, both taken
+    world.callables.cancel(run)
+    assert world.next_end().run == run
+    beside.append(world.submit("quick"))  # grows into the place that was given up
+    assert {world.next_end().run, world.next_end().run} == set(beside[1:])
+    world.gate.set()
+    assert world.next_end().run == beside[0]
+    eventually(lambda: world.callables._threads._threads <= 2, "the pool to have its old size")
+    assert world.callables.room(Runner.THREAD) == 2
+    assert world.ended.empty()  # what it returned at last is not reported a second time
+
+
+def test_a_coroutine_that_will_not_be_cancelled_is_reported(world: World) -> None:
+    run = world.submit("stubborn", Runner.ASYNC)
+    assert world.entered.get(timeout=PATIENCE) == "stubborn"
+    assert world.callables.cancel(run)
+    assert world.entered.get(timeout=PATIENCE) == "swallowed"
+    deadline = world.callables.expire(world.clock.awake())
+    assert deadline is not None
+    assert deadline <= world.clock.awake() + TIDYING
+    assert world.ended.empty()  # it may be tidying up
+    assert world.callables.expire(deadline) is None
+    end = world.next_end()
+    assert (end.run, end.state) == (run, RunState.CANCELLED)
+    assert end.reason.endswith("it does not end when it is cancelled, and runs on")
+    assert world.callables.room(Runner.ASYNC) == COROUTINES - 1
+
+
+def test_a_long_reason_keeps_its_beginning_and_its_end(world: World) -> None:
+    world.submit("deep")
+    reason = world.next_end().reason
+    assert reason.startswith("Traceback (most recent call last)")
+    assert "[...]" in reason
+    assert reason.rstrip().endswith("the cause of it all")
+    assert len(reason) < 8100
 
 
 def test_a_run_for_which_no_thread_can_be_started_never_ran(

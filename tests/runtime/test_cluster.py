@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -367,6 +368,41 @@ def test_a_hung_owner_is_only_reported_by_default(make: Make) -> None:
     second.look()
     assert first.owns
     assert not second.owns
+
+
+def test_an_owner_whose_threads_all_run_on_is_replaced(make: Make) -> None:
+    """C9: it looks at the clock still, and can run nothing that is due any more."""
+    cluster = make(toml='hung = "replace"\n[slots]\ncallables = 1\n')
+    ends, begun = threading.Event(), threading.Semaphore(0)
+
+    def hangs(**args: Any) -> None:
+        begun.release()
+        ends.wait(60)
+
+    first = cluster.node("a", functions={"app:work": hangs}, app="app")
+    second = cluster.node("b", **CARRIES)
+    add(cluster, seconds=10, timeout=timedelta(seconds=5))
+    cluster.settle()
+    for _ in range(2):  # the slot, and the one thread more that replaces it
+        cluster.clock.advance(10)
+        first.turn()
+        assert begun.acquire(timeout=10), "the function to be entered"
+        cluster.clock.advance(5.1)
+        first.turn()  # out of time
+        first.turn()  # recorded
+    assert [r.state for r in runs(cluster)] == [RunState.TIMED_OUT] * 2
+    for _ in range(4):
+        cluster.clock.advance(10)
+        first.turn()
+        first.look()
+    assert first.owns
+    assert len(runs(cluster)) == 2
+    second.look()
+    assert second.owns
+    second.turn()
+    finish_all(cluster, second)
+    assert runs(cluster)[0].state is RunState.SUCCEEDED
+    ends.set()
 
 
 def test_a_clock_that_was_in_2036_for_a_minute_stops_nothing(make: Make) -> None:

@@ -21,8 +21,9 @@ from tenure.domain.plan import Due, Plan, Standing
 from tenure.domain.run import ACTIVE, Run
 from tenure.domain.schedule import Kind
 from tenure.host.clocks import Clock
-from tenure.runtime.callables import Callables, Lent
+from tenure.runtime.callables import Callables
 from tenure.runtime.dispatcher import Dispatcher, Mandate
+from tenure.runtime.lent import Lent
 from tenure.runtime.probes import Probes
 from tenure.store.contract import ClaimOutcome, RunFilter, Store
 

@@ -6,7 +6,9 @@ deposed meanwhile, so a claim that is older than :data:`FRESH` of continuous tim
 against the store again before the function is entered.
 
 A coroutine that runs out of time is cancelled. A thread cannot be: its run is recorded as timed
-out, the thread is reported and keeps its slot until it returns, and it never blocks exit.
+out (or cancelled), and the thread is said to run on. Another thread takes its place meanwhile, so
+that jobs that hang do not stop the others; but only for as many as there are slots, from where on
+each that hangs keeps a slot. What returns at last makes the pool smaller again. None blocks exit.
 
 A run can also be *lent* to another scheduler in this process, which carries it in a thread of its
 own: it takes no slot here, and the borrower says when it is entered and how it ended.
@@ -15,11 +17,10 @@ own: it takes no slot here, and the borrower says when it is entered and how it 
 from __future__ import annotations
 
 import contextlib
-import queue
+import logging
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,11 +30,16 @@ from tenure.domain.job import Call, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock
+from tenure.runtime.active_call import ActiveCall
 from tenure.runtime.capture import captured
 from tenure.runtime.context import asks_for_context, context_of
+from tenure.runtime.lent import Lent
+from tenure.runtime.thread_pool import ThreadPool
 
 if TYPE_CHECKING:
     import asyncio  # loaded with the first coroutine: most programs have none
+
+log = logging.getLogger("tenure.callables")
 
 FRESH = 1.0
 """Seconds within which a claim is taken for current without asking the store again."""
@@ -41,32 +47,11 @@ NOTED_AFTER = timedelta(seconds=0.5)
 """A function that runs for so long is recorded as running; a shorter one only when it ends."""
 COROUTINES = 256
 """How many coroutines may be active at once."""
+TIDYING = 5.0
+"""Seconds that a cancelled coroutine has to tidy up, before its run is recorded as ended anyway."""
 _LONGEST_REASON = 8000
 
 Report = Callable[[Result], None]
-
-
-@dataclass(slots=True)
-class _Active:
-    run: Run
-    runner: Runner
-    authority: Authority
-    claimed: float
-    """Continuous time of the claim."""
-    function: Callable[..., Any]
-    args: Mapping[str, Any]
-    deadline: float | None = None
-    """Awake time."""
-    timeout: timedelta | None = None
-    entered: datetime | None = None
-    noted: bool = False
-    over: RunState | None = None
-    """TIMED_OUT or CANCELLED, once that was decided."""
-    reported: bool = False
-    lent: bool = False
-    task: asyncio.Task[Any] | None = None
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Callables:
@@ -96,14 +81,9 @@ class Callables:
         self._logs = logs
         self._log_size = log_size
         self._host_loop = host_loop
-        self._queue: queue.SimpleQueue[_Active | None] = queue.SimpleQueue()
-        self._active: dict[str, _Active] = {}
-        self._threads = 0
-        self._idle = 0
-        self._waiting = 0
-        """Submitted and not yet taken by a thread. The queue's own size will not do: an entry has
-        left it a moment before its thread stops counting as idle."""
+        self._active: dict[str, ActiveCall] = {}
         self._lock = threading.Lock()
+        self._threads = ThreadPool(self._carry, allowed=self._allowed, name="tenure-job")
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def knows(self, target: str) -> bool:
@@ -113,7 +93,12 @@ class Callables:
         """How many more runs of this kind may be claimed now."""
         with self._lock:
             used = sum(1 for a in self._active.values() if a.runner is runner and not a.lent)
-        return max(0, (COROUTINES if runner is Runner.ASYNC else self._slots) - used)
+        return max(0, (COROUTINES if runner is Runner.ASYNC else self._allowed()) - used)
+
+    def exhausted(self) -> bool:
+        """Whether every thread there may be runs on after its run has ended: nothing that needs
+        one is run here any more."""
+        return self._running_on() >= 2 * self._slots
 
     def long_running(self, now: datetime) -> list[tuple[str, int, datetime]]:
         """Runs entered a while ago, each told once: run, attempt, instant. Most are over before."""
@@ -147,7 +132,7 @@ class Callables:
                 self._result(run, RunState.FAILED, f"this owner does not carry {call.target}")
             )
             return
-        active = _Active(
+        active = ActiveCall(
             run=run,
             runner=call.runner,
             authority=authority,
@@ -163,14 +148,16 @@ class Callables:
 
             asyncio.run_coroutine_threadsafe(self._run_async(active), self._event_loop())
         else:
-            with self._lock:
-                self._waiting += 1
-            self._queue.put(active)
-            self._grow(active)
+            try:
+                self._threads.put(active)
+            except RuntimeError as error:
+                active.over = RunState.NEVER_RAN
+                self.end(active, active.over, f"no thread could be started: {error}", None)
+                self.forget(active)
 
     def lend(self, run: Run, authority: Authority, claimed: float) -> Lent:
         """Put a claimed run into the hands of another scheduler in this process."""
-        active = _Active(
+        active = ActiveCall(
             run=run,
             runner=Runner.THREAD,
             authority=authority,
@@ -194,80 +181,65 @@ class Callables:
 
     def expire(self, awake: float) -> float | None:
         """End what is out of time; the awake time of the next deadline."""
-        following: float | None = None
         with self._lock:
-            timed = [a for a in self._active.values() if a.deadline is not None and not a.over]
+            timed = [a for a in self._active.values() if a.deadline is not None and not a.reported]
         for active in timed:
             assert active.deadline is not None
-            if active.deadline <= awake:
+            if active.deadline > awake:
+                continue
+            if active.over is None:
                 self._give_up(active, RunState.TIMED_OUT, f"not done after {active.timeout}")
-            elif following is None or active.deadline < following:
-                following = active.deadline
-        return following
+            elif active.runner is Runner.ASYNC:
+                reason = f"{active.reason}; it does not end when it is cancelled, and runs on"
+                self.end(active, active.over, reason, active.entered)
+        ahead = (a.deadline for a in timed if a.deadline is not None and not a.reported)
+        return min(ahead, default=None)
 
     def close(self) -> None:
         """Let idle threads end; busy ones end with the process."""
+        self._threads.close()
         with self._lock:
-            threads, loop = self._threads, self._loop
-        for _ in range(threads):
-            self._queue.put(None)
+            loop = self._loop
         if loop is not None:
             loop.call_soon_threadsafe(loop.stop)
 
     # -- threads -----------------------------------------------------------------------------
-    def _grow(self, active: _Active) -> None:
+    def _allowed(self) -> int:
+        """How many threads there may be: the slots, and one more for each that runs on after its
+        run has ended, up to twice the slots."""
+        return self._slots + min(self._running_on(), self._slots)
+
+    def _running_on(self) -> int:
         with self._lock:
-            if self._idle >= self._waiting or self._threads >= self._slots:
-                return
-            self._threads += 1
-            number = self._threads
-        thread = threading.Thread(target=self._work, name=f"tenure-job-{number}", daemon=True)
+            return sum(1 for active in self._active.values() if active.runs_on)
+
+    def _carry(self, active: ActiveCall) -> None:
         try:
-            thread.start()
-        except RuntimeError as error:  # the limit of threads; one that gets free takes it up
-            with self._lock:
-                self._threads -= 1
-                nobody = not self._threads
-                if nobody:
-                    self._active.pop(active.run.id, None)
-            if nobody:
-                active.over = RunState.NEVER_RAN
-                self._end(active, RunState.NEVER_RAN, f"no thread could be started: {error}", None)
+            self._run_sync(active)
+        except BaseException:  # noqa: BLE001  a run that is never reported is never over
+            self.end(active, RunState.LOST, traceback.format_exc(), None)
+        self.forget(active)
+        if active.runs_on:
+            _tell_returned(
+                active.run, self._clock.now() - (active.entered or active.run.claimed_at)
+            )
 
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                self._idle += 1
-            active = self._queue.get()
-            with self._lock:
-                self._idle -= 1
-                self._waiting -= active is not None
-            if active is None:
-                return
-            try:
-                self._run_sync(active)
-            except BaseException:  # noqa: BLE001  a run that is never reported is never over
-                self._end(active, RunState.LOST, traceback.format_exc()[-_LONGEST_REASON:], None)
-            finally:
-                with self._lock:
-                    self._active.pop(active.run.id, None)
-
-    def _run_sync(self, active: _Active) -> None:
-        if not self._enter(active):
+    def _run_sync(self, active: ActiveCall) -> None:
+        if not self.enter(active):
             return
-        started = active.entered = self._clock.now()
+        started = active.entered
         state, reason = RunState.SUCCEEDED, ""
         try:
             with captured(self._output_of(active.run), self._log_size):
                 active.function(**self._arguments(active))
         except RunFailed as error:
-            state, reason = RunState.FAILED, str(error)[:_LONGEST_REASON]
+            state, reason = RunState.FAILED, str(error)
         except SystemExit as error:
             if error.code not in (None, 0):
                 state, reason = RunState.FAILED, f"SystemExit: {error.code}"
         except BaseException:  # noqa: BLE001  whatever a job raises is its result
-            state, reason = RunState.FAILED, traceback.format_exc()[-_LONGEST_REASON:]
-        self._end(active, state, reason, started)
+            state, reason = RunState.FAILED, traceback.format_exc()
+        self.end(active, state, reason, started)
 
     # -- coroutines --------------------------------------------------------------------------
     def _event_loop(self) -> asyncio.AbstractEventLoop:
@@ -284,78 +256,90 @@ class Callables:
                 ).start()
             return self._loop
 
-    async def _run_async(self, active: _Active) -> None:
+    async def _run_async(self, active: ActiveCall) -> None:
         import asyncio
 
         # Before it is entered, so that a cancel finds it here or is found there.
         active.task = asyncio.current_task()
         try:
-            if not self._enter(active):
+            if not self.enter(active):
                 return
-            started = active.entered = self._clock.now()
+            started = active.entered
             state, reason = RunState.SUCCEEDED, ""
             try:
                 with captured(self._output_of(active.run), self._log_size):
                     await active.function(**self._arguments(active))
             except asyncio.CancelledError:
-                state = active.over or RunState.CANCELLED
-                reason = (
-                    f"not done after {active.timeout}"
-                    if state is RunState.TIMED_OUT
-                    else "cancelled"
-                )
+                state, reason = active.over or RunState.CANCELLED, active.reason or "cancelled"
             except RunFailed as error:
-                state, reason = RunState.FAILED, str(error)[:_LONGEST_REASON]
+                state, reason = RunState.FAILED, str(error)
             except BaseException:  # noqa: BLE001  whatever a job raises is its result
-                state, reason = RunState.FAILED, traceback.format_exc()[-_LONGEST_REASON:]
-            self._end(active, state, reason, started)
+                state, reason = RunState.FAILED, traceback.format_exc()
+            self.end(active, state, reason, started)
         finally:
-            with self._lock:
-                self._active.pop(active.run.id, None)
+            self.forget(active)
 
     # -- both --------------------------------------------------------------------------------
     def _output_of(self, run: Run) -> Path | None:
         return None if self._logs is None else self._logs / run.id / f"{run.attempt}.log"
 
-    def _arguments(self, active: _Active) -> Mapping[str, Any]:
+    def _arguments(self, active: ActiveCall) -> Mapping[str, Any]:
         """The job's own, and the run's context where the function asks for it."""
         wants = asks_for_context(active.function)
         if wants is None or wants in active.args:
             return active.args
         return {**active.args, wants: context_of(active.run, active.cancelled)}
 
-    def _enter(self, active: _Active) -> bool:
+    def enter(self, active: ActiveCall) -> bool:
+        """Whether its function may be entered now; if not, its run has ended."""
         if self._clock.continuous() - active.claimed > FRESH and not self._still_owner(
             active.authority
         ):
             reason = "its owner was deposed, or could not tell, before the function was entered"
-            self._end(active, RunState.NEVER_RAN, reason, None)
+            self.end(active, RunState.NEVER_RAN, reason, None)
             return False
-        if active.over is not None:
-            self._end(active, active.over, "ended before the function was entered", None)
-            return False
-        if active.timeout is not None:
-            active.deadline = self._clock.awake() + active.timeout.total_seconds()
-        return True
+        with active.lock:  # against whoever gives it up meanwhile
+            over = active.over
+            if over is None:
+                active.entered = self._clock.now()
+                if active.timeout is not None:
+                    active.deadline = self._clock.awake() + active.timeout.total_seconds()
+        if over is not None:
+            self.end(active, over, "ended before the function was entered", None)
+        return over is None
 
-    def _forget(self, active: _Active) -> None:
+    def forget(self, active: ActiveCall) -> None:
+        """Its function has returned, or is never entered."""
         with self._lock:
             self._active.pop(active.run.id, None)
 
-    def _give_up(self, active: _Active, state: RunState, reason: str) -> None:
-        if active.over is not None:  # told once: a coroutine may be tidying up after itself
-            return
-        active.over = state
+    def _give_up(self, active: ActiveCall, state: RunState, reason: str) -> None:
+        with active.lock:
+            if active.over is not None:  # told once: a coroutine may be tidying up after itself
+                return
+            active.over = state
+            active.runs_on = (
+                active.entered is not None
+                and active.runner is Runner.THREAD
+                and not (active.lent or active.reported)
+            )
         active.cancelled.set()
         if active.runner is Runner.ASYNC:
+            active.reason, active.deadline = reason, self._clock.awake() + TIDYING
             if active.task is not None:
                 with contextlib.suppress(RuntimeError):
                     active.task.get_loop().call_soon_threadsafe(active.task.cancel)
             return
-        runs_on = f"{reason}; its thread cannot be ended and runs on"
-        self._end(active, state, runs_on if active.entered else reason, active.entered)
+        if active.entered is not None:
+            reason += "; its thread cannot be ended and runs on"
+        self.end(active, state, reason, active.entered)
+        if active.runs_on:
+            _tell_runs_on(active.run, self._running_on(), self._slots)
 
-    def _end(self, active: _Active, state: RunState, reason: str, started: Any) -> None:
+    def end(
+        self, active: ActiveCall, state: RunState, reason: str, started: datetime | None
+    ) -> None:
+        """Report how its run ended. Said twice, the first stays."""
         with active.lock:
             if active.reported:
                 return
@@ -363,7 +347,9 @@ class Callables:
             self._report(self._result(active.run, state, reason, started))
             active.reported = True
 
-    def _result(self, run: Run, state: RunState, reason: str, started: Any = None) -> Result:
+    def _result(
+        self, run: Run, state: RunState, reason: str, started: datetime | None = None
+    ) -> Result:
         return Result(
             run=run.id,
             attempt=run.attempt,
@@ -371,50 +357,34 @@ class Callables:
             state=state,
             at=self._clock.now(),
             started_at=started,
-            reason=reason,
+            reason=_shortened(reason),
         )
 
 
-class Lent:
-    """A claimed run in the hands of a borrower. Its methods are called by one thread at a time."""
-
-    def __init__(self, callables: Callables, active: _Active) -> None:
-        self._callables = callables
-        self._active = active
-
-    @property
-    def run(self) -> Run:
-        return self._active.run
-
-    @property
-    def over(self) -> RunState | None:
-        """Whether it was ended meanwhile, cancelled say: nobody waits for its end any more."""
-        return self._active.over
-
-    def enter(self) -> bool:
-        """Whether it may be entered now; if not it has ended, as never run or cancelled."""
-        callables, active = self._callables, self._active
-        try:
-            entered = callables._enter(active)
-        except Exception as error:  # noqa: BLE001  nothing is entered then, and that is known
-            reason = f"whether its owner still owns could not be told: {error}"
-            callables._end(active, RunState.NEVER_RAN, reason, None)
-            entered = False
-        if not entered:
-            callables._forget(active)
-            return False
-        active.entered = callables._clock.now()
-        return True
-
-    def end(self, state: RunState, reason: str = "") -> None:
-        """How it ended. Said twice, the first stays."""
-        callables, active = self._callables, self._active
-        callables._end(active, state, reason[-_LONGEST_REASON:], active.entered)
-        callables._forget(active)
+def _shortened(reason: str) -> str:
+    """A long traceback tells most at its end, and what led there at its beginning."""
+    if len(reason) <= _LONGEST_REASON:
+        return reason
+    return f"{reason[: _LONGEST_REASON // 4]}\n[...]\n{reason[-_LONGEST_REASON * 3 // 4 :]}"
 
 
 def _carried_elsewhere() -> None:
     """What a lent run's function is here: nothing calls it."""
+
+
+def _tell_runs_on(run: Run, threads: int, slots: int) -> None:
+    log.warning("the thread of %s (run %s) runs on after its end", run.job_name, run.id)
+    if threads >= slots:
+        log.error(
+            "%d threads run on after their runs have ended%s. Restart this process, and have these "
+            "jobs look at context.cancelled, or declare them with process=True",
+            threads,
+            "; no further function runs here" if threads >= 2 * slots else f", of {2 * slots}",
+        )
+
+
+def _tell_returned(run: Run, after: timedelta) -> None:
+    log.info("the thread of %s (run %s) has returned, after %s", run.job_name, run.id, after)
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:

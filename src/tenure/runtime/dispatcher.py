@@ -333,7 +333,8 @@ class Dispatcher:
 
     def _make_progress(self, turn: Round) -> None:
         if turn.awake >= self._next_progress:
-            self._store.progress(turn.authority, turn.awake, turn.now)
+            if not self._callables.exhausted():  # or it passes for hung, if a fire waits (C9)
+                self._store.progress(turn.authority, turn.awake, turn.now)
             self._next_progress = turn.awake + PROGRESS_EVERY
 
     def _standing(self, mandate: Mandate | None, now: datetime) -> Standing:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tenure.adapters.hermes import inside
 from tenure.domain.errors import RunFailed
 from tenure.domain.run import RunState
-from tenure.runtime.callables import Lent
+from tenure.runtime.lent import Lent
 
 if TYPE_CHECKING:
     from tenure.adapters.hermes.seat import Seat
