@@ -1,9 +1,9 @@
-"""The test suite with line and branch coverage, two pytests side by side.
+"""The test suite with line and branch coverage, four pytests side by side.
 
     all_tests.py [PYTEST OPTION OR FILE]...
 
-Tests that start processes wait most of their time, so they run beside the others, in a pytest of
-their own; what that one said is printed when both are done. With options or files there is one
+Tests that start processes wait most of their time, so they run beside the others, in pytests of
+their own; what those said is printed once all are done. With options or files there is one
 pytest only. domain/ and store/ must reach 95 percent. What needs a real Hermes or a
 browser is left out: ``make test-hermes``, ``make test-browser``.
 """
@@ -14,11 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
-WAITING = ("real", "scenario", "integrations", "library", "web")
-"""Folders of tests whose processes take their time."""
+WAITING = (("real", "scenario"), ("integrations",), ("library", "web"))
+"""Folders of tests whose processes take their time; each group after the other."""
 ELSEWHERE = ("hermes", "browser")
 COVERED = "src/tenure/domain/*,src/tenure/store/*"
 
@@ -29,28 +31,51 @@ def pytest(arguments: list[str]) -> list[str]:
     return [sys.executable, "-m", "coverage", "run", *chosen]
 
 
-def side_by_side() -> int:
-    """Both halves; 0 if both passed."""
-    folders = [f for f in sorted((ROOT / "tests").iterdir()) if any(f.glob("test_*.py"))]
-    folders = [f for f in folders if f.name not in ELSEWHERE]
-    waiting = [str(f) for f in folders if f.name in WAITING]
-    others = [str(f) for f in folders if f.name not in WAITING]
-    began = time.monotonic()
-    with tempfile.TemporaryFile() as said:
-        beside = subprocess.Popen(
-            pytest(waiting), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+@dataclass
+class Beside:
+    """A pytest that runs beside the first; what it says is kept."""
+
+    names: tuple[str, ...]
+    said: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+    began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        folders = [str(ROOT / "tests" / name) for name in self.names]
+        self.process = subprocess.Popen(
+            pytest(folders), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self.said, stderr=self.said
         )
-        try:
-            code = subprocess.call(pytest(others), cwd=ROOT, stdin=subprocess.DEVNULL)
-            print(f"--- beside them, after {time.monotonic() - began:.0f} s:", flush=True)
-            code = beside.wait() or code
-        finally:
-            if beside.poll() is None:
-                beside.terminate()
-                beside.wait()
-        said.seek(0)
-        sys.stdout.buffer.write(said.read())
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended and what it said was printed."""
+        code = self.process.wait()
+        took = time.monotonic() - self.began
+        print(f"--- {', '.join(self.names)}, seen to end after {took:.0f} s:", flush=True)
+        self.said.seek(0)
+        sys.stdout.buffer.write(self.said.read())
         sys.stdout.flush()
+        return code
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+
+
+def side_by_side() -> int:
+    """All of them; 0 if each passed."""
+    waiting = {name for names in WAITING for name in names}
+    folders = [f for f in sorted((ROOT / "tests").iterdir()) if any(f.glob("test_*.py"))]
+    others = [str(f) for f in folders if f.name not in {*waiting, *ELSEWHERE}]
+    began = time.monotonic()
+    beside: list[Beside] = []
+    try:
+        beside += [Beside(names) for names in WAITING]
+        code = subprocess.call(pytest(others), cwd=ROOT, stdin=subprocess.DEVNULL)
+        for one in beside:
+            code = one.wait() or code
+    finally:
+        for one in beside:
+            one.end()
     print(f"all of it took {time.monotonic() - began:.0f} s")
     return code
 
