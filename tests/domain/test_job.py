@@ -43,6 +43,10 @@ SECOND = timedelta(seconds=1)
         ("env", {"argv": ("a",), "env": {f"V{n}": "" for n in range(1001)}}),
         ("cwd", {"argv": ("a",), "cwd": "relative"}),
         ("stdin", {"argv": ("a",), "stdin": "x" * (1024 * 1024 + 1)}),
+        ("command", {"argv": ("echo", "\udcff")}),
+        ("env", {"argv": ("a",), "env": {"A": "\udcff"}}),
+        ("cwd", {"argv": ("a",), "cwd": "/tmp/\udcff"}),
+        ("stdin", {"argv": ("a",), "stdin": "\udcff"}),
     ],
 )
 def test_a_bad_command_names_the_field(field: str, values: dict[str, Any]) -> None:
@@ -67,6 +71,8 @@ def test_good_commands() -> None:
         ("args", {"target": "shop:a", "args": {"x": object()}}),
         ("args", {"target": "shop:a", "args": {"x": float("nan")}}),
         ("args", {"target": "shop:a", "args": {"x": "y" * 200_000}}),
+        ("args", {"target": "shop:a", "args": {"x": "\udcff"}}),
+        ("args", {"target": "shop:a", "args": ["a", "b"]}),
     ],
 )
 def test_a_bad_call_names_the_field(field: str, values: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from tenure.domain.run import (
     TRANSITIONS,
     Attempt,
     Cause,
+    Result,
     Run,
     RunState,
     check_transition,
@@ -167,3 +168,14 @@ def test_which_version_is_newer(newer: str, older: str) -> None:
 def test_punctuation_makes_no_version() -> None:
     assert not is_newer("1-0", "1.0")
     assert not is_newer("1.0", "1-0")
+
+
+def test_an_end_can_always_be_written_down() -> None:
+    """A file name that is not UTF-8, as Python hands it out, comes back in exceptions' texts."""
+    name = b"caf\xe9.txt".decode("utf-8", "surrogateescape")
+    reason = f"FileNotFoundError: ü {name}"
+    result = Result(
+        run="r1", attempt=1, process="p1", state=S.FAILED, at=after(seconds=0), reason=reason
+    )
+    assert result.reason == "FileNotFoundError: ü caf\\udce9.txt"
+    assert replace(result, state=S.LOST).reason == result.reason

@@ -125,6 +125,20 @@ class Command:
             )
         if self.stdin is not None and len(self.stdin) > 1024 * 1024:
             raise InvalidInput("longer than 1 MiB", field="stdin", remedy="read a file instead")
+        self._check_text()
+
+    def _check_text(self) -> None:
+        """Half characters, of bytes that were no UTF-8, cannot be kept."""
+        for name, words in (
+            ("command", self.argv),
+            ("env", (*self.env, *self.env.values())),
+            ("cwd", (self.cwd or "",)),
+            ("stdin", (self.stdin or "",)),
+        ):
+            if any(not w.isascii() and w != w.encode(errors="replace").decode() for w in words):
+                raise InvalidInput(
+                    "holds bytes that are not UTF-8", field=name, remedy="write it in UTF-8"
+                )
 
     def describe(self) -> str:
         """The command as a person would type it."""
@@ -152,9 +166,11 @@ class Call:
         if self.runner is Runner.COMMAND:
             raise InvalidInput("a callable cannot use the command runner", field="runner")
         try:
-            text = json.dumps(dict(self.args), allow_nan=False)
+            text = json.dumps(dict(self.args), allow_nan=False, ensure_ascii=False)
+            text.encode()  # half a character, of bytes that were no UTF-8, cannot be kept
         except (TypeError, ValueError) as error:
-            raise InvalidInput(f"not JSON: {error}", field="args") from None
+            remedy = "a dictionary of text, numbers, true, false, null, lists and dictionaries"
+            raise InvalidInput(f"not JSON: {error}", field="args", remedy=remedy) from None
         if len(text) > MAX_COMMAND:
             raise InvalidInput(f"longer than {MAX_COMMAND} characters", field="args")
 

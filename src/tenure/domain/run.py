@@ -193,6 +193,13 @@ class Result:
     retry_at: datetime | None = None
     """With RETRYING: when the next attempt may be claimed."""
 
+    def __post_init__(self) -> None:
+        # A file name that is not UTF-8, in an exception's text, must not keep an end from being
+        # written down, and with it every end of the same commit.
+        if not self.reason.isascii():
+            text = self.reason.encode("utf-8", "backslashreplace").decode()
+            object.__setattr__(self, "reason", text)
+
 
 class Took(StrEnum):
     """What became of a finish: three answers, never two (C6)."""
