@@ -18,28 +18,18 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import inspect
 import logging
 import os
 import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from tenure.domain.durations import parse_duration
+from tenure.declaring import When, at, check_schedule, cron, declared, every, is_async
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import Call, CatchUp, Command, Definition, Overlap, Runner
-from tenure.domain.schedule import (
-    Dst,
-    Schedule,
-    at_schedule,
-    cron_schedule,
-    every_schedule,
-)
-from tenure.domain.schedule_text import parse_schedule
-from tenure.domain.zones import parse_dst
+from tenure.domain.job import Definition
 
 if TYPE_CHECKING:
     # Loaded with the first start or look: a program that only declares jobs does not wait for it.
@@ -49,47 +39,14 @@ if TYPE_CHECKING:
     from tenure.runtime.profile import Profile
     from tenure.runtime.scheduler import Scheduler
 
+__all__ = ["Tenure", "When", "at", "cron", "every"]
+
 F = TypeVar("F", bound=Callable[..., Any])
-When = Callable[[datetime, str], Schedule]
-"""A schedule that waits for the profile's zone: called with ``now`` (UTC) and an IANA name."""
 
 log = logging.getLogger("tenure")
 
 REJOIN_AFTER = 0.2
 """Seconds after which a forked child of a started instance joins by itself."""
-_EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
-
-
-def cron(expression: str, *, tz: str | None = None, dst: str | None = None) -> When:
-    """A cron schedule: five fields, or six with seconds first. ``tz`` is an IANA name, by
-    default the profile's zone; ``dst`` says what a change of the clocks does (docs/schedules.md).
-
-    Raises InvalidInput when the job is declared.
-    """
-    chosen = _dst(dst)
-
-    def when(now: datetime, zone: str) -> Schedule:
-        if chosen is None:
-            return cron_schedule(expression, tz or zone)
-        return cron_schedule(expression, tz or zone, chosen)
-
-    return when
-
-
-def every(interval: str | timedelta, *, anchor: datetime | None = None) -> When:
-    """An interval: ``"30s"``, ``"2h"`` or a timedelta of at least a second. Fires lie on a grid
-    that every process computes alike, through ``anchor`` (aware) if one is given."""
-    length = parse_duration(interval, "schedule") if isinstance(interval, str) else interval
-    return lambda now, zone: every_schedule(length, anchor or _EPOCH)
-
-
-def at(instant: datetime) -> When:
-    """Once, at an aware instant. Raises InvalidInput for a naive one."""
-    if instant.tzinfo is None:
-        raise InvalidInput(
-            "a time without a zone", field="schedule", remedy="pass an aware datetime"
-        )
-    return lambda now, zone: at_schedule(instant.astimezone(UTC))
 
 
 class Tenure:
@@ -118,7 +75,7 @@ class Tenure:
         execute: bool = True,
         role: str | None = None,
         app: str | None = None,
-        version: str = "0",
+        version: str | int | None = None,
         rejoin: bool = True,
         on_host_loop: bool = False,
     ) -> None:
@@ -127,7 +84,7 @@ class Tenure:
         self._execute = execute
         self._role = role
         self.app = app or profile
-        self.version = version
+        self.version = _version(version)
         self._functions: dict[str, Callable[..., Any]] = {}
         self._declared: dict[str, Callable[[datetime, str], Definition]] = {}
         self._profile: Profile | None = None
@@ -138,7 +95,7 @@ class Tenure:
         self._wanted = False
         """Whether it was started, and so is to be in a forked child."""
         self._lock = threading.RLock()
-        self._at_exit: list[Callable[[], None]] = []
+        self._at_exit: list[Callable[[], object]] = []
         """What takes back that it is stopped at the end of this process."""
         _instances.add(self)
         if "TENURE_RUN" not in os.environ:  # a run declares jobs, and never starts any
@@ -163,6 +120,7 @@ class Tenure:
         and imports the function's module anew. A parameter annotated :class:`tenure.Context` is
         given the run's context. Raises InvalidInput naming what is wrong; a name twice is, too.
         """
+        check_schedule(schedule)
         if function is not None:
             return self._declare(schedule, function, options)
         return lambda decorated: self._declare(schedule, decorated, options)
@@ -170,30 +128,15 @@ class Tenure:
     def _declare(
         self, schedule: When | str, function: Callable[..., Any], options: dict[str, Any]
     ) -> Callable[..., Any]:
-        name = str(options.pop("name", None) or function.__name__)
-        target = f"{self.app}:{name}"
-        if target in self._functions:
+        found = declared(self.app, schedule, function, options)
+        if found.name in self._functions:
             raise InvalidInput(
-                f"{target} is declared twice", field="name", remedy="pass name=... to one of them"
+                f"{found.name} is declared twice",
+                field="name",
+                remedy="pass name=... to one of them",
             )
-        args = options.pop("args", None) or {}
-        runner = Runner.ASYNC if _is_async(function) else Runner.THREAD
-        call: Call | Command = Call(target=target, runner=runner, args=args)
-        if options.pop("process", False):
-            call = _in_a_process(function, args)
-        fields = _options(options)
-
-        def define(now: datetime, zone: str) -> Definition:
-            when = (
-                parse_schedule(schedule, now=now, timezone=zone)
-                if isinstance(schedule, str)
-                else schedule(now, zone)
-            )
-            return Definition(name=target, schedule=when, action=call, **fields)
-
-        define(datetime.now(UTC), "UTC")  # say now what is wrong with it
-        self._functions[target] = function
-        self._declared[target] = define
+        self._functions[found.name] = function if is_async(function) else _in_a_thread(function)
+        self._declared[found.name] = found.define
         scheduler = self._scheduler
         if scheduler is not None:
             scheduler.keeper.declare_again()
@@ -240,6 +183,7 @@ class Tenure:
             self._scheduler = None
             scheduler.stop(0.0, why="it could not start")
             raise
+
         self._stop_at_exit()
 
     def _stop_at_exit(self) -> None:
@@ -369,7 +313,10 @@ class Tenure:
             scheduler.forget_in_child()
         elif profile is not None:
             profile.store.forget_in_child()
-        if self._wanted and self._rejoin:
+        from tenure.runtime.capture import in_a_run
+
+        # What a job forks is a part of its run, and no host.
+        if self._wanted and self._rejoin and not in_a_run():
             # A child that becomes another program, or is soon over, does not join.
             self._join_soon(REJOIN_AFTER)
 
@@ -403,40 +350,17 @@ def _load_runtime() -> None:
     from tenure.runtime import scheduler, supervisors  # noqa: F401
 
 
-def _dst(text: str | None) -> Dst | None:
-    return parse_dst(text) if text is not None else None
+def _version(version: object) -> str:
+    """Raises InvalidInput for what loses digits on the way, as ``2024.10`` does."""
+    if version is None or version == "":  # a variable that is not set
+        return "0"
+    if isinstance(version, str | int) and not isinstance(version, bool):
+        return str(version)
+    remedy = 'as text, version="2024.10", or a whole number'
+    raise InvalidInput(f"{version!r} is no version", field="version", remedy=remedy)
 
 
-def _in_a_process(function: Callable[..., Any], args: dict[str, Any]) -> Command:
-    from tenure.runtime.child import describe
+def _in_a_thread(function: Callable[..., Any]) -> Callable[..., Any]:
+    from tenure.runtime.calling import in_a_thread
 
-    argv = (sys.executable, "-m", "tenure.runtime.child")
-    return Command(argv=argv, stdin=describe(function, args), cwd=os.getcwd())
-
-
-def _is_async(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004
-    )
-
-
-def _options(options: dict[str, Any]) -> dict[str, Any]:
-    """Definition fields from what the user wrote. Raises InvalidInput for unknown ones."""
-    fields: dict[str, Any] = {}
-    for name, value in options.items():
-        if name in ("grace", "jitter", "timeout", "backoff", "window"):
-            fields[name] = parse_duration(value, name) if isinstance(value, str) else value
-        elif name in ("overlap", "catch_up"):
-            kinds = Overlap if name == "overlap" else CatchUp
-            try:
-                fields[name] = kinds(value) if value is not None else None
-            except ValueError:
-                known = ", ".join(kinds)
-                raise InvalidInput(f"{value!r} is none of {known}", field=name) from None
-        elif name in ("requires", "tags"):
-            fields[name] = (value,) if isinstance(value, str) else tuple(value)
-        elif name in ("protected", "retries", "retry_lost"):
-            fields[name] = value
-        else:
-            raise InvalidInput(f"there is no option {name!r}", field=name)
-    return fields
+    return in_a_thread(function)

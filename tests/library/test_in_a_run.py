@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import logging
 import os
@@ -280,3 +281,80 @@ def test_what_no_other_process_can_find_is_refused_at_once() -> None:
     with pytest.raises(InvalidInput, match="another process cannot find it"):
         describe(local, {})
     assert "os" in describe(os.getcwd, {}) or "posix" in describe(os.getcwd, {})
+
+
+def forwarding(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def test_a_coroutine_behind_a_decorator_runs_and_a_generator_fails(
+    make: Callable[..., Tenure],
+) -> None:
+    """Nothing told beforehand what calling them makes; neither may look like a success for
+    nothing."""
+    tenure, seen = make(), []
+
+    async def says(context: Context) -> None:
+        await asyncio.sleep(0)
+        seen.append(context.job)
+
+    tenure.job(at(soon()), forwarding(says), name="says")
+    tenure.job(at(soon()), lambda: (seen.append(str(n)) for n in range(3)), name="lazy")
+    tenure.start()
+    runs = {run.job_name: run for run in ended(tenure, 2)}
+    assert runs["shop:says"].state is RunState.SUCCEEDED
+    assert runs["shop:lazy"].state is RunState.FAILED
+    assert "generator" in runs["shop:lazy"].reason
+    assert seen == ["shop:says"]
+
+
+def test_an_exception_that_names_a_file_that_is_not_utf8_is_recorded(
+    make: Callable[..., Tenure],
+) -> None:
+    """It once kept every end of its owner from being written down, for ever."""
+    tenure = make()
+
+    def opens() -> None:
+        Path(b"/no/caf\xe9.txt".decode("utf-8", "surrogateescape")).read_text()
+
+    tenure.job(at(soon()), opens)
+    tenure.job(at(soon()), list, name="other")
+    tenure.start()
+    runs = {run.job_name: run for run in ended(tenure, 2)}
+    assert "caf\\udce9.txt" in runs["shop:opens"].reason
+    assert runs["shop:other"].state is RunState.SUCCEEDED
+
+
+def test_what_a_job_forks_ends_as_a_forked_child_does_and_does_not_join(
+    make: Callable[..., Tenure],
+) -> None:
+    """It comes back from the function into the parent's pool of threads, and it is no host."""
+    tenure, codes = make(), {}
+    told, tell = os.pipe()
+
+    def forks() -> None:
+        for how in ("returns", "raises", "exits", "lives"):
+            pid = os.fork()
+            if pid == 0:
+                if how == "raises":
+                    raise LookupError
+                if how == "exits":
+                    sys.exit(7)
+                if how == "lives":
+                    threads = [t.name for t in threading.enumerate()]
+                    os.write(tell, ",".join(threads).encode())
+                return
+            codes[how] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    tenure.job(at(soon()), forks)
+    tenure.start()
+    [run] = ended(tenure, 1)
+    assert run.state is RunState.SUCCEEDED
+    assert codes == {"returns": 0, "raises": 1, "exits": 7, "lives": 0}
+    assert "tenure-join" not in os.read(told, 1000).decode()
+    os.close(told)
+    os.close(tell)

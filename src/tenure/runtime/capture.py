@@ -88,6 +88,11 @@ def captured(path: Path | None, cap: int) -> Iterator[None]:
         capture.close()
 
 
+def in_a_run() -> bool:
+    """Whether this thread or task is at a run of a callable; true too in what it forks."""
+    return _current.get() is not None
+
+
 class _Stream:
     """A stream that tells the run at hand what it passes on."""
 

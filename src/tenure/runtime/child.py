@@ -26,7 +26,13 @@ MAIN = "__tenure_main__"
 
 def describe(function: Callable[..., Any], args: dict[str, Any]) -> str:
     """What the child is told. Raises InvalidInput for a function that no other process can find."""
-    module, name = function.__module__, function.__qualname__
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    if module is None or name is None or _is_bound_to_a_thing(function):
+        raise InvalidInput(
+            f"{function!r} holds what another process does not have",
+            field="process",
+            remedy="declare a function at the top of a module, which calls it",
+        )
     if "<" in name:
         raise InvalidInput(
             f"{name} is made inside a function: another process cannot find it",
@@ -46,6 +52,11 @@ def describe(function: Callable[..., Any], args: dict[str, Any]) -> str:
     if main is not None:
         told["argv"] = sys.argv  # the file is run again: it may look at them
     return json.dumps(told)
+
+
+def _is_bound_to_a_thing(function: Callable[..., Any]) -> bool:
+    """A method of one object; a class method is found by its name as any function is."""
+    return inspect.ismethod(function) and not inspect.isclass(function.__self__)
 
 
 def find(module: str, name: str, main: str | None) -> Callable[..., Any]:
