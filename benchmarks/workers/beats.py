@@ -11,7 +11,8 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """``S``: a scheduler was started; ``B``: a run began, for the fire at ``fire``."""
+    """``S``: a scheduler was started; ``B``: a run began, for the fire at ``fire``; ``T``: the task
+    that was sent for it was done."""
 
     kind: str
     pid: int
@@ -52,13 +53,13 @@ class Count:
         return self.once == self.fires
 
 
-def count(lines: Sequence[Line], first: int, after: int) -> Count:
-    """The fires in [first, after), seconds since 1970. A run counts for the last whole second
-    before the instant that it says it is for."""
+def count(lines: Sequence[Line], first: int, after: int, kind: str = "B") -> Count:
+    """The fires in [first, after), seconds since 1970, by their runs or (``T``) their tasks. Each
+    counts for the last whole second before the instant that it says it is for."""
     runs = [
         (math.floor(line.fire + 1e-6), line)
         for line in lines
-        if line.kind == "B" and first <= math.floor(line.fire + 1e-6) < after
+        if line.kind == kind and first <= math.floor(line.fire + 1e-6) < after
     ]
     times = Counter(fire for fire, _ in runs)
     fires = range(first, after)

@@ -26,11 +26,17 @@ PATIENT = replace(
 """gunicorn would kill a frozen worker after half a minute, and rightly."""
 
 
-def recycling(requests: int) -> Host:
-    """gunicorn that ends a worker after so many requests and starts another."""
-    sync = HOSTS["gunicorn -w 8 (sync)"]
-    more = ("--max-requests", str(requests), "--max-requests-jitter", str(requests // 2))
-    return replace(sync, argv=lambda port: [*sync.argv(port), *more])
+def recycling(requests: int, server: str = "gunicorn") -> Host:
+    """gunicorn, or uWSGI, that ends a worker after so many requests and starts another."""
+    if server == "uwsgi":  # which takes a worker's first minute for too early
+        host = HOSTS["uwsgi -p 4 --enable-threads"]
+        more = ["--max-requests-delta", str(requests // 4), "--min-worker-lifetime", "1"]
+    else:
+        host = HOSTS["gunicorn -w 8 (sync)"]
+        more = ["--max-requests-jitter", str(requests // 2)]
+    return replace(
+        host, argv=lambda port: [*host.argv(port), "--max-requests", str(requests), *more]
+    )
 
 
 def whole_second(after: float = 0.3) -> int:

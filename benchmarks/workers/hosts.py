@@ -29,6 +29,8 @@ class Host:
     """A file whose change makes it load its code anew."""
     serves: bool = True
     """Whether ``GET /`` answers with the pid of the process."""
+    sends: bool = False
+    """Whether Tenure has a job there that sends a task at each fire, as Celery's beat would."""
 
 
 def smaller(host: Host, workers: int) -> Host:
@@ -69,6 +71,31 @@ def _uvicorn_run(how: str) -> Argv:
 
 def _flask_run(port: int) -> list[str]:
     return [str(BIN / "flask"), "--app", "flaskapp", "run", "--debug", "--port", str(port)]
+
+
+def _celery(pool: str) -> Host:
+    count = {"prefork": ("-c", "4"), "threads": ("-c", "4"), "solo": ()}[pool]
+    argv = [str(BIN / "celery"), "-A", "celeryapp", "worker", "--pool", pool, *count]
+    return Host(
+        name=f"celery worker {' '.join([*count, '--pool', pool])}",
+        argv=lambda port: [*argv, "--without-gossip", "--without-mingle", "--loglevel", "INFO"],
+        joins=4 if pool == "prefork" else 1,
+        supervised=pool == "prefork",
+        serves=False,
+        sends=True,
+    )
+
+
+def _uwsgi(*more: str) -> Host:
+    return Host(
+        name=f"uwsgi -p 4 {' '.join(['--enable-threads', *more])}",
+        argv=lambda port: [
+            *(str(BIN / "uwsgi"), "--master", "-p", "4", "--enable-threads", *more),
+            *("--http-socket", f"127.0.0.1:{port}", "--wsgi-file", "wsgi.py", "--callable", "app"),
+            *("--die-on-term", "--need-app"),
+        ],
+        joins=4,
+    )
 
 
 def _python(*argv: str) -> Argv:
@@ -149,6 +176,11 @@ HOSTS = {
         _many("fork", "before"),
         _many("spawn"),
         _many("forkserver"),
+        _uwsgi(),
+        _uwsgi("--lazy-apps"),
+        _celery("prefork"),
+        _celery("threads"),
+        _celery("solo"),
         _alone("a script", _python("script.py")),
     )
 }

@@ -16,11 +16,9 @@ the declarations in line when it takes ownership.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
 import os
-import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
@@ -183,18 +181,9 @@ class Tenure:
             self._scheduler = None
             scheduler.stop(0.0, why="it could not start")
             raise
+        from tenure.runtime import endings
 
-        self._stop_at_exit()
-
-    def _stop_at_exit(self) -> None:
-        atexit.register(self.stop)
-        self._at_exit.append(lambda: atexit.unregister(self.stop))
-        process = sys.modules.get("multiprocessing.process")
-        if process is not None and process.parent_process() is not None:
-            # Its children end without atexit.
-            from multiprocessing.util import Finalize
-
-            self._at_exit.append(Finalize(None, self.stop, exitpriority=100).cancel)
+        self._at_exit = endings.tell(self.stop)
 
     def _why_not_here(self) -> str | None:
         """Asked now and then: a process may show only later that it just supervises others, as
@@ -347,7 +336,7 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 def _load_runtime() -> None:
     """Once a process, and not with the start: loading takes ten times as long as joining does."""
-    from tenure.runtime import scheduler, supervisors  # noqa: F401
+    from tenure.runtime import endings, scheduler, supervisors  # noqa: F401
 
 
 def _version(version: object) -> str:

@@ -5,13 +5,14 @@ The hosts of a batch run at the same time; docs/workers.md has the full numbers.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import pytest
-from benchmarks.workers.beats import count
+from benchmarks.workers.beats import Count, count
 from benchmarks.workers.faults import until, whole_second
 from benchmarks.workers.hosts import HOSTS, smaller
-from benchmarks.workers.running import Running
+from benchmarks.workers.running import Running, TooLate, wait_for
 
 pytestmark = pytest.mark.real
 
@@ -41,6 +42,8 @@ def complaints(running: Running, first: int) -> list[str]:
     fires = count(running.beats(), first, first + SECONDS)
     if not fires.exact:
         found.append(f"the fires did not run once each: {fires}")
+    if running.host.sends and not (sent := _sent(running, first)).exact:
+        found.append(f"the tasks were not sent and done once each: {sent}")
     if len(fires.pids) != 1:
         found.append(f"more than one process ran them: {fires.pids}")
     standings = running.standings()
@@ -50,6 +53,17 @@ def complaints(running: Running, first: int) -> list[str]:
         found.append("its supervisor has joined")
     found += running.findings()
     return found
+
+
+def _sent(running: Running, first: int) -> Count:
+    """The tasks sent for these fires, once they were done."""
+
+    def done() -> Count:
+        return count(running.beats(), first, first + SECONDS, "T")
+
+    with contextlib.suppress(TooLate):
+        wait_for("the tasks to be done", lambda: done().exact, 10)
+    return done()
 
 
 @pytest.mark.parametrize(

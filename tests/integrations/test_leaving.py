@@ -31,6 +31,9 @@ SERVERS = (
     "gunicorn -w 8 (uvicorn worker)",
     "uvicorn --workers 4",
     "uvicorn (Litestar)",
+    "uwsgi -p 4 --enable-threads",
+    "celery worker -c 4 --pool prefork",
+    "celery worker -c 4 --pool threads",
     "a script",
 )
 

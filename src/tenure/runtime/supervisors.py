@@ -2,8 +2,9 @@
 
 gunicorn's arbiter, with ``--preload``, imports the app and then forks its workers, as uWSGI's
 master does; a reloader's parent imports it and then starts the child that serves; uvicorn's parent,
-started by ``uvicorn.run``, was the app's main program. None of them serves, and their code grows
-old: new workers and children are put beside it. What a process is, is told by what its main thread
+started by ``uvicorn.run``, was the app's main program; Celery's main process hands the tasks to the
+processes of its prefork pool. None of them serves, and their code grows old: new workers and
+children are put beside it. What a process is, is told by what its main thread
 is doing: its environment and its arguments are alike in both. Some show it only after the app was
 loaded, so it is asked again.
 """
@@ -24,6 +25,7 @@ _WHILE_IN = {
     (os.path.join("uvicorn", "supervisors", "basereload.py"), "run"): "a reloader",
     (os.path.join("uvicorn", "supervisors", "multiprocess.py"), "run"): "uvicorn's workers",
 }
+_CELERY = os.path.join("celery", "worker", "worker.py")
 _FORKSERVER = os.path.join("multiprocessing", "forkserver.py")
 
 
@@ -64,6 +66,8 @@ def _why(frame: FrameType) -> str | None:
     file, name = frame.f_code.co_filename, frame.f_code.co_name
     if file.endswith(_ARBITER):
         return "it is gunicorn's arbiter: its workers join" if _is_arbiter(frame) else None
+    if file.endswith(_CELERY):
+        return "it is Celery's main process: its pool's join" if _has_a_pool(frame) else None
     if file.endswith(_FORKSERVER) and name == "main" and not _serves_one(frame):
         return "it is multiprocessing's fork server: the processes it forks join"
     for (ending, function), of in _WHILE_IN.items():
@@ -76,6 +80,17 @@ def _is_arbiter(frame: FrameType) -> bool:
     """In a worker the arbiter's frames are there too, below its own; they name another pid."""
     arbiter = frame.f_locals.get("self")
     return getattr(arbiter, "pid", None) in (None, 0, os.getpid())
+
+
+def _has_a_pool(frame: FrameType) -> bool:
+    """Whether Celery's worker, whose method this is, has its tasks run in other processes, and this
+    is none of them: below a forked one's own frames are its parent's."""
+    pool = getattr(frame.f_locals.get("self"), "pool_cls", None)  # a name first, a class later
+    name = pool if isinstance(pool, str) else getattr(pool, "__module__", "")
+    billiard: Any = sys.modules.get("billiard.process")  # Celery's multiprocessing
+    if getattr(billiard and billiard.current_process(), "_parent_pid", None) is not None:
+        return False
+    return "prefork" in name or name == "processes"
 
 
 def _serves_one(main: FrameType) -> bool:
