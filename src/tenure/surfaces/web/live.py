@@ -53,7 +53,8 @@ class Listener:
         """News, and bytes that mean nothing but that the stream lives or is behind."""
         while True:
             try:
-                piece = await asyncio.wait_for(self._queue.get(), STILL_HERE)
+                async with asyncio.timeout(STILL_HERE):  # wait_for would make a task of each
+                    piece = await self._queue.get()
             except TimeoutError:
                 yield b": still here\n\n"
                 continue
