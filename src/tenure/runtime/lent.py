@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import Protocol
 
 from tenure.domain.run import Run, RunState
 from tenure.runtime.active_call import ActiveCall
 
-if TYPE_CHECKING:
-    from tenure.runtime.callables import Callables
+
+class Lender(Protocol):
+    """Whoever lent it, and is told; see :class:`tenure.runtime.callables.Callables`."""
+
+    def enter(self, active: ActiveCall) -> bool: ...
+
+    def end(
+        self, active: ActiveCall, state: RunState, reason: str, started: datetime | None
+    ) -> None: ...
+
+    def forget(self, active: ActiveCall) -> None: ...
 
 
 class Lent:
     """A claimed run in the hands of a borrower. Its methods are called by one thread at a time."""
 
-    def __init__(self, callables: Callables, active: ActiveCall) -> None:
-        self._callables = callables
+    def __init__(self, lender: Lender, active: ActiveCall) -> None:
+        self._lender = lender
         self._active = active
 
     @property
@@ -29,19 +39,19 @@ class Lent:
 
     def enter(self) -> bool:
         """Whether it may be entered now; if not it has ended, as never run or cancelled."""
-        callables, active = self._callables, self._active
+        lender, active = self._lender, self._active
         try:
-            entered = callables.enter(active)
+            entered = lender.enter(active)
         except Exception as error:  # noqa: BLE001  nothing is entered then, and that is known
             reason = f"whether its owner still owns could not be told: {error}"
-            callables.end(active, RunState.NEVER_RAN, reason, None)
+            lender.end(active, RunState.NEVER_RAN, reason, None)
             entered = False
         if not entered:
-            callables.forget(active)
+            lender.forget(active)
         return entered
 
     def end(self, state: RunState, reason: str = "") -> None:
         """How it ended. Said twice, the first stays."""
-        callables, active = self._callables, self._active
-        callables.end(active, state, reason, active.entered)
-        callables.forget(active)
+        lender, active = self._lender, self._active
+        lender.end(active, state, reason, active.entered)
+        lender.forget(active)
