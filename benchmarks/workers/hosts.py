@@ -181,6 +181,7 @@ HOSTS = {
         _celery("prefork"),
         _celery("threads"),
         _celery("solo"),
+        Host(name="a Jupyter kernel", argv=_python("notebook.py"), serves=False),
         _alone("a script", _python("script.py")),
     )
 }

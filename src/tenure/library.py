@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
@@ -62,7 +63,12 @@ class Tenure:
     joins: its workers do.
 
     Coroutines run on a loop of their own, so that neither holds the other up; with
-    ``on_host_loop`` on the one that :meth:`lifespan` was entered on, beside the requests.
+    ``on_host_loop`` on the one that :meth:`lifespan` was entered on or :meth:`start` was called
+    on, beside what else it does.
+
+    Where code is typed in (a notebook, a prompt) it is defined anew all the time: a job declared
+    again replaces the one before, and an instance that is started takes the place of the one that
+    was started before for the same profile.
     """
 
     def __init__(
@@ -99,6 +105,10 @@ class Tenure:
         if "TENURE_RUN" not in os.environ:  # a run declares jobs, and never starts any
             _load_runtime()
 
+    def __repr__(self) -> str:
+        stands = "stopped" if self._scheduler is None else "owner" if self.owns else "started"
+        return f"<Tenure {self.name!r}: {stands}>"
+
     # -- declaring ---------------------------------------------------------------------------
     @overload
     def job(self, schedule: When | str, **options: Any) -> Callable[[F], F]: ...
@@ -116,7 +126,8 @@ class Tenure:
         ``backoff``, ``retry_lost``, ``tags``; durations as ``"10m"`` or timedelta. With
         ``process=True`` each run has a process of its own, which can be ended, outlives this one,
         and imports the function's module anew. A parameter annotated :class:`tenure.Context` is
-        given the run's context. Raises InvalidInput naming what is wrong; a name twice is, too.
+        given the run's context. Raises InvalidInput naming what is wrong; a name twice is, too,
+        except where code is typed in.
         """
         check_schedule(schedule)
         if function is not None:
@@ -127,7 +138,7 @@ class Tenure:
         self, schedule: When | str, function: Callable[..., Any], options: dict[str, Any]
     ) -> Callable[..., Any]:
         found = declared(self.app, schedule, function, options)
-        if found.name in self._functions:
+        if found.name in self._functions and not _has_a_prompt():
             raise InvalidInput(
                 f"{found.name} is declared twice",
                 field="name",
@@ -151,14 +162,31 @@ class Tenure:
 
         with self._lock:
             self._wanted = True
+            if self._on_host_loop:
+                self._host_loop = _running_loop() or self._host_loop
             if self._scheduler is None:
                 why = supervisors.why_not()
                 if why is None:
+                    self._take_the_place_of_earlier()
                     self._join()
                 else:
                     log.info("not started in pid %s: %s", os.getpid(), why)
                     supervisors.in_workers(lambda: self._join_soon(REJOIN_AFTER))
         return self
+
+    def _take_the_place_of_earlier(self) -> None:
+        """Of an instance that a cell made before it was executed again: it hands over, and its runs
+        get their time."""
+        if not (self._execute and _has_a_prompt()):
+            return
+        for earlier in list(_instances):
+            if earlier is not self and earlier._executes_as(self):
+                log.info("%s takes the place of an earlier one in pid %s", self, os.getpid())
+                threading.Thread(target=earlier.stop, name="tenure-leave", daemon=True).start()
+
+    def _executes_as(self, other: Tenure) -> bool:
+        mine, others = ((t.name, t.app, t._home and os.fspath(t._home)) for t in (self, other))
+        return self._scheduler is not None and self._execute and mine == others
 
     def _join(self) -> None:
         profile = self.profile
@@ -296,6 +324,7 @@ class Tenure:
         """In a forked child: ownership, threads and connections stay the parent's."""
         self._lock = threading.RLock()
         self._at_exit = []
+        self._host_loop = None  # it says that it is running, and nobody runs it here
         scheduler, self._scheduler = self._scheduler, None
         profile, self._profile = self._profile, None
         if scheduler is not None:
@@ -337,6 +366,19 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 def _load_runtime() -> None:
     """Once a process, and not with the start: loading takes ten times as long as joining does."""
     from tenure.runtime import endings, scheduler, supervisors  # noqa: F401
+
+
+def _has_a_prompt() -> bool:
+    """Whether code is typed into this process: at Python's prompt, IPython's, into a notebook."""
+    return hasattr(sys, "ps1")
+
+
+def _running_loop() -> AbstractEventLoop | None:
+    """The event loop that this thread runs: none, where nobody has loaded asyncio."""
+    asyncio = sys.modules.get("asyncio")
+    with contextlib.suppress(RuntimeError):
+        return asyncio.get_running_loop() if asyncio is not None else None
+    return None
 
 
 def _version(version: object) -> str:
