@@ -62,6 +62,30 @@ def test_gunicorns_arbiter_is_told_from_its_workers() -> None:
     assert why_in("gunicorn/arbiter.py", "spawn_worker", worker) is None
 
 
+@pytest.mark.parametrize(
+    ("pool", "supervises"),
+    [
+        ("prefork", True),
+        ("processes", True),
+        (type("TaskPool", (), {"__module__": "celery.concurrency.prefork"}), True),
+        (type("TaskPool", (), {"__module__": "celery.concurrency.thread"}), False),
+        ("solo", False),
+        ("threads", False),
+    ],
+)
+def test_celerys_main_process_is_one_if_others_run_its_tasks(
+    pool: object, supervises: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of the pool its frames are there too, below the process's own."""
+    worker = types.SimpleNamespace(pool_cls=pool)
+    here = types.SimpleNamespace(_parent_pid=None)
+    billiard = types.SimpleNamespace(current_process=lambda: here)
+    monkeypatch.setitem(sys.modules, "billiard.process", billiard)
+    assert (why_in("celery/worker/worker.py", "start", worker) is not None) is supervises
+    here._parent_pid = os.getppid()
+    assert why_in("celery/worker/worker.py", "start", worker) is None
+
+
 def test_what_the_fork_server_forked_is_none() -> None:
     file = "/usr/lib/python3.11/multiprocessing/forkserver.py"
     serve = inside(file, "_serve_one")

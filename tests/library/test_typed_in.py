@@ -1,0 +1,112 @@
+"""Where code is typed in, as into a notebook, it is defined anew all the time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenure import Tenure, every
+from tenure.domain.errors import InvalidInput
+from tenure.domain.process import Standing
+
+pytestmark = pytest.mark.real
+PATIENCE = 15.0
+Make = Callable[..., Tenure]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    made: list[Tenure] = []
+
+    def tenure(profile: str = "shop", **options: Any) -> Tenure:
+        made.append(Tenure(profile, home=tmp_path, **options))
+        return made[-1]
+
+    yield tenure
+    for one in made:
+        one.stop(drain=2)
+
+
+@pytest.fixture
+def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+
+
+def wait_for(what: str, condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        threading.Event().wait(0.01)
+    raise AssertionError(f"waited {PATIENCE} s for {what}")
+
+
+@pytest.mark.usefixtures("prompt")
+def test_a_job_declared_again_replaces_the_one_before(make: Make) -> None:
+    tenure = make()
+    ran: list[str] = []
+    tenure.job(every("1h"), lambda: ran.append("old"), name="beat")
+    tenure.start()
+    wait_for("to own", lambda: tenure.owns)
+    new = threading.Event()
+    tenure.job(every("1s"), new.set, name="beat")
+    assert new.wait(PATIENCE)
+    assert ran == []
+    assert [job.name for job in tenure.profile.store.jobs()[0]] == ["shop:beat"]
+
+
+@pytest.mark.usefixtures("prompt")
+def test_an_instance_started_again_takes_the_place_of_the_one_before(make: Make) -> None:
+    first = make().start()
+    wait_for("to own", lambda: first.owns)
+    elsewhere, looks = make("stall").start(), make(execute=False).start()
+    second = make().start()
+    wait_for("the second to own", lambda: second.owns)
+    wait_for("the first to leave", lambda: repr(first) == "<Tenure 'shop': stopped>")
+    standings = sorted(str(p.standing) for p in second.profile.store.processes())
+    assert standings == [Standing.OBSERVER, Standing.OWNER]
+    assert elsewhere.owns
+    assert repr(looks) == "<Tenure 'shop': started>"
+
+
+def test_in_a_program_both_stand_and_a_name_twice_is_a_mistake(make: Make) -> None:
+    first = make().start()
+    wait_for("to own", lambda: first.owns)
+    second = make().start()
+    second.job(every("1h"), print)
+    with pytest.raises(InvalidInput):
+        second.job(every("1h"), print)
+    wait_for("both", lambda: len(second.profile.store.processes()) == 2)
+    assert first.owns
+
+
+def test_a_loop_that_start_is_called_on_is_the_hosts_and_not_a_forked_childs(make: Make) -> None:
+    tenure = make(on_host_loop=True)
+    found: list[asyncio.AbstractEventLoop] = []
+
+    async def main() -> None:
+        done = asyncio.Event()
+
+        async def tell() -> None:
+            found.append(asyncio.get_running_loop())
+            done.set()
+
+        tenure.job(every("1s"), tell)
+        tenure.start()
+        await asyncio.wait_for(done.wait(), PATIENCE)
+        assert found == [asyncio.get_running_loop()]
+        child = os.fork()
+        if child == 0:  # the loop says that it is running, and nobody runs it there
+            os._exit(0 if tenure._host_loop is None else 1)
+        assert os.waitpid(child, 0)[1] == 0
+
+    asyncio.run(main())
