@@ -228,6 +228,10 @@ class TestPages:
         mark = mark_of(served.site.profile("default"))
         stream = served.stream(f"/p/default/live?mark={mark}")
         add(served.world)
+        # Where it came before the stream did, the stream begins with everything.
+        first = stream.wait(lambda k, _: k == "changed", "changed")[2]
+        assert first in ("jobs", "jobs runs owner requests")
+        add(served.world, "second")
         assert stream.wait(lambda k, _: k == "changed", "changed")[2] == "jobs"
         stream.close()
 
