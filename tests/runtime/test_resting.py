@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,26 @@ def test_a_candidate_does_not_rest_while_a_due_fire_is_left(cluster: Cluster) ->
     cluster.clock.advance(26)
     candidate.look()
     assert candidate.owns
+
+
+@pytest.mark.parametrize("rules", [True, False])
+def test_an_owner_is_observed_again_only_where_that_may_decide(tmp_path: Path, rules: bool) -> None:
+    """Without rules nothing but the user counts, and that is asked at each look."""
+    with Cluster(tmp_path, toml=POLICY if rules else "") as cluster:
+        owner = node(cluster, "gateway")
+        cluster.settle()
+        assert owner.owns
+        member, observed = owner.scheduler.member, []
+        observe = member._observe
+        member._observe = lambda **told: observed.append(1) or observe(**told)
+        cluster.clock.advance(60)
+        owner.look()
+        assert len(observed) == int(rules)
+        member.evidence = replace(member.evidence, uid=(member.evidence.uid or 0) + 1)
+        cluster.clock.advance(60)
+        owner.look()
+        assert len(observed) == 1 + int(rules)
+        assert owner.owns, "what was observed now is what counts"
 
 
 def work(cluster: Cluster) -> Definition:

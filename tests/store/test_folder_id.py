@@ -317,3 +317,29 @@ def test_a_failed_write_leaves_the_old_file(
     monkeypatch.undo()
     assert known(folder) == first
     assert profile_id.reserve_term(folder) == 1
+
+
+def test_a_file_that_is_looked_at_again_is_not_read_again(
+    folder: ProfileFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each process of a profile looks every few seconds."""
+    profile_id.create(folder, machine="m1")
+    reads = []
+    read = profile_id_file._read
+    monkeypatch.setattr(profile_id_file, "_read", lambda f: reads.append(1) or read(f))
+    first = profile_id_file.look(folder)
+    profile_id_file.look(folder)
+    assert len(reads) == 2, "one that was written just now may change without a trace"
+    monkeypatch.setattr(profile_id_file, "_SETTLED", 0)
+    assert [profile_id_file.look(folder) for _ in range(3)] == [first] * 3
+    assert len(reads) == 3
+    term = profile_id.reserve_term(folder, 0)
+    looked = profile_id_file.look(folder)
+    assert looked is not None
+    assert looked.reserved_term == term
+    os.utime(folder.id_file)
+    folder.id_file.write_bytes(b"?")
+    with pytest.raises(Damaged):
+        profile_id_file.look(folder)
+    folder.id_file.unlink()
+    assert profile_id_file.look(folder) is None

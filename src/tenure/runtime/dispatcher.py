@@ -111,6 +111,8 @@ class Dispatcher:
         self._thread = threading.Thread(target=self._loop, name="tenure-dispatcher", daemon=True)
         self._nothing_at: datetime | None = None
         """The instant of the last look, if nothing was due then that could be claimed."""
+        self._upcoming: tuple[datetime | None] | None = None
+        """When the next job is due, if this turn found nothing to write: asked once is enough."""
         self._next_progress = 0.0
         self._next_chores = 0.0
         self._turn_lock = threading.Lock()
@@ -242,10 +244,12 @@ class Dispatcher:
                 self._deposed("the database at its path is not the one that is open")
                 mandate = None
             self._see_clock(mandate, now)
+            self._upcoming = None
             standing = self._standing(mandate, now)
             claims = mandate is not None and not self._draining and self._anything_to_write(now)
             running = self._callables.long_running(now)
             if results or gates or claims or running:
+                self._upcoming = None
                 with self._store.batch():
                     if running:
                         self._store.note_started(running)
@@ -356,9 +360,12 @@ class Dispatcher:
 
     def _anything_to_decide(self, now: datetime) -> bool:
         upcoming = self._store.next_due()
-        return (upcoming is not None and upcoming <= now) or bool(
-            self._store.requests(states=PENDING, limit=1)
-        )
+        if upcoming is not None and upcoming <= now:
+            return True
+        if self._store.requests(states=PENDING, limit=1):
+            return True
+        self._upcoming = (upcoming,)
+        return False
 
     # -- after the commit --------------------------------------------------------------------
     def _carry_out(self, after: Outbox, mandate: Mandate | None, began: float) -> None:
@@ -449,7 +456,11 @@ class Dispatcher:
         if self._mandate is None or self._draining:
             return wait
         # What is due for slots that are taken waits for an end, which rings.
-        upcoming = self._store.next_due({kind for kind, n in self._room().items() if n > 0})
+        room = {kind for kind, n in self._room().items() if n > 0}
+        if self._upcoming is not None and len(room) == len(Runner):
+            [upcoming] = self._upcoming
+        else:
+            upcoming = self._store.next_due(room)
         if upcoming is None:
             return wait
         if self._nothing_at is not None and upcoming <= self._nothing_at:

@@ -246,7 +246,7 @@ class Keeper:
             return LOOK_EVERY
         now = self._clock.now()
         policy, _ = self._profile.refresh_policy(self._member.id, now)
-        if self._authority is not None:
+        if self._authority is not None and not (policy.open and self._member.is_same_user()):
             # An owner with nothing to claim is to notice too that it is no longer admitted.
             self._member.observe_again(at_most_every=OBSERVE_EVERY)
         admission = self._member.admission(policy)

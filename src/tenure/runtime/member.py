@@ -100,6 +100,10 @@ class Member:
         if self._live is not None:
             self._live.forget_in_child()
 
+    def is_same_user(self) -> bool:
+        """Whether it still acts as whom it was observed to be: all that counts without rules."""
+        return "uid" not in self.evidence.unknown and self.evidence.uid == os.geteuid()
+
     def admission(self, policy: Policy) -> Admission:
         """What the policy says, on the evidence as last observed."""
         return admit(

@@ -12,7 +12,6 @@ import os
 import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from tenure.domain.errors import Conflict, NotFound, Refused
 from tenure.domain.policy import Policy
@@ -44,6 +43,7 @@ class Profile:
         self._policy_mark: tuple[int, ...] | None = ()
         self._resolved: Policy | None = None
         self._zone: str | None = None
+        self._toml = str(folder.toml)
 
     @property
     def name(self) -> str:
@@ -107,7 +107,7 @@ class Profile:
     # -- what the user wrote -------------------------------------------------------------------
     def settings(self) -> Settings:
         """Those of profile.toml; of the last good one where it is broken now."""
-        mark = _mark(self.folder.toml)
+        mark = _mark(self._toml)
         if mark != self._settings_mark:
             found = read_policy_file(self.folder.toml)
             if not isinstance(found, Problem):
@@ -135,7 +135,7 @@ class Profile:
 
         A file that is missing, empty or broken changes nothing and is a warning.
         """
-        mark = _mark(self.folder.toml)
+        mark = _mark(self._toml)
         if mark != self._policy_mark:
             self._accept(by, now)
             self._policy_mark = mark
@@ -147,7 +147,7 @@ class Profile:
 
     def policy_file_changed(self) -> bool:
         """Whether profile.toml differs from what :meth:`refresh_policy` last read. One stat."""
-        return _mark(self.folder.toml) != self._policy_mark
+        return _mark(self._toml) != self._policy_mark
 
     def _accept(self, by: str, now: datetime) -> None:
         accepted = self.store.policy()
@@ -171,7 +171,7 @@ class Profile:
         self.store.close()
 
 
-def _mark(path: Path) -> tuple[int, ...] | None:
+def _mark(path: str) -> tuple[int, ...] | None:
     try:
         status = os.stat(path)
     except OSError:

@@ -32,7 +32,7 @@ from enum import StrEnum
 
 from tenure.domain.errors import Conflict, InvalidInput, NotFound
 from tenure.store.folder import ProfileFolder
-from tenure.store.profile_id_file import ProfileId, locked, read, write
+from tenure.store.profile_id_file import ProfileId, locked, look, read, write
 
 __all__ = [
     "How",
@@ -134,7 +134,7 @@ def check(
     A database of term 0 without a ``profile.id`` is a profile in the making: no problem, and the
     caller is to :func:`create` it with the database's id. Raises :class:`Damaged`.
     """
-    known = read(folder)
+    known = look(folder)
     if known is None:
         return _missing_id(folder, database)
     if database is None:

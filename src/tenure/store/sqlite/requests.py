@@ -176,7 +176,8 @@ class Requests(Part):
         values: list[Any] = sorted(s.value for s in states or ())
         where = "1" if states is None else f"state IN ({', '.join('?' * len(values))})"
         oldest_first = states == frozenset({RequestState.PENDING}) and not newest_first
-        with self._db.snapshot() as db:
+        # One statement is a snapshot by itself.
+        with self._db.reading() if before is None else self._db.snapshot() as db:
             if before is not None:
                 load_request(db, before)
                 where += f" AND {SQL.before}"

@@ -125,8 +125,7 @@ class SqliteStore(
             )
 
     def change_mark(self) -> int:
-        with self._db.reading() as db:
-            return int(db.execute("PRAGMA data_version").fetchone()[0])
+        return self._db.data_version()
 
     def batch(self) -> AbstractContextManager[None]:
         return self._db.batch()
