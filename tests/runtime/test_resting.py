@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from tenure.domain.event import EventKind
 from tenure.domain.job import Call, Definition, Runner
 from tenure.domain.schedule import every_schedule
+from tenure.runtime.dispatcher import IDLE_POLL, RESTING_POLL
 from tenure.runtime.keeper import FULL_LOOK_EVERY
 from tenure.testing.cluster import Cluster, Node
 
@@ -108,6 +110,26 @@ def test_an_owner_is_observed_again_only_where_that_may_decide(tmp_path: Path, r
         owner.look()
         assert len(observed) == 1 + int(rules)
         assert owner.owns, "what was observed now is what counts"
+
+
+def test_who_does_not_own_takes_no_turns(cluster: Cluster) -> None:
+    """And what the clock did meanwhile was before its time."""
+    owner, candidate = node(cluster, "gateway"), node(cluster, "gateway")
+    cluster.settle()
+    assert owner.owns
+    assert candidate.scheduler.dispatcher.turn() == RESTING_POLL
+    assert owner.scheduler.dispatcher.turn() <= IDLE_POLL
+    cluster.clock.step(-3600)
+    cluster.kill(owner)
+    candidate.look()
+    assert candidate.owns
+    assert candidate.scheduler.dispatcher.turn() <= IDLE_POLL
+    events = cluster.profile.store.events(limit=1000)
+    assert EventKind.CLOCK not in {event.kind for event in events}
+    cluster.clock.step(-3600)
+    candidate.turn()
+    events = cluster.profile.store.events(limit=1000)
+    assert [e.term for e in events if e.kind is EventKind.CLOCK] == [2]
 
 
 def work(cluster: Cluster) -> Definition:

@@ -49,6 +49,8 @@ POLL = 1.0
 """Seconds between looks at the store when nothing nudges: the store is the truth."""
 IDLE_POLL = 2.0
 """The same where nothing runs here: the keeper sees each second whether anybody wrote anything."""
+RESTING_POLL = 60.0
+"""The same where this process does not own either: whatever there is to do then, rings."""
 AGAIN = 0.1
 """Seconds before a turn is repeated that found something due and could do nothing about it."""
 PROGRESS_EVERY = 10.0
@@ -103,6 +105,8 @@ class Dispatcher:
         self._watch = ClockWatch(clock)
         self._clock_changes: deque[ClockChange] = deque()
         self._mandate: Mandate | None = None
+        self._term: int | None = None
+        """Of the mandate at the last turn."""
         self._draining = False
         self._results: deque[Result] = deque()
         self._gates: deque[tuple[Run, GatedCommand]] = deque()
@@ -429,8 +433,10 @@ class Dispatcher:
         while (change := self._watch.look()) is not None:
             log.warning("the clock: %s by %.1f s", change.kind, change.amount)
             self._clock_changes.append(change)
-        if mandate is None:
+        term = mandate.authority.term if mandate is not None else None
+        if term is None or term != self._term:
             self._clock_changes.clear()  # whoever takes ownership plans by the clock it finds
+        self._term = term
         while self._clock_changes and mandate is not None:
             change = self._clock_changes[0]
             with self._store.batch():
@@ -454,7 +460,7 @@ class Dispatcher:
             wait = min(wait, max(0.0, deadline - awake))
         self._cancel_marked(awake)
         if self._mandate is None or self._draining:
-            return wait
+            return wait if busy or self.pending() else RESTING_POLL
         # What is due for slots that are taken waits for an end, which rings.
         room = {kind for kind, n in self._room().items() if n > 0}
         if self._upcoming is not None and len(room) == len(Runner):
