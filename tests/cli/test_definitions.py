@@ -35,6 +35,13 @@ def test_add_json_names_what_is_wrong_beside_the_job(tenure: Tenure) -> None:
     assert all(w["remedy"] for w in document["warnings"])
 
 
+def test_who_is_dead_is_no_candidate_to_wait_for(tenure: Tenure, world: World) -> None:
+    world.join("p-dead")
+    assert "wait until a candidate takes over" in tenure("add", "@daily", "--", "true").err
+    world.die("p-dead")
+    assert "→ start `tenure serve`" in tenure("add", "@daily", "--", "false").err
+
+
 def test_every_option_of_add_arrives(tenure: Tenure, tmp_path: Path) -> None:
     tenure(
         "add", "every 5m", "--name", "n", "--requires", f"read:{tmp_path}", "--tz", "UTC",

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenure.domain.job import Command, Definition, Job
-from tenure.domain.ownership import HolderLife
-from tenure.domain.process import Process, Standing
-from tenure.runtime.liveness import life_of_process
+from tenure.domain.process import Process
+from tenure.host.clocks import SystemClock
+from tenure.runtime.client.health import examine
+from tenure.runtime.client.refusal import what_to_type
 from tenure.runtime.profile import Profile
 
 
@@ -26,18 +27,10 @@ class Warning:
     remedy: str
 
 
-def living_owner(profile: Profile) -> Process | None:
-    """The process that holds the ownership, unless the kernel says that it is dead."""
-    holder = profile.store.ownership().authority
-    if holder is None:
-        return None
-    process = profile.store.process(holder.process)
-    return None if life_of_process(profile, process) is HolderLife.DEAD else process
-
-
 def advice(profile: Profile, job: Job) -> list[Warning]:
     """What the user should know about a job that was just added or changed."""
-    owner = living_owner(profile)
+    health = examine(profile, SystemClock().now())
+    owner = health.owner.process if health.owned and health.owner is not None else None
     found = [*_about_the_command(profile, job.definition, owner)]
     if job.definition.needs_authority:
         found += _about_protection(profile, job.definition)
@@ -46,7 +39,7 @@ def advice(profile: Profile, job: Job) -> list[Warning]:
             Warning(
                 code="no_owner",
                 text="nobody owns this profile at present, so nothing runs until somebody does",
-                remedy=_who_should(profile),
+                remedy=what_to_type(health, profile.name),
             )
         )
     return found
@@ -142,10 +135,3 @@ def _path_of_process(pid: int) -> str | None:
         if entry.startswith(b"PATH="):
             return os.fsdecode(entry[5:])
     return None
-
-
-def _who_should(profile: Profile) -> str:
-    candidates = [p for p in profile.store.processes() if p.standing is Standing.CANDIDATE]
-    if candidates:
-        return "a candidate is there and may take over; `tenure status` shows why it waits"
-    return "start one: `tenure serve`, or the service that the policy names"
