@@ -112,6 +112,25 @@ def test_an_owner_is_observed_again_only_where_that_may_decide(tmp_path: Path, r
         assert owner.owns, "what was observed now is what counts"
 
 
+def test_a_dispatcher_that_rests_is_told_of_a_clock_that_was_set_and_of_sleep(
+    cluster: Cluster,
+) -> None:
+    """It waits by a clock that stands while the machine sleeps, for what is due by another."""
+    owner = node(cluster, "gateway")
+    cluster.settle()
+    keeper, dispatcher = owner.scheduler.keeper, owner.scheduler.dispatcher
+    keeper._nothing_new()
+    dispatcher._bell.clear()
+    cluster.clock.advance(1)
+    keeper._nothing_new()
+    assert not dispatcher._bell.is_set()
+    for happens in (cluster.clock.step, cluster.clock.suspend):
+        happens(3600)
+        keeper._nothing_new()
+        assert dispatcher._bell.is_set()
+        dispatcher._bell.clear()
+
+
 def test_who_does_not_own_takes_no_turns(cluster: Cluster) -> None:
     """And what the clock did meanwhile was before its time."""
     owner, candidate = node(cluster, "gateway"), node(cluster, "gateway")

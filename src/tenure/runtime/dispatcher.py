@@ -47,13 +47,14 @@ T = TypeVar("T")
 
 POLL = 1.0
 """Seconds between looks at the store when nothing nudges: the store is the truth."""
-IDLE_POLL = 2.0
-"""The same where nothing runs here: the keeper sees each second whether anybody wrote anything."""
+IDLE_POLL = 10.0
+"""The same where nothing runs here: the keeper sees each second whether anybody wrote anything,
+or set the clock, and rings."""
 RESTING_POLL = 60.0
 """The same where this process does not own either: whatever there is to do then, rings."""
 AGAIN = 0.1
 """Seconds before a turn is repeated that found something due and could do nothing about it."""
-PROGRESS_EVERY = 10.0
+PROGRESS_EVERY = IDLE_POLL
 SWARM = 6
 """Active runs from which on ends and gates are gathered for a moment before a commit."""
 GATHER = 0.002

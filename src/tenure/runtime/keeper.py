@@ -70,6 +70,8 @@ DEPOSED_HOLD_OFF = 10.0
 """Seconds of awake time for which a deposed owner leaves the place to others."""
 SOON_HUNG = timedelta(seconds=1)
 """An owner that leaves a due fire for so long is looked at every second."""
+CLOCK_SET = 0.1
+"""Seconds between the wall clock and awake time that no slewing makes between two looks."""
 OPEN_RANK = 0
 
 
@@ -117,6 +119,8 @@ class Keeper:
         self._next_probe = 0.0
         self._next_full = 0.0
         self._mark: int | None = None
+        self._ahead: float | None = None
+        """By how much the wall clock is ahead of awake time, in seconds."""
         self._gives_way_until: float | None = None
         self._more_declared = threading.Event()
         self._may_rest = False
@@ -227,11 +231,18 @@ class Keeper:
             and self._store.is_same_file()
             and awake < self._next_full
         )
-        if mark != self._mark:
+        if mark != self._mark or self._clock_was_set():
             self._dispatcher.look()
         if not quiet:
             self._mark, self._next_full = mark, awake + FULL_LOOK_EVERY
         return quiet
+
+    def _clock_was_set(self) -> bool:
+        """Whether the wall clock parted from the one that waits go by, since it was last asked: it
+        was set, or the machine slept. What is due comes earlier or later than it is waited for."""
+        ahead = self._clock.now().timestamp() - self._clock.awake()
+        was, self._ahead = self._ahead, ahead
+        return was is not None and abs(ahead - was) > CLOCK_SET
 
     def look(self) -> float:
         """One look, by the thread or by a test; the seconds until the next is due."""
