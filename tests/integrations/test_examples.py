@@ -23,6 +23,7 @@ from tenure.store.contract import RunFilter
 pytestmark = pytest.mark.real
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 BIN = Path(sys.executable).parent
+CELLS = EXAMPLES.parent / "benchmarks" / "workers" / "apps" / "notebook.py"
 PATIENCE = 40.0
 
 
@@ -50,6 +51,8 @@ COMMANDS: dict[str, tuple[Callable[[], list[str]], int]] = {
         ],
         4,
     ),
+    "celery": (lambda: [str(BIN / "celery"), "-A", "app", "worker", "-c", "4"], 4),
+    "jupyter": (lambda: [sys.executable, str(CELLS), "notebook.ipynb"], 1),
 }  # fmt: skip
 """How each is started, and how many processes then stand there."""
 
@@ -64,6 +67,7 @@ class Host:
         argv, self.count = COMMANDS[name][0](), COMMANDS[name][1]
         environ = {k: v for k, v in os.environ.items() if not k.startswith(("COVERAGE", "TENURE"))}
         environ |= {"TENURE_HOME": str(self.home), "PYTHONUNBUFFERED": "1"}
+        environ["HOME"] = str(folder)
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
                 argv, cwd=EXAMPLES / name, env=environ, stdin=subprocess.DEVNULL, stdout=out,

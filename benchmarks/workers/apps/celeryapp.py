@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
+import uuid
 from pathlib import Path
 from typing import Any
 
 import beat
 from celery import Celery
 from celery.signals import worker_init, worker_process_init
+from kombu.transport import filesystem
 
 FOLDER = Path(os.environ["BEAT_STORE"]).with_name("broker")
 for name in ("messages", "control"):
     (FOLDER / name).mkdir(parents=True, exist_ok=True)
+
+
+class Channel(filesystem.Channel):
+    """Whose messages appear whole: kombu's own can be read before they are written, and the worker
+    that reads one then ends."""
+
+    def _put(self, queue: str, payload: Any, **_: Any) -> None:
+        name = f"{time.monotonic_ns() // 1_000_000}_{uuid.uuid4()}.{queue}.msg"
+        written = FOLDER / "messages" / f"{name}.new"
+        written.write_text(json.dumps(payload))
+        written.rename(written.with_suffix(""))
+
+
+filesystem.Transport.Channel = Channel
 
 app = Celery("celeryapp", broker="filesystem://")
 app.conf.broker_transport_options = {

@@ -1,8 +1,11 @@
-"""A Jupyter kernel, and somebody who executes a cell in it; SIGTERM shuts it down as a notebook
-would."""
+"""``python notebook.py [NOTEBOOK]``: a Jupyter kernel, and somebody who executes the cells in it.
+
+SIGTERM shuts it down, as closing the notebook does. Without a notebook there is one cell.
+"""
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -12,7 +15,14 @@ from pathlib import Path
 from jupyter_client import BlockingKernelClient, write_connection_file
 
 
-def main() -> None:
+def cells(notebooks: list[str]) -> list[str]:
+    if not notebooks:
+        return ["import beat; beat.start()"]
+    found = json.loads(Path(notebooks[0]).read_text())["cells"]
+    return ["".join(cell["source"]) for cell in found if cell["cell_type"] == "code"]
+
+
+def main(notebooks: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         file, _ = write_connection_file(str(Path(folder) / "kernel.json"))
         kernel = subprocess.Popen([sys.executable, "-m", "ipykernel_launcher", "-f", file])
@@ -20,13 +30,15 @@ def main() -> None:
         client.load_connection_file()
         client.start_channels()
         client.wait_for_ready(timeout=60)
-        client.execute_interactive("import beat; beat.start()", timeout=60)
+        for cell in cells(notebooks):
+            reply = client.execute_interactive(cell, timeout=60)
+            assert reply["content"]["status"] == "ok"
         signal.sigwait({signal.SIGTERM})
         client.shutdown(reply=True, timeout=20)
         client.stop_channels()
-        kernel.wait(20)
+        return kernel.wait(20)
 
 
 if __name__ == "__main__":
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    main()
+    raise SystemExit(main(sys.argv[1:]))
