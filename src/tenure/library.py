@@ -233,7 +233,19 @@ class Tenure:
         self._wanted = wanted
 
     def stop(self, drain: float = 10.0) -> bool:
-        """Hand over and leave, giving runs ``drain`` seconds; whether all of them had ended."""
+        """Hand over and leave, giving runs ``drain`` seconds; whether all of them had ended.
+
+        Called by one of those runs it returns False at once and goes on in the background: it
+        would wait for its own caller.
+        """
+        from tenure.runtime.capture import in_a_run
+
+        if in_a_run():
+            threading.Thread(target=self._stop, args=(drain,), name="tenure-leave").start()
+            return False
+        return self._stop(drain)
+
+    def _stop(self, drain: float) -> bool:
         with self._lock:
             self._wanted = False
             scheduler, self._scheduler = self._scheduler, None

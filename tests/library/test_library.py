@@ -184,6 +184,42 @@ def test_stopping_lets_runs_end_and_leaves(make: Callable[..., Tenure]) -> None:
     assert again.profile.store.processes() == ()
 
 
+@pytest.mark.parametrize("kind", ["thread", "coroutine"])
+def test_a_job_may_stop_its_own_scheduler(make: Callable[..., Tenure], kind: str) -> None:
+    """It does not wait for itself, and its run has an end."""
+    tenure = make()
+    said: list[bool] = []
+
+    def stops() -> None:
+        said.append(tenure.stop())
+
+    async def stops_too() -> None:
+        said.append(tenure.stop())
+
+    tenure.job(at(soon()), stops if kind == "thread" else stops_too, name="last")
+    tenure.start()
+    again = make()
+    (run,) = wait_for("the end of its run", lambda: ended(again))
+    assert run.finished_at is not None
+    assert run.started_at is not None
+    assert run.finished_at - run.started_at < timedelta(seconds=5)
+    wait_for("it to leave", lambda: not again.profile.store.processes())
+    assert said == [False]
+
+
+def test_a_second_app_is_told_to_use_another_profile(
+    make: Callable[..., Tenure], caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = make(app="one"), make(app="two")
+    first.job(every("1h"), print)
+    first.start()
+    wait_for("to own", lambda: first.owns)
+    second.job(every("1h"), print)
+    second.start()
+    wait_for("a word of it", lambda: "use another profile for the app 'two'" in caplog.text)
+    assert [r.levelname for r in caplog.records if "another profile" in r.message] == ["WARNING"]
+
+
 def test_what_is_declared_after_the_start_is_added_too(make: Callable[..., Tenure]) -> None:
     """A module that is imported late: nothing waits for the next owner."""
     tenure = make()

@@ -285,7 +285,8 @@ class Keeper:
             # Evidence may change: a service manager moves processes after their start.
             self._member.observe_again(at_most_every=OBSERVE_EVERY)
             why = why_not or admission.why
-            self._member.say(Standing.REFUSED, why, rank if admission.rule else None)
+            if self._member.say(Standing.REFUSED, why, rank if admission.rule else None):
+                log.log(logging.WARNING if why_not else logging.INFO, "no candidate: %s", why)
             self._alarm.watch(None)
             return LOOK_EVERY
         me = Contender(

@@ -138,8 +138,14 @@ class Peers:
         if job is None:
             return None
         with contextlib.suppress(NotFound, Damaged):
-            if self._store.job(job).definition.schedule.kind is Kind.FOREIGN:
+            found, mine = self._store.job(job), self._member.app
+            if found.definition.schedule.kind is Kind.FOREIGN:
                 return f"job {job!r} is planned by another scheduler, which is not in this process"
+            if mine is not None and found.app is not None:
+                return (
+                    f"the profile has jobs of the app {found.app!r} ({job!r}), and one profile "
+                    f"belongs to one app: use another profile for the app {mine!r}"
+                )
         return (
             f"job {job!r} is Python code that this process does not carry "
             "(tenure serve --app package.module:tenure)"
