@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[1] / "docs" / "workers.md"
 OF = (
     "tenure", "apscheduler", "gunicorn", "uvicorn", "fastapi", "starlette", "litestar", "flask",
-    "django",
+    "django", "celery", "pyuwsgi", "ipykernel",
 )  # fmt: skip
 
 

@@ -163,10 +163,10 @@ def _how(measured: dict[str, Any]) -> str:
 Real servers on loopback, started as their documentation says (the programs are in
 `benchmarks/workers/apps/`). Each host runs under the three schedulers at the same time. Tenure is
 started by its integration: the ASGI lifespan, `init_app`, the Django app, or `tenure.start()` where
-the module is loaded. APScheduler 3 is started where its users start it: where the module is loaded,
-in the lifespan, in `AppConfig.ready`; with a cron trigger for every second, in SQLite as one job
-with an id and `replace_existing=True`, its table made beforehand (eight workers that make it at
-once fail to boot).
+the module is loaded, at Celery's signals, in a notebook's cell. APScheduler 3 is started where its
+users start it: where the module is loaded, in the lifespan, in `AppConfig.ready`; with a cron
+trigger for every second, in SQLite as one job with an id and `replace_existing=True`, its table
+made beforehand (eight workers that make it at once fail to boot).
 
 Each run adds a line to a file; nothing else is believed. A run of Tenure says which fire it is for;
 one of APScheduler counts for the whole second before it. Counting begins once all processes have
@@ -175,7 +175,9 @@ must be a record that says why.
 
 Under `--preload` APScheduler's one thread stays in the arbiter: one run a fire, in the process that
 serves nothing and keeps the old code. Where it is started before a fork the same holds for the
-parent. With one process there is nothing to go wrong.
+parent: the main process of Celery's prefork pool, uWSGI's first. With one process there is nothing
+to go wrong.
 
-Not tested: a Jupyter kernel (it is one process, as a script is).
+Celery's broker is a folder, whose messages appear whole (kombu's own can be read half written).
+Tenure has a second job there, which sends a task at each fire, in the place of `celery beat`.
 """

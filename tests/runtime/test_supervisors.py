@@ -33,6 +33,7 @@ def why_in(file: str, name: str, itself: object = None) -> str | None:
         ("uvicorn/supervisors/basereload.py", "run"),
         ("uvicorn/supervisors/multiprocess.py", "run"),
         ("multiprocessing/forkserver.py", "main"),
+        ("celery/beat.py", "run"),
     ],
 )
 def test_a_parent_is_known(file: str, name: str) -> None:

@@ -26,6 +26,7 @@ _WHILE_IN = {
     (os.path.join("uvicorn", "supervisors", "multiprocess.py"), "run"): "uvicorn's workers",
 }
 _CELERY = os.path.join("celery", "worker", "worker.py")
+_CELERYS_BEAT = os.path.join("celery", "beat.py")
 _FORKSERVER = os.path.join("multiprocessing", "forkserver.py")
 
 
@@ -68,6 +69,8 @@ def _why(frame: FrameType) -> str | None:
         return "it is gunicorn's arbiter: its workers join" if _is_arbiter(frame) else None
     if file.endswith(_CELERY):
         return "it is Celery's main process: its pool's join" if _has_a_pool(frame) else None
+    if file.endswith(_CELERYS_BEAT) and name == "run":
+        return "it is the beat of a Celery worker: the worker's processes join"
     if file.endswith(_FORKSERVER) and name == "main" and not _serves_one(frame):
         return "it is multiprocessing's fork server: the processes it forks join"
     for (ending, function), of in _WHILE_IN.items():
