@@ -158,7 +158,7 @@ class Tenure:
         Starting twice does nothing. Raises TenureError with the remedy when the profile cannot
         be opened; never waits for ownership.
         """
-        from tenure.runtime import supervisors
+        from tenure.runtime import green, supervisors
 
         with self._lock:
             self._wanted = True
@@ -166,7 +166,9 @@ class Tenure:
                 self._host_loop = _running_loop() or self._host_loop
             if self._scheduler is None:
                 why = supervisors.why_not()
-                if why is None:
+                if why is None and green.is_to_be_patched():
+                    green.once_patched(self.start)
+                elif why is None:
                     self._take_the_place_of_earlier()
                     self._join()
                 else:
@@ -351,9 +353,16 @@ class Tenure:
             self._join_soon(REJOIN_AFTER)
 
     def _join_soon(self, seconds: float) -> None:
-        threading.Thread(
-            target=self._join_later, args=(seconds,), name="tenure-join", daemon=True
-        ).start()
+        from tenure.runtime import green
+
+        if green.is_to_be_patched():
+            green.once_patched(lambda: self._join_soon(seconds))
+        elif green.is_patched():
+            green.spawn_later(seconds, lambda: self._join_later(0.0))
+        else:
+            threading.Thread(
+                target=self._join_later, args=(seconds,), name="tenure-join", daemon=True
+            ).start()
 
     def _join_later(self, seconds: float) -> None:
         threading.Event().wait(seconds)
