@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from benchmarks.workers import faults
@@ -58,17 +59,20 @@ def _killed(running: Running) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("server", ["gunicorn", "uwsgi"])
-def test_recycled_all_the_time(server: str, start: Start) -> None:
-    """--max-requests: each hands over as it leaves, nobody has to be found dead."""
-    running = start(smaller(faults.recycling(30, server), WORKERS))
-    running.settle(60)
-    done = faults.recycle(running, seconds=8, pause=0.02)
-    assert done.owners > 1, "no owner was recycled: nothing was tried"
-    assert done.fires.exact, done
-    assert done.fires.late < LATE
-    assert done.died == 0
-    assert running.findings() == []
+def test_recycled_all_the_time(start: Start) -> None:
+    """--max-requests: each hands over as it leaves, nobody has to be found dead. Side by side."""
+    servers = ("gunicorn", "uwsgi")
+    hosts = [start(smaller(faults.recycling(30, server), WORKERS)) for server in servers]
+    for running in hosts:
+        running.settle(60)
+    with ThreadPoolExecutor() as threads:
+        done = list(threads.map(partial(faults.recycle, seconds=8, pause=0.02), hosts))
+    for running, found in zip(hosts, done, strict=True):
+        assert found.owners > 1, "no owner was recycled: nothing was tried"
+        assert found.fires.exact, found
+        assert found.fires.late < LATE
+        assert found.died == 0
+        assert running.findings() == []
 
 
 def test_frozen_and_deposed_by_request(start: Start) -> None:
