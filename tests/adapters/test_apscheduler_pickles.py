@@ -165,11 +165,22 @@ def test_no_class_is_looked_up_even_for_what_is_known(monkeypatch: pytest.Monkey
         (b"cdatetime\ndatetime\n)RNb)R.", "no pickle"),
         (b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b".", "no pickle"),
         (b"\x8b" + struct.pack("<i", -5) + b".", "no pickle"),
+        # Doubled 40 times: a few hundred bytes that no memory holds when they are written out.
+        (
+            b"]K\x01a" + b"".join(b"q%c](h%ch%ce" % (n, n, n) for n in range(40)) + b".",
+            "written out",
+        ),
+        (b"]q\x00h\x00a.", "holds itself"),
     ],
 )
 def test_what_is_no_pickle_of_a_job_is_refused(content: bytes, why: str) -> None:
     with pytest.raises(InvalidInput, match=why):
         read_job(content)
+
+
+def test_what_is_put_aside_once_may_be_taken_up_again() -> None:
+    shared = ["x"] * 10
+    assert read_pickle(pickle.dumps([shared] * 1000)) == [shared] * 1000
 
 
 def test_nesting_does_not_end_the_process() -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tenure.adapters.apscheduler.known import KNOWN
+from tenure.adapters.apscheduler.unfolding import size_of
 from tenure.domain.errors import InvalidInput
 
 LARGEST = 1_000_000
@@ -55,13 +56,24 @@ def read_pickle(content: bytes) -> Any:
             if number > MOST:
                 raise InvalidInput(f"its state has more than {MOST} parts")
             if opcode.name == "STOP":
-                return machine.result()
+                return unfolded(machine.result())
             machine.step(opcode.name, value)
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, Warning) as error:
         if isinstance(error, InvalidInput):
             raise
         raise InvalidInput(f"its state is no pickle: {error}") from None
     raise InvalidInput("its state is a pickle that was cut off")
+
+
+def unfolded(found: Any) -> Any:
+    """``found``, if it can be written out: what is put aside once may be taken up any number of
+    times, and a few hundred bytes then say more than any memory holds."""
+    size = size_of(found, lambda one: (one.args, one.kwargs, one.state), Made, MOST)
+    if size is None:
+        raise InvalidInput("its state is a pickle of something that holds itself")
+    if size > MOST:
+        raise InvalidInput(f"its state has more than {MOST} parts when it is written out")
+    return found
 
 
 _MARK = object()
