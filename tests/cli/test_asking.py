@@ -108,6 +108,42 @@ def test_without_an_owner_a_trigger_is_refused_with_who_why_and_what(
     assert world.store.counts().active_runs == 0
 
 
+@pytest.mark.parametrize(
+    ("rule", "remedy"),
+    [
+        ("", "start `tenure serve`; or ask"),
+        ('user = "me"', "start `tenure serve`; or ask"),
+        ('service = "gw"', "start the service gw; or ask"),
+        ('service = "systemd:gw.service"', "gw.service: `systemctl start gw.service`; or ask"),
+        (
+            'service = "systemd-user:gw.service"',
+            "start the service gw.service: `systemctl --user start gw.service`; or ask",
+        ),
+        ('service = "launchd:ai.gw"', "ai.gw: `launchctl kickstart gui/$UID/ai.gw`; or ask"),
+        (
+            'executable = "/opt/gw/launcher"',
+            "start /opt/gw/launcher; `tenure serve` is admitted only in it or under it; or ask",
+        ),
+        (
+            'ancestor = "/opt/gw/launcher"',
+            "start /opt/gw/launcher; `tenure serve` is admitted only under it; or ask",
+        ),
+        (
+            'holds = "/run/gw.lock"\nuser = "me"',
+            "start the process that rule 1 asks for: a lock on /run/gw.lock and the profile's own",
+        ),
+        ('user = "me"\nrefuse = true', "correct the rules in profile.toml: each of them refuses"),
+    ],
+)
+def test_the_remedy_starts_whom_the_best_rule_admits(
+    tenure: Tenure, world: World, job: str, rule: str, remedy: str
+) -> None:
+    """C7: what to type; what the rules would only refuse is no remedy."""
+    world.profile.folder.toml.write_text(f"[[owner]]\n{rule}\n" if rule else "")
+    tenure("owner", "policy", "--accept")
+    assert remedy in tenure("trigger", "n", "--json").json["error"]["remedy"]
+
+
 def test_a_refusal_is_a_document(tenure: Tenure, world: World, job: str) -> None:
     error = tenure("trigger", "n", "--json").json["error"]
     assert error["code"] == "refused"

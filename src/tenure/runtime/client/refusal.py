@@ -7,9 +7,11 @@ in words and from the standing of each process that is there.
 from __future__ import annotations
 
 from tenure.domain.errors import Refused
+from tenure.domain.evidence import Manager
 from tenure.domain.ownership import HolderLife
 from tenure.domain.policy import Policy
 from tenure.domain.process import Process
+from tenure.domain.rule import Rule
 from tenure.runtime.client.health import Health
 
 
@@ -54,12 +56,34 @@ def what_to_type(health: Health, profile: str, *, asking: bool = False) -> str:
         return f"wait until a candidate takes over: `tenure status{name}` says why it waits{queue}"
     if health.start is not None:
         return f"start it: `{health.start}`{queue}"
-    service = next(
-        (r.service for r in health.policy.rules if r.service is not None and not r.refuse), None
-    )
-    if service is not None:
-        return f"start the service {service}{queue}"
-    return f"start `tenure serve{name}`{queue}"
+    best = next((rule for rule in health.policy.rules if not rule.refuse), None)
+    if health.policy.rules and best is None:
+        return f"correct the rules in profile.toml: each of them refuses{queue}"
+    return f"{_start(best, f'tenure serve{name}')}{queue}"
+
+
+def _start(rule: Rule | None, serve: str) -> str:
+    """How to start whom this rule admits: ``serve`` in a shell would do for few of them."""
+    if rule is None or not set(rule.conditions()) - {"user", "host"}:
+        return f"start `{serve}`"
+    if rule.service is not None:
+        command = _STARTING.get(rule.manager) if rule.manager else None
+        start = f"start the service {rule.service}"
+        return start if command is None else f"{start}: `{command.format(rule.service)}`"
+    program = rule.executable or rule.ancestor
+    if program is not None:
+        where = "in it or under it" if rule.ancestor is None else "under it"
+        return f"start {program}; `{serve}` is admitted only {where}"
+    asked = " and ".join(rule.asks(key) for key in rule.conditions())
+    return f"start the process that rule {rule.number} asks for: {asked}"
+
+
+_STARTING = {
+    Manager.SYSTEMD_SYSTEM: "systemctl start {}",
+    Manager.SYSTEMD_USER: "systemctl --user start {}",
+    Manager.LAUNCHD: "launchctl kickstart gui/$UID/{}",
+    Manager.WINDOWS: "sc start {}",
+}
 
 
 def no_owner(health: Health, profile: str) -> Refused:
