@@ -141,6 +141,10 @@ def test_no_class_is_looked_up_even_for_what_is_known(monkeypatch: pytest.Monkey
     assert read_pickle(content)["a"].of == "apscheduler.triggers.date.DateTrigger"
 
 
+DOUBLED_40_TIMES = b"]K\x01a" + b"".join(b"q%c0](h%ch%ce" % (n, n, n) for n in range(40)) + b"."
+"""Some hundred bytes that no memory holds when they are written out."""
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
@@ -165,11 +169,7 @@ def test_no_class_is_looked_up_even_for_what_is_known(monkeypatch: pytest.Monkey
         (b"cdatetime\ndatetime\n)RNb)R.", "no pickle"),
         (b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b".", "no pickle"),
         (b"\x8b" + struct.pack("<i", -5) + b".", "no pickle"),
-        # Doubled 40 times: a few hundred bytes that no memory holds when they are written out.
-        (
-            b"]K\x01a" + b"".join(b"q%c](h%ch%ce" % (n, n, n) for n in range(40)) + b".",
-            "written out",
-        ),
+        (DOUBLED_40_TIMES, "written out"),
         (b"]q\x00h\x00a.", "holds itself"),
     ],
 )
