@@ -57,7 +57,7 @@ def test_a_pool_that_is_not_forked(start: Start) -> None:
 
 
 def test_a_cold_shutdown(start: Start) -> None:
-    """SIGQUIT: its processes are ended where they stand, and the kernel tells the next owner."""
+    """SIGQUIT: nothing is left of it, and the next worker owns."""
     running = start(PREFORK)
     running.settle(60)
     os.kill(running.process.pid, signal.SIGQUIT)
