@@ -180,6 +180,34 @@ def test_a_host_that_replaces_its_streams_is_followed(
     assert stream.getvalue() == "in a run\noutside\n"
 
 
+class Logs(io.StringIO):
+    """A stream as Celery's: what is written to it is logged."""
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            logging.getLogger("redirected").warning(text.rstrip())
+        return super().write(text)
+
+
+def test_nothing_is_taken_down_twice_where_one_is_made_of_the_other(
+    make: Callable[..., Tenure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream that logs what it is given, and a handler that writes what is logged to a stream."""
+    monkeypatch.setattr(sys, "stdout", Logs())
+    tenure = make()
+
+    def speak() -> None:
+        print("hello")
+        logger = logging.Logger("mine")
+        logger.addHandler(logging.StreamHandler())  # of standard error as it is now
+        logger.warning("mind")
+
+    tenure.job(at(soon()), speak)
+    tenure.start()
+    (run,) = ended(tenure)
+    assert output(tenure, run) == "hello\nWARNING mine: mind\n"
+
+
 def test_a_job_may_fail_with_a_reason_alone(make: Callable[..., Tenure]) -> None:
     tenure = make()
 

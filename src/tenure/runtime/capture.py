@@ -3,8 +3,9 @@
 The process is its host's: nothing of the host's logging or streams is set up anew. ``sys.stdout``
 and ``sys.stderr`` are wrapped when the first run begins; what is written outside a run passes
 through untouched. Log records are seen as they are made, which leaves handlers, levels and a later
-``basicConfig`` alone. Which run writes is told by the context of its thread or task: a thread that
-the function starts by itself is not followed, unless it is run in a copy of that context.
+``basicConfig`` alone; nothing is taken down twice where one is made of the other. Which run writes
+is told by the context of its thread or task: a thread that the function starts by itself is not
+followed, unless it is run in a copy of that context.
 
 The file is made with the first byte: a job that says nothing costs nothing.
 """
@@ -29,6 +30,7 @@ log = logging.getLogger("tenure.output")
 _current: contextvars.ContextVar[Capture | None] = contextvars.ContextVar(
     "tenure_output", default=None
 )
+_EMITS = logging.StreamHandler.emit.__code__
 _CHECK_EVERY = 1 << 16
 """Bytes between two looks at the size of the file."""
 
@@ -101,9 +103,15 @@ class _Stream:
 
     def write(self, text: str) -> int:
         capture = _current.get()
-        if capture is not None:
+        if capture is None:
+            return self.tenure_original.write(text)
+        if sys._getframe(1).f_code is not _EMITS:  # a record, which the run was told already
             capture.write(text)
-        return self.tenure_original.write(text)
+        token = _current.set(None)  # Celery's streams log what they are given
+        try:
+            return self.tenure_original.write(text)
+        finally:
+            _current.reset(token)
 
     def writelines(self, lines: Any) -> None:
         for line in lines:
