@@ -257,7 +257,8 @@ class TestOutput:
         log = served.world.profile.folder.logs / run.id / "1.log"
         with open(log, "ab") as file:
             file.write("zwö".encode()[:3])
-        assert stream.event("output")["text"] == "zw"
+        _, id, data = stream.wait(lambda k, _: k == "output", "output")
+        assert (id, json.loads(data)["text"]) == ("6", "zw"), "a part of a character is not counted"
         with open(log, "ab") as file:
             file.write("zwö".encode()[3:])
         assert stream.event("output")["text"] == "ö"
@@ -273,6 +274,86 @@ class TestOutput:
         stream = served.stream(path, **{"Last-Event-ID": "7"})
         assert stream.event("output")["text"] == "789"
         stream.wait_over()
+
+    def test_an_offset_in_the_address_until_there_is_an_id(self, served: Served) -> None:
+        """As a page does: it carries the first part itself, and follows from there."""
+        add(served.world)
+        run = served.world.run_of(served.world.owner(), "job", output="0123456789")
+        path = f"{served.base}/runs/{run.id}/output?follow=1&attempt=1&offset=4"
+        stream = served.stream(path)
+        assert stream.wait(lambda k, _: k == "output", "output") == (
+            "output", "10", '{"v":1,"offset":10,"text":"456789"}',
+        )  # fmt: skip
+        stream.wait_over()
+        again = served.stream(path, **{"Last-Event-ID": "8"})
+        assert again.event("output")["text"] == "89"
+        again.wait_over()
+        ended = served.stream(path, **{"Last-Event-ID": "10"})
+        ended.wait_over()
+        assert [kind for kind, _, _ in ended.events] == ["end"]
+
+    def test_what_was_dropped_meanwhile_is_told(self, served: Served) -> None:
+        from tenure.runtime.output import OutputCap
+
+        add(served.world)
+        run = served.world.run_of(served.world.owner(), "job", end=None, output="a" * 50)
+        log = served.world.profile.folder.logs / run.id / "1.log"
+        stream = served.stream(f"{served.base}/runs/{run.id}/output?follow=1&offset=20")
+        assert stream.event("output")["text"] == "a" * 30
+        stream.close()
+        for letter in "bc":  # at offsets 50 and 150; the cap keeps the last 100 bytes at least
+            with open(log, "a", encoding="utf-8") as file:
+                file.write(letter * 100)
+            assert OutputCap(log, 80).check()
+        again = served.stream(
+            f"{served.base}/runs/{run.id}/output?follow=1&offset=20", **{"Last-Event-ID": "50"}
+        )
+        told = again.event("output")
+        assert "of this output were dropped" in told["text"]
+        rest = again.event("output")
+        assert rest["text"] == "c" * (rest["offset"] - told["offset"])
+        assert rest["offset"] == 250
+        again.close()
+
+    def test_each_attempt_in_turn_also_after_a_break(self, served: Served) -> None:
+        """An id of the first attempt goes on there, though the third one has begun."""
+        from dataclasses import replace
+
+        from tenure.surfaces.web import tailing
+
+        add(served.world)
+        run = served.world.run_of(served.world.owner(), "job", output="first")
+        folder = served.world.profile.folder.logs / run.id
+        (folder / "2.log").write_text("second")
+        (folder / "3.log").write_text("third")
+        run = replace(run, attempt=3)
+        base = served.site.profile("default")
+
+        class Store:
+            def run(self, id: str) -> Any:
+                return run
+
+        class Shown:
+            folder, name, store = base.folder, base.name, Store()
+
+        async def told() -> list[bytes]:
+            hub = Hub(served.site)
+            hub.start()
+            log = tailing.Tail(profile=Shown(), run=run.id, attempt=1, offset=3)  # type: ignore[arg-type]
+            found = [chunk async for chunk in tailing.tail_stream(hub, log)]
+            hub.close()
+            return found
+
+        parts = b"".join(asyncio.run(told())).decode().split("\n\n")[1:-1]
+        heads = [part.split("\n")[:2] for part in parts]
+        assert [*heads[0], *heads[1]] == ["id: 5", "event: output", "id: 2-0", "event: attempt"]
+        texts = [json.loads(part.partition("data: ")[2]).get("text") for part in parts]
+        assert [text for text in texts if text] == ["st", "second", "third"]
+        assert heads[4][0] == "id: 3-5"
+        assert tailing.of_event_id("3-5") == (3, 5)
+        assert tailing.of_event_id("7") == (None, 7)
+        for none in ("", "x", "-1", "0-1", "1-", "9" * 16, "\u0661"):
+            assert tailing.of_event_id(none) is None
 
 
 class TestHub:

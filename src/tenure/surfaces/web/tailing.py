@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from tenure.surfaces.web.news import Piece, sse
 
 PAUSE = 0.2
 STILL_HERE = 15.0
+_ID = re.compile(r"(?:([1-9]\d{0,3})-)?(\d{1,15})", re.ASCII)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,8 +42,19 @@ class Tail:
         return self.profile.folder.logs / self.run / f"{self.attempt}.log"
 
 
+def event_id(attempt: int, offset: int) -> str:
+    """What a client sends back to go on: the offset, of a later attempt with its number."""
+    return str(offset) if attempt == 1 else f"{attempt}-{offset}"
+
+
+def of_event_id(said: str) -> tuple[int | None, int] | None:
+    """The attempt, where it is told, and the offset; None for what is no id of ours."""
+    match = _ID.fullmatch(said)
+    return None if match is None else (int(match[1]) if match[1] else None, int(match[2]))
+
+
 async def tail_stream(hub: Hub, log: Tail) -> AsyncIterator[bytes]:
-    """``output`` events (a text; their id is the offset after it), ``end`` with the final state.
+    """``output`` events (a text; their id leads on after it), ``end`` with the final state.
 
     ``attempt`` says that another attempt has begun, whose output starts anew.
     """
@@ -73,23 +86,26 @@ async def _follow(
     log: Tail, looking: asyncio.Event, watching: asyncio.Task[None]
 ) -> AsyncIterator[bytes]:
     text = codecs.getincrementaldecoder("utf-8")("replace")
-    state, quiet, size = "", 0.0, -1
+    state, latest, quiet, size = "", log.attempt, 0.0, -1
     while True:
-        state, attempt = await _state(log, looking, state)
-        over = state in FINAL or attempt > log.attempt
+        if looking.is_set():
+            looking.clear()
+            state, latest = await _state(log)
+        over = state in FINAL or latest > log.attempt
         if over or _size(log.path) != size:
             size = _size(log.path)
-            async for chunk in _new(log, text):
+            async for chunk in _new(log, text, over=over):
                 quiet = 0.0
                 yield chunk
-        if state in FINAL and attempt == log.attempt:
+        if latest > log.attempt:  # each of them in turn: none is left out
+            log.attempt, log.offset, size = log.attempt + 1, 0, -1
+            text.reset()
+            told = {"v": 1, "run": log.run, "attempt": log.attempt}
+            yield sse("attempt", told, event_id(log.attempt, 0))
+            continue
+        if state in FINAL:
             yield sse("end", {"v": 1, "run": log.run, "state": state})
             return
-        if attempt > log.attempt:
-            log.attempt, log.offset, size = attempt, 0, -1
-            text.reset()
-            yield sse("attempt", {"v": 1, "run": log.run, "attempt": attempt}, 0)
-            continue
         if watching.done():
             return
         await asyncio.sleep(PAUSE)
@@ -99,10 +115,7 @@ async def _follow(
             yield b": still here\n\n"
 
 
-async def _state(log: Tail, looking: asyncio.Event, known: str) -> tuple[str, int]:
-    if not looking.is_set():
-        return known, log.attempt
-    looking.clear()
+async def _state(log: Tail) -> tuple[str, int]:
     try:
         run = await run_in_threadpool(log.profile.store.run, log.run)
     except NotFound:  # retention has taken it
@@ -115,14 +128,23 @@ def _size(path: Path) -> int:
     return layout.end
 
 
-async def _new(log: Tail, text: codecs.IncrementalDecoder) -> AsyncIterator[bytes]:
+async def _new(log: Tail, text: codecs.IncrementalDecoder, *, over: bool) -> AsyncIterator[bytes]:
+    """What is there now. Of a character that is not whole yet no part is told, nor counted in the
+    offset, so that whoever comes back gets it whole."""
     while True:
         at, part = await run_in_threadpool(read_from, log.path, log.offset, CHUNK)
-        if not part:
-            return
         if at > log.offset:
-            said = marker(at if log.offset == 0 else at - log.offset).decode()
-            yield sse("output", {"v": 1, "offset": at, "text": said}, at)
+            yield _output(log, at, marker(at if log.offset == 0 else at - log.offset).decode())
+            log.offset = at
+            text.reset()
+        if not part:
+            break
         log.offset = at + len(part)
-        decoded = text.decode(part)
-        yield sse("output", {"v": 1, "offset": log.offset, "text": decoded}, log.offset)
+        if decoded := text.decode(part):
+            yield _output(log, log.offset - len(text.getstate()[0]), decoded)
+    if over and (rest := text.decode(b"", True)):
+        yield _output(log, log.offset, rest)
+
+
+def _output(log: Tail, offset: int, text: str) -> bytes:
+    return sse("output", {"v": 1, "offset": offset, "text": text}, event_id(log.attempt, offset))

@@ -19,7 +19,7 @@ from tenure.surfaces.web.api.openapi import problems, stream_of
 from tenure.surfaces.web.deps import ProfileDep
 from tenure.surfaces.web.live import Hub
 from tenure.surfaces.web.problems import Problem, ProblemRaised
-from tenure.surfaces.web.tailing import Tail, tail_stream
+from tenure.surfaces.web.tailing import Tail, of_event_id, tail_stream
 
 router = APIRouter(prefix="/api/v1/profiles/{profile}/runs/{run}", tags=["runs"])
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
@@ -46,7 +46,8 @@ _HEADERS = {
         **problems(404, 416, 422),
         200: {
             "description": "All that is kept; with `follow` a stream of server-sent events: "
-            "`output` (data: a JSON text, id: the offset after it), `end` (data: the run's state).",
+            "`output` (a text, and the offset after it), `attempt` (the next one has begun, its "
+            "output starts anew), `end` (the run's state). The ids are for `Last-Event-ID`.",
             "content": {**_TEXT, **_STREAM},
             "headers": _HEADERS,
         },
@@ -62,22 +63,27 @@ async def get_output(
     ] = None,
     lines: Annotated[int | None, Query(ge=1, le=100_000, description="Only the last.")] = None,
     follow: Annotated[bool, Query(description="Go on until the run has ended, by SSE.")] = False,
+    offset: Annotated[
+        int, Query(ge=0, le=10**15 - 1, description="With `follow`: begin at this byte.")
+    ] = 0,
     range_: Annotated[
         str | None, Header(alias="Range", max_length=100, description="`bytes=0-99`, `bytes=-99`")
     ] = None,
     last_event_id: Annotated[str | None, Header(max_length=20)] = None,
 ) -> Response:
     """Bytes as the job wrote them. Offsets count from the first byte ever written, also where the
-    beginning is no longer kept."""
+    beginning is no longer kept. A stream that breaks goes on by `Last-Event-ID`, which comes before
+    `offset`, also where another attempt has begun meanwhile."""
+    resumed = of_event_id(last_event_id or "") if follow else None
+    if resumed is not None:  # whoever comes back is further than when they began
+        attempt, offset = resumed[0] or attempt or 1, resumed[1]
     found, number = await run_in_threadpool(_attempt, profile, run, attempt)
-    path = _path(profile, found, number)
     if follow:
         hub: Hub = request.app.state.hub
         hub.check_room()
-        said = last_event_id or ""
-        offset = int(said) if said.isascii() and said.isdecimal() else 0
         log = Tail(profile=profile, run=found.id, attempt=number, offset=offset)
         return StreamingResponse(tail_stream(hub, log), media_type="text/event-stream")
+    path = _path(profile, found, number)
     return await run_in_threadpool(_whole_or_part, path, lines, range_)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ router = APIRouter()
 SHOWN = 48 * 1024
 """Bytes of output that the page itself carries; the whole is one link away."""
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_UNFINISHED = re.compile(rb"(?:\r|\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?)?)\Z")
+_LONGEST_ESCAPE = 1000
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -96,6 +99,8 @@ def read_tail(profile: Profile, run: Run, attempt: int) -> Output:
     if start > layout.dropped:
         cut = data.find(b"\n") + 1
         start, data = start + cut, data[cut:]
+    if run.state in ACTIVE and attempt == run.attempt:
+        data = whole(data)
     end = start + len(data)
     text = data.decode("utf-8", "replace")
     return Output(
@@ -106,6 +111,15 @@ def read_tail(profile: Profile, run: Run, attempt: int) -> Output:
         exists=path.exists(),
         attempt=attempt,
     )
+
+
+def whole(data: bytes) -> bytes:
+    """Without a last part that may go on: of a character, of a line's end, of an escape."""
+    pending = codecs.getincrementaldecoder("utf-8")("replace")
+    pending.decode(data)
+    data = data[: len(data) - len(pending.getstate()[0])]
+    cut = _UNFINISHED.search(data[-_LONGEST_ESCAPE:])
+    return data if cut is None else data[: len(data) - (cut.end() - cut.start())]
 
 
 def plain(text: str) -> str:

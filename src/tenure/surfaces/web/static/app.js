@@ -99,37 +99,58 @@
   });
   document.addEventListener('htmx:after:swap', () => tail());
 
-  /* -- a run's output, as it is written -- */
+  /* -- a run's output, as it is written: from where the page's own text ends -- */
+  const ESCAPES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])/g;
+  const UNFINISHED = /(?:\r|\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,1000}\x1b?)?)$/;
+  const clean = (text) => text.replace(ESCAPES, '').replace(/\r\n?/g, '\n')
+    .replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]/g, '\ufffd');
   let followed = null;
   function tail() {
     const place = document.querySelector('[data-tail]');
     if (!place || place === followed) return;
     followed = place;
-    const source = new EventSource(place.dataset.tail);
-    const decoder = new TextDecoder();
+    let shown = Number(place.dataset.from) || 0;
+    let held = ''; // what may go on: of a line's end, of an escape
+    let source = null;
+    let over = false;
     const add = (more) => {
-      if (!more) return;
+      const text = held + more;
+      const cut = text.search(UNFINISHED);
+      held = cut < 0 ? '' : text.slice(cut);
       const bottom = place.scrollTop + place.clientHeight > place.scrollHeight - 40;
-      const clean = more.replace(/\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])/g, '')
-        .replace(/\r\n?/g, '\n').replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]/g, '\ufffd');
-      place.append(clean);
+      place.append(clean(cut < 0 ? text : text.slice(0, cut)));
       if (place.textContent.length > 400000) place.textContent = place.textContent.slice(-300000);
       if (bottom) place.scrollTop = place.scrollHeight;
       const silent = by('silent');
       if (silent) silent.hidden = true;
     };
-    let shown = Number(place.dataset.from) || 0; // the page brought the bytes before this
-    source.addEventListener('output', (event) => {
-      const { offset, text } = JSON.parse(event.data);
-      const bytes = offset > shown ? new TextEncoder().encode(text) : [];
-      if (offset > shown) add(decoder.decode(bytes.slice(Math.max(0, bytes.length - (offset - shown)))));
-      shown = Math.max(shown, offset);
-    });
-    source.addEventListener('attempt', () => { source.close(); soon(); });
-    source.addEventListener('end', () => { source.close(); soon(); });
-    source.addEventListener('error', () => { if (source.readyState === 2) soon(); });
+    const done = () => {
+      over = true;
+      source.close();
+      if (held) place.append(clean(held));
+      soon();
+    };
+    const open = () => {
+      if (over || !place.isConnected) return;
+      source = new EventSource(place.dataset.tail + shown);
+      source.addEventListener('output', (event) => {
+        const { offset, text } = JSON.parse(event.data);
+        if (offset <= shown) return;
+        shown = offset;
+        add(text);
+      });
+      source.addEventListener('attempt', done);
+      source.addEventListener('end', done);
+      source.addEventListener('error', () => {
+        if (source.readyState !== 2 || over) return; // the browser tries again by itself
+        soon();
+        setTimeout(open, 2000);
+      });
+    };
+    open();
     place.scrollTop = place.scrollHeight;
     addEventListener('pagehide', () => source.close());
+    addEventListener('pageshow', (event) => event.persisted && open());
   }
 
   /* -- small comforts -- */
