@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from tenure.domain.ownership import Authority
+    from tenure.runtime.calling import Coroutines
     from tenure.runtime.profile import Profile
     from tenure.runtime.scheduler import Scheduler
 
@@ -91,6 +92,7 @@ class Tenure:
         self.version = _version(version)
         self._functions: dict[str, Callable[..., Any]] = {}
         self._declared: dict[str, Callable[[datetime, str], Definition]] = {}
+        self._coroutines: Coroutines | None = None
         self._profile: Profile | None = None
         self._scheduler: Scheduler | None = None
         self._rejoin = rejoin
@@ -144,12 +146,21 @@ class Tenure:
                 field="name",
                 remedy="pass name=... to one of them",
             )
-        self._functions[found.name] = function if is_async(function) else _in_a_thread(function)
+        self._functions[found.name] = self._as_called(function)
         self._declared[found.name] = found.define
         scheduler = self._scheduler
         if scheduler is not None:
             scheduler.keeper.declare_again()
         return function
+
+    def _as_called(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        from tenure.runtime.calling import Coroutines, in_a_thread
+
+        if not is_async(function):
+            return in_a_thread(function)
+        if self._coroutines is None:
+            self._coroutines = Coroutines()
+        return self._coroutines.following(function)
 
     # -- running -----------------------------------------------------------------------------
     def start(self) -> Tenure:
@@ -202,6 +213,7 @@ class Tenure:
             default_hung=Hung.REPLACE,
             host_loop=lambda: self._host_loop,
             stays_out=self._why_not_here,
+            cut=lambda: self._coroutines is not None and self._coroutines.cut(),
             **self.carried(profile),
         )
         self._scheduler = scheduler  # before it starts: a fork meanwhile is to forget it too
@@ -341,6 +353,8 @@ class Tenure:
         self._host_loop = None  # it says that it is running, and nobody runs it here
         scheduler, self._scheduler = self._scheduler, None
         profile, self._profile = self._profile, None
+        if self._coroutines is not None:
+            self._coroutines.forget_in_child()
         if scheduler is not None:
             scheduler.forget_in_child()
         elif profile is not None:
@@ -410,9 +424,3 @@ def _version(version: object) -> str:
         return str(version)
     remedy = 'as text, version="2024.10", or a whole number'
     raise InvalidInput(f"{version!r} is no version", field="version", remedy=remedy)
-
-
-def _in_a_thread(function: Callable[..., Any]) -> Callable[..., Any]:
-    from tenure.runtime.calling import in_a_thread
-
-    return in_a_thread(function)

@@ -87,6 +87,23 @@ elif sys.argv[3] == "exception":
 """
 
 
+COROUTINE = """
+import asyncio, sys, threading
+from tenure import Tenure, every
+tenure, runs = Tenure("ends", home=sys.argv[1]), threading.Event()
+@tenure.job(every("1s"))
+async def long():
+    runs.set()
+    try:
+        await asyncio.sleep(100)
+    finally:
+        print("tidied up")
+tenure.start()
+assert runs.wait(20)
+tenure.stop(drain=0.2)
+"""
+
+
 @pytest.mark.parametrize("how", ["end", "exception", "sigterm"])
 def test_an_interpreter_that_ends_while_jobs_run(how: str, tmp_path: Path) -> None:
     """They are given their time, a thread and a coroutine alike."""
@@ -111,6 +128,26 @@ def test_a_thread_that_does_not_end_keeps_nobody(tmp_path: Path) -> None:
     assert time.monotonic() - began < DRAIN + 8
     assert code == 0
     assert [word for word in NOISE if word in said] == [], said
+
+
+def test_a_coroutine_that_does_not_end_is_cancelled_and_its_run_says_so(tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", COROUTINE, tmp_path / "home"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    profile = Profile.open("ends", home=tmp_path / "home")
+    try:
+        [run] = profile.store.runs(RunFilter())[0]
+        assert (run.state, run.reason) == (
+            RunState.FAILED,
+            "its process stopped before it was done",
+        )
+        assert process.stdout == "tidied up\n"
+    finally:
+        profile.close()
 
 
 def ended(folder: Path, how: str, seconds: float) -> tuple[int, str]:

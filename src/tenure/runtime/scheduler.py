@@ -39,6 +39,8 @@ log = logging.getLogger("tenure")
 
 DRAIN = 10.0
 """Seconds that a stopping process gives its runs."""
+TIDYING = 1.0
+"""Seconds that those get after it that are told to end."""
 _PURGE_EVERY = 60.0
 
 
@@ -48,6 +50,7 @@ class Scheduler:
     ``functions`` are the callables that this process carries, by target (``app:name``).
     ``on_nudge`` hears, on the keeper's thread, what other processes call out: it must be quick.
     ``stays_out``, asked there at each look, says why this process is none that should run jobs.
+    ``cut`` ends what can be ended of the functions that outlast a stop; whether there was any.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Scheduler:
         on_nudge: Callable[[str], None] | None = None,
         host_loop: Callable[[], AbstractEventLoop | None] = lambda: None,
         stays_out: Callable[[], str | None] = lambda: None,
+        cut: Callable[[], bool] = lambda: False,
         default_hung: Hung = Hung.WARN,
         clock: Clock | None = None,
         observe: Callable[..., Evidence] = observe,
@@ -140,6 +144,7 @@ class Scheduler:
             probes=self.probes,
             clock=self._clock,
         )
+        self._cut = cut
         self._next_purge = self._clock.awake() + _PURGE_EVERY
         self._stopped = threading.Event()
 
@@ -157,6 +162,8 @@ class Scheduler:
         self.dispatcher.drain()
         self.keeper.stop(why)
         ended = self._drain(drain)
+        if not ended and self._cut():
+            self._drain(TIDYING)
         self._callables.close()
         self._commands.close()
         self.dispatcher.stop()
