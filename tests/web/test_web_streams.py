@@ -225,7 +225,7 @@ class TestEvents:
 
 class TestPages:
     def test_a_page_learns_what_changed(self, served: Served) -> None:
-        mark = mark_of(served.site.profile("default"))
+        mark = mark_of(served.site.profile("default"), "nobody")
         stream = served.stream(f"/p/default/live?mark={mark}")
         add(served.world)
         # Where it came before the stream did, the stream begins with everything.
@@ -243,6 +243,113 @@ class TestPages:
         again.wait(lambda k, _: k == "changed", "changed")
         stream.close()
         again.close()
+
+    def test_an_owner_that_died_before_the_stream_began(self, served: Served) -> None:
+        """It leaves nothing in the store: the page's mark says how it stood."""
+        add(served.world)
+        served.world.owner()
+        mark = mark_of(served.site.profile("default"), "owned")
+        served.world.die("p-gateway")
+        stream = served.stream(f"/p/default/live?mark={mark}")
+        assert stream.event("owner")["state"] == "dead"
+        stream.close()
+
+    def test_a_profile_that_cannot_be_read_any_more(self, served: Served) -> None:
+        add(served.world)
+        mark = mark_of(served.site.profile("default"), "nobody")
+        stream = served.stream(f"/p/default/live?mark={mark}")
+        add(served.world, "second")
+        stream.wait(lambda k, _: k == "changed", "changed")
+        folder = served.world.profile.folder.path
+        folder.rename(folder.with_name("elsewhere"))
+        assert stream.wait(lambda k, _: k == "changed", "changed")[2].count(" ") == 3
+        folder.with_name("elsewhere").rename(folder)
+        assert stream.wait(lambda k, _: k == "changed", "changed")[2].count(" ") == 3
+        stream.close()
+
+
+class TestProfiles:
+    """One stream for the page of all of them."""
+
+    def mark(self, served: Served, *names: str) -> str:
+        from tenure.surfaces.web.everywhere import mark_of_all
+
+        opened = served.site.profile
+        return mark_of_all({name: mark_of(opened(name), "nobody") for name in names})
+
+    def other(self, served: Served, name: str = "other") -> World:
+        from webkit import now
+
+        from tenure.runtime.profile import Profile
+
+        return World(Profile.open(name, home=served.site.home, create=True, now=now()))
+
+    def test_each_is_told_of(self, served: Served) -> None:
+        other = self.other(served)
+        stream = served.stream(f"/live?mark={self.mark(served, 'default', 'other')}")
+        for world in (served.world, other, served.world):
+            add(world, f"job-{world.now().timestamp()}")
+            assert stream.wait(lambda k, _: k == "changed", "changed")[2] == "profiles"
+        stream.close()
+        other.profile.close()
+
+    def test_an_owners_death_and_a_profile_that_is_made(self, served: Served) -> None:
+        add(served.world)
+        served.world.owner()
+        stream = served.stream("/live?mark=old")
+        stream.wait(lambda k, _: k == "changed", "the greeting")
+        served.world.die("p-gateway")
+        before = time.monotonic()
+        stream.wait(lambda k, _: k == "changed", "the owner's death")
+        assert time.monotonic() - before < 1.5
+        other = self.other(served)
+        stream.wait(lambda k, _: k == "changed", "the new profile")
+        add(other)
+        stream.wait(lambda k, _: k == "changed", "its first job")
+        stream.close()
+        other.profile.close()
+
+    def test_it_is_one_listener_and_leaves_no_watcher(self, served: Served) -> None:
+        other = self.other(served)
+        stream = served.stream("/live")
+        stream.wait(lambda k, _: k == "changed", "the greeting")
+        server = served.beside._server
+        assert server is not None
+        hub: Hub = server._tenure_app.state.hub
+        assert (hub.listeners, sorted(hub._rooms)) == (1, ["default", "other"])
+        stream.close()
+        until = time.monotonic() + PATIENCE
+        while any(t.name.startswith("tenure-web-") for t in threading.enumerate()):
+            add(other, f"n{time.monotonic()}")  # the server notices at the next write
+            assert time.monotonic() < until, "waited in vain for the watchers' end"
+            threading.Event().wait(0.05)
+        assert (hub.listeners, hub._rooms) == (0, {})
+        other.profile.close()
+
+    def test_it_ends_with_the_server(self, served: Served) -> None:
+        stream = served.stream("/live")
+        stream.wait(lambda k, _: k == "changed", "the greeting")
+        served.beside.stop()
+        stream.wait_over()
+
+    def test_pages_begin_where_their_stream_does(self, served: Served) -> None:
+        """Nothing has changed since the page was made, so nothing is read again."""
+        import re
+
+        add(served.world)
+        bearer = {"Authorization": f"Bearer {served.tokens.pair.full}"}
+        for path in ("/", "/p/default/"):
+            connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=PATIENCE)
+            connection.request("GET", path, headers=bearer)
+            text = connection.getresponse().read().decode()
+            connection.close()
+            found = re.search(r'sse:connect="([^"]+)"', text)
+            assert found is not None
+            stream = served.stream(found[1])
+            add(served.world, f"after{path.replace('/', '-')}")
+            topics = stream.wait(lambda k, _: k == "changed", "changed")[2]
+            assert topics == ("profiles" if path == "/" else "jobs")
+            stream.close()
 
 
 class TestOutput:

@@ -3,7 +3,7 @@
 ::
 
     /api/v1/...              the API (api/), problem+json, OpenAPI at /api/v1/openapi.json
-    /p/{profile}/..., /      the page (pages/), rendered here, enlivened by /p/{profile}/live
+    /p/{profile}/..., /      the page (pages/), rendered here, enlivened by /p/{profile}/live, /live
     /static/...              the page's own files
     /metrics                 Prometheus
     /healthz, /readyz        for supervisors; without a token
@@ -28,6 +28,7 @@ from tenure.surfaces.web.api import routers
 from tenure.surfaces.web.api.common import Asks
 from tenure.surfaces.web.api.openapi import describe
 from tenure.surfaces.web.deps import ProfileDep
+from tenure.surfaces.web.everywhere import profiles_stream
 from tenure.surfaces.web.figures import Figures
 from tenure.surfaces.web.live import Hub
 from tenure.surfaces.web.security import Guard
@@ -89,3 +90,9 @@ def _mount_pages(app: FastAPI, hub: Hub) -> None:
         hub.check_room()
         mark = request.headers.get("last-event-id") or mark
         return StreamingResponse(hub.stream(profile.name, mark), media_type="text/event-stream")
+
+    @app.get("/live", include_in_schema=False)
+    async def live_profiles(request: Request, mark: str | None = None) -> StreamingResponse:
+        hub.check_room()
+        mark = request.headers.get("last-event-id") or mark
+        return StreamingResponse(profiles_stream(hub, mark), media_type="text/event-stream")

@@ -34,7 +34,15 @@ MOST_LISTENERS = 1000
 log = logging.getLogger("tenure.web")
 
 
-class Listener:
+class Ear:
+    """Where a watcher's news arrive. Used on the event loop only."""
+
+    def tell(self, piece: Piece | None) -> None:
+        """None ends the stream."""
+        raise NotImplementedError
+
+
+class Listener(Ear):
     """One stream's place in the row. Used on the event loop only."""
 
     def __init__(self) -> None:
@@ -72,6 +80,7 @@ class Hub:
     def __init__(self, site: Site) -> None:
         self.site = site
         self._rooms: dict[str, _Room] = {}
+        self._streams: set[object] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -81,7 +90,8 @@ class Hub:
 
     @property
     def listeners(self) -> int:
-        return sum(len(room.listeners) for room in self._rooms.values())
+        """Streams that are open, however many profiles each is about."""
+        return len(self._streams)
 
     def check_room(self) -> None:
         """Raises ProblemRaised where too many listen already. Before a stream is begun."""
@@ -132,24 +142,43 @@ class Hub:
                 listener.tell(None)
 
     @contextlib.contextmanager
-    def _listening(self, profile: str) -> Iterator[Listener]:
-        listener = Listener()
+    def counted(self, stream: object) -> Iterator[None]:
+        """While it is open, it is one of the listeners."""
+        self._streams.add(stream)
+        try:
+            yield
+        finally:
+            self._streams.discard(stream)
+
+    def enter(self, profile: str, ear: Ear) -> None:
+        """Hear of a profile until :meth:`leave`. The first piece is the latest there was."""
         if self._closed or self._loop is None:
-            listener.tell(None)
-            yield listener
+            ear.tell(None)
             return
         room = self._rooms.get(profile)
         if room is None:
             room = self._rooms[profile] = _Room(self.site, profile, self._call)
-        room.enter(listener)
-        try:
-            yield listener
-        finally:
-            room.listeners.discard(listener)
-            if not room.listeners:
-                room.watcher.stop()
-                if self._rooms.get(profile) is room:
-                    del self._rooms[profile]
+        room.enter(ear)
+
+    def leave(self, profile: str, ear: Ear) -> None:
+        """Who is not there leaves nothing."""
+        room = self._rooms.get(profile)
+        if room is None or ear not in room.listeners:
+            return
+        room.listeners.discard(ear)
+        if not room.listeners:
+            room.watcher.stop()
+            del self._rooms[profile]
+
+    @contextlib.contextmanager
+    def _listening(self, profile: str) -> Iterator[Listener]:
+        listener = Listener()
+        with self.counted(listener):
+            self.enter(profile, listener)
+            try:
+                yield listener
+            finally:
+                self.leave(profile, listener)
 
     def _call(self, function: Callable[[], None]) -> None:
         """From a watcher's thread, on the loop."""
@@ -164,12 +193,12 @@ class _Room:
     def __init__(
         self, site: Site, profile: str, call: Callable[[Callable[[], None]], None]
     ) -> None:
-        self.listeners: set[Listener] = set()
+        self.listeners: set[Ear] = set()
         self._latest: Piece | None = None
         self.watcher = Watcher(site, profile, lambda piece: call(lambda: self._tell(piece)))
         self.watcher.start()
 
-    def enter(self, listener: Listener) -> None:
+    def enter(self, listener: Ear) -> None:
         """The latest piece is the greeting; where there is none yet, the first one will be."""
         if self._latest is not None:
             listener.tell(self._latest)
@@ -181,6 +210,10 @@ class _Room:
             listener.tell(piece)
 
 
-def mark_of(profile: Profile) -> str:
-    """How far the profile's lists had grown, for :meth:`Hub.stream`."""
-    return mark_text(profile.store.mark())
+def mark_of(profile: Profile, state: str) -> str:
+    """How far the profile's lists had grown, and how its owner stood, for :meth:`Hub.stream`.
+
+    ``state`` in one word, as :func:`tenure.surfaces.web.reading.state_of`: an owner that dies
+    leaves nothing in the store.
+    """
+    return mark_text(profile.store.mark(), state)

@@ -120,7 +120,7 @@ class Looker:
 
     @property
     def mark_text(self) -> str:
-        return mark_text(self.mark)
+        return mark_text(self.mark, self.owner["state"])
 
     def _read(self) -> News:
         before, self.mark = self.mark, self._store.mark()
@@ -215,9 +215,9 @@ class Looker:
             return None
 
 
-def mark_text(mark: Mark) -> str:
-    """The mark as pages carry it."""
-    return f"{mark.event}.{mark.run}.{mark.omission}"
+def mark_text(mark: Mark, state: str) -> str:
+    """The mark as pages carry it, with how the owner stands."""
+    return f"{mark.event}.{mark.run}.{mark.omission}.{state}"
 
 
 def _moved(before: Run, now: Run) -> bool:

@@ -67,6 +67,11 @@ def piece_of(news: News, *, mark: str, owner: dict[str, Any]) -> Piece:
     )
 
 
+def blind() -> Piece:
+    """That the profile cannot be read any more (why, whoever reads it is told)."""
+    return Piece(mark="", owner=b"", page=sse("changed", " ".join(TOPICS)), rest=reload_chunk())
+
+
 def event_chunk(event: Event) -> bytes:
     return sse(str(event.kind), {"v": 1, "event": event_document(event)}, event.seq)
 

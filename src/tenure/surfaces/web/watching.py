@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from tenure.domain.errors import TenureError
 from tenure.surfaces.web.looking import TOPICS, Looker, News
-from tenure.surfaces.web.news import Piece, piece_of
+from tenure.surfaces.web.news import Piece, blind, piece_of
 from tenure.surfaces.web.site import Site
 
 TICK = 0.25
@@ -61,6 +61,7 @@ class Watcher:
     def _failed(self, error: Exception) -> None:
         if not self._failing:
             log.warning("cannot look at the profile %s: %s", self._profile, error)
+            self._tell(blind())  # a page that asks is told why
         self._failing = True
         self._close()
 

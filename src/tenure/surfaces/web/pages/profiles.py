@@ -15,14 +15,19 @@ from tenure.domain.run import ENDED_BADLY
 from tenure.runtime.client.status import Status, read_status
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.web.deps import FormDep, SiteDep
+from tenure.surfaces.web.everywhere import MOST_WATCHED, mark_of_all
+from tenure.surfaces.web.looking import mark_text
 from tenure.surfaces.web.pages import looking, ownership
 from tenure.surfaces.web.pages.rendering import THEME_COOKIE, THEMES, back_to, page
+from tenure.surfaces.web.reading import state_of
 from tenure.surfaces.web.site import Site
 
 router = APIRouter()
 DAY = timedelta(hours=24)
 A_YEAR = 365 * 24 * 3600
 MANY = 99
+POLL = 5
+"""Seconds, where there are more profiles than are watched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +41,8 @@ class Row:
     jobs: int = 0
     next: Job | None = None
     zone: str = "UTC"
+    mark: str = ""
+    """How far it had grown before it was read."""
     error: TenureError | None = None
 
 
@@ -43,13 +50,21 @@ class Row:
 def profiles(site: SiteDep, request: Request) -> HTMLResponse:
     rows = [_row(site, name, site.now()) for name in site.names()]
     return page(
-        request, "profiles.html", live="profiles", rows=rows, home=str(site.home), many=MANY
+        request,
+        "profiles.html",
+        live="profiles",
+        every=0 if len(rows) <= MOST_WATCHED else POLL,
+        mark=mark_of_all({row.name: row.mark for row in rows[:MOST_WATCHED]}),
+        rows=rows,
+        home=str(site.home),
+        many=MANY,
     )
 
 
 def _row(site: Site, name: str, now: datetime) -> Row:
     try:
         profile = site.profile(name)
+        grown = profile.store.mark()
         status = read_status(profile, now, foreign=looking.foreign(profile), upcoming=1)
         bad, _ = profile.store.runs(
             RunFilter(states=ENDED_BADLY, since=now - DAY), Page(limit=MANY + 1)
@@ -65,6 +80,7 @@ def _row(site: Site, name: str, now: datetime) -> Row:
         jobs=jobs,
         next=status.upcoming[0] if status.upcoming else None,
         zone=profile.timezone(),
+        mark=mark_text(grown, state_of(status.health)),
     )
 
 

@@ -28,8 +28,9 @@ from tenure.surfaces.web import words
 from tenure.surfaces.web.assets import address
 from tenure.surfaces.web.charts.svg import ICONS
 from tenure.surfaces.web.deps import Viewer, site
-from tenure.surfaces.web.live import mark_of
+from tenure.surfaces.web.looking import mark_text
 from tenure.surfaces.web.pages import looking, ownership
+from tenure.surfaces.web.reading import state_of
 
 HERE = Path(__file__).parent.parent
 SMALL = 1400
@@ -56,8 +57,9 @@ class Frame:
 
 def frame(request: Request, profile: Profile) -> Frame:
     """Look at the profile once, for one page. Blocks: for threads only."""
-    now, mark = site(request).now(), mark_of(profile)
+    now, grown = site(request).now(), profile.store.mark()
     health = examine(profile, now)
+    mark = mark_text(grown, state_of(health))
     return Frame(profile=profile, now=now, zone=profile.timezone(), health=health, mark=mark)
 
 
@@ -82,6 +84,7 @@ def page(
         "now": site(request).now(),
         "zone": _ZONELESS,
         "profile": None,
+        "mark": "",
         "base": "",
         "section": "",
         "live": "",
