@@ -214,3 +214,11 @@ def test_a_frozen_owner_is_deposed_and_another_takes_over(shell: Shell) -> None:
     assert shell.run("trigger", "n", "--wait").returncode == 0
     assert shell.pid_of_owner() == second.pid
     assert shell.run("audit").returncode == 0
+
+
+def test_the_command_line_of_a_python_that_is_named() -> None:
+    said = [sys.executable, "-m", "tenure", "--version"]
+    done = subprocess.run(said, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    said[3:] = ["status", "--home", "relative/of/none"]
+    assert subprocess.run(said, capture_output=True, timeout=60).returncode == 4

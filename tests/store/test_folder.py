@@ -109,6 +109,17 @@ def test_another_users_folder_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
             ProfileFolder.open("la", tmp_path, create=True)
 
 
+def test_a_tilde_that_no_shell_replaced_is_this_users_home() -> None:
+    """``--home=~/jobs``, or ``home="~/jobs"`` in a program: no folder is to be named ``~``."""
+    user = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    assert home("~/jobs", {}) == user / "jobs"
+    assert home("~", {}) == user
+    assert home("/srv/~", {}) == Path("/srv/~")
+    for wrong in ("", "a\0b"):
+        with pytest.raises(InvalidInput):
+            home(wrong, {})
+
+
 def test_a_home_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     status = os.stat(tmp_path)
     foreign = os.stat_result((*status[:4], 4242, *status[5:]))

@@ -62,13 +62,16 @@ def default_home() -> Path:
 def home(argument: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path:
     """The home in effect: ``--home``, else ``TENURE_HOME``, else :func:`default_home`.
 
-    Raises :class:`InvalidInput` for an empty argument or a relative ``TENURE_HOME``, which would
-    be another home in each folder.
+    A ``~`` that no shell has replaced is this user's home folder. Raises :class:`InvalidInput` for
+    an empty argument or a relative ``TENURE_HOME``, which would be another home in each folder.
     """
     if argument is not None:
-        if not os.fspath(argument):
-            raise InvalidInput("must not be empty", field="home")
-        return Path(os.path.abspath(argument))
+        said = os.fsdecode(argument)
+        if not said or "\0" in said:
+            raise InvalidInput("must not be empty or hold a NUL character", field="home")
+        if said == "~" or said.startswith("~/"):
+            said = f"{passwd_home()}{said[1:]}"
+        return Path(os.path.abspath(said))
     said = environ.get("TENURE_HOME", "")
     if not said:
         return default_home()
