@@ -95,10 +95,10 @@ def foreign_processes(
 def foreign_of(link: Path) -> tuple[Process, ...]:
     """The same, of the home that a Tenure profile's ``hermes.json`` names; () if it names none."""
     try:
-        named = json.loads(link.read_text("utf-8"))["hermes_home"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ()
-    return foreign_processes(home_of(str(named)))
+        home = home_of(str(json.loads(link.read_text("utf-8"))["hermes_home"]))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, TenureError):
+        return ()  # a path that is none, or a ~user that is not there, among them
+    return foreign_processes(home)
 
 
 def _why_foreign(process: HermesProcess) -> str:

@@ -26,10 +26,11 @@ from tenure.runtime.profile import Profile
 
 def status_of(profile: Profile, now: datetime) -> Status:
     """The status, with the schedulers of an adopted Hermes profile that do not obey."""
-    return read_status(profile, now, foreign=_foreign(profile))
+    return read_status(profile, now, foreign=foreign_in(profile))
 
 
-def _foreign(profile: Profile) -> tuple[Process, ...]:
+def foreign_in(profile: Profile) -> tuple[Process, ...]:
+    """The schedulers of a Hermes profile that was adopted into this one, and that do not obey."""
     link = profile.folder.path / "hermes.json"
     if not link.exists():
         return ()

@@ -17,7 +17,7 @@ from tenure.surfaces.web.api.common import Reply, page
 from tenure.surfaces.web.api.openapi import problems
 from tenure.surfaces.web.api.shapes.processes import ProcessList, ProcessReply
 from tenure.surfaces.web.deps import ProfileDep, SiteDep
-from tenure.surfaces.web.reading import admission_document, status_of
+from tenure.surfaces.web.reading import admission_document, foreign_in, status_of
 
 router = APIRouter(prefix="/api/v1/profiles/{profile}/processes", tags=["processes"])
 
@@ -37,9 +37,13 @@ def list_processes(profile: ProfileDep, site: SiteDep) -> Response:
 def get_process(
     profile: ProfileDep, process: Annotated[str, Path(max_length=100, description="Its id.")]
 ) -> Response:
-    """One process, also one that has gone."""
-    found: Process = profile.store.process(process)
-    present = Present(process=found, life=life_of_process(profile, found))
+    """One process, also one that has gone; a foreign one as long as it lives."""
+    foreign = {one.id: one for one in foreign_in(profile)} if "-" in process else {}
+    if process in foreign:
+        present = Present(process=foreign[process], life=HolderLife.ALIVE)
+    else:
+        found: Process = profile.store.process(process)
+        present = Present(process=found, life=life_of_process(profile, found))
     return Reply({"process": _document(profile, present)})
 
 
