@@ -480,8 +480,10 @@ class Keeper:
         if self._more_declared.is_set():
             self._more_declared.clear()
             self._prepared = False
-        if not self._prepared and not self._prepare_or_let_go(admission):
-            return LOOK_EVERY
+        if not self._prepared:
+            if not self._prepare_or_let_go(admission):
+                return LOOK_EVERY
+            self._dispatcher.look()  # which may rest, and knows nothing of what is new
         if not self._dispatcher.owns(self._authority):
             self._mandate(admission)
         if self._yields():
