@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
@@ -98,8 +98,18 @@ def test_who_asks_for_a_context() -> None:
     def quoted(where: Context) -> None: ...
     def qualified(where: package.Context) -> None: ...
 
-    asks = [asks_for_context(f) for f in (none, other, quoted, qualified, print)]
-    assert asks == [None, None, "where", "where", None]
+    def may(where: Context | None = None) -> None: ...
+    def perhaps(where: Optional[package.Context] = None) -> None: ...  # noqa: UP045
+    def many(where: list[Context]) -> None: ...
+    def living(where: Any = None) -> None: ...
+    def living_many(where: Any = None) -> None: ...
+
+    living.__annotations__["where"] = Context | None
+    living_many.__annotations__["where"] = list[Context]
+    wanting = (quoted, qualified, may, perhaps, living)
+    assert [asks_for_context(f) for f in wanting] == ["where"] * len(wanting)
+    for function in (none, other, print, many, living_many):
+        assert asks_for_context(function) is None
 
 
 def test_what_a_run_prints_and_logs_is_its_output(

@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from tenure.domain.run import Run
 
@@ -107,10 +108,17 @@ def _asks(function: Callable[..., Any]) -> str | None:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         wanted = parameter.annotation
-        if wanted is Context or (
-            isinstance(wanted, str) and wanted.strip("'\"").rpartition(".")[2] == "Context"
-        ):
+        if _is_context(wanted):
             return parameter.name
         if wanted is parameter.empty and parameter.name == "context":
             return parameter.name
     return None
+
+
+def _is_context(wanted: Any) -> bool:
+    """Also ``Context | None``, for a function that is called elsewhere too, and as text."""
+    if isinstance(wanted, str):
+        words = wanted.strip("'\"").removesuffix("]").rpartition("Optional[")[2].split("|")
+        return any(word.strip().rpartition(".")[2] == "Context" for word in words)
+    either = get_origin(wanted) in (Union, UnionType)
+    return wanted is Context or (either and Context in get_args(wanted))
