@@ -22,7 +22,7 @@ from tenure.domain.request import Ask, Requester, RequestState
 from tenure.domain.run import Run, RunState
 from tenure.domain.schedule import every_schedule
 from tenure.host.capabilities import Answer
-from tenure.runtime import command_runner, keeper
+from tenure.runtime import command_runner, holding, keeper
 from tenure.runtime.recovery import ASTRAY_AFTER
 from tenure.store.contract import RunFilter
 from tenure.testing.cluster import Cluster, Node
@@ -75,9 +75,9 @@ def test_a_take_that_was_cut_short_is_ended_and_taken_anew(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = cluster.node("a")
-    real = keeper.profile_id.commit_term
+    real = holding.profile_id.commit_term
     monkeypatch.setattr(
-        keeper.profile_id, "commit_term", once(real, OSError(28, "No space left on device"))
+        holding.profile_id, "commit_term", once(real, OSError(28, "No space left on device"))
     )
     with pytest.raises(OSError, match="No space"):
         node.look()

@@ -1,0 +1,271 @@
+"""The term that this process holds: taken, prepared, kept in line with the policy, ended.
+
+Each step stands in the store before it is acted on, and claiming stops before the end is written.
+What is cut short by an error is begun or ended anew at the next look.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Container
+from datetime import timedelta
+
+from tenure.domain.errors import Conflict, InvalidInput, Refused, StaleTerm, TenureError
+from tenure.domain.ownership import RESERVED_FOR, Act, Authority, Hold, Move, Ownership
+from tenure.domain.plan import Standing as OwnerStanding
+from tenure.domain.policy import Admission
+from tenure.domain.process import Standing
+from tenure.host.clocks import Clock
+from tenure.host.processes import boot_id
+from tenure.runtime.control import tell
+from tenure.runtime.dispatcher import Dispatcher, Mandate
+from tenure.runtime.member import Member
+from tenure.runtime.peers import Peers
+from tenure.runtime.profile import Profile
+from tenure.runtime.recovery import Recovery
+from tenure.store import profile_id
+
+log = logging.getLogger("tenure.keeper")
+
+CANNOT_BEGIN_HOLD_OFF = 30.0
+DEPOSED_HOLD_OFF = 10.0
+"""Seconds of awake time for which a deposed owner leaves the place to others."""
+ENDED_HOLD_OFF = 1.0
+OPEN_RANK = 0
+
+
+class Holding:
+    """Used by the keeper's thread, and by whoever stops it once that has ended."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        member: Member,
+        *,
+        clock: Clock,
+        dispatcher: Dispatcher,
+        recovery: Recovery,
+        peers: Peers,
+        on_owning: Callable[[Authority], None] | None,
+        carried: Container[str] | None,
+    ) -> None:
+        self._profile = profile
+        self._store = profile.store
+        self._member = member
+        self._clock = clock
+        self._dispatcher = dispatcher
+        self._recovery = recovery
+        self._peers = peers
+        self._on_owning = on_owning
+        self._carried = carried
+        self.authority: Authority | None = None
+        """With what it claims; None where it does not own, as far as it knows."""
+        self.rank = OPEN_RANK
+        self.doubt: str | None = None
+        """Why the store refused a claim under it, until that was looked into."""
+        self._prepared = False
+        self._hold_off = 0.0
+
+    # -- its beginning -----------------------------------------------------------------------
+    def may_take(self) -> bool:
+        """Whether enough time has passed since the last term ended."""
+        return self._clock.awake() >= self._hold_off
+
+    def take(self, move: Move, current: Ownership) -> float:
+        """Reserve a term outside the store, take it there, record it outside again (C1). The
+        seconds until the next look."""
+        assert move.act is not None
+        self._member.observe_again(at_most_every=0.0)
+        policy = self._profile.policy()
+        admission = self._member.admission(policy)
+        if not admission.admitted:
+            return 0.0
+        if self._store.ownership().term != current.term:
+            return 0.0  # somebody was faster: no need to reserve a term for nothing
+        folder = self._profile.folder
+        term = profile_id.reserve_term(folder, self._store.facts().term)
+        try:
+            authority = self._store.take_ownership(
+                process=self._member.id,
+                act=move.act,
+                expected_term=current.term,
+                new_term=term,
+                rule=_rule(admission),
+                authoritative=admission.authoritative,
+                policy_version=policy.version,
+                boot_id=boot_id(),
+                awake=self._clock.awake(),
+                now=self._clock.now(),
+                why=move.why,
+            )
+        except (Conflict, Refused) as error:
+            log.info("somebody else was first: %s", error)
+            return 0.05
+        profile_id.commit_term(folder, term)
+        self.authority, self.doubt, self._prepared = authority, None, False
+        self.rank = _rule(admission) or OPEN_RANK
+        log.info("owner of %s, term %s: %s", self._profile.name, authority.term, admission.why)
+        self._prepare(admission)
+        self._mandate(admission)
+        return 0.0
+
+    def prepare_anew(self) -> None:
+        """Before the next claim: what the code declares has changed."""
+        self._prepared = False
+
+    def _prepare(self, admission: Admission) -> None:
+        """What must be done before the first claim of a term; begun anew if it is cut short."""
+        authority = self.authority
+        assert authority is not None
+        worse = range(self.rank + 1, len(self._profile.policy().rules))
+        if worse:
+            self._store.end_absence(worse)
+        self._store.restart_planning(authority, self._clock.now())
+        if self._on_owning is not None:
+            self._on_owning(authority)
+        if self._carried is not None:  # an owner of another version may have held some
+            self._store.revisit_held(authority, self._clock.now())
+        # Said before anything is claimed: see Recovery, which reads it of a deposed process.
+        self._member.say(Standing.OWNER, admission.why, _rule(admission))
+        # What the dead left behind ends first: their runs are not previous runs that still go on.
+        self._recovery.settle(authority)
+        self._prepared = True
+
+    def _mandate(self, admission: Admission) -> None:
+        assert self.authority is not None
+        self._dispatcher.own(
+            Mandate(
+                authority=self.authority,
+                standing=OwnerStanding(
+                    authoritative=admission.authoritative,
+                    approve_protected=self._profile.settings().approve_protected,
+                    carried=self._carried,
+                ),
+            )
+        )
+
+    # -- while it lasts ----------------------------------------------------------------------
+    def see(self, current: Ownership) -> Ownership:
+        """Compare the record with what this process believes, and bring both in line; the record
+        as it is then."""
+        self._notice_loss(current)
+        if self.authority is None and current.process == self._member.id:
+            return self._finish_letting_go(current)
+        return current
+
+    def _notice_loss(self, current: Ownership) -> None:
+        """Whether the term that we believe to hold is still ours."""
+        mine = self.authority
+        if mine is None:
+            return
+        if current.hold is Hold.HELD and (current.term, current.process) == (
+            mine.term,
+            mine.process,
+        ):
+            if self.doubt is not None and self._store.is_same_file():
+                # Only the policy had moved on; the look that follows reaffirms or steps down.
+                self.doubt = None
+                self.authority = Authority(
+                    term=mine.term, process=mine.process, policy_version=current.policy_version
+                )
+            elif self.doubt is not None:
+                self.end(Act.STEP_DOWN, self.doubt)
+            return
+        log.warning("deposed: term %s is over (%s)", mine.term, current.ended_why)
+        # Somebody wanted it to let go: it does not take the place again at once.
+        self._hold_off = self._clock.awake() + DEPOSED_HOLD_OFF
+        self._dispatcher.disown()
+        self.authority = None
+
+    def _finish_letting_go(self, current: Ownership) -> Ownership:
+        """The record says that we own, and we do not act on it: a take, or the end of a term, was
+        cut short by an error. End it, and take anew."""
+        if current.authority is not None:
+            self.authority = current.authority
+            self.end(Act.STEP_DOWN, "its taking or its end had been cut short")
+        return self._store.ownership()
+
+    def work(self, admission: Admission, current: Ownership) -> bool:
+        """See to it that the dispatcher claims, under the policy in force. False where it can
+        never begin (its declarations are refused): such an owner must not keep the place."""
+        self._reaffirm(admission, current)
+        assert self.authority is not None
+        if not self._prepared:
+            try:
+                self._prepare(admission)
+            except StaleTerm:
+                raise
+            except (Conflict, InvalidInput, Refused) as error:
+                self.end(Act.STEP_DOWN, f"it cannot begin: {error}")
+                self._hold_off = self._clock.awake() + CANNOT_BEGIN_HOLD_OFF
+                return False
+            self._dispatcher.look()  # which may rest, and knows nothing of what is new
+        if not self._dispatcher.owns(self.authority):
+            self._mandate(admission)
+        return True
+
+    def _reaffirm(self, admission: Admission, current: Ownership) -> None:
+        """Bring the record in line with a policy that changed; the term stays."""
+        assert self.authority is not None
+        policy, rule = self._profile.policy(), _rule(admission)
+        same = (current.policy_version, current.rule, current.authoritative) == (
+            policy.version,
+            rule,
+            admission.authoritative,
+        )
+        if same and self.authority.policy_version == policy.version:
+            return
+        self.authority = self._store.reaffirm(
+            self.authority,
+            rule=rule,
+            authoritative=admission.authoritative,
+            policy_version=policy.version,
+            now=self._clock.now(),
+        )
+        self.rank = rule or OPEN_RANK
+        self._dispatcher.disown()
+        self._member.say(Standing.OWNER, admission.why, rule)
+
+    # -- its end -----------------------------------------------------------------------------
+    def end(self, act: Act, why: str, *, reserved_for: str | None = None) -> None:
+        """Stop claiming, then end the term, if one is held; candidates are told at once."""
+        authority, self.authority = self.authority, None
+        if authority is None:
+            return
+        self._dispatcher.disown()
+        now = self._clock.now()
+        until = now + RESERVED_FOR if reserved_for else None
+        # One commit: who says 'owner' and does not own was deposed, and has not noticed.
+        standing = Standing.CANDIDATE if act is Act.HAND_OVER else Standing.REFUSED
+        with contextlib.suppress(TenureError), self._store.batch():
+            self._store.end_term(
+                authority,
+                act=act,
+                why=why,
+                now=now,
+                reserved_for=reserved_for,
+                reserved_until=until,
+            )
+            self._member.say(standing, f"its term {authority.term} ended: {why}", self.rank)
+        kept = RESERVED_FOR if reserved_for else timedelta(seconds=ENDED_HOLD_OFF)
+        self._hold_off = self._clock.awake() + kept.total_seconds()
+        log.info("term %s ended: %s", authority.term, why)
+        for socket in self._peers.sockets():
+            tell(socket, {"nudge": "ownership"})
+
+    def lose_the_store(self) -> None:
+        """Another file stands in the database's place, or none: nothing can be said to it."""
+        self._dispatcher.disown()
+        authority, self.authority = self.authority, None
+        if authority is not None:
+            log.error(
+                "term %s ended: the database at its path is not the one that this process opened; "
+                "`tenure status` says what to do about it, then restart this process",
+                authority.term,
+            )
+
+
+def _rule(admission: Admission) -> int | None:
+    """The rank of the rule that admits; None in an open profile."""
+    return admission.rule.rank if admission.rule else None
