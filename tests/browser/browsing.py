@@ -75,6 +75,11 @@ class Tab:
         assert answer.status < 500, f"{path}: {answer.status} {answer.text()[:500]}"
         return self.page
 
+    def go_anyway(self, path: str) -> Page:
+        """The same, where the answer may say that something is broken."""
+        self.page.goto(self.origin + path)
+        return self.page
+
     @property
     def path(self) -> str:
         return urlsplit(self.page.url).path

@@ -15,8 +15,8 @@ from collections.abc import AsyncIterator, Mapping
 
 from starlette.concurrency import run_in_threadpool
 
-from tenure.surfaces.web.live import STILL_HERE, Ear, Hub
-from tenure.surfaces.web.news import Piece, sse
+from tenure.surfaces.web.live import BEAT, Ear, Hub
+from tenure.surfaces.web.news import Piece, beat, sse
 
 MOST_WATCHED = 50
 """Profiles, the first by name. Of more than that, a page has to look for itself."""
@@ -145,9 +145,9 @@ async def _tell(ears: Everywhere) -> AsyncIterator[bytes]:
             ears.urgent.clear()
             ears.news.clear()
             yield _changed(ears)
-        elif clock() - said >= STILL_HERE:
+        elif clock() - said >= BEAT:
             said = clock()
-            yield b": still here\n\n"
+            yield beat()
 
 
 async def _within(event: asyncio.Event, seconds: float) -> bool:

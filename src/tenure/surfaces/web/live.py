@@ -21,13 +21,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.looking import mark_text
-from tenure.surfaces.web.news import Piece, reload_chunk
+from tenure.surfaces.web.news import Piece, beat, reload_chunk
 from tenure.surfaces.web.problems import ProblemRaised, problem
 from tenure.surfaces.web.site import Site
 from tenure.surfaces.web.watching import Watcher
 
 STILL_HERE = 15.0
 """Seconds after which a comment shows that the stream lives."""
+BEAT = 5.0
+"""Seconds after which a page is told the same; if it hears nothing for longer, it looks itself."""
 ROOM = 64
 """Pieces of news that a listener may be behind: sixteen seconds of the busiest profile."""
 MOST_LISTENERS = 1000
@@ -57,14 +59,16 @@ class Listener(Ear):
             self._behind = True
         self._queue.put_nowait(piece)
 
-    async def pieces(self) -> AsyncIterator[Piece | bytes]:
+    async def pieces(
+        self, every: float = STILL_HERE, sign: bytes = b": still here\n\n"
+    ) -> AsyncIterator[Piece | bytes]:
         """News, and bytes that mean nothing but that the stream lives or is behind."""
         while True:
             try:
-                async with asyncio.timeout(STILL_HERE):  # wait_for would make a task of each
+                async with asyncio.timeout(every):  # wait_for would make a task of each
                     piece = await self._queue.get()
             except TimeoutError:
-                yield b": still here\n\n"
+                yield sign
                 continue
             if piece is None:
                 return
@@ -115,7 +119,7 @@ class Hub:
         yield b"retry: 1000\n\n"
         with self._listening(profile) as listener:
             greeted = False
-            async for piece in listener.pieces():
+            async for piece in listener.pieces(BEAT, beat()):
                 if isinstance(piece, bytes):
                     yield piece
                     continue

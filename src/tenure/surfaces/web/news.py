@@ -76,6 +76,11 @@ def event_chunk(event: Event) -> bytes:
     return sse(str(event.kind), {"v": 1, "event": event_document(event)}, event.seq)
 
 
+def beat() -> bytes:
+    """For pages: there is somebody, and nothing is new."""
+    return sse("beat", "")
+
+
 def reload_chunk() -> bytes:
     """More happened than is told: read anew what matters."""
     return sse("reload", "more happened than is told here")

@@ -3,6 +3,8 @@
   'use strict';
   const GAP = 400; // at least so many ms between two looks, however much happens
   const POLL = 5000; // how often to look while there is no stream
+  const SILENCE = 12000; // a stream says something every 5 s: without that, it is none any more
+  const PATIENCE = 15000; // how long an answer may take
   const IDLE = 30000; // how often to look anyway: relative times grow old
   const root = document.documentElement;
   root.classList.add('js');
@@ -13,6 +15,15 @@
   let again = false;
   let last = Date.now();
   let timer = 0;
+  let heard = 0; // when the stream last said something
+
+  /* What the page is about; a problem in its place (the profile is gone) is about the same. */
+  let about = '';
+  function wanted() {
+    const live = by('live');
+    about = (live && live.dataset.live) || about;
+    return about || 'owner';
+  }
 
   function link(state) {
     if (root.dataset.link !== state) root.dataset.link = state;
@@ -27,14 +38,13 @@
     looking = true;
     again = false;
     last = Date.now();
-    const live = by('live');
-    const whole = live && live.dataset.live && live.dataset.live !== 'owner';
+    const whole = wanted() !== 'owner';
     const part = whole ? '#live' : '#ownerbar';
     if (by(part.slice(1)) && !document.hidden) {
       await htmx.ajax('GET', location.pathname + location.search, {
-        source: part, target: part, select: part, swap: 'outerMorph',
+        source: part, target: part, select: part, swap: 'outerMorph', timeout: PATIENCE,
         selectOOB: whole ? '#ownerbar:outerMorph' : null,
-      });
+      }).catch(() => link('lost'));
     }
     looking = false;
     if (again) soon();
@@ -46,16 +56,16 @@
   }
 
   function concerns(topics) {
-    const live = by('live');
-    const wanted = (live && live.dataset.live) || 'owner';
-    return String(topics || '').split(/\s+/).some((topic) => wanted.split(' ').includes(topic));
+    return String(topics || '').split(/\s+/).some((topic) => wanted().split(' ').includes(topic));
   }
 
   /* -- the stream, and looking now and then where there is none -- */
   function listen() {
     const stream = by('stream');
+    wanted();
     if (stream) hear(stream);
     setInterval(() => {
+      if (streaming && !document.hidden && Date.now() - heard > SILENCE) silent(stream);
       const live = by('live');
       const idle = live && live.dataset.every ? live.dataset.every * 1000 : IDLE;
       if (Date.now() - last >= (streaming ? idle : Math.min(idle, POLL))) look();
@@ -63,12 +73,25 @@
     document.addEventListener('visibilitychange', () => document.hidden || soon());
   }
 
+  /* Whoever is there does not answer, or the connection ended without a word (a laptop slept). */
+  function silent(stream) {
+    streaming = false;
+    link('lost');
+    soon();
+    const open = stream._htmx && stream._htmx.sse;
+    if (open && open.reader) open.reader.cancel(); // a new one is made
+  }
+
   function hear(stream) {
+    for (const name of ['changed', 'owner', 'reload', 'beat']) {
+      stream.addEventListener(name, () => { heard = Date.now(); });
+    }
     stream.addEventListener('changed', (event) => concerns(event.detail.data) && soon());
     stream.addEventListener('owner', () => soon());
     stream.addEventListener('reload', () => soon());
     stream.addEventListener('htmx:sse:after:connection', () => {
       streaming = true;
+      heard = Date.now();
       link('live');
     });
     const cut = () => {
