@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -12,6 +13,9 @@ from tenure.domain.zones import load_zone
 if TYPE_CHECKING:
     from tenure.domain.schedule import Schedule
 
+_ORDINALS = ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+_NTH = re.compile(rf"^every (\d+|{'|'.join(_ORDINALS)})(?:st|nd|rd|th)? minute of every hour\b")
+"""Could be read as one minute of the hour, or as a second."""
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
@@ -38,10 +42,16 @@ def in_words(schedule: Schedule) -> str:
     if schedule.expression is not None:
         said = read_cron(schedule.expression).rule.explain()
         rule = "" if schedule.dst.cron else f", {schedule.dst}"
-        return f"{said[0].lower()}{said[1:]} ({zone}{rule})"
+        return f"{_NTH.sub(_each, said[0].lower() + said[1:])} ({zone}{rule})"
     if schedule.at is not None:
         local = schedule.at.astimezone(load_zone(zone)).replace(tzinfo=None)
         exact = "seconds" if local.second or local.microsecond else "minutes"
         return f"once at {local.isoformat(' ', exact)} ({zone})"
     words = duration_words(schedule.interval or timedelta())
     return "every " + (words[2:] if words in ("1 day", "1 hour", "1 minute", "1 second") else words)
+
+
+def _each(match: re.Match[str]) -> str:
+    word = match[1]
+    number = _ORDINALS.index(word) + 2 if word in _ORDINALS else int(word)
+    return f"every {number} minutes, counted from the full hour"
