@@ -93,20 +93,24 @@ def _owner(profile: Profile, health: Health, counts: Counts) -> Iterator[Warning
             code="owner_unverifiable",
             text=f"whether the owner (pid {pid_of(owner.process)}) lives cannot be verified "
             "from here",
-            remedy="`tenure owner take --force`, if you know that it does not",
+            remedy=f"`tenure owner take --force{_named(profile)}`, if you know that it does not",
         )
     elif health.hung:
         yield Warning(
             code="hung",
             text=f"the owner (pid {pid_of(owner.process)}) has left a due fire unclaimed for "
             f"{format_duration(health.hung_for)}",
-            remedy="`tenure owner take` gives the ownership to the best candidate",
+            remedy=f"`tenure owner take{_named(profile)}` gives the ownership to the best "
+            "candidate",
         )
     if not health.owned and counts.pending_requests:
+        one = counts.pending_requests == 1
         yield Warning(
             code="queued_requests",
-            text=f"{counts.pending_requests} requests wait for an owner",
-            remedy="`tenure requests list` shows them",
+            text="1 request waits for an owner"
+            if one
+            else f"{counts.pending_requests} requests wait for an owner",
+            remedy=f"`tenure requests list{_named(profile)}` shows {'it' if one else 'them'}",
         )
 
 
@@ -119,7 +123,7 @@ def _blocked(profile: Profile, health: Health) -> Iterator[Warning]:
         code="store_blocked",
         text=f"pid {holder}{' (the owner)' if is_owner else ''} holds the store's write lock "
         "and does not let go",
-        remedy="`tenure owner take --kill`"
+        remedy=f"`tenure owner take --kill{_named(profile)}`"
         if is_owner
         else f"continue or end pid {holder}: it blocks everybody",
     )
@@ -134,6 +138,11 @@ def _still_held(profile: Profile, holder: int) -> bool:
         if write_lock_holder(profile.folder.database) != holder:
             return False
     return True
+
+
+def _named(profile: Profile) -> str:
+    """What a command needs to be about this profile."""
+    return "" if profile.name == "default" else f" --profile {profile.name}"
 
 
 def _several(health: Health, now: datetime) -> Iterator[Warning]:
@@ -198,8 +207,11 @@ def _protected(profile: Profile, health: Health, counts: Counts) -> Iterator[War
     if counts.open_holds:
         yield Warning(
             code="held_fires",
-            text=f"{counts.open_holds} stretches of fires are held for an authoritative owner",
-            remedy="`tenure runs --all` lists them, `tenure explain JOB` says why",
+            text="1 stretch of fires is held for an authoritative owner"
+            if counts.open_holds == 1
+            else f"{counts.open_holds} stretches of fires are held for an authoritative owner",
+            remedy=f"`tenure runs --all{_named(profile)}` lists them, "
+            f"`tenure explain JOB{_named(profile)}` says why",
         )
 
 
@@ -238,7 +250,7 @@ def _of_policy(profile: Profile, accepted: Policy) -> Iterator[Warning]:
             code="policy_not_accepted",
             text="profile.toml has other owner rules than those in force",
             remedy="a scheduler process accepts them when it looks; "
-            "`tenure owner policy --accept` does it now",
+            f"`tenure owner policy --accept{_named(profile)}` does it now",
         )
     elif change.warning is not None:
         code = "policy_file_problem" if isinstance(found, Problem) else change.warning.code
