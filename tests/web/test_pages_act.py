@@ -266,8 +266,9 @@ def test_a_trigger_that_nobody_can_do_says_who_should_and_what_to_do(sitting: Si
     found = shown(sitting.post(f"/jobs/{job.id}/trigger"), 409)
     said = found.said()
     assert "Nobody owns the profile default, so nobody can do it" in said
-    assert "Who should own: any process of this user may own" in said
+    assert "Who should: any process of this user may own" in said
     assert "tenure serve" in said
+    assert "--queue" not in said, "there is a button for it"
     (asked,) = sitting.web.store.requests()
     assert asked.state is RequestState.REFUSED
     assert found.all("a", href=f"/p/default/requests/{asked.id}")
@@ -276,6 +277,7 @@ def test_a_trigger_that_nobody_can_do_says_who_should_and_what_to_do(sitting: Si
     waiting = shown(sitting.client.get(where))
     assert "It waits for an owner, until" in waiting.said()
     assert "in 23 h" in waiting.said()
+    assert "1 request waits for an owner" in sitting.get("/").said()
     asked_id = where.rsplit("/", 1)[1]
     assert sitting.done(f"/requests/{asked_id}/withdraw").endswith("?done=withdrawn")
     assert sitting.web.store.request(asked_id).state is RequestState.WITHDRAWN

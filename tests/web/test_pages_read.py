@@ -77,7 +77,7 @@ def test_every_page_is_sound_and_small(office: tuple[TestClient, Profile]) -> No
 
 
 def test_the_stylesheet_is_small_and_every_icon_is_there() -> None:
-    assert len(assets.assets()["app.css"].content) < 20_000
+    assert len(assets.assets()["app.css"].content) < 22_000
     sprite = assets.assets()["icons.svg"].content.decode()
     known = set(re.findall(r'<symbol id="([a-z_]+)"', sprite))
     assert {str(state) for state in RunState} <= known
@@ -188,7 +188,7 @@ def test_only_the_end_of_a_long_output_is_on_the_page(office: tuple[TestClient, 
     found = page(office, f"/p/office/runs/{runs[1].id}")
     assert "line 99999" in found.text
     assert "line 10\n" not in found.text
-    assert "bytes before this are left out" in found.said()
+    assert "MB before this are left out here" in found.said()
     assert len(found.text) < MOST - 50_000
 
 
@@ -204,3 +204,15 @@ def test_without_a_token_only_the_way_to_it_is_shown(office: tuple[TestClient, P
     assert "tenure dashboard" in found.said()
     assert "photos-backup" not in found.text
     assert not found.all("script")
+
+
+def test_what_to_type_names_the_profile(office: tuple[TestClient, Profile]) -> None:
+    """A command that is copied from a warning is about the profile of the page."""
+    toml = office[1].folder.toml
+    before = toml.read_text()
+    toml.write_text(before + '\n[[owner]]\nservice = "another"\n')
+    try:
+        said = page(office, "/p/office/").said()
+    finally:
+        toml.write_text(before)
+    assert "tenure owner policy --accept --profile office" in said

@@ -10,10 +10,11 @@ from webkit import Web, now
 
 from tenure.domain.job import Command, Definition
 from tenure.domain.process import Process, Standing
-from tenure.domain.request import Ask, Requester
+from tenure.domain.request import Ask, Requester, RequestState
 from tenure.domain.run import RunState
 from tenure.domain.schedule import every_schedule
-from tenure.surfaces.web.pages import looking
+from tenure.runtime.client.advice import Warning
+from tenure.surfaces.web.pages import looking, overview
 from tenure.testing.making import ended, make_process
 
 
@@ -177,3 +178,67 @@ def test_a_revision_that_waits_for_approval_can_be_approved(web: Web) -> None:
     said = shown(answer).said()
     assert "Approved" in said
     assert "waits for approval" not in said
+
+
+def test_why_a_process_is_refused_is_told_once_at_the_top() -> None:
+    why = "no rule admits it: rule 1 asks for service gateway"
+    found = overview.told_once(
+        [
+            Warning(code="no_owner", text=f"nobody owns: pid 4711 is refused: {why}. Who should: x",
+                    remedy=""),
+            Warning(code="refused_executor", text=f"pid 4711 is refused: {why}", remedy=""),
+        ]
+    )  # fmt: skip
+    assert [one.text for one in found] == [
+        "nobody owns: pid 4711 is refused. Who should: x",
+        f"pid 4711 is refused: {why}",
+    ]
+
+
+def test_a_trigger_after_a_death_says_that_the_owner_is_dead(web: Web) -> None:
+    job = web.add("report")
+    web.world.owner(authoritative=True)
+    web.world.die("p-gateway")
+    client = web.browser()
+    csrf = shown(client.get("/p/default/jobs")).value("csrf")
+    answer = client.post(f"/p/default/jobs/{job['id']}/trigger", data={"csrf": csrf},
+                         headers={"Origin": "http://127.0.0.1:8787"})  # fmt: skip
+    said = shown(answer, 409).said()
+    assert "is dead." in said[said.index("so nobody can do it") :]
+    assert "Observer:" not in said
+
+
+def test_a_run_whose_watcher_died_says_so(web: Web) -> None:
+    web.add("report")
+    web.world.owner()
+    run = web.run_of("report", end=None)
+    assert "that watched this run" not in page(web, f"/runs/{run.id}").said()
+    web.world.die("p-gateway")
+    assert "that watched this run" in page(web, f"/runs/{run.id}").said()
+
+
+def test_an_answer_leads_to_its_run_by_a_link_and_not_by_an_id(web: Web) -> None:
+    job = web.add("report")
+    authority = web.world.owner()
+    run = web.run_of("report", end=None)
+    asked = web.store.ask(
+        kind=Ask.TRIGGER, key="k", requester=Requester(pid=1), now=now(),
+        deadline=timedelta(seconds=30), job=job["id"],
+    )  # fmt: skip
+    text = f"run {run.id} timed_out"
+    web.store.answer(
+        asked.id, RequestState.ACCEPTED, authority=authority, now=now(), answer=text, run=run.id
+    )
+    for path in ("/requests", f"/requests/{asked.id}"):
+        found = page(web, path)
+        assert "This run timed out" in found.said()
+        assert found.all("a", href=f"/p/default/runs/{run.id}")
+
+
+def test_a_process_that_a_rule_admits_and_that_is_refused_says_why(web: Web) -> None:
+    web.world.profile.folder.toml.write_text('[[owner]]\nuser = "me"\n')
+    web.world.profile.refresh_policy("ada", now())
+    web.world.join("p-gateway", standing=Standing.REFUSED, why="a job is planned elsewhere")
+    said = page(web, "/owner").said()
+    assert "Rule 1 admits it" in said
+    assert "A job is planned elsewhere." in said

@@ -73,6 +73,27 @@ def test_remedies_show_what_to_type_as_code_and_nothing_else_as_markup() -> None
     assert headed("x" * 200 + ": y").startswith("X")
 
 
+def test_who_should_own_begins_a_line_and_each_rule_another() -> None:
+    text = "nobody owns: pid 7 is refused. Who should: rule 1 admits a; rule 2 admits b"
+    assert headed(text) == (
+        "<strong>Nobody owns:</strong> pid 7 is refused. "
+        '<span class="should">Who should: rule 1 admits a<br>rule 2 admits b</span>'
+    )
+
+
+def test_a_file_keeps_its_name_at_the_beginning_of_a_sentence() -> None:
+    assert words.capitalised("profile.toml has other rules") == "profile.toml has other rules"
+    assert words.capitalised("nobody owns") == "Nobody owns"
+
+
+def test_sizes_and_zones_are_told_as_people_say_them() -> None:
+    assert [words.size(n) for n in (1, 812, 48_100, 2_652_650)] == [
+        "1 byte", "812 bytes", "48 kB", "2.7 MB",
+    ]  # fmt: skip
+    assert words.zone_name("Etc/UTC") == "UTC"
+    assert words.zone_name(BERLIN) == BERLIN
+
+
 def test_a_terminal_is_taken_out_of_the_output() -> None:
     wrote = "\x1b[1;31mred\x1b[0m\x1b]0;title\x07 10%\r20%\r\nend\x00"
     assert plain(wrote) == "red 10%\n20%\nend\ufffd"
@@ -198,7 +219,7 @@ def test_the_strip_stacks_jobs_and_counts_what_does_not_fit() -> None:
 def test_durations_are_bars_and_the_bad_ones_lead_to_their_runs() -> None:
     runs = [run(RunState.SUCCEEDED, after(minutes=-n), n) for n in range(1, 5)]
     runs.append(run(RunState.FAILED, after(minutes=-9)))
-    assert "took 1.0 s to 5.0 s; 1 ended badly" in bars.spark(runs, START)
+    assert "took 1 s to 5 s; 1 ended badly" in bars.spark(runs, START)
     drawn = bars.durations(runs, START, lambda r: f"/r/{r.id}")
     assert drawn.count("<a ") == 1
     assert "#failed" in drawn
@@ -251,7 +272,9 @@ def test_a_long_chain_is_folded_in_the_middle() -> None:
 
 def test_a_launcher_that_is_gone_is_told_as_unknown() -> None:
     found = ownership.chain(launched("bash", unknown=frozenset({"chain"})))
-    assert found[0].css == "is-unknown"
+    assert [node.title for node in found] == ["bash", "unknown", "gateway"]  # pid 1 adopted it
+    assert found[1].css == "is-unknown"
+    assert ownership.chain(launched(unknown=frozenset({"chain"})))[0].css == "is-unknown"
     listed = dict(ownership.facts(launched(unknown=frozenset({"chain"})).evidence))
     assert listed["not readable"] == "chain"
 

@@ -117,7 +117,7 @@ def span(value: timedelta) -> str:
     if seconds < 1:
         return f"{round(seconds * 1000)} ms" if seconds >= 0.001 else "0 s"
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f} s".replace(".0 s", " s")
     if 60 <= seconds < 600:
         minutes, rest = divmod(int(seconds), 60)
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
@@ -242,7 +242,23 @@ def request_words(request: Request) -> str:
 
 
 def capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """With a capital; a file's name at the beginning stays as it is written."""
+    first = text.partition(" ")[0].rstrip(".,:;")
+    return text if "." in first or "/" in first else text[:1].upper() + text[1:]
+
+
+def zone_name(zone: str) -> str:
+    """A zone as people say it: ``Etc/UTC`` is UTC."""
+    return "UTC" if zone in ("Etc/UTC", "Etc/UCT", "Etc/Universal", "Etc/Zulu") else zone
+
+
+def size(count: int) -> str:
+    """About how much: ``812 bytes``, ``48 kB``, ``2.7 MB``."""
+    if count < 1000:
+        return plural(count, "byte")
+    if count < 1_000_000:
+        return f"{count / 1000:.0f} kB"
+    return f"{count / 1_000_000:.1f} MB"
 
 
 def plural(number: int, one: str, many: str = "") -> str:

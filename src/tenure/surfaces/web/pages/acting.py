@@ -6,7 +6,7 @@ that says why and what to do, with the way to leave it for the owner where there
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from fastapi import APIRouter, Request
 from starlette.datastructures import FormData
@@ -14,14 +14,17 @@ from starlette.responses import Response
 
 from tenure.domain.errors import Conflict, NotFound, Refused, TenureError
 from tenure.domain.job import State
+from tenure.domain.ownership import HolderLife
 from tenure.domain.request import Request as Asked
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web import actions
+from tenure.surfaces.web import actions, words
 from tenure.surfaces.web.deps import FormDep, ProfileDep, SiteDep
-from tenure.surfaces.web.pages.rendering import back_to, frame, page
+from tenure.surfaces.web.pages.rendering import Frame, back_to, frame, page
 from tenure.surfaces.web.problems import of_error
 
 router = APIRouter()
+_BY_SHELL = "; or ask with --queue to leave it for the owner"
+"""How the command line leaves a request; here there is a button."""
 
 
 @router.post("/p/{profile}/jobs/{ref}/trigger")
@@ -110,10 +113,27 @@ def _refused(
         nobody=nobody,
         again=again if nobody else "",
         back=back,
-        processes=error.facts.get("processes"),
+        reasons=list(_reasons(around, error)),
+        remedy=error.remedy.removesuffix(_BY_SHELL),
         should=error.facts.get("should_own"),
         request_id=error.facts.get("request"),
     )
+
+
+def _reasons(around: Frame, error: TenureError) -> Iterator[str]:
+    """Why each process that could do it does not, in a sentence each; observers never could."""
+    owner = around.health.owner
+    known = {one.process.id: one.process for one in around.health.present}
+    listed = error.facts.get("processes")
+    for told in listed if isinstance(listed, list) else ():
+        process = known.get(told["id"])
+        if process is None or told["standing"] == "observer":
+            continue
+        who = words.capitalised(words.who(process))
+        if owner is not None and process is owner.process and owner.life is HolderLife.DEAD:
+            yield f"The owner, {words.who(process)}, is dead"
+        else:
+            yield f"{who}, is {told['standing']}: {told['why']}"
 
 
 @router.get("/p/{profile}/{kind}/{ref}/{verb}")

@@ -230,6 +230,7 @@ def _form(
         preview=previewed(around, form, base),
         zones=looking.zones(),
         dst_rules=form_fields.DST,
+        labels=form_fields.NAMES,
         policy=around.health.policy,
         grace=around.profile.settings().grace,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from heapq import merge
 from itertools import islice
@@ -18,6 +18,7 @@ from tenure.domain.job import Job
 from tenure.domain.omission import Omission, Omitted
 from tenure.domain.ownership import HolderLife
 from tenure.domain.run import ACTIVE, Run, RunState
+from tenure.runtime.client.advice import Warning
 from tenure.runtime.client.health import Present
 from tenure.runtime.client.status import Status, read_status
 from tenure.runtime.profile import Profile
@@ -56,12 +57,27 @@ def overview(profile: ProfileDep, request: Request) -> HTMLResponse:
         section="overview",
         live="jobs runs owner requests",
         status=status,
+        warnings=told_once(status.warnings),
         owner=_owner(status),
         processes=processes(status),
         last=last,
         coming=coming(profile, status.upcoming, around),
         patterns=svg.PATTERNS,
     )
+
+
+def told_once(warnings: Iterable[Warning]) -> list[Warning]:
+    """Why a process is refused has a warning of its own; that about the owner does not tell it."""
+    found = list(warnings)
+    whys = [w.text.partition(" refused: ")[2] for w in found if w.code == "refused_executor"]
+
+    def shorter(warning: Warning) -> Warning:
+        text = warning.text
+        for why in whys:
+            text = text.replace(f" refused: {why}", " refused")
+        return replace(warning, text=text)
+
+    return [shorter(w) if w.code in ("no_owner", "owner_dead") else w for w in found]
 
 
 # -- the owner -------------------------------------------------------------------------------------

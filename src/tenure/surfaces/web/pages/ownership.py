@@ -87,8 +87,9 @@ def chain(process: Process, *, dead: bool = False, owner: bool = True) -> list[N
         middle = Node(icon="process", title=f"{len(folded)} more", sub=(names,))
         nodes = [nodes[0], middle, *nodes[-2:]]
     if "chain" in evidence.unknown:
-        nodes.insert(0, Node(icon="unknown", title="unknown", sub=("a launcher that is gone",),
-                             css="is-unknown"))  # fmt: skip
+        top = int(bool(above) and above[0].pid == 1)  # below pid 1, which took over what it left
+        nodes.insert(top, Node(icon="unknown", title="unknown", sub=("a launcher that is gone",),
+                               css="is-unknown"))  # fmt: skip
     if evidence.service is not None and not any(node.icon == "service" for node in nodes):
         nodes.insert(0, _service(evidence.service))
     return [*nodes, _self(process, dead, owner)]

@@ -39,6 +39,9 @@ THEMES = ("light", "dark", "system")
 THEME_COOKIE = "tenure_theme"
 _CODE = re.compile(r"`([^`\n]+)`")
 _PROCESS = re.compile(r"\bp1[0-9a-z]{16,}\b")
+_RUN = re.compile(r"\b([Rr])un (r1[0-9a-z]{12,})\b")
+_STATE = re.compile(r"\b(?:timed_out|never_ran)\b")
+_SHOULD = ". Who should: "
 _ZONELESS = "UTC"
 LONGEST_HEADING = 120
 
@@ -145,6 +148,7 @@ def environment() -> Environment:
         "duration": _duration,
         "said": said,
         "told": _told,
+        "answered": _answered,
         "headed": headed,
         "plural": words.plural,
         "capitalised": words.capitalised,
@@ -168,14 +172,39 @@ def headed(text: str) -> Markup:
     """The same, with the part before a first colon as its heading."""
     head, colon, rest = text.partition(": ")
     if not colon or len(head) > LONGEST_HEADING:
-        return said(words.capitalised(text))
-    return Markup("<strong>{}:</strong> {}").format(said(words.capitalised(head)), said(rest))
+        return _with_rules(words.capitalised(text))
+    return Markup("<strong>{}:</strong> {}").format(
+        said(words.capitalised(head)), _with_rules(rest)
+    )
+
+
+def _with_rules(text: str) -> Markup:
+    """The same; who should own begins a line of its own, and so does each rule."""
+    why, should, rules = text.partition(_SHOULD)
+    if not should:
+        return said(text)
+    lines = Markup("<br>").join(said(rule) for rule in re.split(r"; (?=rule \d)", rules))
+    begun = said(why) + (". " if why else "")
+    return begun + Markup('<span class="should">Who should: {}</span>').format(lines)
 
 
 @pass_context
 def _told(context: Context, text: str) -> Markup:
     """A sentence in which processes go by their ids, with what people call them instead."""
-    return said(_PROCESS.sub(lambda match: str(context["named"](match[0])), text))
+    return _with_rules(_PROCESS.sub(lambda match: str(context["named"](match[0])), text))
+
+
+@pass_context
+def _answered(context: Context, text: str) -> Markup:
+    """A sentence about a run that goes by its id, with the way to it instead."""
+    link = Markup('<a href="{}/runs/{{}}">{{}}his run</a>').format(context["base"])
+    plain = _STATE.sub(lambda match: match[0].replace("_", " "), text)
+    found = _RUN.search(plain)
+    if found is None:
+        return said(plain)
+    before, after = plain[: found.start()], plain[found.end() :]
+    way = link.format(found[2], "T" if found[1] == "R" else "t")
+    return said(before) + way + said(after)
 
 
 @pass_context

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from tenure.domain.errors import NotFound
 from tenure.domain.evidence import Evidence
 from tenure.domain.job import Command, Definition, Job
-from tenure.domain.ownership import Term
+from tenure.domain.ownership import HolderLife, Term
 from tenure.domain.process import Process
 from tenure.domain.request import Request as Asked
 from tenure.domain.run import ACTIVE, FINAL, Run
@@ -24,7 +24,7 @@ from tenure.runtime.profile import Profile
 from tenure.surfaces.web import words
 from tenure.surfaces.web.deps import ProfileDep
 from tenure.surfaces.web.pages import ownership
-from tenure.surfaces.web.pages.rendering import frame, page
+from tenure.surfaces.web.pages.rendering import Frame, frame, page
 
 router = APIRouter()
 SHOWN = 48 * 1024
@@ -70,6 +70,7 @@ def show(
         run=run,
         active=run.state in ACTIVE,
         final=run.state in FINAL,
+        unwatched=_unwatched(around, run),
         took=words.took(run, around.now),
         outcome=words.outcome(run),
         output=read_tail(profile, run, number),
@@ -84,6 +85,14 @@ def show(
         profile_env=masked(profile.settings().environment()) if action else {},
         job=_job(profile, run.job),
         done={"cancel": "The owner is cancelling it.", "retry": "Running again."}.get(done),
+    )
+
+
+def _unwatched(around: Frame, run: Run) -> bool:
+    """Whether who waits for this run's end is dead."""
+    return any(
+        one.process.id == run.holder and one.life is HolderLife.DEAD
+        for one in around.health.present
     )
 
 
