@@ -400,7 +400,7 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 def _load_runtime() -> None:
     """Once a process, and not with the start: loading takes ten times as long as joining does."""
-    from tenure.runtime import endings, scheduler, supervisors  # noqa: F401
+    from tenure.runtime import endings, green, scheduler, supervisors  # noqa: F401
 
 
 def _has_a_prompt() -> bool:
