@@ -131,6 +131,19 @@ def test_a_dispatcher_that_rests_is_told_of_a_clock_that_was_set_and_of_sleep(
         dispatcher._bell.clear()
 
 
+def test_a_dispatcher_that_rests_is_told_of_what_its_own_process_wrote(cluster: Cluster) -> None:
+    owner = node(cluster, "gateway")
+    cluster.settle()
+    keeper, dispatcher = owner.scheduler.keeper, owner.scheduler.dispatcher
+    keeper._nothing_new()
+    dispatcher._bell.clear()
+    keeper._nothing_new()
+    assert not dispatcher._bell.is_set()
+    owner.scheduler.profile.store.add_job(work(cluster), by="host", now=cluster.clock.now())
+    keeper._nothing_new()
+    assert dispatcher._bell.is_set()
+
+
 def test_who_does_not_own_takes_no_turns(cluster: Cluster) -> None:
     """And what the clock did meanwhile was before its time."""
     owner, candidate = node(cluster, "gateway"), node(cluster, "gateway")

@@ -104,6 +104,7 @@ class Keeper:
         self._next_probe = 0.0
         self._next_full = 0.0
         self._mark: int | None = None
+        self._own_changes = 0
         self._ahead: float | None = None
         """By how much the wall clock is ahead of awake time, in seconds."""
         self._more_declared = threading.Event()
@@ -215,11 +216,17 @@ class Keeper:
             and self._store.is_same_file()
             and awake < self._next_full
         )
-        if mark != self._mark or self._clock_was_set():
+        if any((mark != self._mark, self._wrote_ourselves(), self._clock_was_set())):
             self._dispatcher.look()
         if not quiet:
             self._mark, self._next_full = mark, awake + FULL_LOOK_EVERY
         return quiet
+
+    def _wrote_ourselves(self) -> bool:
+        """Whether this process wrote since that was last asked: perhaps a job, from a thread of its
+        host, which tells nobody."""
+        was, self._own_changes = self._own_changes, self._store.own_changes()
+        return was != self._own_changes
 
     def _clock_was_set(self) -> bool:
         """Whether the wall clock parted from the one that waits go by, since it was last asked: it

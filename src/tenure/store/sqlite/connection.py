@@ -151,6 +151,11 @@ class Connection:
                 raise self.explain(error) from error
         return int(found[0])
 
+    def own_changes(self) -> int:
+        """Rows that were changed through this connection; it begins anew after a fork."""
+        db = self._db
+        return db.total_changes if db is not None else 0
+
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """Several reads of one state of the store."""

@@ -127,6 +127,10 @@ class SqliteStore(
     def change_mark(self) -> int:
         return self._db.data_version()
 
+    def own_changes(self) -> int:
+        """What :meth:`change_mark` does not tell: grows with each row that this object changes."""
+        return self._db.own_changes()
+
     def batch(self) -> AbstractContextManager[None]:
         return self._db.batch()
 
