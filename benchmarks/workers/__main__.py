@@ -125,7 +125,8 @@ def _fault(
         fires, besides = run(running)
         if scheduler == "tenure":
             found = running.findings()
-            besides += "; audit clean" if not found else f"; **audit: {found}**"
+            audit = "audit clean" if not found else f"**audit: {found}**"
+            besides = f"{besides}; {audit}" if besides else audit
     _tell(f"{what} / {scheduler}: {fires} {besides}")
     return {"what": what, "scheduler": scheduler, "fires": asdict(fires), "besides": besides}
 

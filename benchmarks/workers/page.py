@@ -41,7 +41,7 @@ def _hosts(hosts: Sequence[dict[str, Any]]) -> str:
     lines = [
         "## Each fire once",
         "",
-        "*runs a fire*: 1.00 is right. *once*: fires that ran exactly once.",
+        "*runs a fire*: 1.00 is right. *once*: fires that ran exactly once. *errors*: lines of the log.",
         "",
         _row(
             "Host",
@@ -61,7 +61,7 @@ def _hosts(hosts: Sequence[dict[str, Any]]) -> str:
 def _host(host: dict[str, Any]) -> str:
     one = host["tenure"]
     cells = [
-        f"`{host['name']}`" if "(" not in host["name"] else host["name"],
+        host["name"],
         _once(one),
         f"{one['fires']['late'] * 1000:.0f} ms",
         _standings(one),
