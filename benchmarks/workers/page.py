@@ -41,7 +41,8 @@ def _hosts(hosts: Sequence[dict[str, Any]]) -> str:
     lines = [
         "## Each fire once",
         "",
-        "*runs a fire*: 1.00 is right. *once*: fires that ran exactly once. *errors*: lines of the log.",
+        "*runs a fire*: 1.00 is right. *once*: fires that ran exactly once. *errors*: lines of the",
+        "host's log that tell of one.",
         "",
         _row(
             "Host",
