@@ -181,6 +181,11 @@ def test_a_phone_shows_it_without_scrolling_sideways(
     assert not tab.unexpected()
 
 
+_OUT_OF_ITS_CARD = """() => [...document.querySelectorAll('.card:not(.scroll) *, .note *')]
+  .filter(e => !e.closest('.hidden, svg, pre, details:not([open])'))
+  .filter(e => e.getBoundingClientRect().right
+               > e.closest('.card, .note').getBoundingClientRect().right + 1)
+  .map(e => `${e.tagName}.${e.className}: ${e.textContent.trim().slice(0, 60)}`).slice(0, 8)"""
 _WIDER = """() => {
   const room = document.documentElement.clientWidth;
   if (document.documentElement.scrollWidth <= room) return [];
@@ -209,5 +214,7 @@ def test_it_costs_little_and_shows_its_content_before_any_script(
     with counted(tab.page) as traffic:
         opened(tab, page, furnished)
         tab.page.wait_for_load_state("load")
+    wide = tab.page.evaluate(_OUT_OF_ITS_CARD)
+    assert not wide, f"wider than the card that they are in: {wide}"
     assert traffic.total > 1000
     assert traffic.total < BUDGET, traffic.largest()

@@ -128,5 +128,5 @@ def test_a_start_in_the_second_pass_never_answers_with_the_past() -> None:
 
 def test_a_step_of_minutes_is_said_so_that_it_cannot_be_read_as_one_minute_of_the_hour() -> None:
     said = {n: cron_schedule(f"*/{n} * * * *", "UTC").describe() for n in (2, 7, 20)}
-    assert said == {n: f"every {n} minutes, counted from the full hour (UTC)" for n in (2, 7, 20)}
+    assert said == {n: f"every {n} minutes, from the full hour (UTC)" for n in (2, 7, 20)}
     assert cron_schedule("5 * * * *", "UTC").describe() == "at minute 5 of every hour (UTC)"

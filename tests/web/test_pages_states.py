@@ -187,11 +187,14 @@ def test_why_a_process_is_refused_is_told_once_at_the_top() -> None:
             Warning(code="no_owner", text=f"nobody owns: pid 4711 is refused: {why}. Who should: x",
                     remedy=""),
             Warning(code="refused_executor", text=f"pid 4711 is refused: {why}", remedy=""),
+            Warning(code="owner_dead", text="the owner (pid 5) is dead: the owner (pid 5) is dead; "
+                    "nobody is there", remedy=""),
         ]
     )  # fmt: skip
     assert [one.text for one in found] == [
         "nobody owns: pid 4711 is refused. Who should: x",
         f"pid 4711 is refused: {why}",
+        "the owner (pid 5) is dead: nobody is there",
     ]
 
 

@@ -64,6 +64,8 @@ def test_instants_are_told_in_the_zone_with_the_day_where_it_matters() -> None:
     assert words.day_and_time(at + timedelta(seconds=3), BERLIN, at) == "13:00:03 CET"
     assert words.relative(at, at + timedelta(hours=3)) == "3 h ago"
     assert words.relative(at + timedelta(minutes=4, seconds=50), at) == "in 4 min"
+    assert words.until(at + timedelta(seconds=8.9), at) == "in 8 s"
+    assert words.until(at + timedelta(seconds=0.2), at) == "now"
     assert words.machine_time(at.astimezone()) == "2026-03-02T12:00:00Z"
 
 
@@ -77,7 +79,7 @@ def test_who_should_own_begins_a_line_and_each_rule_another() -> None:
     text = "nobody owns: pid 7 is refused. Who should: rule 1 admits a; rule 2 admits b"
     assert headed(text) == (
         "<strong>Nobody owns:</strong> pid 7 is refused. "
-        '<span class="should">Who should: rule 1 admits a<br>rule 2 admits b</span>'
+        '<span class="should">Who should: rule 1 admits a;<br>rule 2 admits b</span>'
     )
 
 

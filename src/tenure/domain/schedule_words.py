@@ -54,4 +54,4 @@ def in_words(schedule: Schedule) -> str:
 def _each(match: re.Match[str]) -> str:
     word = match[1]
     number = _ORDINALS.index(word) + 2 if word in _ORDINALS else int(word)
-    return f"every {number} minutes, counted from the full hour"
+    return f"every {number} minutes, from the full hour"

@@ -141,6 +141,12 @@ def relative(at: datetime, now: datetime) -> str:
     return f"in {words}" if away > timedelta(0) else f"{words} ago"
 
 
+def until(at: datetime, now: datetime) -> str:
+    """``in 2 h 10 min``, ``in 8 s``, ``now``: no parts of seconds."""
+    away = timedelta(seconds=int((at - now).total_seconds()))
+    return f"in {span(away)}" if away else "now"
+
+
 def day_and_time(at: datetime, zone: str, now: datetime, *, seconds: bool = False) -> str:
     """``14:03 CET`` today, ``Tue 14:03 CET`` within a week, ``3 Mar 14:03 CET`` beyond."""
     there, here = at.astimezone(load_zone(zone)), now.astimezone(load_zone(zone))

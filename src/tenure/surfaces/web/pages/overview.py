@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -38,6 +39,8 @@ MOST_JOBS = 200
 ALL_DAY = 24
 """A job with more fires than this in a day is named as one that fires all day."""
 NEXT = 6
+_DEAD = re.compile(r": the owner \(pid \d+\) is dead; ")
+"""What the heading of its warning has said."""
 
 
 @router.get("/p/{profile}")
@@ -75,6 +78,8 @@ def told_once(warnings: Iterable[Warning]) -> list[Warning]:
         text = warning.text
         for why in whys:
             text = text.replace(f" refused: {why}", " refused")
+        if warning.code == "owner_dead":
+            text = _DEAD.sub(": ", text, count=1)
         return replace(warning, text=text)
 
     return [shorter(w) if w.code in ("no_owner", "owner_dead") else w for w in found]

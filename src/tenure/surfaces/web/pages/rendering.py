@@ -42,6 +42,7 @@ _PROCESS = re.compile(r"\bp1[0-9a-z]{16,}\b")
 _RUN = re.compile(r"\b([Rr])un (r1[0-9a-z]{12,})\b")
 _STATE = re.compile(r"\b(?:timed_out|never_ran)\b")
 _SHOULD = ". Who should: "
+_NEXT_RULE = re.compile(r"; (?=rule \d)")
 _ZONELESS = "UTC"
 LONGEST_HEADING = 120
 
@@ -178,20 +179,23 @@ def headed(text: str) -> Markup:
     )
 
 
-def _with_rules(text: str) -> Markup:
-    """The same; who should own begins a line of its own, and so does each rule."""
+def _with_rules(text: str, end: str = "") -> Markup:
+    """The same; each rule begins a line, and so does who should own. ``end`` ends it."""
     why, should, rules = text.partition(_SHOULD)
     if not should:
-        return said(text)
-    lines = Markup("<br>").join(said(rule) for rule in re.split(r"; (?=rule \d)", rules))
-    begun = said(why) + (". " if why else "")
-    return begun + Markup('<span class="should">Who should: {}</span>').format(lines)
+        return _lines(why) + end
+    begun = _lines(why) + (". " if why else "")
+    return begun + Markup('<span class="should">Who should: {}{}</span>').format(_lines(rules), end)
+
+
+def _lines(text: str) -> Markup:
+    return Markup(";<br>").join(said(part) for part in _NEXT_RULE.split(text))
 
 
 @pass_context
-def _told(context: Context, text: str) -> Markup:
+def _told(context: Context, text: str, end: str = "") -> Markup:
     """A sentence in which processes go by their ids, with what people call them instead."""
-    return _with_rules(_PROCESS.sub(lambda match: str(context["named"](match[0])), text))
+    return _with_rules(_PROCESS.sub(lambda match: str(context["named"](match[0])), text), end)
 
 
 @pass_context
