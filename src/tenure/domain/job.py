@@ -29,6 +29,7 @@ from tenure.domain.errors import IllegalTransition, InvalidInput
 from tenure.domain.schedule import Kind, Schedule
 
 MAX_NAME = 200
+_WORD = "1 to 100 characters that can be printed are needed"
 MAX_COMMAND = 128 * 1024
 MAX_ENV = 1000
 MAX_RETRIES = 100
@@ -121,7 +122,9 @@ class Command:
                 raise InvalidInput(f"{name!r} is no variable name", field="env", remedy="K=V")
         if self.cwd is not None and not self.cwd.startswith("/"):
             raise InvalidInput(
-                f"{self.cwd!r} is not an absolute path", field="cwd", remedy="--cwd /some/folder"
+                f"{self.cwd!r} is not an absolute path",
+                field="cwd",
+                remedy="say it from the root on, as in /some/folder",
             )
         if self.stdin is not None and len(self.stdin) > 1024 * 1024:
             raise InvalidInput("longer than 1 MiB", field="stdin", remedy="read a file instead")
@@ -231,10 +234,12 @@ class Definition:
             raise InvalidInput("too many", field="tags" if len(self.tags) > 50 else "requires")
         for tag in self.tags:
             if not tag or len(tag) > 100 or not tag.isprintable():
-                raise InvalidInput(f"{tag!r} is no tag", field="tags")
+                raise InvalidInput(f"{tag[:40]!r} is no tag: {_WORD}", field="tags")
         for capability in self.requires:
             if not capability or len(capability) > 100 or not capability.isprintable():
-                raise InvalidInput(f"{capability!r} is no capability", field="requires")
+                raise InvalidInput(
+                    f"{capability[:40]!r} is no capability: {_WORD}", field="requires"
+                )
         lent = isinstance(self.action, Call) and self.overlap is Overlap.SKIP and not self.jitter
         if self.schedule.kind is Kind.FOREIGN and (not lent or self.catch_up is CatchUp.ALL):
             text = (

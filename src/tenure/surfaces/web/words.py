@@ -277,3 +277,14 @@ def listed(words: Sequence[str]) -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def visible(text: str, lines: bool = True) -> str:
+    """With what would deceive the eye written out: what has no looks of its own, looks like a
+    space, or turns the text around it. ``lines``: it may have several, and tabs."""
+    kept = "\n\t" if lines else "\t"
+    return "".join(c if c.isprintable() or c in kept else _written(c) for c in text)
+
+
+def _written(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

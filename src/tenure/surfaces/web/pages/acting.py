@@ -19,6 +19,7 @@ from tenure.domain.request import Request as Asked
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web import actions, words
 from tenure.surfaces.web.deps import FormDep, ProfileDep, SiteDep
+from tenure.surfaces.web.pages.editing import revision_of
 from tenure.surfaces.web.pages.rendering import Frame, back_to, frame, page
 from tenure.surfaces.web.problems import of_error
 
@@ -178,8 +179,7 @@ def restore(profile: ProfileDep, site: SiteDep, ref: str, given: FormDep) -> Res
 @router.post("/p/{profile}/jobs/{ref}/approve")
 def approve(profile: ProfileDep, site: SiteDep, ref: str, given: FormDep) -> Response:
     job = profile.store.job(ref)
-    said = given.get("revision")
-    revision = int(said) if isinstance(said, str) and said.isdecimal() else job.revision
+    revision = revision_of(given.get("revision"), job)
     actions.approve(profile, job.id, revision, via=actions.PAGE, now=site.now())
     return back_to(f"/p/{profile.name}/jobs/{job.id}?done=approved")
 

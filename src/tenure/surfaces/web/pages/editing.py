@@ -28,6 +28,8 @@ from tenure.surfaces.web.pages.rendering import Frame, back_to, frame, page
 
 router = APIRouter()
 TRIES = 3
+LONGEST_NUMBER = 18
+"""Digits."""
 
 
 @router.get("/p/{profile}/jobs/new")
@@ -81,7 +83,7 @@ def save(profile: ProfileDep, request: Request, ref: str, given: FormDep) -> Res
     around = frame(request, profile)
     job = profile.store.job(ref)
     mine = form_fields.of_posted(given)
-    revision = _revision(given.get("revision"), job)
+    revision = revision_of(given.get("revision"), job)
     seen = form_fields.of_definition(profile.store.definition(job.id, revision))
     for part in form_fields.NAMES:
         if given.get(f"take.{part}") == "theirs":
@@ -179,8 +181,10 @@ def _shown(form: Form, part: str) -> str:
     return form[part] or "–"
 
 
-def _revision(given: Any, job: Job) -> int:
-    number = int(given) if isinstance(given, str) and given.isdecimal() else 0
+def revision_of(given: Any, job: Job) -> int:
+    """The revision that a form says it shows. Raises InvalidInput: none other is meant instead."""
+    known = isinstance(given, str) and given.isdecimal() and len(given) <= LONGEST_NUMBER
+    number = int(given) if known else 0
     if not 1 <= number <= job.revision:
         raise InvalidInput(
             "the form does not say which revision it shows",

@@ -152,6 +152,7 @@ def environment() -> Environment:
         "answered": _answered,
         "headed": headed,
         "plural": words.plural,
+        "visible": words.visible,
         "capitalised": words.capitalised,
     }
     return made
