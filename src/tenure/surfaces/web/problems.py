@@ -137,8 +137,11 @@ def _page(found: Problem, request: Request | None) -> Response:
     if request is not None:
         draw = getattr(request.app.state, "problem_page", None) if "app" in request.scope else None
         if draw is not None:
-            drawn: Response = draw(request, found)
-            return drawn
+            try:
+                drawn: Response = draw(request, found)
+                return drawn
+            except Exception as error:  # a page about a fault may meet the same fault
+                log.error("the page about a problem failed", exc_info=error)
     parts = [f"<h1>{html.escape(found.title)}</h1>", f"<p>{html.escape(found.text)}</p>"]
     if found.remedy:
         parts.append(f"<p>→ {html.escape(found.remedy)}</p>")
