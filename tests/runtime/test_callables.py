@@ -13,15 +13,24 @@ from typing import Any
 import pytest
 from commandkit import eventually
 
+from tenure.domain.errors import RunFailed
 from tenure.domain.job import Call, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.run import Cause, Result, Run, RunState
-from tenure.runtime.callables import COROUTINES, TIDYING, Callables
+from tenure.runtime.callables import BLOCKED_AFTER, COROUTINES, TIDYING, Callables
 from tenure.testing.clock import ManualClock
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 ME = Authority(term=1, process="p1", policy_version=0)
 PATIENCE = 10.0
+
+
+class Mute(RunFailed):
+    def __init__(self) -> None:
+        super().__init__("never said")
+
+    def __str__(self) -> str:
+        raise ValueError("not that either")
 
 
 class World:
@@ -39,6 +48,8 @@ class World:
             "app:tidy": self._tidy,
             "app:stubborn": self._stubborn,
             "app:deep": self._deep,
+            "app:mute": self._mute,
+            "app:mute_async": self._mute_async,
         }
         self.callables = Callables(
             functions,
@@ -70,6 +81,12 @@ class World:
 
     def _deep(self) -> None:
         raise ValueError("x" * 20_000 + "the cause of it all")
+
+    def _mute(self) -> None:
+        raise Mute
+
+    async def _mute_async(self) -> None:
+        raise Mute
 
     def submit(
         self, name: str, runner: Runner = Runner.THREAD, claimed: float | None = None
@@ -176,6 +193,28 @@ def test_a_coroutine_that_will_not_be_cancelled_is_reported(world: World) -> Non
     assert (end.run, end.state) == (run, RunState.CANCELLED)
     assert end.reason.endswith("it does not end when it is cancelled, and runs on")
     assert world.callables.room(Runner.ASYNC) == COROUTINES - 1
+
+
+def test_a_blocked_loop_is_told_of_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.submit("block", Runner.ASYNC)
+    assert world.entered.get(timeout=PATIENCE) == "block"
+    second = world.submit("tidy", Runner.ASYNC)
+    for _ in range(3):
+        world.callables.expire(world.clock.awake())
+        world.clock.advance(BLOCKED_AFTER - 1)
+    (told,) = [r.getMessage() for r in caplog.records if r.name == "tenure.callables"]
+    assert told.startswith(f"tidy (run {second}) cannot begin: its event loop is blocked")
+    assert "one of block (run r-block-0)" in told
+    world.gate.set()
+    assert {world.next_end().state for _ in range(2)} == {RunState.SUCCEEDED}
+
+
+@pytest.mark.parametrize("runner", [Runner.THREAD, Runner.ASYNC])
+def test_a_failure_that_cannot_say_itself_is_a_failure(world: World, runner: Runner) -> None:
+    world.submit("mute" if runner is Runner.THREAD else "mute_async", runner)
+    end = world.next_end()
+    assert end.state is RunState.FAILED
+    assert "whose text could not be had: ValueError('not that either')" in end.reason
 
 
 def test_a_long_reason_keeps_its_beginning_and_its_end(world: World) -> None:

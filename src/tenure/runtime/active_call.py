@@ -25,6 +25,8 @@ class ActiveCall:
     authority: Authority
     claimed: float
     """Continuous time of the claim."""
+    submitted: float
+    """Awake time."""
     function: Callable[..., Any]
     args: Mapping[str, Any]
     deadline: float | None = None
@@ -32,6 +34,8 @@ class ActiveCall:
     timeout: timedelta | None = None
     entered: datetime | None = None
     noted: bool = False
+    told: bool = False
+    """That it cannot begin."""
     over: RunState | None = None
     """TIMED_OUT or CANCELLED, once that was decided."""
     reason: str = ""
@@ -43,3 +47,8 @@ class ActiveCall:
     task: asyncio.Task[Any] | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def waits(self) -> bool:
+        """Whether its function has neither been entered nor given up."""
+        return self.entered is None and self.over is None

@@ -49,6 +49,8 @@ COROUTINES = 256
 """How many coroutines may be active at once."""
 TIDYING = 5.0
 """Seconds that a cancelled coroutine has to tidy up, before its run is recorded as ended anyway."""
+BLOCKED_AFTER = 5.0
+"""Seconds after which a coroutine that could not begin is told of."""
 _LONGEST_REASON = 8000
 
 Report = Callable[[Result], None]
@@ -137,6 +139,7 @@ class Callables:
             runner=call.runner,
             authority=authority,
             claimed=claimed,
+            submitted=self._clock.awake(),
             function=function,
             args=call.args,
             timeout=timeout,
@@ -162,6 +165,7 @@ class Callables:
             runner=Runner.THREAD,
             authority=authority,
             claimed=claimed,
+            submitted=self._clock.awake(),
             function=_carried_elsewhere,
             args={},
             lent=True,
@@ -183,6 +187,7 @@ class Callables:
         """End what is out of time; the awake time of the next deadline."""
         with self._lock:
             timed = [a for a in self._active.values() if a.deadline is not None and not a.reported]
+        self._tell_of_a_blocked_loop(awake)
         for active in timed:
             assert active.deadline is not None
             if active.deadline > awake:
@@ -194,6 +199,24 @@ class Callables:
                 self.end(active, active.over, reason, active.entered)
         ahead = (a.deadline for a in timed if a.deadline is not None and not a.reported)
         return min(ahead, default=None)
+
+    def _tell_of_a_blocked_loop(self, awake: float) -> None:
+        """A coroutine that never awaits keeps its loop from the others, and no timeout ends it."""
+        with self._lock:
+            waiting = [a for a in self._active.values() if a.runner is Runner.ASYNC and a.waits]
+            inside = [
+                a.run for a in self._active.values() if a.runner is Runner.ASYNC and a.entered
+            ]
+        late = [a for a in waiting if awake - a.submitted > BLOCKED_AFTER and not a.told]
+        for active in late:
+            active.told = True
+            log.error(
+                "%s (run %s) cannot begin: its event loop is blocked, by one of %s perhaps. A job "
+                "that computes or waits without `await` is to be a plain function",
+                active.run.job_name,
+                active.run.id,
+                ", ".join(f"{run.job_name} (run {run.id})" for run in inside) or "its host's tasks",
+            )
 
     def close(self) -> None:
         """Let idle threads end; busy ones end with the process."""
@@ -233,7 +256,7 @@ class Callables:
             with captured(self._output_of(active.run), self._log_size):
                 active.function(**self._arguments(active))
         except RunFailed as error:
-            state, reason = RunState.FAILED, str(error)
+            state, reason = RunState.FAILED, _text_of(error)
         except SystemExit as error:
             if error.code not in (None, 0):
                 state, reason = RunState.FAILED, f"SystemExit: {error.code}"
@@ -272,7 +295,7 @@ class Callables:
             except asyncio.CancelledError:
                 state, reason = active.over or RunState.CANCELLED, active.reason or "cancelled"
             except RunFailed as error:
-                state, reason = RunState.FAILED, str(error)
+                state, reason = RunState.FAILED, _text_of(error)
             except BaseException:  # noqa: BLE001  whatever a job raises is its result
                 state, reason = RunState.FAILED, traceback.format_exc()
             self.end(active, state, reason, started)
@@ -359,6 +382,13 @@ class Callables:
             started_at=started,
             reason=_shortened(reason),
         )
+
+
+def _text_of(error: RunFailed) -> str:
+    try:
+        return str(error)
+    except Exception as trouble:  # noqa: BLE001  the job's own __str__
+        return f"{type(error).__name__}, whose text could not be had: {trouble!r}"
 
 
 def _shortened(reason: str) -> str:
