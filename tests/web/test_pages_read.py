@@ -216,3 +216,9 @@ def test_what_to_type_names_the_profile(office: tuple[TestClient, Profile]) -> N
     finally:
         toml.write_text(before)
     assert "tenure owner policy --accept --profile office" in said
+
+
+def test_a_held_fire_leads_to_the_run_that_it_became(office: tuple[TestClient, Profile]) -> None:
+    found = page(office, "/p/office/runs?show=not-run")
+    assert "Ended in this run" in found.said()
+    assert not re.search(r"\brun r1[0-9a-z]{12,}", found.said()), "an id is told to nobody"

@@ -130,9 +130,9 @@ def _reasons(around: Frame, error: TenureError) -> Iterator[str]:
         process = known.get(told["id"])
         if process is None or told["standing"] == "observer":
             continue
-        who = words.capitalised(words.who(process))
+        who = words.who(process)
         if owner is not None and process is owner.process and owner.life is HolderLife.DEAD:
-            yield f"The owner, {words.who(process)}, is dead"
+            yield f"The owner, {who}, is dead"
         else:
             yield f"{who}, is {told['standing']}: {told['why']}"
 

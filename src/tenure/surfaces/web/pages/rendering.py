@@ -199,10 +199,9 @@ def _told(context: Context, text: str, end: str = "") -> Markup:
     return _with_rules(_PROCESS.sub(lambda match: str(context["named"](match[0])), text), end)
 
 
-@pass_context
-def _answered(context: Context, text: str) -> Markup:
+def _answered(text: str, base: str) -> Markup:
     """A sentence about a run that goes by its id, with the way to it instead."""
-    link = Markup('<a href="{}/runs/{{}}">{{}}his run</a>').format(context["base"])
+    link = Markup('<a href="{}/runs/{{}}">{{}}his run</a>').format(base)
     plain = _STATE.sub(lambda match: match[0].replace("_", " "), text)
     found = _RUN.search(plain)
     if found is None:
