@@ -5,6 +5,7 @@ set -eu
 need=""
 command -v setpriv >/dev/null 2>&1 || need="$need util-linux"
 command -v chromium >/dev/null 2>&1 || [ -n "${CHROMIUM:-}" ] || need="$need chromium fonts-dejavu-core"
+command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need="$need postgresql"
 [ -z "$need" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $need
