@@ -13,9 +13,10 @@ from prometheus_client.core import (
 
 from tenure.domain.job import State
 from tenure.domain.omission import Omitted
+from tenure.domain.process import Standing
 from tenure.domain.request import RequestState
 from tenure.domain.run import FINAL, Cause
-from tenure.surfaces.web.reading import state_of
+from tenure.surfaces.web.reading import foreign_in, state_of
 from tenure.surfaces.web.tally import Distribution, Tally
 
 STATES = ("owned", "hung", "dead", "unverifiable", "nobody")
@@ -92,6 +93,7 @@ def _standing(tallies: Sequence[Tally]) -> Iterator[Metric]:
         held.add_metric((name,), float(counts.open_holds))
         pending.add_metric((name,), float(counts.pending_requests))
         standings = [str(present.process.standing) for present in health.present]
+        standings += [str(Standing.FOREIGN)] * len(foreign_in(tally.profile))
         for standing in sorted(set(standings)):
             processes.add_metric((name, standing), float(standings.count(standing)))
     yield from (

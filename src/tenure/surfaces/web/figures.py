@@ -62,7 +62,7 @@ class Figures(Collector):
                 read.append(self._tally(name))
             except TenureError as error:
                 log.debug("no figures of %s: %s", name, error)
-        yield from families(read, self._takeovers, self._hub.listeners - self._own())
+        yield from families(read, self._takeovers, max(0, self._hub.listeners - self._own()))
 
     def _tally(self, name: str) -> Tally:
         profile = self._site.profile(name)
