@@ -25,22 +25,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
-from tenure.domain.errors import Damaged, NotFound, StaleTerm, StoreBlocked, TenureError
+from tenure.domain.errors import StaleTerm, StoreBlocked, TenureError
 from tenure.domain.event import EventKind
 from tenure.domain.job import Call, Definition, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.plan import Standing
 from tenure.domain.request import Request
-from tenure.domain.retry import or_retry
-from tenure.domain.run import Result, Run, RunState, Start, Took
+from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock as HostClock
-from tenure.host.clocks import ClockChange, ClockChangeKind, ClockWatch
 from tenure.runtime.callables import Callables
 from tenure.runtime.claiming import PENDING, Claiming, Outbox, Round
+from tenure.runtime.clock_changes import ClockChanges
 from tenure.runtime.command_runner import CommandRunner
 from tenure.runtime.commands import GatedCommand
 from tenure.runtime.probes import Probes
 from tenure.runtime.profile import Profile
+from tenure.runtime.recording import Recording
 
 log = logging.getLogger("tenure.dispatcher")
 T = TypeVar("T")
@@ -103,11 +103,9 @@ class Dispatcher:
             catch_up_rate=profile.settings().catch_up_rate,
             asked_to_hand_over=asked_to_hand_over,
         )
-        self._watch = ClockWatch(clock)
-        self._clock_changes: deque[ClockChange] = deque()
+        self._recording = Recording(profile.store)
+        self._clock_changes = ClockChanges(profile.store, clock, process)
         self._mandate: Mandate | None = None
-        self._term: int | None = None
-        """Of the mandate at the last turn."""
         self._draining = False
         self._results: deque[Result] = deque()
         self._gates: deque[tuple[Run, GatedCommand]] = deque()
@@ -248,7 +246,8 @@ class Dispatcher:
                 self._mandate = None
                 self._deposed("the database at its path is not the one that is open")
                 mandate = None
-            self._see_clock(mandate, now)
+            authority = mandate.authority if mandate is not None else None
+            self._clock_changes.see(authority, now)
             self._upcoming = None
             standing = self._standing(mandate, now)
             claims = mandate is not None and not self._draining and self._anything_to_write(now)
@@ -258,7 +257,8 @@ class Dispatcher:
                 with self._store.batch():
                     if running:
                         self._store.note_started(running)
-                    self._record(results, gates, mandate, after, now)
+                    self._recording.ends(results, now)  # first: they free jobs that wait for them
+                    self._recording.starts(gates, authority, after, now)
                     if mandate is not None and claims and after.stale is None:
                         self._claim(mandate, standing, after, now)
             for _ in results:
@@ -267,54 +267,6 @@ class Dispatcher:
                 self._gates.popleft()
             self._carry_out(after, mandate, began)
         return self._until_next()
-
-    def _record(
-        self,
-        results: list[Result],
-        gates: list[tuple[Run, GatedCommand]],
-        mandate: Mandate | None,
-        after: Outbox,
-        now: datetime,
-    ) -> None:
-        """Ends first: they free the jobs that wait for them."""
-        if results:
-            ends = [self._or_retry(result, now) for result in results]
-            for end, took in zip(ends, self._store.finish(ends, now), strict=True):
-                if took is not Took.TAKEN:
-                    log.info("the end of %s (%s) was not taken: %s", end.run, end.state, took)
-        if not gates:
-            return
-        starts = [
-            Start(
-                run=run.id,
-                attempt=gated.attempt,
-                at=now,
-                identity=gated.identity,
-                log=f"{gated.attempt}.log",
-            )
-            for run, gated in gates
-        ]
-        taken: tuple[bool, ...] = (False,) * len(starts)
-        if mandate is not None:
-            try:
-                taken = self._store.start(mandate.authority, starts)
-            except StaleTerm as error:
-                after.stale = error
-        for (run, gated), ok in zip(gates, taken, strict=True):
-            if ok:
-                after.opened.append(gated)
-            else:
-                after.closed.append((run, gated))
-
-    def _or_retry(self, result: Result, now: datetime) -> Result:
-        if result.state in (RunState.SUCCEEDED, RunState.CANCELLED):
-            return result
-        try:
-            run = self._store.run(result.run)
-            wants = self._store.definition(run.job, run.revision)
-        except (NotFound, Damaged):  # deleted by retention, or its zone is gone: no retry then
-            return result
-        return or_retry(result, wants, now)
 
     def _claim(self, mandate: Mandate, standing: Standing, after: Outbox, now: datetime) -> None:
         turn = Round(
@@ -429,29 +381,6 @@ class Dispatcher:
         )
 
     # -- time --------------------------------------------------------------------------------
-    def _see_clock(self, mandate: Mandate | None, now: datetime) -> None:
-        """Say what happened to the clock; kept until it could be written down."""
-        while (change := self._watch.look()) is not None:
-            log.warning("the clock: %s by %.1f s", change.kind, change.amount)
-            self._clock_changes.append(change)
-        term = mandate.authority.term if mandate is not None else None
-        if term is None or term != self._term:
-            self._clock_changes.clear()  # whoever takes ownership plans by the clock it finds
-        self._term = term
-        while self._clock_changes and mandate is not None:
-            change = self._clock_changes[0]
-            with self._store.batch():
-                self._store.record(
-                    EventKind.CLOCK,
-                    now,
-                    term=mandate.authority.term,
-                    process=self._process,
-                    facts={"kind": str(change.kind), "seconds": change.amount},
-                )
-                if change.kind is ClockChangeKind.STEP_BACKWARD:
-                    self._store.restart_planning(mandate.authority, now)
-            self._clock_changes.popleft()
-
     def _until_next(self) -> float:
         awake = self._clock.awake()
         busy = self._callables.active() or self._commands.active()
