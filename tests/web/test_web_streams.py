@@ -326,6 +326,22 @@ class TestProfiles:
         assert (hub.listeners, hub._rooms) == (0, {})
         other.profile.close()
 
+    def test_to_ask_for_its_head_alone_opens_none(self, served: Served) -> None:
+        bearer = {"Authorization": f"Bearer {served.tokens.pair.full}"}
+        for path in ("/live", "/p/default/live"):
+            connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=PATIENCE)
+            connection.request("HEAD", path, headers=bearer)
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (200, b"")
+            connection.close()
+        server = served.beside._server
+        assert server is not None
+        hub: Hub = server._tenure_app.state.hub
+        until = time.monotonic() + PATIENCE
+        while hub.listeners:
+            assert time.monotonic() < until, "waited in vain for the streams' end"
+            threading.Event().wait(0.02)
+
     def test_it_ends_with_the_server(self, served: Served) -> None:
         stream = served.stream("/live")
         stream.wait(lambda k, _: k == "changed", "the greeting")
@@ -483,7 +499,9 @@ class TestHub:
         monkeypatch.setattr(live, "MOST_LISTENERS", 0)
         found = web.problem("GET", "/events", 503, headers={"Accept": "text/event-stream"})
         assert found["code"] == "too_many_listeners"
-        assert web.client.get("/p/default/live").status_code in (401, 503)
+        browser = web.browser()
+        for path in ("/p/default/live", "/live"):
+            assert browser.get(path).status_code == 503
 
     def test_a_closed_hub_ends_at_once(self, web: Web) -> None:
         async def listen_to(hub: Hub) -> list[bytes]:
