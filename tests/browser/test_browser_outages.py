@@ -149,6 +149,34 @@ def test_a_damaged_store_is_told_with_what_to_do_and_the_page_recovers(
     expect(page.locator("main")).to_contain_text("report")
 
 
+def test_who_is_locked_out_is_told_how_to_come_in_and_can(
+    web: Web, world: WebWorld, surfer: Surfer
+) -> None:
+    """New tokens while a page is open: its cookie is wrong, each time it asks."""
+    world.add("report", "true")
+    own = web.dashboard()
+    seat = surfer.sits(own.link)
+    tab = seat.tab(f"{world.path}/jobs")
+    tab.expect(OUTAGE)
+    page = tab.page
+    link(page, "live")
+    tokens = web.home / "web.json"
+    before = tokens.read_text()
+    try:
+        said = world.tenure("dashboard", "--new-token", "--port", str(own.port))
+        assert said.code == 0, said
+        world.add("added-meanwhile", "true")
+        expect(page.locator("main")).to_contain_text("tenure dashboard")
+        expect(page.locator("main")).not_to_contain_text("report")
+        new = seat.context.new_page()
+        new.goto(said.out.strip())
+        expect(new.get_by_role("link", name="API")).to_be_visible()
+        expect(page.locator("main")).to_contain_text("added-meanwhile")
+        link(page, "live")
+    finally:
+        tokens.write_text(before)
+
+
 def test_two_dashboards_show_the_same(web: Web, world: WebWorld, surfer: Surfer, sit: Sit) -> None:
     job = world.add("report", "true")
     here = sit().tab(f"{world.path}/jobs/{job.id}").page

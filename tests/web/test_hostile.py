@@ -230,8 +230,8 @@ class TestTokens:
         """After ten a minute no token from there is looked at, right or wrong."""
         web.browser()
         cookies = dict(web.client.cookies)
-        for _ in range(Attempts.LIMIT):
-            wrong = {"Authorization": "Bearer wrong"}
+        for i in range(Attempts.LIMIT):
+            wrong = {"Authorization": f"Bearer wrong-{i}"}
             assert web.ask("GET", "/status", headers=wrong).status_code == 401
         answer = web.ask("GET", "/status")
         assert problem_of(answer, 429)["code"] == "too_many_tokens"
@@ -246,16 +246,30 @@ class TestTokens:
         web.browser()
         (name,) = dict(web.client.cookies)
         web.client.cookies.clear()
-        for _ in range(Attempts.LIMIT):
-            answer = web.client.get(web.base + "/status", headers={"Cookie": f"{name}=wrong"})
+        for i in range(Attempts.LIMIT):
+            answer = web.client.get(web.base + "/status", headers={"Cookie": f"{name}=wrong-{i}"})
             assert answer.status_code == 401
         assert web.ask("GET", "/status").status_code == 429
+
+    def test_an_old_one_that_comes_again_and_again_locks_nobody_out(self, web: Web) -> None:
+        """A page that is still open somewhere after `--new-token`, or a program, polls with it."""
+        browser = web.browser()
+        ((name, right),) = dict(browser.cookies).items()
+        for _ in range(Attempts.LIMIT * 3):
+            browser.cookies.clear()
+            old = {"Cookie": f"{name}={right[::-1]}"}
+            assert browser.get(web.base + "/status", headers=old).status_code == 401
+            stale = {"Authorization": "Bearer the-token-of-yesterday"}
+            assert web.ask("GET", "/metrics", headers=stale).status_code == 401
+        assert web.ask("GET", "/status").status_code == 200
+        shown = browser.get(f"/?token={web.tokens.pair.full}", follow_redirects=False)
+        assert shown.status_code == 303
 
     def test_the_minute_passes(self) -> None:
         clock = ManualClock()
         attempts = Attempts(clock)
-        for _ in range(Attempts.LIMIT):
-            attempts.failed("a")
+        for i in range(Attempts.LIMIT):
+            attempts.failed("a", str(i))
         assert attempts.wait("a") > 0
         assert attempts.wait("b") == 0
         clock.advance(Attempts.WINDOW + 1)
@@ -264,7 +278,7 @@ class TestTokens:
     def test_many_addresses_are_not_all_remembered(self) -> None:
         attempts = Attempts(ManualClock())
         for i in range(Attempts.ADDRESSES * 2):
-            attempts.failed(str(i))
+            attempts.failed(str(i), "wrong")
         assert len(attempts._failed) == Attempts.ADDRESSES
 
 

@@ -268,6 +268,30 @@ class TestPages:
         stream.close()
 
 
+class TestLockedOut:
+    @pytest.mark.parametrize(
+        "path", ["/live", "/p/default/live", "/api/v1/profiles/default/events"]
+    )
+    def test_a_stream_ends_with_its_token(
+        self, web_home: Path, web_world: World, monkeypatch: pytest.MonkeyPatch, path: str
+    ) -> None:
+        from tenure.surfaces.web import security
+
+        monkeypatch.setattr(security, "STILL_HELD_EVERY", 0.0)
+        tokens = Tokens.of_home(web_home)
+        served = Served(Site(web_home, tokens), web_world, tokens)
+        try:
+            stream = served.stream(path, Accept="text/event-stream")
+            add(web_world)
+            stream.wait(lambda k, _: k == "changed", "the first news")
+            Tokens.of_home(web_home, renew=True)
+            add(web_world, "told-to-nobody")
+            stream.wait_over()
+            assert "told-to-nobody" not in str(stream.events)
+        finally:
+            served.beside.stop()
+
+
 class TestProfiles:
     """One stream for the page of all of them."""
 

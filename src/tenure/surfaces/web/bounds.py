@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 from collections import OrderedDict
 
@@ -89,7 +90,11 @@ def _too_slow() -> Problem:
 
 
 class Attempts:
-    """Wrong tokens, by address: so many a minute, then none. Thread-safe."""
+    """Wrong tokens, by address: so many a minute, then none. Thread-safe.
+
+    One that comes again is no further guess: a page or a program that still has an old one, and
+    asks every few seconds, must not lock out who has the new one.
+    """
 
     LIMIT = 10
     WINDOW = 60.0
@@ -97,13 +102,17 @@ class Attempts:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._failed: OrderedDict[str, list[float]] = OrderedDict()
+        self._failed: OrderedDict[str, list[tuple[float, bytes]]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def failed(self, address: str) -> None:
+    def failed(self, address: str, value: str) -> None:
+        """``value``: what was wrong, of which only a digest is kept."""
+        digest = hashlib.sha256(value.encode("utf-8", "replace")).digest()
         with self._lock:
-            times = self._recent(address)
-            self._failed[address] = [*times, self._clock.awake()][-self.LIMIT :]
+            found = self._recent(address)
+            if all(known != digest for _, known in found):
+                found.append((self._clock.awake(), digest))
+            self._failed[address] = found[-self.LIMIT :]
             self._failed.move_to_end(address)
             while len(self._failed) > self.ADDRESSES:
                 self._failed.popitem(last=False)
@@ -111,11 +120,11 @@ class Attempts:
     def wait(self, address: str) -> int:
         """Whole seconds until a token from this address is looked at again; 0 for now."""
         with self._lock:
-            times = self._recent(address)
-            if len(times) < self.LIMIT:
+            found = self._recent(address)
+            if len(found) < self.LIMIT:
                 return 0
-            return max(1, int(times[0] + self.WINDOW - self._clock.awake()) + 1)
+            return max(1, int(found[0][0] + self.WINDOW - self._clock.awake()) + 1)
 
-    def _recent(self, address: str) -> list[float]:
+    def _recent(self, address: str) -> list[tuple[float, bytes]]:
         since = self._clock.awake() - self.WINDOW
-        return [at for at in self._failed.get(address, ()) if at > since]
+        return [one for one in self._failed.get(address, ()) if one[0] > since]

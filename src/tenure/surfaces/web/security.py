@@ -12,14 +12,15 @@
 * *Writes with a cookie* must say that they come from our own origin: by Origin or Sec-Fetch-Site,
   which every browser sends, or by the token of the page. Forms carry that token besides
   (:func:`tenure.surfaces.web.deps.form`).
-* *Tokens*: ten wrong ones a minute from an address, then 429 for every token from there, right or
-  wrong. Cookies that are right still pass, so that no other program can lock the user out.
+* *Tokens*: ten different wrong ones a minute from an address, then 429 for every token from there,
+  right or wrong. Cookies that are right still pass, so that no other program can lock the user out.
 """
 
 from __future__ import annotations
 
 import hmac
 import logging
+import time
 from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.requests import ClientDisconnect, Request
@@ -49,6 +50,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 COOKIE_AGE = 30 * 24 * 3600
+STILL_HELD_EVERY = 1.0
+"""Seconds between two looks at the tokens while an answer goes on."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 CHANGES_NOTHING = frozenset({"/api/v1/schedules/preview", "/theme"})
 """POSTs that a read-only viewer may make: nothing of a profile is changed by them."""
@@ -85,7 +88,25 @@ class Guard:
         if request.method == "HEAD":
             scope = {**scope, "method": "GET"}
             adding = _bodiless(adding)
+        access = getattr(request.state, "access", None)
+        if access is not None:
+            adding = self._while_held(adding, access)
         await self._route(scope, bounded(request, receive), adding, request)
+
+    def _while_held(self, send: Send, access: Access) -> Send:
+        """A stream ends soon after its token is no longer in force; nothing more is told by it."""
+        looked = time.monotonic()
+
+        async def told(message: Message) -> None:
+            nonlocal looked
+            if message.get("more_body") and time.monotonic() - looked >= STILL_HELD_EVERY:
+                looked = time.monotonic()
+                if not self.site.tokens.holds(access):
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+                    raise ClientDisconnect
+            await send(message)
+
+        return told
 
     async def _route(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:
         """What nobody expected is logged whole and told in one sentence."""
@@ -121,6 +142,7 @@ class Guard:
         if request.method not in SAFE:
             _check_write(request, access, ambient)
         request.state.viewer = Viewer(may_write=access.may_write, csrf=access.csrf)
+        request.state.access = access
         return None
 
     def _from_link(self, request: Request) -> Response | None:
@@ -161,7 +183,7 @@ class Guard:
         if access is not None:
             return access, True
         if value is not None:
-            self.attempts.failed(_address(request))
+            self.attempts.failed(_address(request), value)
         raise ProblemRaised(_unknown("this needs the dashboard's token"))
 
     def _of_token(self, request: Request, token: str) -> Access:
@@ -179,7 +201,7 @@ class Guard:
             )
         access = self.site.tokens.of_token(token)
         if access is None:
-            self.attempts.failed(address)
+            self.attempts.failed(address, token)
             raise ProblemRaised(_unknown("this is not the dashboard's token"))
         return access
 

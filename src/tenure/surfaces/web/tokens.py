@@ -95,6 +95,11 @@ class Tokens:
         """What a cookie's value allows."""
         return self._of(value, lambda row: row.access.cookie)
 
+    def holds(self, access: Access) -> bool:
+        """Whether what a token allowed is in force still: for an answer that goes on and on."""
+        self._follow()
+        return any(row.access == access for row in self._known)
+
     def _of(self, value: str, proof: Callable[[_Known], str]) -> Access | None:
         self._follow()
         given = value.encode("utf-8", "replace")

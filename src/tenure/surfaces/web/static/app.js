@@ -109,7 +109,9 @@
   document.addEventListener('htmx:before:swap', (event) => {
     const status = event.detail.ctx.response && event.detail.ctx.response.status;
     const ours = ['live', 'ownerbar'].includes(event.detail.ctx.sourceElement.id);
-    if (ours && (status >= 500 || status === 401 || status === 429)) {
+    if (ours && status === 401) {
+      link('lost'); // other tokens are in force: what to do stands in the answer
+    } else if (ours && (status >= 500 || status === 429)) {
       link('lost');
       event.preventDefault();
     } else if (ours) {
