@@ -189,3 +189,49 @@ class TestOutput:
             answer = web.ask("GET", path)
             assert answer.status_code in (404, 405)
             assert "profile_id" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b"abc", b"abc"),
+        ("zwö".encode()[:3], b"zw"),
+        ("a€".encode()[:-1], b"a"),
+        (b"line\r", b"line"),
+        (b"red \x1b[3", b"red "),
+        (b"red \x1b", b"red "),
+        (b"title \x1b]0;x", b"title "),
+        (b"red \x1b[31m", b"red \x1b[31m"),
+        (b"no text \xff", b"no text \xff"),
+        (b"", b""),
+    ],
+)
+def test_what_may_go_on_is_left_to_the_stream(data: bytes, shown: bytes) -> None:
+    """The page's own part ends before it, and follows from there: nothing is shown in halves."""
+    from tenure.surfaces.web.pages.run import whole
+
+    assert whole(data) == shown
+
+
+def test_the_page_of_a_run_follows_from_its_own_end(web: Web) -> None:
+    web.add(schedule="every 1s")
+    web.world.owner()
+    running = web.run_of("job", end=None, output="first\n")
+    ended = web.run_of("job", output="all\n")
+    browser = web.browser()
+    page = browser.get(f"/p/default/runs/{running.id}").text
+    assert "follow=true&amp;attempt=1&amp;offset=" in page.replace(
+        "&attempt", "&amp;attempt"
+    ).replace("&offset", "&amp;offset")
+    assert 'data-from="6"' in page
+    assert "data-tail" not in browser.get(f"/p/default/runs/{ended.id}").text
+
+
+def test_where_there_are_too_many_profiles_to_watch_the_page_looks(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tenure.surfaces.web.pages import profiles
+
+    assert "data-every" not in web.browser().get("/").text
+    monkeypatch.setattr(profiles, "MOST_WATCHED", 0)
+    assert 'data-every="5"' in web.browser().get("/").text
