@@ -245,3 +245,14 @@ def test_a_process_that_a_rule_admits_and_that_is_refused_says_why(web: Web) -> 
     said = page(web, "/owner").said()
     assert "Rule 1 admits it" in said
     assert "A job is planned elsewhere." in said
+
+
+def test_nobody_is_told_to_start_a_fallback_for_protected_jobs(web: Web) -> None:
+    web.world.profile.folder.toml.write_text('[[owner]]\nuser = "me"\nauthoritative = false\n')
+    web.world.profile.refresh_policy("ada", now())
+    job = web.add("safe", protected=True)
+    web.world.owner(rule=0)
+    for path in ("/", f"/jobs/{job['id']}"):
+        said = page(web, path).said()
+        assert "write authoritative = true in the rule" in said
+        assert "start the process that should own" not in said

@@ -23,6 +23,7 @@ from tenure.runtime.client.documents import instant, omission_document
 from tenure.runtime.client.foreign import change_there, is_foreign, planner_of
 from tenure.runtime.client.health import Health, examine
 from tenure.runtime.client.refusal import pid_of, what_to_type, who_should_own, why_nobody_owns
+from tenure.runtime.client.warnings import start_who_may
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 
@@ -200,7 +201,7 @@ def _protection(profile: Profile, job: Job, health: Health) -> list[Check]:
                 name="protection",
                 ok=False,
                 text=f"it is {why}, and no authoritative owner is there: it is held",
-                remedy=f"start it: {who_should_own(health.policy)}",
+                remedy=start_who_may(health.policy),
             )
         ]
     if profile.settings().approve_protected and job.approved_revision < job.revision:

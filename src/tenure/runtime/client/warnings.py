@@ -183,6 +183,14 @@ def _sibling(process: Process, health: Health) -> bool:
     )
 
 
+def start_who_may(policy: Policy) -> str:
+    """Only who would be authoritative is worth starting."""
+    rules = [r.describe() for r in policy.rules if r.authoritative and not r.refuse]
+    if not rules:
+        return "write authoritative = true in the rule of the process that may run them"
+    return f"start the process that should own: {'; '.join(rules)}"
+
+
 def _protected_jobs(counts: Counts) -> str:
     return (
         "1 job is protected" if counts.protected == 1 else f"{counts.protected} jobs are protected"
@@ -202,7 +210,7 @@ def _protected(profile: Profile, health: Health, counts: Counts) -> Iterator[War
             code="protected_without_authority",
             text=f"{_protected_jobs(counts)}, and the owner is not authoritative: "
             "their fires are held",
-            remedy=f"start the process that should own: {who_should_own(health.policy)}",
+            remedy=start_who_may(health.policy),
         )
     if counts.open_holds:
         yield Warning(
