@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,14 @@ class Kernel:
             "JUPYTER_RUNTIME_DIR": str(folder),
             "PYTHONPYCACHEPREFIX": PYCACHE,
         }
-        self.manager = _Manager(connection_file=str(folder / "kernel.json"))
+        # Ports that are free when they are chosen may be taken when the kernel binds them; and the
+        # path of a socket must be short.
+        self._sockets = tempfile.TemporaryDirectory(prefix="tenure-kernel-")
+        self.manager = _Manager(
+            connection_file=str(folder / "kernel.json"),
+            transport="ipc",
+            ip=str(Path(self._sockets.name) / "kernel"),
+        )
         self._out = self.log.open("wb")
         self.manager.start_kernel(env=environ, stdout=self._out, stderr=self._out, cwd=folder)
         self._connect()
@@ -108,6 +116,7 @@ class Kernel:
     def close(self) -> None:
         self.client.stop_channels()
         self.manager.shutdown_kernel(now=True)
+        self._sockets.cleanup()
         self._out.close()
         if self._profile is not None:
             self._profile.close()

@@ -24,7 +24,12 @@ def cells(notebooks: list[str]) -> list[str]:
 
 def main(notebooks: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
-        file, _ = write_connection_file(str(Path(folder) / "kernel.json"))
+        # By sockets in the folder: ports that are free when they are chosen may be taken by others
+        # when the kernel binds them, and then it ends.
+        kept = Path(folder)
+        file, _ = write_connection_file(
+            str(kept / "kernel.json"), transport="ipc", ip=str(kept / "kernel")
+        )
         kernel = subprocess.Popen([sys.executable, "-m", "ipykernel_launcher", "-f", file])
         client = BlockingKernelClient(connection_file=file)
         client.load_connection_file()
