@@ -30,6 +30,25 @@ def test_without_events_the_page_looks_by_itself(world: WebWorld, sit: Sit) -> N
     expect(tab.page.locator("html")).to_have_attribute("data-link", "polling")
 
 
+def test_many_tabs_of_one_browser_are_all_served(world: WebWorld, sit: Sit) -> None:
+    """A browser keeps six connections to a server; here every tab is seen at once."""
+    seat = sit()
+    tabs = [seat.tab(f"{world.path}/jobs") for _ in range(9)]
+    for tab in tabs[:3]:
+        expect(tab.page.locator("html")).to_have_attribute("data-link", "live")
+    world.add("seen-by-all", "true")
+    for tab in tabs:
+        expect(tab.page.get_by_role("link", name="seen-by-all")).to_be_visible()
+
+    def live() -> int:
+        links = [tab.page.locator("html").get_attribute("data-link") for tab in tabs]
+        return links.count("live")
+
+    assert live() == 3
+    tabs.pop(0).page.close()
+    eventually(lambda: live() == 3, "another tab to take the place of the one that was closed")
+
+
 def test_news_does_not_disturb_what_a_person_is_doing(world: WebWorld, sit: Sit) -> None:
     world.gateway(role="first").wait_owner()
     second = world.gateway(role="second").pid

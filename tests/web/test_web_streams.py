@@ -383,7 +383,7 @@ class TestProfiles:
             connection.request("GET", path, headers=bearer)
             text = connection.getresponse().read().decode()
             connection.close()
-            found = re.search(r'sse:connect="([^"]+)"', text)
+            found = re.search(r'data-connect="([^"]+)"', text)
             assert found is not None
             stream = served.stream(found[1])
             add(served.world, f"after{path.replace('/', '-')}")

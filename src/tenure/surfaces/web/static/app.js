@@ -5,6 +5,7 @@
   const POLL = 5000; // how often to look while there is no stream
   const SILENCE = 12000; // a stream says something every 5 s: without that, it is none any more
   const PATIENCE = 15000; // how long an answer may take
+  const STREAMS = 3; // of all tabs of a browser together
   const IDLE = 30000; // how often to look anyway: relative times grow old
   const root = document.documentElement;
   root.classList.add('js');
@@ -15,7 +16,11 @@
   let again = false;
   let last = Date.now();
   let timer = 0;
-  let heard = 0; // when the stream last said something
+  let source = null; // the stream
+  let free = null; // gives its place back
+  let connecting = false;
+  let next = 0; // when to try again to have one
+  let heard = 0; // when it last said something
 
   /* What the page is about; a problem in its place (the profile is gone) is about the same. */
   let about = '';
@@ -61,48 +66,85 @@
 
   /* -- the stream, and looking now and then where there is none -- */
   function listen() {
-    const stream = by('stream');
     wanted();
-    if (stream) hear(stream);
+    connect();
     setInterval(() => {
-      if (streaming && !document.hidden && Date.now() - heard > SILENCE) silent(stream);
+      if (document.hidden) return;
+      if (source && Date.now() - heard > (streaming ? SILENCE : PATIENCE)) silent();
+      if (!source && Date.now() >= next) connect();
       const live = by('live');
       const idle = live && live.dataset.every ? live.dataset.every * 1000 : IDLE;
       if (Date.now() - last >= (streaming ? idle : Math.min(idle, POLL))) look();
     }, 1000);
-    document.addEventListener('visibilitychange', () => document.hidden || soon());
+    document.addEventListener('visibilitychange', () => {
+      if (document.hidden) return disconnect();
+      connect();
+      soon();
+    });
+    addEventListener('pagehide', disconnect);
+    addEventListener('pageshow', (event) => event.persisted && connect());
+  }
+
+  /* A browser keeps six connections to a server, for all its tabs together. A page that nobody
+     sees keeps none, and of those that are seen at most STREAMS keep one: the others poll. */
+  function slot(number = 1) {
+    if (!navigator.locks) return Promise.resolve(() => {});
+    if (number > STREAMS) return Promise.resolve(null);
+    return new Promise((got) => {
+      navigator.locks.request(`tenure-stream-${number}`, { ifAvailable: true }, (lock) => (
+        lock ? new Promise((release) => { got(release); }) : got(null)
+      ));
+    }).then((release) => release || slot(number + 1));
+  }
+
+  async function connect() {
+    const place = by('stream');
+    if (!place || source || connecting || document.hidden) return;
+    connecting = true;
+    free = await slot();
+    connecting = false;
+    next = Date.now() + POLL;
+    if (!free) return;
+    if (document.hidden) disconnect();
+    else hear(new EventSource(place.dataset.connect));
+  }
+
+  function disconnect() {
+    if (source) source.close();
+    if (free) free();
+    source = free = null;
+    streaming = false;
   }
 
   /* Whoever is there does not answer, or the connection ended without a word (a laptop slept). */
-  function silent(stream) {
-    streaming = false;
+  function silent() {
+    disconnect();
     link('lost');
     soon();
-    const open = stream._htmx && stream._htmx.sse;
-    if (open && open.reader) open.reader.cancel(); // a new one is made
+    connect(); // anew
   }
 
-  function hear(stream) {
-    for (const name of ['changed', 'owner', 'reload', 'beat']) {
-      stream.addEventListener(name, () => { heard = Date.now(); });
-    }
-    stream.addEventListener('changed', (event) => concerns(event.detail.data) && soon());
-    stream.addEventListener('owner', () => soon());
-    stream.addEventListener('reload', () => soon());
-    stream.addEventListener('htmx:sse:after:connection', () => {
+  function hear(opened) {
+    source = opened;
+    heard = Date.now();
+    opened.onopen = () => {
       streaming = true;
       heard = Date.now();
       link('live');
-    });
-    const cut = () => {
-      if (!streaming) return;
-      streaming = false;
-      soon(); // whether anybody is there still is told at once
     };
-    for (const name of ['htmx:sse:error', 'htmx:sse:close']) stream.addEventListener(name, cut);
-    stream.addEventListener('htmx:sse:before:connection', (event) => {
-      if (event.detail.connection.attempt > 0) cut();
+    opened.onerror = () => {
+      if (streaming) soon(); // whether anybody is there still is told at once
+      streaming = false;
+      if (opened.readyState === EventSource.CLOSED && source === opened) disconnect();
+    };
+    const on = (name, act) => opened.addEventListener(name, (event) => {
+      heard = Date.now();
+      act(event);
     });
+    on('changed', (event) => concerns(event.data) && soon());
+    on('owner', soon);
+    on('reload', soon);
+    on('beat', () => {});
   }
 
   /* An answer that is none (the dashboard went away, the store is blocked) replaces nothing. */
@@ -120,7 +162,7 @@
   });
   document.addEventListener('htmx:error', (event) => {
     const source = event.detail.ctx && event.detail.ctx.sourceElement;
-    if (source && ['live', 'ownerbar', 'stream'].includes(source.id)) link('lost');
+    if (source && ['live', 'ownerbar'].includes(source.id)) link('lost');
   });
   document.addEventListener('htmx:after:swap', () => tail());
 
@@ -156,7 +198,8 @@
       soon();
     };
     const open = () => {
-      if (over || !place.isConnected) return;
+      if (over || document.hidden || !place.isConnected) return;
+      if (source) source.close();
       source = new EventSource(place.dataset.tail + shown);
       source.addEventListener('output', (event) => {
         const { offset, text } = JSON.parse(event.data);
@@ -174,8 +217,10 @@
     };
     open();
     place.scrollTop = place.scrollHeight;
-    addEventListener('pagehide', () => source.close());
+    const close = () => source && source.close();
+    addEventListener('pagehide', close);
     addEventListener('pageshow', (event) => event.persisted && open());
+    document.addEventListener('visibilitychange', () => (document.hidden ? close() : open()));
   }
 
   /* -- small comforts -- */
