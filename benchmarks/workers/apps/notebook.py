@@ -22,6 +22,17 @@ def cells(notebooks: list[str]) -> list[str]:
     return ["".join(cell["source"]) for cell in found if cell["cell_type"] == "code"]
 
 
+def wait_for(client: BlockingKernelClient, kernel: subprocess.Popen[bytes]) -> None:
+    """Until it answers. The client takes a kernel for dead that is slow to begin its heartbeat."""
+    while True:
+        try:
+            client.wait_for_ready(timeout=60)
+            return
+        except RuntimeError as error:
+            if kernel.poll() is not None or "died" not in str(error):
+                raise
+
+
 def main(notebooks: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         # By sockets in the folder: ports that are free when they are chosen may be taken by others
@@ -34,7 +45,7 @@ def main(notebooks: list[str]) -> int:
         client = BlockingKernelClient(connection_file=file)
         client.load_connection_file()
         client.start_channels()
-        client.wait_for_ready(timeout=60)
+        wait_for(client, kernel)
         for cell in cells(notebooks):
             reply = client.execute_interactive(cell, timeout=60)
             assert reply["content"]["status"] == "ok"
