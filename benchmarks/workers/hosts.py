@@ -29,6 +29,8 @@ class Host:
     """A file whose change makes it load its code anew."""
     serves: bool = True
     """Whether ``GET /`` answers with the pid of the process."""
+    says: str = ""
+    """What its log says once it heeds signals; asked for where nothing is served."""
     sends: bool = False
     """Whether Tenure has a job there that sends a task at each fire, as Celery's beat would."""
 
@@ -82,6 +84,7 @@ def _celery(pool: str) -> Host:
         joins=4 if pool == "prefork" else 1,
         supervised=pool == "prefork",
         serves=False,
+        says=" ready.",
         sends=True,
     )
 

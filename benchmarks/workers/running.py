@@ -145,6 +145,8 @@ class Running:
         standings = self.standings()
         if self.host.supervised and self.process.pid in standings:
             return False  # it is about to find out what it is, and to leave
+        if self.host.says not in self.said():
+            return False
         return sorted(standings.values()) == ["candidate"] * (self.host.joins - 1) + ["owner"]
 
     def settle(self, within: float = 40.0) -> None:
