@@ -9,8 +9,10 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchmarks import machine, report
+from benchmarks.earlier import earlier
 from benchmarks.harness import run_all
 from benchmarks.measurements import NAMES, load
 
@@ -33,12 +35,17 @@ def main(arguments: list[str] | None = None) -> int:
             folder=folder,
             tell=lambda line: print(line, file=sys.stderr, flush=True),
         )
-    run = {
+    run: dict[str, Any] = {
         "at": at.isoformat(timespec="seconds"),
         "repeats": repeats,
         "scale": scale,
         "seconds": round(time.monotonic() - began, 1),
     }
+    if options.only:
+        kept = earlier(options.out / "results.json", leaving_out=options.only)
+        results = kept.samples | results
+        chosen = [load(name) for name in NAMES if any(name == n for n, _ in results)]
+        run["kept"] = kept.names
     page = report.markdown(chosen, results, facts, run)
     document = report.document(chosen, results, facts, run)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -116,6 +116,9 @@ def markdown(
         f"Written by `make bench` ({run['scale']} sizes, {run['repeats']} repeats, "
         f"{run['seconds']:.0f} s). Medians of the repeats, in brackets the least and the most."
     )
+    if run.get("kept"):
+        kept = ", ".join(f"{name} ({at[:16]})" for name, at in run["kept"].items())
+        written += f" Of earlier runs, each with all its sides: {kept}."
     parts = [
         "# Benchmarks",
         written,

@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.__main__ import main  # noqa: E402
+from benchmarks.earlier import earlier  # noqa: E402
 from benchmarks.harness import Samples  # noqa: E402
 from benchmarks.kit import percentile  # noqa: E402
 from benchmarks.measurements import NAMES, load  # noqa: E402
@@ -44,6 +46,22 @@ def test_it_measures_every_side_and_writes_both_files(tmp_path: Path) -> None:
     for line in document["table"]:
         assert line["value"] is not None
         assert line["what"] in page
+
+
+def test_what_is_not_measured_again_is_kept(tmp_path: Path) -> None:
+    """A page of some measurements only would lose the others."""
+    table = [{"measurement": "due", "side": "tenure", "repeats": [{"p50": 1.0}], "errors": []}]
+    gone = {"measurement": "no longer there", "side": "tenure", "repeats": [], "errors": []}
+    first = {"run": {"at": "2026-01-02T03:04:05+00:00"}, "samples": [*table, gone]}
+    (tmp_path / "results.json").write_text(json.dumps(first))
+    assert main(["--tiny", "--repeats", "1", "--only", "imports", "--out", str(tmp_path)]) == 0
+    page = (tmp_path / "results.md").read_text()
+    assert "Of earlier runs, each with all its sides: due (2026-01-02T03:04)." in page
+    document = json.loads((tmp_path / "results.json").read_text())
+    assert {one["measurement"] for one in document["samples"]} == {"due", "imports"}
+    kept = earlier(tmp_path / "results.json", leaving_out=["imports"])
+    assert kept.names == {"due": "2026-01-02T03:04:05+00:00"}
+    assert kept.samples["due", "tenure"].values("p50") == [1.0]
 
 
 def test_every_measurement_loads_and_names_sides_that_there_are() -> None:
