@@ -31,6 +31,8 @@ class Host:
     """Whether ``GET /`` answers with the pid of the process."""
     says: str = ""
     """What its log says once it heeds signals; asked for where nothing is served."""
+    deaf: bool = False
+    """Whether it may have to be told twice to end."""
     sends: bool = False
     """Whether Tenure has a job there that sends a task at each fire, as Celery's beat would."""
 
@@ -98,6 +100,7 @@ def _uwsgi(*more: str) -> Host:
             *("--die-on-term", "--need-app"),
         ],
         joins=4,
+        deaf=True,
     )
 
 
