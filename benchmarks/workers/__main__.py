@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,8 +31,8 @@ OF = (
 
 def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
-    kept = HERE / "results.json"
-    measured: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    results = HERE / "results.json"
+    measured: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {}
     measured |= {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": options.seconds,
@@ -42,13 +43,15 @@ def main(arguments: list[str] | None = None) -> int:
         facts = machine.facts(folder)
         measured["machine"] = f"{facts['cores']} cores, {facts['kernel']}"
         if "hosts" in options.parts:
-            measured["hosts"] = list(_hosts(options, folder))
+            kept = {host["name"]: host for host in measured.get("hosts", ())}
+            found = kept | {host["name"]: host for host in _hosts(options, folder)}
+            measured["hosts"] = [found[name] for name in HOSTS if name in found]
         if "faults" in options.parts:
             measured["faults"] = list(_faults(options, folder))
         if "overhead" in options.parts:
             measured["overhead"] = _overhead(options, folder)
     if options.write:
-        kept.write_text(json.dumps(measured, indent=1) + "\n")
+        results.write_text(json.dumps(measured, indent=1) + "\n")
         PAGE.write_text(page.render(measured))
     else:
         print(page.render(measured))
@@ -59,7 +62,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.workers", description=__doc__)
     parser.add_argument("--seconds", type=int, default=30, help="for each host (30)")
     parser.add_argument("--parts", nargs="+", default=["hosts", "faults", "overhead"])
-    parser.add_argument("--only", help="hosts whose name contains this")
+    parser.add_argument("--only", help="hosts whose name this matches; others are kept")
     parser.add_argument("--dry", dest="write", action="store_false", help="print the page only")
     parser.add_argument("--folder", help="where the temporary files go")
     return parser.parse_args(arguments)
@@ -76,7 +79,7 @@ def _tell(text: str) -> None:
 
 def _hosts(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
     for host in HOSTS.values():
-        if options.only and options.only not in host.name:
+        if options.only and not re.search(options.only, host.name):
             continue
         seen = watch(host, options.seconds, folder)
         for scheduler, one in seen.items():
