@@ -14,7 +14,8 @@ from tenure.domain.request import Ask, Requester, RequestState
 from tenure.domain.run import RunState
 from tenure.domain.schedule import every_schedule
 from tenure.runtime.client.advice import Warning
-from tenure.surfaces.web.pages import looking, overview
+from tenure.surfaces.web import reading
+from tenure.surfaces.web.pages import overview
 from tenure.testing.making import ended, make_process
 
 
@@ -73,7 +74,7 @@ def test_a_foreign_scheduler_is_listed_with_why(web: Web, monkeypatch: pytest.Mo
     ticker: Process = make_process("foreign-1", pid=4711)
     object.__setattr__(ticker, "standing", Standing.FOREIGN)
     object.__setattr__(ticker, "why", "it ticks the jobs of Hermes")
-    monkeypatch.setattr(looking, "foreign", lambda profile: (ticker,))
+    monkeypatch.setattr(reading, "foreign_in", lambda profile: (ticker,))
     for path in ("/", "/owner"):
         found = page(web, path)
         assert "foreign" in found.said()

@@ -19,14 +19,14 @@ from tenure.domain.run import Run
 from tenure.runtime.client.advice import Warning
 from tenure.runtime.client.documents import instant, run_document, seconds
 from tenure.runtime.client.health import Health
-from tenure.runtime.client.status import Status, read_status
+from tenure.runtime.client.status import UPCOMING, Status, read_status
 from tenure.runtime.client.warnings import policy_warnings_of
 from tenure.runtime.profile import Profile
 
 
-def status_of(profile: Profile, now: datetime) -> Status:
+def status_of(profile: Profile, now: datetime, *, upcoming: int = UPCOMING) -> Status:
     """The status, with the schedulers of an adopted Hermes profile that do not obey."""
-    return read_status(profile, now, foreign=foreign_in(profile))
+    return read_status(profile, now, foreign=foreign_in(profile), upcoming=upcoming)
 
 
 def foreign_in(profile: Profile) -> tuple[Process, ...]:

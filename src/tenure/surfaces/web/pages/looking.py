@@ -1,4 +1,4 @@
-"""What several pages read: names of processes, foreign schedulers, terms as stretches of time."""
+"""What several pages read: names of processes, terms as stretches of time."""
 
 from __future__ import annotations
 
@@ -8,21 +8,10 @@ from functools import cache
 
 from tenure.domain.errors import NotFound
 from tenure.domain.ownership import HolderLife, Term
-from tenure.domain.process import Process
 from tenure.runtime.client.health import Health
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web import words
 from tenure.surfaces.web.charts.day import Holding
-
-
-def foreign(profile: Profile) -> tuple[Process, ...]:
-    """The schedulers of a Hermes profile that was adopted into this one, and that do not obey."""
-    link = profile.folder.path / "hermes.json"
-    if not link.exists():
-        return ()
-    from tenure.adapters.hermes.survey import foreign_of  # costs what only such a profile pays
-
-    return foreign_of(link)
 
 
 def named(profile: Profile) -> Callable[[str], str]:

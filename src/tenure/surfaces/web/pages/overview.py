@@ -21,7 +21,7 @@ from tenure.domain.ownership import HolderLife
 from tenure.domain.run import ACTIVE, Run, RunState
 from tenure.runtime.client.advice import Warning
 from tenure.runtime.client.health import Present
-from tenure.runtime.client.status import Status, read_status
+from tenure.runtime.client.status import Status
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.web import words
@@ -30,6 +30,7 @@ from tenure.surfaces.web.charts.svg import Window
 from tenure.surfaces.web.deps import ProfileDep
 from tenure.surfaces.web.pages import looking, ownership
 from tenure.surfaces.web.pages.rendering import Frame, back_to, frame, page
+from tenure.surfaces.web.reading import status_of
 
 router = APIRouter()
 DAY = timedelta(hours=24)
@@ -51,7 +52,7 @@ def slashed(profile: str) -> RedirectResponse:
 @router.get("/p/{profile}/")
 def overview(profile: ProfileDep, request: Request) -> HTMLResponse:
     around = frame(request, profile)
-    status = read_status(profile, around.now, foreign=looking.foreign(profile), upcoming=MOST_JOBS)
+    status = status_of(profile, around.now, upcoming=MOST_JOBS)
     last = last_day(around)
     return page(
         request,

@@ -17,7 +17,6 @@ from tenure.domain.policy_text import make_policy
 from tenure.domain.process import Standing
 from tenure.domain.rule import Rule
 from tenure.runtime.client.health import Present
-from tenure.runtime.client.status import read_status
 from tenure.runtime.client.warnings import policy_warnings_of
 from tenure.runtime.profile import Profile
 from tenure.store.policy_file import read_policy_file
@@ -27,6 +26,7 @@ from tenure.surfaces.web.deps import ProfileDep
 from tenure.surfaces.web.pages import looking, ownership
 from tenure.surfaces.web.pages.overview import processes
 from tenure.surfaces.web.pages.rendering import Frame, frame, page
+from tenure.surfaces.web.reading import status_of
 
 router = APIRouter()
 TERMS = 30
@@ -55,7 +55,7 @@ class Judged:
 @router.get("/p/{profile}/owner")
 def owner(profile: ProfileDep, request: Request, done: str = "") -> HTMLResponse:
     around = frame(request, profile)
-    status = read_status(profile, around.now, foreign=looking.foreign(profile))
+    status = status_of(profile, around.now)
     policy = around.health.policy
     uid = profile.folder.path.stat().st_uid
     history = profile.store.terms(limit=TERMS)

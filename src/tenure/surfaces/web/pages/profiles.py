@@ -12,14 +12,14 @@ from starlette.responses import Response
 from tenure.domain.errors import TenureError
 from tenure.domain.job import Job, State
 from tenure.domain.run import ENDED_BADLY
-from tenure.runtime.client.status import Status, read_status
+from tenure.runtime.client.status import Status
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.web.deps import FormDep, SiteDep
 from tenure.surfaces.web.everywhere import MOST_WATCHED, mark_of_all
 from tenure.surfaces.web.looking import mark_text
-from tenure.surfaces.web.pages import looking, ownership
+from tenure.surfaces.web.pages import ownership
 from tenure.surfaces.web.pages.rendering import THEME_COOKIE, THEMES, back_to, page
-from tenure.surfaces.web.reading import state_of
+from tenure.surfaces.web.reading import state_of, status_of
 from tenure.surfaces.web.site import Site
 
 router = APIRouter()
@@ -65,7 +65,7 @@ def _row(site: Site, name: str, now: datetime) -> Row:
     try:
         profile = site.profile(name)
         grown = profile.store.mark()
-        status = read_status(profile, now, foreign=looking.foreign(profile), upcoming=1)
+        status = status_of(profile, now, upcoming=1)
         bad, _ = profile.store.runs(
             RunFilter(states=ENDED_BADLY, since=now - DAY), Page(limit=MANY + 1)
         )
