@@ -27,13 +27,18 @@ class Warning:
     remedy: str
 
 
-def advice(profile: Profile, job: Job) -> list[Warning]:
-    """What the user should know about a job that was just added or changed."""
+def advice(profile: Profile, *jobs: Job) -> list[Warning]:
+    """What the user should know about jobs that were just added or changed. Who is there is
+    looked at once for all of them."""
+    if not jobs:
+        return []
     health = examine(profile, SystemClock().now())
     owner = health.owner.process if health.owned and health.owner is not None else None
-    found = [*_about_the_command(profile, job.definition, owner)]
-    if job.definition.needs_authority:
-        found += _about_protection(profile, job.definition)
+    found: list[Warning] = []
+    for job in jobs:
+        found += _about_the_command(profile, job.definition, owner)
+        if job.definition.needs_authority:
+            found += _about_protection(profile, job.definition)
     if owner is None:
         found.append(
             Warning(

@@ -66,7 +66,7 @@ def write(
         added = carry_out(profile.store, plan, tag=tag, by=by, now=at)
         nudge_owner(profile, "jobs")
         profile.refresh_policy(by, at)
-        warnings = {(w.code, w.text, w.remedy): None for j in added for w in advice(profile, j)}
+        warnings = {(w.code, w.text, w.remedy): None for w in advice(profile, *added)}
     return added, list(warnings)
 
 
