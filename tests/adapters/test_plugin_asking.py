@@ -2,55 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from minihermes import OTHERS, MiniHermes, hermes, job, once, until
+from minihermes import MiniHermes, hermes, job, once, until
+from pluginkit import cronjob, first_ended
 
 from tenure.adapters.hermes.seats import seats
 from tenure.domain.run import Cause, RunState
 
 
-@pytest.fixture(params=[True, False], ids=["new", "old"])
-def owner(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[MiniHermes]:
-    """This process owns; it has ticked, with nothing due."""
-    with hermes(tmp_path, monkeypatch, new=request.param) as made:
-        made.write(job("a", ago=-600))
-        made.scheduler.tick(False, None, None, True)
-        yield made
-
-
-@pytest.fixture(params=[True, False], ids=["new", "old"])
-def other(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[MiniHermes]:
-    with hermes(tmp_path, monkeypatch, new=request.param, policy=OTHERS) as made:
-        made.write(job("a", ago=-600))
-        yield made
-
-
-def cronjob(mini: MiniHermes, id: str = "a") -> Any:
-    """The agent's tool."""
-    return json.loads(mini.module("tools.cronjob_tools").cronjob("run", id))
-
-
-def ended(mini: MiniHermes) -> Any:
-    def one() -> Any:
-        runs = mini.runs()
-        return runs[0] if runs and runs[0].finished_at else None
-
-    return until(one, "the run to end")
-
-
 def test_a_trigger_runs_in_the_owner_and_says_which_run(owner: MiniHermes) -> None:
     answer = owner.jobs.trigger_job("a")
-    run = ended(owner)
+    run = first_ended(owner)
     assert run.id in answer["tenure"]
     assert (run.state, run.cause) == (RunState.SUCCEEDED, Cause.REQUEST)
     assert owner.ran == ["a"]
@@ -62,7 +28,7 @@ def test_a_triggered_run_leaves_the_plan_as_it_was_to_others(owner: MiniHermes) 
     """Nothing is put down as due: no tick can run it once more."""
     owner.write(job("a", ago=-600), job("b", ago=-600))
     owner.jobs.trigger_job("a")
-    ended(owner)
+    first_ended(owner)
     owner.scheduler.tick(False, None, None, True)
     assert owner.ran == ["a"]
     assert len(owner.runs()) == 1
@@ -72,7 +38,7 @@ def test_by_name_and_by_an_ambiguous_one_as_hermes_does(owner: MiniHermes) -> No
     owner.write(job("a", ago=-600, name="mail"), job("b", ago=-600, name="twin"),
                 job("c", ago=-600, name="twin"))  # fmt: skip
     assert owner.jobs.trigger_job("mail")["id"] == "a"
-    ended(owner)
+    first_ended(owner)
     with pytest.raises(owner.jobs.AmbiguousJobReference):
         owner.jobs.trigger_job("twin")
     assert owner.jobs.trigger_job("nothing") is None
@@ -82,13 +48,13 @@ def test_by_name_and_by_an_ambiguous_one_as_hermes_does(owner: MiniHermes) -> No
 def test_a_job_that_no_tick_has_seen_yet(owner: MiniHermes) -> None:
     owner.write(job("new one", ago=-600))
     owner.jobs.trigger_job("new one")
-    assert ended(owner).job_name == "job new one"
+    assert first_ended(owner).job_name == "job new one"
 
 
 def test_a_fire_that_is_due_gives_way_and_is_written_down(owner: MiniHermes) -> None:
     owner.write(job("a", ago=0))
     owner.jobs.trigger_job("a")
-    assert ended(owner).cause is Cause.REQUEST
+    assert first_ended(owner).cause is Cause.REQUEST
     owner.scheduler.tick(False, None, None, True)
     assert owner.ran == ["a"]
     (skipped,) = owner.profile.store.omissions()[0]
@@ -98,7 +64,7 @@ def test_a_fire_that_is_due_gives_way_and_is_written_down(owner: MiniHermes) -> 
 def test_one_that_is_due_and_that_no_tick_has_seen_yet(owner: MiniHermes) -> None:
     owner.write(job("new one", ago=0))
     owner.jobs.trigger_job("new one")
-    assert ended(owner).cause is Cause.REQUEST
+    assert first_ended(owner).cause is Cause.REQUEST
     owner.scheduler.tick(False, None, None, True)
     assert owner.ran == ["new one"]
     (skipped,) = owner.profile.store.omissions()[0]
@@ -115,7 +81,7 @@ def test_one_that_is_paused_between_its_acceptance_and_its_start(owner: MiniHerm
 
     seat.draining = pause  # type: ignore[method-assign]
     owner.jobs.trigger_job("a")
-    run = ended(owner)
+    run = first_ended(owner)
     assert run.state is RunState.FAILED
     assert "paused in Hermes" in run.reason
     assert owner.ran == []
@@ -135,7 +101,7 @@ def test_while_its_run_is_active_a_trigger_is_refused(owner: MiniHermes) -> None
     with pytest.raises(RuntimeError, match=r"refused: its previous run is still active"):
         owner.jobs.trigger_job("a")
     go.set()
-    ended(owner)
+    first_ended(owner)
     assert owner.ran == ["a"]
 
 
@@ -155,7 +121,7 @@ def test_a_fire_while_a_triggered_run_is_active_is_skipped(owner: MiniHermes) ->
     if owner.new:  # in the other one the triggered run holds the lock of the tick
         owner.scheduler.tick(False, None, None, False)
     go.set()
-    ended(owner)
+    first_ended(owner)
     until(lambda: [r for r in owner.runs() if r.finished_at is None] == [], "all runs to end")
     owner.scheduler.tick(False, None, None, True)
     assert sorted(owner.ran) == ["a", "b"]
@@ -183,7 +149,7 @@ def test_a_one_shot_that_is_over(owner: MiniHermes) -> None:
 def test_a_one_shot_runs_when_asked_and_then_not_again(owner: MiniHermes) -> None:
     owner.write(once("a", ago=-600))
     owner.jobs.trigger_job("a")
-    ended(owner)
+    first_ended(owner)
     assert owner.stored("a")["state"] == "completed"
     owner.scheduler.tick(False, None, None, True)
     assert owner.ran == ["a"]
@@ -193,7 +159,7 @@ def test_the_owners_own_agent_waits_for_the_end(owner: MiniHermes) -> None:
     owner.do(lambda job: (False, "", "text", "no such mailbox"))
     answer = cronjob(owner)
     if not owner.new:  # its tool asks for a tick, and waits for none
-        assert ended(owner).reason == "no such mailbox"
+        assert first_ended(owner).reason == "no such mailbox"
         return
     assert answer["job"]["executed"]
     assert not answer["job"]["execution_success"]
@@ -212,7 +178,7 @@ def test_a_run_that_hermes_would_not_give_back_fails_and_says_so(owner: MiniHerm
 
     seat.dues.forgo = gone  # type: ignore[method-assign]
     owner.jobs.trigger_job("a")
-    run = ended(owner)
+    run = first_ended(owner)
     assert run.state is RunState.FAILED
     assert "gone" in run.reason or "removed" in run.reason
     assert owner.ran == []
@@ -225,7 +191,7 @@ def test_a_mark_of_a_fire_that_a_dead_process_left_stops_nothing(
         mini.write(job("a", ago=-600, fire_claim={"at": "2030-01-01T00:00:00", "by": "dead"}))
         mini.scheduler.tick(False)
         mini.jobs.trigger_job("a")
-        assert ended(mini).state is RunState.SUCCEEDED
+        assert first_ended(mini).state is RunState.SUCCEEDED
 
 
 def test_a_hermes_that_is_about_to_stop_takes_up_no_run(owner: MiniHermes) -> None:
@@ -233,7 +199,7 @@ def test_a_hermes_that_is_about_to_stop_takes_up_no_run(owner: MiniHermes) -> No
         return
     owner.scheduler.tick(verbose=False, can_dispatch=lambda: False)
     owner.jobs.trigger_job("a")
-    run = ended(owner)
+    run = first_ended(owner)
     assert run.state is RunState.FAILED
     assert "about to stop" in run.reason
     assert owner.ran == []
@@ -257,7 +223,7 @@ def test_a_run_that_must_wait_for_the_tick_at_hand_gives_up_in_words(
         thread.start()
         assert began.wait(10)
         mini.jobs.trigger_job("a")
-        run = ended(mini)
+        run = first_ended(mini)
         assert "another tick was under way for too long" in run.reason
         go.set()
         thread.join(10)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from minihermes import MiniHermes, hermes, job, once, until
+from pluginkit import tick
 
 from tenure.adapters.hermes.seats import seats
 from tenure.domain.errors import StoreBlocked
@@ -26,20 +27,6 @@ def mini(
 ) -> Iterator[MiniHermes]:
     with hermes(tmp_path, monkeypatch, new=request.param) as made:
         yield made
-
-
-def tick(mini: MiniHermes, **more: Any) -> int:
-    found: int = mini.scheduler.tick(**{"verbose": False, "sync": True, **more})
-    return found
-
-
-def ended(mini: MiniHermes, count: int = 1) -> list[Any]:
-    """The runs, once so many have ended."""
-    done = until(
-        lambda: [r for r in mini.runs() if r.finished_at is not None][count - 1 :] and mini.runs(),
-        f"{count} runs to have ended",
-    )
-    return list(done)
 
 
 # -- when things fail ----------------------------------------------------------------------------

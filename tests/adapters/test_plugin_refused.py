@@ -3,52 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from minihermes import OTHERS, MiniHermes, hermes, job, until
+from minihermes import OTHERS, MiniHermes, hermes, job
+from pluginkit import cronjob, first_ended
 
 from tenure.domain.run import RunState
 from tenure.runtime.client import asking
-
-
-@pytest.fixture(params=[True, False], ids=["new", "old"])
-def owner(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[MiniHermes]:
-    """This process owns; it has ticked, with nothing due."""
-    with hermes(tmp_path, monkeypatch, new=request.param) as made:
-        made.write(job("a", ago=-600))
-        made.scheduler.tick(False, None, None, True)
-        yield made
-
-
-@pytest.fixture(params=[True, False], ids=["new", "old"])
-def other(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[MiniHermes]:
-    with hermes(tmp_path, monkeypatch, new=request.param, policy=OTHERS) as made:
-        made.write(job("a", ago=-600))
-        yield made
-
-
-def cronjob(mini: MiniHermes, id: str = "a") -> Any:
-    """The agent's tool."""
-    return json.loads(mini.module("tools.cronjob_tools").cronjob("run", id))
-
-
-def ended(mini: MiniHermes) -> Any:
-    def one() -> Any:
-        runs = mini.runs()
-        return runs[0] if runs and runs[0].finished_at else None
-
-    return until(one, "the run to end")
 
 
 # -- nobody owns ---------------------------------------------------------------------------------
@@ -98,7 +64,7 @@ def test_cron_run_says_who_runs_it(owner: MiniHermes, capsys: pytest.CaptureFixt
     assert owner.module("hermes_cli.cron")._job_action("run", "a", "Triggered") == 0
     said = capsys.readouterr().out
     assert "Triggered job: job a (a)" in said
-    assert "Ran now: succeeded." in said if owner.new else f"run {ended(owner).id}" in said
+    assert "Ran now: succeeded." in said if owner.new else f"run {first_ended(owner).id}" in said
 
 
 def test_an_external_providers_fire_is_asked_of_the_owner(
@@ -116,7 +82,7 @@ def test_an_external_providers_fire_is_asked_of_the_owner(
         mini.write(job("a", ago=-600))
         mini.scheduler.tick(False)
         mini.module("cron.scheduler_provider").CronScheduler().fire_due("a")
-        assert ended(mini).state is RunState.SUCCEEDED
+        assert first_ended(mini).state is RunState.SUCCEEDED
 
 
 def test_on_an_event_loop_it_does_not_wait_for_long(
@@ -138,7 +104,7 @@ def test_on_an_event_loop_it_does_not_wait_for_long(
     began = time.monotonic()
     asyncio.run(handler())
     assert time.monotonic() - began < 2
-    ended(owner)
+    first_ended(owner)
     owner.jobs.trigger_job("a")
     assert [d and d.total_seconds() for d in seen] == [2.0, None]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from minihermes import OTHERS, MiniHermes, hermes, job, until
+from pluginkit import ended, tick
 
 from tenure.adapters.hermes.seats import seats
 from tenure.domain.run import RunState
@@ -27,20 +28,6 @@ def other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MiniHerme
     """A process that may not own."""
     with hermes(tmp_path, monkeypatch, policy=OTHERS) as made:
         yield made
-
-
-def tick(mini: MiniHermes, **more: Any) -> int:
-    found: int = mini.scheduler.tick(**{"verbose": False, "sync": True, **more})
-    return found
-
-
-def ended(mini: MiniHermes, count: int = 1) -> list[Any]:
-    """The runs, once so many have ended."""
-    done = until(
-        lambda: [r for r in mini.runs() if r.finished_at is not None][count - 1 :] and mini.runs(),
-        f"{count} runs to have ended",
-    )
-    return list(done)
 
 
 def test_the_owner_runs_what_is_due_once(mini: MiniHermes) -> None:
