@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -125,15 +124,6 @@ def job(id: str = "a", *, ago: float = 5.0, minutes: float = 60, **more: Any) ->
 def once(id: str = "a", *, ago: float = 5.0, **more: Any) -> dict[str, Any]:
     made = job(id, ago=ago, **more)
     return {**made, "schedule": {"kind": "once", "run_at": made["next_run_at"], "display": "once"}}
-
-
-def until(reached: Callable[[], Any], what: str, within: float = 30.0) -> Any:
-    """Ask again until it is true; AssertionError at the deadline."""
-    end = time.monotonic() + within
-    while not (value := reached()):
-        assert time.monotonic() < end, f"waited {within} s in vain for {what}"
-        time.sleep(0.005)
-    return value
 
 
 OTHERS = '[[owner]]\nholds = "/nowhere/gateway.lock"\n'

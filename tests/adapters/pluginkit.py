@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from minihermes import MiniHermes, until
+from minihermes import MiniHermes
+
+from waiting import eventually
 
 
 def cronjob(mini: MiniHermes, id: str = "a") -> Any:
@@ -18,7 +20,7 @@ def first_ended(mini: MiniHermes) -> Any:
         runs = mini.runs()
         return runs[0] if runs and runs[0].finished_at else None
 
-    return until(one, "the run to end")
+    return eventually(one, "the run to end")
 
 
 def tick(mini: MiniHermes, **more: Any) -> int:
@@ -28,7 +30,7 @@ def tick(mini: MiniHermes, **more: Any) -> int:
 
 def ended(mini: MiniHermes, count: int = 1) -> list[Any]:
     """The runs, once so many have ended."""
-    done = until(
+    done = eventually(
         lambda: [r for r in mini.runs() if r.finished_at is not None][count - 1 :] and mini.runs(),
         f"{count} runs to have ended",
     )

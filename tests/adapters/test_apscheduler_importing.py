@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from tenure.adapters.apscheduler import stores
 from tenure.adapters.apscheduler.declarations import python_file
 from tenure.adapters.apscheduler.importing import Importing, Planned, plan_rows
-from tenure.adapters.apscheduler.literals import source_of
+from tenure.adapters.apscheduler.literals import call_arguments, source_of
 from tenure.adapters.apscheduler.pickles import read_pickle
 from tenure.adapters.apscheduler.stores import Row, read_rows, shown
 from tenure.adapters.apscheduler.templates import Template
@@ -226,6 +226,12 @@ def test_the_beat_of_a_declared_interval_is_said(store: Store) -> None:
     assert commands.job.differs == ()
     assert commands.compared is not None
     assert commands.compared.differences == ()
+
+
+@pytest.mark.parametrize("name", ["True", "class", "__debug__", "\ufb01x", "a b", "", "plain"])
+def test_a_keyword_reaches_its_function_by_the_name_it_had(name: str) -> None:
+    written = f"call({call_arguments(('x',), {name: 1, 'z': 2})})"
+    assert eval(written, {"call": lambda *a, **k: (a, k)}) == (("x",), {name: 1, "z": 2})
 
 
 HOSTILE = st.text(max_size=30) | st.sampled_from(

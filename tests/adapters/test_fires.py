@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tenure.adapters.hermes import fires
 from tenure.adapters.hermes.fires import announced, instant_of
 from tenure.domain.announced import Announced
+from working import calls
 
 NOW = datetime(2030, 6, 1, 12, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -40,9 +41,13 @@ def test_an_interval_counts_from_its_instant(start: datetime, minutes: float) ->
 
 def test_an_interval_of_years_ago_is_counted_at_once() -> None:
     start = NOW - timedelta(days=36_500)
-    began = time.perf_counter()
-    found = announced(due(start, kind="interval", minutes=1), NOW, UTC, None)
-    assert time.perf_counter() - began < 0.1
+    found = None
+
+    def ask() -> None:
+        nonlocal found
+        found = announced(due(start, kind="interval", minutes=1), NOW, UTC, None)
+
+    assert calls(ask).total() < 200
     assert found is not None
     assert found.passed is not None
     assert found.passed[2] == 36_500 * 24 * 60

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -131,13 +130,11 @@ def test_with_seconds(croniter: Any, zone: str, seconds: str) -> None:
 
 
 @pytest.mark.parametrize("expression", ["* * * * * *", "* * * * *", "*/7 * * * * */9"])
-def test_a_year_away_takes_no_more_than_a_moment(croniter: Any, expression: str) -> None:
-    """Its latest two fires are right all the same."""
+def test_a_year_away_is_not_gone_through_one_by_one(croniter: Any, expression: str) -> None:
+    """That would take minutes, and the suite's timeout ends it; its latest two fires are right."""
     now = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
     zone = ZoneInfo("Europe/Berlin")
-    began = time.perf_counter()
     found = ask(expression, now - timedelta(days=365), now, zone, croniter)
-    assert time.perf_counter() - began < 5, "some tenths of a second; this machine may be busy"
     late = one_by_one(expression, now - timedelta(minutes=30), now, zone, croniter)
     assert (found.fire, found.passed[1]) == (late[-1], late[-2])
 

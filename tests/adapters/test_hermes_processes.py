@@ -11,6 +11,7 @@ from tenure.adapters.hermes.home import home_of
 from tenure.adapters.hermes.invocation import Role
 from tenure.adapters.hermes.processes import Found, Store, find_processes
 from tenure.adapters.hermes.scan import LinuxScan
+from working import calls
 
 
 def look(tree: Tree) -> Found:
@@ -217,13 +218,16 @@ def test_a_process_that_is_replaced_while_it_is_looked_at(
     assert tree.scan.pids() == [pid]
 
 
-def test_it_is_fast(tree: Tree) -> None:
-    """Three hundred processes with twenty files each: far below a second."""
-    import time
+def test_its_work_grows_with_the_number_of_processes_and_no_faster(tree: Tree) -> None:
+    def hundred_more() -> int:
+        for _ in range(100):
+            tree.process("/opt/python3", "work.py", files=[f"/srv/data/{n}" for n in range(20)])
+        return calls(lambda: look(tree)).total()
 
-    for _ in range(300):
-        tree.process("/opt/python3", "work.py", files=[f"/srv/data/{n}" for n in range(20)])
     tree.gateway()
-    before = time.perf_counter()
+    of_none = calls(lambda: look(tree)).total()
+    of_hundred = hundred_more() - of_none
+    of_two_hundred = hundred_more() - of_none
+    assert of_two_hundred == pytest.approx(2 * of_hundred, rel=0.05)
+    assert of_hundred < 100 * 20 * 20
     assert len(look(tree).members) == 1
-    assert time.perf_counter() - before < 1

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from minihermes import MiniHermes, hermes, job, once, until
+from minihermes import MiniHermes, hermes, job, once
 from pluginkit import cronjob, first_ended
 
 from tenure.adapters.hermes.seats import seats
 from tenure.domain.run import Cause, RunState
+from waiting import eventually
 
 
 def test_a_trigger_runs_in_the_owner_and_says_which_run(owner: MiniHermes) -> None:
@@ -122,7 +123,7 @@ def test_a_fire_while_a_triggered_run_is_active_is_skipped(owner: MiniHermes) ->
         owner.scheduler.tick(False, None, None, False)
     go.set()
     first_ended(owner)
-    until(lambda: [r for r in owner.runs() if r.finished_at is None] == [], "all runs to end")
+    eventually(lambda: [r for r in owner.runs() if r.finished_at is None] == [], "all runs to end")
     owner.scheduler.tick(False, None, None, True)
     assert sorted(owner.ran) == ["a", "b"]
 

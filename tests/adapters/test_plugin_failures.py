@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from minihermes import MiniHermes, hermes, job, once, until
+from minihermes import MiniHermes, hermes, job, once
 from pluginkit import tick
 
 from tenure.adapters.hermes.seats import seats
@@ -19,6 +19,7 @@ from tenure.domain.errors import StoreBlocked
 from tenure.runtime.announcing import Announcing, Answer
 from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter
+from waiting import eventually
 
 
 @pytest.fixture(params=[True, False], ids=["new", "old"])
@@ -83,7 +84,7 @@ def test_without_its_profile_nothing_runs_and_with_it_again_it_goes_on(mini: Min
     mini.write(job("a", ago=1))
     assert tick(mini) == 0
     shutil.move(away, folder)
-    assert until(lambda: tick(mini), "the owner to go on") == 1
+    assert eventually(lambda: tick(mini), "the owner to go on") == 1
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"jobs": 5}', "[1, 2"])
@@ -174,7 +175,7 @@ def test_a_profile_that_was_made_anew_is_joined(mini: MiniHermes) -> None:
     assert tick(mini) == 0
     now = datetime.now(UTC)
     with closing(Profile.open("hermes-la", home=mini.tenure_home, create=True, now=now)) as anew:
-        assert until(lambda: tick(mini), "the owner to go on") == 1
+        assert eventually(lambda: tick(mini), "the owner to go on") == 1
         assert len(anew.store.runs(RunFilter())[0]) == 1
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from minihermes import OTHERS, MiniHermes, hermes, job, loaded, until
+from minihermes import OTHERS, MiniHermes, hermes, job, loaded
 
 from tenure.adapters.hermes import plugin
 from tenure.adapters.hermes.patches import PATCHES
@@ -19,6 +19,7 @@ from tenure.adapters.hermes.replacing import MARK, install, original_of
 from tenure.adapters.hermes.seats import seats
 from tenure.domain.ownership import Hold
 from tenure.domain.run import RunState
+from waiting import eventually
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_a_module_that_is_being_loaded_is_patched_when_it_is(
     )
     monkeypatch.delitem(sys.modules, "plugins_are_loaded", raising=False)
     api = bare.module("tools.api_server")
-    until(lambda: hasattr(api._cron_trigger, MARK), "trigger_job to be patched")
+    eventually(lambda: hasattr(api._cron_trigger, MARK), "trigger_job to be patched")
     assert hasattr(bare.scheduler.tick, MARK)
     del sys.modules["plugins_are_loaded"]
 
@@ -163,9 +164,9 @@ def test_released_while_a_run_is_under_way_its_end_is_kept(mini: MiniHermes) -> 
     mini.release()
     mini.scheduler.tick(False, None, None, True)
     go.set()
-    (run,) = until(lambda: [r for r in mini.runs() if r.finished_at], "the run to end")
+    (run,) = eventually(lambda: [r for r in mini.runs() if r.finished_at], "the run to end")
     assert run.state is RunState.SUCCEEDED
-    until(lambda: mini.profile.store.processes() == (), "the process to leave")
+    eventually(lambda: mini.profile.store.processes() == (), "the process to leave")
 
 
 def test_a_record_that_changes_in_the_middle_of_a_tick_runs_nothing(mini: MiniHermes) -> None:
@@ -227,7 +228,7 @@ def test_a_root_dashboard_asks_the_owner_of_the_profile_it_works_on(mini: MiniHe
     assert mini.jobs.trigger_job("a") is None
     with mini.jobs.use_cron_store(mini.home.path):
         assert "queued for" in mini.jobs.trigger_job("a")["tenure"]
-    until(lambda: mini.ran == ["a"], "it to run in the owner")
+    eventually(lambda: mini.ran == ["a"], "it to run in the owner")
 
 
 def test_a_forked_child_neither_owns_nor_ends_what_its_parent_has(mini: MiniHermes) -> None:
@@ -255,12 +256,12 @@ def test_ticks_and_requests_leave_no_thread_behind(mini: MiniHermes) -> None:
     mini.write(job("a", ago=-600))
     mini.scheduler.tick(False, None, None, True)
     mini.jobs.trigger_job("a")
-    until(lambda: [r for r in mini.runs() if r.finished_at], "the first run to end")
+    eventually(lambda: [r for r in mini.runs() if r.finished_at], "the first run to end")
     before = threading.active_count()
     for n in range(5):
         mini.scheduler.tick(False, None, None, True)
         mini.jobs.trigger_job("a")
-        until(lambda n=n: len([r for r in mini.runs() if r.finished_at]) == n + 2, "its end")
+        eventually(lambda n=n: len([r for r in mini.runs() if r.finished_at]) == n + 2, "its end")
     assert threading.active_count() <= before + 3, "of Hermes' own pool"
 
 
@@ -286,9 +287,9 @@ def test_many_nudges_are_one_tick_at_a_time(mini: MiniHermes) -> None:
         seat._nudged("jobs")
     assert threading.active_count() == before
     go.set()
-    until(lambda: len(ticks) == 2 and seat._asked is None, "one more tick for all of them")
+    eventually(lambda: len(ticks) == 2 and seat._asked is None, "one more tick for all of them")
     seat._nudged("tick")
-    until(lambda: len(ticks) == 3, "the next one")
+    eventually(lambda: len(ticks) == 3, "the next one")
 
 
 def test_a_nudge_after_the_ownership_is_gone_does_nothing(

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from minihermes import OTHERS, MiniHermes, hermes, job, until
+from minihermes import OTHERS, MiniHermes, hermes, job
 from pluginkit import ended, tick
 
 from tenure.adapters.hermes.seats import seats
 from tenure.domain.run import RunState
+from waiting import eventually
 
 
 @pytest.fixture(params=[True, False], ids=["new", "old"])
@@ -115,7 +116,7 @@ def test_a_run_that_hermes_gives_up_ends_with_its_word(mini: MiniHermes) -> None
     (run,) = ended(mini)
     assert (run.state, run.reason) == (RunState.FAILED, "the gateway stopped")
     go.set()
-    until(lambda: not mini.scheduler._running_job_ids, "the thread to end")
+    eventually(lambda: not mini.scheduler._running_job_ids, "the thread to end")
     assert [r.state for r in mini.runs()] == [RunState.FAILED]
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from minihermes import OTHERS, MiniHermes, hermes, job, once, until
+from minihermes import OTHERS, MiniHermes, hermes, job, once
 
 from tenure.adapters.hermes.seats import seats
 from tenure.domain.run import Cause, RunState
+from waiting import eventually
 
 FALLBACK = OTHERS + '[[owner]]\nuser = "me"\n'
 MINE = '[[owner]]\nuser = "me"\n'
@@ -36,11 +37,13 @@ def better(mini: MiniHermes) -> None:
     assert seat is not None
     assert seat.scheduler is not None
     seat.scheduler.keeper.wake()
-    until(lambda: mini.profile.store.ownership().authoritative, "the owner to be authoritative")
+    eventually(
+        lambda: mini.profile.store.ownership().authoritative, "the owner to be authoritative"
+    )
 
 
 def ended(mini: MiniHermes) -> Any:
-    return until(lambda: [r for r in mini.runs() if r.finished_at], "the run to end")
+    return eventually(lambda: [r for r in mini.runs() if r.finished_at], "the run to end")
 
 
 def tick(mini: MiniHermes) -> None:
@@ -56,8 +59,10 @@ def test_it_is_held_and_then_run_once(mini: MiniHermes, make: Any) -> None:
     (held,) = mini.profile.store.omissions(only_open=True)[0]
     assert (held.kind, held.count) == ("held", 1)
     better(mini)
-    until(lambda: "a" in mini.ran, "what was held to run")
-    runs = until(lambda: [r for r in mini.runs() if r.job_name == "job a" and r.finished_at], "end")
+    eventually(lambda: "a" in mini.ran, "what was held to run")
+    runs = eventually(
+        lambda: [r for r in mini.runs() if r.job_name == "job a" and r.finished_at], "end"
+    )
     assert [(r.state, r.cause) for r in runs] == [(RunState.SUCCEEDED, Cause.HELD)]
     for _ in range(3):
         tick(mini)

@@ -13,10 +13,11 @@ import signal
 import subprocess
 from pathlib import Path
 
-from webworld import COMING_UP, DASHBOARD, LINK, TENURE, eventually, now
+from webworld import COMING_UP, DASHBOARD, LINK, TENURE, now
 from yesterday import PROGRAMS
 
 from tenure.runtime.profile import Profile
+from waiting import eventually
 
 PLACE = Path("/srv/agent")
 PROFILE = "la"

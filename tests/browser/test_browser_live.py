@@ -9,11 +9,13 @@ from collections.abc import Callable
 import pytest
 from browsing import Seat, Surfer
 from playwright.sync_api import expect
-from webworld import LINK, WebWorld, eventually
+from webworld import LINK, WebWorld
+
+from waiting import eventually
 
 pytestmark = pytest.mark.browser
 Sit = Callable[..., Seat]
-TOLD_WITHIN = 5.0
+TOLD_WITHIN = 10.0
 """Seconds from a connection's end to the page's telling it, on a machine that may be busy."""
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 COLOURED = r"\033[31mred\033[0m"

@@ -13,7 +13,9 @@ import pytest
 from browsing import Seat, Surfer
 from kit import is_frozen
 from playwright.sync_api import Page, expect
-from webworld import Web, WebWorld, eventually
+from webworld import Web, WebWorld
+
+from waiting import eventually
 
 pytestmark = pytest.mark.browser
 Sit = Callable[..., Seat]

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from browsing import Surfer, Tab, counted
 from playwright.sync_api import Route, expect
-from webworld import Dashboard, Web, WebWorld, eventually, now
+from webworld import Dashboard, Web, WebWorld, now
 from yesterday import Habit, live_through
 
 from tenure.domain.job import State
 from tenure.domain.run import FINAL, RunState
 from tenure.store.contract import RunFilter
+from waiting import eventually
 
 pytestmark = pytest.mark.browser
 AXE = (Path(__file__).parent / "vendor" / "axe-4.14.1.min.js").read_text()

@@ -15,11 +15,12 @@ import pytest
 from browsing import Surfer, Tab
 from playwright.sync_api import Browser, expect
 from stage import PROFILE, Stage
-from webworld import eventually, now
+from webworld import now
 from yesterday import live_through
 
 from tenure.domain.run import RunState
 from tenure.store.contract import RunFilter
+from waiting import eventually
 
 pytestmark = pytest.mark.browser
 LARGEST = 200_000

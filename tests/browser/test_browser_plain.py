@@ -8,7 +8,9 @@ from collections.abc import Callable
 import pytest
 from browsing import Seat, Surfer
 from playwright.sync_api import Page, expect
-from webworld import Dashboard, Web, WebWorld, eventually
+from webworld import Dashboard, Web, WebWorld
+
+from waiting import eventually
 
 pytestmark = pytest.mark.browser
 Sit = Callable[..., Seat]

@@ -27,11 +27,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "real"))
 
-from kit import TENURE, Started, World, eventually, is_frozen, now
+from kit import TENURE, Started, World, is_frozen, now
 
 from tenure.domain.job import Call, Command, Definition, Job
 from tenure.domain.schedule import foreign_schedule
 from tenure.domain.schedule_text import parse_schedule
+from waiting import eventually
 
 LINK = re.compile(r"http://127\.0\.0\.1:(\d+)/(?:p/[\w-]+/)?\?token=[\w.~-]+")
 DASHBOARD = [str(TENURE), "dashboard"]
@@ -219,4 +220,4 @@ def _copy_of_shell(target: Path) -> Path:
     return target.resolve()
 
 
-__all__ = ["Dashboard", "Gateway", "Web", "WebWorld", "eventually", "now"]
+__all__ = ["Dashboard", "Gateway", "Web", "WebWorld", "now"]

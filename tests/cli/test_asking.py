@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from clikit import Tenure, World
 
+from answering import Answering
 from tenure.domain.job import State
 from tenure.domain.process import Standing
 from tenure.domain.request import Ask, Request, RequestState
@@ -20,45 +20,11 @@ from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter
 from tenure.surfaces.cli import ask
 
-DEADLINE = 10.0
-
 
 @pytest.fixture
 def job(tenure: Tenure, world: World) -> str:
     tenure("add", "@daily", "--name", "n", "--", "true")
     return world.store.job("n").id
-
-
-class Answering:
-    """An owner's answers, on a thread and a connection of its own."""
-
-    def __init__(self, world: World, answer: Callable[[Profile, Request], None]) -> None:
-        self._home = world.profile.folder.home
-        self._answer = answer
-        self._stop = threading.Event()
-        self.errors: list[BaseException] = []
-        self._thread = threading.Thread(target=self._loop)
-
-    def __enter__(self) -> Answering:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(DEADLINE)
-        assert not self.errors, self.errors
-
-    def _loop(self) -> None:
-        profile = Profile.open("default", home=self._home)
-        try:
-            while not self._stop.wait(0.01):
-                for request in profile.store.requests(states=frozenset({RequestState.PENDING})):
-                    self._answer(profile, request)
-        except BaseException as error:  # the test must hear of it
-            self.errors.append(error)
-            raise
-        finally:
-            profile.close()
 
 
 def accept(profile: Profile, request: Request) -> None:
@@ -191,7 +157,7 @@ def test_requests_are_listed(tenure: Tenure, world: World, job: str) -> None:
 
 def test_an_accepted_trigger_names_its_run(tenure: Tenure, world: World, job: str) -> None:
     world.owner()
-    with Answering(world, accept):
+    with Answering(world.profile.folder.home, accept):
         done = tenure("trigger", "n", "--json")
     assert done.code == 0
     run = world.store.run(done.json["run"]["id"])
@@ -205,7 +171,7 @@ def test_wait_ends_with_the_run(
     tenure: Tenure, world: World, job: str, end: RunState, code: int
 ) -> None:
     world.owner()
-    with Answering(world, accept_and_finish(end)):
+    with Answering(world.profile.folder.home, accept_and_finish(end)):
         done = tenure("trigger", "n", "--wait")
     assert done.code == code
     assert str(end) in done.out
@@ -213,7 +179,7 @@ def test_wait_ends_with_the_run(
 
 def test_the_same_key_is_the_same_request(tenure: Tenure, world: World, job: str) -> None:
     world.owner()
-    with Answering(world, accept_and_finish(RunState.SUCCEEDED)):
+    with Answering(world.profile.folder.home, accept_and_finish(RunState.SUCCEEDED)):
         first = tenure("trigger", "n", "--key", "k", "--wait", "--json").json
         again = tenure("trigger", "n", "--key", "k", "--wait", "--json").json
     assert first["run"]["id"] == again["run"]["id"]
@@ -225,7 +191,7 @@ def test_a_no_of_the_owner_is_a_refusal_with_its_remedy(
 ) -> None:
     world.owner()
     world.store.set_job_state(job, State.PAUSED, by="me", now=world.now())
-    with Answering(world, accept):
+    with Answering(world.profile.folder.home, accept):
         done = tenure("trigger", "n")
     assert done.code == 3
     assert "paused" in done.err
@@ -253,7 +219,7 @@ def test_an_interrupted_wait_cancels_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ask, "await_end", interrupted)
-    with Answering(world, accept):
+    with Answering(world.profile.folder.home, accept):
         done = tenure("trigger", "n", "--wait")
     assert done.code == 130
     assert "goes on" in done.out
@@ -274,7 +240,7 @@ def test_cancel_is_asked_of_the_owner(tenure: Tenure, world: World, job: str) ->
             answer="its holder ends it", run=request.run,
         )  # fmt: skip
 
-    with Answering(world, cancelled):
+    with Answering(world.profile.folder.home, cancelled):
         done = tenure("cancel", run.id)
     assert (done.code, "is being cancelled" in done.out) == (0, True)
     assert world.store.run(run.id).cancel_requested_at is not None
@@ -289,7 +255,7 @@ def test_a_run_that_goes_on_is_not_retried(tenure: Tenure, world: World, job: st
 
 def test_a_finished_run_is_retried_as_a_new_one(tenure: Tenure, world: World, job: str) -> None:
     run = world.run_of(world.owner(), "n", end=RunState.FAILED, exit_code=3)
-    with Answering(world, accept):
+    with Answering(world.profile.folder.home, accept):
         done = tenure("retry", run.id, "--json")
     assert done.code == 0
     assert done.json["run"]["id"] != run.id

@@ -7,17 +7,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tenure.host.blocked import write_lock_holder
 from tenure.runtime.profile import Profile
+from waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.real
-DEADLINE = 20.0
 COMMAND = [sys.executable, "-m", "tenure.surfaces.cli.main"]
 
 
@@ -45,12 +44,6 @@ class Shell:
         self._started.append(process)
         return process
 
-    def await_(self, what: str, ready: Callable[[], bool]) -> None:
-        until = time.monotonic() + DEADLINE
-        while not ready():
-            assert time.monotonic() < until, f"waited {DEADLINE} s for {what}"
-            time.sleep(0.05)
-
     def owned(self) -> bool:
         return self.pid_of_owner() is not None
 
@@ -75,7 +68,7 @@ class Shell:
             process.send_signal(signal.SIGCONT)
             return False
 
-        self.await_("a moment between two transactions", frozen)
+        eventually(frozen, "a moment between two transactions")
 
     def end(self) -> None:
         for process in self._started:
@@ -95,7 +88,7 @@ def test_a_job_is_added_triggered_read_and_audited(shell: Shell) -> None:
     added = shell.run("add", "@yearly", "--name", "n", "--", "sh", "-c", "echo out; exit 3")
     assert added.returncode == 0, added.stderr
     server = shell.start("serve", "--role", "gateway")
-    shell.await_("an owner", shell.owned)
+    eventually(shell.owned, "an owner")
     done = shell.run("trigger", "n", "--wait")
     assert done.returncode == 1, done.stderr  # the run failed, and the command says so
     assert "exit code 3" in done.stdout
@@ -114,7 +107,7 @@ def test_a_job_is_added_triggered_read_and_audited(shell: Shell) -> None:
 def test_following_a_log_ends_with_the_run(shell: Shell) -> None:
     shell.run("add", "@yearly", "--name", "n", "--", "sh", "-c", "echo a; sleep 0.3; echo b")
     shell.start("serve")
-    shell.await_("an owner", shell.owned)
+    eventually(shell.owned, "an owner")
     assert shell.run("trigger", "n").returncode == 0
     assert shell.run("logs", "-f", "n").stdout == "a\nb\n"
 
@@ -200,15 +193,15 @@ def test_little_is_imported_for_a_status(shell: Shell) -> None:
 def test_a_frozen_owner_is_deposed_and_another_takes_over(shell: Shell) -> None:
     shell.run("add", "@yearly", "--name", "n", "--", "true")
     first = shell.start("serve")
-    shell.await_("an owner", shell.owned)
+    eventually(shell.owned, "an owner")
     second = shell.start("serve")
     shell.freeze(first)
     try:
-        shell.await_(
-            "a candidate to take from it",
+        eventually(
             lambda: shell.run("owner", "take", "--force").returncode == 0,
+            "a candidate to take from it",
         )
-        shell.await_("the next term", lambda: shell.pid_of_owner() == second.pid)
+        eventually(lambda: shell.pid_of_owner() == second.pid, "the next term")
     finally:
         first.send_signal(signal.SIGCONT)
     assert shell.run("trigger", "n", "--wait").returncode == 0

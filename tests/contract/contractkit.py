@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from waiting import eventually
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "real"))
 
-from worldkit import Serve, World, eventually
+from worldkit import Serve, World
 
 __all__ = ["Serve", "World", "eventually", "processes"]
 

@@ -7,7 +7,9 @@ own, why nobody does, and what to type; never a quiet success, never a run here.
 from __future__ import annotations
 
 import pytest
-from contractkit import World, eventually, processes  # noqa: F401
+from contractkit import World, processes  # noqa: F401
+
+from waiting import eventually
 
 pytestmark = pytest.mark.real
 POLICY = '[[owner]]\nservice = "ai.example.gateway"\n'

@@ -8,7 +8,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from contractkit import World, eventually, processes  # noqa: F401
+from contractkit import World, processes  # noqa: F401
+
+from waiting import eventually
 
 pytestmark = pytest.mark.real
 

@@ -11,7 +11,9 @@ import re
 from pathlib import Path
 
 import pytest
-from contractkit import World, eventually, processes  # noqa: F401
+from contractkit import World, processes  # noqa: F401
+
+from waiting import eventually
 
 pytestmark = pytest.mark.real
 DOCS = Path(__file__).parents[2] / "docs"

@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hermesparts import DEADLINE, Run, Said, eventually
+from hermesparts import Run, Said
 from hermesworld import PROFILE, HermesWorld
+
+from waiting import DEADLINE, eventually
 
 TENURE_PROFILE = f"hermes-{PROFILE}"
 CONFIG = """\

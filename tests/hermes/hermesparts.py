@@ -8,29 +8,17 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 from canary import stat_of
 
-T = TypeVar("T")
-DEADLINE = 30.0
-
-
-def eventually(reached: Callable[[], T], what: str, within: float = DEADLINE) -> T:
-    """Ask again until it is true; AssertionError, saying what was waited for, at the deadline."""
-    until = time.monotonic() + within
-    while not (value := reached()):
-        if time.monotonic() > until:
-            raise AssertionError(f"waited {within} s in vain for {what}; last seen: {value!r}")
-        time.sleep(0.05)
-    return value
+from waiting import DEADLINE
 
 
 def holder_of(path: Path) -> int | None:

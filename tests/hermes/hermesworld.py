@@ -25,10 +25,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hermesparts import Run, Said, Started, ask, eventually, free_port, holder_of
+from hermesparts import Run, Said, Started, ask, free_port, holder_of
 from hermesvenv import HermesVenv
 
 from tenure.host import landlock
+from waiting import eventually
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]

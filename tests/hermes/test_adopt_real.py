@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from adoptionkit import CONFIG, adopt, release, status
 from configtexts import written
-from hermesparts import Said, eventually
+from hermesparts import Said
 from hermesvenv import HermesVenv
 from hermesworld import PROFILE, HermesWorld
 
@@ -24,6 +24,7 @@ from tenure.adapters.hermes.config_edit import enabled_in, plan_edit
 from tenure.adapters.hermes.fence import stands
 from tenure.adapters.hermes.home import home_of
 from tenure.domain.errors import Refused
+from waiting import eventually
 
 pytestmark = [pytest.mark.hermes, pytest.mark.timeout(180)]
 

@@ -24,9 +24,11 @@ from adoptionkit import (
     stays_with,
     wait_owner,
 )
-from hermesparts import Started, eventually, roles
+from hermesparts import Started, roles
 from hermesvenv import HermesVenv
 from hermesworld import HermesWorld
+
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.hermes,

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import pytest
 from adoptionkit import status
-from hermesparts import Started, eventually, roles
+from hermesparts import Started, roles
 from hermesvenv import HermesVenv
 from hermesworld import HermesWorld
 
 from tenure.host import landlock
+from waiting import eventually
 
 pytestmark = [pytest.mark.hermes, pytest.mark.timeout(180)]
 JOBS = 4

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 import pytest
 from adoptionkit import SETTLING, adopt, asked, not_run, stays_quiet, stays_with, wait_owner
-from hermesparts import Started, eventually
+from hermesparts import Started
 from hermesvenv import HermesVenv
 from hermesworld import HermesWorld
+
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.hermes,

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from hermesparts import eventually
 from importkit import BERLIN, TENURE, ZONE, Shell, files
 
 from tenure.adapters.hermes.comparing import rehearse
 from tenure.domain.schedule import cron_schedule
+from waiting import eventually
 
 pytestmark = pytest.mark.hermes
 

@@ -12,9 +12,10 @@ from collections.abc import Callable
 
 import pytest
 from adoptionkit import TENURE_PROFILE, adopt, asked, wait_owner
-from hermesparts import eventually
 from hermesvenv import HermesVenv
 from hermesworld import PROFILE, HermesWorld
+
+from waiting import eventually
 
 pytestmark = [pytest.mark.hermes, pytest.mark.timeout(180)]
 WRITERS, EACH = 3, 40

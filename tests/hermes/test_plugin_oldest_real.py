@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from adoptionkit import adopt, asked, not_run, recorded, wait_owner
-from hermesparts import eventually
 from hermesvenv import HermesVenv
 from hermesworld import HermesWorld
+
+from waiting import eventually
 
 pytestmark = [pytest.mark.hermes, pytest.mark.timeout(180)]
 

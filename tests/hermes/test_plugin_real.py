@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 from adoptionkit import adopt, asked, recorded, wait_owner
-from hermesparts import Said, eventually, free_port
+from hermesparts import Said, free_port
 from hermesvenv import HermesVenv
 from hermesworld import PROFILE, HermesWorld
+
+from waiting import eventually
 
 pytestmark = [pytest.mark.hermes, pytest.mark.timeout(180)]
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from adoptionkit import status, status_words
-from hermesparts import Started, eventually
+from hermesparts import Started
 from hermesvenv import HermesVenv
 from hermesworld import PROFILE, HermesWorld
 
 from tenure.adapters.hermes import next_tick
 from tenure.adapters.hermes.home import find_home
 from tenure.adapters.hermes.survey import survey
+from waiting import eventually
 
 pytestmark = [pytest.mark.hermes, pytest.mark.timeout(180)]
 Make = Callable[..., HermesWorld]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-DEADLINE = 20.0
+from waiting import DEADLINE
 
 
 class Child:
@@ -82,16 +82,3 @@ def spawn() -> Iterator[Spawn]:
     yield start
     for child in children:
         child.close()
-
-
-def eventually(what: str, condition: Callable[[], bool]) -> None:
-    """Poll a condition of the real world until the deadline, which says what it waited for."""
-    until = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < until, f"waited {DEADLINE} s for {what}"
-        time.sleep(0.005)
-
-
-@pytest.fixture(name="eventually")
-def _eventually() -> Callable[[str, Callable[[], bool]], None]:
-    return eventually

@@ -13,6 +13,7 @@ import pytest
 from tenure.domain.evidence import Manager
 from tenure.host import linux_proc, processes
 from tenure.host.linux_proc import service_of_process
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.real,
@@ -113,7 +114,7 @@ def unit_folder(request: pytest.FixtureRequest) -> Iterator[Path]:
         folder.rmdir()
 
 
-def test_a_process_in_a_real_cgroup(spawn, eventually, unit_folder: Path) -> None:
+def test_a_process_in_a_real_cgroup(spawn, unit_folder: Path) -> None:
     unit = unit_folder.parent
     child = spawn(WAIT)
     child.line()
@@ -127,7 +128,7 @@ def test_a_process_in_a_real_cgroup(spawn, eventually, unit_folder: Path) -> Non
         assert evidence.cgroup.endswith(place.name)
     child.kill()
     eventually(
-        "the cgroup to be empty", lambda: not (unit_folder / "cgroup.procs").read_text().strip()
+        lambda: not (unit_folder / "cgroup.procs").read_text().strip(), "the cgroup to be empty"
     )
 
 

@@ -84,7 +84,7 @@ def test_whoever_only_has_it_open_or_another_kind_does_not(spawn, lock: Path, ne
     assert locks_of(child.pid) == ()
 
 
-def test_who_waits_for_it_does_not_hold_it_yet(spawn, lock: Path, eventually) -> None:
+def test_who_waits_for_it_does_not_hold_it_yet(spawn, lock: Path) -> None:
     with held(lock):
         child = spawn(OPEN + "print(flush=True)\nfcntl.flock(file, 2)\n" + WAIT, str(lock))
         child.line()

@@ -17,6 +17,7 @@ import pytest
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.host import live, processes
 from tenure.host.live import Life, LiveLock, life_of, sweep
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.real,
@@ -120,9 +121,7 @@ print(pid, flush=True)
 """
 
 
-def test_a_forked_child_drops_its_copy_and_leaves_the_parents(
-    spawn, eventually, tmp_path: Path
-) -> None:
+def test_a_forked_child_drops_its_copy_and_leaves_the_parents(spawn, tmp_path: Path) -> None:
     source = HOLD + FORK_AND_TELL.format(fork="os.fork()", child="lock.release()") + STAY
     child = spawn(source, str(tmp_path), "p1")
     identity = identity_from(child.line())
@@ -132,8 +131,8 @@ def test_a_forked_child_drops_its_copy_and_leaves_the_parents(
         assert (tmp_path / "p1").exists(), "the child's release() only forgot"
         child.kill()
         eventually(
-            "the forked child to have dropped the lock",
             lambda: life_of(tmp_path, "p1", None) is Life.DEAD,
+            "the forked child to have dropped the lock",
         )
     finally:
         os.kill(grandchild, signal.SIGKILL)

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from tenure import Fence
+from waiting import DEADLINE
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "fencing.md"
-DEADLINE = 20.0
 
 
 def blocks(language: str) -> list[str]:

@@ -26,9 +26,9 @@ from tenure.runtime import capture
 from tenure.runtime.child import describe
 from tenure.runtime.context import asks_for_context
 from tenure.store.contract import RunFilter
+from waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.real
-PATIENCE = 15.0
 
 
 @pytest.fixture
@@ -47,13 +47,12 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Tenure]]:
 
 def ended(tenure: Tenure, count: int = 1) -> tuple[Run, ...]:
     """So many runs that have ended, waited for."""
-    until = datetime.now(UTC) + timedelta(seconds=PATIENCE)
-    while datetime.now(UTC) < until:
+
+    def enough() -> tuple[Run, ...] | None:
         runs, _ = tenure.profile.store.runs(RunFilter(states=FINAL))
-        if len(runs) >= count:
-            return runs
-        threading.Event().wait(0.02)
-    raise AssertionError(f"waited {PATIENCE} s for {count} ended runs: {runs}")
+        return runs if len(runs) >= count else None
+
+    return eventually(enough, f"{count} ended runs")
 
 
 def output(tenure: Tenure, run: Run) -> str:
@@ -119,7 +118,7 @@ def test_what_a_run_prints_and_logs_is_its_output(
     both = threading.Barrier(2)
 
     def speak(word: str) -> None:
-        both.wait(PATIENCE)
+        both.wait(DEADLINE)
         print(f"said {word}")
         print(f"cried {word}", file=sys.stderr)
         logging.getLogger("shop").warning("logged %s", word)
@@ -236,13 +235,13 @@ def test_a_thread_that_looks_is_told_to_stop(make: Callable[..., Tenure]) -> Non
 
     @tenure.job(at(soon()), timeout="200ms")
     def patient(context: Context) -> None:
-        if context.cancelled.wait(PATIENCE):
+        if context.cancelled.wait(DEADLINE):
             stopped.set()
 
     tenure.start()
     (run,) = ended(tenure)
     assert run.state is RunState.TIMED_OUT
-    assert stopped.wait(PATIENCE)
+    assert stopped.wait(DEADLINE)
 
 
 def test_coroutines_run_on_the_hosts_loop_where_it_is_wanted(make: Callable[..., Tenure]) -> None:
@@ -259,7 +258,7 @@ def test_coroutines_run_on_the_hosts_loop_where_it_is_wanted(make: Callable[...,
 
         tenure.job(at(soon()), look)
         async with tenure.lifespan():
-            await asyncio.wait_for(done.wait(), PATIENCE)
+            await asyncio.wait_for(done.wait(), DEADLINE)
         assert loops == [mine]
 
     asyncio.run(serve())
@@ -309,7 +308,7 @@ def test_a_process_of_its_own_is_found_ended_and_told(tmp_path: Path) -> None:
         assert runs["shop:stuck"].state is RunState.TIMED_OUT
     finally:
         host.send_signal(signal.SIGKILL)
-        host.wait(PATIENCE)
+        host.wait(DEADLINE)
         observer.stop()
 
 

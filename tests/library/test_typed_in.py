@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,9 +18,9 @@ from tenure.domain.errors import InvalidInput
 from tenure.domain.process import Standing
 from tenure.domain.run import RunState
 from tenure.store.contract import RunFilter
+from waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.real
-PATIENCE = 15.0
 ENDED = frozenset({RunState.SUCCEEDED})
 Make = Callable[..., Tenure]
 
@@ -44,16 +43,6 @@ def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
 
 
-def wait_for(what: str, condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        threading.Event().wait(0.01)
-    raise AssertionError(f"waited {PATIENCE} s for {what}")
-
-
 @pytest.mark.usefixtures("prompt")
 def test_a_job_declared_again_replaces_the_one_before(make: Make) -> None:
     tenure = make()
@@ -62,8 +51,8 @@ def test_a_job_declared_again_replaces_the_one_before(make: Make) -> None:
     tenure.job(every("1h"), lambda: ran.append("old"), name="beat")
     tenure.job(at(datetime.now(UTC) + timedelta(seconds=1)), first.set, name="first")
     tenure.start()
-    assert first.wait(PATIENCE)
-    wait_for("its run to end", lambda: tenure.profile.store.runs(RunFilter(states=ENDED))[0])
+    assert first.wait(DEADLINE)
+    eventually(lambda: tenure.profile.store.runs(RunFilter(states=ENDED))[0], "its run to end")
     tenure.job(every("1s"), new.set, name="beat")
     assert new.wait(5), "who has nothing else to do must be told of it"
     assert ran == []
@@ -74,11 +63,11 @@ def test_a_job_declared_again_replaces_the_one_before(make: Make) -> None:
 @pytest.mark.usefixtures("prompt")
 def test_an_instance_started_again_takes_the_place_of_the_one_before(make: Make) -> None:
     first = make().start()
-    wait_for("to own", lambda: first.owns)
+    eventually(lambda: first.owns, "to own")
     elsewhere, looks = make("stall").start(), make(execute=False).start()
     second = make().start()
-    wait_for("the second to own", lambda: second.owns)
-    wait_for("the first to leave", lambda: repr(first) == "<Tenure 'shop': stopped>")
+    eventually(lambda: second.owns, "the second to own")
+    eventually(lambda: repr(first) == "<Tenure 'shop': stopped>", "the first to leave")
     standings = sorted(str(p.standing) for p in second.profile.store.processes())
     assert standings == [Standing.OBSERVER, Standing.OWNER]
     assert elsewhere.owns
@@ -87,12 +76,12 @@ def test_an_instance_started_again_takes_the_place_of_the_one_before(make: Make)
 
 def test_in_a_program_both_stand_and_a_name_twice_is_a_mistake(make: Make) -> None:
     first = make().start()
-    wait_for("to own", lambda: first.owns)
+    eventually(lambda: first.owns, "to own")
     second = make().start()
     second.job(every("1h"), print)
     with pytest.raises(InvalidInput):
         second.job(every("1h"), print)
-    wait_for("both", lambda: len(second.profile.store.processes()) == 2)
+    eventually(lambda: len(second.profile.store.processes()) == 2, "both")
     assert first.owns
 
 
@@ -109,7 +98,7 @@ def test_a_loop_that_start_is_called_on_is_the_hosts_and_not_a_forked_childs(mak
 
         tenure.job(every("1s"), tell)
         tenure.start()
-        await asyncio.wait_for(done.wait(), PATIENCE)
+        await asyncio.wait_for(done.wait(), DEADLINE)
         assert found == [asyncio.get_running_loop()]
         child = os.fork()
         if child == 0:  # the loop says that it is running, and nobody runs it there

@@ -12,12 +12,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tenure.domain.errors import NotFound, StoreBlocked
 from tenure.domain.job import Command, Definition, Job
@@ -32,26 +31,15 @@ from tenure.runtime.history import audit_store, render_report
 from tenure.runtime.profile import Profile
 from tenure.runtime.session import members_of
 from tenure.store.contract import RunFilter
+from waiting import DEADLINE, eventually
 
-T = TypeVar("T")
 HERE = Path(__file__).parent
-DEADLINE = 20.0
 PYTHON = sys.executable
 TENURE = Path(PYTHON).parent / "tenure"
 
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-def eventually(reached: Callable[[], T], what: str, within: float = DEADLINE) -> T:
-    """Ask again until it is true; AssertionError, saying what was waited for, at the deadline."""
-    until = time.monotonic() + within
-    while not (value := reached()):
-        if time.monotonic() > until:
-            raise AssertionError(f"waited {within} s in vain for {what}; last seen: {value!r}")
-        time.sleep(0.01)
-    return value
 
 
 def state_of(pid: int) -> str | None:

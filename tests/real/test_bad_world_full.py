@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from worldkit import ROOT, World, eventually
+from worldkit import ROOT, World
+
+from waiting import eventually
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not ROOT, reason="only root may mount")]
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from worldkit import World, eventually
+from worldkit import World
 
 from tenure.store.sqlite import schema
 from tenure.store.sqlite.upkeep import Upkeep
+from waiting import eventually
 
 pytestmark = pytest.mark.real
 

@@ -12,7 +12,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from worldkit import ROOT, Answer, World, eventually
+from worldkit import ROOT, Answer, World
+
+from waiting import eventually
 
 pytestmark = pytest.mark.real
 

@@ -15,10 +15,11 @@ import time
 from datetime import timedelta
 
 import pytest
-from kit import Canary, Started, World, eventually
+from kit import Canary, Started, World
 
 from tenure.domain.run import RunState
 from tenure.runtime.session import members_of
+from waiting import eventually
 
 pytestmark = pytest.mark.real
 

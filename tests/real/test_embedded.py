@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kit import Canary, Started, World, eventually, is_frozen, state_of
+from kit import Canary, Started, World, is_frozen, state_of
 
 from tenure.domain.ownership import Hold
 from tenure.domain.process import Standing
 from tenure.domain.run import RunState
+from waiting import eventually
 
 pytestmark = pytest.mark.real
 

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from worldkit import World, eventually
+from worldkit import World
+
+from waiting import eventually
 
 pytestmark = pytest.mark.real
 

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from worldkit import ROOT, SOURCE, TENURE, World, eventually
+from worldkit import ROOT, SOURCE, TENURE, World
+
+from waiting import eventually
 
 pytestmark = pytest.mark.real
 needs_root = pytest.mark.skipif(not ROOT, reason="only root may")

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kit import PYTHON, TENURE, Canary, Started, World, eventually, state_of
+from kit import PYTHON, TENURE, Canary, Started, World, state_of
 
 from tenure.domain.ownership import Act, Hold
 from tenure.domain.process import Process, Standing
 from tenure.domain.run import RunState
+from waiting import eventually
 
 pytestmark = pytest.mark.real
 

@@ -11,11 +11,12 @@ import signal
 from datetime import timedelta
 
 import pytest
-from kit import Canary, Started, World, eventually, is_frozen
+from kit import Canary, Started, World, is_frozen
 
 from tenure.domain.ownership import Act
 from tenure.domain.process import Standing
 from tenure.domain.run import Run, RunState
+from waiting import eventually
 
 pytestmark = pytest.mark.real
 

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from kit import Canary, Started, World, eventually, now, state_of
+from kit import Canary, Started, World, now, state_of
 
 from tenure.domain.ownership import Act, Hold
 from tenure.domain.process import Standing
 from tenure.domain.run import Run, RunState
 from tenure.runtime.session import members_of
+from waiting import eventually
 
 pytestmark = pytest.mark.real
 

@@ -7,12 +7,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from kit import Canary, World, eventually, now
+from kit import Canary, World, now
 
 from tenure.domain.job import Command, Definition
 from tenure.domain.ownership import Hold
 from tenure.domain.process import Standing
 from tenure.domain.schedule import every_schedule
+from waiting import eventually
 
 pytestmark = pytest.mark.real
 

@@ -10,17 +10,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tenure.surfaces.cli import main
+from waiting import DEADLINE, eventually
 
-T = TypeVar("T")
-DEADLINE = 20.0
 TENURE = (sys.executable, "-m", "tenure.surfaces.cli.main")
 ROOT = os.geteuid() == 0
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -57,15 +55,6 @@ class Answer:
         assert found, f"no warning {code}: {self.json['warnings']}"
         assert found[0]["remedy"]
         return found[0]
-
-
-def eventually(reached: Callable[[], T], what: str, within: float = DEADLINE) -> T:
-    until = time.monotonic() + within
-    while not (value := reached()):
-        if time.monotonic() > until:
-            raise AssertionError(f"waited {within} s in vain for {what}")
-        time.sleep(0.02)
-    return value
 
 
 class Serve:

@@ -8,8 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,12 @@ from tenure.runtime.children import Children, wait_for
 from tenure.runtime.commands import CommandSpec, GatedCommand
 from tenure.runtime.exits import Exit, read_exit
 from tenure.runtime.gate import spawn_gated
+from waiting import DEADLINE
 
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+PYTHONPATH = os.pathsep.join(str(folder) for folder in Path(__file__).parents[:2])
+"""For a process of a test's own that imports this."""
 SHELLS = ["/bin/sh", "dash", "bash", "busybox"]
-DEADLINE = 15.0
 
 
 def shell_path(name: str, folder: Path) -> str | None:
@@ -44,15 +45,6 @@ def spec(*argv: str, **changes: Any) -> CommandSpec:
 
 def line(text: str, **changes: Any) -> CommandSpec:
     return spec(text, shell=True, **changes)
-
-
-def eventually(reached: Callable[[], Any], what: str, within: float = DEADLINE) -> Any:
-    until = time.monotonic() + within
-    while not (value := reached()):
-        if time.monotonic() > until:
-            raise AssertionError(f"waited {within} s in vain for {what}")
-        time.sleep(0.005)
-    return value
 
 
 def ended(command: GatedCommand) -> Exit:
@@ -87,10 +79,11 @@ command = spawn_gated(
 who = command.identity
 fork = os.fork() if job["fork"] else None
 if fork == 0:
-    print("forked", os.getpid(), flush=True)
+    os.write(1, b"forked %d\\n" % os.getpid())
     time.sleep(60)
     os._exit(0)
-print(json.dumps([who.boot_id, who.pid, who.start, who.pid_namespace]), flush=True)
+told = json.dumps([who.boot_id, who.pid, who.start, who.pid_namespace])
+os.write(1, told.encode() + b"\\n")  # at once: the child writes to this pipe too
 for order in sys.stdin:
     if order == "open\\n":
         print(json.dumps(command.open_gate()), flush=True)

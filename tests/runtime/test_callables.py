@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from commandkit import eventually
 
 from tenure.domain.errors import RunFailed
 from tenure.domain.job import Call, Runner
@@ -19,6 +18,7 @@ from tenure.domain.ownership import Authority
 from tenure.domain.run import Cause, Result, Run, RunState
 from tenure.runtime.callables import BLOCKED_AFTER, COROUTINES, TIDYING, Callables
 from tenure.testing.clock import ManualClock
+from waiting import eventually
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 ME = Authority(term=1, process="p1", policy_version=0)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commandkit import ENV, SHELLS, ended, eventually, line, read_env, run, shell_path, spec
+from commandkit import ENV, PYTHONPATH, SHELLS, ended, line, read_env, run, shell_path, spec
 
 from tenure.host.processes import is_alive
 from tenure.runtime import gate
@@ -23,6 +23,7 @@ from tenure.runtime.commands import CommandNotStarted
 from tenure.runtime.exits import Outcome, Stage, read_exit
 from tenure.runtime.gate import spawn_gated
 from tenure.runtime.terminate import stop
+from waiting import eventually
 
 pytestmark = pytest.mark.real
 
@@ -281,7 +282,7 @@ os._exit(ended(command).exit_code)
 
 @pytest.mark.parametrize("signals", ["plain", "odd"])
 def test_a_host_that_closed_its_standard_descriptors(signals: str, tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     arguments = [sys.executable, "-c", DAEMON, str(tmp_path / "r"), signals]
     assert subprocess.run(arguments, env=environment, timeout=30, check=False).returncode == 3
     assert (tmp_path / "r" / "1.log").read_bytes() == b"out\nerr\n"

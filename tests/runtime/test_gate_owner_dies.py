@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from commandkit import SHELLS, ended, ended_of, eventually, line, owner, shell_path, spec
+from commandkit import PYTHONPATH, SHELLS, ended, ended_of, line, owner, shell_path, spec
 
 from tenure.host.processes import identity_of, is_alive
 from tenure.runtime import withdraw as withdraw_module
@@ -23,6 +23,7 @@ from tenure.runtime.exits import Outcome, Stage, read_exit
 from tenure.runtime.gate import spawn_gated
 from tenure.runtime.session import members_of
 from tenure.runtime.withdraw import withdraw
+from waiting import eventually
 
 pytestmark = pytest.mark.real
 
@@ -226,7 +227,7 @@ REAPING_HOST = textwrap.dedent(
 
 
 def test_a_host_that_reaps_everything_changes_no_exit_code(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", REAPING_HOST, str(tmp_path / "r")],
         capture_output=True,

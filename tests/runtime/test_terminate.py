@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from commandkit import DEADLINE, SHELLS, ended, eventually, line, shell_path, spec
+from commandkit import SHELLS, ended, line, shell_path, spec
 
 from tenure.domain.evidence import Identity
 from tenure.host.processes import identity_of, is_alive
@@ -21,6 +21,7 @@ from tenure.runtime.exits import Outcome, read_exit
 from tenure.runtime.gate import spawn_gated
 from tenure.runtime.session import Member, members_of, signal_member
 from tenure.runtime.terminate import SETTLE, Ending, Phase, kill_shell, stop
+from waiting import DEADLINE, eventually
 
 NOW = 100.0
 LEADER = Identity(boot_id="b", pid=4_000_000, start=1)

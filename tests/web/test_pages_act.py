@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from pagekit import Shown, shown
-from webkit import Answering, Web, accept, now
+from webkit import Web, accept, now
 
+from answering import Answering
 from tenure.domain.errors import NotFound
 from tenure.domain.job import Command, Job, State
 from tenure.domain.request import Ask, Requester, RequestState
@@ -288,7 +289,7 @@ def test_a_trigger_that_nobody_can_do_says_who_should_and_what_to_do(sitting: Si
 def test_a_trigger_leads_to_its_run(sitting: Sitting, web: Web) -> None:
     job = job_of(sitting)
     web.world.owner()
-    with Answering(web.world, accept):
+    with Answering(web.world.profile.folder.home, accept):
         where = sitting.done(f"/jobs/{job.id}/trigger")
     (run,) = web.store.held_by(web.store.ownership().process or "")
     assert where == f"/p/default/runs/{run.id}"
@@ -312,7 +313,7 @@ def test_an_owner_that_does_not_answer_leaves_a_request_with_a_deadline(
 def test_what_the_owner_refuses_is_told_with_its_remedy(sitting: Sitting, web: Web) -> None:
     job = job_of(sitting, protected="on")
     web.world.owner(authoritative=False)
-    with Answering(web.world, accept):
+    with Answering(web.world.profile.folder.home, accept):
         found = shown(sitting.post(f"/jobs/{job.id}/trigger"), 403)
     assert "Not done: run report now" in found.said()
     assert "authoritative" in found.said()

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
-from webkit import ORIGIN, Answering, Web, World, accept, answer, now
+from webkit import ORIGIN, Web, World, accept, answer, now
 
+from answering import Answering
 from tenure.domain.job import State
 from tenure.domain.process import Standing
 from tenure.domain.request import Ask, Request, RequestState
@@ -46,10 +47,12 @@ EXAMPLES = 18
 SLOW = {"GET /api/v1/profiles/{profile}/audit": 4}
 """A process each."""
 WANTS = st.fixed_dictionaries(
-    {"schedule": st.sampled_from(["@daily", "every 90s", "in 5m", "0 3 * * MON"])},
+    {
+        "schedule": st.sampled_from(["@daily", "every 90s", "in 5m", "0 3 * * MON"]),
+        "command": st.just(["true"]),
+    },
     optional={
         "name": st.sampled_from(["a", "ä b", "there"]),
-        "command": st.just(["true"]),
         "env": st.sampled_from([{}, {"API_KEY": "********"}, {"A": None}, {"A": "b"}]),
         "timeout": st.sampled_from(["5m", None, 5]),
         "paused": st.booleans(),
@@ -121,7 +124,10 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Described]:
     world, tokens = World(profile), Tokens.in_memory()
     site = Site(home, tokens)
     app = create_app(site)
-    with TestClient(app, base_url=ORIGIN) as client, Answering(world, answer_all):
+    with (
+        TestClient(app, base_url=ORIGIN) as client,
+        Answering(world.profile.folder.home, answer_all),
+    ):
         yield Described(Web(site, world, client, tokens), app)
     for lock in world.locks.values():
         lock.release()

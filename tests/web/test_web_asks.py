@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from webkit import Answering, Web, accept, answer, now
+from webkit import Web, accept, answer, now
 
+from answering import Answering
 from tenure.domain.process import Standing
 from tenure.domain.request import Ask, RequestState
 from tenure.domain.run import RunState
@@ -18,7 +19,7 @@ class TestTrigger:
         """C7: accepting a trigger and claiming its run is one commit."""
         job = web.add()
         web.world.owner()
-        with Answering(web.world, accept):
+        with Answering(web.world.profile.folder.home, accept):
             said = web.ask("POST", "/jobs/job/trigger")
         assert said.status_code == 202
         request = said.json()["request"]
@@ -73,7 +74,7 @@ class TestTrigger:
         web.add()
         web.world.owner()
         no = answer(RequestState.REFUSED, "the job is paused", "resume it")
-        with Answering(web.world, no):
+        with Answering(web.world.profile.folder.home, no):
             found = web.problem("POST", "/jobs/job/trigger", 409)
         assert (found["code"], found["detail"], found["remedy"]) == (
             "refused", "the job is paused", "resume it",
@@ -101,7 +102,9 @@ class TestRuns:
         web.add()
         web.world.owner()
         run = web.run_of("job", end=None)
-        with Answering(web.world, answer(RequestState.DONE, "it is being ended")):
+        with Answering(
+            web.world.profile.folder.home, answer(RequestState.DONE, "it is being ended")
+        ):
             said = web.ask("POST", f"/runs/{run.id}/cancel")
         assert said.status_code == 202
         assert said.json()["request"]["state"] == "done"
@@ -117,7 +120,7 @@ class TestRuns:
         web.add()
         web.world.owner()
         run = web.run_of("job", end=RunState.FAILED, exit_code=1)
-        with Answering(web.world, accept):
+        with Answering(web.world.profile.folder.home, accept):
             said = web.ask("POST", f"/runs/{run.id}/retry").json()["request"]
         assert said["kind"] == "retry"
         assert said["run"] not in (None, run.id)
@@ -137,7 +140,7 @@ class TestHandOver:
     def test_to_a_candidate(self, web: Web) -> None:
         web.world.owner()
         web.world.join("p-next", standing=Standing.CANDIDATE)
-        with Answering(web.world, answer(RequestState.DONE, "handed over")):
+        with Answering(web.world.profile.folder.home, answer(RequestState.DONE, "handed over")):
             said = web.ask("POST", "/owner/hand-over", json={"to": "p-next"})
         assert said.status_code == 202
         assert said.json()["request"]["to_process"] == "p-next"

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from webkit import Answering, Web, accept, now
+from webkit import Web, accept, now
 
+from answering import Answering
 from tenure.domain.errors import NotFound, Refused, TenureError
 from tenure.domain.event import EventKind
 from tenure.domain.job import State
@@ -193,7 +194,7 @@ class TestFigures:
         web.world.owner()
         assert self.value(web, "tenure_owner_term") == 1
         assert self.value(web, "tenure_owner_state", state="owned") == 1
-        with Answering(web.world, accept):
+        with Answering(web.world.profile.folder.home, accept):
             web.ask("POST", "/jobs/job/trigger")
         assert self.value(web, "tenure_requests_answered_total", state="accepted") == 1
         assert self.value(web, "tenure_claims_total", cause="request") == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +20,9 @@ from tenure.runtime.profile import Profile
 from tenure.surfaces.web.site import Site
 from tenure.surfaces.web.tokens import Tokens
 
-__all__ = ["Answering", "Web", "World", "accept", "now"]
+__all__ = ["Web", "World", "accept", "now"]
 
 ORIGIN = "http://127.0.0.1:8787"
-DEADLINE = 10.0
 
 
 def now() -> datetime:
@@ -92,38 +90,6 @@ def problem_of(answer: Any, status: int) -> Any:
     assert found["title"]
     assert "Traceback" not in answer.text
     return found
-
-
-class Answering:
-    """An owner's answers, on a thread and a connection of its own."""
-
-    def __init__(self, world: World, answer: Callable[[Profile, Request], None]) -> None:
-        self._home = world.profile.folder.home
-        self._answer = answer
-        self._stop = threading.Event()
-        self.errors: list[BaseException] = []
-        self._thread = threading.Thread(target=self._loop)
-
-    def __enter__(self) -> Answering:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(DEADLINE)
-        assert not self.errors, self.errors
-
-    def _loop(self) -> None:
-        profile = Profile.open("default", home=self._home)
-        try:
-            while not self._stop.wait(0.005):
-                for request in profile.store.requests(states=frozenset({RequestState.PENDING})):
-                    self._answer(profile, request)
-        except BaseException as error:  # the test must hear of it
-            self.errors.append(error)
-            raise
-        finally:
-            profile.close()
 
 
 def accept(profile: Profile, request: Request) -> None:

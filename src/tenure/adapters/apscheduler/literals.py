@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import keyword
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
+from unicodedata import normalize
 
 from tenure.adapters.apscheduler.pickles import Made
 from tenure.domain.errors import InvalidInput
@@ -32,9 +34,16 @@ def call_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
 
 
 def keywords(kwargs: Mapping[str, Any]) -> list[str]:
-    if all(name.isidentifier() for name in kwargs):
+    """Keyword arguments as in a call; as ``**{...}`` where the language would not have a name."""
+    if all(_may_be_written(name) for name in kwargs):
         return [f"{name}={source_of(value)}" for name, value in kwargs.items()]
     return [f"**{source_of(dict(kwargs))}"]
+
+
+def _may_be_written(name: str) -> bool:
+    """Whether ``name=`` means this name: Python reads identifiers in their NFKC form."""
+    reserved = keyword.iskeyword(name) or name == "__debug__"
+    return name.isidentifier() and not reserved and normalize("NFKC", name) == name
 
 
 def is_json(value: Any, depth: int = 0) -> bool:
