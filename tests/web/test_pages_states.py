@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 from pagekit import Shown, shown
-from webkit import Web, now
+from starlette.testclient import TestClient
+from webkit import ORIGIN, Web, now
 
 from tenure.domain.job import Command, Definition
 from tenure.domain.process import Process, Standing
@@ -27,6 +28,14 @@ def bar(found: Shown) -> str:
     """The line about the owner on top of each page."""
     said = found.said()
     return said[: said.index("As of")]
+
+
+@pytest.mark.parametrize("path", ["/jobs/gone", "/runs/r1gone", "/nowhere/at/all"])
+def test_a_page_that_is_not_there_keeps_the_ways_to_those_that_are(web: Web, path: str) -> None:
+    ways = {found["href"] for tag, found in page(web, path, 404).tags if tag == "a"}
+    assert {"/p/default/", "/p/default/jobs", "/p/default/runs", "/p/default/owner"} <= ways
+    stranger = shown(TestClient(web.client.app, base_url=ORIGIN).get(f"/p/default{path}"), 401)
+    assert "/p/default/jobs" not in stranger.text
 
 
 def test_an_owner_that_lives(web: Web) -> None:

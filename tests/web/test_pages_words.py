@@ -101,6 +101,12 @@ def test_a_terminal_is_taken_out_of_the_output() -> None:
     assert plain(wrote) == "red 10%\n20%\nend\ufffd"
 
 
+@pytest.mark.parametrize("turns", ["\u202e", "\u2066", "\x9b31m"])
+def test_output_cannot_show_other_text_than_was_written(turns: str) -> None:
+    assert plain(f"safe {turns}rm") == f"safe \ufffd{turns[1:]}rm"
+    assert plain("שלום \u200f12 äé") == "שלום \u200f12 äé"
+
+
 # -- schedules and clocks --------------------------------------------------------------------------
 
 

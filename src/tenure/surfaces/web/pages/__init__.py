@@ -37,13 +37,14 @@ def problem_page(request: Request, found: Problem) -> Response:
     """What went wrong, as a page with the way on."""
     parts = request.url.path.split("/")
     name = parts[2] if parts[1] == "p" and len(parts) > 3 else ""
+    known = getattr(request.state, "viewer", None) is not None
     return page(
         request,
         "problem.html",
         code=found.status,
         headers=found.headers,
         problem=found,
-        name=name if name in site(request).names() else "",
+        place=name if known and name in site(request).names() else "",
     )
 
 

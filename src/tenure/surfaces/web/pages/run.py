@@ -32,7 +32,8 @@ SHOWN = 48 * 1024
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _UNFINISHED = re.compile(rb"(?:\r|\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?)?)\Z")
 _LONGEST_ESCAPE = 1000
-_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Of a terminal, and what turns the text around it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +133,10 @@ def whole(data: bytes) -> bytes:
 
 
 def plain(text: str) -> str:
-    """Without the colours and cursor movements of a terminal; a line rewritten is a new line."""
+    """Without the colours and cursor movements of a terminal; a line rewritten is a new line.
+
+    What would show other text than was written, or none, shows itself as U+FFFD.
+    """
     text = _ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
     return _CONTROLS.sub("\ufffd", text)
 
