@@ -11,7 +11,7 @@ Codes are stable:
 ``policy_not_accepted``: profile.toml says something else than the rules in force.
 ``refused_executor``: a process wants to execute and is refused.
 ``foreign``: a scheduler that does not speak Tenure.
-``queued_requests``: requests wait, and nobody owns.
+``due_unstarted``, ``queued_requests``: fires are due, requests wait, and nobody owns.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from tenure.domain.durations import format_duration
+from tenure.domain.job import Runner
 from tenure.domain.ownership import HolderLife
 from tenure.domain.policy import Policy, admit
 from tenure.domain.policy_change import Accept, Problem, reconcile_policy
@@ -40,6 +41,9 @@ from tenure.store.policy_file import read_policy_file
 
 _LOOKS = (0.002, 0.003, 0.005, 0.01, 0.03, *[0.05] * 9)
 """Half a second in all; the first ones soon, since a busy owner's commit takes milliseconds."""
+JUST_DUE = timedelta(seconds=5)
+"""A candidate that takes over starts it."""
+_NAMED = 3
 JUST_JOINED = timedelta(seconds=5)
 """A process that has just joined has not been judged yet."""
 
@@ -54,6 +58,7 @@ def find_warnings(
     """The warnings, the gravest first."""
     yield from _identity(health)
     yield from _owner(profile, health, counts)
+    yield from _waiting(profile, health, counts, now)
     yield from _blocked(profile, health)
     yield from _several(health, now)
     yield from _protected(profile, health, counts)
@@ -103,7 +108,29 @@ def _owner(profile: Profile, health: Health, counts: Counts) -> Iterator[Warning
             remedy=f"`tenure owner take{_named(profile)}` gives the ownership to the best "
             "candidate",
         )
-    if not health.owned and counts.pending_requests:
+
+
+def _waiting(profile: Profile, health: Health, counts: Counts, now: datetime) -> Iterator[Warning]:
+    """What nobody does while nobody owns."""
+    if health.owned:
+        return
+    room = dict.fromkeys(Runner, 100)
+    due = [one.job for one in profile.store.due(now - JUST_DUE, room) if one.job.due_at]
+    if due and health.problem is None:
+        since = min(job.due_at for job in due if job.due_at)
+        for_long = format_duration(timedelta(seconds=int((now - since).total_seconds())))
+        names = ", ".join(job.name for job in due[:_NAMED])
+        more = f" and {len(due) - _NAMED} more" if len(due) > _NAMED else ""
+        one = len(due) == 1
+        yield Warning(
+            code="due_unstarted",
+            text=f"{len(due)} {'job is' if one else 'jobs are'} due, and nobody starts "
+            f"{'it' if one else 'them'}, the first for {for_long}: {names}{more}",
+            remedy=f"with an owner {'it runs or is' if one else 'they run or are'} told of as "
+            f"missed, as each catch-up rule says; `tenure explain {due[0].name}"
+            f"{_named(profile)}` says more",
+        )
+    if counts.pending_requests:
         one = counts.pending_requests == 1
         yield Warning(
             code="queued_requests",
