@@ -179,7 +179,7 @@ def _stop_between_transactions(running: Running, pid: int) -> None:
     store = running.profile.store
     while True:
         os.kill(pid, signal.SIGSTOP)
-        wait_for(f"pid {pid} to stand still", lambda: _state(pid) == "T")
+        wait_for(f"pid {pid} to stand still", lambda: _states(pid) == {"T"})
         blocks = write_lock_holder(running.profile.folder.database) == pid
         if not blocks and not store.runs(RunFilter(states=ACTIVE))[0]:
             return
@@ -187,8 +187,12 @@ def _stop_between_transactions(running: Running, pid: int) -> None:
         time.sleep(0.1)
 
 
-def _state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+def _states(pid: int) -> set[str]:
+    """Of its threads: a stop reaches one after the other."""
+    return {
+        (thread / "stat").read_text().rpartition(")")[2].split()[0]
+        for thread in Path(f"/proc/{pid}/task").iterdir()
+    }
 
 
 def _refused(running: Running, term: int) -> int:

@@ -12,13 +12,14 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tenure.domain.durations import parse_duration
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Call, CatchUp, Command, Definition, Overlap, Runner
 from tenure.domain.schedule import (
     Dst,
+    Kind,
     Schedule,
     at_schedule,
     cron_schedule,
@@ -26,6 +27,9 @@ from tenure.domain.schedule import (
 )
 from tenure.domain.schedule_text import parse_schedule
 from tenure.domain.zones import parse_dst
+
+if TYPE_CHECKING:
+    from tenure.store.contract import Declaration
 
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 _DURATIONS = ("grace", "jitter", "timeout", "backoff", "window")
@@ -83,8 +87,19 @@ class Declared:
 
     name: str
     """``app:name``."""
+    at: datetime
+    """When it was declared (UTC): from then on a time that it names counts, and ``in 5m`` is five
+    minutes later, however long it takes until this process owns."""
     define: Callable[[datetime, str], Definition]
-    """For the profile's zone: called with ``now`` (UTC) and an IANA name."""
+    """For the profile's zone: called with ``at`` and an IANA name."""
+
+    def declaration(self, zone: str) -> Declaration:
+        """For the store of a profile whose zone is ``zone``."""
+        from tenure.store.contract import Declaration
+
+        definition = self.define(self.at, zone)
+        once = definition.schedule.kind is Kind.AT
+        return Declaration(definition=definition, since=self.at if once else None)
 
 
 def declared(
@@ -109,8 +124,9 @@ def declared(
         )
         return Definition(name=target, schedule=planned, action=action, **fields)
 
-    define(datetime.now(UTC), "UTC")  # say now what is wrong with it
-    return Declared(target, define)
+    now = datetime.now(UTC)
+    define(now, "UTC")  # say now what is wrong with it
+    return Declared(target, now, define)
 
 
 def is_async(function: Callable[..., Any]) -> bool:

@@ -26,9 +26,8 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from tenure.declaring import When, at, check_schedule, cron, declared, every, is_async
+from tenure.declaring import Declared, When, at, check_schedule, cron, declared, every, is_async
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import Definition
 
 if TYPE_CHECKING:
     # Loaded with the first start or look: a program that only declares jobs does not wait for it.
@@ -91,7 +90,7 @@ class Tenure:
         self.app = app or profile
         self.version = _version(version)
         self._functions: dict[str, Callable[..., Any]] = {}
-        self._declared: dict[str, Callable[[datetime, str], Definition]] = {}
+        self._declared: dict[str, Declared] = {}
         self._coroutines: Coroutines | None = None
         self._profile: Profile | None = None
         self._scheduler: Scheduler | None = None
@@ -147,7 +146,7 @@ class Tenure:
                 remedy="pass name=... to one of them",
             )
         self._functions[found.name] = self._as_called(function)
-        self._declared[found.name] = found.define
+        self._declared[found.name] = found
         scheduler = self._scheduler
         if scheduler is not None:
             scheduler.keeper.declare_again()
@@ -341,9 +340,7 @@ class Tenure:
         if not self._declared:
             return
         now, zone = datetime.now(UTC), profile.timezone()
-        from tenure.store.contract import Declaration
-
-        declarations = [Declaration(definition=d(now, zone)) for d in list(self._declared.values())]
+        declarations = [found.declaration(zone) for found in list(self._declared.values())]
         profile.store.reconcile(authority, self.app, self.version, declarations, now)
 
     def _forget_in_child(self) -> None:

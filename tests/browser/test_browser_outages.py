@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from browsing import Seat, Surfer
-from kit import is_frozen
 from playwright.sync_api import Page, expect
 from webworld import Web, WebWorld
 
+from freezing import freeze
 from waiting import eventually
 
 pytestmark = pytest.mark.browser
@@ -75,9 +75,8 @@ def test_a_dashboard_that_stands_still_is_told_and_recovers(
     page = tab.go(f"{world.path}/")
     link(page, "live")
     pid = own.started.pid
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     try:
-        eventually(lambda: is_frozen(pid), f"pid {pid} to stand still")
         world.add("added-meanwhile", "true")
         page.clock.fast_forward(13_000)  # no word from its stream for so long
         link(page, "lost")

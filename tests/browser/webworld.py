@@ -27,8 +27,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "real"))
 
-from kit import TENURE, Started, World, is_frozen, now
+from kit import TENURE, Started, World, now
 
+from freezing import freeze
 from tenure.domain.job import Call, Command, Definition, Job
 from tenure.domain.schedule import foreign_schedule
 from tenure.domain.schedule_text import parse_schedule
@@ -83,9 +84,7 @@ class Gateway:
         self.started.wait_end(COMING_UP)
 
     def freeze(self) -> None:
-        pid = self.pid
-        os.kill(pid, signal.SIGSTOP)
-        eventually(lambda: is_frozen(pid), f"pid {pid} to stand still")
+        freeze(self.pid)
 
     def wake(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tenure.host.blocked import write_lock_holder
+from freezing import freeze_between_transactions
 from tenure.runtime.profile import Profile
 from waiting import DEADLINE, eventually
 
@@ -58,17 +58,8 @@ class Shell:
             profile.close()
 
     def freeze(self, process: subprocess.Popen[str]) -> None:
-        """Stop it, but not inside a write transaction: that is another story."""
         database = Path(self.env["TENURE_HOME"], "profiles", "default", "tenure.db")
-
-        def frozen() -> bool:
-            process.send_signal(signal.SIGSTOP)
-            if write_lock_holder(database) is None:
-                return True
-            process.send_signal(signal.SIGCONT)
-            return False
-
-        eventually(frozen, "a moment between two transactions")
+        freeze_between_transactions(process.pid, database)
 
     def end(self) -> None:
         for process in self._started:

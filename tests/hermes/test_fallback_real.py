@@ -12,6 +12,7 @@ from hermesparts import Started
 from hermesvenv import HermesVenv
 from hermesworld import HermesWorld
 
+from freezing import freeze
 from waiting import eventually
 
 pytestmark = [
@@ -74,7 +75,7 @@ def test_3_the_gateway_back_it_owns_again_and_runs_what_was_held(pair: Pair) -> 
 def test_4_a_gateway_that_hangs_is_not_gone(pair: Pair) -> None:
     """It holds its lock, so nobody takes over, and nothing runs twice when it wakes."""
     world = pair.world
-    pair.gateway.process.send_signal(signal.SIGSTOP)
+    freeze(pair.gateway.process.pid)
     frozen = time.time()
     try:
         stays_quiet(world, frozen + SETTLING, AFTER + 3.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -124,8 +124,8 @@ def test_whatever_can_be_called_can_be_declared(
     tenure: Tenure, function: Callable[..., Any], args: dict[str, Any], runner: Runner
 ) -> None:
     assert tenure.job(every("1h"), function, name="it", args=args) is function
-    [define] = tenure._declared.values()
-    action = define(datetime.now().astimezone(), "UTC").action
+    (found,) = tenure._declared.values()
+    action = found.define(found.at, "UTC").action
     assert isinstance(action, Call)
     assert action.runner is runner
 

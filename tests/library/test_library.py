@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,28 @@ def test_an_observer_never_runs(make: Callable[..., Tenure]) -> None:
     (process,) = eventually(lambda: tenure.profile.store.processes(), "the process")
     assert process.standing is Standing.OBSERVER
     assert not tenure.owns
+
+
+def test_a_time_that_passes_before_the_start_is_not_forgotten(
+    make: Callable[..., Tenure],
+) -> None:
+    """A slow start is no reason: from its declaration on, it counts."""
+    tenure, ran = make(), threading.Event()
+    tenure.job(at(datetime.now(UTC) - timedelta(seconds=1)), ran.set, name="once")
+    found = tenure._declared["shop:once"]
+    tenure._declared["shop:once"] = replace(found, at=found.at - timedelta(seconds=5))
+    tenure.start()
+    assert ran.wait(DEADLINE)
+
+
+def test_in_five_minutes_means_after_the_declaration(make: Callable[..., Tenure]) -> None:
+    tenure = make()
+    tenure.job("in 5m", list, name="once")
+    found = tenure._declared["shop:once"]
+    first = found.declaration("UTC")
+    assert first.since == found.at
+    assert first.definition.schedule.at == (found.at + timedelta(minutes=5)).replace(microsecond=0)
+    assert found.declaration("UTC") == first
 
 
 def test_a_second_instance_takes_over_when_the_first_stops(make: Callable[..., Tenure]) -> None:

@@ -18,13 +18,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from freezing import freeze, freeze_between_transactions, is_frozen
 from tenure.domain.errors import NotFound, StoreBlocked
 from tenure.domain.job import Command, Definition, Job
 from tenure.domain.ownership import Hold, Ownership
 from tenure.domain.process import Process, Standing
 from tenure.domain.run import ACTIVE, FINAL, Run, RunState
 from tenure.domain.schedule import at_schedule
-from tenure.host.blocked import write_lock_holder
 from tenure.host.processes import is_alive
 from tenure.runtime.control import nudge
 from tenure.runtime.history import audit_store, render_report
@@ -49,10 +49,6 @@ def state_of(pid: int) -> str | None:
             return file.read().rpartition(")")[2].split()[0]
     except OSError:
         return None
-
-
-def is_frozen(pid: int) -> bool:
-    return state_of(pid) in ("T", "t")
 
 
 @dataclass(frozen=True)
@@ -83,8 +79,7 @@ class Started:
         self.process.send_signal(number)
 
     def freeze(self) -> None:
-        self.signal(signal.SIGSTOP)
-        self.wait_frozen()
+        freeze(self.pid)
 
     def wait_frozen(self) -> None:
         eventually(lambda: is_frozen(self.pid), f"pid {self.pid} to stand still")
@@ -202,11 +197,7 @@ class World:
 
     def freeze_outside_a_transaction(self, process: Started) -> None:
         """So that the store is not blocked by it."""
-        while True:
-            process.freeze()
-            if write_lock_holder(self.profile.folder.database) != process.pid:
-                return
-            process.wake()
+        freeze_between_transactions(process.pid, self.profile.folder.database)
 
     def wait_run(self, *states: RunState, within: float = DEADLINE) -> Run:
         """The only run, once it is in one of these states."""

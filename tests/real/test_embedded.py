@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kit import Canary, Started, World, is_frozen, state_of
+from kit import Canary, Started, World, state_of
 
+from freezing import is_frozen
 from tenure.domain.ownership import Hold
 from tenure.domain.process import Standing
 from tenure.domain.run import RunState

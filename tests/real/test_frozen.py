@@ -11,8 +11,9 @@ import signal
 from datetime import timedelta
 
 import pytest
-from kit import Canary, Started, World, is_frozen
+from kit import Canary, Started, World
 
+from freezing import is_frozen
 from tenure.domain.ownership import Act
 from tenure.domain.process import Standing
 from tenure.domain.run import Run, RunState

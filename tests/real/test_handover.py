@@ -11,6 +11,7 @@ from datetime import timedelta
 import pytest
 from kit import Canary, Started, World, now, state_of
 
+from freezing import freeze
 from tenure.domain.ownership import Act, Hold
 from tenure.domain.process import Standing
 from tenure.domain.run import Run, RunState
@@ -177,7 +178,7 @@ def test_started_at_the_same_instant_one_owns(world: World) -> None:
         assert sum(world.owns(p) for p in pair) == 1
         for process in pair:
             # Frozen first, so that the loser does not take the winner's place.
-            process.signal(signal.SIGSTOP)
+            freeze(process.pid)
         for process in pair:
             process.kill()
     terms = [t.term for t in reversed(world.store.terms())]

@@ -20,6 +20,7 @@ from test_web_server import PATIENCE, Dashboard
 from test_web_streams import Stream
 from webkit import ORIGIN, Web, now, problem_of
 
+from freezing import freeze
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.app import create_app
 from tenure.surfaces.web.site import Site
@@ -142,7 +143,7 @@ def test_a_dashboard_that_stood_still_goes_on_where_it_was(tmp_path: Path) -> No
         bearer = {"Authorization": f"Bearer {one.token}", "Accept": "text/event-stream"}
         stream = Stream(one.port, f"{base}/events", bearer)
         stream.event("owner")
-        one.process.send_signal(signal.SIGSTOP)
+        freeze(one.process.pid)
         job = {"name": "meanwhile", "schedule": "@daily", "command": ["true"]}
         assert ask(other, "POST", f"{base}/jobs", job)[0] == 201, "the other one serves on"
         one.process.send_signal(signal.SIGCONT)

@@ -178,6 +178,8 @@ class Declaration:
     """A job declared by an app's code. Its job is named ``app:name``."""
 
     definition: Definition
+    since: datetime | None = None
+    """From when on its fires count if the job is new, where that was before it is added."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

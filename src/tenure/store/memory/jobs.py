@@ -239,7 +239,7 @@ class Jobs(Pending):
             if not definition.name.startswith(f"{app}:"):
                 raise InvalidInput(f"{definition.name!r} is not named {app}:...", field="name")
             existing = mine.pop(definition.name, None)
-            for outcome in self._declare(existing, definition, app, version, now):
+            for outcome in self._declare(existing, declared, app, version, now):
                 did[outcome].append(definition.name)
         for name, job in mine.items():
             if _is_of_newer(job, version):
@@ -250,20 +250,20 @@ class Jobs(Pending):
         return Reconciled(**{outcome: tuple(sorted(names)) for outcome, names in did.items()})
 
     def _declare(
-        self, job: Job | None, definition: Definition, app: str, version: str, now: datetime
+        self, job: Job | None, declared: Declaration, app: str, version: str, now: datetime
     ) -> list[str]:
         """Bring one declared job in line; which outcomes that was."""
         by = _editor(app, version)
         did: list[str] = []
         if job is None:
-            job = self.add_job(definition, by=by, now=now)
+            job = self.add_job(declared.definition, by=by, now=now, since=declared.since)
             did.append("added")
         elif _is_of_newer(job, version):
             return ["kept_newer"]
         if job.state is State.DORMANT:
             job = self.set_job_state(job.id, State.ACTIVE, by=by, now=now)
             did.append("woken")
-        wanted = _with_anchor_of(definition, job.definition)
+        wanted = _with_anchor_of(declared.definition, job.definition)
         if wanted != job.definition:
             job = self.edit_job(job.id, job.revision, wanted, by=by, now=now)
             did.append("changed")

@@ -41,7 +41,7 @@ class Reconciling(Part):
                 if not wanted.name.startswith(f"{app}:"):
                     raise InvalidInput(f"{wanted.name!r} is not named {app}:...", field="name")
                 job = mine.pop(wanted.name, None)
-                for outcome in _declare(db, definitions, job, wanted, app, version, by, now):
+                for outcome in _declare(db, definitions, job, declared, app, version, by, now):
                     did[outcome].append(wanted.name)
             for name, job in mine.items():
                 if _is_of_newer(job, version):
@@ -67,7 +67,7 @@ def _declare(
     db: sqlite3.Connection,
     definitions: Definitions,
     job: Job | None,
-    declared: Definition,
+    declared: Declaration,
     app: str,
     version: str,
     by: str,
@@ -75,7 +75,7 @@ def _declare(
 ) -> list[str]:
     """Bring one declared job in line; which outcomes that was."""
     if job is None:
-        add(db, definitions, declared, by, now, app, version)
+        add(db, definitions, declared.definition, by, now, app, version, declared.since)
         return ["added"]
     if _is_of_newer(job, version):
         return ["kept_newer"]
@@ -83,7 +83,7 @@ def _declare(
     if job.state is State.DORMANT:
         job = set_state(db, definitions, job, State.ACTIVE, by, now)
         did.append("woken")
-    wanted = _with_anchor_of(declared, job.definition)
+    wanted = _with_anchor_of(declared.definition, job.definition)
     if wanted != job.definition:
         job = edit(db, definitions, job, wanted, by, now)
         did.append("changed")

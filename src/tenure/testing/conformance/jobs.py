@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -229,6 +230,18 @@ class JobsConformance(StoreCase):
         assert (done.woken, done.changed) == (("shop:b",), ())
         assert store.job("shop:b").watermark == now
         assert store.job("mine").revision == 1
+
+    def test_a_time_that_passed_between_declaring_and_adding_is_a_fire(self, store: Store) -> None:
+        """C5: it is due, and not a job that is done without a run."""
+        authority, now = own(store), after(seconds=5)
+        soon = replace(declared("a", schedule=once(after(seconds=3))), since=START)
+        late = replace(declared("b", schedule=once(after(seconds=3))), since=after(seconds=4))
+        never = declared("c", schedule=once(after(seconds=3)))
+        store.reconcile(authority, "shop", "1", [soon, late, never], now)
+        found = {name: store.job(f"shop:{name}") for name in "abc"}
+        assert (found["a"].state, found["a"].due_at) == (State.ACTIVE, after(seconds=3))
+        assert found["a"].watermark == START
+        assert [found[name].state for name in "bc"] == [State.DONE, State.DONE]
 
     def test_an_older_version_overwrites_nothing(self, store: Store) -> None:
         """An older version never overwrites a newer one."""

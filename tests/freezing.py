@@ -1,0 +1,41 @@
+"""Stopping a process so that it stands still when the call returns, with all of its threads."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from tenure.host.blocked import write_lock_holder
+from waiting import eventually
+
+
+def is_frozen(pid: int) -> bool:
+    """Whether each thread stands still: a stop reaches one after the other, where each leaves the
+    kernel, and until then it may take a lock."""
+    try:
+        states = [
+            (thread / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+            for thread in Path(f"/proc/{pid}/task").iterdir()
+        ]
+    except FileNotFoundError:
+        return False  # a thread has just ended
+    return bool(states) and set(states) <= {"T", "t"}
+
+
+def freeze(pid: int) -> None:
+    os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: is_frozen(pid), f"pid {pid} to stand still")
+
+
+def freeze_between_transactions(pid: int, database: Path) -> None:
+    """Not inside one: that would block the store for everybody, which is another story."""
+
+    def frozen() -> bool:
+        freeze(pid)
+        if write_lock_holder(database) != pid:
+            return True
+        os.kill(pid, signal.SIGCONT)
+        return False
+
+    eventually(frozen, f"a moment between two transactions of pid {pid}")
