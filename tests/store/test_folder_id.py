@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
 import uuid
-import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tenure.domain.errors import Conflict, Damaged, InvalidInput, NotFound
-from tenure.store import profile_id, profile_id_file
+from tenure.store import profile_id, profile_id_change, profile_id_file
 from tenure.store.folder import ProfileFolder
 from tenure.store.profile_id import How, IdentityKind, IdentityProblem, ProfileId
 
@@ -134,28 +132,6 @@ def test_processes_that_reserve_at_once_get_different_terms(
 
 
 # -- checking --------------------------------------------------------------------------------
-
-
-@pytest.mark.real
-def test_a_child_forked_off_amid_a_write_keeps_nobody_from_the_next(
-    folder: ProfileFolder, first: ProfileId
-) -> None:
-    ended, end = os.pipe()
-    with profile_id_file.locked(folder), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-        if child == 0:  # pragma: no cover - another process
-            os.close(end)
-            os.read(ended, 1)
-            os._exit(0)
-    try:
-        descriptor = os.open(folder.path / "profile.id.lock", os.O_RDWR)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if the child holds it
-        os.close(descriptor)
-    finally:
-        os.close(end)
-        os.close(ended)
-        os.waitpid(child, 0)
 
 
 def test_what_belongs_together_is_no_problem(folder: ProfileFolder, first: ProfileId) -> None:
@@ -311,7 +287,7 @@ def test_a_failed_write_leaves_the_old_file(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(profile_id_file.os, "fsync", full)
+    monkeypatch.setattr(profile_id_change.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         profile_id.reserve_term(folder)
     monkeypatch.undo()

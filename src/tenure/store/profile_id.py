@@ -12,7 +12,8 @@ found, nobody owns until a person says what happened (``tenure profile adopt``).
         reserved_term: no lower term is given out again  term: a database below it is an old one
 
 A crash between the three leaves a gap in the terms, never a repeat. Every change is
-on the disk before its function returns.
+on the disk before its function returns, and is made alone among all processes; who stands still
+in the middle of one keeps nobody (see :mod:`tenure.store.profile_id_change`).
 
 What counts as the same place: the same inode on the same machine. The *device* number is
 recorded and not compared, because it changes at reboot on btrfs, LVM, overlays and USB disks. A
@@ -32,7 +33,8 @@ from enum import StrEnum
 
 from tenure.domain.errors import Conflict, InvalidInput, NotFound
 from tenure.store.folder import ProfileFolder
-from tenure.store.profile_id_file import ProfileId, locked, look, read, write
+from tenure.store.profile_id_change import change
+from tenure.store.profile_id_file import ProfileId, look, read
 
 __all__ = [
     "How",
@@ -87,21 +89,24 @@ def create(folder: ProfileFolder, *, machine: str, id: str | None = None) -> Pro
     database of term 0, which :func:`check` lets pass, rather than an id without a database.
     Raises :class:`Conflict` if there is one already.
     """
-    with locked(folder):
-        if read(folder) is not None:
+    status = os.stat(folder.path)
+    fresh = ProfileId(
+        id=_check_id(id) if id is not None else str(uuid.uuid4()),
+        device=status.st_dev,
+        inode=status.st_ino,
+        machine=machine,
+        database=_inode(folder),
+    )
+
+    def first(known: ProfileId | None) -> ProfileId:
+        if known is not None:
             raise Conflict(
                 f"{folder.id_file} stands already", remedy="open the profile, do not create it"
             )
-        status = os.stat(folder.path)
-        fresh = ProfileId(
-            id=_check_id(id) if id is not None else str(uuid.uuid4()),
-            device=status.st_dev,
-            inode=status.st_ino,
-            machine=machine,
-            database=_inode(folder),
-        )
-        write(folder, fresh)
         return fresh
+
+    change(folder, first)
+    return fresh
 
 
 def reserve_term(folder: ProfileFolder, at_least: int = 0) -> int:
@@ -109,20 +114,28 @@ def reserve_term(folder: ProfileFolder, at_least: int = 0) -> int:
 
     Raises :class:`NotFound` where there is no ``profile.id``, :class:`Damaged`.
     """
-    with locked(folder):
-        known = _existing(folder)
+    new = 0
+
+    def reserve(found: ProfileId | None) -> ProfileId:
+        nonlocal new
+        known = _existing(folder, found)
         new = _check_term(max(known.term, known.reserved_term, _check_term(at_least)) + 1)
-        write(folder, replace(known, reserved_term=new))
-        return new
+        return replace(known, reserved_term=new)
+
+    change(folder, reserve)
+    return new
 
 
 def commit_term(folder: ProfileFolder, term: int) -> None:
     """Record that ``term`` is owned. Never lowers what is recorded; durable when it returns."""
-    with locked(folder):
-        known = _existing(folder)
-        if _check_term(term) > known.term:
-            reserved = max(known.reserved_term, term)
-            write(folder, replace(known, term=term, reserved_term=reserved))
+
+    def commit(found: ProfileId | None) -> ProfileId | None:
+        known = _existing(folder, found)
+        if _check_term(term) <= known.term:
+            return None
+        return replace(known, term=term, reserved_term=max(known.reserved_term, term))
+
+    change(folder, commit)
 
 
 def check(
@@ -169,8 +182,10 @@ def adopt(
         raise InvalidInput("moved, copied or restored expected", field="how") from e
     if database_id is not None:
         _check_id(database_id)
-    with locked(folder):
-        known = read(folder)
+    floor = 0
+
+    def adopted(known: ProfileId | None) -> ProfileId:
+        nonlocal floor
         status = os.stat(folder.path)
         seen = max(known.term, known.reserved_term) if known else 0
         floor = _check_term(max(seen, _check_term(database_term)) + 1)
@@ -183,7 +198,7 @@ def adopt(
             "from_machine": known.machine if known else None,
             "term": floor,
         }
-        fresh = ProfileId(
+        return ProfileId(
             id=str(uuid.uuid4()) if how is How.COPIED or kept is None else kept,
             device=status.st_dev,
             inode=status.st_ino,
@@ -193,8 +208,9 @@ def adopt(
             database=_inode(folder),
             adopted=(*(known.adopted if known else ()), record)[-_ADOPTIONS_KEPT:],
         )
-        write(folder, fresh)
-        return floor
+
+    change(folder, adopted)
+    return floor
 
 
 def _missing_id(folder: ProfileFolder, database: tuple[str, int] | None) -> IdentityProblem | None:
@@ -250,8 +266,7 @@ def _restored(
     )
 
 
-def _existing(folder: ProfileFolder) -> ProfileId:
-    known = read(folder)
+def _existing(folder: ProfileFolder, known: ProfileId | None) -> ProfileId:
     if known is None:
         raise NotFound(
             f"{folder.id_file} is gone",

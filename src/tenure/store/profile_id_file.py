@@ -1,19 +1,16 @@
-"""The file ``profile.id`` itself: its form, and how it is read and replaced.
+"""The file ``profile.id`` itself: its form, and how it is read.
 
-JSON, version 1. It is replaced by rename while a lock on ``profile.id.lock`` is held, and is on
-the disk before :func:`write` returns. What its numbers mean is told in
-:mod:`tenure.store.profile_id`.
+JSON, version 1. It is replaced whole, as :mod:`tenure.store.profile_id_change` tells. What its
+numbers mean is told in :mod:`tenure.store.profile_id`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -108,35 +105,9 @@ def _mark(status: os.stat_result) -> _Mark:
 _seen: tuple[str, _Mark, ProfileId] | None = None
 
 
-@contextlib.contextmanager
-def locked(folder: ProfileFolder) -> Iterator[None]:
-    """Alone among all processes. Held for a few milliseconds, so waiting needs no limit."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(folder.path / "profile.id.lock", flags, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        # Unlocked by word: a child forked off meanwhile has the descriptor too, perhaps for ever.
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
-
-
-def write(folder: ProfileFolder, content: ProfileId) -> None:
-    """Replace the file, durably. Called under the lock, so that the temporary name is ours."""
-    document = {"v": VERSION, **asdict(content)}
-    temporary = folder.path / "profile.id.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    with open(os.open(temporary, flags, 0o600), "w") as file:
-        json.dump(document, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, folder.id_file)
-    parent = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
+def as_text(content: ProfileId) -> str:
+    """What is in the file."""
+    return json.dumps({"v": VERSION, **asdict(content)}, indent=1)
 
 
 def _parse(document: Any) -> ProfileId:

@@ -1,0 +1,179 @@
+"""``profile.id`` is changed by one at a time, and who stands still keeps nobody from it (C1)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from freezing import is_frozen
+from tenure.store import profile_id, profile_id_change
+from tenure.store.folder import ProfileFolder
+from waiting import DEADLINE, eventually
+
+pytestmark = pytest.mark.real
+
+STANDS_STILL = """
+import os, signal, sys
+from pathlib import Path
+from tenure.store import profile_id, profile_id_change as change
+from tenure.store.folder import ProfileFolder
+
+place, verb = sys.argv[2:]
+of = change.os if place.startswith("os.") else change
+name = place.split(".")[-1]
+original, met = getattr(of, name), []
+
+def stand_still(*args, **options):
+    if not met:
+        met.append(1)
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return original(*args, **options)
+
+setattr(of, name, stand_still)
+folder = ProfileFolder.open("la", Path(sys.argv[1]))
+if verb == "reserve":
+    print(profile_id.reserve_term(folder))
+else:
+    print(profile_id.commit_term(folder, 1))
+"""
+PLACES = [
+    "_try",
+    "_change",
+    "_is_at",
+    "_remove_others",
+    "read",
+    "as_text",
+    "os.fsync",
+    "os.replace",
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ProfileFolder:
+    made = ProfileFolder.open("la", tmp_path, create=True)
+    profile_id.create(made, machine="m")
+    return made
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile_id_change, "PATIENCE", 0.05)
+
+
+class Frozen:
+    def __init__(self, folder: ProfileFolder, place: str, verb: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", STANDS_STILL, folder.home, place, verb],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        eventually(lambda: is_frozen(self.process.pid), f"it to stand still at {place}")
+
+    def wake(self) -> str:
+        self.process.send_signal(signal.SIGCONT)
+        said, _ = self.process.communicate(timeout=DEADLINE)
+        assert self.process.returncode == 0
+        return said.strip()
+
+
+@pytest.fixture
+def frozen(folder: ProfileFolder, request: pytest.FixtureRequest) -> Iterator[Frozen]:
+    made = Frozen(folder, *request.param)
+    yield made
+    made.process.kill()
+    made.process.communicate(timeout=DEADLINE)
+
+
+def known(folder: ProfileFolder) -> tuple[int, int]:
+    found = profile_id.read(folder)
+    assert found is not None
+    return found.term, found.reserved_term
+
+
+@pytest.mark.parametrize("frozen", [(p, "reserve") for p in PLACES], indirect=True, ids=PLACES)
+def test_who_stands_still_keeps_nobody_and_gets_another_term(
+    folder: ProfileFolder, hasty: None, frozen: Frozen
+) -> None:
+    """C1: each term is given out once, however late a process wakes."""
+    mine = [profile_id.reserve_term(folder), profile_id.reserve_term(folder)]
+    late = int(frozen.wake())
+    assert len({*mine, late}) == 3
+    assert known(folder) == (0, 3)
+    assert left(folder) == ["profile.id", "profile.id.lock"]
+
+
+@pytest.mark.parametrize("frozen", [(p, "commit") for p in PLACES], indirect=True, ids=PLACES)
+def test_who_wakes_late_sets_nothing_back(
+    folder: ProfileFolder, hasty: None, frozen: Frozen
+) -> None:
+    term = 0
+    while term < 5:
+        term = profile_id.reserve_term(folder)
+    profile_id.commit_term(folder, term)
+    frozen.wake()
+    assert known(folder) == (5, 5)
+    assert left(folder) == ["profile.id", "profile.id.lock"]
+
+
+def left(folder: ProfileFolder) -> list[str]:
+    return sorted(name for name in os.listdir(folder.path) if name.startswith("profile.id"))
+
+
+RESERVES = """
+import sys
+from pathlib import Path
+from tenure.store import profile_id_change
+from tenure.store.folder import ProfileFolder
+from tenure.store.profile_id import reserve_term
+profile_id_change.PATIENCE = float(sys.argv[2])
+folder = ProfileFolder.open("la", Path(sys.argv[1]))
+print(*[reserve_term(folder) for _ in range(20)])
+"""
+
+
+@pytest.mark.parametrize("patience", ["60", "0.002"])
+def test_no_term_is_given_out_twice_to_many_at_once(folder: ProfileFolder, patience: str) -> None:
+    """Also not where everybody takes the lock from everybody else, all the time."""
+    command = [sys.executable, "-c", RESERVES, str(folder.home), patience]
+    children = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for _ in range(4)
+    ]
+    terms = [int(t) for child in children for t in child.communicate(timeout=60)[0].split()]
+    assert sorted(terms) == list(range(1, 81))
+
+
+def test_a_child_forked_off_amid_a_change_keeps_nobody_from_the_next(
+    folder: ProfileFolder,
+) -> None:
+    ended, end = os.pipe()
+    with profile_id_change._locked(folder), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+        if child == 0:  # pragma: no cover - another process
+            os.close(end)
+            os.read(ended, 1)
+            os._exit(0)
+    try:
+        descriptor = os.open(folder.path / "profile.id.lock", os.O_RDWR)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if the child holds it
+        os.close(descriptor)
+    finally:
+        os.close(end)
+        os.close(ended)
+        os.waitpid(child, 0)
+
+
+def test_what_the_dead_left_is_removed(folder: ProfileFolder) -> None:
+    for name in ("profile.id.tmp", "profile.id.tmp.0123"):
+        (folder.path / name).write_text("half")
+    assert profile_id.reserve_term(folder) == 1
+    assert left(folder) == ["profile.id", "profile.id.lock"]
