@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import ModuleType
 from typing import Any
 
 from tenure.domain import ownership
@@ -23,9 +24,11 @@ from tenure.runtime.command_runner import CommandRunner
 from tenure.runtime.commands import GatedCommand
 from tenure.runtime.dispatcher import Dispatcher
 from tenure.runtime.profile import Profile
+from tenure.store import profile_id_change
 from tenure.store.sqlite import SqliteStore
 
-PLACES: dict[str, tuple[type, str, bool]] = {
+PLACES: dict[str, tuple[type | ModuleType, str, bool]] = {
+    "taking": (profile_id_change, "as_text", True),  # profile.id locked, a term being reserved
     "before_spawn": (CommandRunner, "_spawn", False),  # claimed and committed, no process yet
     "before_started": (Dispatcher, "at_gate", False),  # a shell at the gate, not committed
     "at_gate": (GatedCommand, "open_gate", False),  # 'started' committed, the gate shut
@@ -33,7 +36,7 @@ PLACES: dict[str, tuple[type, str, bool]] = {
     "before_record": (Dispatcher, "report", False),  # the command ended, not committed
     "in_transaction": (SqliteStore, "claim", True),  # inside the write transaction of a claim
 }
-"""Class, function, and whether it is hit after the function has done its work."""
+"""Class or module, function, and whether it is hit after the function has done its work."""
 
 
 opened: list[Profile] = []

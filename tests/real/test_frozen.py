@@ -185,6 +185,21 @@ def test_status_names_a_hung_owner(world: World, monkeypatch: pytest.MonkeyPatch
     eventually(lambda: not hung(), "the warning to go")
 
 
+def test_frozen_while_it_takes_the_ownership(world: World) -> None:
+    """C1: it keeps nobody from it, and takes no term that another has."""
+    frozen = world.scripted("taking", signal.SIGSTOP)
+    frozen.wait_frozen()
+    owner = world.serve()
+    world.wait_owner(owner)
+    world.job("true")
+    run = world.wait_end()
+    frozen.wake()
+    world.wait_standing(frozen, Standing.CANDIDATE)
+    assert world.owns(owner)
+    assert (run.state, run.term) == (RunState.SUCCEEDED, world.ownership().term)
+    world.check_audit()
+
+
 def test_frozen_inside_a_write_transaction(world: World) -> None:
     """Design, part 5: named as store_blocked; ended by ``owner take --kill`` alone."""
     owner = world.scripted("in_transaction", signal.SIGSTOP)
