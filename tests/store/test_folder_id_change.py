@@ -128,34 +128,61 @@ def left(folder: ProfileFolder) -> list[str]:
 
 
 RESERVES = """
-import sys
+import os, sys, time
 from pathlib import Path
 from tenure.store import profile_id_change
 from tenure.store.folder import ProfileFolder
 from tenure.store.profile_id import reserve_term
-profile_id_change.PATIENCE = float(sys.argv[2])
+profile_id_change.PATIENCE, slowness, times = float(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
+fsync = os.fsync
+os.fsync = lambda file: (time.sleep(slowness), fsync(file))
 folder = ProfileFolder.open("la", Path(sys.argv[1]))
-print(*[reserve_term(folder) for _ in range(20)])
+print(*[reserve_term(folder) for _ in range(int(times))])
 """
 
 
-@pytest.mark.parametrize("patience", ["60", "0.002"])
-def test_no_term_is_given_out_twice_to_many_at_once(folder: ProfileFolder, patience: str) -> None:
-    """Also not where everybody takes the lock from everybody else, all the time."""
-    command = [sys.executable, "-c", RESERVES, str(folder.home), patience]
+def reserve_at_once(folder: ProfileFolder, patience: float, slowness: float, each: int) -> None:
+    command = [sys.executable, "-c", RESERVES, str(folder.home), *map(str, (patience, slowness))]
     children = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        subprocess.Popen(
+            [*command, str(each)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         for _ in range(4)
     ]
-    terms = [int(t) for child in children for t in child.communicate(timeout=60)[0].split()]
-    assert sorted(terms) == list(range(1, 81))
+    try:
+        terms = [int(t) for child in children for t in child.communicate(timeout=60)[0].split()]
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+    assert sorted(terms) == list(range(1, 4 * each + 1))
+
+
+@pytest.mark.parametrize("patience", [60, 0.002])
+def test_no_term_is_given_out_twice_to_many_at_once(folder: ProfileFolder, patience: float) -> None:
+    """Also not where everybody takes the lock from everybody else, all the time."""
+    reserve_at_once(folder, patience, slowness=0.0, each=20)
+
+
+def test_on_a_disk_slower_than_anybodys_patience_all_get_their_turn(folder: ProfileFolder) -> None:
+    """Else they rob each other for ever."""
+    reserve_at_once(folder, patience=0.05, slowness=0.1, each=1)
+
+
+def test_a_file_system_that_never_knows_a_file_again_is_an_error(
+    folder: ProfileFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profile_id_change, "_is_at", lambda descriptor, path: False)
+    with pytest.raises(OSError, match="again and again"):
+        profile_id.reserve_term(folder)
+    assert left(folder) == ["profile.id", "profile.id.lock"]
 
 
 def test_a_child_forked_off_amid_a_change_keeps_nobody_from_the_next(
     folder: ProfileFolder,
 ) -> None:
     ended, end = os.pipe()
-    with profile_id_change._locked(folder), warnings.catch_warnings():
+    with profile_id_change._locked(folder, 2.0), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
         if child == 0:  # pragma: no cover - another process
@@ -173,7 +200,36 @@ def test_a_child_forked_off_amid_a_change_keeps_nobody_from_the_next(
 
 
 def test_what_the_dead_left_is_removed(folder: ProfileFolder) -> None:
-    for name in ("profile.id.tmp", "profile.id.tmp.0123"):
+    for name in ("profile.id.tmp", "profile.id.tmp.0123", "profile.id.lock.0123"):
         (folder.path / name).write_text("half")
     assert profile_id.reserve_term(folder) == 1
     assert left(folder) == ["profile.id", "profile.id.lock"]
+
+
+@pytest.fixture
+def held(folder: ProfileFolder) -> Iterator[None]:
+    """By somebody who will not let it go for now."""
+    descriptor = os.open(folder.path / "profile.id.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    yield
+    os.close(descriptor)
+
+
+def test_a_thief_that_stands_still_takes_nothing_from_those_after_it(
+    folder: ProfileFolder, held: None, hasty: None
+) -> None:
+    """It wakes with a lock file in hand that was cleared away."""
+    thief = Frozen(folder, "os.replace", "reserve")
+    try:
+        assert not (folder.path / "profile.id.lock").samefile(left_by_thief(folder))
+        assert profile_id.reserve_term(folder) == 1
+        assert thief.wake() == "2"
+    finally:
+        thief.process.kill()
+        thief.process.communicate(timeout=DEADLINE)
+    assert left(folder) == ["profile.id", "profile.id.lock"]
+
+
+def left_by_thief(folder: ProfileFolder) -> Path:
+    (found,) = folder.path.glob("profile.id.lock.*")
+    return found

@@ -12,11 +12,15 @@ A temporary file that was made before the theft is removed by the thief, so that
 fails; one that was made after it is given up by its writer, who sees another lock file. Either
 way the loser begins anew and reads what the thief wrote. Two thieves are to each other what
 a thief is to a writer. Each file has a name of its own, so nobody renames another's.
+
+A loser waits twice as long the next time: on a disk that takes longer than any patience two would
+else rob each other for ever.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -30,7 +34,10 @@ from tenure.store.profile_id_file import ProfileId, as_text, read
 PATIENCE = 2.0
 """Seconds. A change takes milliseconds, and losing the lock costs a slow writer only a try."""
 _TEMPORARY = "profile.id.tmp"
+_LOCK = "profile.id.lock"
 _AGAIN = 0.005
+_TRIES = 50
+"""Far more than any crowd needs: this file system never says that a file is the one it was."""
 _MAKE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _Decide = Callable[[ProfileId | None], ProfileId | None]
 log = logging.getLogger("tenure")
@@ -46,13 +53,15 @@ def change(folder: ProfileFolder, decide: _Decide) -> None:
     On the disk when it returns. ``decide`` may be asked more than once, each time with what is
     there then, and what it raises is raised. Raises Damaged, OSError.
     """
-    while True:
+    patience = PATIENCE
+    for _ in range(_TRIES):
         try:
-            with _locked(folder) as lock:
+            with _locked(folder, patience) as lock:
                 _change(folder, decide, lock)
             return
         except _Overtaken:
-            continue
+            patience *= 2
+    raise OSError(errno.EBUSY, "its lock was taken away again and again", str(folder.id_file))
 
 
 def _change(folder: ProfileFolder, decide: _Decide, lock: int) -> None:
@@ -83,15 +92,15 @@ def _change(folder: ProfileFolder, decide: _Decide, lock: int) -> None:
 
 
 def _remove_others(folder: ProfileFolder, mine: str) -> None:
-    """Those of the dead, and of whom the lock was taken from."""
+    """Those of the dead, and of whom the lock was taken from; of thieves too, who begin anew."""
     for name in os.listdir(folder.path):
-        if name.startswith(_TEMPORARY) and name != mine:
+        if name.startswith((_TEMPORARY, f"{_LOCK}.")) and name != mine:
             (folder.path / name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _locked(folder: ProfileFolder) -> Iterator[int]:
-    descriptor = _take(folder)
+def _locked(folder: ProfileFolder, patience: float) -> Iterator[int]:
+    descriptor = _take(folder, patience)
     try:
         yield descriptor
     finally:
@@ -100,7 +109,7 @@ def _locked(folder: ProfileFolder) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _take(folder: ProfileFolder) -> int:
+def _take(folder: ProfileFolder, patience: float) -> int:
     path = _lock_path(folder)
     seen, until = 0, 0.0
     while True:
@@ -114,9 +123,9 @@ def _take(folder: ProfileFolder) -> int:
             raise
         os.close(descriptor)
         if inode != seen:  # at first, and when another one who waited took it from its holder
-            seen, until = inode, time.monotonic() + PATIENCE
+            seen, until = inode, time.monotonic() + patience
         elif time.monotonic() > until:
-            log.warning("%s was held for more than %g s: it is taken over", path, PATIENCE)
+            log.warning("%s was held for more than %g s: it is taken over", path, patience)
             return _steal(path)
         time.sleep(_AGAIN)
 
@@ -128,10 +137,12 @@ def _steal(path: str) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.replace(new, path)
-    except BaseException:
+    except BaseException as error:
         os.close(descriptor)
         with contextlib.suppress(OSError):
             os.unlink(new)
+        if isinstance(error, FileNotFoundError):  # another one removed it, as that of a dead thief
+            raise _Overtaken from error
         raise
     return descriptor
 
@@ -153,4 +164,4 @@ def _is_at(descriptor: int, path: str) -> bool:
 
 
 def _lock_path(folder: ProfileFolder) -> str:
-    return str(folder.path / "profile.id.lock")
+    return str(folder.path / _LOCK)
