@@ -13,12 +13,13 @@ from pagekit import shown
 from webkit import Web
 
 from tenure.adapters.hermes.survey import foreign_of
+from waiting import DEADLINE
 
 pytestmark = [
     pytest.mark.real,
     pytest.mark.skipif(sys.platform != "linux", reason="told by /proc/PID/fd and /proc/locks"),
 ]
-PATIENCE = 20.0
+PATIENCE = DEADLINE
 GATEWAY = """\
 import fcntl, sys
 lock = open(sys.argv[3], "w")
