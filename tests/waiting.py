@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -19,3 +20,23 @@ def eventually(reached: Callable[[], T], what: str, within: float = DEADLINE) ->
             raise AssertionError(f"waited {within} s in vain for {what}; last seen: {value!r}")
         time.sleep(0.005)
     return value
+
+
+def promptly(call: Callable[[], T], what: str, within: float = 10.0) -> T:
+    """What it returns or raises; AssertionError where it does not come back (its thread stays)."""
+    returned: list[T] = []
+    raised: list[BaseException] = []
+
+    def carry() -> None:
+        try:
+            returned.append(call())
+        except BaseException as error:  # noqa: BLE001  raised below
+            raised.append(error)
+
+    thread = threading.Thread(target=carry, name=what, daemon=True)
+    thread.start()
+    thread.join(within)
+    if raised:
+        raise raised[0]
+    assert returned, f"{what} has not come back after {within} s"
+    return returned[0]

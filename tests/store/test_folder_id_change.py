@@ -166,7 +166,7 @@ def test_no_term_is_given_out_twice_to_many_at_once(folder: ProfileFolder, patie
 
 def test_on_a_disk_slower_than_anybodys_patience_all_get_their_turn(folder: ProfileFolder) -> None:
     """Else they rob each other for ever."""
-    reserve_at_once(folder, patience=0.05, slowness=0.1, each=1)
+    reserve_at_once(folder, patience=0.1, slowness=0.15, each=1)
 
 
 def test_a_file_system_that_never_knows_a_file_again_is_an_error(

@@ -56,6 +56,7 @@ class Capture:
                 if self._file < 0:
                     self._path.parent.mkdir(mode=0o700, exist_ok=True)
                     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+                    flags |= getattr(os, "O_NONBLOCK", 0)  # a pipe in its place
                     self._file = os.open(self._path, flags, 0o600)
                 os.write(self._file, data)
                 self._since += len(data)

@@ -30,6 +30,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from tenure.store.regular import open_regular
+
 SPACE = 64
 """Bytes that the owner writes in advance; the longest record is 14."""
 
@@ -77,7 +79,7 @@ def read_exit(exit_path: Path, *, shell_gone: bool = False) -> Exit:
     what was written may have been lost with the page cache.
     """
     try:
-        with open(exit_path, "rb", buffering=0) as file:
+        with open_regular(exit_path) as file:
             text = file.read(SPACE * 2)
             modified = os.fstat(file.fileno()).st_mtime
     except OSError:

@@ -31,6 +31,8 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tenure.store.regular import open_regular
+
 CHUNK = 1 << 18
 _HEADER = re.compile(rb"\[tenure: the first +(\d+) bytes of this output were dropped\]\n")
 
@@ -79,7 +81,7 @@ def layout_of(log_path: Path) -> Layout:
     with contextlib.suppress(OSError):
         current = os.stat(log_path).st_size
     try:
-        with open(_rotated(log_path), "rb", buffering=0) as file:
+        with open_regular(_rotated(log_path)) as file:
             status = os.fstat(file.fileno())
             found = _HEADER.match(file.read(len(_header(0))))
     except OSError:
@@ -187,7 +189,7 @@ def _read_at(log_path: Path, layout: Layout, offset: int, limit: int) -> bytes:
     else:
         path, position = log_path, offset - base
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open_regular(path) as file:
             return os.pread(file.fileno(), limit, position)
     except OSError:
         return b""

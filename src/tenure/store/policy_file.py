@@ -22,6 +22,7 @@ from tenure.domain.policy_text import make_policy, read_rules
 from tenure.domain.rule import Rule
 from tenure.domain.settings import read_settings
 from tenure.store.file_system import passwd_home
+from tenure.store.regular import open_regular
 
 _LARGEST = 1_000_000
 
@@ -32,7 +33,7 @@ def read_policy_file(path: Path) -> PolicyFile | Problem:
     Never raises for what is on the disk. Thread-safe.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             content = file.read(_LARGEST + 1)
     except (FileNotFoundError, NotADirectoryError):
         return Problem(

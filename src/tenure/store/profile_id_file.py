@@ -16,6 +16,7 @@ from typing import Any
 
 from tenure.domain.errors import Damaged
 from tenure.store.folder import ProfileFolder
+from tenure.store.regular import open_regular
 
 VERSION = 1
 _LARGEST_FILE = 65_536
@@ -76,7 +77,7 @@ def look(folder: ProfileFolder) -> ProfileId | None:
 
 def _read(folder: ProfileFolder) -> tuple[ProfileId, os.stat_result] | None:
     try:
-        with open(folder.id_file, "rb") as file:
+        with open_regular(folder.id_file) as file:
             # By its size first: a read of the limit would allocate the limit, once a second.
             status = os.fstat(file.fileno())
             if status.st_size > _LARGEST_FILE:

@@ -1,0 +1,31 @@
+"""Reading what is to be a file: a pipe in its place keeps nobody waiting.
+
+To open a FIFO waits until somebody opens its other end, perhaps for ever, and a thread that looks
+after a whole profile must not wait for that.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from io import FileIO
+
+
+def open_regular(path: str | os.PathLike[str]) -> FileIO:
+    """Open a regular file, or a link to one, for reading, unbuffered; never blocks.
+
+    Raises OSError, also for anything else than a file. Thread-safe.
+    """
+    nonblocking = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, os.O_RDONLY | nonblocking | getattr(os, "O_CLOEXEC", 0))
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return FileIO(descriptor, "rb")
