@@ -6,7 +6,6 @@ be so.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 
 from tenure.domain.job import Call, Command, Definition, Runner
@@ -16,6 +15,7 @@ from tenure.runtime.client.documents import run_document
 from tenure.store.contract import RunFilter
 from tenure.testing.cluster import Cluster, Node
 from tenure.testing.making import each
+from waiting import eventually
 
 Make = Callable[..., Cluster]
 
@@ -23,14 +23,15 @@ Make = Callable[..., Cluster]
 def run_of(cluster: Cluster, node: Node) -> Run:
     """A run to its end: the clock stands just past the fire, the node takes turns."""
     cluster.clock.advance(61)
-    until = time.monotonic() + 20
-    while True:
+
+    def over() -> Run | None:
         node.turn()
         runs = cluster.profile.store.runs(RunFilter())[0]
-        if runs and runs[0].state in FINAL:
-            return runs[0]
-        assert time.monotonic() < until, f"the run did not end: {runs}"
-        time.sleep(0.01)
+        return runs[0] if runs and runs[0].state in FINAL else None
+
+    found = eventually(over, "the end of the run")
+    assert found is not None
+    return found
 
 
 def test_every_run_records_who_ran_it(make: Make) -> None:

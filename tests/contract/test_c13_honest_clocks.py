@@ -4,7 +4,6 @@ are noticed and reported; catch-up is bounded and spread.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -19,6 +18,7 @@ from tenure.domain.run import ACTIVE
 from tenure.domain.schedule_text import parse_schedule
 from tenure.store.contract import Page, RunFilter
 from tenure.testing.cluster import Cluster, Node
+from waiting import eventually
 
 JOBS, ALL = 60, Page(limit=10_000)
 
@@ -104,9 +104,9 @@ def test_catch_up_is_bounded_and_spread(cluster: Cluster) -> None:
 
 
 def work_off(cluster: Cluster, node: Node) -> None:
-    deadline = time.monotonic() + 20
-    for _ in range(3):
+    def over() -> bool:
         node.turn()
-        while cluster.profile.store.runs(RunFilter(states=ACTIVE))[0]:
-            assert time.monotonic() < deadline, "runs did not end"
-            node.turn()
+        return not cluster.profile.store.runs(RunFilter(states=ACTIVE))[0]
+
+    for _ in range(3):
+        eventually(over, "the end of every run")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import timedelta
@@ -22,8 +21,9 @@ from tenure.runtime.announcing import Answer
 from tenure.runtime.lent import Lent
 from tenure.store.contract import RunFilter
 from tenure.testing.cluster import Cluster, Node
+from waiting import DEADLINE, eventually
 
-PATIENCE = 15.0
+PATIENCE = DEADLINE
 POLICY = """
 [[owner]]
 executable = "/opt/gateway"
@@ -93,10 +93,14 @@ class World:
         return self.store.run(lent.run.id)
 
     def turn_until(self, node: Node, *states: RunState, count: int = 1) -> tuple[Run, ...]:
-        deadline = time.monotonic() + PATIENCE
-        while len(found := self.runs(*states)) < count:
-            assert time.monotonic() < deadline, f"waited for {states}: {self.runs()}"
+        def enough() -> tuple[Run, ...] | None:
+            if len(found := self.runs(*states)) >= count:
+                return found
             node.turn()
+            return None
+
+        found = eventually(enough, f"{count} runs that are {' or '.join(states)}")
+        assert found is not None
         return found
 
     def depose(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from announcekit import POLICY, World, commit_fails, in_threads
+from announcekit import PATIENCE, POLICY, World, commit_fails, in_threads
 
 from tenure.domain.announced import Announced
 from tenure.domain.audit import audit, render_report
@@ -332,8 +332,11 @@ def test_what_a_protected_claim_stands_on_is_read_again(tmp_path: Path) -> None:
         world.close()
 
 
-def test_a_denied_capability_holds_and_one_that_is_granted_again_frees(named: World) -> None:
+def test_a_denied_capability_holds_and_one_that_is_granted_again_frees(
+    named: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """C8, also where somebody else but the keeper heard that the denial is over."""
+    monkeypatch.setattr(announcing, "PATIENCE", PATIENCE)
     node, job = named.owner(), named.add(requires=("read:/disk",))
     said = [Said.DENIED, Said.GRANTED]
     probes = asks(node, lambda name: said[0])
@@ -341,7 +344,7 @@ def test_a_denied_capability_holds_and_one_that_is_granted_again_frees(named: Wo
     assert (denied.omitted, "denies" in denied.why) == (Omitted.HELD, True)
     del said[0]
     named.clock.advance(61)
-    probes.wait_for(["read:/disk"], named.clock.awake, lambda freed: None, 10.0)
+    probes.wait_for(["read:/disk"], named.clock.awake, lambda freed: None, PATIENCE)
     node.look()
     (run,) = named.turn_until(node, RunState.SUCCEEDED)
     assert run.cause is Cause.HELD
@@ -354,7 +357,7 @@ def test_a_probe_that_hangs_holds_up_its_own_job_only(
     released = threading.Event()
 
     def hangs(name: str) -> Said:
-        assert released.wait(15.0)
+        assert released.wait(PATIENCE)
         return Said.GRANTED
 
     node, job, other = named.owner(), named.add(requires=("read:/disk",)), named.add("other")
@@ -367,5 +370,5 @@ def test_a_probe_that_hangs_holds_up_its_own_job_only(
     assert (waits.lent, waits.omitted, waits.settled) == (None, None, False)
     assert "read:/disk" in waits.why
     released.set()
-    probes.wait_for(["read:/disk"], named.clock.awake, lambda freed: None, 10.0)
+    probes.wait_for(["read:/disk"], named.clock.awake, lambda freed: None, PATIENCE)
     assert named.lend(node, job, fire)

@@ -18,11 +18,11 @@ from tenure.domain.ownership import Authority
 from tenure.domain.run import Cause, Result, Run, RunState
 from tenure.runtime.callables import BLOCKED_AFTER, COROUTINES, TIDYING, Callables
 from tenure.testing.clock import ManualClock
-from waiting import eventually
+from waiting import DEADLINE, eventually
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 ME = Authority(term=1, process="p1", policy_version=0)
-PATIENCE = 10.0
+PATIENCE = DEADLINE
 
 
 class Mute(RunFailed):

@@ -14,6 +14,7 @@ from tenure.domain.evidence import Identity
 from tenure.host.processes import identity_of
 from tenure.runtime import children as children_module
 from tenure.runtime.children import Children, wait_for
+from waiting import DEADLINE
 
 WHO = Identity(boot_id="b", pid=4_000_000, start=1)
 
@@ -57,7 +58,7 @@ def test_waking_is_remembered_once(children: Children) -> None:
 def test_waking_from_another_thread(children: Children) -> None:
     thread = threading.Thread(target=children.wake)
     thread.start()
-    assert children.poll(10) == []
+    assert children.poll(DEADLINE) == []
     thread.join()
 
 
@@ -78,7 +79,7 @@ def test_without_a_descriptor_it_looks_now_and_then(monkeypatch: pytest.MonkeyPa
         assert children.poll(0) == []
         assert children.poll(0.003) == []
         threading.Timer(0.01, setattr, (notice, "dead", True)).start()
-        assert children.poll(10) == ["a"]
+        assert children.poll(DEADLINE) == ["a"]
         assert notice.closed
 
 
@@ -123,7 +124,7 @@ def test_an_end_is_told_at_once_and_the_child_reaped(children: Children) -> None
         assert children.poll(0) == []
         assert process.stdin is not None
         process.stdin.close()
-        assert children.poll(10) == ["a"]
+        assert children.poll(DEADLINE) == ["a"]
         with pytest.raises(ChildProcessError):
             os.waitpid(process.pid, os.WNOHANG)
 
@@ -133,7 +134,7 @@ def test_watching_begins_while_another_thread_polls(children: Children) -> None:
     process, identity = _child()
     left: list[set[object]] = []
     with process:
-        thread = threading.Thread(target=lambda: left.append(wait_for(children, {"a"}, 10)))
+        thread = threading.Thread(target=lambda: left.append(wait_for(children, {"a"}, DEADLINE)))
         thread.start()
         children.add("a", identity)
         process.kill()
@@ -150,7 +151,7 @@ def test_only_the_watched_child_is_reaped(children: Children) -> None:
         theirs.kill()
         assert os.waitid(os.P_PID, theirs.pid, os.WEXITED | os.WNOWAIT) is not None
         ours.kill()
-        assert children.poll(10) == ["ours"]
+        assert children.poll(DEADLINE) == ["ours"]
         assert theirs.wait() == -9
 
 
@@ -161,6 +162,6 @@ def test_a_zombie_of_ours_is_reaped_when_added(children: Children) -> None:
         process.kill()
         assert os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT) is not None
         children.add("a", identity)
-        assert children.poll(10) == ["a"]
+        assert children.poll(DEADLINE) == ["a"]
         with pytest.raises(ChildProcessError):
             os.waitpid(process.pid, os.WNOHANG)

@@ -24,6 +24,7 @@ from tenure.domain.schedule import every_schedule
 from tenure.runtime.keeper import OBSERVE_EVERY
 from tenure.store.contract import RunFilter
 from tenure.testing.cluster import Cluster, Node
+from waiting import DEADLINE, eventually
 
 POLICY = """
 [[owner]]
@@ -80,12 +81,14 @@ def runs(cluster: Cluster, **where: Any) -> tuple[Run, ...]:
 
 def finish_all(cluster: Cluster, node: Node) -> None:
     """Let the callables that were entered end, and record that."""
-    import time
 
-    deadline = time.monotonic() + 10
-    while runs(cluster, states=ACTIVE):
-        assert time.monotonic() < deadline, f"runs did not end: {runs(cluster, states=ACTIVE)}"
+    def over() -> bool:
+        if not runs(cluster, states=ACTIVE):
+            return True
         node.turn()
+        return False
+
+    eventually(over, "the end of every run")
 
 
 def ask(cluster: Cluster, kind: Ask = Ask.TRIGGER, key: str = "k", **what: Any) -> Request:
@@ -377,7 +380,7 @@ def test_an_owner_whose_threads_all_run_on_is_replaced(make: Make) -> None:
 
     def hangs(**args: Any) -> None:
         begun.release()
-        ends.wait(60)
+        ends.wait(DEADLINE)
 
     first = cluster.node("a", functions={"app:work": hangs}, app="app")
     second = cluster.node("b", **CARRIES)
@@ -386,7 +389,7 @@ def test_an_owner_whose_threads_all_run_on_is_replaced(make: Make) -> None:
     for _ in range(2):  # the slot, and the one thread more that replaces it
         cluster.clock.advance(10)
         first.turn()
-        assert begun.acquire(timeout=10), "the function to be entered"
+        assert begun.acquire(timeout=DEADLINE), "the function to be entered"
         cluster.clock.advance(5.1)
         first.turn()  # out of time
         first.turn()  # recorded
@@ -465,7 +468,7 @@ def test_what_a_dead_owner_had_entered_is_lost_and_said_so(make: Make) -> None:
 
     release = threading.Event()
     cluster = make()
-    slow = {"functions": {"app:work": lambda: release.wait(10)}, "app": "app"}
+    slow = {"functions": {"app:work": lambda: release.wait(DEADLINE)}, "app": "app"}
     first, second = cluster.node("a", **slow), cluster.node("b", **slow)
     add(cluster)
     cluster.settle()
@@ -511,7 +514,7 @@ def test_a_cancel_is_answered_for_good(make: Make) -> None:
 
     release = threading.Event()
     cluster = make()
-    slow = {"functions": {"app:work": lambda: release.wait(10)}, "app": "app"}
+    slow = {"functions": {"app:work": lambda: release.wait(DEADLINE)}, "app": "app"}
     node = cluster.node("a", **slow)
     add(cluster)
     cluster.settle()
@@ -593,12 +596,13 @@ def test_a_protected_retry_waits_for_the_gateway_without_a_busy_loop(make: Make)
 
 
 def wait_for_state(cluster: Cluster, node: Node, state: RunState) -> None:
-    import time
-
-    deadline = time.monotonic() + 10
-    while not runs(cluster, states=frozenset({state})):
-        assert time.monotonic() < deadline, f"waited for {state}: {runs(cluster)}"
+    def reached() -> bool:
+        if runs(cluster, states=frozenset({state})):
+            return True
         node.turn()
+        return False
+
+    eventually(reached, f"a run that is {state}")
 
 
 def test_an_owner_that_was_made_to_let_go_does_not_take_the_place_again_at_once(

@@ -4,7 +4,6 @@ ends, but nobody waits longer than its timeout."""
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from tenure.domain.schedule import every_schedule
 from tenure.runtime.history import audit_store
 from tenure.store.contract import RunFilter
 from tenure.testing.cluster import Cluster, Node
+from waiting import DEADLINE, eventually
 
 MINUTE = timedelta(minutes=1)
 
@@ -34,7 +34,7 @@ class Frozen(Cluster):
 
     def _wait(self) -> None:
         self.entered.set()
-        self.release.wait(20)
+        self.release.wait(DEADLINE)
 
     def job(self, **fields: Any) -> Job:
         wants = Definition(
@@ -50,7 +50,7 @@ class Frozen(Cluster):
         self.settle()
         self.clock.advance(MINUTE)
         first.turn()
-        assert self.entered.wait(20)
+        assert self.entered.wait(DEADLINE)
         self.clock.advance(MINUTE + timedelta(seconds=31))
         second.look()
         assert second.owns
@@ -84,12 +84,14 @@ def test_it_is_timed_out_by_the_next_owner(frozen: Frozen) -> None:
     assert len(frozen.runs()) > 1, "the job goes on"
 
     frozen.release.set()  # it wakes, and says how it ended
-    deadline = time.monotonic() + 20
-    while len(frozen.profile.store.runs(RunFilter(states=ACTIVE))[0]) > 0:
-        assert time.monotonic() < deadline
+
+    def over() -> bool:
         for node in (first, second):
             node.look()
             node.turn()
+        return not frozen.profile.store.runs(RunFilter(states=ACTIVE))[0]
+
+    eventually(over, "the end of every run")
     assert frozen.profile.store.run(run.id).state is RunState.TIMED_OUT
     assert audit_store(frozen.profile.store, frozen.clock.now()).findings == ()
 

@@ -17,6 +17,7 @@ from tenure.domain.run import ACTIVE, Run, RunState
 from tenure.domain.schedule import every_schedule
 from tenure.store.contract import RunFilter
 from tenure.testing.cluster import Cluster, Node
+from waiting import DEADLINE, eventually
 
 ANCHOR = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -34,7 +35,7 @@ class World:
 
     def _work(self) -> None:
         self.entered.release()
-        self.release.wait(20)
+        self.release.wait(DEADLINE)
 
     def add(self, name: str = "f", **fields: Any) -> Job:
         action = fields.pop("action", Call(target="app:f", runner=Runner.THREAD))
@@ -53,12 +54,14 @@ class World:
         self.cluster.clock.advance(60)
 
     def turn_until(self, *states: RunState, count: int = 1) -> tuple[Run, ...]:
-        import time
-
-        deadline = time.monotonic() + 15
-        while len(found := self.runs(*states)) < count:
-            assert time.monotonic() < deadline, f"waited for {states}: {self.runs()}"
+        def enough() -> tuple[Run, ...] | None:
+            if len(found := self.runs(*states)) >= count:
+                return found
             self.node.turn()
+            return None
+
+        found = eventually(enough, f"{count} runs that are {' or '.join(states)}")
+        assert found is not None
         return found
 
     def close(self) -> None:
@@ -100,7 +103,7 @@ def test_a_claim_that_could_not_be_committed_enters_nothing(
     assert not world.entered.acquire(timeout=0.2)
     assert world.runs() == ()
     world.node.turn()
-    assert world.entered.acquire(timeout=10)
+    assert world.entered.acquire(timeout=DEADLINE)
     assert len(world.runs()) == 1
 
 
@@ -111,11 +114,10 @@ def test_an_end_that_could_not_be_committed_waits_for_the_next_turn(
     world.add()
     world.due()
     world.node.turn()
-    assert world.entered.acquire(timeout=10)
+    assert world.entered.acquire(timeout=DEADLINE)
     world.release.set()
     dispatcher = world.node.scheduler.dispatcher
-    while not dispatcher.pending():
-        threading.Event().wait(0.005)
+    eventually(dispatcher.pending, "something that waits for a commit")
     with commit_fails(world, monkeypatch), pytest.raises(Undetermined):
         world.node.turn()
     assert [r.state for r in world.runs()] != [RunState.SUCCEEDED]
@@ -131,8 +133,7 @@ def test_a_gate_stays_closed_until_started_is_committed(
     world.due()
     world.node.turn()
     dispatcher = world.node.scheduler.dispatcher
-    while not dispatcher.pending():
-        threading.Event().wait(0.005)
+    eventually(dispatcher.pending, "something that waits for a commit")
     with commit_fails(world, monkeypatch), pytest.raises(Undetermined):
         world.node.turn()
     assert not canary.exists()

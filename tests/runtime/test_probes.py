@@ -6,6 +6,7 @@ import threading
 
 from tenure.host.capabilities import Answer
 from tenure.runtime.probes import KEPT, Probes
+from waiting import DEADLINE
 
 
 def test_what_was_never_asked_is_missing_and_not_denied() -> None:
@@ -54,14 +55,14 @@ def test_answers_are_waited_for_but_not_for_ever() -> None:
 
     def ask(name: str) -> Answer:
         asked.append(name)
-        assert released.wait(10)
+        assert released.wait(DEADLINE)
         return Answer.GRANTED
 
     probes = Probes(ask=ask)
     probes.wait_for(["fda"], lambda: 0.0, lambda freed: None, 0.02)
     assert probes.missing(["fda"], 0.0) == {"fda"}
     released.set()
-    probes.wait_for(["fda"], lambda: 0.0, lambda freed: None, 10.0)
+    probes.wait_for(["fda"], lambda: 0.0, lambda freed: None, DEADLINE)
     assert probes.missing(["fda"], 0.0) == set()
-    probes.wait_for(["fda"], lambda: 0.0, lambda freed: None, 10.0)
+    probes.wait_for(["fda"], lambda: 0.0, lambda freed: None, DEADLINE)
     assert asked == ["fda"]

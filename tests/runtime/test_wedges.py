@@ -26,6 +26,7 @@ from tenure.runtime import command_runner, holding, keeper
 from tenure.runtime.recovery import ASTRAY_AFTER
 from tenure.store.contract import RunFilter
 from tenure.testing.cluster import Cluster, Node
+from waiting import DEADLINE, eventually
 
 ANCHOR = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -50,13 +51,12 @@ def runs(cluster: Cluster) -> tuple[Run, ...]:
 
 
 def turn_until(cluster: Cluster, node: Node, state: RunState) -> Run:
-    import time
+    def reached() -> list[Run]:
+        if not (found := [r for r in runs(cluster) if r.state is state]):
+            node.turn()
+        return found
 
-    deadline = time.monotonic() + 15
-    while not (found := [r for r in runs(cluster) if r.state is state]):
-        assert time.monotonic() < deadline, f"waited for {state}: {runs(cluster)}"
-        node.turn()
-    return found[0]
+    return eventually(reached, f"a run that is {state}")[0]
 
 
 def once(real: Callable[..., Any], error: Exception) -> Callable[..., Any]:
@@ -231,14 +231,14 @@ def test_a_function_that_runs_for_long_is_seen_running(cluster: Cluster) -> None
 
     def work() -> None:
         entered.set()
-        release.wait(20)
+        release.wait(DEADLINE)
 
     node = cluster.node("a", functions={"app:f": work}, app="app")
     cluster.settle()
     add(cluster, Call(target="app:f", runner=Runner.THREAD))
     cluster.clock.advance(60)
     node.turn()
-    assert entered.wait(10)
+    assert entered.wait(DEADLINE)
     cluster.clock.advance(1)
     turn_until(cluster, node, RunState.RUNNING)
     release.set()
@@ -262,7 +262,7 @@ def test_the_keepers_thread_survives_whatever_a_look_raises(
 
         monkeypatch.setattr(node.scheduler.keeper, "look", look)
         node.scheduler.keeper._thread.start()
-        assert looked.wait(10)
+        assert looked.wait(DEADLINE)
         node.scheduler.keeper.stop("done")
 
 
@@ -273,7 +273,7 @@ def test_a_probe_that_hangs_holds_up_only_the_job_that_needs_it(cluster: Cluster
 
     def probe(name: str) -> Answer:
         asked.set()
-        release.wait(20)
+        release.wait(DEADLINE)
         return next(answers)
 
     cluster.write_toml('[[owner]]\nexecutable = "/opt/gateway"\n')
@@ -293,28 +293,27 @@ def test_a_probe_that_hangs_holds_up_only_the_job_that_needs_it(cluster: Cluster
     cluster.clock.advance(60)
     node.turn()
     assert turn_until(cluster, node, RunState.SUCCEEDED).job_name == "job"
-    assert asked.wait(10)
+    assert asked.wait(DEADLINE)
     assert [r for r in runs(cluster) if r.job == needs.id] == []
     release.set()
     held = wait_for_held(cluster, node, needs)
     assert "denies" in held.reason
     cluster.clock.advance(31)
     node.look()
-    deadline = threading.Event()
-    for _ in range(200):
+
+    def freed() -> bool:
         node.look()
         node.turn()
-        if not store.omissions(job=needs.id, only_open=True)[0]:
-            break
-        deadline.wait(0.02)
+        return not store.omissions(job=needs.id, only_open=True)[0]
+
+    eventually(freed, "what was held to be taken up")
     assert [r.job_name for r in runs(cluster) if r.job == needs.id] == ["needs"]
 
 
 def wait_for_held(cluster: Cluster, node: Node, job: Job) -> Omission:
-    import time
+    def held() -> tuple[Omission, ...]:
+        if not (found := cluster.profile.store.omissions(job=job.id, only_open=True)[0]):
+            node.turn()
+        return found
 
-    deadline = time.monotonic() + 10
-    while not (found := cluster.profile.store.omissions(job=job.id, only_open=True)[0]):
-        assert time.monotonic() < deadline, f"waited for {job.name} to be held"
-        node.turn()
-    return found[0]
+    return eventually(held, f"{job.name} to be held")[0]
