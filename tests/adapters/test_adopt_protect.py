@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import threading
 from pathlib import Path
 
 import pytest
 from adoptkit import NOW, World
 
+from tenure.adapters.hermes import sidecar
 from tenure.adapters.hermes.mirror import read_protection
 from tenure.adapters.hermes.sidecar import protect, unprotect
 from tenure.domain.errors import Conflict, InvalidInput, NotFound, Refused
+from waiting import promptly
 
 
 @pytest.fixture
@@ -102,3 +106,20 @@ def test_many_at_once_lose_nothing(world: World) -> None:
     for thread in threads:
         thread.join()
     assert len(read_protection(world.home).jobs) == 40
+
+
+def test_who_stands_still_while_it_changes_them_is_not_waited_for_without_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sidecar, "PATIENCE", 0.05)
+    protect(world.home, ["mail"], [], NOW)
+    held = os.open(world.home.tenure / ".sidecar.lock", os.O_RDWR)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Conflict, match="has not ended") as said:
+            promptly(lambda: unprotect(world.home, ["mail"]), "unprotecting")
+        assert ".sidecar.lock" in said.value.remedy
+        assert list(read_protection(world.home).jobs) == ["aaaaaaaaaaaa"]
+    finally:
+        os.close(held)
+    assert unprotect(world.home, ["mail"]) == ["aaaaaaaaaaaa"]

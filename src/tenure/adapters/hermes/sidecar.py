@@ -6,7 +6,6 @@ owner's process, at each tick; changes are made here, one at a time, whole or no
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -15,12 +14,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tenure.adapters.hermes.adoption import ADOPTED, ADOPTING, read_adoption
-from tenure.adapters.hermes.disk import Disk
+from tenure.adapters.hermes.disk import Disk, lock, unlock
 from tenure.adapters.hermes.home import HermesHome
 from tenure.adapters.hermes.jobsfile import HermesJob, read_jobs
 from tenure.domain.errors import Conflict, InvalidInput, NotFound, Refused
 
 Entries = dict[str, dict[str, Any]]
+PATIENCE = 10.0
+"""Seconds. A change takes milliseconds; who holds the lock for longer stands still."""
 
 
 def find_job(home: HermesHome, ref: str) -> HermesJob:
@@ -122,12 +123,17 @@ def _read(home: HermesHome) -> Entries:
 
 @contextmanager
 def _locked(home: HermesHome) -> Iterator[None]:
-    """Alone. Held for a few milliseconds, so waiting needs no limit."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-    descriptor = os.open(home.tenure / ".sidecar.lock", flags, 0o600)
+    """Alone. Raises Conflict where another one stays at it."""
+    path = str(home.tenure / ".sidecar.lock")
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+    descriptor = lock(path, PATIENCE)
+    if descriptor is None:
+        raise Conflict(
+            f"another process changes which jobs are protected, and has not ended for {PATIENCE:g} "
+            "seconds; nothing was changed",
+            remedy=f"see whether it stands still, and end it: fuser -v {path}",
+        )
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
+        unlock(descriptor)
