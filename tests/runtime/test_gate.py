@@ -23,7 +23,7 @@ from tenure.runtime.commands import CommandNotStarted
 from tenure.runtime.exits import Outcome, Stage, read_exit
 from tenure.runtime.gate import spawn_gated
 from tenure.runtime.terminate import stop
-from waiting import eventually
+from waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.real
 
@@ -284,7 +284,7 @@ os._exit(ended(command).exit_code)
 def test_a_host_that_closed_its_standard_descriptors(signals: str, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     arguments = [sys.executable, "-c", DAEMON, str(tmp_path / "r"), signals]
-    assert subprocess.run(arguments, env=environment, timeout=30, check=False).returncode == 3
+    assert subprocess.run(arguments, env=environment, timeout=DEADLINE, check=False).returncode == 3
     assert (tmp_path / "r" / "1.log").read_bytes() == b"out\nerr\n"
 
 
@@ -349,7 +349,7 @@ def test_two_hundred_at_once_are_all_recorded(tmp_path: Path) -> None:
             commands.append(command)
         for command in commands:
             command.open_gate()
-        assert not wait_for(children, set(range(200)), 60), "some shells did not end"
+        assert not wait_for(children, set(range(200)), DEADLINE), "some shells did not end"
     for number, command in enumerate(commands):
         assert read_exit(command.exit_path).exit_code == number
         assert is_alive(command.identity) is False

@@ -15,7 +15,7 @@ from commandkit import SHELLS, ended, line, shell_path, spec
 
 from tenure.domain.evidence import Identity
 from tenure.host.processes import identity_of, is_alive
-from tenure.runtime import session
+from tenure.runtime import session, terminate
 from tenure.runtime.commands import GatedCommand
 from tenure.runtime.exits import Outcome, read_exit
 from tenure.runtime.gate import spawn_gated
@@ -123,9 +123,16 @@ def test_another_boots_command_is_never_signalled() -> None:
 # -- real processes ----------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def patient(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell that gets no processor for two seconds is not killed before it has recorded."""
+    if request.node.get_closest_marker("real"):
+        monkeypatch.setattr(terminate, "SETTLE", DEADLINE)
+
+
 def drive(ending: Ending) -> None:
     """As a poller does, by the real clock."""
-    until = time.monotonic() + DEADLINE
+    until = time.monotonic() + 3 * DEADLINE
     while (again := ending.step(time.monotonic())) is not None:
         assert time.monotonic() < until, f"the ending did not come to an end: {ending.phase}"
         time.sleep(max(0.0, min(0.02, again - time.monotonic())))
