@@ -22,6 +22,7 @@ import stat
 import struct
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,10 @@ from typing import Any
 _PLATFORM: str = sys.platform
 LONGEST = 4096
 PATIENCE = 1.0
+_PEERS_PATIENCE = 0.1
+"""Seconds for the whole line of one peer."""
+_SERVING = 0.5
+"""Seconds of one round of serving; who waits then is served after the keeper's next look."""
 _PREFIX = "tenure-"
 
 
@@ -46,7 +51,7 @@ def nudge(
             sock.settimeout(timeout)
             sock.connect(path)
             sock.sendall(json.dumps({"v": 1, **message}).encode() + b"\n")
-            answer = json.loads(_line(sock))
+            answer = json.loads(_line(sock, timeout))
     except (OSError, ValueError):
         return None
     return answer if isinstance(answer, dict) else None
@@ -88,18 +93,20 @@ class ControlSocket:
         return self._listener.fileno()
 
     def accept_all(self) -> None:
-        """Serve everybody who waits. A slow or hostile peer costs a tenth of a second each."""
-        while True:
+        """Serve those who wait. A slow or hostile peer costs a tenth of a second, and all of them
+        together no more than half a second before this returns."""
+        until = time.monotonic() + _SERVING
+        while time.monotonic() < until:
             try:
                 peer, _ = self._listener.accept()
             except OSError:
                 return
             # RecursionError is the parser's word for brackets nested a thousand deep.
             with peer, contextlib.suppress(OSError, ValueError, RecursionError):
-                peer.settimeout(0.1)
-                message = json.loads(_line(peer))
+                message = json.loads(_line(peer, _PEERS_PATIENCE))
                 if isinstance(message, dict) and message.get("v") == 1:
                     self._heard(message, _peer_pid(peer))
+                    peer.settimeout(_PEERS_PATIENCE)
                     peer.sendall(b'{"v": 1, "ok": true}\n')
 
     def close(self) -> None:
@@ -127,10 +134,15 @@ def remove_leftover(path: str | None) -> None:
             os.rmdir(folder)
 
 
-def _line(sock: socket.socket) -> bytes:
-    """One line, at most LONGEST bytes. ValueError if it is longer or breaks off."""
-    text = b""
+def _line(sock: socket.socket, patience: float) -> bytes:
+    """One line, at most LONGEST bytes, within so many seconds however it comes. ValueError if it
+    is longer or breaks off, OSError if it is late."""
+    text, until = b"", time.monotonic() + patience
     while not text.endswith(b"\n"):
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        sock.settimeout(left)
         part = sock.recv(LONGEST)
         if not part or len(text) + len(part) > LONGEST:
             raise ValueError("no whole line")

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 SOON = 1.0
 """Seconds after joining in which an ownership is usually settled."""
 
+NOTIFYING = 1.0
+"""Seconds for which a supervisor that takes no messages is waited for."""
+
 log = logging.getLogger("tenure")
 
 
@@ -131,4 +134,5 @@ def _notify(text: str) -> None:
         return
     address = "\0" + path[1:] if path.startswith("@") else path
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(NOTIFYING)  # a supervisor that stands still leaves its queue full
         sock.sendto(text.encode(), address)

@@ -20,8 +20,8 @@ from tenure.domain.process import Process
 from tenure.host.blocked import write_lock_holder
 from tenure.host.processes import is_alive, own_identity
 from tenure.runtime.client.health import Health, examine
+from tenure.runtime.client.nudges import nudge_each
 from tenure.runtime.client.refusal import pid_of, who_should_own, why_nobody_owns
-from tenure.runtime.control import nudge
 from tenure.runtime.profile import Profile
 from tenure.runtime.session import Member, signal_member
 
@@ -159,5 +159,4 @@ def _end(
 def _tell(health: Health, candidate: Process | None) -> None:
     told = [candidate] if candidate else []
     told += [p.process for p in health.present if p.process is not candidate]
-    for process in told:
-        nudge(process.socket, {"nudge": "ownership"}, 0.2)
+    nudge_each((process.socket for process in told), "ownership")

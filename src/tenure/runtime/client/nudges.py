@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
+
 from tenure.runtime.control import nudge
 from tenure.runtime.profile import Profile
+
+ALL = 1.0
+"""Seconds. Who stands still does not answer; a whole crowd of them is not waited for in turn."""
 
 
 def nudge_owner(profile: Profile, what: str) -> None:
@@ -15,5 +21,11 @@ def nudge_owner(profile: Profile, what: str) -> None:
 
 def nudge_all(profile: Profile, what: str) -> None:
     """The same for every process of the profile that listens."""
-    for process in profile.store.processes():
-        nudge(process.socket, {"nudge": what}, 0.2)
+    nudge_each((process.socket for process in profile.store.processes()), what)
+
+
+def nudge_each(sockets: Iterable[str | None], what: str) -> None:
+    """Each of these gets the hint; all together are waited for no longer than :data:`ALL`."""
+    until = time.monotonic() + ALL
+    for socket in sockets:
+        nudge(socket, {"nudge": what}, max(0.01, min(0.2, until - time.monotonic())))
