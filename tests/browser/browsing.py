@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Playwright
 from playwright.sync_api import Request as Asked
 
+from waiting import DEADLINE
+
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -32,8 +34,9 @@ FLAGS = [
     # Nothing but this machine has an address.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
-PATIENCE = 15_000
+PATIENCE = 1000 * DEADLINE
 """Milliseconds in which what is waited for has to come, on a busy machine."""
+_NEVER_LOOKS = "window.setInterval = () => 0;"
 _TELL = """document.addEventListener('securitypolicyviolation', e => console.error(
   `CSP: ${e.effectiveDirective} stopped ${e.blockedURI} (${e.sourceFile}:${e.lineNumber})`));"""
 
@@ -121,8 +124,10 @@ class Surfer:
         width: int = 1280,
         height: int = 900,
         scale: float = 1,
+        looks: bool = True,
     ) -> Seat:
-        """Open the link that the dashboard printed, in a browser of one's own."""
+        """Open the link that the dashboard printed, in a browser of one's own. Without ``looks``
+        its pages never look by themselves: what they show was told them by their stream."""
         size = (390, 844) if phone else (width, height)
         context = self.browser.new_context(
             viewport={"width": size[0], "height": size[1]},
@@ -138,6 +143,8 @@ class Surfer:
         context.set_default_timeout(PATIENCE)
         context.set_default_navigation_timeout(PATIENCE)
         context.add_init_script(_TELL)
+        if not looks:
+            context.add_init_script(_NEVER_LOOKS)
         self.contexts.append(context)
         return Seat(self, context, link)
 

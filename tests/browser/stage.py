@@ -7,6 +7,7 @@ the tests.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -67,11 +68,10 @@ class Stage:
         plain = ["/bin/sh", "-c", script]
         inside = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "/bin/sh", "-c"]
         argv = [*inside, _BEGIN, "sh", str(self.folder), script] if self.contained else plain
-        environment = {**_plain_environment(), "PYTHONUNBUFFERED": "1"}
         with open(self.log, "wb") as out:
             process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
-                env=environment,
+                env=_plain_environment(),
             )  # fmt: skip
         self._processes.append(process)
         found = eventually(lambda: LINK.search(self.said()), "the link", COMING_UP)
@@ -97,12 +97,18 @@ class Stage:
 
 
 def _descendants(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    """Those that ended meanwhile have none."""
+    children: list[str] = []
+    with contextlib.suppress(OSError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [each for child in map(int, children) for each in (child, *_descendants(child))]
 
 
 def _words(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:  # it has ended
+        return []
 
 
 def _plain_environment() -> dict[str, str]:

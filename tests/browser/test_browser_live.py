@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 
 import pytest
-from browsing import Seat, Surfer
+from browsing import Seat, Surfer, Tab
 from playwright.sync_api import expect
 from webworld import LINK, WebWorld
 
@@ -15,8 +14,6 @@ from waiting import eventually
 
 pytestmark = pytest.mark.browser
 Sit = Callable[..., Seat]
-TOLD_WITHIN = 10.0
-"""Seconds from a connection's end to the page's telling it, on a machine that may be busy."""
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 COLOURED = r"\033[31mred\033[0m"
 
@@ -36,19 +33,20 @@ def test_many_tabs_of_one_browser_are_all_served(world: WebWorld, sit: Sit) -> N
     """A browser keeps six connections to a server; here every tab is seen at once."""
     seat = sit()
     tabs = [seat.tab(f"{world.path}/jobs") for _ in range(9)]
-    for tab in tabs[:3]:
-        expect(tab.page.locator("html")).to_have_attribute("data-link", "live")
+
+    def live() -> list[Tab]:
+        link = "data-link"
+        return [t for t in tabs if t.page.locator("html").get_attribute(link) == "live"]
+
+    eventually(lambda: len(live()) == 3, "three of the tabs to have a stream")
     world.add("seen-by-all", "true")
     for tab in tabs:
         expect(tab.page.get_by_role("link", name="seen-by-all")).to_be_visible()
-
-    def live() -> int:
-        links = [tab.page.locator("html").get_attribute("data-link") for tab in tabs]
-        return links.count("live")
-
-    assert live() == 3
-    tabs.pop(0).page.close()
-    eventually(lambda: live() == 3, "another tab to take the place of the one that was closed")
+    eventually(lambda: len(live()) == 3, "three of the tabs to have a stream still")
+    closed = live()[0]
+    tabs.remove(closed)
+    closed.page.close()
+    eventually(lambda: len(live()) == 3, "another tab to take the place of the one that was closed")
 
 
 def test_news_does_not_disturb_what_a_person_is_doing(world: WebWorld, sit: Sit) -> None:
@@ -113,10 +111,12 @@ def test_what_a_job_writes_is_text_and_nothing_else(world: WebWorld, sit: Sit) -
     expect(log).to_contain_text("onerror")
     go.touch()
     expect(page.get_by_role("heading", level=1)).to_have_text("Succeeded")
-    live = log.evaluate("e => e.textContent")
+    whole = f"{line}{line}a\nb\n"
+    # The heading comes by one stream, what was written by another.
+    eventually(lambda: len(log.evaluate("e => e.textContent")) >= len(whole), "all of its output")
+    assert log.evaluate("e => e.textContent") == whole
     page.reload()
-    whole = log.evaluate("e => e.textContent")
-    assert live == whole == f"{line}{line}a\nb\n"
+    assert log.evaluate("e => e.textContent") == whole
     assert log.locator("*").count() == 0
 
 
@@ -140,15 +140,11 @@ def test_the_page_can_be_served_by_the_gateway_itself(world: WebWorld, surfer: S
     gateway = world.gateway("--web", "127.0.0.1:0").wait_owner()
     found = eventually(lambda: LINK.search(gateway.started.said()), "the link")
     assert found is not None
-    tab = surfer.sits(found[0]).tab(f"{world.path}/")
+    tab = surfer.sits(found[0], looks=False).tab(f"{world.path}/")
     tab.expect("ERR_|Failed to fetch|network error")
     expect(tab.page.locator("#ownerbar")).to_contain_text(f"pid {gateway.pid} owns")
     expect(tab.page.locator("html")).to_have_attribute("data-link", "live")
-    began = time.monotonic()
     gateway.kill()
     expect(tab.page.locator("html")).to_have_attribute("data-link", "lost")
-    took = time.monotonic() - began
-    print(f"the lost connection was told after {took:.2f} s")
-    assert took < TOLD_WITHIN
     note = "e => getComputedStyle(e, '::after').content"
     assert "no connection" in tab.page.locator("#ownerbar .made").evaluate(note)

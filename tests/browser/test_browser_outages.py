@@ -114,16 +114,16 @@ def test_a_profile_that_is_deleted_and_comes_back_under_an_open_page(
 def test_a_profile_that_is_made_and_an_owner_that_dies_under_the_page_of_all(
     web: Web, world: WebWorld, sit: Sit
 ) -> None:
-    page = sit().tab("/").page
+    page = sit(looks=False).tab("/").page
     link(page, "live")
     other = web.world("made-meanwhile")
     try:
         row = page.get_by_role("row", name="made-meanwhile")
-        expect(row).to_contain_text("Nobody owns", timeout=4_000)
+        expect(row).to_contain_text("Nobody owns")
         gateway = other.gateway().wait_owner()
-        expect(row).to_contain_text(f"pid {gateway.pid} owns", timeout=4_000)
+        expect(row).to_contain_text(f"pid {gateway.pid} owns")
         gateway.kill()
-        expect(row).to_contain_text("is dead", timeout=4_000)
+        expect(row).to_contain_text("is dead")
     finally:
         web.worlds.remove(other)
         other.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 
 import pytest
@@ -12,9 +11,6 @@ from playwright.sync_api import expect
 from webworld import WebWorld
 
 pytestmark = pytest.mark.browser
-TOLD_WITHIN = 4.5
-"""Seconds from an owner's death to the page's telling it. Half of one is what it takes; without a
-stream the page would look after five, so that a stream told it even on a busy machine."""
 
 
 def run_page(tab: Tab) -> str:
@@ -117,20 +113,16 @@ def test_a_killed_gateway_is_told_at_once_and_what_happens_to_protected_jobs(
 ) -> None:
     gateway = world.gateway().wait_owner()
     world.add("read-mail", "true", schedule="every 1s", protected=True)
-    seat = sit()
+    seat = sit(looks=False)  # the kernel's word on the owner comes by the stream
     overview, owner = seat.tab(f"{world.path}/"), seat.tab(f"{world.path}/owner")
     pid = gateway.pid
     for tab in (overview, owner):
         expect(tab.page.locator("#ownerbar")).to_contain_text(f"pid {pid} owns")
         expect(tab.page.locator("html")).to_have_attribute("data-link", "live")
 
-    began = time.monotonic()
     gateway.kill()
     bar = owner.page.locator("#ownerbar")
-    expect(bar).to_contain_text("is dead", timeout=TOLD_WITHIN * 1000)
-    took = time.monotonic() - began
-    print(f"the death of the owner was told after {took:.2f} s")
-    assert took < TOLD_WITHIN
+    expect(bar).to_contain_text("is dead")
     expect(bar).to_contain_text("Protected jobs are held")
 
     expect(overview.page.get_by_role("heading", name="The owner is dead")).to_be_visible()

@@ -33,11 +33,11 @@ from freezing import freeze
 from tenure.domain.job import Call, Command, Definition, Job
 from tenure.domain.schedule import foreign_schedule
 from tenure.domain.schedule_text import parse_schedule
-from waiting import eventually
+from waiting import DEADLINE, eventually
 
-LINK = re.compile(r"http://127\.0\.0\.1:(\d+)/(?:p/[\w-]+/)?\?token=[\w.~-]+")
+LINK = re.compile(r"http://127\.0\.0\.1:(\d+)/(?:p/[\w-]+/)?\?token=[\w.~-]+(?=\s)")
 DASHBOARD = [str(TENURE), "dashboard"]
-COMING_UP = 30.0
+COMING_UP = DEADLINE
 """Seconds for a process to come up on a busy machine."""
 
 
@@ -194,7 +194,7 @@ class Web:
             process = subprocess.Popen(
                 [*DASHBOARD, *words],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
-                env={**kept, "PYTHONUNBUFFERED": "1"},
+                env=kept,
             )  # fmt: skip
         self._dashboards.append(Started(process, log))
         return Dashboard(self._dashboards[-1])
