@@ -4,7 +4,8 @@
 
 It is ``tenure serve`` with one function patched; nothing of this is in the code that is shipped.
 ``PLACE`` is one of :data:`PLACES`, or ``-`` for none. The first command to get there is hit, and
-none after it. Options by environment: ``SCRIPTED_DRAIN`` and ``SCRIPTED_HUNG_AFTER`` in seconds.
+none after it. Options by environment: ``SCRIPTED_DRAIN``, ``SCRIPTED_HUNG_AFTER`` and
+``SCRIPTED_LOOK_EVERY`` in seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from tenure.domain import ownership
-from tenure.runtime import daemon
+from tenure.runtime import daemon, keeper
 from tenure.runtime.command_runner import CommandRunner
 from tenure.runtime.commands import GatedCommand
 from tenure.runtime.dispatcher import Dispatcher
@@ -72,6 +73,8 @@ def main(home: str, name: str, place: str, number: str) -> int:
         hit_at(place, signal.Signals[number])
     if seconds := os.environ.get("SCRIPTED_HUNG_AFTER"):
         ownership.HUNG_AFTER = timedelta(seconds=float(seconds))
+    if seconds := os.environ.get("SCRIPTED_LOOK_EVERY"):
+        keeper.LOOK_EVERY = float(seconds)
     drain = float(os.environ.get("SCRIPTED_DRAIN", "10"))
     profile = Profile.open(name, home=home, create=True, now=datetime.now(UTC))
     opened.append(profile)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from worldkit import ROOT, Answer, World
+from worldkit import ROOT, Answer, Serve, World
 
+from freezing import freeze_between_transactions
 from waiting import eventually
 
 pytestmark = pytest.mark.real
@@ -203,8 +205,6 @@ class Holder:
 def test_a_locked_database_is_waited_for_and_its_holder_named(
     world: World, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The commands are forks of this process: they wait for one second, not for five.
-    monkeypatch.setattr("tenure.runtime.profile.PATIENCE", timedelta(seconds=1))
     world.owner()
     world.add()
     ran = world.folder / "ran"
@@ -212,7 +212,10 @@ def test_a_locked_database_is_waited_for_and_its_holder_named(
     eventually(ran.exists, "a run")
     with Holder(world.database, how) as holder:
         # Readers are not disturbed, writers give up after their patience: all at once here.
-        writers = {v: begin(world, v) for v in ("add", "edit", "pause", "trigger")}
+        with monkeypatch.context() as patched:
+            # They are forks of this process: they wait for one second, not for five.
+            patched.setattr("tenure.runtime.profile.PATIENCE", timedelta(seconds=1))
+            writers = {v: begin(world, v) for v in ("add", "edit", "pause", "trigger")}
         for verb in ("status", "runs", "list", "audit", "backup"):
             assert run(world, verb).code in (0, 1), verb
         status = eventually(
@@ -236,20 +239,34 @@ def begin(world: World, verb: str) -> object:
     return world.begin("--json", *VERBS[verb])
 
 
+def frozen_with_an_empty_log(world: World, owner: Serve) -> bool:
+    """The owner stands still, and all that it wrote is in the database itself."""
+    freeze_between_transactions(owner.pid, world.database)
+    db = sqlite3.connect(world.database, timeout=0)
+    try:
+        ((busy, _, _),) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.OperationalError:
+        busy = 1
+    finally:
+        db.close()
+    if busy:  # it stands amid reading
+        os.kill(owner.pid, signal.SIGCONT)
+    return not busy
+
+
 def test_a_damaged_database_under_a_living_owner(world: World) -> None:
     """It stops claiming, says why, and overwrites nothing."""
     owner = world.owner()
     world.ok("add", "every 1s", "--name", "often", "--", "true")
     eventually(lambda: world.rows("SELECT 1 FROM runs WHERE state = 'succeeded'"), "a run")
-    db = sqlite3.connect(world.database)
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    db.close()
+    eventually(lambda: frozen_with_an_empty_log(world, owner), "a log that is folded in")
     with open(world.database, "r+b") as file:
         size = os.fstat(file.fileno()).st_size
         file.seek(0)
         file.write(os.urandom(size))
     bad = world.database.read_bytes()
-    owner.says("is not a database", 15)
+    os.kill(owner.pid, signal.SIGCONT)
+    owner.says("is not a database")
     assert owner.process.poll() is None
     answer = run(world, "status")
     assert answer.code == 1

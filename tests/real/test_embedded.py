@@ -127,7 +127,7 @@ def forked(
 @pytest.mark.parametrize("how", ["fork", "multiprocessing"])
 def test_a_forked_child_holds_neither_lock_nor_ownership(how: str, world: World) -> None:
     """Ownership and threads do not cross a fork; the child living on keeps nobody waiting."""
-    host, child = forked(world, how, 60)
+    host, child = forked(world, how, 600)
     try:
         assert child["owns"] is False
         assert child["threads"] == []
@@ -135,7 +135,7 @@ def test_a_forked_child_holds_neither_lock_nor_ownership(how: str, world: World)
         candidate = world.serve()
         world.wait_standing(candidate, Standing.CANDIDATE)
         host.kill()
-        world.wait_owner(candidate, within=5)
+        world.wait_owner(candidate)
         assert state_of(child["pid"]) not in (None, "Z"), "the child lives on"
         world.check_audit()
     finally:
@@ -145,7 +145,7 @@ def test_a_forked_child_holds_neither_lock_nor_ownership(how: str, world: World)
 @pytest.mark.parametrize("how", ["fork", "multiprocessing"])
 def test_a_started_instance_joins_anew_in_a_forked_child(how: str, world: World) -> None:
     """A candidate of its own, with its own identity; it takes over when the parent dies."""
-    host, child = forked(world, how, 60, "rejoin")
+    host, child = forked(world, how, 600, "rejoin")
     try:
 
         def standing() -> dict[int, Standing]:
@@ -183,8 +183,8 @@ while not tenure.owns:
 if os.fork() == 0:
     from tenure.testing import making  # any work of the child's own
     inner = Tenure(sys.argv[2], home=sys.argv[1]).start()
-    time.sleep(60)
-time.sleep(60)
+    time.sleep(600)
+time.sleep(600)
 """
 
 

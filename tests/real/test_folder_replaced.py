@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from worldkit import World
+from worldkit import Serve, World
 
 from waiting import eventually
 
@@ -32,7 +33,7 @@ def test_the_database_is_deleted(world: World) -> None:
     world.database.unlink()
     owner.says("ended: the database at its path")
     # A run that was claimed before may still write its line.
-    settled = eventually(lambda: _quiet(ran), "the owner to claim no more")
+    settled = eventually(lambda: _quiet(owner, ran), "the owner to claim no more")
     for verb in (("add", "every 1h", "--", "true"), ("status",), ("serve",), ("list",)):
         answer = world.tenure("--json", *verb)
         assert answer.code == 3, answer
@@ -51,12 +52,20 @@ def test_the_database_is_deleted(world: World) -> None:
     world.audit()
 
 
-def _quiet(path: Path) -> int:
-    import time
-
+def _quiet(owner: Serve, path: Path) -> int:
+    """What its runs have written, if none goes on and none begins for more than a second."""
     before = path.stat().st_size
-    time.sleep(1.5)
+    for _ in range(15):
+        if _children(owner.pid):
+            return 0
+        time.sleep(0.1)
     return before if path.stat().st_size == before else 0
+
+
+def _children(pid: int) -> str:
+    """The pids of whom any of its threads has started."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return "".join(path.read_text() for path in tasks)
 
 
 def test_another_database_is_moved_in_place(world: World) -> None:

@@ -46,7 +46,7 @@ def one_owner_then_the_other(world: World, other: Path) -> None:
     assert "identity_problem" not in seen.codes
     assert world.trigger(home=other).json["run"]["process"] == seen.json["owner"]["process"]
     first.kill()
-    second.says("owner of default", 5)
+    second.says("owner of default")
     assert world.status().json["owner"]["term"] == 2
     assert world.trigger().code == 0
     world.audit()
@@ -108,7 +108,7 @@ def test_another_pid_namespace_waits_and_takes_over_when_the_owner_dies(world: W
     assert taken.code == 3
     assert world.status().json["owner"]["term"] == 1
     outside.kill()
-    inside.says("owner of default", 5)
+    inside.says("owner of default")
     status = world.status().json
     assert status["owner"]["life"] == "alive"
     assert status["owner"]["term"] == 2
@@ -119,7 +119,7 @@ def test_another_pid_namespace_waits_and_takes_over_when_the_owner_dies(world: W
     eventually(lambda: "candidate" in world.status().out, "a candidate outside")
     assert "owner of" not in back.log
     inside.kill()
-    back.says("owner of default", 5)
+    back.says("owner of default")
     world.audit()
 
 
@@ -139,8 +139,8 @@ def test_a_live_file_that_is_gone_proves_nothing(world: World) -> None:
     assert "--force" in refused.error["remedy"]
     assert "owner of" not in second.log
     world.ok("owner", "take", "--force")
-    second.says("owner of default", 5)
-    inside.says("deposed", 5)
+    second.says("owner of default")
+    inside.says("deposed")
     world.audit()
 
 

@@ -66,7 +66,7 @@ def test_a_handed_over_run_stays_with_the_process_that_holds_it(
 def test_a_cancel_reaches_the_process_that_holds_the_run(world: World, canary: Canary) -> None:
     """The new owner accepts it; the old one, which holds the run, carries it out."""
     owner, candidate = two(world)
-    world.job(f"{canary.sing}; sleep 60")
+    world.job(f"{canary.sing}; sleep 600")
     world.wait_run(RunState.RUNNING)
     canary.wait()
     assert world.tenure("owner", "hand-over").code == 0
@@ -85,7 +85,7 @@ def test_terminated_while_a_command_runs_the_next_owner_adopts_and_cancels(
 ) -> None:
     """SIGTERM hands over at once, waits out its drain and leaves; cancel kills the whole group."""
     owner, candidate = two(world, SCRIPTED_DRAIN="0.5")
-    world.job(f"{canary.sing}; echo before; sleep 30 & sleep 30; wait")
+    world.job(f"{canary.sing}; echo before; sleep 600 & sleep 600; wait")
     world.wait_run(RunState.RUNNING)
     canary.wait()
     owner.signal(signal.SIGTERM)
@@ -94,13 +94,18 @@ def test_terminated_while_a_command_runs_the_next_owner_adopts_and_cancels(
     assert world.store.terms()[1].ended_why == "its process was told to stop"
     run = adopted(world, candidate)
     assert run.identity is not None
-    members = members_of(run.identity)
-    assert len(members) >= 2
+    leader = run.identity
+    members = eventually(
+        lambda: len(found := members_of(leader)) >= 2 and found, "the command's children"
+    )
     said = world.tenure("cancel", run.id, "--wait")
     assert said.code == 0, said.err
     run = world.wait_end()
     assert run.state is RunState.CANCELLED
-    assert [m.pid for m in members if state_of(m.pid) not in (None, "Z")] == []
+    # Its shell's end is recorded; whom it left behind is ended after that.
+    eventually(
+        lambda: all(state_of(m.pid) in (None, "Z", "X") for m in members), "the whole group's end"
+    )
     assert world.tenure("logs", run.id).out == "before\n"
     assert canary.times == 1
     world.check_audit()
@@ -110,7 +115,7 @@ def test_a_cancel_that_the_dead_owner_had_accepted_is_carried_out_by_the_next(
     world: World, canary: Canary
 ) -> None:
     owner, candidate = two(world)
-    world.job(f"{canary.sing}; sleep 60")
+    world.job(f"{canary.sing}; sleep 600")
     run = world.wait_run(RunState.RUNNING)
     canary.wait()
     world.freeze_outside_a_transaction(owner)
@@ -157,10 +162,15 @@ def test_two_first_comers_make_one_profile(make: Callable[..., World]) -> None:
     folder = world.home / "profiles" / "fresh"
     eventually(lambda: (folder / "profile.id").exists(), "the new profile")
     eventually(lambda: len(os.listdir(folder / "live")) == 2, "both to have joined")
-    said = world.tenure("--profile", "fresh", "status", "--json").json
-    assert {p["pid"] for p in said["processes"]} == {p.pid for p in pair}
+    # The lock is held before the row is written.
+    eventually(lambda: pids_of(world, "fresh") == {p.pid for p in pair}, "both to be in its status")
     assert [p.process.poll() for p in pair] == [None, None]
     assert world.tenure("--profile", "fresh", "audit").code == 0
+
+
+def pids_of(world: World, profile: str) -> set[int]:
+    said = world.tenure("--profile", profile, "status", "--json").json
+    return {p["pid"] for p in said["processes"]}
 
 
 @pytest.mark.timeout(180)
@@ -188,20 +198,22 @@ def test_started_at_the_same_instant_one_owns(world: World) -> None:
 
 
 def test_the_candidate_owns_soon_after_the_owner_is_killed(world: World) -> None:
-    """C11: takeover takes milliseconds; 250 ms as a rule, and generous here for a busy machine."""
-    owner, candidate = two(world)
+    """C11: takeover takes milliseconds, for the kernel wakes who waits for it. How many they are
+    tells of the machine; that it was woken is told by its own looks being an hour apart."""
+    owner = world.scripted()
+    world.wait_owner(owner)
     eventually(lambda: world.ownership().progress_at, "the owner at work")
     took = []
     for _ in range(3):
+        candidate = world.scripted(SCRIPTED_LOOK_EVERY="3600")
+        world.wait_standing(candidate, Standing.CANDIDATE)
         at = time.monotonic()
         owner.kill()
-        world.wait_owner(candidate, within=5)
+        world.wait_owner(candidate)
         took.append(time.monotonic() - at)
         assert world.store.terms(limit=1)[0].how is Act.TAKE_FROM_DEAD
-        owner, candidate = candidate, world.serve()
-        world.wait_standing(candidate, Standing.CANDIDATE)
+        owner = candidate
     print("takeover after kill -9, seconds:", [round(t, 3) for t in took])
-    assert min(took) < 5
     world.check_audit()
 
 
