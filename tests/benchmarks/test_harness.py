@@ -25,6 +25,7 @@ SMOKE = ("lag_callables", "drain_callables", "due", "edits", "imports")
 
 
 @pytest.mark.real
+@pytest.mark.timeout(300)
 def test_it_measures_every_side_and_writes_both_files(tmp_path: Path) -> None:
     options = ("--tiny", "--repeats", "1", "--out", str(tmp_path / "out"))
     done = subprocess.run(
@@ -32,7 +33,7 @@ def test_it_measures_every_side_and_writes_both_files(tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=290,
     )
     assert done.returncode == 0, done.stderr
     document = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))

@@ -12,6 +12,7 @@ from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.ownership import Act, Authority, Hold
 from tenure.store.contract import Store
 from tenure.testing.making import START, after, make_process, own
+from waiting import DEADLINE
 
 
 def test_of_many_who_compete_one_owns(store: Store) -> None:
@@ -44,7 +45,7 @@ def test_of_many_who_compete_one_owns(store: Store) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(DEADLINE)
     assert len(won) == 1
     assert len(lost) == 5
     assert store.ownership().authority == won[0]

@@ -52,7 +52,7 @@ def test_the_descriptor_polls_readable(spawn) -> None:
     with watch_on(child) as watch:
         assert select.select([watch.fileno()], [], [], 0)[0] == []
         child.kill()
-        assert select.select([watch.fileno()], [], [], 20)[0] == [watch.fileno()]
+        assert select.select([watch.fileno()], [], [], DEADLINE)[0] == [watch.fileno()]
         assert watch.wait(0) is True
     assert watch.fileno() == -1
 
@@ -104,7 +104,7 @@ def test_without_the_kernels_help_it_looks_again(spawn, monkeypatch) -> None:
         assert watch.fileno() == -1
         assert watch.wait(0.03) is False
         child.kill()
-        assert watch.wait(20) is True
+        assert watch.wait(DEADLINE) is True
 
     other = spawn(WAIT)
     watch = watch_on(other)

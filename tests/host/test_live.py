@@ -17,7 +17,7 @@ import pytest
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.host import live, processes
 from tenure.host.live import Life, LiveLock, life_of, sweep
-from waiting import eventually
+from waiting import DEADLINE, eventually
 
 pytestmark = [
     pytest.mark.real,
@@ -177,7 +177,7 @@ def test_the_lock_decides_across_pid_namespaces(spawn, tmp_path: Path) -> None:
     assert life_of(tmp_path, "p1", identity) is Life.ALIVE
     child.tell()
     child.process.stdin.close()
-    child.process.wait(20)
+    child.process.wait(DEADLINE)
     assert life_of(tmp_path, "p1", identity) is Life.DEAD
     (tmp_path / "p1").unlink()
     assert life_of(tmp_path, "p1", identity) is Life.UNVERIFIABLE
@@ -213,7 +213,8 @@ def test_a_fifo_or_a_link_does_not_block(tmp_path: Path) -> None:
     assert life_of(tmp_path, "link", own) is Life.UNVERIFIABLE
 
 
-def test_probers_do_not_disturb_each_other_nor_a_joiner(tmp_path: Path) -> None:
+def test_probers_do_not_disturb_each_other_nor_a_joiner(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(live, "_PATIENCE", DEADLINE)
     identity = processes.own_identity()
     stop, answers = threading.Event(), set()
 
@@ -239,14 +240,15 @@ def test_sweep_removes_the_dead_alone(spawn, tmp_path: Path) -> None:
     dead, kept = (spawn(HOLD, str(tmp_path), name) for name in ("dead", "kept"))
     for child in (living, dead, kept):
         child.line()
-    dead.process.wait(20)
-    kept.process.wait(20)
+    dead.process.wait(DEADLINE)
+    kept.process.wait(DEADLINE)
     assert sweep(tmp_path, {"kept"}) == ("dead",)
     assert sorted(os.listdir(tmp_path)) == ["kept", "living"]
     assert sweep(tmp_path / "none", ()) == ()
 
 
-def test_joining_and_sweeping_at_once_robs_nobody(tmp_path: Path) -> None:
+def test_joining_and_sweeping_at_once_robs_nobody(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(live, "_PATIENCE", DEADLINE)
     stop = threading.Event()
     identity = processes.own_identity()
 

@@ -7,10 +7,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from waiting import DEADLINE, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 CANNOT = 75
@@ -41,9 +42,9 @@ def long_tmp(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_the_story_holds_and_leaves_nothing(long_tmp: Path) -> None:
-    done = _scenario("run", "--fast", tmp=long_tmp, timeout=140)
+    done = _scenario("run", "--fast", tmp=long_tmp, timeout=290)
     if done.returncode == CANNOT:
         pytest.skip(done.stdout)
     told = " ".join(done.stdout.split())
@@ -73,7 +74,7 @@ def test_the_story_holds_and_leaves_nothing(long_tmp: Path) -> None:
     assert list(long_tmp.iterdir()) == []
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_end_from_outside_ends_every_process(tmp_path: Path, number: signal.Signals) -> None:
     process = subprocess.Popen(
@@ -93,15 +94,12 @@ def test_an_end_from_outside_ends_every_process(tmp_path: Path, number: signal.S
                 break
         process.send_signal(number)
         told += process.stdout.read()
-        code = process.wait(30)
+        code = process.wait(DEADLINE)
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
-    until = time.monotonic() + 20
-    while left := _processes_that_name(str(tmp_path)):
-        assert time.monotonic() < until, f"waited 20 s for these to end: {left}"
-        time.sleep(0.1)
+    eventually(lambda: not _processes_that_name(str(tmp_path)), "every process to end")
     if number is signal.SIGINT:
         assert code == 130, told
         assert "everything that was started has been ended" in told

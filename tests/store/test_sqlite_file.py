@@ -34,6 +34,7 @@ from tenure.store.sqlite import SqliteStore, schema
 from tenure.store.sqlite.failures import explain
 from tenure.store.sqlite.sql import Statements
 from tenure.testing.making import START, after, ended, make_definition, own, plan_round
+from waiting import DEADLINE
 
 SHORT = timedelta(milliseconds=50)
 
@@ -434,7 +435,7 @@ def test_other_threads_wait_for_a_batch(store: SqliteStore) -> None:
         reader.start()
         store.add_job(make_definition("two"), by="ada", now=START)
         assert seen == []
-    reader.join(10)
+    reader.join(DEADLINE)
     assert seen == [2]
 
 

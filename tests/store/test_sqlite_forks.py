@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ import pytest
 from tenure.domain.errors import TenureError
 from tenure.store.sqlite import SqliteStore, connection
 from tenure.testing.making import START, make_definition
+from waiting import DEADLINE
 
 pytestmark = pytest.mark.real
 
@@ -103,7 +105,7 @@ def test_a_fork_waits_for_the_transaction_of_another_thread(store: SqliteStore) 
         with store.batch():
             add(store, "thread")
             inside.set()
-            leave.wait(10)
+            leave.wait(DEADLINE)
 
     def act() -> None:
         with SqliteStore.open(store.path) as mine:
@@ -111,7 +113,7 @@ def test_a_fork_waits_for_the_transaction_of_another_thread(store: SqliteStore) 
 
     thread = threading.Thread(target=write)
     thread.start()
-    assert inside.wait(10)
+    assert inside.wait(DEADLINE)
     threading.Timer(0.1, leave.set).start()
     assert ended(fork(act)) == 0
     thread.join()
@@ -173,7 +175,8 @@ def test_forks_amid_the_writes_of_other_threads(store: SqliteStore) -> None:
 
     def act(number: int) -> Callable[[], None]:
         def write_one() -> None:
-            with SqliteStore.open(store.path) as mine:
+            # Two write without a pause: whoever is unlucky waits for long.
+            with SqliteStore.open(store.path, patience=timedelta(seconds=DEADLINE)) as mine:
                 add(mine, f"child-{number}")
 
         return write_one

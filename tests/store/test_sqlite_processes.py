@@ -19,10 +19,11 @@ from tenure.host.blocked import write_lock_holder
 from tenure.store.contract import Page, RunFilter
 from tenure.store.sqlite import SqliteStore
 from tenure.testing.making import START, each, make_definition, own
+from waiting import DEADLINE
 
 KIT = Path(__file__).with_name("storekit.py")
 EVERYTHING = Page(limit=100_000)
-pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(3 * DEADLINE)]
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_two_processes_claim_each_fire_once(store: SqliteStore, verb: str) -> No
             assert process.stdin is not None
             process.stdin.write("go\n")
             process.stdin.flush()
-        said = [process.communicate(timeout=50)[0].split() for process in (one, two)]
+        said = [process.communicate(timeout=DEADLINE)[0].split() for process in (one, two)]
         assert [process.returncode for process in (one, two)] == [0, 0]
     runs = store.runs(RunFilter(), EVERYTHING)[0]
     assert sorted(said[0] + said[1]) == sorted(run.id for run in runs)
@@ -80,9 +81,9 @@ def test_a_process_that_dies_in_a_batch_leaves_nothing_of_it(
     with other("stop_in_batch", store.path) as process:
         if kill:
             os.kill(process.pid, signal.SIGKILL)
-            process.wait(30)
+            process.wait(DEADLINE)
         else:
-            process.communicate("go\n", timeout=30)
+            process.communicate("go\n", timeout=DEADLINE)
     assert len(store.jobs(page=EVERYTHING)[0]) == (0 if kill else 800)
     store.add_job(make_definition(), by="ada", now=START)
     assert store.verify() == []
@@ -114,7 +115,7 @@ def test_a_backup_while_another_writes_holds_whole_commits(
             with SqliteStore.open(dest, readonly=True) as copy:
                 assert len(copy.jobs(page=EVERYTHING)[0]) % 2 == 0
                 assert copy.verify() == []
-        process.communicate(timeout=30)
+        process.communicate(timeout=DEADLINE)
     assert process.returncode == 0
 
 
@@ -187,7 +188,7 @@ store.close()
         [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", script],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=DEADLINE,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
