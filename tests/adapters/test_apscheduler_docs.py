@@ -66,8 +66,8 @@ def declared(code: str) -> dict[str, tuple[Any, Any]]:
     assert isinstance(instance, Tenure)
     assert instance.name == "shop"
     return {
-        name.partition(":")[2]: (define(NOW, "UTC"), instance._functions[name])
-        for name, define in instance._declared.items()
+        name.partition(":")[2]: (found.define(NOW, "UTC"), instance._functions[name])
+        for name, found in instance._declared.items()
     }
 
 

@@ -161,7 +161,7 @@ def declared(file: Path, tmp_path: Path, profile: str = "shop") -> tuple[str, Te
 
 
 def definitions(instance: Tenure) -> dict[str, Definition]:
-    made = {name: define(NOW, "UTC") for name, define in instance._declared.items()}
+    made = {name: found.define(NOW, "UTC") for name, found in instance._declared.items()}
     return {name.partition(":")[2]: definition for name, definition in made.items()}
 
 

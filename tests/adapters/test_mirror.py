@@ -22,6 +22,7 @@ from tenure.runtime.profile import Profile
 from tenure.store.contract import Page
 from tenure.store.memory import MemoryStore
 from tenure.testing.making import make_definition
+from waiting import DEADLINE
 
 
 @pytest.fixture
@@ -234,7 +235,7 @@ def test_many_at_once_agree(tmp_path: Path) -> None:
         try:
             mirror = Mirror(profile.store, home, by=str(seed), timezone="UTC")
             # Each has seen as many of them as its look was early.
-            start.wait(10)
+            start.wait(DEADLINE)
             for n in range(1, 13):
                 mirror.follow(lambda n=n: theirs[: (n + seed) % 13], NOW, whole=False)
         except Exception as error:  # noqa: BLE001
@@ -246,7 +247,7 @@ def test_many_at_once_agree(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(DEADLINE)
     assert failed == []
     profile = Profile.open("la", home=tmp_path / "tenure")
     try:

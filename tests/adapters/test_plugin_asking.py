@@ -12,7 +12,7 @@ from pluginkit import cronjob, first_ended
 
 from tenure.adapters.hermes.seats import seats
 from tenure.domain.run import Cause, RunState
-from waiting import eventually
+from waiting import DEADLINE, eventually
 
 
 def test_a_trigger_runs_in_the_owner_and_says_which_run(owner: MiniHermes) -> None:
@@ -93,12 +93,12 @@ def test_while_its_run_is_active_a_trigger_is_refused(owner: MiniHermes) -> None
 
     def do(job: Any) -> Any:
         began.set()
-        assert go.wait(10)
+        assert go.wait(DEADLINE)
         return True, "", "text", None
 
     owner.do(do)
     owner.jobs.trigger_job("a")
-    assert began.wait(10)
+    assert began.wait(DEADLINE)
     with pytest.raises(RuntimeError, match=r"refused: its previous run is still active"):
         owner.jobs.trigger_job("a")
     go.set()
@@ -111,12 +111,12 @@ def test_a_fire_while_a_triggered_run_is_active_is_skipped(owner: MiniHermes) ->
 
     def do(job: Any) -> Any:
         began.set()
-        assert go.wait(10)
+        assert go.wait(DEADLINE)
         return True, "", "text", None
 
     owner.do(do)
     owner.jobs.trigger_job("a")
-    assert began.wait(10)
+    assert began.wait(DEADLINE)
     stored = owner.stored("a")
     owner.write({**stored, "next_run_at": job("a", ago=1)["next_run_at"]}, job("b", ago=1))
     if owner.new:  # in the other one the triggered run holds the lock of the tick
@@ -215,18 +215,18 @@ def test_a_run_that_must_wait_for_the_tick_at_hand_gives_up_in_words(
 
         def do(job: Any) -> Any:
             began.set()
-            assert go.wait(10)
+            assert go.wait(DEADLINE)
             return True, "", "text", None
 
         mini.do(do)
         mini.write(job("a", ago=-600), job("slow"))
         thread = threading.Thread(target=mini.scheduler.tick, args=(False, None, None, True))
         thread.start()
-        assert began.wait(10)
+        assert began.wait(DEADLINE)
         mini.jobs.trigger_job("a")
         run = first_ended(mini)
         assert "another tick was under way for too long" in run.reason
         go.set()
-        thread.join(10)
+        thread.join(DEADLINE)
         mini.scheduler.tick(False, None, None, True)
         assert mini.ran == ["slow"], "it was refused, so it is not run later either"

@@ -13,7 +13,7 @@ from pluginkit import ended, tick
 
 from tenure.adapters.hermes.seats import seats
 from tenure.domain.run import RunState
-from waiting import eventually
+from waiting import DEADLINE, eventually
 
 
 @pytest.fixture(params=[True, False], ids=["new", "old"])
@@ -46,7 +46,7 @@ def test_a_failure_is_the_runs_own(mini: MiniHermes) -> None:
     both = threading.Barrier(2)
 
     def do(job: dict[str, Any]) -> Any:
-        both.wait(10)
+        both.wait(DEADLINE)
         good = job["id"] == "a"
         return good, "", "text", None if good else "no such mailbox"
 
@@ -87,12 +87,12 @@ def test_a_run_is_under_way_until_hermes_is_done_with_it(mini: MiniHermes) -> No
 
     def deliver(job: dict[str, Any]) -> None:
         delivering.set()
-        assert go.wait(10)
+        assert go.wait(DEADLINE)
 
     mini.scheduler.DELIVER = deliver
     mini.write(job("a"))
     tick(mini, sync=False)
-    assert delivering.wait(10)
+    assert delivering.wait(DEADLINE)
     (run,) = mini.runs()
     assert run.finished_at is None
     go.set()
@@ -105,13 +105,13 @@ def test_a_run_that_hermes_gives_up_ends_with_its_word(mini: MiniHermes) -> None
 
     def do(job: dict[str, Any]) -> Any:
         began.set()
-        assert go.wait(10)
+        assert go.wait(DEADLINE)
         return True, "", "all is well", None
 
     mini.do(do)
     mini.write(job("a"))
     tick(mini, sync=False)
-    assert began.wait(10)
+    assert began.wait(DEADLINE)
     mini.scheduler.mark_job_run("a", False, "the gateway stopped")
     (run,) = ended(mini)
     assert (run.state, run.reason) == (RunState.FAILED, "the gateway stopped")
@@ -131,7 +131,7 @@ def test_a_second_tick_does_not_end_what_the_first_is_about_to_dispatch(mini: Mi
         done = took(id, lent)
         thread = threading.Thread(target=tick, args=(mini,))
         thread.start()
-        thread.join(10)
+        thread.join(DEADLINE)
         return done
 
     seat.carrying.take = take_and_be_disturbed  # type: ignore[method-assign]
@@ -156,9 +156,10 @@ def test_what_hermes_passes_over_never_ran(
 
 
 def test_a_run_that_hermes_is_just_putting_away_does_not_cost_the_next_its_fire(
-    mini: MiniHermes,
+    mini: MiniHermes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its thread counts it as running for a moment after it has ended."""
+    monkeypatch.setattr("tenure.adapters.hermes.carrying.PUTTING_AWAY", DEADLINE)
     mini.write(job("a"))
     mini.scheduler._running_job_ids.add("a")
     timer = threading.Timer(0.1, mini.scheduler._running_job_ids.discard, ["a"])
@@ -234,7 +235,7 @@ def test_what_a_thread_is_doing_is_its_own(mini: MiniHermes) -> None:
             target=lambda: seen.extend([mini.scheduler._get_lock_paths()[1], find(original)])
         )
         thread.start()
-        thread.join(10)
+        thread.join(DEADLINE)
         return find(original)
 
     seat.dues.claimed = look_around  # type: ignore[method-assign]
@@ -296,7 +297,7 @@ def test_only_a_persons_own_tick_ends_the_process(other: MiniHermes) -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join(10)
+    thread.join(DEADLINE)
     assert results == [0]
 
 

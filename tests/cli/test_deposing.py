@@ -15,12 +15,13 @@ from tenure.domain.process import Process, Standing
 from tenure.host.live import LiveLock
 from tenure.host.processes import is_alive, observe
 from tenure.runtime.client import deposing, warnings
+from waiting import DEADLINE
 
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     """A process of ours that is to be taken for the owner's."""
-    code = "import sys, time; sys.stdout.write('x'); sys.stdout.flush(); time.sleep(60)"
+    code = "import sys, time; sys.stdout.write('x'); sys.stdout.flush(); time.sleep(600)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.read(1)
@@ -57,7 +58,7 @@ def test_an_owner_that_blocks_the_store_is_named_and_killed(
     assert blocked["remedy"] == "`tenure owner take --kill`"
     done = tenure("owner", "take", "--kill", "--json").json
     assert (done["killed"], done["candidate"]) == (sleeper.pid, "p-next")
-    assert sleeper.wait(10) == -9
+    assert sleeper.wait(DEADLINE) == -9
     assert world.store.ownership().reserved_for == "p-next"
 
 

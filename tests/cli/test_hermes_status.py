@@ -17,6 +17,7 @@ from clikit import Tenure, World
 from tenure.adapters.hermes.home import find_home
 from tenure.adapters.hermes.scan import PsutilScan
 from tenure.adapters.hermes.survey import survey
+from waiting import DEADLINE
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
@@ -81,7 +82,7 @@ class Stage:
     def close(self) -> None:
         for process in self.processes:
             _pipe(process.stdin).close()
-            process.wait(10)
+            process.wait(DEADLINE)
             _pipe(process.stdout).close()
 
 

@@ -22,7 +22,7 @@ plugins:
 timezone: "Europe/Berlin"
 """
 """Of somebody who wrote it by hand: comments, odd spaces, a key that adoption edits beside."""
-SETTLING = 1.0
+SETTLING = 3.0
 """Seconds that a run which a tick had handed out before may take to begin."""
 
 
@@ -72,7 +72,7 @@ def not_run(world: HermesWorld, job: str) -> list[dict[str, Any]]:
 
 def stays_quiet(world: HermesWorld, since: float, seconds: float = 5.0) -> None:
     """Several ticks of everybody, jobs due every second: nothing begins. It cannot be an event."""
-    until = time.time() + seconds
+    until = max(since, time.time()) + seconds
     while time.time() < until:
         assert (began := world.runs(since=since)) == [], began
         time.sleep(0.1)

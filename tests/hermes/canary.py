@@ -34,11 +34,18 @@ def could_read(path: str) -> bool:
         return False
 
 
+def began() -> float:
+    """When this process was started: its first line may come much later on a busy machine."""
+    ticks = stat_of(os.getpid())[1]
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.time() - age
+
+
 def main(job: str, log: str, secret: str, seconds: float = 0.0) -> None:
     """One line in the log, written at once; then work for so long."""
     line = {
         "job": job,
-        "at": time.time(),
+        "at": began(),
         "chain": chain_of(os.getpid()),
         "desktop": os.environ.get("HERMES_DESKTOP"),
         "read": could_read(secret),

@@ -6,10 +6,9 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -18,7 +17,8 @@ from typing import Any
 import psutil
 from canary import stat_of
 
-from waiting import DEADLINE
+from freezing import is_frozen
+from waiting import DEADLINE, eventually
 
 
 def holder_of(path: Path) -> int | None:
@@ -85,15 +85,29 @@ class Started:
 
     def stop(self, number: signal.Signals = signal.SIGTERM, within: float = DEADLINE) -> None:
         """Signal it and wait for its end; see :meth:`wait_end`."""
-        if self.alive:
-            self.process.send_signal(number)
-        self.wait_end(within)
-
-    def wait_end(self, within: float = DEADLINE) -> None:
-        """What it started ends with it; AssertionError, and a kill, where it does not end."""
         below: list[psutil.Process] = []
+        if self.alive:
+            if number is signal.SIGKILL:  # so that what it starts can be told before it is gone
+                self._freeze()
+            below = self._below()
+            self.process.send_signal(number)
+        self.wait_end(within, below)
+
+    def _freeze(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+        eventually(
+            lambda: not self.alive or is_frozen(self.pid), f"pid {self.pid} to stand still or end"
+        )
+
+    def _below(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
-            below = psutil.Process(self.pid).children(recursive=True)
+            return psutil.Process(self.pid).children(recursive=True)
+        return []
+
+    def wait_end(self, within: float = DEADLINE, below: Sequence[psutil.Process] = ()) -> None:
+        """What it started ends with it, and what is ``below`` it; AssertionError, and a kill, where
+        it does not end."""
+        below = [*below, *self._below()]
         try:
             self.process.wait(within)
         except subprocess.TimeoutExpired:
@@ -111,16 +125,9 @@ def roles(runs: Iterable[Run]) -> Counter[str]:
     return Counter(run.role for run in runs)
 
 
-def free_port() -> int:
-    """A port of the loopback device that nobody has right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def ask(port: int, token: str, method: str, path: str, body: object) -> tuple[int, Any]:
     """HTTP over the loopback device, no proxies."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
     try:
         sent = None if body is None else json.dumps(body)
         headers = {"X-Hermes-Session-Token": token, "Content-Type": "application/json"}

@@ -25,11 +25,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hermesparts import Run, Said, Started, ask, free_port, holder_of
+from hermesparts import Run, Said, Started, ask, holder_of
 from hermesvenv import HermesVenv
 
+from ports import held_port
 from tenure.host import landlock
-from waiting import eventually
+from waiting import DEADLINE, eventually
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
@@ -116,7 +117,7 @@ class HermesWorld:
 
     def desktop(self, *, wait: bool = True) -> Started:
         """A backend as the desktop app starts it, denied the file by the kernel if it can be."""
-        port = free_port()
+        port = held_port()
         argv: list[str | Path] = [
             self.venv.command, "-p", PROFILE, "dashboard", "--port", str(port),
             "--host", "127.0.0.1", "--no-open", "--skip-build",
@@ -226,7 +227,7 @@ class HermesWorld:
         return [r for r in found if r.at >= since and job in (None, r.job)]
 
     def wait_runs(
-        self, count: int, *, since: float = 0.0, job: str | None = None, within: float = 60.0
+        self, count: int, *, since: float = 0.0, job: str | None = None, within: float = DEADLINE
     ) -> list[Run]:
         """Until so many ran since then."""
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from hermesvenv import HermesVenv
 
 from tenure.adapters.hermes.home import home_of
+from waiting import DEADLINE
 
 ZONE = "Europe/Berlin"
 BERLIN = ZoneInfo(ZONE)
@@ -66,7 +67,7 @@ class Shell:
     def end(self) -> None:
         if self.served is not None:
             self.served.terminate()
-            self.served.wait(30)
+            self.served.wait(DEADLINE)
 
     def jobs(self) -> dict[str, Any]:
         document = json.loads(self.home.jobs_file.read_text())

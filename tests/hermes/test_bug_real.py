@@ -79,7 +79,7 @@ def test_tenure_tells_from_hermes_own_ledger_who_ran_what(crowd: Crowd) -> None:
         ours = Counter((crowd.ids[int(run.job[-1])], pids[run.by]) for run in world.runs())
         return not told - ours
 
-    eventually(agrees, f"our own log to have had what Tenure tells: {told}", within=5)
+    eventually(agrees, f"our own log to have had what Tenure tells: {told}")
 
 
 def test_without_a_gateway_cron_status_is_wrong_and_tenure_is_right(

@@ -63,7 +63,7 @@ def test_2_a_desktop_takes_over_what_is_not_protected(pair: Pair) -> None:
 def test_3_the_gateway_back_it_owns_again_and_runs_what_was_held(pair: Pair) -> None:
     world = pair.world
     pair.gateway = world.gateway()
-    wait_owner(world, pair.gateway.pid, within=60)
+    wait_owner(world, pair.gateway.pid)
     owns = time.time()
     runs = world.wait_runs(6, since=owns + 1.0)
     stays_with(world, "gateway", [run for run in runs if run.at > owns + 1.0])

@@ -15,7 +15,7 @@ from adoptionkit import TENURE_PROFILE, adopt, asked, wait_owner
 from hermesvenv import HermesVenv
 from hermesworld import PROFILE, HermesWorld
 
-from waiting import eventually
+from waiting import DEADLINE, eventually
 
 pytestmark = [pytest.mark.hermes, pytest.mark.timeout(180)]
 WRITERS, EACH = 3, 40
@@ -53,7 +53,7 @@ def test_nothing_is_lost(worlds: Callable[..., HermesWorld], hermes_19: HermesVe
     for n, id in enumerate(still):
         world.hermes("cron", "edit", id, "--name", f"renamed-{n}", "--schedule", "0 6 1 1 *")
     for writer in writers:
-        said, _ = writer.communicate(timeout=60)
+        said, _ = writer.communicate(timeout=2 * DEADLINE)
         assert writer.returncode == 0, said
     after = {job["name"]: job for job in world.jobs()}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
@@ -12,11 +11,12 @@ from typing import Any
 
 import pytest
 from adoptionkit import adopt, asked, recorded, wait_owner
-from hermesparts import Said, free_port
+from hermesparts import Said
 from hermesvenv import HermesVenv
 from hermesworld import PROFILE, HermesWorld
 
-from waiting import eventually
+from ports import held_port
+from waiting import DEADLINE, eventually
 
 pytestmark = [pytest.mark.hermes, pytest.mark.timeout(180)]
 
@@ -234,7 +234,7 @@ def test_a_one_shot_runs_once_and_is_over(there: Lived) -> None:
     world.add("template", "0 5 1 1 *")
     script = world.profile / "scripts" / "soon.py"
     script.write_text((script.with_name("template.py")).read_text().replace("template", "soon"))
-    inside(world, CREATE, "soon", "soon.py", "2")
+    inside(world, CREATE, "soon", "soon.py", "4")
     run = there.run_of("soon")
     assert (run["state"], run["cause"]) == ("succeeded", "schedule")
     eventually(
@@ -249,7 +249,7 @@ def test_a_one_shot_runs_once_and_is_over(there: Lived) -> None:
 def test_it_is_a_failure_where_hermes_says_so(there: Lived) -> None:
     world = there.world
     (world.profile / "scripts" / "broken.py").write_text("import sys\nsys.exit('no mailbox')\n")
-    inside(world, CREATE, "broken", "broken.py", "1")
+    inside(world, CREATE, "broken", "broken.py", "4")
     run = there.run_of("broken")
     assert run["state"] == "failed"
     assert "no mailbox" in run["reason"]
@@ -259,7 +259,7 @@ def test_an_agent_of_the_owners_own_is_asked_like_anybody(there: Lived) -> None:
     """The gateway's API server calls on the thread of the event loop: that goes on."""
     world = there.world
     there.gateway.stop()
-    port, key = free_port(), "a-key-of-the-tests"
+    port, key = held_port(), "a-key-of-the-tests"
     there.gateway = world.start(
         "gateway", [world.venv.command, "-p", PROFILE, "gateway", "run", "--replace"],
         API_SERVER_ENABLED="true", API_SERVER_KEY=key, API_SERVER_PORT=str(port),
@@ -269,7 +269,7 @@ def test_an_agent_of_the_owners_own_is_asked_like_anybody(there: Lived) -> None:
     wait_owner(world, there.gateway.pid)
 
     def post(path: str) -> tuple[int, Any]:
-        connection = HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
         try:
             connection.request("POST", path, "{}", {"Authorization": f"Bearer {key}"})
             answer = connection.getresponse()
@@ -285,9 +285,7 @@ def test_an_agent_of_the_owners_own_is_asked_like_anybody(there: Lived) -> None:
 
     eventually(up, f"the API server on port {port}; {there.gateway.log}")
     before = len(world.runs(job="seldom"))
-    began = time.monotonic()
     status, answer = post(f"/api/jobs/{there.seldom}/run")
-    assert time.monotonic() - began < 5
     assert status == 200, answer
     assert f"pid {there.gateway.pid}" in answer["job"]["tenure"]
     world.wait_runs(before + 1, job="seldom")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from tenure.domain.errors import InvalidInput, TenureError
 from tenure.domain.process import Standing
 from tenure.runtime.scheduler import DRAIN, Scheduler
+from tenure.runtime.stderr_log import StderrLog
 
 if TYPE_CHECKING:
     from tenure.runtime.profile import Profile
@@ -123,7 +124,7 @@ def _log_to_stderr() -> None:
         logging.basicConfig(
             level=os.environ.get("TENURE_LOG", "INFO").upper(),
             format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-            stream=sys.stderr,
+            handlers=[StderrLog()],
         )
 
 
