@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from tenure.host.capabilities import Answer
+from tenure.runtime import probes as module
 from tenure.runtime.probes import KEPT, Probes
-from waiting import DEADLINE
+from waiting import DEADLINE, eventually
 
 
 def test_what_was_never_asked_is_missing_and_not_denied() -> None:
@@ -66,3 +69,31 @@ def test_answers_are_waited_for_but_not_for_ever() -> None:
     assert probes.missing(["fda"], 0.0) == set()
     probes.wait_for(["fda"], lambda: 0.0, lambda freed: None, DEADLINE)
     assert asked == ["fda"]
+
+
+def test_a_probe_that_hangs_holds_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system whose server stands still, say: only what needs that one waits."""
+    monkeypatch.setattr(module, "HANGS", 0.05)
+    released, asked = threading.Event(), []
+
+    def ask(name: str) -> Answer:
+        asked.append(name)
+        assert not name.startswith("hangs") or released.wait(DEADLINE)
+        return Answer.GRANTED
+
+    def answered(*names: str) -> bool:
+        probes.ask_soon(probes.missing(["hangs", "hangs too", *names], 0.0), lambda: 0.0, told)
+        return not probes.missing(names, 0.0)
+
+    def told(freed: bool) -> None:
+        pass
+
+    probes = Probes(ask=ask)
+    before = threading.active_count()
+    eventually(lambda: answered("hello", "world"), "the others' answers", within=10)
+    eventually(lambda: threading.active_count() <= before + 2, "none but those that hang to stay")
+    assert sorted(asked) == ["hangs", "hangs too", "hello", "world"]
+    released.set()
+    eventually(lambda: answered("hangs", "hangs too"), "theirs")
+    assert len(asked) == 4
+    eventually(lambda: threading.active_count() == before, "all threads to end")

@@ -1,13 +1,15 @@
 """What the owner's probes answered, kept for a while: a probe may touch a slow file system.
 
 Probing happens outside every transaction, and in a thread of its own: a file system that hangs
-holds up what needs that probe, and nothing else. A claim reads only what is kept here.
+holds up what needs that probe, and nothing else: the rest is asked about on another thread then,
+so that there is at most one that hangs for each probe. A claim reads only what is kept here.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 from tenure.host.capabilities import Answer, probe
@@ -16,6 +18,9 @@ log = logging.getLogger("tenure.probes")
 
 KEPT = 60.0
 """Seconds of awake time for which an answer is taken for current."""
+
+HANGS = 2.0
+"""Seconds after which a probe is not waited for any more by the others."""
 
 
 class Probes:
@@ -29,8 +34,11 @@ class Probes:
         self._freed = False
         self._wanted: set[str] = set()
         self._asked: set[str] = set()
-        """Those that the thread is asking about at this moment."""
-        self._thread = False
+        """Those about which the OS is being asked at this moment."""
+        self._thread: object | None = None
+        """Stands for the thread that asks about what is wanted; None while there is none."""
+        self._began = 0.0
+        """When that thread began with the one it is at."""
 
     def missing(self, names: Iterable[str], awake: float) -> set[str]:
         """Those without a current answer."""
@@ -97,27 +105,37 @@ class Probes:
         """Refresh in the background; ``then`` is told there whether a denial ended."""
         with self._lock:
             self._wanted |= set(names) - self._asked
-            if self._thread or not self._wanted:
+            busy = self._thread is not None and time.monotonic() - self._began < HANGS
+            if busy or not self._wanted:
                 return
-            self._thread = True
+            self._thread = me = object()
+            self._began = time.monotonic()
         thread = threading.Thread(
-            target=self._answer, args=(awake, then), name="tenure-probes", daemon=True
+            target=self._answer, args=(me, awake, then), name="tenure-probes", daemon=True
         )
         try:
             thread.start()
         except RuntimeError:  # no thread to be had: they are asked for again
             with self._lock:
-                self._thread = False
+                self._thread = None
                 self._wanted.clear()
 
-    def _answer(self, awake: Callable[[], float], then: Callable[[bool], None]) -> None:
+    def _answer(self, me: object, awake: Callable[[], float], then: Callable[[bool], None]) -> None:
         while True:
             with self._lock:
-                self._asked, self._wanted = self._wanted, set()
-                if not self._asked:
-                    self._thread = False
+                if self._thread is not me:
+                    return  # it hung, and another one has taken its place
+                if not self._wanted:
+                    self._thread = None
                     return
-            then(self.refresh(sorted(self._asked), awake()))
+                name = min(self._wanted)
+                self._wanted.remove(name)
+                self._asked.add(name)
+                self._began = time.monotonic()
+            freed = self.refresh([name], awake())
+            with self._lock:
+                self._asked.remove(name)
+            then(freed)
 
     def all_denied(self) -> frozenset[str]:
         """Every capability whose last answer was 'denied'."""
