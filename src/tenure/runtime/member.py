@@ -97,6 +97,7 @@ class Member:
             self._live.drop()
 
     def forget_in_child(self) -> None:
+        self._lock = threading.Lock()  # another thread may have been reading as we were forked
         if self._live is not None:
             self._live.forget_in_child()
 
@@ -116,19 +117,23 @@ class Member:
         )
 
     def observe_again(self, *, at_most_every: float = REOBSERVE_AFTER) -> None:
-        """Read again what can change: cgroup, uid, executable, locks. The chain is kept."""
-        awake = self._clock.awake()
+        """Read again what can change: cgroup, uid, executable, locks. The chain is kept.
+
+        Who asks while another thread reads waits for what that finds: the evidence from before
+        may be old by any time.
+        """
         with self._lock:
+            awake = self._clock.awake()
             if awake - self._observed < at_most_every:
                 return
+            fresh = self._observe(now=self._clock.now())
+            # Ancestry is the lineage at joining: a parent that has gone since does not change it,
+            # nor what could not be read of it then. The process itself may have changed.
+            kept = self.evidence
+            unknown = (fresh.unknown - _LINEAGE) | (kept.unknown & _LINEAGE)
+            chain = (fresh.chain or kept.chain)[:1] + kept.chain[1:]
+            self.evidence = replace(fresh, chain=chain, unknown=unknown)
             self._observed = awake
-        fresh = self._observe(now=self._clock.now())
-        # Ancestry is the lineage at joining: a parent that has gone since does not change it, nor
-        # what could not be read of it then. The process itself may have changed.
-        kept = self.evidence
-        unknown = (fresh.unknown - _LINEAGE) | (kept.unknown & _LINEAGE)
-        chain = (fresh.chain or kept.chain)[:1] + kept.chain[1:]
-        self.evidence = replace(fresh, chain=chain, unknown=unknown)
 
     def say(self, standing: Standing, why: str, rule: int | None) -> bool:
         """Record how this process stands, if that changed; whether it did."""
