@@ -50,11 +50,13 @@ def smaller(host: Host, workers: int) -> Host:
     return replace(host, argv=argv, joins=workers)
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
+def hold_port() -> socket.socket:
+    """A port that nobody else takes while its server is slow to bind it: bound, and not listened
+    on, it is given to no probe and no connection; a server that sets SO_REUSEADDR gets it."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
 
 
 def _gunicorn(worker: str, *more: str, app: str = "wsgi:app") -> Argv:

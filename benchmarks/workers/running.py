@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.workers import beats
-from benchmarks.workers.hosts import APPS, Host, free_port
+from benchmarks.workers.hosts import APPS, Host, hold_port
 
 T = TypeVar("T")
 PYCACHE = os.path.join(tempfile.gettempdir(), f"tenure-pycache-{os.getuid()}")
 """Compiled modules, kept as an installed package's are: of eight workers each would compile all."""
+DEADLINE = 60.0
+"""Seconds. What is awaited comes at once on an idle machine; a busy one is no reason to fail."""
 SCHEDULERS = ("tenure", "aps-memory", "aps-sqlite")
 
 
@@ -28,7 +30,7 @@ class TooLate(AssertionError):
     """Something did not come about in time; the text says what."""
 
 
-def wait_for(what: str, reached: Callable[[], T], within: float = 40.0) -> T:
+def wait_for(what: str, reached: Callable[[], T], within: float = DEADLINE) -> T:
     until = time.monotonic() + within
     while not (value := reached()):
         if time.monotonic() > until:
@@ -48,7 +50,8 @@ class Running:
         self.home = folder / "home"
         self.beats_file = folder / "beats"
         self.log = folder / "log"
-        self.port = free_port()
+        self._held = hold_port()
+        self.port: int = self._held.getsockname()[1]
         kept = {
             k: v
             for k, v in os.environ.items()
@@ -88,13 +91,24 @@ class Running:
     def beats(self) -> list[beats.Line]:
         return beats.read(self.beats_file)
 
+    def fires(self, first: int, after: int, kind: str = "B") -> beats.Count:
+        """The fires of [first, after). Where each is to run, however late it is (``BEAT_EACH``),
+        they are awaited; what has not come at the deadline is missed."""
+        if "BEAT_EACH" in self.environ:
+            with contextlib.suppress(TooLate):
+                wait_for("each fire", lambda: not self._fires(first, after, kind).missed)
+        return self._fires(first, after, kind)
+
+    def _fires(self, first: int, after: int, kind: str) -> beats.Count:
+        return beats.count(self.beats(), first, after, kind)
+
     def started(self) -> list[int]:
         """Pids that started an APScheduler."""
         return [line.pid for line in self.beats() if line.kind == "S"]
 
     def get(self) -> int | None:
         """``GET /``: the pid that answered; None if nobody did."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
         with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
             connection.request("GET", "/", headers={"Connection": "close"})
             return int(connection.getresponse().read())
@@ -149,7 +163,7 @@ class Running:
             return False
         return sorted(standings.values()) == ["candidate"] * (self.host.joins - 1) + ["owner"]
 
-    def settle(self, within: float = 40.0) -> None:
+    def settle(self, within: float = DEADLINE) -> None:
         """Until all of it has started, whatever its scheduler."""
         if self.scheduler == "tenure":
             wait_for(
@@ -184,7 +198,7 @@ class Running:
         """Living processes of its session: all that it started, but those that left it."""
         return [pid for pid, session in _sessions() if session == self.process.pid]
 
-    def stop(self, within: float = 20.0) -> int:
+    def stop(self, within: float = DEADLINE) -> int:
         """As a service manager does: SIGTERM to the first process; its exit code.
 
         uWSGI has been seen, once in about a hundred times, not to heed one that came just as its
@@ -193,7 +207,7 @@ class Running:
         self.process.terminate()
         if self.host.deaf:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return self.process.wait(within / 4)
+                return self.process.wait(within / 10)
             self.process.terminate()
         try:
             return self.process.wait(within)
@@ -208,10 +222,11 @@ class Running:
                 os.kill(pid, signal.SIGKILL)
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(10)
+        self.process.wait(DEADLINE)
         for pid in self.members():  # started meanwhile
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+        self._held.close()
         if self._profile is not None:
             self._profile.close()
 

@@ -26,6 +26,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
         def start(host: Host, **environ: str) -> Running:
             folder = tmp_path / str(next(number))
             folder.mkdir()
-            return ends.enter_context(Running(host, "tenure", folder, **environ))
+            return ends.enter_context(
+                Running(host, "tenure", folder, **{"BEAT_EACH": "1", **environ})
+            )
 
         yield start

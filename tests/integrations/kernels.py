@@ -51,6 +51,7 @@ class Kernel:
             connection_file=str(folder / "kernel.json"),
             transport="ipc",
             ip=str(Path(self._sockets.name) / "kernel"),
+            shutdown_wait_time=60.0,  # it is killed after that
         )
         self._out = self.log.open("wb")
         self.manager.start_kernel(env=environ, stdout=self._out, stderr=self._out, cwd=folder)
@@ -108,7 +109,7 @@ class Kernel:
     def wait_runs(self, more: int, of: Callable[[Run], bool] = lambda run: True) -> None:
         """So many more than there are."""
         enough = sum(map(of, self.runs())) + more
-        wait_for(f"{more} more runs", lambda: sum(map(of, self.runs())) >= enough, 20)
+        wait_for(f"{more} more runs", lambda: sum(map(of, self.runs())) >= enough)
 
     def output(self, run: Run) -> str:
         return (self.profile.folder.logs / run.id / "1.log").read_text()

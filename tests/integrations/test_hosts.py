@@ -5,14 +5,13 @@ The hosts of a batch run at the same time; docs/workers.md has the full numbers.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 
 import pytest
-from benchmarks.workers.beats import Count, count
+from benchmarks.workers.beats import Count
 from benchmarks.workers.faults import until, whole_second
 from benchmarks.workers.hosts import HOSTS, smaller
-from benchmarks.workers.running import Running, TooLate, wait_for
+from benchmarks.workers.running import Running
 
 pytestmark = pytest.mark.real
 
@@ -29,7 +28,7 @@ def test_each_fire_runs_exactly_once(batch: list[str], start: Callable[..., Runn
     chosen = [HOSTS[name] if name == EIGHT else smaller(HOSTS[name], WORKERS) for name in batch]
     hosts = [start(host) for host in chosen]
     for running in hosts:
-        running.settle(60)
+        running.settle()
     first = whole_second(1.0)
     until(first + SECONDS + 0.9)
     wrong = {r.host.name: found for r in hosts if (found := list(complaints(r, first)))}
@@ -39,7 +38,7 @@ def test_each_fire_runs_exactly_once(batch: list[str], start: Callable[..., Runn
 def complaints(running: Running, first: int) -> list[str]:
     """What is not as it should be."""
     found = []
-    fires = count(running.beats(), first, first + SECONDS)
+    fires = running.fires(first, first + SECONDS)
     if not fires.exact:
         found.append(f"the fires did not run once each: {fires}")
     if running.host.sends and not (sent := _sent(running, first)).exact:
@@ -58,12 +57,7 @@ def complaints(running: Running, first: int) -> list[str]:
 def _sent(running: Running, first: int) -> Count:
     """The tasks sent for these fires, once they were done."""
 
-    def done() -> Count:
-        return count(running.beats(), first, first + SECONDS, "T")
-
-    with contextlib.suppress(TooLate):
-        wait_for("the tasks to be done", lambda: done().exact, 10)
-    return done()
+    return running.fires(first, first + SECONDS, "T")
 
 
 @pytest.mark.parametrize(
@@ -74,5 +68,5 @@ def test_an_arbiter_that_loads_the_app_never_joins(
 ) -> None:
     """Not even for a moment."""
     running = start(smaller(HOSTS[name], 2))
-    running.settle(60)
+    running.settle()
     assert running.process.pid not in running.standings(gone=True)

@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from benchmarks.workers.hosts import HOSTS, smaller
-from benchmarks.workers.running import Running, wait_for
+from benchmarks.workers.running import DEADLINE, Running, wait_for
 
 from tenure.domain.run import RunState
 from tenure.runtime.history import audit_store
@@ -22,7 +21,6 @@ from tenure.store.contract import RunFilter
 
 pytestmark = pytest.mark.real
 
-DRAIN = 10.0
 NOISE = ("Exception ignored", "Traceback", "coroutine", "never awaited", "unclosed event loop",
          "unclosed database", "unclosed file", "Fatal Python error")  # fmt: skip
 SERVERS = (
@@ -40,13 +38,12 @@ SERVERS = (
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_server_that_is_told_to_end(name: str, start: Callable[..., Running]) -> None:
-    """SIGTERM to its first process, as a service manager does; python -X dev hides nothing."""
-    running = start(smaller(HOSTS[name], 3), PYTHONDEVMODE="1")
-    running.settle(60)
-    began = time.monotonic()
+    """SIGTERM to its first process, as a service manager does: it gives no run a time that none
+    needs. python -X dev hides nothing."""
+    running = start(smaller(HOSTS[name], 3), PYTHONDEVMODE="1", BEAT_DRAIN="3600")
+    running.settle()
     running.stop()
-    assert time.monotonic() - began < DRAIN
-    wait_for("its workers to end", lambda: not running.standings(), 5)
+    wait_for("its workers to end", lambda: not running.standings())
     events = running.profile.store.events(limit=100_000)
     assert not [e for e in events if e.kind == "process_died"], "each said goodbye"
     assert running.profile.store.ownership().authority is None
@@ -62,14 +59,14 @@ from tenure import Tenure, at
 
 seen = Path(sys.argv[2])
 tenure = Tenure("ends", home=sys.argv[1])
-now = datetime.now(UTC) + timedelta(seconds=0.3)
+soon = lambda: datetime.now(UTC) + timedelta(seconds=1)
 
-@tenure.job(at(now))
+@tenure.job(at(soon()))
 def sync():
     (seen / "sync").touch()
     time.sleep(float(sys.argv[4]))
 
-@tenure.job(at(now))
+@tenure.job(at(soon()))
 async def coroutine():
     (seen / "async").touch()
     await asyncio.sleep(float(sys.argv[4]))
@@ -99,7 +96,7 @@ async def long():
     finally:
         print("tidied up")
 tenure.start()
-assert runs.wait(20)
+assert runs.wait(60)
 tenure.stop(drain=0.2)
 """
 
@@ -123,9 +120,7 @@ def test_an_interpreter_that_ends_while_jobs_run(how: str, tmp_path: Path) -> No
 def test_a_thread_that_does_not_end_keeps_nobody(tmp_path: Path) -> None:
     """After the drain time the interpreter ends; what became of the run is told by the next
     owner."""
-    began = time.monotonic()
-    code, said = ended(tmp_path, "end", 60)
-    assert time.monotonic() - began < DRAIN + 8
+    code, said = ended(tmp_path, "end", 3600)
     assert code == 0
     assert [word for word in NOISE if word in said] == [], said
 
@@ -163,7 +158,7 @@ def ended(folder: Path, how: str, seconds: float) -> tuple[int, str]:
         if how == "sigterm":
             wait_for("the jobs to run", (folder / "ready").exists)
             process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=DEADLINE)
     finally:
         process.kill()
         process.wait()

@@ -22,7 +22,7 @@ RELOADING = [host for host in HOSTS.values() if host.touch is not None]
 def test_a_touched_file(start: Start) -> None:
     hosts = [start(host) for host in RELOADING]
     for running in hosts:
-        running.settle(60)
+        running.settle()
     before = {running.host.name: running.owner() for running in hosts}
     first = whole_second()
     until(first + 2.2)
@@ -52,12 +52,12 @@ def replaced(running: Running, before: dict[str, int | None]) -> int:
 
 
 def complaints(running: Running, first: int, again: int, new: int) -> list[str]:
-    lines = running.beats()
     found = []
-    if not count(lines, first, first + 2).exact:
+    if not running.fires(first, first + 2).exact:
         found.append("not once each before it was touched")
-    if not (fires := count(lines, again, again + 3)).exact:
+    if not (fires := running.fires(again, again + 3)).exact:
         found.append(f"not once each afterwards: {fires}")
+    lines = running.beats()
     if count(lines, first, again + 3).repeated:
         found.append("a fire ran twice")
     if {line.pid for line in lines if line.at >= again} != {new} or new == running.process.pid:
@@ -72,12 +72,12 @@ def test_a_parent_that_started_itself_leaves(name: str, start: Start) -> None:
     """It shows what it is only once its main thread supervises; `start()` came before that."""
     running = start(HOSTS[name])
     parent = running.process.pid
-    wait_for("the parent to join", lambda: parent in running.standings(), 20)
-    wait_for("the parent to leave", lambda: parent not in running.standings(), 10)
+    wait_for("the parent to join", lambda: parent in running.standings(gone=True))
+    wait_for("the parent to leave", lambda: parent not in running.standings())
     wait_for("the child to own", running.owner)
     first = whole_second(1.0)
     until(first + 2.5)
-    fires = count(running.beats(), first, first + 2)
+    fires = running.fires(first, first + 2)
     assert fires.exact
     assert fires.pids == (running.owner(),)
     assert running.findings() == []

@@ -38,9 +38,13 @@ def _tenure() -> Any:
 
     if hung := os.environ.get("BEAT_HUNG_AFTER"):  # of 30 s: so that tests need not wait
         ownership.HUNG_AFTER = timedelta(seconds=float(hung))
+    if drain := os.environ.get("BEAT_DRAIN"):  # of 10 s: who waits for nothing does not see it
+        Tenure.stop.__defaults__ = (float(drain),)
+    # On a machine that stands still for a second a fire is superseded by the next: not here.
+    each = {"catch_up": "all", "overlap": "allow"} if "BEAT_EACH" in os.environ else {}
     made = Tenure("beat", home=os.environ["BEAT_HOME"], version=VERSION)
 
-    @made.job(every(os.environ.get("BEAT_EVERY", "1s")), name="beat")
+    @made.job(every(os.environ.get("BEAT_EVERY", "1s")), name="beat", **each)
     def beat_of_tenure(context: Context) -> None:
         note("B", context.fire_time.timestamp())
 
