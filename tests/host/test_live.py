@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from freezing import is_frozen
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.host import live, processes
 from tenure.host.live import Life, LiveLock, life_of, sweep
@@ -275,3 +276,43 @@ def test_the_file_tells_whose_it_is(tmp_path: Path) -> None:
     assert record["process"] == "p1"
     assert processes.Identity(**record["identity"]) == identity
     lock.release()
+
+
+SWEEPS = """
+import os, signal, sys
+from pathlib import Path
+from tenure.host import live
+
+take = live.try_exclusive
+
+def stand_still(descriptor):
+    taken = take(descriptor)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return taken
+
+live.try_exclusive = stand_still
+live.sweep(Path(sys.argv[1]), ())
+"""
+
+
+def test_a_sweeper_that_stands_still_keeps_nobody_from_joining(tmp_path: Path) -> None:
+    """Which has just made its file, and is about to lock it."""
+    (tmp_path / "p1").touch()
+    sweeper = subprocess.Popen([sys.executable, "-c", SWEEPS, tmp_path])
+    try:
+        eventually(
+            lambda: sweeper.poll() is not None or is_frozen(sweeper.pid), "it to sweep or to stop"
+        )
+        lock = LiveLock.hold(tmp_path, "p1", processes.own_identity())
+        assert lock.held
+        lock.release()
+    finally:
+        sweeper.kill()
+        sweeper.wait()
+
+
+def test_an_empty_file_is_swept_once_it_is_old(tmp_path: Path) -> None:
+    (tmp_path / "p1").touch()
+    assert sweep(tmp_path, ()) == ()
+    os.utime(tmp_path / "p1", (0, 0))
+    assert sweep(tmp_path, ()) == ("p1",)

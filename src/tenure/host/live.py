@@ -43,6 +43,8 @@ from tenure.host.file_locks import is_still_at, try_exclusive, try_shared, unloc
 _FORMAT = 1
 _PATIENCE = 2.0
 """Seconds that ``hold`` waits for probers, each of which holds the lock for microseconds."""
+_JOINING = 60.0
+"""Seconds for which an empty file is left to whoever made it."""
 _PROCESS_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _FLAGS = os.O_CLOEXEC if hasattr(os, "O_CLOEXEC") else 0
 _FLAGS |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -185,7 +187,7 @@ def _remove(path: Path) -> bool:
     except OSError:
         return False
     try:
-        if not try_exclusive(descriptor):
+        if _is_being_joined(descriptor) or not try_exclusive(descriptor):
             return False
         try:
             if not is_still_at(descriptor, path):
@@ -198,6 +200,13 @@ def _remove(path: Path) -> bool:
         return False
     finally:
         os.close(descriptor)
+
+
+def _is_being_joined(descriptor: int) -> bool:
+    """Made a moment ago, and nothing written yet: its process is about to lock it, and would find
+    it locked for as long as the sweeper stands still."""
+    status = os.fstat(descriptor)
+    return status.st_size == 0 and abs(time.time() - status.st_mtime) < _JOINING
 
 
 def _path_of(folder: Path, process_id: str) -> Path:
