@@ -33,6 +33,7 @@ from tenure.store.profile_id_file import ProfileId, as_text, read
 
 PATIENCE = 2.0
 """Seconds. A change takes milliseconds, and losing the lock costs a slow writer only a try."""
+_LONGEST = 30.0
 _TEMPORARY = "profile.id.tmp"
 _LOCK = "profile.id.lock"
 _AGAIN = 0.005
@@ -60,7 +61,7 @@ def change(folder: ProfileFolder, decide: _Decide) -> None:
                 _change(folder, decide, lock)
             return
         except _Overtaken:
-            patience *= 2
+            patience = min(2 * patience, _LONGEST)
     raise OSError(errno.EBUSY, "its lock was taken away again and again", str(folder.id_file))
 
 
