@@ -105,9 +105,11 @@ class Holding:
         profile_id.commit_term(folder, term)
         self.authority, self.doubt, self._prepared = authority, None, False
         self.rank = _rule(admission) or OPEN_RANK
-        log.info("owner of %s, term %s: %s", self._profile.name, authority.term, admission.why)
-        self._prepare(admission)
-        self._mandate(admission)
+        try:
+            self._prepare(admission)
+            self._mandate(admission)
+        finally:  # a host's handler may stand still: what is to be claimed does not wait for it
+            log.info("owner of %s, term %s: %s", self._profile.name, authority.term, admission.why)
         return 0.0
 
     def prepare_anew(self) -> None:
