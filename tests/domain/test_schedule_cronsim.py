@@ -85,7 +85,9 @@ def agree(expression: str, place: str, start: datetime, n: int = 25) -> None:
 
 
 ENOUGH = settings(
-    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
+    max_examples=250,
+    deadline=None,
+    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )
 
 

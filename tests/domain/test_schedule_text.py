@@ -214,7 +214,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_hostile_text_is_answered(text: str) -> None:
     """What backtracks goes on for ever, and the timeout ends it."""
     with suppress(InvalidInput):

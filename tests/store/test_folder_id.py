@@ -93,7 +93,10 @@ def test_terms_need_a_file(folder: ProfileFolder) -> None:
             act(folder)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=20,
+)
 @given(
     steps=st.lists(st.tuples(st.sampled_from(["reserve", "commit", "adopt"]), st.integers(0, 9)))
 )
