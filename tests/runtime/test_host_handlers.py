@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tenure.domain.run import Result, RunState
 from tenure.testing.cluster import Cluster
 from waiting import DEADLINE, eventually
 
@@ -57,3 +59,48 @@ def test_an_owner_claims_though_its_taking_cannot_be_said(
             handler.released.set()
             keeper.join()
         eventually(lambda: node.owns, "it to own")
+
+
+class Writes(logging.Handler):
+    """Finds out whether others may write at the moment at which something is logged."""
+
+    def __init__(self, database: Path) -> None:
+        super().__init__()
+        self.database = database
+        self.free: list[bool] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        other = sqlite3.connect(self.database, timeout=0, isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("ROLLBACK")
+            self.free.append(True)
+        except sqlite3.OperationalError:
+            self.free.append(False)
+        finally:
+            other.close()
+
+
+def test_nothing_is_logged_inside_a_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the handler stands still, the store would be blocked for every process."""
+    logger = logging.getLogger("tenure.dispatcher")
+    with Cluster(tmp_path) as cluster:
+        node = cluster.node("owner")
+        cluster.settle()
+        handler = Writes(node.scheduler.profile.folder.database)
+        monkeypatch.setattr(logger, "level", logging.INFO)
+        monkeypatch.setattr(logger, "handlers", [handler])
+        monkeypatch.setattr(logger, "_cache", {})
+        node.scheduler.dispatcher.report(
+            Result(
+                run="none",
+                attempt=1,
+                process=node.id,
+                state=RunState.SUCCEEDED,
+                at=cluster.clock.now(),
+            )
+        )
+        node.turn()
+    assert handler.free == [True], "that the end of no run that is known was not taken"

@@ -41,6 +41,8 @@ class Outbox:
     runs: list[tuple[Run, Definition]] = field(default_factory=list)
     cancels: list[str] = field(default_factory=list)
     stale: StaleTerm | None = None
+    said: list[str] = field(default_factory=list)
+    """For the log. Never inside: a host's handler that stands still would hold the store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -257,7 +257,7 @@ class Dispatcher:
                 with self._store.batch():
                     if running:
                         self._store.note_started(running)
-                    self._recording.ends(results, now)  # first: they free jobs that wait for them
+                    self._recording.ends(results, after, now)  # first: they free jobs that wait
                     self._recording.starts(gates, authority, after, now)
                     if mandate is not None and claims and after.stale is None:
                         self._claim(mandate, standing, after, now)
@@ -341,6 +341,8 @@ class Dispatcher:
             self._mandate = None
             self._note_refusal(mandate.authority, after.stale)
             self._deposed(str(after.stale))
+        for line in after.said:
+            log.info("%s", line)
 
     def _enter(self, run: Run, wants: Definition, authority: Authority, began: float) -> None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -14,8 +13,6 @@ from tenure.runtime.claiming import Outbox
 from tenure.runtime.commands import GatedCommand
 from tenure.store.contract import Store
 
-log = logging.getLogger("tenure.dispatcher")
-
 
 class Recording:
     """Used within the dispatcher's turn, in its one transaction."""
@@ -23,7 +20,7 @@ class Recording:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def ends(self, results: Sequence[Result], now: datetime) -> None:
+    def ends(self, results: Sequence[Result], after: Outbox, now: datetime) -> None:
         """Write ends down, a failure as a retry where its job wants one. Whoever holds a run may
         end it, whoever owns by now (C6)."""
         if not results:
@@ -31,7 +28,7 @@ class Recording:
         ends = [self._or_retry(result, now) for result in results]
         for end, took in zip(ends, self._store.finish(ends, now), strict=True):
             if took is not Took.TAKEN:
-                log.info("the end of %s (%s) was not taken: %s", end.run, end.state, took)
+                after.said.append(f"the end of {end.run} ({end.state}) was not taken: {took}")
 
     def starts(
         self,
