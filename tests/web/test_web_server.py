@@ -293,6 +293,13 @@ class TestLife:
         read_all(stream)
         stream.close()
 
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_it_heeds_signals_once_its_link_is_told(
+        self, a_home: Path, number: signal.Signals
+    ) -> None:
+        """Who reads the link may end it with the next line."""
+        assert Dashboard(a_home).end(number) == (0, "")
+
     def test_it_is_seen_while_it_lives(self, dashboard: Dashboard, a_home: Path) -> None:
         """C9: `status` lists every process of the profile."""
         with_it = processes(a_home)

@@ -72,6 +72,7 @@ def dashboard(
         _show_first(site, where)
         token = tokens.pair.read_only if read_only else tokens.pair.full
         server = make_server(site)
+        _end_on_signals(server)  # before anybody can know that it is there
         _say(where, link(sock, token, _path(where)))
         return _run(server, sock)
     finally:
@@ -101,8 +102,20 @@ def _say(where: Where, link: str) -> None:
     sys.stdout.flush()
 
 
+def _end_on_signals(server: Server) -> None:
+    """A second signal does not wait for answers that are under way. Uvicorn's own handlers would
+    raise the signal again when it has ended."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+
+
 def _run(server: Server, sock: object) -> int:
-    """Until a signal; a second one does not wait for answers that are under way."""
+    """Until a signal."""
     if not logging.getLogger().handlers:
         logging.basicConfig(
             level=os.environ.get("TENURE_LOG", "WARNING").upper(),
@@ -110,19 +123,13 @@ def _run(server: Server, sock: object) -> int:
             stream=sys.stderr,
         )
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        server.force_exit = server.should_exit
-        server.should_exit = True
-
     _allow_many_streams()
     _give_way()
     import asyncio
 
     async def serve() -> None:
-        # Uvicorn's own handlers would raise the signal again when it has ended.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, on_signal)
-        await server._serve([sock])  # type: ignore[list-item]
+        if not server.should_exit:
+            await server._serve([sock])  # type: ignore[list-item]
 
     asyncio.run(serve())
     return 0
