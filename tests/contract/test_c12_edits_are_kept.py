@@ -39,7 +39,7 @@ def test_concurrent_edits_lose_nothing(store: Store) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     found = store.job(job.id)
     assert found.revision == 21
     assert set(found.definition.tags) == {f"{e}.{n}" for e in editors for n in range(5)}

@@ -147,7 +147,7 @@ def test_a_peer_that_sends_byte_by_byte_does_not_keep_the_keeper(control: Contro
         thread = threading.Thread(target=trickle, args=(peer,))
         thread.start()
         try:
-            promptly(control.accept_all, "serving", within=5)
+            promptly(control.accept_all, "serving", within=DEADLINE)
         finally:
             ended.set()
             thread.join()
@@ -155,11 +155,20 @@ def test_a_peer_that_sends_byte_by_byte_does_not_keep_the_keeper(control: Contro
 
 def test_any_number_of_silent_peers_does_not_keep_the_keeper(control: ControlSocket) -> None:
     """It is to look between two rounds. (64 of them, a tenth of a second each, are six.)"""
-    with connected(control, 60):
-        began = time.monotonic()
-        promptly(control.accept_all, "serving")
-        assert time.monotonic() - began < 3
-        promptly(control.accept_all, "serving the next")
+    with connected(control, 60) as peers:
+        promptly(control.accept_all, "serving", within=DEADLINE)
+        # Counted, not timed: on a slow machine they are fewer.
+        assert 0 < len([peer for peer in peers if was_closed(peer)]) < 20
+        promptly(control.accept_all, "serving the next", within=DEADLINE)
+
+
+def was_closed(peer: socket.socket) -> bool:
+    """By the other end."""
+    peer.setblocking(False)
+    try:
+        return peer.recv(1) == b""
+    except BlockingIOError:
+        return False
 
 
 def test_an_owner_that_answers_byte_by_byte_does_not_keep_who_nudges(tmp_path: Path) -> None:
@@ -177,7 +186,9 @@ def test_an_owner_that_answers_byte_by_byte_does_not_keep_who_nudges(tmp_path: P
         thread = threading.Thread(target=trickle)
         thread.start()
         try:
-            answer = promptly(lambda: [nudge(str(tmp_path / "s"), {}, 0.2)], "nudging", within=5)
+            answer = promptly(
+                lambda: [nudge(str(tmp_path / "s"), {}, 0.2)], "nudging", within=DEADLINE
+            )
             assert answer == [None]
         finally:
             ended.set()
