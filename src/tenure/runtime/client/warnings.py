@@ -115,9 +115,9 @@ def _waiting(profile: Profile, health: Health, counts: Counts, now: datetime) ->
     if health.owned:
         return
     room = dict.fromkeys(Runner, 100)
-    due = [one.job for one in profile.store.due(now - JUST_DUE, room) if one.job.due_at]
-    if due and health.problem is None:
-        since = min(job.due_at for job in due if job.due_at)
+    due = [one.job for one in profile.store.due(now - JUST_DUE, room)]
+    since = due[0].due_at if due else None
+    if since is not None and health.problem is None:
         for_long = format_duration(timedelta(seconds=int((now - since).total_seconds())))
         names = ", ".join(job.name for job in due[:_NAMED])
         more = f" and {len(due) - _NAMED} more" if len(due) > _NAMED else ""
