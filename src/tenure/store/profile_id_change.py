@@ -28,6 +28,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 
+from tenure.store.durable import sync_folder
 from tenure.store.folder import ProfileFolder
 from tenure.store.profile_id_file import ProfileId, as_text, read
 
@@ -85,11 +86,7 @@ def _change(folder: ProfileFolder, decide: _Decide, lock: int) -> None:
             raise _Overtaken from error
     finally:
         temporary.unlink(missing_ok=True)
-    parent = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
+    sync_folder(folder.path)
 
 
 def _remove_others(folder: ProfileFolder, mine: str) -> None:

@@ -36,6 +36,7 @@ from tenure.runtime.liveness import life_of_process
 from tenure.runtime.profile import Profile
 from tenure.store import profile_id
 from tenure.store.contract import Page, RunFilter
+from tenure.store.durable import sync_folder
 from tenure.store.folder import ProfileFolder
 from tenure.store.profile_id import How
 from tenure.store.sqlite import SqliteStore
@@ -106,7 +107,7 @@ def restore(folder: ProfileFolder, file: Path, now: datetime) -> Restored:
     _settle_log(folder.database)
     aside = _move_aside(folder.database, now)
     os.rename(draft, folder.database)
-    _sync(folder.path)
+    sync_folder(folder.path)
     if profile_id.read(folder) is not None:
         # Also a backup of the current term is old: only adopting it may let somebody own.
         profile_id.commit_term(folder, profile_id.reserve_term(folder, term))
@@ -293,11 +294,3 @@ def remove(name: str, home: Path) -> Path:
     check_at_rest(folder, "removing it")
     shutil.rmtree(folder.path)
     return folder.path
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

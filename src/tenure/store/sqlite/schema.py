@@ -14,6 +14,7 @@ from tenure.domain.errors import Conflict, Damaged, Refused, StoreUnwritable
 from tenure.domain.event import EventKind
 from tenure.store.codec import micros
 from tenure.store.contract import SCHEMA
+from tenure.store.durable import sync_folder
 from tenure.store.sqlite.connection import Connection, dial
 from tenure.store.sqlite.events import emit
 from tenure.store.sqlite.failures import RESTORE, explain
@@ -77,15 +78,6 @@ def _fill(path: Path, profile_id: str, now: datetime) -> None:
         db.execute("COMMIT")
     finally:
         db.close()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new name in ``folder`` durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def read_meta(db: sqlite3.Connection) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tenure.domain.errors import Damaged, InvalidInput, StoreUnwritable
 from tenure.domain.job import State
 from tenure.store.contract import Counts
+from tenure.store.durable import sync_folder
 from tenure.store.sqlite import schema
 from tenure.store.sqlite.connection import dial
 from tenure.store.sqlite.ownership import highest_term
@@ -56,7 +57,7 @@ class Upkeep(Part):
             try:
                 self._copy_to(draft)
                 os.replace(draft, target)
-                schema.sync_folder(target.parent)
+                sync_folder(target.parent)
             finally:
                 draft.unlink(missing_ok=True)
         except OSError as error:
