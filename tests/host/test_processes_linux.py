@@ -51,14 +51,18 @@ def test_alive_stopped_zombie_gone(spawn) -> None:
     identity = processes.identity_of(child.pid)
     assert identity is not None
     assert processes.is_alive(identity) is True
+    assert not processes.is_stopped(identity)
 
     os.kill(child.pid, signal.SIGSTOP)
     os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
     assert processes.is_alive(identity) is True, "a frozen process is alive"
+    assert processes.is_stopped(identity)
+    assert not processes.is_stopped(dataclasses.replace(identity, start=identity.start + 1))
 
     os.kill(child.pid, signal.SIGKILL)
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert processes.is_alive(identity) is False, "a zombie has ended"
+    assert not processes.is_stopped(identity)
     assert processes.identity_of(child.pid) is None
     with pytest.raises(NotFound):
         processes.observe(child.pid)

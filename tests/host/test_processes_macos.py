@@ -184,6 +184,7 @@ def test_life(monkeypatch: pytest.MonkeyPatch) -> None:
     host = MacHost()
     own = host.own_identity()
     assert host.is_alive(own) is True
+    assert not host.is_stopped(own)
     assert host.is_alive(dataclasses.replace(own, start=899)) is False
     assert host.is_alive(dataclasses.replace(own, boot_id="other")) is False
     assert host.is_alive(dataclasses.replace(own, boot_id="")) is None

@@ -27,6 +27,7 @@ class _Platform(Protocol):
     def identity_of(self, pid: int) -> Identity | None: ...
     def own_identity(self) -> Identity: ...
     def is_alive(self, identity: Identity) -> bool | None: ...
+    def is_stopped(self, identity: Identity) -> bool: ...
     def observe(self, pid: int | None, now: datetime | None) -> Evidence: ...
     def chain_of(self, pid: int) -> tuple[tuple[Link, ...], bool]: ...
 
@@ -63,6 +64,14 @@ def is_alive(identity: Identity) -> bool | None:
     pids mean nothing here. A stopped (SIGSTOP) process is alive.
     """
     return _platform.is_alive(identity)
+
+
+def is_stopped(identity: Identity) -> bool:
+    """Whether exactly this process was stopped by a signal (SIGSTOP, SIGTSTP) or a debugger.
+
+    False for a process that has ended, and where it cannot be read from here.
+    """
+    return _platform.is_stopped(identity)
 
 
 def observe(pid: int | None = None, *, now: datetime | None = None) -> Evidence:

@@ -38,7 +38,15 @@ from tenure.host.linux_proc import (
     stat_of,
 )
 
-__all__ = ["boot_id", "chain_of", "identity_of", "is_alive", "observe", "own_identity"]
+__all__ = [
+    "boot_id",
+    "chain_of",
+    "identity_of",
+    "is_alive",
+    "is_stopped",
+    "observe",
+    "own_identity",
+]
 
 _OVERFLOW_UID = 65534
 
@@ -68,6 +76,16 @@ def is_alive(identity: Identity) -> bool | None:
         return False
     # Without a boot id the same pid and ticks may be another boot's: likely, not verified.
     return True if identity.boot_id and here else None
+
+
+def is_stopped(identity: Identity) -> bool:
+    if is_alive(identity) is not True:
+        return False
+    try:
+        stat = stat_of(identity.pid)
+    except Undetermined:
+        return False
+    return stat is not None and stat.start == identity.start and stat.stopped
 
 
 def chain_of(pid: int) -> tuple[tuple[Link, ...], bool]:

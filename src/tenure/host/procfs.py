@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _DEAD_STATES = frozenset("ZXx")
+_STOPPED_STATES = frozenset("Tt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,11 @@ class Stat:
     def dead(self) -> bool:
         """Ended, whether reaped or not. A leader that left its threads running is alive."""
         return self.state in _DEAD_STATES and self.threads <= 1
+
+    @property
+    def stopped(self) -> bool:
+        """By a signal, or by a debugger."""
+        return self.state in _STOPPED_STATES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,6 +104,17 @@ class PsutilHost:
         same = found.start == identity.start
         return (True if identity.boot_id and here else None) if same else False
 
+    def is_stopped(self, identity: Identity) -> bool:
+        import psutil
+
+        if self.is_alive(identity) is not True:
+            return False
+        try:
+            status = psutil.Process(identity.pid).status()
+        except (psutil.Error, OSError, ValueError):
+            return False
+        return status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+
     def chain_of(self, pid: int) -> tuple[tuple[Link, ...], bool]:
         import psutil
 
