@@ -316,10 +316,22 @@ class Tenure:
             if self._profile is None:
                 from tenure.runtime.profile import Profile
 
+                if self._home is None:
+                    self._say_home()
                 self._profile = Profile.open(
                     self.name, home=self._home, create=True, now=datetime.now(UTC)
                 )
             return self._profile
+
+    def _say_home(self) -> None:
+        """Before a profile is created: where, if ``HOME`` names another place."""
+        from tenure.store.user_home import default_home, other_home, which_home
+
+        if other_home(os.environ) is None or (default_home() / "profiles" / self.name).exists():
+            return
+        notice = which_home(default_home(), os.environ)
+        if notice is not None:
+            log.warning("%s; %s", *notice)
 
     @property
     def owns(self) -> bool:

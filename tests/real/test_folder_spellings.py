@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from worldkit import ROOT, SOURCE, TENURE, World
@@ -147,11 +148,11 @@ def test_a_live_file_that_is_gone_proves_nothing(world: World) -> None:
 NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
 
 
-def foreign_tenure() -> tuple[str, ...]:
+def foreign_tenure(prefix: tuple[str, ...] = NOBODY) -> tuple[str, ...]:
     """A `tenure` that another uid can run: its Python must lie where that uid may read."""
     for python in (sys.executable, "/usr/bin/python3"):
         found = subprocess.run(
-            [*NOBODY, python, "-c", "import tenure.surfaces.cli.main, tenure.runtime.daemon"],
+            [*prefix, python, "-c", "import tenure.surfaces.cli.main, tenure.runtime.daemon"],
             check=False, capture_output=True, env=foreign_env(),
         )  # fmt: skip
         if found.returncode == 0:
@@ -216,3 +217,46 @@ def test_root_is_another_uid_too(open_world: World) -> None:
     assert answer.code == 3
     assert "belongs to uid 65534" in answer.error["text"]
     assert world.tenure("status", **as_nobody).code == 1
+
+
+def output_of(world: World, **how: Any) -> list[str]:
+    """What a triggered `pwd; id -u` printed."""
+    how["env"] = {**how.get("env", {}), "TENURE_LOG": "info"}
+    owner = world.serve(**how)
+    owner.says("owner of default")
+    world.ok("add", "every 1h", "--name", "where", "--shell", "--", "pwd; id -u", **how)
+    run = world.trigger("where", **how)
+    assert run.code == 0, (run, owner.log)
+    return world.ok("logs", "where", **how).out.splitlines()
+
+
+WITHOUT_ENTRY = ("setpriv", "--reuid", "54321", "--regid", "0", "--clear-groups")
+
+
+@needs_root
+@pytest.mark.parametrize(("prefix", "user"), [(WITHOUT_ENTRY, "54321"), (NOBODY, "65534")])
+def test_a_user_without_a_home_folder_runs_jobs(
+    open_world: World, prefix: tuple[str, ...], user: str
+) -> None:
+    """As containers are run: a uid without a passwd entry, or one whose home does not exist."""
+    how = {"prefix": prefix, "tenure": foreign_tenure(), "env": {**foreign_env(), "HOME": "/"}}
+    assert output_of(open_world, **how) == ["/", user]
+
+
+def test_root_of_a_user_namespace_runs_jobs_in_a_folder_that_it_can_enter(
+    open_world: World,
+) -> None:
+    """Rootless containers: uid 0 there is not root, and the home folder of root is shut."""
+    prefix: tuple[str, ...] = ("unshare", "-r")
+    how: dict[str, Any] = {"env": {"HOME": str(open_world.folder)}}
+    if ROOT:
+        prefix = (*NOBODY, *prefix)
+    if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine makes no user namespaces")
+    if ROOT:
+        how = {"tenure": foreign_tenure(prefix), "env": {**foreign_env(), **how["env"]}}
+    enters = subprocess.run(
+        [*prefix, "sh", "-c", "cd ~root"], capture_output=True, check=False
+    ).returncode
+    assert enters, "the home folder of root is open here: nothing is shown by what follows"
+    assert output_of(open_world, prefix=prefix, **how) == [str(open_world.folder), "0"]

@@ -22,7 +22,7 @@ from tenure.domain.request import Ask, Requester, RequestState
 from tenure.domain.run import Run, RunState
 from tenure.domain.schedule import every_schedule
 from tenure.host.capabilities import Answer
-from tenure.runtime import command_runner, holding, keeper
+from tenure.runtime import holding, keeper
 from tenure.runtime.recovery import ASTRAY_AFTER
 from tenure.store.contract import RunFilter
 from tenure.testing.cluster import Cluster, Node
@@ -140,7 +140,7 @@ def test_an_owner_that_can_never_begin_does_not_keep_the_place(cluster: Cluster)
     assert second.owns
 
 
-@pytest.mark.parametrize("where", ["_spec", "_watch", "_home_of"])
+@pytest.mark.parametrize("where", ["_spec", "_watch"])
 def test_a_command_that_cannot_be_started_ends_and_frees_its_slot(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -148,18 +148,13 @@ def test_a_command_that_cannot_be_started_ends_and_frees_its_slot(
     cluster.settle()
     add(cluster)
     runner = node.scheduler._commands
-    if where == "_home_of":
-        command_runner._home_of.cache_clear()
-        monkeypatch.setattr(command_runner.pwd, "getpwuid", lambda uid: {}[uid])
-    else:
-        monkeypatch.setattr(runner, where, once(getattr(runner, where), OSError(24, "EMFILE")))
+    monkeypatch.setattr(runner, where, once(getattr(runner, where), OSError(24, "EMFILE")))
     cluster.clock.advance(60)
     state = RunState.NEVER_RAN if where == "_watch" else RunState.FAILED
     ended = turn_until(cluster, node, state)
     assert ended.reason
     assert runner.active() == 0
     monkeypatch.undo()
-    command_runner._home_of.cache_clear()
     cluster.clock.advance(60)
     turn_until(cluster, node, RunState.SUCCEEDED)
 

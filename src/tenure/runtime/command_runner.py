@@ -13,14 +13,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import pwd
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
 from pathlib import Path
 
 from tenure.domain.evidence import Identity
@@ -35,6 +33,7 @@ from tenure.runtime.gate import spawn_gated
 from tenure.runtime.output import OutputCap
 from tenure.runtime.session import members_of
 from tenure.runtime.terminate import Ending
+from tenure.store.user_home import job_folder
 
 log = logging.getLogger("tenure.commands")
 
@@ -59,16 +58,6 @@ _NOT_INHERITED = frozenset(
     )
 )
 """What a service manager tells one process: a job is not that process."""
-
-
-@cache
-def _home_of(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_dir
-    except KeyError:
-        raise CommandNotStarted(
-            f"uid {uid} has no home folder to run it in", field="cwd", remedy="--cwd /some/folder"
-        ) from None
 
 
 @dataclass(slots=True)
@@ -269,7 +258,7 @@ class CommandRunner:
             argv=action.argv,
             shell=action.shell,
             env=env,
-            cwd=action.cwd or _home_of(os.getuid()),
+            cwd=action.cwd or job_folder(os.environ),
             stdin=action.stdin.encode() if action.stdin is not None else None,
         )
 

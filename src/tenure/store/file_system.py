@@ -11,13 +11,13 @@ run there). Where neither answers, nothing is known and nothing refused.
 from __future__ import annotations
 
 import os
-import pwd
 import struct
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from tenure.domain.errors import Refused
+from tenure.store.user_home import passwd_home
 
 _SHARED = {
     "nfs": "a network file system",
@@ -77,7 +77,8 @@ class FileSystem:
 def check_file_system(path: Path, *, user_home: Path | None = None) -> None:
     """Raises :class:`Refused` if ``path`` (which need not exist yet) may not hold a profile.
 
-    ``user_home`` is where synced folders are looked for; by default that of the passwd entry.
+    ``user_home`` is where synced folders are looked for; by default that of the passwd entry, if
+    there is one.
     """
     real = Path(os.path.realpath(path))
     found = file_system_of(real)
@@ -141,10 +142,10 @@ def parse_mountinfo(mountinfo: str, real: str) -> FileSystem | None:
     return best
 
 
-def synced_by(real: Path, user_home: Path) -> str:
+def synced_by(real: Path, user_home: Path | None) -> str:
     """The program that copies the folder of ``real`` elsewhere; '' where none is known."""
-    home = Path(os.path.realpath(user_home))
-    if real.is_relative_to(home):
+    home = Path(os.path.realpath(user_home)) if user_home is not None else None
+    if home is not None and real.is_relative_to(home):
         inside = str(real.relative_to(home))
         for name in _SYNCED_FOLDERS:
             # 'OneDrive - Contoso' and 'Google Drive (me@example.org)' are theirs too.
@@ -155,11 +156,6 @@ def synced_by(real: Path, user_home: Path) -> str:
             if os.path.lexists(folder / marker):
                 return program
     return ""
-
-
-def passwd_home() -> Path:
-    """The user's home folder by the passwd entry, whatever the environment says."""
-    return Path(pwd.getpwuid(os.geteuid()).pw_dir)
 
 
 def parse_statfs(buffer: bytes) -> FileSystem:

@@ -31,8 +31,9 @@ from tenure.domain.policy_change import (
     ProblemKind,
     reconcile_policy,
 )
-from tenure.store.file_system import check_file_system, passwd_home
+from tenure.store.file_system import check_file_system
 from tenure.store.policy_file import read_policy_file, resolve_policy, resolve_rules
+from tenure.store.user_home import default_home, user_home
 
 __all__ = [
     "Accept",
@@ -54,27 +55,23 @@ __all__ = [
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
-def default_home() -> Path:
-    """``~/.tenure`` of the passwd entry: a service and a shell must agree, whatever their HOME."""
-    return passwd_home() / ".tenure"
-
-
 def home(argument: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path:
     """The home in effect: ``--home``, else ``TENURE_HOME``, else :func:`default_home`.
 
     A ``~`` that no shell has replaced is this user's home folder. Raises :class:`InvalidInput` for
-    an empty argument or a relative ``TENURE_HOME``, which would be another home in each folder.
+    an empty argument, a relative ``TENURE_HOME``, which would be another home in each folder, and a
+    user without any home folder.
     """
     if argument is not None:
         said = os.fsdecode(argument)
         if not said or "\0" in said:
             raise InvalidInput("must not be empty or hold a NUL character", field="home")
         if said == "~" or said.startswith("~/"):
-            said = f"{passwd_home()}{said[1:]}"
+            said = f"{user_home(environ)}{said[1:]}"
         return Path(os.path.abspath(said))
     said = environ.get("TENURE_HOME", "")
     if not said:
-        return default_home()
+        return default_home(environ)
     if not os.path.isabs(said):
         raise InvalidInput(f'"{said}" is not a full path', field="TENURE_HOME")
     return Path(said)
@@ -241,6 +238,7 @@ def _foreign(folder: Path, owner: int) -> Refused:
 def _unusable(folder: Path, error: OSError) -> Refused:
     return Refused(
         f"{folder} cannot be used: {error.strerror or error}",
-        remedy="see that it is a folder that you may write, or use another: --home DIR",
+        remedy="see that it is a folder that this user can write, or use another: --home DIR, or "
+        "TENURE_HOME",
         path=str(folder),
     )

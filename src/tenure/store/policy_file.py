@@ -21,8 +21,8 @@ from tenure.domain.policy_change import PolicyFile, Problem, ProblemKind
 from tenure.domain.policy_text import make_policy, read_rules
 from tenure.domain.rule import Rule
 from tenure.domain.settings import read_settings
-from tenure.store.file_system import passwd_home
 from tenure.store.regular import open_regular
+from tenure.store.user_home import passwd_home
 
 _LARGEST = 1_000_000
 
@@ -93,6 +93,7 @@ def _parse(content: bytes, path: Path) -> PolicyFile | Problem:
         )
     try:
         settings, rules = read_settings(document), read_rules(document)
+        _check_home_paths(rules)
     except InvalidInput as e:
         return _invalid(path, e.text, e.remedy, e.field)
     policy = make_policy(resolve_rules(rules), version=0)
@@ -112,8 +113,24 @@ def _invalid(path: Path, text: str, remedy: str, field: str | None) -> Problem:
 def _spellings(path: str | None) -> tuple[str, ...]:
     if path is None:
         return ()
-    written = os.path.normpath(passwd_home() / path[2:] if path.startswith("~/") else path)
+    home = passwd_home() if path.startswith("~/") else None
+    written = os.path.normpath(home / path[2:] if home is not None else path)
     return tuple(dict.fromkeys((written, os.path.realpath(written))))
+
+
+def _check_home_paths(rules: Iterable[Rule]) -> None:
+    """Raises InvalidInput for ``~/`` where the uid has no passwd entry: HOME is no evidence."""
+    if passwd_home() is not None:
+        return
+    for number, rule in enumerate(rules, 1):
+        for key in ("executable", "ancestor", "holds"):
+            path = getattr(rule, key)
+            if path is not None and path.startswith("~/"):
+                raise InvalidInput(
+                    f"{path} names the home folder, and uid {os.geteuid()} has no passwd entry",
+                    field=f"owner[{number}].{key}",
+                    remedy="write the full path",
+                )
 
 
 def _is_script(path: str) -> bool:

@@ -16,7 +16,7 @@ import shlex
 from collections.abc import Iterator
 from datetime import timedelta
 
-from tenure.adapters.hermes.home import DEFAULT, HermesHome, default_root
+from tenure.adapters.hermes.home import DEFAULT, HermesHome, default_root, home_of
 from tenure.adapters.hermes.installation import SUPPORTED
 from tenure.adapters.hermes.invocation import Role
 from tenure.adapters.hermes.surveyed import HermesProcess, Survey, names
@@ -31,7 +31,7 @@ _STARTING = timedelta(seconds=60)
 def tenure_command(home: HermesHome, verb: str) -> str:
     """What to type for a ``tenure hermes`` verb on this home."""
     words = ["tenure", "hermes", verb]
-    if home.root != default_root().expanduser().resolve():
+    if home.root != home_of(default_root()).path:
         words += ["--hermes-home", str(home.root)]
     if home.profile != DEFAULT:
         words += ["--profile", home.profile]

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from tenure.domain.errors import NotFound
+from tenure.store.user_home import expand
 
 DEFAULT = "default"
 
@@ -84,7 +85,7 @@ class HermesHome:
 
 def home_of(path: str | os.PathLike[str]) -> HermesHome:
     """The profile whose folder this is; it need not exist."""
-    resolved = Path(path).expanduser().resolve()
+    resolved = Path(expand(os.fspath(path), "hermes-home")).resolve()
     if resolved.parent.name == "profiles":
         return HermesHome(resolved, resolved.parent.parent, resolved.name)
     return HermesHome(resolved, resolved, DEFAULT)
@@ -97,13 +98,19 @@ def default_root() -> Path:
         return Path(named)
     if sys.platform == "win32":
         local = os.environ.get("LOCALAPPDATA", "").strip()
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / "hermes"
-    return Path.home() / ".hermes"
+        return (Path(local) if local else person_home() / "AppData" / "Local") / "hermes"
+    return person_home() / ".hermes"
+
+
+def person_home() -> Path:
+    """The home folder as Hermes finds it: ``HOME``, else the passwd entry. Raises InvalidInput
+    where neither says."""
+    return Path(expand("~", "home"))
 
 
 def profiles_of(root: Path) -> tuple[HermesHome, ...]:
     """The profiles that exist under a root, the default one first."""
-    root = root.expanduser().resolve()
+    root = Path(expand(str(root), "hermes-home")).resolve()
     found = [HermesHome(root, root, DEFAULT)] if root.is_dir() else []
     folder = root / "profiles"
     if folder.is_dir():

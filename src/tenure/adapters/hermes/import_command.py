@@ -20,6 +20,7 @@ from typing import Any
 from tenure.adapters.hermes.home import HermesHome, profiles_of
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import MAX_COMMAND, Command
+from tenure.store.user_home import expand
 
 Job = Mapping[str, Any]
 
@@ -91,7 +92,7 @@ def _script(script: str, home: HermesHome, means: Means) -> Carried:
 def script_path(script: str, home: HermesHome) -> Path:
     """Where Hermes finds it. Raises InvalidInput where Hermes refuses it."""
     folder = home.path / "scripts"
-    path = (folder / Path(script).expanduser()).resolve()
+    path = (folder / expand(script, "script")).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise InvalidInput(f"its script {script} lies outside {folder}, so Hermes refuses it")
     return path

@@ -7,10 +7,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
-from tenure.adapters.hermes.home import HermesHome
+from tenure.adapters.hermes.home import HermesHome, person_home
 from tenure.adapters.hermes.jobsfile import read_jobs
 from tenure.domain.errors import NotFound, Undetermined
 
@@ -46,7 +45,7 @@ def last_written(home: HermesHome) -> datetime | None:
 
 def called(home: HermesHome) -> str:
     """How a person calls Hermes for this profile, wherever its home is."""
-    if home.root == (Path.home() / ".hermes").resolve():
+    if home.root == (person_home() / ".hermes").resolve():
         return home.command
     return f"HERMES_HOME={shlex.quote(str(home.root))} hermes -p {home.profile}"
 

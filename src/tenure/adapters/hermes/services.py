@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.parsers.expat import ExpatError
 
-from tenure.adapters.hermes.home import DEFAULT, HermesHome
+from tenure.adapters.hermes.home import DEFAULT, HermesHome, person_home
 from tenure.domain.evidence import Manager
 
 _SYSTEM_UNITS = Path("/etc/systemd/system")
@@ -42,7 +42,7 @@ def service_suffix(home: HermesHome, *, user: Path | None = None) -> str:
     """What Hermes appends to the label for this home: '', the profile's name, or a hash."""
     if home.profile != DEFAULT and _NAME.fullmatch(home.profile):
         return home.profile
-    native = ((user or Path.home()) / ".hermes").resolve()
+    native = ((user or person_home()) / ".hermes").resolve()
     if home.path != native and home.path.is_relative_to(native):
         return hashlib.sha256(str(home.path).encode()).hexdigest()[:8]
     return ""
@@ -55,7 +55,7 @@ def service_definitions(
 
     ``user``: the user's folder, by default the caller's.
     """
-    user = user or Path.home()
+    user = user or person_home()
     suffix = service_suffix(home, user=user)
     tail = f"-{suffix}" if suffix else ""
     unit, agent = f"hermes-gateway{tail}.service", f"ai.hermes.gateway{tail}"

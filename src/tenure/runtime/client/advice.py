@@ -16,6 +16,7 @@ from tenure.host.clocks import SystemClock
 from tenure.runtime.client.health import examine
 from tenure.runtime.client.refusal import what_to_type
 from tenure.runtime.profile import Profile
+from tenure.store.user_home import job_folder, passwd_home
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +87,20 @@ def _about_the_command(profile: Profile, wants: Definition, owner: Process | Non
                 remedy="make it before the first fire, or give another --cwd",
             )
         )
+    if command.cwd is None and (home := passwd_home()) != Path(folder := job_folder(os.environ)):
+        why = f"{home} cannot be entered" if home is not None else "this user has no passwd entry"
+        found.append(
+            Warning(
+                code="no_home_folder",
+                text=f"{why}: the command runs in {folder}",
+                remedy="give --cwd DIR if it is to run elsewhere",
+            )
+        )
     program = command.argv[0]
     if command.shell:
         return found
     if "/" in program:
-        path = Path(command.cwd or Path.home(), program)
+        path = Path(command.cwd or job_folder(os.environ), program)
         if not (path.is_file() and os.access(path, os.X_OK)):
             found.append(
                 Warning(

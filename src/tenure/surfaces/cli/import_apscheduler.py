@@ -19,6 +19,7 @@ from tenure.adapters.apscheduler.templates import DEFAULT, Template
 from tenure.adapters.importing import Action, Imported, Standing, settle
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.job import Job
+from tenure.store.user_home import expand
 from tenure.surfaces.cli import import_common as common
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import Verb
@@ -80,7 +81,7 @@ def apscheduler(
     """
     template = None
     if as_commands:
-        folder = os.path.abspath(os.path.expanduser(cwd or os.curdir))
+        folder = os.path.abspath(expand(cwd or os.curdir, "cwd"))
         template = Template(words=command_template, python=sys.executable, cwd=folder)
     elif cwd or command_template != DEFAULT:
         raise InvalidInput("only commands have one", field="cwd" if cwd else "command-template",

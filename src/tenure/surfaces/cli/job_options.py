@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from tenure.domain.errors import InvalidInput
+from tenure.store.user_home import expand
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,7 +63,7 @@ def given_fields(options: Mapping[str, Any], command: Sequence[str]) -> dict[str
     if "cwd" in given:
         if not given["cwd"]:
             raise InvalidInput("must not be empty", field="cwd", remedy="--cwd /some/folder")
-        given["cwd"] = os.path.abspath(os.path.expanduser(given["cwd"]))
+        given["cwd"] = os.path.abspath(expand(given["cwd"], "cwd"))
     if given.get("stdin") == "-":
         given["stdin"] = sys.stdin.read(1024 * 1024 + 1)
     for requirement in given.get("requires", ()):

@@ -80,6 +80,13 @@ def paragraph(text: str) -> None:
     Console(no_color=not colours(), highlight=False).print(Text.from_ansi(text))
 
 
+def note(text: str, remedy: str = "") -> None:
+    """What is good to know beside the answer, on stderr; nothing is wrong."""
+    print(f"note: {safe(text)}", file=sys.stderr)
+    if remedy:
+        print(f"→ {safe(remedy)}", file=sys.stderr)
+
+
 def warn(text: str, remedy: str = "") -> None:
     """A warning beside the answer, on stderr."""
     print(paint("warning: ", "yellow", sys.stderr) + safe(text), file=sys.stderr)

@@ -39,6 +39,7 @@ def serve(
     from tenure.runtime.daemon import serve as run
 
     with where.open(create=True) as profile:
+        where.say_home()
         beside = None
         if address is not None:
             beside = _page(where.home_folder(), profile.name, address, hosts)

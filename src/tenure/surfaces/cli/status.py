@@ -29,6 +29,7 @@ def status(where: Where, watch: bool, interval: float) -> int:
     Exit code 1 when there are warnings.
     """
     with where.open(readonly=True) as profile:
+        where.say_home()
         while True:
             found = read_status(profile, now(), foreign=_foreign(profile))
             if where.json:

@@ -37,6 +37,7 @@ class Where:
     profile: str | None = None
     home: str | None = None
     json: bool = False
+    _said_home: bool = False
 
     @property
     def name(self) -> str:
@@ -47,19 +48,42 @@ class Where:
 
         return home(self.home, os.environ)
 
+    def say_home(self) -> None:
+        """Say once, on stderr, which home is used, where ``HOME`` names another one."""
+        from tenure.store.user_home import which_home
+        from tenure.surfaces.cli.output import note
+
+        if self.json or self._said_home or self.home is not None:
+            return
+        self._said_home = True
+        notice = which_home(self.home_folder(), os.environ)
+        if notice is not None:
+            note(*notice)
+
     @contextmanager
     def open(self, *, create: bool = False, readonly: bool = False) -> Iterator[Profile]:
         """The profile, closed at the end. Raises what ``Profile.open`` raises."""
+        from tenure.domain.errors import NotFound
         from tenure.runtime.profile import Profile
+        from tenure.store.user_home import other_home
 
-        profile = Profile.open(
-            self.name,
-            home=self.home,
-            environ=os.environ,
-            create=create,
-            now=now() if create else None,
-            readonly=readonly,
-        )
+        if create and self.home is None:
+            other = other_home(os.environ)
+            new = not (self.home_folder() / "profiles" / self.name).exists()
+            if other is not None and (new or (other / "profiles").exists()):
+                self.say_home()
+        try:
+            profile = Profile.open(
+                self.name,
+                home=self.home,
+                environ=os.environ,
+                create=create,
+                now=now() if create else None,
+                readonly=readonly,
+            )
+        except NotFound:
+            self.say_home()
+            raise
         try:
             yield profile
         finally:

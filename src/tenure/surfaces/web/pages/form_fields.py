@@ -16,6 +16,7 @@ from tenure.domain.errors import InvalidInput
 from tenure.domain.job import CatchUp, Command, Definition, Overlap
 from tenure.runtime.client.jobfile import fields_of
 from tenure.runtime.client.secrets import MASK, masked
+from tenure.store.user_home import expand
 
 Form = dict[str, str]
 
@@ -224,9 +225,7 @@ def _number(text: str) -> int | None:
 
 def _folder(text: str) -> str | None:
     if text == "~" or text.startswith("~/"):
-        import os
-
-        return os.path.expanduser(text)
+        return expand(text, "cwd")
     return text or None
 
 
