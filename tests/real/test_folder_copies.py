@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,6 +175,41 @@ def test_a_backup_moved_in_place_by_hand(world: World) -> None:
     world.ok("profile", "adopt", "--restored")
     refused.says("owner of default")
     assert world.trigger().code == 0
+    world.audit()
+
+
+@pytest.mark.parametrize("how", ["cp", "sqlite"])
+def test_a_backup_of_the_current_term_put_back_by_hand(world: World, how: str) -> None:
+    """C4: at most once. Its inode and its term are as they were: known by the commits it lacks."""
+    owner = world.owner()
+    ran = world.folder / "ran"
+    script = f"echo $TENURE_FIRE_TIME >> {ran}"
+    world.ok("add", "every 1s", "--name", "often", "--grace", "1h", "--", "sh", "-c", script)
+    eventually(ran.exists, "the first run")
+    backup = world.folder / "backup.db"
+    world.ok("backup", str(backup))
+    then = len(ran.read_text().split())
+    eventually(lambda: len(ran.read_text().split()) >= then + 2, "runs after the backup")
+    assert owner.terminate() == 0
+    if how == "sqlite":
+        with contextlib.closing(sqlite3.connect(backup)) as source:
+            source.backup(sqlite3.connect(world.database))
+    else:
+        shutil.copyfile(backup, world.database)
+        for part in ("-wal", "-shm"):
+            world.database.with_name("tenure.db" + part).unlink(missing_ok=True)
+    refused = world.serve()
+    eventually(lambda: "refused" in world.status().out, "the serve to be refused")
+    assert "owner of" not in refused.log
+    problem = world.status().warning("identity_problem")
+    assert "commits that were made here" in problem["text"]
+    world.ok("profile", "adopt", "--restored")
+    before = len(ran.read_text().split())
+    refused.says("owner of default")
+    eventually(lambda: len(ran.read_text().split()) > before, "a run after the adoption")
+    refused.terminate()
+    fires = ran.read_text().split()
+    assert len(fires) == len(set(fires)), fires
     world.audit()
 
 

@@ -164,7 +164,10 @@ class Profile:
         """Why nobody may own: the folder, profile.id and database do not belong together."""
         facts = self.store.facts()
         return profile_id.check(
-            self.folder, (facts.profile_id, facts.term), machine=machine_id() or ""
+            self.folder,
+            (facts.profile_id, facts.term),
+            machine=machine_id() or "",
+            commits_missing=facts.commits_missing,
         )
 
     def close(self) -> None:

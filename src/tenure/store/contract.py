@@ -73,6 +73,8 @@ class Facts:
     term: int
     """The highest begun here, or the floor that an adoption set, if that is above it."""
     clock_era: int = 0
+    commits_missing: int = 0
+    """How many commits that were made here it lacks, at least: above 0 it is an older copy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,9 @@ in the middle of one keeps nobody (see :mod:`tenure.store.profile_id_change`).
 What counts as the same place: the same inode on the same machine. The *device* number is
 recorded and not compared, because it changes at reboot on btrfs, LVM, overlays and USB disks. A
 machine whose id cannot be read ('') is not compared. A folder that is restored in place whole,
-this file with it, cannot be told from one that never changed. The database's inode is compared
-too, so that a backup of the current term that was put in its place by hand is noticed; one that
-was written over the old file, byte by byte, is noticed by its term only.
+this file with it, cannot be told from one that never changed. A backup of the current term that
+was put in the database's place is noticed by its inode, and by the commits that it lacks (see
+:mod:`tenure.store.commit_mark`).
 """
 
 from __future__ import annotations
@@ -139,11 +139,16 @@ def commit_term(folder: ProfileFolder, term: int) -> None:
 
 
 def check(
-    folder: ProfileFolder, database: tuple[str, int] | None, *, machine: str
+    folder: ProfileFolder,
+    database: tuple[str, int] | None,
+    *,
+    machine: str,
+    commits_missing: int = 0,
 ) -> IdentityProblem | None:
     """Whether folder, ``profile.id`` and database belong together; None if they do.
 
-    ``database`` is the id and the term that the database holds, None where there is no database.
+    ``database`` is the id and the term that the database holds, None where there is no database;
+    ``commits_missing`` of it lie between it and ``profile.mark``.
     A database of term 0 without a ``profile.id`` is a profile in the making: no problem, and the
     caller is to :func:`create` it with the database's id. Raises :class:`Damaged`.
     """
@@ -157,7 +162,7 @@ def check(
             remedy="put a backup in its place with `tenure restore FILE`; to start anew, "
             "`tenure profile remove` first",
         )
-    return _elsewhere(folder, known, machine) or _restored(folder, known, database)
+    return _elsewhere(folder, known, machine) or _restored(folder, known, database, commits_missing)
 
 
 def adopt(
@@ -250,13 +255,15 @@ def _inode(folder: ProfileFolder) -> int | None:
 
 
 def _restored(
-    folder: ProfileFolder, known: ProfileId, database: tuple[str, int]
+    folder: ProfileFolder, known: ProfileId, database: tuple[str, int], commits_missing: int
 ) -> IdentityProblem | None:
     found_id, found_term = database
     if found_id != known.id or known.database not in (None, _inode(folder)):
         what = "the database is not the one that this profile had"
     elif found_term < known.term:
         what = f"the database stands at term {found_term}, but term {known.term} was owned here"
+    elif commits_missing:
+        what = f"the database lacks the last {commits_missing} commits that were made here"
     else:
         return None
     return IdentityProblem(

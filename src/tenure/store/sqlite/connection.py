@@ -16,26 +16,41 @@ ours, or the checkpoint of our closing, would go into the log of that other data
 it: each transaction first looks whether the file is still the one that was opened, and a
 connection that has gone astray is forgotten, not closed. So is one to a damaged database, which
 is left as it was found; and an empty file is not even opened, since SQLite would delete its log.
+
+Each transaction that changes something is counted, in the database and in the mark beside it (see
+:mod:`tenure.store.commit_mark`). A database whose count is lower than one that this connection saw
+was replaced by an older copy while it was open: nothing is written to it. One that lies below the
+mark keeps its count, so that no number of writes hides it: only an adoption raises the count.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import sys
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from tenure.domain.errors import Damaged, TenureError
+from tenure.domain.errors import Damaged, StoreUnwritable, TenureError
+from tenure.store.commit_mark import NAME as MARK
+from tenure.store.commit_mark import CommitMark
 from tenure.store.sqlite.definitions import Definitions
 from tenure.store.sqlite.failures import RESTORE, HolderProbe, explain, is_damage, missing
 
 _FORGOTTEN: list[sqlite3.Connection] = []
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()
 _guard = threading.Lock()
+_COUNTED = (
+    "SELECT (SELECT value FROM meta WHERE key = 'commits'), "
+    "(SELECT value FROM meta WHERE key = 'profile_id')"
+)
+_SET_COMMITS = (
+    "INSERT INTO meta (key, value) VALUES ('commits', ?) "
+    "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+)
 _tainted: set[tuple[int, int]] = set()
 """Files that were open inside a transaction when this process was forked off."""
 
@@ -93,6 +108,9 @@ class Connection:
         self.path = path
         self.patience = patience
         self.definitions = Definitions()
+        self._mark = CommitMark(path)
+        self._reached = 0
+        """The count of commits that this connection saw last; it never falls."""
         self._probe = probe
         self._lock = threading.RLock()
         self._batching = False
@@ -129,7 +147,7 @@ class Connection:
         """What was opened is damaged, or none of ours: closing must not change it either."""
         self._damaged = True
 
-    @contextmanager
+    @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """For one statement, or several inside one snapshot that the caller begins."""
         self._check_process()
@@ -156,7 +174,7 @@ class Connection:
         db = self._db
         return db.total_changes if db is not None else 0
 
-    @contextmanager
+    @contextlib.contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """Several reads of one state of the store."""
         with self.reading() as db:
@@ -170,7 +188,7 @@ class Connection:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
 
-    @contextmanager
+    @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One verb: a transaction, or a savepoint of the batch."""
         with self.reading() as db:
@@ -186,7 +204,7 @@ class Connection:
             with self._transaction(db):
                 yield db
 
-    @contextmanager
+    @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
         """One transaction for the verbs inside."""
         with self.reading() as db:
@@ -209,17 +227,82 @@ class Connection:
             return False
         return (found.st_dev, found.st_ino) == self.file
 
-    @contextmanager
+    @contextlib.contextmanager
     def _transaction(self, db: sqlite3.Connection) -> Iterator[None]:
         if not self.is_same_file():
             raise self._astray()
         try:  # Begun inside, so that an interrupt at any point undoes it.
             db.execute("BEGIN IMMEDIATE")
+            profile_id = self._look_back(db)
+            rows = db.total_changes
             yield
-            db.execute("COMMIT")
+            if db.total_changes == rows or not self._commit_counted(db, profile_id):
+                db.execute("COMMIT")
         except BaseException:
             self._undo(db)
             raise
+
+    # -- the count of commits ----------------------------------------------------------------
+    def commits_missing(self) -> int:
+        """How many commits this database lacks that were made in its place; 0 for none.
+
+        Raises StoreUnwritable where the mark cannot be read.
+        """
+        with self.reading() as db:
+            # The mark first: another process may commit at any moment, and the mark never leads.
+            mark = self._read_mark(_counted(db)[1])
+            return max(0, mark - _counted(db)[0])
+
+    def rise_above_mark(self, db: sqlite3.Connection) -> None:
+        """An adoption: this database goes on from here. Inside its transaction."""
+        count, profile_id = _counted(db)
+        mark = self._read_mark(profile_id)
+        self._reached = max(count, mark)
+
+    def _look_back(self, db: sqlite3.Connection) -> str:
+        """At the start of a transaction: the profile's id. Raises Damaged if the count fell."""
+        count, profile_id = _counted(db)
+        if count < self._reached:
+            raise Damaged(
+                f"the database at {self.path} was replaced by an older copy while this process "
+                f"used it: {self._reached - count} commits are missing; nothing was changed",
+                remedy="stop the processes that use it, then `tenure profile adopt --restored`",
+            )
+        self._reached = count
+        return profile_id
+
+    def _commit_counted(self, db: sqlite3.Connection, profile_id: str) -> bool:
+        """Commit, and count it; False, and nothing done, where it cannot be counted.
+
+        Whether the database lies below its mark is unknown where that cannot be read.
+        """
+        if not db.in_transaction:  # SQLite gave it up: COMMIT is about to say so
+            return False
+        with contextlib.ExitStack() as stack:
+            try:
+                mark, write = stack.enter_context(self._mark.opened(profile_id))
+            except OSError:
+                return False
+            count = self._reached
+            if count < mark:
+                return False
+            count += 1
+            db.execute(_SET_COMMITS, (count,))
+            db.execute("COMMIT")
+            self._reached = count
+            with contextlib.suppress(OSError):  # a mark that is too low accuses no good database
+                write(count)
+        return True
+
+    def _read_mark(self, profile_id: str) -> int:
+        try:
+            return self._mark.read(profile_id)
+        except OSError as error:
+            raise StoreUnwritable(
+                f"{self.path.with_name(MARK)} cannot be read: {error.strerror}; whether "
+                f"{self.path.name} is an older copy is unknown",
+                remedy="check the file and its permissions, then try again",
+            ) from error
 
     def _astray(self) -> Damaged:
         return Damaged(
@@ -305,6 +388,12 @@ class Connection:
         if self._db is not None:
             _tainted.add(self.file)
         self._lock = threading.RLock()
+
+
+def _counted(db: sqlite3.Connection) -> tuple[int, str]:
+    """The count of commits, 0 where no code has counted yet, and the id of the profile."""
+    count, profile_id = db.execute(_COUNTED).fetchone()
+    return count if isinstance(count, int) else 0, str(profile_id)
 
 
 def _park_all() -> None:

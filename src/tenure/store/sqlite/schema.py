@@ -71,6 +71,7 @@ def _fill(path: Path, profile_id: str, now: datetime) -> None:
             "min_writer": 1,
             "term_floor": 0,
             "clock_era": 0,
+            "commits": 0,
             "created_at": micros(now),
         }
         db.executescript(f"BEGIN;\nPRAGMA application_id = {APPLICATION_ID};\n{ddl}")

@@ -113,6 +113,7 @@ class SqliteStore(
         return self._db.path
 
     def facts(self) -> Facts:
+        missing = self._db.commits_missing()
         with self._db.snapshot() as db:
             meta = schema.read_meta(db)
             return Facts(
@@ -122,6 +123,7 @@ class SqliteStore(
                 min_writer=int(meta["min_writer"]),
                 term=highest_term(db),
                 clock_era=int(meta["clock_era"]),
+                commits_missing=missing,
             )
 
     def change_mark(self) -> int:

@@ -97,8 +97,12 @@ class Upkeep(Part):
             schema.set_meta(db, "profile_id", new)
 
     def raise_term_floor(self, term: int) -> None:
-        """Each term begun from now on is above ``term``; never lowers what was there (C1)."""
+        """Each term begun from now on is above ``term``; never lowers what was there (C1).
+
+        An older copy goes on from here: its missing commits are missing no more.
+        """
         with self._db.writing() as db:
+            self._db.rise_above_mark(db)
             if term > highest_term(db):
                 schema.set_meta(db, "term_floor", term)
 
