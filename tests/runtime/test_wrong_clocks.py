@@ -280,3 +280,57 @@ def test_a_change_of_summer_time(world: Profile, day: datetime, zone: str, gap: 
     fires = world.fires(hourly)
     assert {b - a for a, b in pairwise(fires)} == {HOUR}
     world.check()
+
+
+def test_a_wrong_clock_for_an_hour_deletes_no_history(world: Profile) -> None:
+    """Retention by age goes by the time that really passed; C5: what is left accounts for all."""
+    owner = world.carrier()
+    job = world.add("every 1h", "hourly")
+    paused = world.add("every 1h", "paused")
+    world.settle()
+    world.pass_time(owner, 3 * HOUR, 30 * MINUTE)
+    store, now = world.profile.store, world.clock.now()
+    store.set_job_state(paused.id, State.PAUSED, by="ada", now=now)
+    world.pass_time(owner, 2 * HOUR, 30 * MINUTE)
+    store.set_job_state(paused.id, State.ACTIVE, by="ada", now=world.clock.now())
+    asked = store.ask(
+        kind=Ask.HAND_OVER,
+        key="k",
+        requester=Requester(pid=1),
+        now=world.clock.now(),
+        deadline=MINUTE,
+    )
+    world.pass_time(owner, 5 * MINUTE)
+    gone = world.carrier("gone")
+    gone.scheduler.member.leave("its work is done")
+    before = {run.id for run in world.runs(job=job.id)}
+    omitted = {omission.id for omission in world.omissions(paused)}
+    assert before
+    assert omitted
+
+    world.clock.step(400 * DAY)
+    world.pass_time(owner, HOUR, MINUTE)
+    assert before <= {run.id for run in world.runs(job=job.id)}
+    assert omitted <= {omission.id for omission in world.omissions(paused)}
+    assert store.request(asked.id).state is not RequestState.PENDING
+    assert gone.id in {process.id for process in store.processes(gone=True)}
+
+    world.clock.step(-400 * DAY)
+    world.pass_time(owner, HOUR, MINUTE)
+    assert before <= {run.id for run in world.runs(job=job.id)}
+    assert audit_store(store, world.clock.now()).clean
+
+
+def test_a_machine_that_was_off_for_long_deletes_what_is_old_within_a_day(
+    world: Profile,
+) -> None:
+    owner = world.carrier()
+    job = world.add("every 1h", "hourly")
+    world.settle()
+    world.pass_time(owner, 3 * HOUR, 30 * MINUTE)
+    before = {run.id for run in world.runs(job=job.id)}
+    assert before
+    world.clock.step(100 * DAY)  # off, as far as a clock that starts with the machine can say
+    world.pass_time(owner, DAY, 5 * MINUTE)
+    assert not before & {run.id for run in world.runs(job=job.id)}
+    assert audit_store(world.profile.store, world.clock.now()).clean

@@ -12,6 +12,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tenure.domain.errors import TenureError
@@ -146,6 +147,8 @@ class Scheduler:
         )
         self._cut = cut
         self._next_purge = self._clock.awake() + _PURGE_EVERY
+        self._purged: tuple[int | None, float] | None = None
+        """Term and continuous time of the last purge."""
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -222,9 +225,18 @@ class Scheduler:
         kept = self.profile.settings().retention
         purged = self.profile.store.purge(
             Retention(runs_per_job=kept.runs, days=kept.days, events=kept.events),
-            self._clock.now(),
+            self.profile.store.history_now(self._clock.now(), self._ran_since_purge()),
         )
         for run in purged.runs:
             shutil.rmtree(self.profile.folder.logs / run, ignore_errors=True)
         sweep(self.profile.folder.live, {p.id for p in self.profile.store.processes()})
         self._next_purge = awake + (1.0 if len(purged.runs) >= 500 else _PURGE_EVERY)
+
+    def _ran_since_purge(self) -> timedelta:
+        """Real time since that was last asked in this term: other owners count their own."""
+        authority = self.keeper.authority
+        before = self._purged
+        self._purged = (authority.term if authority else None, self._clock.continuous())
+        if before is None or before[0] != self._purged[0]:
+            return timedelta(0)
+        return timedelta(seconds=self._purged[1] - before[1])

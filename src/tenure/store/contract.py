@@ -611,6 +611,12 @@ class Store(Protocol):
 
     def counts(self) -> Counts: ...
 
+    def history_now(self, now: datetime, ran: timedelta) -> datetime:
+        """Advance the clock that retention goes by, and what it reads: never after ``now``.
+
+        ``ran``: the real time since the last call under this term. It starts where the store was
+        made. See :mod:`tenure.domain.history_clock`."""
+
     def purge(self, retention: Retention, now: datetime) -> Purged:
         """Delete history beyond the bounds: only final runs whose fire is at or before the job's
         watermark, keeping the spans of what was deleted; never an open hold, an active run, a
@@ -619,4 +625,5 @@ class Store(Protocol):
         Runs, by job: those beyond the newest ``runs_per_job`` fires, or claimed and finished more
         than ``days`` before ``now``; earliest fires first. Omissions likewise, by ``last`` and by
         ``decided_at``. Requests that are answered and not merely accepted, and processes that
-        left, more than ``days`` (for requests at least one) before ``now``. Never the owner."""
+        left, more than ``days`` (for requests at least one) before ``now``. Never the owner.
+        ``now`` is that of :meth:`history_now`."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 
 from tenure.domain.event import Event
+from tenure.domain.history_clock import HistoryClock
 from tenure.domain.job import Job
 from tenure.domain.omission import Omission
 from tenure.domain.ownership import Ownership, Term
@@ -51,6 +52,7 @@ class Tables:
     omissions: dict[int, Omission] = field(default_factory=dict)
     requests: dict[str, Request] = field(default_factory=dict)
     events: dict[int, Event] = field(default_factory=dict)
+    history: HistoryClock | None = None
     numbers: Counter[str] = field(default_factory=Counter)
     """The last number given to a thing of each kind; never given twice."""
 

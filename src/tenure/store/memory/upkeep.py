@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from tenure.domain.event import Event, EventKind
+from tenure.domain.history_clock import HistoryClock
 from tenure.domain.job import State
 from tenure.domain.omission import Omission
 from tenure.domain.process import Process
@@ -23,6 +24,8 @@ DAY = timedelta(days=1)
 
 
 class Upkeep(LookingOn):
+    created_at: datetime
+
     @verb
     def record(
         self,
@@ -55,6 +58,12 @@ class Upkeep(LookingOn):
                 r.state is RequestState.PENDING for r in self._tables.requests.values()
             ),
         )
+
+    @verb
+    def history_now(self, now: datetime, ran: timedelta) -> datetime:
+        clock = self._tables.history or HistoryClock(at=self.created_at)
+        self._tables.history = clock.advanced(now, ran)
+        return self._tables.history.now(now)
 
     @verb
     def purge(self, retention: Retention, now: datetime) -> Purged:

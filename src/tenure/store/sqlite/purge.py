@@ -9,7 +9,8 @@ import sqlite3
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from tenure.store.codec import micros
+from tenure.domain.history_clock import HistoryClock
+from tenure.store.codec import instant, micros
 from tenure.store.contract import Purged, Retention
 from tenure.store.sqlite.part import Part
 from tenure.store.sqlite.sql import Statements
@@ -19,6 +20,7 @@ SQL = Statements("purge")
 MOST_SPANS = 100
 """A job keeps so many spans; beyond, the two oldest become one."""
 _DAY = timedelta(days=1)
+_MICROSECOND = timedelta(microseconds=1)
 
 Old = tuple[int, str, str]
 """An instant to sort by, an id, and the job."""
@@ -26,6 +28,17 @@ OldOmission = tuple[int, int, str]
 
 
 class Purging(Part):
+    def history_now(self, now: datetime, ran: timedelta) -> datetime:
+        with self._db.writing() as db:
+            clock = _history_clock(db).advanced(now, ran)
+            for key, value in (
+                ("history_at", micros(clock.at)),
+                ("history_parted", clock.parted // _MICROSECOND),
+                ("history_ahead", int(clock.ahead)),
+            ):
+                db.execute(SQL.set_meta, (key, value))
+        return clock.now(now)
+
     def purge(self, retention: Retention, now: datetime) -> Purged:
         before = now - timedelta(days=retention.days)
         limit, edge = retention.batch, micros(before)
@@ -51,6 +64,16 @@ class Purging(Part):
             requests=requests,
             processes=processes,
         )
+
+
+def _history_clock(db: sqlite3.Connection) -> HistoryClock:
+    """In a store that has none yet it starts where the store was made, and catches up."""
+    meta = dict(db.execute(SQL.history_clock).fetchall())
+    return HistoryClock(
+        at=instant(int(meta.get("history_at") or meta["created_at"])),
+        parted=timedelta(microseconds=int(meta.get("history_parted", 0))),
+        ahead=bool(meta.get("history_ahead", 0)),
+    )
 
 
 def _old_runs(db: sqlite3.Connection, retention: Retention, edge: int) -> list[Old]:

@@ -1,3 +1,10 @@
+-- name: history_clock
+SELECT key, value FROM meta
+WHERE key IN ('created_at', 'history_at', 'history_parted', 'history_ahead')
+
+-- name: set_meta
+INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+
 -- name: runs_by_age
 SELECT x.fire_time, x.id, x.job
 FROM runs x JOIN jobs j ON j.id = x.job

@@ -151,6 +151,23 @@ class UpkeepConformance(StoreCase):
         assert (counts.protected, counts.active_runs, counts.open_holds) == (2, 1, 1)
         assert counts.pending_requests == 1
 
+    def test_retention_goes_by_a_clock_that_no_step_moves(self, store: Store) -> None:
+        """Advance the clock that retention goes by; it starts where the store was made."""
+        minute, year = timedelta(minutes=1), 365 * DAY
+        assert store.history_now(START, timedelta(0)) == START
+        assert store.history_now(START + minute, minute) == START + minute
+        wrong = START + year + 2 * minute
+        assert store.history_now(wrong, minute) == START + 2 * minute
+        assert store.history_now(START + minute, timedelta(0)) == START + minute
+        assert store.history_now(START + 3 * minute, minute) == START + 3 * minute
+
+    def test_that_clock_believes_a_step_in_time(self, store: Store) -> None:
+        """A machine that was off for long: see tenure.domain.history_clock."""
+        step, year = timedelta(minutes=5), 365 * DAY
+        read = [store.history_now(START + year + n * step, step) for n in range(1, 80)]
+        assert read[71] == START + 72 * step
+        assert read[78] - read[71] > 5 * DAY
+
     def test_retention_keeps_the_newest(self, store: Store) -> None:
         """Retention is bounded."""
         runs = run_minutes(store, own(store), 5)
