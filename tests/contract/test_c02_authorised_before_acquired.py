@@ -45,6 +45,69 @@ def test_only_who_is_admitted_may_own(make: Make) -> None:
     assert not desktop.owns, "not even when the admitted owner is dead"
 
 
+UNREADABLE = ("[[owner", '[[owner]]\nservcie = "x"\n', "[[owner]]\nuser = true\n", "\0")
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_a_first_policy_that_cannot_be_read_admits_no_process(make: Make, text: str) -> None:
+    """C2: A policy that cannot be read fails closed: if none was ever accepted nobody can become
+    owner."""
+    cluster = make(toml=text)
+    node = cluster.node("gateway", executable="/opt/gateway")
+    for _ in range(3):
+        cluster.settle()
+        cluster.clock.advance(60)
+    assert node.standing is Standing.REFUSED
+    assert cluster.profile.store.ownership().term == 0
+    why = cluster.profile.store.process(node.id).why
+    assert "profile.toml, line 1" in why or "profile.toml, line 2" in why
+    cluster.write_toml(GATEWAY)
+    cluster.settle()
+    assert node.owns, "at once, when it can be read"
+
+
+def test_an_unreadable_policy_leaves_the_accepted_one_in_force(make: Make) -> None:
+    """C2: the last accepted policy stays in force."""
+    cluster = make(toml=GATEWAY)
+    gateway = cluster.node("gateway", executable="/opt/gateway")
+    cluster.settle()
+    term = cluster.profile.store.ownership().term
+    for text in UNREADABLE:
+        cluster.write_toml(text)
+        cluster.clock.advance(60)
+        cluster.settle()
+        assert gateway.owns
+    other = cluster.node("desktop", executable="/opt/desktop")
+    cluster.kill(gateway)
+    cluster.settle()
+    assert other.standing is Standing.REFUSED
+    again = cluster.node("gateway again", executable="/opt/gateway")
+    cluster.settle()
+    assert again.owns
+    assert cluster.profile.store.ownership().term > term
+
+
+def test_half_a_file_takes_nothing_from_an_owner_without_rules(make: Make) -> None:
+    """C2: no process can become owner; the one that is goes on while the rules are written."""
+    cluster = make()
+    owner = cluster.node("first", executable="/opt/gateway")
+    cluster.settle()
+    assert owner.owns
+    cluster.write_toml(GATEWAY[:20])
+    cluster.clock.advance(60)
+    cluster.settle()
+    assert owner.owns
+    late = cluster.node("second", executable="/opt/desktop")
+    cluster.settle()
+    assert late.standing is Standing.REFUSED
+    cluster.kill(owner)
+    cluster.settle()
+    assert not late.owns
+    cluster.write_toml(GATEWAY)
+    cluster.settle()
+    assert late.standing is Standing.REFUSED, "now by the rule"
+
+
 def test_the_evidence_is_read_again_as_it_takes(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenure.domain.policy import OPEN, Policy
+from tenure.domain.policy_change import policy_in_force
 from tenure.domain.policy_text import make_policy
 from tenure.domain.policy_warnings import policy_warnings
 from tenure.store.folder import (
@@ -195,7 +196,48 @@ def test_an_open_profile_is_warned_only_of_what_is_wrong(toml: Path) -> None:
         wrong = reconcile_policy(before, read_policy_file(toml))
         assert isinstance(wrong, Keep)
         assert wrong.warning is not None
-        assert "no owner rules" in wrong.warning.text
+        assert "no owner rules were ever accepted" in wrong.warning.text
+
+
+def test_before_the_first_acceptance_the_file_decides_and_fails_closed(toml: Path) -> None:
+    """C2: rules that cannot be read, where none were ever accepted: no process can own."""
+    assert policy_in_force(OPEN, read_policy_file(toml)).open, "a file that is missing"
+    assert policy_in_force(OPEN, found(toml, "grace = '5m'\n")).open
+    assert [r.service for r in policy_in_force(OPEN, found(toml, RULES)).rules] == ["gw"]
+    for text in (
+        "[[owner",
+        '[[owner]]\nservcie = "x"\n',
+        "[[owner]]\nuser = true\n",
+        "[owner]\nuser = 1\n",
+        '[[ower]]\nuser = "me"\n',
+        "owner = 3\n",
+        'grace = "x"\n' + RULES,
+    ):
+        toml.write_text(text)
+        closed = policy_in_force(OPEN, read_policy_file(toml))
+        assert (closed.open, closed.closed, closed.rules) == (False, True, ()), text
+        assert f"{toml}, line " in closed.unread
+        assert closed.remedy
+        kept = make_policy((), version=2)
+        assert policy_in_force(kept, read_policy_file(toml)) == kept, "what was accepted stays"
+
+
+def test_a_wrong_setting_hides_no_rules(toml: Path) -> None:
+    """A slip in a setting does not stop a profile that never had rules."""
+    toml.write_text('catch_up_rate = "20"\n')
+    wrong = problem(toml)
+    assert (wrong.wrong, wrong.hides_rules, wrong.line) == (True, False, 1)
+    assert policy_in_force(OPEN, wrong).open
+
+
+def test_what_is_in_the_place_of_the_file_is_not_missing(toml: Path) -> None:
+    toml.symlink_to(toml.parent / "nowhere")
+    assert problem(toml).kind is ProblemKind.UNREADABLE
+    assert "remove the link" in problem(toml).remedy
+    toml.unlink()
+    os.mkfifo(toml)
+    assert problem(toml).kind is ProblemKind.UNREADABLE
+    assert policy_in_force(OPEN, problem(toml)).closed
 
 
 @given(st.one_of(st.binary(), st.text().map(str.encode)))

@@ -24,7 +24,7 @@ Two qualities of an admission are told apart:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from tenure.domain.conditions import Answer, Finding, findings
@@ -55,11 +55,21 @@ class Policy:
     text: str = ""
     """The rules in canonical TOML, as the store keeps them (see policy_text)."""
     hash: str = _HASH_OF_NOTHING
+    unread: str = ""
+    """Why the rules of profile.toml cannot be read, where none were ever accepted: no process can
+    become owner. Never kept in the store."""
+    remedy: str = ""
+    """What to do about ``unread``."""
 
     @property
     def open(self) -> bool:
         """No rules: any process of the user may own, and nobody is authoritative."""
-        return not self.rules
+        return not self.rules and not self.closed
+
+    @property
+    def closed(self) -> bool:
+        """There may be rules, and they cannot be read: it fails closed (C2)."""
+        return bool(self.unread)
 
 
 OPEN = Policy()
@@ -88,9 +98,12 @@ def admit(
     me_uid: int,
     executes: bool = True,
     inside_run: bool = False,
+    owns: bool = False,
 ) -> Admission:
     """Whether the process of ``evidence`` may own under ``policy``.
 
+    ``owns``: it is the owner already. A closed policy lets it go on as under no rules: rules that
+    cannot be read take nothing away either.
     ``me_uid`` is the uid of the profile's own user. ``role`` is what the process calls itself.
     ``executes`` is False for an observer. ``inside_run`` is True for a process that descends from
     a run: it would make an owner its own grandchild. Raises nothing; thread-safe.
@@ -107,14 +120,21 @@ def admit(
             why="it was started as an observer (execute=False)",
             remedy="requests are delegated to the owner",
         )
+    if policy.closed and not owns:
+        why = f"no owner rules were ever accepted, and {policy.unread}"
+        return Admission(admitted=False, why=why, remedy=policy.remedy)
+    if policy.closed:
+        found = _admit_open(evidence, me_uid)
+        why = f"it was the owner before {policy.unread}"
+        return replace(found, why=why, remedy=policy.remedy) if found.admitted else found
     if policy.open:
         return _admit_open(evidence, me_uid)
     missed: list[str] = []
     for rule in policy.rules:
-        found = findings(rule, evidence, role=role, me_uid=me_uid)
-        failed = _first_failure(rule, found)
+        facts = findings(rule, evidence, role=role, me_uid=me_uid)
+        failed = _first_failure(rule, facts)
         if failed is None:
-            return _refused_by(rule, found) if rule.refuse else _admitted_by(rule, found)
+            return _refused_by(rule, facts) if rule.refuse else _admitted_by(rule, facts)
         if not rule.refuse:
             missed.append(f"rule {rule.number} asks for {failed.asks}, but {failed.observed}")
     return Admission(

@@ -4,6 +4,9 @@ Authority: the accepted policy, in the store. The file proposes. A file that is 
 wrong proposes nothing: it is a warning, and the accepted rules stay. Rules are only ever all
 removed by ``tenure owner policy --clear``, never by an editor that saved an empty file or by a
 file system that was late.
+
+Before the first policy is accepted the file alone says who may own: a scheduler process accepts its
+rules before it competes, and where they cannot be read no process can become owner (C2).
 """
 
 from __future__ import annotations
@@ -36,6 +39,10 @@ class Problem:
     text: str
     remedy: str
     field: str | None = None
+    line: int | None = None
+    """Counted from 1; None where no line is at fault."""
+    hides_rules: bool = True
+    """Whether rules may be in it that could not be read; False where only settings are."""
 
     @property
     def wrong(self) -> bool:
@@ -69,6 +76,18 @@ class Keep:
     warning: PolicyWarning | None = None
 
 
+def policy_in_force(accepted: Policy, found: PolicyFile | Problem) -> Policy:
+    """The policy by which processes are judged: the accepted one, or, where none ever was, what
+    the file says: its rules, or closed if they cannot be read. Raises nothing."""
+    if accepted.version or accepted.closed:
+        return accepted
+    if isinstance(found, PolicyFile):
+        return make_policy(found.rules, version=0)
+    if found.wrong and found.hides_rules:
+        return Policy(unread=found.text, remedy=found.remedy)
+    return accepted
+
+
 def reconcile_policy(accepted: Policy | None, found: PolicyFile | Problem) -> Accept | Keep:
     """What the found file does to the accepted policy (None: the profile never had one).
 
@@ -78,7 +97,14 @@ def reconcile_policy(accepted: Policy | None, found: PolicyFile | Problem) -> Ac
     if isinstance(found, Problem):
         if not guarded and not found.wrong:
             return Keep()
-        stays = "the accepted rules stay in force" if guarded else "the profile has no owner rules"
+        if guarded:
+            stays = "the accepted rules stay in force"
+        elif accepted is not None and accepted.version:
+            stays = "the profile stays without owner rules, as was accepted"
+        elif found.hides_rules:
+            stays = "no owner rules were ever accepted, so no process can become owner"
+        else:
+            stays = "nothing in it takes effect"
         return Keep(
             warning=PolicyWarning(
                 code=f"profile_file_{found.kind}",

@@ -31,7 +31,7 @@ class PolicyWarning:
 def policy_warnings(policy: Policy) -> list[PolicyWarning]:
     """The warnings of ``policy``, in the order of its rules. Its paths should be resolved."""
     found: list[PolicyWarning] = []
-    if not policy.open:
+    if policy.rules:
         found += _authority(policy.rules)
     for rule in policy.rules:
         found += _resolves_elsewhere(rule, "executable", rule.executable_paths)

@@ -24,6 +24,7 @@ from typing import Any
 from tenure.domain.errors import TenureError
 from tenure.domain.ownership import Act, Authority, Ownership
 from tenure.domain.policy import Admission, Policy
+from tenure.domain.policy_warnings import PolicyWarning
 from tenure.domain.process import Standing
 from tenure.domain.request import Request
 from tenure.domain.settings import Hung
@@ -98,6 +99,7 @@ class Keeper:
             on_owning=on_owning,
             carried=carried,
         )
+        self._file_warning: PolicyWarning | None = None
         self._hand_over: Request | None = None
         self._stopping = threading.Event()
         self._alarm = Alarm()
@@ -248,10 +250,11 @@ class Keeper:
             return LOOK_EVERY
         now = self._clock.now()
         policy, _ = self._profile.refresh_policy(self._member.id, now)
+        self._log_file_warning()
         if self.authority is not None and not (policy.open and self._member.is_same_user()):
             # An owner with nothing to claim is to notice too that it is no longer admitted.
             self._member.observe_again(at_most_every=OBSERVE_EVERY)
-        admission = self._member.admission(policy)
+        admission = self._member.admission(policy, owns=self.authority is not None)
         if not self._member.executes:
             self._member.say(Standing.OBSERVER, admission.why, None)
             self._may_rest = True
@@ -262,6 +265,16 @@ class Keeper:
             return self._look_as_owner(admission, ownership)
         return self._look_as_contender(policy, admission, ownership)
 
+    def _log_file_warning(self) -> None:
+        """Once for each thing that is wrong with profile.toml, and once when it is mended."""
+        warning = self._profile.file_warning
+        if warning != self._file_warning:
+            self._file_warning = warning
+            if warning is not None:
+                log.warning("%s (%s)", warning.text, warning.remedy)
+            else:
+                log.info("profile.toml can be read again")
+
     def _look_as_contender(self, policy: Policy, admission: Admission, current: Ownership) -> float:
         wish = self._contending.look(policy, admission, current)
         move = wish.move
@@ -270,7 +283,8 @@ class Keeper:
             return self._holding.take(move, current)
         news = self._member.say(wish.standing, wish.why, wish.rule)
         if news and wish.standing is Standing.REFUSED:
-            level = logging.WARNING if admission.admitted else logging.INFO
+            expected = not (admission.admitted or policy.closed)
+            level = logging.INFO if expected else logging.WARNING
             log.log(level, "no candidate: %s", wish.why)
         self._alarm.watch(wish.holder)
         self._may_rest = wish.rests and self._alarm.is_watching

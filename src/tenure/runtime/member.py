@@ -105,8 +105,8 @@ class Member:
         """Whether it still acts as whom it was observed to be: all that counts without rules."""
         return "uid" not in self.evidence.unknown and self.evidence.uid == os.geteuid()
 
-    def admission(self, policy: Policy) -> Admission:
-        """What the policy says, on the evidence as last observed."""
+    def admission(self, policy: Policy, *, owns: bool = False) -> Admission:
+        """What the policy says, on the evidence as last observed; ``owns``: it is the owner."""
         return admit(
             policy,
             self.evidence,
@@ -114,6 +114,7 @@ class Member:
             me_uid=os.geteuid(),
             executes=self.executes,
             inside_run=self.inside_run,
+            owns=owns,
         )
 
     def observe_again(self, *, at_most_every: float = REOBSERVE_AFTER) -> None:

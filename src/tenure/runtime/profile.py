@@ -14,8 +14,15 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from tenure.domain.errors import Conflict, NotFound, Refused
-from tenure.domain.policy import Policy
-from tenure.domain.policy_change import Accept, Problem, reconcile_policy
+from tenure.domain.policy import OPEN, Policy
+from tenure.domain.policy_change import (
+    Accept,
+    PolicyFile,
+    Problem,
+    ProblemKind,
+    policy_in_force,
+    reconcile_policy,
+)
 from tenure.domain.policy_warnings import PolicyWarning, policy_warnings
 from tenure.domain.settings import Settings
 from tenure.host.blocked import write_lock_holder
@@ -30,6 +37,9 @@ from tenure.store.sqlite import SqliteStore
 
 PATIENCE = timedelta(seconds=5)
 
+_Mark = tuple[int, ...] | None
+"""What changes with a file; None for one that is missing or was not readable."""
+
 
 class Profile:
     """A profile of this user on this machine. Thread-safe as its store is; close it when done."""
@@ -39,8 +49,8 @@ class Profile:
         self.store = store
         self._settings = Settings()
         self._file_warning: PolicyWarning | None = None
-        self._settings_mark: tuple[int, ...] | None = ()
-        self._policy_mark: tuple[int, ...] | None = ()
+        self._read: tuple[PolicyFile | Problem, _Mark] | None = None
+        self._policy_mark: _Mark = ()
         self._resolved: Policy | None = None
         self._zone: str | None = None
         self._toml = str(folder.toml)
@@ -59,21 +69,31 @@ class Profile:
         create: bool = False,
         now: datetime | None = None,
         readonly: bool = False,
+        to_own: bool = False,
     ) -> Profile:
         """Open the profile; with ``create`` (which needs ``now``) make what was never there.
 
-        Raises InvalidInput, NotFound, Refused, Damaged; StoreBlocked if the store is held.
+        ``to_own``: refuse it where no process can become owner because profile.toml cannot be
+        read. Raises InvalidInput, NotFound, Refused, Damaged; StoreBlocked if the store is held.
         """
         where = home_folder(home, os.environ if environ is None else environ)
         folder = ProfileFolder.open(name, where, create=create)
         if not folder.database.exists():
+            if to_own:
+                _check_not_closed(policy_in_force(OPEN, read_policy_file(folder.toml)))
             cls._create(folder, create, now)
         store = SqliteStore.open(
             folder.database, readonly=readonly, patience=PATIENCE, holder_probe=write_lock_holder
         )
         profile = cls(folder, store)
-        if create:
-            profile._finish_creation()
+        try:
+            if create:
+                profile._finish_creation()
+            if to_own:
+                _check_not_closed(profile.policy())
+        except BaseException:
+            profile.close()
+            raise
         return profile
 
     @staticmethod
@@ -105,14 +125,24 @@ class Profile:
                 )
 
     # -- what the user wrote -------------------------------------------------------------------
+    def policy_file(self) -> PolicyFile | Problem:
+        """What profile.toml says, or why it says nothing; read again when it has changed."""
+        return self._read_file()[0]
+
+    def _read_file(self) -> tuple[PolicyFile | Problem, _Mark]:
+        mark, read = _mark(self._toml), self._read
+        if read is None or mark is None or mark != read[1]:
+            found = read_policy_file(self.folder.toml)
+            # What could not be read may be readable the next time, and look the same.
+            unsure = isinstance(found, Problem) and found.kind is ProblemKind.UNREADABLE
+            self._read = read = found, None if unsure else mark
+            if isinstance(found, PolicyFile):
+                self._settings = found.settings
+        return read
+
     def settings(self) -> Settings:
         """Those of profile.toml; of the last good one where it is broken now."""
-        mark = _mark(self._toml)
-        if mark != self._settings_mark:
-            found = read_policy_file(self.folder.toml)
-            if not isinstance(found, Problem):
-                self._settings = found.settings
-            self._settings_mark = mark
+        self.policy_file()
         return self._settings
 
     def timezone(self) -> str:
@@ -124,8 +154,12 @@ class Profile:
         return zone
 
     def policy(self) -> Policy:
-        """The accepted policy, its paths and groups resolved on this machine."""
+        """The accepted policy, its paths and groups resolved on this machine; closed where there
+        is none and profile.toml cannot be read."""
         accepted = self.store.policy()
+        if accepted.version == 0:
+            in_force = policy_in_force(accepted, self.policy_file())
+            return in_force if in_force.closed else accepted
         if self._resolved is None or self._resolved.version != accepted.version:
             self._resolved = resolve_policy(accepted)
         return self._resolved
@@ -135,9 +169,9 @@ class Profile:
 
         A file that is missing, empty or broken changes nothing and is a warning.
         """
-        mark = _mark(self._toml)
-        if mark != self._policy_mark:
-            self._accept(by, now)
+        if self.policy_file_changed():
+            found, mark = self._read_file()
+            self._accept(found, by, now)
             self._policy_mark = mark
         policy = self.policy()
         warnings = list(policy_warnings(policy))
@@ -145,13 +179,18 @@ class Profile:
             warnings.insert(0, self._file_warning)
         return policy, tuple(warnings)
 
-    def policy_file_changed(self) -> bool:
-        """Whether profile.toml differs from what :meth:`refresh_policy` last read. One stat."""
-        return _mark(self._toml) != self._policy_mark
+    @property
+    def file_warning(self) -> PolicyWarning | None:
+        """What was wrong with profile.toml when :meth:`refresh_policy` last read it."""
+        return self._file_warning
 
-    def _accept(self, by: str, now: datetime) -> None:
+    def policy_file_changed(self) -> bool:
+        """Whether profile.toml may differ from what :meth:`refresh_policy` last read. One stat."""
+        mark = _mark(self._toml)
+        return mark is not None if self._policy_mark is None else mark != self._policy_mark
+
+    def _accept(self, found: PolicyFile | Problem, by: str, now: datetime) -> None:
         accepted = self.store.policy()
-        found = read_policy_file(self.folder.toml)
         change = reconcile_policy(accepted if accepted.version else None, found)
         if isinstance(change, Accept):
             self._file_warning = None
@@ -174,9 +213,18 @@ class Profile:
         self.store.close()
 
 
-def _mark(path: str) -> tuple[int, ...] | None:
+def _check_not_closed(policy: Policy) -> None:
+    if policy.closed:
+        raise Refused(
+            f"no process can become owner: no owner rules were ever accepted, and {policy.unread}",
+            remedy=policy.remedy,
+        )
+
+
+def _mark(path: str) -> _Mark:
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return (status.st_mtime_ns, status.st_size, status.st_ino)
+    # With the time of a change of mode: a chmod makes a file readable.
+    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)

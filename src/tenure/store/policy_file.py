@@ -2,25 +2,26 @@
 
 The file is the user's. It is read whole, in one go, and only ever read: what to do with what it
 says is for :func:`tenure.domain.policy_change.reconcile_policy`. Whatever is wrong with it comes
-back as a :class:`Problem`; nothing is raised, because a scheduler that dies of a typo in its
-configuration runs nobody's jobs.
+back as a :class:`Problem` that names the line; nothing is raised, because a scheduler that dies of
+a typo in its configuration runs nobody's jobs.
 """
 
 from __future__ import annotations
 
 import grp
 import os
-import tomllib
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from tenure.domain.errors import InvalidInput
+from tenure.domain.file_text import line_of, parse_toml
 from tenure.domain.policy import Policy
 from tenure.domain.policy_change import PolicyFile, Problem, ProblemKind
 from tenure.domain.policy_text import make_policy, read_rules
 from tenure.domain.rule import Rule
-from tenure.domain.settings import read_settings
+from tenure.domain.settings import Settings, read_settings
 from tenure.store.regular import open_regular
 from tenure.store.user_home import passwd_home
 
@@ -35,18 +36,10 @@ def read_policy_file(path: Path) -> PolicyFile | Problem:
     try:
         with open_regular(path) as file:
             content = file.read(_LARGEST + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        return Problem(
-            kind=ProblemKind.MISSING,
-            text=f"there is no {path}",
-            remedy="`tenure owner policy` shows the rules in force and how to write them",
-        )
-    except OSError as e:
-        return Problem(
-            kind=ProblemKind.UNREADABLE,
-            text=f"{path} cannot be read: {e.strerror or e}",
-            remedy=f"make it a file that you can read: chmod 600 {path}",
-        )
+    except OSError as error:
+        # Of a link to nowhere it is not known what its rules would be.
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        return _missing(path) if missing and not path.is_symlink() else _unreadable(path, error)
     return _parse(content, path)
 
 
@@ -74,39 +67,77 @@ def resolve_policy(policy: Policy) -> Policy:
     return replace(policy, rules=resolve_rules(policy.rules))
 
 
+def _missing(path: Path) -> Problem:
+    return Problem(
+        kind=ProblemKind.MISSING,
+        text=f"there is no {path}",
+        remedy="`tenure owner policy` shows the rules in force and how to write them",
+    )
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    if path.is_symlink() and not path.exists():
+        remedy = f"make {os.path.realpath(path)}, or remove the link"
+    elif isinstance(error, PermissionError):
+        remedy = f"make it a file that you can read: chmod 600 {path}"
+    elif path.exists() and not path.is_file():
+        remedy = "put a file in its place"
+    else:
+        remedy = "see what is wrong with the disk or the file"
+    return Problem(
+        kind=ProblemKind.UNREADABLE,
+        text=f"{path} cannot be read: {error.strerror or error}",
+        remedy=remedy,
+    )
+
+
 def _parse(content: bytes, path: Path) -> PolicyFile | Problem:
     if len(content) > _LARGEST:
-        return _invalid(path, f"larger than {_LARGEST} bytes", "", None)
+        return _invalid(path, InvalidInput(f"larger than {_LARGEST} bytes"))
     try:
-        document = tomllib.loads(content.decode())
-    except (ValueError, RecursionError) as e:  # UnicodeDecodeError, TOMLDecodeError
-        return Problem(
-            kind=ProblemKind.NOT_TOML,
-            text=f"{path} is not TOML: {e}",
-            remedy="correct it; until then nothing that it says takes effect",
-        )
+        document, text = parse_toml(content)
+    except InvalidInput as error:
+        return _invalid(path, error, kind=ProblemKind.NOT_TOML)
     if not document:
         return Problem(
             kind=ProblemKind.EMPTY,
-            text=f"{path} says nothing",
+            text=f"{path} is empty",
             remedy="`tenure owner policy` shows the rules in force, to be written there again",
         )
     try:
         settings, rules = read_settings(document), read_rules(document)
         _check_home_paths(rules)
-    except InvalidInput as e:
-        return _invalid(path, e.text, e.remedy, e.field)
+    except InvalidInput as error:
+        error.facts["line"] = line_of(text, error.field)
+        return _invalid(path, error, hides_rules=_may_have_rules(document))
     policy = make_policy(resolve_rules(rules), version=0)
     return PolicyFile(settings=settings, rules=policy.rules, text=policy.text, hash=policy.hash)
 
 
-def _invalid(path: Path, text: str, remedy: str, field: str | None) -> Problem:
-    where = f"{field}: " if field else ""
+def _may_have_rules(document: dict[str, Any]) -> bool:
+    """Whether more is in it than settings: a misspelt ``[[ower]]`` is a rule too."""
+    return not document.keys() <= {field.name for field in fields(Settings)}
+
+
+def _invalid(
+    path: Path,
+    error: InvalidInput,
+    *,
+    kind: ProblemKind = ProblemKind.INVALID,
+    hides_rules: bool = True,
+) -> Problem:
+    line = error.facts.get("line")
+    remedy = "correct it in the file; `tenure owner policy` then shows what it says"
+    said = f"{error.field}: {error.text}" if error.field else error.text
+    if line is not None and not said.startswith(f"line {line}"):
+        said = f"line {line}: {said}"
     return Problem(
-        kind=ProblemKind.INVALID,
-        text=f"{path}: {where}{text}",
-        remedy=remedy or "correct it; until then nothing that the file says takes effect",
-        field=field,
+        kind=kind,
+        text=f"{path}{', ' if said.startswith('line ') else ': '}{said}",
+        remedy=error.remedy or remedy,
+        field=error.field,
+        line=line,
+        hides_rules=hides_rules,
     )
 
 

@@ -85,7 +85,8 @@ def read_crontab(text: str, *, system: bool = False, dialect: Dialect = Dialect.
     lines: list[Line] = []
     wrong: list[Wrong] = []
     env: dict[str, str] = {}
-    rows = text.removeprefix("\ufeff").split("\n")
+    text = text.removeprefix("\ufeff")
+    rows = text.split("\n" if "\n" in text else "\r")  # the latter from an old Macintosh
     for number, row in enumerate(rows, 1):
         plain = row.rstrip("\r").lstrip(" \t")
         if not plain or plain.startswith("#"):

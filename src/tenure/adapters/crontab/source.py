@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from tenure.adapters.crontab.dialect import Dialect
 from tenure.domain.errors import InvalidInput, NotFound, Refused, Undetermined
+from tenure.domain.file_text import decode_file
 from tenure.domain.zones import load_zone
 from tenure.host.local_zone import local_zone
 
@@ -90,7 +91,10 @@ def _of_user(user: str | None) -> Source:
 def _decode(content: bytes) -> str:
     if len(content) > LARGEST:
         raise InvalidInput(f"larger than {LARGEST} bytes", field="file")
-    return content.decode("utf-8", "surrogateescape")
+    try:
+        return decode_file(content, errors="surrogateescape")
+    except InvalidInput as error:  # UTF-16 that is cut short
+        raise InvalidInput(error.text, field="file", remedy=error.remedy) from None
 
 
 def machine_zone(localtime: Path = Path("/etc/localtime")) -> tuple[str, str]:

@@ -29,7 +29,7 @@ from tenure.adapters.hermes.installation import Installation, installation_of
 from tenure.adapters.hermes.owner_rules import has_gateway_rule
 from tenure.adapters.hermes.plugin_files import fence_files, library, plugin_files, shim
 from tenure.adapters.hermes.prospects import BUILT_IN
-from tenure.adapters.hermes.tenure_profile import linked_home, rules_of
+from tenure.adapters.hermes.tenure_profile import file_problem, linked_home, rules_of
 from tenure.domain.errors import Damaged, TenureError
 from tenure.domain.version import is_newer
 from tenure.runtime.client.advice import Warning
@@ -222,6 +222,11 @@ class _Look:
                 "jobs of both are taken for those of one",
                 remedy=f"{tenure_command(self.home, 'release')}, then {self.again} with "
                 "--tenure-profile NAME",
+            )
+        elif (problem := file_problem(name, self.adoption.tenure_home)) is not None:
+            stays = "the accepted rules stay in force" if rules else "no process can become owner"
+            yield Warning(
+                code="policy_file_problem", text=f"{problem.text}; {stays}", remedy=problem.remedy
             )
         elif not rules:
             yield Warning(

@@ -16,9 +16,11 @@ from tenure.adapters.hermes.disk import Disk
 from tenure.adapters.hermes.home import HermesHome, home_of
 from tenure.adapters.hermes.owner_rules import GATEWAY, has_gateway_rule, profile_text
 from tenure.domain.errors import Conflict, Damaged, InvalidInput, NotFound
+from tenure.domain.file_text import decode_file, end_lines
 from tenure.domain.policy_change import PolicyFile, Problem
 from tenure.domain.rule import Rule
 from tenure.runtime.client.editing import editor
+from tenure.runtime.client.unmade import Unmade
 from tenure.runtime.profile import Profile
 from tenure.store.policy_file import read_policy_file
 
@@ -110,11 +112,18 @@ def rules_of(name: str, tenure_home: Path) -> tuple[Rule, ...] | None:
     try:
         profile = Profile.open(name, home=tenure_home, readonly=True)
     except NotFound:
-        return None
+        unmade = Unmade.find(name, home=tenure_home)
+        return None if unmade is None else unmade.policy.rules
     try:
         return profile.policy().rules
     finally:
         profile.close()
+
+
+def file_problem(name: str, tenure_home: Path) -> Problem | None:
+    """What is wrong with its profile.toml; None where it can be read or is not there."""
+    found = read_policy_file(tenure_home / "profiles" / name / "profile.toml")
+    return found if isinstance(found, Problem) and found.wrong else None
 
 
 def _accepted(name: str, tenure_home: Path) -> tuple[Rule, ...]:
@@ -124,7 +133,7 @@ def _accepted(name: str, tenure_home: Path) -> tuple[Rule, ...]:
 def _before(toml: Path) -> str:
     """What the file says above our rules: settings, or comments."""
     try:
-        text = toml.read_text(encoding="utf-8")
+        text = end_lines(decode_file(toml.read_bytes()))
     except OSError:
         return ""
     return text if not text or text.endswith("\n\n") else text.rstrip("\n") + "\n\n"

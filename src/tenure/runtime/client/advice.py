@@ -64,7 +64,7 @@ def _about_protection(profile: Profile, wants: Definition) -> list[Warning]:
                 "known by",
             )
         ]
-    if not any(rule.authoritative for rule in policy.rules):
+    if not policy.closed and not any(rule.authoritative for rule in policy.rules):
         return [
             Warning(
                 code="no_authoritative_rule",

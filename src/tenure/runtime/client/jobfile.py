@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,6 +28,7 @@ from typing import Any
 
 from tenure.domain.durations import format_duration
 from tenure.domain.errors import InvalidInput
+from tenure.domain.file_text import line_of, parse_toml
 from tenure.domain.job import (
     DEFAULT_BACKOFF,
     CatchUp,
@@ -56,14 +56,25 @@ class Entry:
     paused: bool
 
 
-def read_entries(text: str) -> tuple[Entry, ...]:
-    """The jobs of a file. Raises :class:`InvalidInput`, naming the entry and its field."""
+def read_entries(content: bytes | str) -> tuple[Entry, ...]:
+    """The jobs of a file. Raises :class:`InvalidInput`, naming the line, the entry and its
+    field."""
     try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+        document, text = parse_toml(content)
+    except InvalidInput as error:
+        raise InvalidInput(error.text, field="file", remedy=error.remedy) from None
+    try:
+        return _entries(document)
+    except InvalidInput as error:
+        line = line_of(text, error.field)
+        if line is None:
+            raise
         raise InvalidInput(
-            f"the file is not TOML: {error}", field="file", remedy="correct it there"
+            f"line {line}: {error.text}", field=error.field, remedy=error.remedy
         ) from None
+
+
+def _entries(document: Mapping[str, Any]) -> tuple[Entry, ...]:
     unknown = [key for key in document if key != "job"]
     if unknown:
         raise InvalidInput(
@@ -76,10 +87,12 @@ def read_entries(text: str) -> tuple[Entry, ...]:
         raise InvalidInput("write [[job]], with two brackets, above each job", field="job")
     entries = tuple(_entry(number, table) for number, table in enumerate(tables, 1))
     seen: set[str] = set()
-    for entry in entries:
+    for number, entry in enumerate(entries, 1):
         if entry.name in seen:
             raise InvalidInput(
-                f"two jobs are named {entry.name!r}", field="name", remedy="give each its own"
+                f"two jobs are named {entry.name!r}",
+                field=f"job[{number}].name",
+                remedy="give each its own",
             )
         seen.add(entry.name)
     return entries

@@ -17,6 +17,8 @@ from tenure.runtime.client.health import Health
 
 def who_should_own(policy: Policy) -> str:
     """The policy in one sentence."""
+    if policy.closed:
+        return f"not known: no owner rules were ever accepted, and {policy.unread}"
     if policy.open:
         return "any process of this user may own: the profile has no owner rules"
     admitting = [rule.describe() for rule in policy.rules if not rule.refuse]
@@ -52,6 +54,8 @@ def what_to_type(health: Health, profile: str, *, asking: bool = False) -> str:
     queue = "; or ask with --queue to leave it for the owner" if asking else ""
     if health.problem is not None:
         return health.problem.remedy
+    if health.policy.closed:
+        return f"{health.policy.remedy}{queue}"
     if health.candidates():
         return f"wait until a candidate takes over: `tenure status{name}` says why it waits{queue}"
     if health.start is not None:

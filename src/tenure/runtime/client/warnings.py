@@ -23,7 +23,7 @@ from tenure.domain.durations import format_duration
 from tenure.domain.job import Runner
 from tenure.domain.ownership import HolderLife
 from tenure.domain.policy import Policy, admit
-from tenure.domain.policy_change import Accept, Problem, reconcile_policy
+from tenure.domain.policy_change import Accept, PolicyFile, Problem, reconcile_policy
 from tenure.domain.policy_warnings import policy_warnings
 from tenure.domain.process import Process, Standing
 from tenure.host.blocked import write_lock_holder
@@ -37,7 +37,6 @@ from tenure.runtime.client.refusal import (
 )
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Counts
-from tenure.store.policy_file import read_policy_file
 
 _LOOKS = (0.002, 0.003, 0.005, 0.01, 0.03, *[0.05] * 9)
 """Half a second in all; the first ones soon, since a busy owner's commit takes milliseconds."""
@@ -168,8 +167,12 @@ def _still_held(profile: Profile, holder: int) -> bool:
 
 
 def _named(profile: Profile) -> str:
+    return _option(profile.name)
+
+
+def _option(profile: str) -> str:
     """What a command needs to be about this profile."""
-    return "" if profile.name == "default" else f" --profile {profile.name}"
+    return "" if profile == "default" else f" --profile {profile}"
 
 
 def _several(health: Health, now: datetime) -> Iterator[Warning]:
@@ -212,6 +215,8 @@ def _sibling(process: Process, health: Health) -> bool:
 
 def start_who_may(policy: Policy) -> str:
     """Only who would be authoritative is worth starting."""
+    if policy.closed:
+        return policy.remedy
     rules = [r.describe() for r in policy.rules if r.authoritative and not r.refuse]
     if not rules:
         return "write authoritative = true in the rule of the process that may run them"
@@ -274,23 +279,25 @@ def _policy_file(profile: Profile, health: Health) -> Iterator[Warning]:
 
 def policy_warnings_of(profile: Profile, accepted: Policy) -> list[Warning]:
     """What is wrong with profile.toml, not accepted from it, or doubtful in the rules in force."""
-    return list(_of_policy(profile, accepted))
+    return list(warnings_of_policy(profile.policy_file(), accepted, profile.name))
 
 
-def _of_policy(profile: Profile, accepted: Policy) -> Iterator[Warning]:
-    found = read_policy_file(profile.folder.toml)
-    change = reconcile_policy(accepted if accepted.version else None, found)
+def warnings_of_policy(
+    found: PolicyFile | Problem, policy: Policy, profile: str
+) -> Iterator[Warning]:
+    """The same, of a file that was read. ``policy`` is the one in force; ``profile`` a name."""
+    change = reconcile_policy(policy if policy.version else None, found)
     if isinstance(change, Accept):
         yield Warning(
             code="policy_not_accepted",
             text="profile.toml has other owner rules than those in force",
             remedy="a scheduler process accepts them when it looks; "
-            f"`tenure owner policy --accept{_named(profile)}` does it now",
+            f"`tenure owner policy --accept{_option(profile)}` does it now",
         )
     elif change.warning is not None:
         code = "policy_file_problem" if isinstance(found, Problem) else change.warning.code
         yield Warning(code=code, text=change.warning.text, remedy=change.warning.remedy)
-    for warning in policy_warnings(accepted):
+    for warning in policy_warnings(policy):
         yield Warning(code=warning.code, text=warning.text, remedy=warning.remedy)
 
 

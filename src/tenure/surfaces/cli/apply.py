@@ -62,7 +62,7 @@ def _dry(dry_run: bool) -> str:
     return " if applied" if dry_run else ""
 
 
-def _read(file: str) -> str:
+def _read(file: str) -> bytes:
     try:
         if file == "-":
             content = sys.stdin.buffer.read(LARGEST + 1)
@@ -75,10 +75,7 @@ def _read(file: str) -> str:
         raise InvalidInput(f"{file} cannot be read: {error.strerror}", field="file") from None
     if len(content) > LARGEST:
         raise InvalidInput(f"larger than {LARGEST} bytes", field="file")
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        raise InvalidInput(f"{file} is not UTF-8", field="file") from None
+    return content
 
 
 @click.command(cls=Verb)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import click
 
 from tenure.domain.errors import InvalidInput
-from tenure.domain.ownership import HolderLife
-from tenure.domain.policy_change import Problem
+from tenure.domain.ownership import HolderLife, Term
+from tenure.domain.policy import Policy
+from tenure.domain.policy_change import Problem, policy_in_force
 from tenure.domain.policy_text import make_policy
 from tenure.domain.request import Ask
 from tenure.runtime.client import deposing
+from tenure.runtime.client.advice import Warning
 from tenure.runtime.client.asking import Wish, ask
 from tenure.runtime.client.documents import (
     owner_document,
@@ -22,7 +27,6 @@ from tenure.runtime.client.health import Health, examine
 from tenure.runtime.client.refusal import pid_of, who_should_own, why_nobody_owns
 from tenure.runtime.client.warnings import policy_warnings_of
 from tenure.runtime.profile import Profile
-from tenure.store.policy_file import read_policy_file
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import VerbGroup
 from tenure.surfaces.cli.nudges import nudge_all
@@ -40,11 +44,16 @@ def owner(context: click.Context, limit: int) -> None:
 
 
 def _show(where: Where, limit: int) -> None:
-    with where.open(readonly=True) as profile:
-        at = now()
-        health = examine(profile, at)
-        terms = profile.store.terms(limit=limit) if limit else ()
-        zone = profile.timezone()
+    at, zone = now(), "UTC"
+    terms: Sequence[Term] = ()
+    unmade = where.unmade()
+    if unmade is not None:
+        health = unmade.health()
+    else:
+        with where.open(readonly=True) as profile:
+            health = examine(profile, at)
+            terms = profile.store.terms(limit=limit) if limit else ()
+            zone = profile.timezone()
     found = health.owner
     if where.json:
         output.print_json(
@@ -100,7 +109,10 @@ def policy(where: Where, accept: bool, clear: bool, yes: bool) -> int:
     """Show the owner rules in words, what is doubtful about them, and what is not accepted yet."""
     if accept and clear:
         raise InvalidInput("--accept and --clear exclude each other", field="clear")
-    with where.open() as profile:
+    unmade = where.unmade()
+    if unmade is not None and not (accept or clear):
+        return _show_policy(where, unmade.policy, list(unmade.warnings()), unmade.folder.toml)
+    with where.open(warns=False) as profile:
         by = editor("tenure owner policy")
         if clear:
             _clear(profile, by, yes)
@@ -108,11 +120,15 @@ def policy(where: Where, accept: bool, clear: bool, yes: bool) -> int:
             _accept(profile, by)
         if accept or clear:
             nudge_all(profile, "policy")
-        return _show_policy(where, profile)
+        accepted = profile.policy()
+        warnings = policy_warnings_of(profile, accepted)
+        if not where.json:  # people see also what is not accepted yet
+            accepted = policy_in_force(accepted, profile.policy_file())
+        return _show_policy(where, accepted, warnings, profile.folder.toml)
 
 
 def _accept(profile: Profile, by: str) -> None:
-    found = read_policy_file(profile.folder.toml)
+    found = profile.policy_file()
     if isinstance(found, Problem):
         raise InvalidInput(found.text, field=found.field or "profile.toml", remedy=found.remedy)
     if not found.rules and not profile.store.policy().open:
@@ -125,23 +141,27 @@ def _accept(profile: Profile, by: str) -> None:
 
 
 def _clear(profile: Profile, by: str, yes: bool) -> None:
-    found = read_policy_file(profile.folder.toml)
+    found = profile.policy_file()
+    if isinstance(found, Problem) and found.wrong:
+        raise InvalidInput(
+            f"{found.text}; the rules in it would count again once it can be read",
+            field="profile.toml",
+            remedy=f"{found.remedy}, or remove it first; the file is yours",
+        )
     if not isinstance(found, Problem) and found.rules:
         raise InvalidInput(
             f"profile.toml still has {len(found.rules)} owner rules, which would be accepted again",
             field="owner",
             remedy=f"remove them from {profile.folder.toml} first; the file is yours",
         )
-    if profile.store.policy().open:
+    if profile.store.policy().version and profile.store.policy().open:
         return
     output.confirm("Any process of this user may own then, and protected jobs are held.", yes=yes)
     version = profile.store.policy().version + 1
     profile.store.accept_policy(make_policy((), version=version), by, now())
 
 
-def _show_policy(where: Where, profile: Profile) -> int:
-    accepted = profile.policy()
-    warnings = policy_warnings_of(profile, accepted)
+def _show_policy(where: Where, accepted: Policy, warnings: list[Warning], toml: Path) -> int:
     if where.json:
         output.print_json(
             {
@@ -165,19 +185,20 @@ def _show_policy(where: Where, profile: Profile) -> int:
             }
         )
         return 1 if warnings else 0
-    written = read_policy_file(profile.folder.toml)
-    if accepted.open and not isinstance(written, Problem) and written.rules:
-        output.say("no owner rules are in force yet; profile.toml has these:")
-        for rule in make_policy(written.rules, version=1).rules:
-            output.say(f"  {output.safe(rule.describe())}")
+    if accepted.closed:
+        output.say("no process can become owner: no owner rules were ever accepted, and those in")
+        output.say(f"{output.safe(toml)} cannot be read")
     elif accepted.open:
         output.say("no owner rules: any process of this user may own, and nobody is authoritative")
-        output.say(f"→ write rules in {profile.folder.toml}, for example:")
+        output.say(f"→ write rules in {output.safe(toml)}, for example:")
         output.say(
             '    [[owner]]\n    service = "NAME"        # `tenure whoami` shows what is seen'
         )
     else:
-        output.say(f"version {accepted.version}, read from the top, the first match wins")
+        if accepted.version:
+            output.say(f"version {accepted.version}, read from the top, the first match wins")
+        else:
+            output.say("no owner rules are in force yet; profile.toml has these:")
         for rule in accepted.rules:
             output.say(f"  {output.safe(rule.describe())}")
     for warning in warnings:

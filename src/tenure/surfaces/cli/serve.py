@@ -38,7 +38,7 @@ def serve(
         address = read_address(web)
     from tenure.runtime.daemon import serve as run
 
-    with where.open(create=True) as profile:
+    with where.open(create=True, to_own=True, warns=False) as profile:
         where.say_home()
         beside = None
         if address is not None:

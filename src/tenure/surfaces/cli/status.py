@@ -28,20 +28,33 @@ def status(where: Where, watch: bool, interval: float) -> int:
 
     Exit code 1 when there are warnings.
     """
-    with where.open(readonly=True) as profile:
+    while (unmade := where.unmade()) is not None:
+        where.say_home()
+        code = _show(where, unmade.status(now()), watch=watch, note=unmade.text())
+        if not watch:
+            return code
+        time.sleep(interval)
+    with where.open(readonly=True, warns=False) as profile:
         where.say_home()
         while True:
-            found = read_status(profile, now(), foreign=_foreign(profile))
-            if where.json:
-                output.print_json(status_document(found))
-            else:
-                if watch and sys.stdout.isatty():
-                    sys.stdout.write("\x1b[H\x1b[J")
-                print_status(found)
+            code = _show(where, read_status(profile, now(), foreign=_foreign(profile)), watch=watch)
             if not watch:
-                return 1 if found.warnings else 0
-            sys.stdout.flush()
+                return code
             time.sleep(interval)
+
+
+def _show(where: Where, found: Status, *, watch: bool, note: str = "") -> int:
+    if where.json:
+        making = {"in_the_making": True} if note else {}
+        output.print_json({**status_document(found), **making})
+    else:
+        if watch and sys.stdout.isatty():
+            sys.stdout.write("\x1b[H\x1b[J")
+        print_status(found)
+        if note:
+            output.paragraph(output.safe(note))
+    sys.stdout.flush()
+    return 1 if found.warnings else 0
 
 
 def _foreign(profile: Profile) -> tuple[Process, ...]:

@@ -18,6 +18,7 @@ import click
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tenure.runtime.client.unmade import Unmade
     from tenure.runtime.profile import Profile
 
     _ParamType = click.ParamType[str, str]
@@ -60,9 +61,26 @@ class Where:
         if notice is not None:
             note(*notice)
 
+    def unmade(self) -> Unmade | None:
+        """The profile if it has its file and no database yet."""
+        from tenure.runtime.client.unmade import Unmade
+
+        return Unmade.find(self.name, home=self.home)
+
     @contextmanager
-    def open(self, *, create: bool = False, readonly: bool = False) -> Iterator[Profile]:
-        """The profile, closed at the end. Raises what ``Profile.open`` raises."""
+    def open(
+        self,
+        *,
+        create: bool = False,
+        readonly: bool = False,
+        to_own: bool = False,
+        warns: bool = True,
+    ) -> Iterator[Profile]:
+        """The profile, closed at the end. Raises what ``Profile.open`` raises.
+
+        A profile.toml that cannot be read is a warning on standard error, unless the verb says it
+        in its own answer (``warns=False``).
+        """
         from tenure.domain.errors import NotFound
         from tenure.runtime.profile import Profile
         from tenure.store.user_home import other_home
@@ -80,14 +98,29 @@ class Where:
                 create=create,
                 now=now() if create else None,
                 readonly=readonly,
+                to_own=to_own,
             )
         except NotFound:
             self.say_home()
             raise
         try:
+            if warns:
+                _warn_of_file(profile)
             yield profile
         finally:
             profile.close()
+
+
+def _warn_of_file(profile: Profile) -> None:
+    from tenure.domain.policy_change import Keep, Problem, reconcile_policy
+    from tenure.surfaces.cli import output
+
+    found = profile.policy_file()
+    if isinstance(found, Problem) and found.wrong:
+        policy = profile.store.policy()
+        change = reconcile_policy(policy if policy.version else None, found)
+        if isinstance(change, Keep) and change.warning is not None:
+            output.warn(change.warning.text, change.warning.remedy)
 
 
 def where_of(context: click.Context) -> Where:

@@ -8,14 +8,13 @@ import click
 
 from tenure.domain.errors import NotFound
 from tenure.domain.evidence import Evidence
-from tenure.domain.policy import OPEN, Policy, admit
-from tenure.domain.policy_text import make_policy
+from tenure.domain.policy import OPEN, admit
+from tenure.domain.policy_change import policy_in_force
 from tenure.domain.run import ACTIVE
 from tenure.host.processes import descends_from, observe
 from tenure.runtime.client.documents import evidence_document
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
-from tenure.store.policy_file import read_policy_file
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import Verb
 from tenure.surfaces.cli.where import Where, now
@@ -32,13 +31,17 @@ def whoami(where: Where, pid: int | None, role: str | None) -> int:
     its own executable excepted.
     """
     evidence = observe(pid, now=now())
-    policy, inside, version = OPEN, False, 0
+    policy, inside, made = OPEN, False, True
     try:
         with where.open(readonly=True) as profile:
-            policy, version = _policy(profile)
+            # Rules that were not accepted yet will be, before a process can own.
+            policy = policy_in_force(profile.policy(), profile.policy_file())
             inside = _inside_a_run(profile, evidence)
     except NotFound:
-        pass  # before the first job there is nothing to be admitted to, and it is open
+        made = False
+        unmade = where.unmade()
+        if unmade is not None:
+            policy = unmade.policy
     found = admit(policy, evidence, role=role, me_uid=os.geteuid(), inside_run=inside)
     rule = found.rule
     if where.json:
@@ -52,7 +55,7 @@ def whoami(where: Where, pid: int | None, role: str | None) -> int:
                 "after": found.after.total_seconds(),
                 "why": found.why,
                 "remedy": found.remedy or None,
-                "policy_version": version,
+                "policy_version": policy.version,
             }
         )
         return 0
@@ -61,19 +64,11 @@ def whoami(where: Where, pid: int | None, role: str | None) -> int:
     output.say(f"{word}{kind}: {output.safe(found.why)}")
     if found.remedy:
         output.say(f"→ {output.safe(found.remedy)}")
+    if not made:
+        output.say(f"profile {where.name} has no database yet; `tenure add` creates it")
     output.say()
     _print_evidence(evidence)
     return 0
-
-
-def _policy(profile: Profile) -> tuple[Policy, int]:
-    accepted = profile.policy()
-    if accepted.version == 0:
-        found = read_policy_file(profile.folder.toml)
-        rules = getattr(found, "rules", ())
-        if rules:  # nobody has accepted the first rules yet; they will be
-            return make_policy(rules, version=1), 0
-    return accepted, accepted.version
 
 
 def _inside_a_run(profile: Profile, evidence: Evidence) -> bool:

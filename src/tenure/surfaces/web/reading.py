@@ -12,7 +12,7 @@ from tenure.domain.evidence import Evidence
 from tenure.domain.job import Job
 from tenure.domain.ownership import HolderLife
 from tenure.domain.policy import Admission, Policy, admit
-from tenure.domain.process import Process
+from tenure.domain.process import Process, Standing
 from tenure.domain.request import Request
 from tenure.domain.rule import Rule
 from tenure.domain.run import Run
@@ -108,7 +108,14 @@ def rule_document(rule: Rule) -> dict[str, Any]:
 def admission_of(profile: Profile, policy: Policy, process: Process) -> Admission:
     """What the policy says of a process, on the evidence that it joined with."""
     uid = profile.folder.path.stat().st_uid
-    return admit(policy, process.evidence, role=process.role, me_uid=uid, executes=process.executes)
+    return admit(
+        policy,
+        process.evidence,
+        role=process.role,
+        me_uid=uid,
+        executes=process.executes,
+        owns=process.standing is Standing.OWNER,
+    )
 
 
 def admission_document(profile: Profile, policy: Policy, process: Process) -> dict[str, Any]:

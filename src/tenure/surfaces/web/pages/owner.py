@@ -12,14 +12,11 @@ from fastapi.responses import HTMLResponse
 from tenure.domain.conditions import Answer, Finding, findings
 from tenure.domain.ownership import Act, HolderLife, Term
 from tenure.domain.policy import Admission, Policy, admit
-from tenure.domain.policy_change import Problem
-from tenure.domain.policy_text import make_policy
+from tenure.domain.policy_change import policy_in_force
 from tenure.domain.process import Standing
 from tenure.domain.rule import Rule
 from tenure.runtime.client.health import Present
 from tenure.runtime.client.warnings import policy_warnings_of
-from tenure.runtime.profile import Profile
-from tenure.store.policy_file import read_policy_file
 from tenure.surfaces.web.charts import day, terms
 from tenure.surfaces.web.charts.svg import PATTERNS, Window
 from tenure.surfaces.web.deps import ProfileDep
@@ -65,8 +62,7 @@ def owner(profile: ProfileDep, request: Request, done: str = "") -> HTMLResponse
         around,
         section="owner",
         live="owner requests",
-        policy=policy,
-        proposed=_proposed(profile, policy),
+        policy=policy_in_force(policy, profile.policy_file()),
         warnings=policy_warnings_of(profile, policy),
         toml=str(profile.folder.toml),
         judged=[judge(policy, present, uid) for present in processes(status)],
@@ -87,7 +83,8 @@ def judge(policy: Policy, present: Present, uid: int) -> Judged:
     """Each rule's findings, as the process's own evidence has them."""
     process = present.process
     evidence, role = process.evidence, process.role
-    admission = admit(policy, evidence, role=role, me_uid=uid, executes=process.executes)
+    owns = process.standing is Standing.OWNER
+    admission = admit(policy, evidence, role=role, me_uid=uid, executes=process.executes, owns=owns)
     decided = admission.rule
     against = []
     if process.executes:
@@ -112,14 +109,6 @@ def _holds(rule: Rule, found: tuple[Finding, ...]) -> bool | None:
     if Answer.NO in answers:
         return False
     return None if Answer.UNKNOWN in answers else True
-
-
-def _proposed(profile: Profile, policy: Policy) -> list[Rule]:
-    """The rules that profile.toml has while none is in force yet."""
-    written = read_policy_file(profile.folder.toml)
-    if not policy.open or isinstance(written, Problem) or not written.rules:
-        return []
-    return list(make_policy(written.rules, version=1).rules)
 
 
 def _chart(around: Frame) -> dict[str, Any] | None:
