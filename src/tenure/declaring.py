@@ -101,6 +101,11 @@ class Declared:
         once = definition.schedule.kind is Kind.AT
         return Declaration(definition=definition, since=self.at if once else None)
 
+    def reads_the_profiles_zone(self) -> bool:
+        """Whether its fires depend on the zone of the profile."""
+        east, west = (self.define(self.at, zone).schedule for zone in ("Asia/Tokyo", "UTC"))
+        return east.kind is Kind.CRON and east.timezone != west.timezone
+
 
 def declared(
     app: str, schedule: object, function: Callable[..., Any], options: dict[str, Any]

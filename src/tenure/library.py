@@ -97,6 +97,7 @@ class Tenure:
         self._rejoin = rejoin
         self._on_host_loop = on_host_loop
         self._host_loop: AbstractEventLoop | None = None
+        self._said_zone = False
         self._wanted = False
         """Whether it was started, and so is to be in a forked child."""
         self._lock = threading.RLock()
@@ -323,6 +324,24 @@ class Tenure:
                 )
             return self._profile
 
+    def _say_zone(self, zone: str, now: datetime) -> None:
+        """Once, where TZ names another zone than jobs without one are read in."""
+        from tenure.host.tz_variable import other_zone
+
+        if self._said_zone:
+            return
+        said = other_zone(zone, os.environ, now)
+        moving = (f for f in list(self._declared.values()) if f.reads_the_profiles_zone())
+        if said is None or next(moving, None) is None:
+            return
+        self._said_zone = True
+        log.warning(
+            "%s; it does not decide: jobs that name no zone are read in %s; "
+            "give them tz=..., or the profile a timezone",
+            said.text,
+            zone,
+        )
+
     def _say_home(self) -> None:
         """Before a profile is created: where, if ``HOME`` names another place."""
         from tenure.store.user_home import default_home, other_home, which_home
@@ -353,6 +372,7 @@ class Tenure:
             return
         now, zone = datetime.now(UTC), profile.timezone()
         declarations = [found.declaration(zone) for found in list(self._declared.values())]
+        self._say_zone(zone, now)
         profile.store.reconcile(authority, self.app, self.version, declarations, now)
 
     def _forget_in_child(self) -> None:

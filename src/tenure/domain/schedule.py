@@ -16,7 +16,7 @@ without a zone raises ``TypeError``. Text becomes a schedule in ``schedule_text`
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -81,6 +81,8 @@ class Schedule:
     at: datetime | None = None
     timezone: str = "UTC"
     dst: Dst = CRON_DST
+    follows_profile: bool = False
+    """Whether the user named no zone: ``timezone`` is then the profile's, and changes with it."""
 
     def next_after(self, instant: datetime) -> datetime | None:
         """The first fire strictly after an instant; ``None`` when there is none."""
@@ -166,6 +168,7 @@ class Schedule:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; instants are RFC 3339 in UTC, ``interval`` is in seconds."""
+        follows = {"follows_profile": True} if self.follows_profile else {}
         return {
             "kind": self.kind.value,
             "text": self.text,
@@ -175,11 +178,17 @@ class Schedule:
             "at": None if self.at is None else self.at.isoformat(),
             "timezone": self.timezone,
             "dst": str(self.dst),
+            **follows,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Schedule:
         """The schedule that :meth:`to_json` wrote. Raises :class:`InvalidInput`."""
+        found = cls._from_json(data)
+        return replace(found, follows_profile=True) if data.get("follows_profile") else found
+
+    @classmethod
+    def _from_json(cls, data: Mapping[str, Any]) -> Schedule:
         try:
             kind, text = Kind(data["kind"]), str(data["text"])
             zone, dst = data["timezone"], parse_dst(data["dst"])

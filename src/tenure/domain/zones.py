@@ -11,13 +11,14 @@ second* on the wall clock. A zone is a row of :class:`Stretch`, each with one of
                                                     fold: 02:00-03:00 comes twice /
 
 :class:`Dst` says what a schedule does there. Everything here is a pure function of its arguments
-(the zone tables are memoised), safe to call from any thread.
+and of the zone tables, which are memoised until :func:`reload_zones`; safe to call from any thread.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
@@ -100,21 +101,42 @@ def parse_dst(text: str) -> Dst:
     return Dst(gap=Gap(chosen.get("gap", "shift")), fold=Fold(chosen.get("fold", "first")))
 
 
-@lru_cache(maxsize=1024)
+_loaded: dict[str, tzinfo] = {}
+
+
 def load_zone(key: str) -> tzinfo:
     """The zone of an IANA key. Raises :class:`InvalidInput` on ``timezone``, with near names."""
     if key == "UTC":
         return UTC
+    found = _loaded.get(key)
+    if found is not None:
+        return found
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     if _KEY.fullmatch(key) and not key.startswith(_NOT_ZONES):
         try:
-            return ZoneInfo(key)
+            return _loaded.setdefault(key, ZoneInfo.no_cache(key))
         except (ZoneInfoNotFoundError, ValueError, OSError):
             pass
     raise InvalidInput(
         f"There is no time zone {key[:64]!r}.", field="timezone", remedy=_near_zones(key)
     )
+
+
+def zones_in_use() -> frozenset[str]:
+    """The keys whose rules this process has read and goes by; never ``UTC``."""
+    return frozenset(_loaded.copy())
+
+
+def reload_zones(keys: Iterable[str]) -> None:
+    """Read the rules of these zones again: they were replaced. One that cannot be read keeps those
+    that it has."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    for key in keys:
+        with suppress(ZoneInfoNotFoundError, ValueError, OSError):
+            _loaded[key] = ZoneInfo.no_cache(key)
+    _stretches.cache_clear()
 
 
 def check_zone(key: object) -> str:

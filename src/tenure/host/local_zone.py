@@ -28,7 +28,8 @@ def _guesses(localtime: Path) -> list[str]:
     found = []
     target = os.path.realpath(localtime)
     if _MARK in target:
-        found.append(target.split(_MARK, 1)[1])
+        name = target.split(_MARK, 1)[1]
+        found.append(name.removeprefix("posix/").removeprefix("right/"))
     with contextlib.suppress(OSError, ValueError):
         found.append(localtime.with_name("timezone").read_text(encoding="ascii").strip())
     return [name for name in found if name and name not in ("posixrules", "localtime")]

@@ -157,6 +157,11 @@ class Dispatcher:
                 self._deposed(str(error))
                 return None
 
+    def between_turns(self, act: Callable[[], None]) -> None:
+        """Let another thread change what turns go by, while no turn is under way."""
+        with self._turn_lock:
+            act()
+
     def drain(self) -> None:
         """Claim nothing any more; ends are still recorded."""
         self._draining = True

@@ -19,9 +19,11 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Container
+from datetime import datetime
 from typing import Any
 
 from tenure.domain.errors import TenureError
+from tenure.domain.event import EventKind
 from tenure.domain.ownership import Act, Authority, Ownership
 from tenure.domain.policy import Admission, Policy
 from tenure.domain.policy_warnings import PolicyWarning
@@ -29,6 +31,7 @@ from tenure.domain.process import Standing
 from tenure.domain.request import Request
 from tenure.domain.settings import Hung
 from tenure.host.clocks import Clock
+from tenure.host.zone_data import ZoneData
 from tenure.runtime.alarm import Alarm
 from tenure.runtime.contending import Contending
 from tenure.runtime.control import ControlSocket
@@ -39,6 +42,7 @@ from tenure.runtime.peers import Peers
 from tenure.runtime.probes import Probes
 from tenure.runtime.profile import Profile
 from tenure.runtime.recovery import Recovery
+from tenure.runtime.replanning import Replanning
 from tenure.runtime.yielding import on_request, to_a_better_one
 
 log = logging.getLogger("tenure.keeper")
@@ -100,6 +104,9 @@ class Keeper:
             carried=carried,
         )
         self._file_warning: PolicyWarning | None = None
+        self._replanning = Replanning(profile, clock)
+        self._zone_data = ZoneData()
+        self._zone = profile.settings().timezone
         self._hand_over: Request | None = None
         self._stopping = threading.Event()
         self._alarm = Alarm()
@@ -217,6 +224,7 @@ class Keeper:
             and not self._profile.policy_file_changed()
             and self._store.is_same_file()
             and awake < self._next_full
+            and not self._zone_data.replaced()
         )
         if any((mark != self._mark, self._wrote_ourselves(), self._clock_was_set())):
             self._dispatcher.look()
@@ -249,6 +257,7 @@ class Keeper:
             self._member.say(Standing.REFUSED, why, None)
             return LOOK_EVERY
         now = self._clock.now()
+        self._look_at_zone_data(now)
         policy, _ = self._profile.refresh_policy(self._member.id, now)
         self._log_file_warning()
         if self.authority is not None and not (policy.open and self._member.is_same_user()):
@@ -300,7 +309,8 @@ class Keeper:
         if problem is not None:
             self._holding.end(Act.STEP_DOWN, problem)
             return LOOK_EVERY
-        if self._more_declared.is_set():
+        zone, self._zone = self._zone, self._profile.settings().timezone
+        if self._more_declared.is_set() or zone != self._zone:
             self._more_declared.clear()
             self._holding.prepare_anew()
         if not self._holding.work(admission, current) or self._yields():
@@ -310,10 +320,28 @@ class Keeper:
         self._look_at_probes()
         if self._upkeep is not None:
             self._upkeep()
+        goes_on = self._replanning.look(self.authority)
         rank, best = self._holding.rank, self._peers.best_candidate()
         better = best is not None and best.rank < rank
-        self._may_rest = not better and self._peers.newer_candidate(rank) is None
-        return LOOK_EVERY
+        newer = self._peers.newer_candidate(rank) is not None
+        self._may_rest = not (better or newer or goes_on)
+        return 0.0 if goes_on else LOOK_EVERY
+
+    def _look_at_zone_data(self, now: datetime) -> None:
+        """Go by the rules that an upgrade of the zone data left on disk, without a restart."""
+        replaced = self._zone_data.replaced()
+        if not replaced:
+            return
+        # A turn that began by the old rules must not store what they say after this.
+        self._dispatcher.between_turns(lambda: self._zone_data.reload(replaced))
+        self._replanning.begin_again()
+        zones = ", ".join(sorted(replaced))
+        text = f"the rules of {zones} were replaced on disk: times are planned by the new ones"
+        log.warning("%s", text)
+        if self.authority is not None:
+            facts = {"code": "zone_rules_replaced", "text": text}
+            term, process = self.authority.term, self._member.id
+            self._store.record(EventKind.WARNING, now, term=term, process=process, facts=facts)
 
     def _yields(self) -> bool:
         """Hand over, where that was asked for or somebody better is there; whether it did."""

@@ -52,7 +52,6 @@ class Profile:
         self._read: tuple[PolicyFile | Problem, _Mark] | None = None
         self._policy_mark: _Mark = ()
         self._resolved: Policy | None = None
-        self._zone: str | None = None
         self._toml = str(folder.toml)
 
     @property
@@ -149,8 +148,7 @@ class Profile:
         """The profile's zone, else the machine's: an IANA name."""
         zone = self.settings().timezone
         if zone is None:
-            self._zone = self._zone or local_zone()
-            zone = self._zone
+            zone = local_zone()
         return zone
 
     def policy(self) -> Policy:

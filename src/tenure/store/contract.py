@@ -472,6 +472,10 @@ class Store(Protocol):
     def revisit_held(self, authority: Authority, now: datetime) -> int:
         """Make the jobs with open held fires due (a probe changed its answer)."""
 
+    def replan(self, authority: Authority, jobs: Collection[str], now: datetime) -> int:
+        """Make these jobs due at ``now``, those that are active and due later: the rules by which
+        their due time was computed changed. Their watermarks stay. Returns how many."""
+
     # -- runs -------------------------------------------------------------------------------
     def start(self, authority: Authority, starts: Sequence[Start]) -> tuple[bool, ...]:
         """CLAIMED to RUNNING, before the gate opens. StaleTerm for all. False for one whose run

@@ -264,6 +264,10 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
         def revisit(self, n: int) -> None:
             self.history.revisit(self.authority(n))
 
+        @rule(n=number)
+        def replan(self, n: int) -> None:
+            self.history.replan(self.authority(n))
+
         @rule(n=number, seconds=st.sampled_from([1, 90, 4000]), goes_on=st.booleans())
         def set_back(self, n: int, seconds: int, goes_on: bool) -> None:
             if goes_on:

@@ -307,6 +307,11 @@ class History:
     def revisit(self, authority: Authority) -> None:
         self.fenced(authority, lambda s: s.store.revisit_held(authority, self.now))
 
+    def replan(self, authority: Authority) -> None:
+        """The rules of time zones changed, and the owner has every job planned again."""
+        jobs = self.pair.model.jobs
+        self.fenced(authority, lambda s: s.store.replan(authority, jobs, self.now))
+
     def set_back(self, authority: Authority, seconds: int) -> None:
         """The clock is set back, and the owner, or whoever believes to be it, notices."""
         self.now -= timedelta(seconds=seconds)

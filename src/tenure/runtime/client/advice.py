@@ -7,12 +7,18 @@ found' early, and it is evidence of nothing.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
+from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command, Definition, Job
 from tenure.domain.process import Process
+from tenure.domain.schedule import Kind, Schedule
+from tenure.domain.schedule_text import parse_schedule
 from tenure.host.clocks import SystemClock
+from tenure.host.tz_variable import other_zone
 from tenure.runtime.client.health import examine
 from tenure.runtime.client.refusal import what_to_type
 from tenure.runtime.profile import Profile
@@ -49,6 +55,50 @@ def advice(profile: Profile, *jobs: Job) -> list[Warning]:
             )
         )
     return found
+
+
+def about_the_zone(profile: Profile, schedule: Schedule, now: datetime) -> list[Warning]:
+    """Where ``TZ`` names another zone than the one in which a schedule is read that named none."""
+    said = other_zone(schedule.timezone, os.environ, now)
+    if said is None or not _reads_a_wall_clock(schedule, said.name, now):
+        return []
+    named = profile.settings().timezone
+    whose = "the profile's timezone" if named == schedule.timezone else "the machine's zone"
+    if named is None and schedule.timezone != profile.timezone():
+        whose = "the job's zone"
+    setting = f', or timezone = "{said.name}" in {profile.folder.toml}' if said.name else ""
+    return [
+        Warning(
+            code="tz_variable",
+            text=f"{said.text}; it does not decide: the schedule is read in "
+            f"{schedule.timezone}, {whose}",
+            remedy=f"if it should be read elsewhere: --tz with {said.remedy}"
+            if said.name is None
+            else f"if it should be read there: --tz {said.name}{setting}",
+        )
+    ]
+
+
+def _reads_a_wall_clock(schedule: Schedule, other: str | None, now: datetime) -> bool:
+    """Whether it would fire at other instants in another zone."""
+    if schedule.kind is Kind.CRON:
+        if other is None:
+            return True
+        there = replace(schedule, timezone=other)
+        return _few_fires(there, now) != _few_fires(schedule, now)
+    if schedule.kind is not Kind.AT:
+        return False
+    read = set()
+    for zone in ("Etc/GMT-14", "Etc/GMT+12"):
+        try:
+            read.add(parse_schedule(schedule.text, now=now, timezone=zone).at)
+        except InvalidInput:  # it has passed there
+            read.add(None)
+    return len(read) > 1
+
+
+def _few_fires(schedule: Schedule, now: datetime) -> list[datetime]:
+    return list(islice(schedule.fires(now, now + timedelta(days=366)), 5))
 
 
 def _about_protection(profile: Profile, wants: Definition) -> list[Warning]:

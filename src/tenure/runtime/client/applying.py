@@ -18,6 +18,7 @@ from tenure.domain.job import Call, Definition, Job, State
 from tenure.runtime.client.fields import build
 from tenure.runtime.client.foreign import is_foreign, refuse_foreign
 from tenure.runtime.client.jobfile import Entry
+from tenure.runtime.client.schedules import PROFILE_ZONE
 from tenure.store.contract import Page, Store
 
 
@@ -125,7 +126,7 @@ def whole_definition(
         raise InvalidInput(
             f"{job.name} is declared by the code of an app", remedy="give this one another name"
         )
-    left = {"tz": timezone, "dst": "cron", **fields}
+    left = {"tz": PROFILE_ZONE, "dst": "cron", **fields}
     over = build(
         {key: left.pop(key) for key in _KEPT if key in left},
         now=now,

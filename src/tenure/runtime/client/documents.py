@@ -69,7 +69,7 @@ def definition_document(wants: Definition, *, show_secrets: bool = False) -> Doc
             "cwd": action.cwd,
             "stdin": action.stdin,
         }
-    schedule = wants.schedule.to_json()
+    schedule = {**wants.schedule.to_json(), "follows_profile": wants.schedule.follows_profile}
     schedule["anchor"], schedule["at"] = (
         instant(wants.schedule.anchor),
         instant(wants.schedule.at),

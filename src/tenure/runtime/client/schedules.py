@@ -24,16 +24,29 @@ from tenure.domain.schedule import (
 from tenure.domain.schedule_text import parse_schedule
 from tenure.domain.zones import CRON_DST, Dst, check_zone
 
+PROFILE_ZONE = "profile"
+"""Said in place of a zone's name: the profile's zone, and what that becomes."""
+
 
 def schedule_from(
     fields: Mapping[str, Any], *, now: datetime, timezone: str, base: Schedule | None
 ) -> Schedule:
     """The schedule that ``schedule``, ``tz`` and ``dst`` ask for (and the exact forms below).
 
-    ``timezone`` is for jobs that do not say. ``base`` is the schedule that stands: what is not
-    in ``fields`` is taken from it. Raises :class:`InvalidInput`.
+    ``timezone`` is the profile's, for jobs that do not say, or that say ``profile``. ``base`` is
+    the schedule that stands: what is not in ``fields`` is taken from it. Raises
+    :class:`InvalidInput`.
     """
-    zone, dst = _zone_and_dst(fields, timezone, base)
+    zone, follows = _zone(fields, timezone, base)
+    made = _schedule(fields, now, zone, base)
+    # A one-shot names one instant, whatever zone the profile has later.
+    return replace(made, follows_profile=follows and made.kind in (Kind.CRON, Kind.EVERY))
+
+
+def _schedule(
+    fields: Mapping[str, Any], now: datetime, zone: str, base: Schedule | None
+) -> Schedule:
+    dst = _dst(fields, base)
     text = fields.get("schedule")
     if text is None:
         if base is None:
@@ -53,7 +66,9 @@ def schedule_from(
 
 def schedule_fields(schedule: Schedule) -> dict[str, Any]:
     """The fields from which :func:`schedule_from` makes exactly this schedule again."""
-    fields: dict[str, Any] = {"schedule": schedule.text, "tz": schedule.timezone}
+    fields: dict[str, Any] = {"schedule": schedule.text}
+    if not schedule.follows_profile:
+        fields["tz"] = schedule.timezone
     if schedule.dst != CRON_DST:
         fields["dst"] = str(schedule.dst)
     if schedule.kind is Kind.AT:
@@ -80,14 +95,22 @@ def _again(fields: Mapping[str, Any], schedule: Schedule) -> Schedule | None:
         return None
 
 
-def _zone_and_dst(
-    fields: Mapping[str, Any], timezone: str, base: Schedule | None
-) -> tuple[str, Dst | None]:
+def _zone(fields: Mapping[str, Any], timezone: str, base: Schedule | None) -> tuple[str, bool]:
+    """The zone, and whether it follows the profile's."""
     said = fields.get("tz")
-    zone = check_zone(said if said is not None else base.timezone if base else timezone)
+    if said is not None and said != PROFILE_ZONE:
+        return check_zone(said), False
+    if said is None and base is not None:
+        text = fields.get("schedule")
+        if not base.follows_profile or text is None or text == base.text:
+            return base.timezone, base.follows_profile
+    return check_zone(timezone), True
+
+
+def _dst(fields: Mapping[str, Any], base: Schedule | None) -> Dst | None:
     if fields.get("dst") is not None:
-        return zone, parse_dst(fields["dst"])
-    return zone, base.dst if base else None
+        return parse_dst(fields["dst"])
+    return base.dst if base else None
 
 
 def _exact(fields: Mapping[str, Any], text: str, zone: str, dst: Dst | None) -> Schedule | None:

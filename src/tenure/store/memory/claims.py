@@ -286,6 +286,21 @@ class Claims(Runs):
         self._require(authority)
         return self._make_held_due(now)
 
+    @verb
+    def replan(self, authority: Authority, jobs: Collection[str], now: datetime) -> int:
+        self._require(authority)
+        later = [
+            job
+            for job in map(self._tables.jobs.get, jobs)
+            if job is not None
+            and job.state is State.ACTIVE
+            and job.due_at is not None
+            and job.due_at > now
+        ]
+        for job in later:
+            self._tables.jobs[job.id] = replace(job, due_at=now)
+        return len(later)
+
 
 def _why_no_retry(job: Job, run: Run) -> str | None:
     """Why a run is not retried, though it has retries left."""

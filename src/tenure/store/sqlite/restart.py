@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from tenure.domain.event import EventKind
@@ -55,6 +57,12 @@ class Restarting(Part):
         with self._db.writing() as db:
             fence(db, authority)
             return wake_held(db, micros(now))
+
+    def replan(self, authority: Authority, jobs: Collection[str], now: datetime) -> int:
+        at = micros(now)
+        with self._db.writing() as db:
+            fence(db, authority)
+            return db.execute(SQL.replan, (at, json.dumps(sorted(jobs)), at)).rowcount
 
 
 def _restart(db: sqlite3.Connection, definitions: Definitions, job: Job, now: datetime) -> None:

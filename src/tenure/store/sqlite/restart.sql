@@ -28,3 +28,7 @@ UPDATE runs SET retry_at = ? WHERE state = 'retrying' AND retry_at > ?
 
 -- name: next_era
 UPDATE meta SET value = value + 1 WHERE key = 'clock_era'
+
+-- name: replan
+UPDATE jobs SET due_at = ?
+WHERE id IN (SELECT value FROM json_each(?)) AND state = 'active' AND due_at > ?

@@ -58,7 +58,7 @@ def add(
                 job = profile.store.set_job_state(job.id, State.PAUSED, by=by, now=at)
         nudge_owner(profile, "jobs")
         profile.refresh_policy(by, at)
-        _report(where, profile, job, at)
+        _report(where, profile, job, at, zone_was_named="tz" in given)
 
 
 def _check_words(schedule: str, command: tuple[str, ...]) -> None:
@@ -78,8 +78,12 @@ def _check_words(schedule: str, command: tuple[str, ...]) -> None:
         )
 
 
-def _report(where: Where, profile: Profile, job: Job, at: datetime) -> None:
+def _report(
+    where: Where, profile: Profile, job: Job, at: datetime, *, zone_was_named: bool
+) -> None:
     warnings = advisor.advice(profile, job)
+    if not zone_was_named:
+        warnings += advisor.about_the_zone(profile, job.definition.schedule, at)
     upcoming = next_fires(job, at, 3)
     if where.json:
         output.print_json(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import click
 
 from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.job import State
-from tenure.runtime.client.applying import Change, all_jobs, applier, carry_out, plan_apply
+from tenure.runtime.client.advice import Warning, about_the_zone
+from tenure.runtime.client.applying import Change, Step, all_jobs, applier, carry_out, plan_apply
 from tenure.runtime.client.editing import editor
-from tenure.runtime.client.jobfile import LARGEST, read_entries, write_entries
+from tenure.runtime.client.jobfile import LARGEST, Entry, read_entries, write_entries
+from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import Verb
 from tenure.surfaces.cli.nudges import nudge_owner
@@ -49,6 +53,7 @@ def apply(where: Where, file: str, prune: bool, dry_run: bool) -> None:
             by = applier(editor("tenure"), path)
             carry_out(profile.store, work, by=by, now=at)
             nudge_owner(profile, "jobs")
+        warnings = _about_the_zone(profile, entries, work, at)
     if where.json:
         changes = [{"change": str(s.change), "name": s.name} for s in steps]
         output.print_json({"applied": not dry_run, "changes": changes})
@@ -56,6 +61,21 @@ def apply(where: Where, file: str, prune: bool, dry_run: bool) -> None:
     for step in work:
         output.say(f"{'would ' if dry_run else ''}{step.change}: {output.safe(step.name)}")
     output.say(f"{len(steps) - len(work)} unchanged, {len(work)} changed" + _dry(dry_run))
+    for warning in warnings:
+        output.warn(warning.text, warning.remedy)
+
+
+def _about_the_zone(
+    profile: Profile, entries: Sequence[Entry], work: Sequence[Step], at: datetime
+) -> list[Warning]:
+    """Once for the file: where TZ differs from the zone of jobs that name none."""
+    silent = {entry.name for entry in entries if "tz" not in entry.fields}
+    for step in work:
+        if step.name in silent and step.definition is not None:
+            found = about_the_zone(profile, step.definition.schedule, at)
+            if found:
+                return found
+    return []
 
 
 def _dry(dry_run: bool) -> str:

@@ -15,7 +15,6 @@ from tenure.runtime.client import advice as advisor
 from tenure.runtime.client.documents import instant, job_document
 from tenure.runtime.client.editing import edit_job, editor
 from tenure.runtime.client.fields import build, reset
-from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.add import next_fires
 from tenure.surfaces.cli.job_options import given_fields, job_options
@@ -75,7 +74,10 @@ def edit(
         if approve:
             after = profile.store.approve_job(after.id, after.revision, by=by, now=at)
         nudge_owner(profile, "jobs")
-        _report(where, profile, before, after, at)
+        warnings = advisor.advice(profile, after)
+        if "schedule" in given and "tz" not in given:
+            warnings += advisor.about_the_zone(profile, after.definition.schedule, at)
+        _report(where, before, after, at, warnings)
 
 
 def _check_command(command: tuple[str, ...], shell: bool) -> None:
@@ -107,8 +109,9 @@ def _with_env(given: dict[str, Any], wants: Definition, unset: tuple[str, ...]) 
     return {**given, "env": {**standing, **given.get("env", {})}}
 
 
-def _report(where: Where, profile: Profile, before: Job, after: Job, at: datetime) -> None:
-    warnings = advisor.advice(profile, after)
+def _report(
+    where: Where, before: Job, after: Job, at: datetime, warnings: list[advisor.Warning]
+) -> None:
     if where.json:
         output.print_json(
             {

@@ -22,7 +22,7 @@ _OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
      {"default": None, "help": "Only an authoritative owner may run it."}),
     (("--requires",), {"multiple": True, "metavar": "CAP",
      "help": "A capability the owner must have (repeatable)."}),
-    (("--tz",), {"metavar": "ZONE", "help": "Time zone of the schedule (the profile's)."}),
+    (("--tz",), {"metavar": "ZONE", "help": "Time zone of the schedule (profile: the profile's)."}),
     (("--dst",), {"metavar": "RULE", "help": "cron; or gap=skip|shift,fold=first|second|both."}),
     (("--overlap",), {"metavar": "HOW",
      "help": "While the previous run is active: skip, queue, allow, cancel."}),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 
+from tenure.host.tz_variable import other_zone
+from tenure.runtime.profile import Profile
 from tenure.surfaces.cli.lazy import Verb
+from tenure.surfaces.cli.output import note
 from tenure.surfaces.cli.web_options import HOST, PORT, check_extra, exposed, read_address
-from tenure.surfaces.cli.where import Where
+from tenure.surfaces.cli.where import Where, now
 
 log = logging.getLogger("tenure.web")
 
@@ -40,10 +44,22 @@ def serve(
 
     with where.open(create=True, to_own=True, warns=False) as profile:
         where.say_home()
+        _say_zone(profile)
         beside = None
         if address is not None:
             beside = _page(where.home_folder(), profile.name, address, hosts)
         return run(profile, role=role, app=app, beside=beside)
+
+
+def _say_zone(profile: Profile) -> None:
+    """Where TZ, which decides nothing, names another zone: containers are started with one."""
+    zone = profile.timezone()
+    said = other_zone(zone, os.environ, now())
+    if said is not None:
+        note(
+            f"{said.text}; it does not decide: jobs that name no zone are read in {zone}",
+            f"to change it: timezone = {said.name!r} in {profile.folder.toml}" if said.name else "",
+        )
 
 
 def _page(

@@ -18,6 +18,7 @@ from pathlib import Path
 from tenure.domain.errors import InvalidInput, NotFound, TenureError
 from tenure.domain.process import Standing
 from tenure.host.clocks import Clock, SystemClock
+from tenure.host.zone_data import ZoneData
 from tenure.runtime.member import Member
 from tenure.runtime.profile import Profile
 from tenure.store.folder import list_profiles
@@ -56,6 +57,7 @@ class Site:
         self._retired: list[_Open] = []
         self._lock = threading.Lock()
         self._closed = False
+        self._zone_data = ZoneData()
 
     def now(self) -> datetime:
         """The wall clock, UTC."""
@@ -70,6 +72,7 @@ class Site:
 
         Raises NotFound, also for a name that no profile can have; what ``Profile.open`` raises.
         """
+        self._zone_data.refresh()
         found = self._open.get(name)
         if found is not None and _is_current(found.profile):
             return found.profile

@@ -294,6 +294,28 @@ class ClaimsConformance(StoreCase):
         claimed = store.claim_retry(authority, run.id, after(minutes=2))
         assert claimed.outcome is ClaimOutcome.CLAIMED
 
+    def test_jobs_are_planned_again_when_the_rules_of_their_zones_change(
+        self, store: Store
+    ) -> None:
+        """C13: only when they are looked at next changes; C5: their watermarks stay."""
+        authority = own(store)
+        later = store.add_job(make_definition("later", each(hours=1)), by="ada", now=after())
+        paused = store.add_job(make_definition("paused", each(hours=1)), by="ada", now=after())
+        paused = store.set_job_state(paused.id, State.PAUSED, by="ada", now=after())
+        other = store.add_job(make_definition("other", each(hours=1)), by="ada", now=after())
+        due = store.add_job(make_definition("due", each(seconds=30)), by="ada", now=after())
+        at = after(minutes=1)
+        named = [later.id, paused.id, due.id, "no such job"]
+        assert store.replan(authority, named, at) == 1
+        replanned = store.job(later.id)
+        assert (replanned.due_at, replanned.watermark) == (at, later.watermark)
+        assert replanned.revision == later.revision
+        for job in (paused, other, due):
+            assert store.job(job.id) == job
+        outcomes = plan_round(store, authority, at)
+        assert [run.job for claimed in outcomes for run in claimed.runs] == [due.id]
+        assert store.job(later.id).due_at == after(hours=1)
+
     def test_planning_restarts_after_a_wrong_clock(self, store: Store) -> None:
         """C5: never jumps ahead on a wrong clock: after a backward step planning restarts from
         now."""

@@ -149,6 +149,7 @@ class OwningConformance(StoreCase):
             lambda: store.progress(stale, 1.0, now),
             lambda: store.restart_planning(stale, START - timedelta(days=1)),
             lambda: store.revisit_held(stale, now),
+            lambda: store.replan(stale, [], now),
             lambda: store.reconcile(stale, "app", "1", [], now),
             lambda: store.claim_retry(stale, "r1", now),
             lambda: store.claim_trigger(stale, "q1", now),

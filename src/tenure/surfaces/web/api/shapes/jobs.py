@@ -51,7 +51,9 @@ class JobFields(Shape):
         "`every monday 9am`, `in 30m`, or an ISO instant.",
         examples=["0 7 * * *"],
     )
-    tz: str | None = Field(default=None, description="An IANA zone; the profile's if not said.")
+    tz: str | None = Field(
+        default=None, description="An IANA zone, or `profile`; the profile's if not said."
+    )
     dst: str | None = Field(
         default=None, description="What to do when clocks change: `cron`, `gap=skip,fold=both`..."
     )
@@ -105,6 +107,9 @@ class ScheduleShape(Shape):
     at: Instant | None
     timezone: str
     dst: str
+    follows_profile: bool = Field(
+        default=False, description="No zone was named: a new `timezone` of the profile moves it."
+    )
     words: str = Field(description="In English.")
 
 
