@@ -19,6 +19,7 @@ from typing import Any, Optional
 import pytest
 
 import tenure as package
+from descriptors import no_descriptors
 from tenure import Context, Fence, RunFailed, Tenure, at, fence
 from tenure.domain.errors import InvalidInput
 from tenure.domain.run import FINAL, Run, RunState
@@ -172,6 +173,28 @@ def test_output_is_capped_and_a_full_disk_leaves_the_job_alone(tmp_path: Path) -
     full = capture.Capture(tmp_path / "full", 1000)
     full.write("nothing of this can be kept")
     full.close()
+
+
+def test_output_that_could_not_be_written_for_a_while_goes_on_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Logged once, also where the record itself is to be written down there."""
+    with capture.captured(tmp_path / "r1" / "1.log", 1000):
+        print("before")
+        with no_descriptors():
+            held = capture._current.get()
+            assert held is not None
+            os.close(held._file)
+            held._file = -1
+            print("lost")
+            print("lost too")
+        print("after")
+    text = (tmp_path / "r1" / "1.log").read_text()
+    assert text.startswith("before\n")
+    assert "bytes of this output could not be written]" in text
+    assert text.endswith("after\n")
+    assert "lost" not in text
+    assert caplog.text.count("cannot be written") == 1
 
 
 def test_a_host_that_replaces_its_streams_is_followed(

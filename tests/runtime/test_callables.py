@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import queue
 import threading
@@ -243,6 +244,41 @@ def test_a_run_for_which_no_thread_can_be_started_never_ran(
     assert world.ended.empty()
 
 
+def test_a_coroutine_for_which_no_loop_can_be_made_never_ran(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop needs descriptors and a thread: without them the slot comes back, and the next
+    coroutine has a loop that runs."""
+
+    def refuses() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio, "new_event_loop", refuses)
+        run = world.submit("tidy", Runner.ASYNC)
+    end = world.next_end()
+    assert (end.run, end.state) == (run, RunState.NEVER_RAN)
+    assert world.callables.runs() == frozenset()
+    assert world.callables.room(Runner.ASYNC) == COROUTINES
+    later = world.submit("tidy", Runner.ASYNC)
+    assert world.next_end().run == later
+
+
+def test_a_loop_whose_thread_cannot_be_started_is_not_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuses)
+        run = world.submit("tidy", Runner.ASYNC)
+    assert world.next_end().run == run
+    later = world.submit("tidy", Runner.ASYNC)
+    end = world.next_end()
+    assert (end.run, end.state) == (later, RunState.SUCCEEDED)
+
+
 def test_a_deposed_owners_old_claim_is_not_entered(world: World) -> None:
     world.owns = False
     run = world.submit("waits", claimed=world.clock.continuous() - 5)
@@ -251,13 +287,19 @@ def test_a_deposed_owners_old_claim_is_not_entered(world: World) -> None:
     assert world.entered.empty()
 
 
-def test_whoever_asks_the_store_in_vain_leaves_no_run_without_an_end(world: World) -> None:
+@pytest.mark.parametrize("runner", [Runner.THREAD, Runner.ASYNC])
+def test_a_store_that_cannot_be_asked_leaves_no_run_without_an_end(
+    world: World, runner: Runner
+) -> None:
     def fails(authority: Authority) -> bool:
         raise OSError("the store cannot be asked")
 
     world.callables._still_owner = fails
-    run = world.submit("waits", claimed=world.clock.continuous() - 5)
+    name = "waits" if runner is Runner.THREAD else "tidy"
+    run = world.submit(name, runner, claimed=world.clock.continuous() - 5)
     end = world.next_end()
-    assert (end.run, end.state) == (run, RunState.LOST)
+    assert (end.run, end.state) == (run, RunState.NEVER_RAN)
+    assert world.entered.empty()
+    eventually(lambda: not world.callables.runs(), "its slot")
     quick = world.submit("quick")  # and its thread goes on
     assert world.next_end().run == quick

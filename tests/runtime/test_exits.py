@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import signal
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenure.runtime.exits import SPACE, Outcome, Stage, parse_exit, read_exit, signal_of
+from tenure.runtime.exits import (
+    SPACE,
+    Outcome,
+    RecordUnreadable,
+    Stage,
+    parse_exit,
+    read_exit,
+    signal_of,
+)
+from tenure.store import regular
 
 THEN = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -98,6 +109,39 @@ def test_reading_a_file(tmp_path: Path) -> None:
     os.utime(path, (THEN.timestamp(), THEN.timestamp()))
     assert read_exit(path).finished_at == THEN
     assert read_exit(tmp_path).stage is Stage.MISSING
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["EMFILE", "ENFILE", "EACCES", "EIO", "ENOMEM", "EINTR", "ESTALE", "EPERM", "ETIMEDOUT"],
+)
+def test_a_fault_in_reading_is_no_missing_record(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C6: no fault in reading a record may be reported as a different result."""
+    path = tmp_path / "1.exit"
+    path.write_bytes(padded(b"open\nexit 0\n"))
+    number = getattr(errno, fault)
+
+    def refuse(*args: object, **options: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(regular.os, "open", refuse)
+        with pytest.raises(RecordUnreadable, match=re.escape(os.strerror(number))):
+            read_exit(path, shell_gone=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(regular.os, "fstat", refuse)
+        with pytest.raises(RecordUnreadable):
+            read_exit(path)
+    assert read_exit(path).exit_code == 0
+
+
+def test_what_is_not_there_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "circle").symlink_to("circle")
+    for path in (tmp_path / "none", tmp_path / "file" / "1.exit", tmp_path / "circle"):
+        assert read_exit(path).stage is Stage.MISSING, path
 
 
 def test_signal_of_knows_only_real_signals() -> None:

@@ -12,6 +12,7 @@ import textwrap
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commandkit import PYTHONPATH, SHELLS, ended, ended_of, line, owner, shell_path, spec
@@ -20,7 +21,7 @@ from freezing import freeze
 from tenure.host.processes import identity_of, is_alive
 from tenure.runtime import withdraw as withdraw_module
 from tenure.runtime.children import Children, wait_for
-from tenure.runtime.exits import Outcome, Stage, read_exit
+from tenure.runtime.exits import Outcome, RecordUnreadable, Stage, read_exit
 from tenure.runtime.gate import spawn_gated
 from tenure.runtime.session import members_of
 from waiting import DEADLINE, eventually
@@ -136,6 +137,25 @@ def test_withdrawing_gives_up_and_lets_go_when_it_cannot_tell(
     monkeypatch.setattr(withdraw_module, "_is_stopped", lambda pid: False)
     exit_ = withdraw_module.withdraw(command.identity, command.exit_path, patience=0.01)
     assert (exit_.outcome, exit_.stage) == (Outcome.NO_RECORD, Stage.GATE)
+    command.open_gate()
+    assert ended(command).exit_code == 3
+
+
+def test_withdrawing_that_cannot_read_the_record_lets_the_shell_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stopped for the look: a fault just then must not leave it stopped for ever."""
+    command = spawn_gated(line("exit 3"), folder=tmp_path / "r", attempt=1)
+    real, looks = withdraw_module.read_exit, iter(range(9))
+
+    def read(path: Path, **options: Any) -> Any:
+        if next(looks) == 1:
+            raise RecordUnreadable("no descriptor")
+        return real(path, **options)
+
+    monkeypatch.setattr(withdraw_module, "read_exit", read)
+    with pytest.raises(RecordUnreadable):
+        withdraw_module.withdraw(command.identity, command.exit_path)
     command.open_gate()
     assert ended(command).exit_code == 3
 

@@ -9,10 +9,13 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commandkit import SHELLS, ended, line, shell_path, spec
 
+from descriptors import no_descriptors
+from tenure.domain.errors import Undetermined
 from tenure.domain.evidence import Identity
 from tenure.host.processes import identity_of, is_alive
 from tenure.runtime import session, terminate
@@ -109,6 +112,51 @@ def test_the_shell_is_killed_last_and_survivors_are_named() -> None:
     assert ending.step(NOW + 2 * SETTLE) is None
     assert ending.survivors == (MEMBER,)
     assert ending.step(NOW + 3 * SETTLE) is None, "done stays done"
+
+
+def test_a_look_that_fails_changes_no_phase() -> None:
+    """The signal is still to be sent, and nothing passes for ended that was only not seen."""
+    fake = Fake(members=2)
+    real, faults = fake.send, [OSError(24, "no descriptor")]
+
+    def send(*args: Any, **options: Any) -> tuple[Member, ...]:
+        if faults:
+            raise faults.pop()
+        return real(*args, **options)
+
+    ending = fake.ending(10)
+    ending._send = send
+    with pytest.raises(OSError, match="no descriptor"):
+        ending.step(NOW)
+    assert ending.step(NOW + 1) == NOW + 11
+    assert fake.sent == ["SIGTERM"]
+    faults.append(OSError(24, "no descriptor"))
+    with pytest.raises(OSError, match="no descriptor"):
+        ending.step(NOW + 11)
+    ending.step(NOW + 11)
+    assert fake.sent == ["SIGTERM", "SIGKILL"]
+    assert ending.phase is Phase.KILLING
+
+
+def test_a_shell_that_cannot_be_looked_at_is_not_taken_for_ended() -> None:
+    fake = Fake(members=0)
+    ending = fake.ending(0)
+    ending._alive = lambda _: None
+    assert ending.step(NOW) is not None
+    assert ending.phase is Phase.KILLING
+
+
+def test_without_descriptors_nothing_is_signalled_and_that_is_said(tmp_path: Path) -> None:
+    command = spawn_gated(line("sleep 600"), folder=tmp_path / "r", attempt=1)
+    command.open_gate()
+    with no_descriptors():
+        with pytest.raises((OSError, Undetermined)):
+            stop(command.identity)
+        with pytest.raises((OSError, Undetermined)):
+            members_of(command.identity)
+    assert is_alive(command.identity)
+    eventually(lambda: not stop(command.identity), "its processes' end")
+    ended(command)
 
 
 def test_another_boots_command_is_never_signalled() -> None:

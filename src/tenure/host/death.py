@@ -6,8 +6,9 @@ process handle. Where the kernel offers none of these, the watch looks again fou
 
 A descriptor is opened by pid; the identity is verified after that, so that what is watched is
 the process that was meant and not one that was given its pid. A process that cannot be verified
-from here (another pid namespace) gives a watch that is not :attr:`~DeathWatch.verifiable`: it
-never tells a death; the live lock must be asked.
+from here gives a watch that is not :attr:`~DeathWatch.verifiable`: of one in another pid namespace
+it never tells a death, and the live lock must be asked; of one that could only not be looked at
+just then (no descriptor free) it tells as soon as a look succeeds.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class DeathWatch:
         """Use :meth:`open`, which also tells of a process that is dead already."""
         self.identity = identity
         self.verifiable = True
-        """False if the process cannot be seen from here, so that no death is ever told."""
+        """False if the process could not be seen from here as the watch began."""
         self._dead = False
         self._closed = threading.Event()
         self._descriptor = -1
@@ -59,8 +60,8 @@ class DeathWatch:
     def wait(self, timeout: float | None = None) -> bool:
         """Whether the process has ended, after at most ``timeout`` seconds (None: no limit).
 
-        Returns False early if the watch is closed. One that is not verifiable waits out the
-        timeout and returns False.
+        Returns False early if the watch is closed. One whose process cannot be seen waits out
+        the timeout and returns False.
         """
         if self._dead:
             return True
@@ -97,7 +98,7 @@ class DeathWatch:
     def _glance(self, timeout: float | None) -> bool:
         until = None if timeout is None else time.monotonic() + timeout
         while not self._closed.is_set():
-            if self.verifiable and processes.is_alive(self.identity) is False:
+            if processes.is_alive(self.identity) is False:
                 return True
             left = _GLANCE if until is None else min(_GLANCE, until - time.monotonic())
             if left <= 0:

@@ -102,7 +102,7 @@ def _is_adopted(child: procfs.Stat, parent: procfs.Stat) -> bool:
     try:
         service = service_of_process(child.pid)[1]
     except OSError:
-        return False
+        return True  # not known: a chain counts as whole only where that was seen
     return (
         service is not None
         and service.name.endswith(".scope")

@@ -24,25 +24,46 @@ _FIRST_CGROUP_NAMESPACE = "cgroup:[4026531835]"
 FIRST_USER_NAMESPACE = "user:[4026531837]"
 
 
-@functools.cache
+_boot_id = ""
+_machine_id: str | None = None
+
+
 def boot_id() -> str:
-    try:
-        return read("/proc/sys/kernel/random/boot_id").strip()
-    except OSError:
-        return ""
+    """'' where there is none. Raises Undetermined where it cannot be read now: an identity
+    without it could never be verified."""
+    global _boot_id
+    if not _boot_id:
+        try:
+            _boot_id = read("/proc/sys/kernel/random/boot_id").strip()
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return ""
+        except OSError as error:
+            raise Undetermined(f"the boot id cannot be read: {error.strerror}") from error
+    return _boot_id
 
 
 def namespaces() -> str:
     """The namespaces in which a pid and a start stamp mean something: pid's and time's inodes.
 
     A process keeps its own for life (unshare and setns move its children); a fork's are new.
+    Raises Undetermined where they cannot be read now.
     """
     return _namespaces_of(os.getpid())
 
 
 @functools.lru_cache(maxsize=1)
 def _namespaces_of(pid: int) -> str:
-    return f"{namespace('pid')} {namespace('time')}".strip()
+    return f"{_own_namespace('pid')} {_own_namespace('time')}".strip()
+
+
+def _own_namespace(kind: str) -> str:
+    """'' where the kernel has no such thing. What is remembered must not be a fault's doing."""
+    try:
+        return os.readlink(f"/proc/self/ns/{kind}")
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return ""
+    except OSError as error:
+        raise Undetermined(f"/proc cannot be read: {error.strerror}") from error
 
 
 def namespace(kind: str, pid: int | None = None) -> str:
@@ -70,14 +91,21 @@ def folder(pid: int) -> str:
 
 
 def proc_is_ours() -> bool:
+    """Whether /proc is of this pid namespace. Raises Undetermined."""
     try:
         return os.readlink("/proc/self") == str(os.getpid())
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError as error:
+        raise Undetermined(f"/proc cannot be read: {error.strerror}") from error
 
 
 def stat_of(pid: int) -> procfs.Stat | None:
-    """``stat`` of a process, also of a dead one; None if there is no such process."""
+    """``stat`` of a process, also of a dead one; None if there is no such process.
+
+    Raises Undetermined where it is hidden, and where it cannot be read now (no descriptor free):
+    what was not read is not gone.
+    """
     if pid <= 0:
         return None
     if pid != os.getpid() and not proc_is_ours():
@@ -93,6 +121,10 @@ def stat_of(pid: int) -> procfs.Stat | None:
         except (FileNotFoundError, ProcessLookupError):
             if not _is_taken(pid):
                 return None
+        except OSError as error:
+            raise Undetermined(
+                f"process {pid} cannot be looked at: {error.strerror}", errno=error.errno
+            ) from error
     raise hidden(pid)
 
 
@@ -194,8 +226,15 @@ def is_hierarchy_roots(cgroup: procfs.Cgroup) -> bool:
     return True
 
 
-@functools.cache
 def machine_id() -> str | None:
+    """None where it cannot be read; that is asked again, for it may be for a moment only."""
+    global _machine_id
+    if _machine_id is None:
+        _machine_id = _read_machine_id()
+    return _machine_id
+
+
+def _read_machine_id() -> str | None:
     for file in _MACHINE_ID_FILES:
         try:
             text = read(file).strip()

@@ -14,17 +14,21 @@ held                    of another boot          cannot verify: no lock outlives
                                                  container here calls its boot by another name
 file gone or replaced   dead, or another boot    dead
 file gone or replaced   lives, or not ours       cannot verify
+cannot be asked now     dead, same boot          dead: the kernel says so of the process itself
+cannot be asked now     anything else            cannot verify: ask again
 ======================  =======================  ==============================================
 
 A file is unlinked only by its holder, or by :func:`sweep` under its lock. It carries its own
 inode number, so that a copy in its place (a restored or copied folder) is not taken for it.
 Probing takes a shared lock for an instant: probers do not disturb each other, and ``hold`` waits
-them out. All functions are safe from any thread.
+them out. What cannot be asked now (no descriptor free, no permission, a failing disk) is neither
+free nor gone. All functions are safe from any thread.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -48,6 +52,8 @@ _JOINING = 60.0
 _PROCESS_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _FLAGS = os.O_CLOEXEC if hasattr(os, "O_CLOEXEC") else 0
 _FLAGS |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_NOT_THERE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO))
+"""No file, or something else in its place."""
 
 
 class Life(StrEnum):
@@ -56,6 +62,17 @@ class Life(StrEnum):
     ALIVE = "alive"
     DEAD = "dead"
     UNVERIFIABLE = "unverifiable"
+
+
+class _Lock(StrEnum):
+    """What a look at a live lock found."""
+
+    HELD = "held"
+    FREE = "free"
+    GONE = "gone"
+    """No lock file of that process is there."""
+    UNKNOWN = "unknown"
+    """It cannot be asked now."""
 
 
 class LiveLock:
@@ -153,14 +170,14 @@ def life_of(folder: Path, process_id: str, identity: Identity | None) -> Life:
 
     Never blocks and never creates a file. Raises InvalidInput for a name that is no file name.
     """
-    held = _probe(_path_of(folder, process_id), process_id, identity)
-    if held is False:
+    lock = _probe(_path_of(folder, process_id), process_id, identity)
+    if lock is _Lock.FREE:
         return Life.DEAD
     alive = None if identity is None else processes.is_alive(identity)
-    if held is None:
+    if lock is _Lock.GONE:
         return Life.DEAD if alive is False else Life.UNVERIFIABLE
     if alive is not False or identity is None:
-        return Life.ALIVE
+        return Life.ALIVE if lock is _Lock.HELD else Life.UNVERIFIABLE
     return Life.DEAD if identity.boot_id == processes.boot_id() else Life.UNVERIFIABLE
 
 
@@ -236,15 +253,14 @@ def _write(descriptor: int, process_id: str, identity: Identity) -> None:
         raise OSError(f"the live lock file of {process_id} could not be written whole")
 
 
-def _probe(path: Path, process_id: str, identity: Identity | None) -> bool | None:
-    """Whether the lock is held; None where no lock file of that process can be asked."""
+def _probe(path: Path, process_id: str, identity: Identity | None) -> _Lock:
     try:
         descriptor = os.open(path, os.O_RDONLY | _FLAGS)
-    except OSError:
-        return None
+    except OSError as error:
+        return _Lock.GONE if error.errno in _NOT_THERE else _Lock.UNKNOWN
     try:
         if not try_shared(descriptor):
-            return True
+            return _Lock.HELD
         try:
             # The file must still be there: one that was just unlinked was left, not died from.
             genuine = _is_genuine(descriptor, process_id, identity) and is_still_at(
@@ -252,9 +268,9 @@ def _probe(path: Path, process_id: str, identity: Identity | None) -> bool | Non
             )
         finally:
             unlock(descriptor)
-        return False if genuine else None
+        return _Lock.FREE if genuine else _Lock.GONE
     except OSError:
-        return None
+        return _Lock.UNKNOWN
     finally:
         os.close(descriptor)
 

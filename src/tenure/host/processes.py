@@ -40,7 +40,10 @@ _platform = cast(
 
 
 def boot_id() -> str:
-    """What tells this boot of the machine from every other; '' where the OS has no such thing."""
+    """What tells this boot of the machine from every other; '' where the OS has no such thing.
+
+    Raises Undetermined where it cannot be read now; once read it is kept.
+    """
     return _platform.boot_id()
 
 

@@ -59,16 +59,18 @@ def identity_of(pid: int) -> Identity | None:
 
 
 def own_identity() -> Identity:
-    return _identity(os.getpid(), procfs.parse_stat(read("/proc/self/stat")).start)
+    stat = stat_of(os.getpid())
+    assert stat is not None, "/proc does not show this very process"
+    return _identity(os.getpid(), stat.start)
 
 
 def is_alive(identity: Identity) -> bool | None:
-    here = boot_id()
-    if identity.boot_id and here and identity.boot_id != here:
-        return False
-    if identity.pid_namespace != namespaces():
-        return None
     try:
+        here = boot_id()
+        if identity.boot_id and here and identity.boot_id != here:
+            return False
+        if identity.pid_namespace != namespaces():
+            return None
         stat = stat_of(identity.pid)
     except Undetermined:
         return None

@@ -123,8 +123,10 @@ class PsutilHost:
         try:
             process = psutil.Process(pid)
             links.append(self._link(process))
-        except (psutil.Error, OSError, ValueError, OverflowError):
+        except (psutil.NoSuchProcess, ValueError, OverflowError):
             raise NotFound(f"there is no process {pid}", pid=pid) from None
+        except (psutil.Error, OSError) as error:
+            raise Undetermined(f"process {pid} cannot be looked at: {error}") from error
         while links[-1].pid > 1 and len(links) < _LONGEST_CHAIN:
             child = links[-1]
             try:

@@ -146,17 +146,15 @@ class Callables:
         )
         with self._lock:
             self._active[run.id] = active
-        if call.runner is Runner.ASYNC:
-            import asyncio
-
-            asyncio.run_coroutine_threadsafe(self._run_async(active), self._event_loop())
-        else:
-            try:
+        try:
+            if call.runner is Runner.ASYNC:
+                self._submit_async(active)
+            else:
                 self._threads.put(active)
-            except RuntimeError as error:
-                active.over = RunState.NEVER_RAN
-                self.end(active, active.over, f"no thread could be started: {error}", None)
-                self.forget(active)
+        except (OSError, RuntimeError) as error:  # no thread, or no descriptor for a loop
+            active.over = RunState.NEVER_RAN
+            self.end(active, active.over, f"it could not be entered: {error}", None)
+            self.forget(active)
 
     def lend(self, run: Run, authority: Authority, claimed: float) -> Lent:
         """Put a claimed run into the hands of another scheduler in this process."""
@@ -273,11 +271,27 @@ class Callables:
             return host
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(
-                    target=_run_loop, args=(self._loop,), name="tenure-async", daemon=True
-                ).start()
+                loop = asyncio.new_event_loop()
+                try:
+                    threading.Thread(
+                        target=_run_loop, args=(loop,), name="tenure-async", daemon=True
+                    ).start()
+                except BaseException:
+                    loop.close()
+                    raise
+                self._loop = loop  # only one that runs
             return self._loop
+
+    def _submit_async(self, active: ActiveCall) -> None:
+        import asyncio
+
+        loop = self._event_loop()
+        entered = self._run_async(active)
+        try:
+            asyncio.run_coroutine_threadsafe(entered, loop)
+        except BaseException:  # a host's loop that was closed just now
+            entered.close()
+            raise
 
     async def _run_async(self, active: ActiveCall) -> None:
         import asyncio
@@ -315,9 +329,7 @@ class Callables:
 
     def enter(self, active: ActiveCall) -> bool:
         """Whether its function may be entered now; if not, its run has ended."""
-        if self._clock.continuous() - active.claimed > FRESH and not self._still_owner(
-            active.authority
-        ):
+        if not self._is_current(active):
             reason = "its owner was deposed, or could not tell, before the function was entered"
             self.end(active, RunState.NEVER_RAN, reason, None)
             return False
@@ -330,6 +342,15 @@ class Callables:
         if over is not None:
             self.end(active, over, "ended before the function was entered", None)
         return over is None
+
+    def _is_current(self, active: ActiveCall) -> bool:
+        if self._clock.continuous() - active.claimed <= FRESH:
+            return True
+        try:
+            return self._still_owner(active.authority)
+        except Exception:  # not told is no: nothing is entered then, and that is known
+            log.exception("whether the owner of %s still owns could not be told", active.run.id)
+            return False
 
     def forget(self, active: ActiveCall) -> None:
         """Its function has returned, or is never entered."""

@@ -43,36 +43,53 @@ class Capture:
         self._cap = OutputCap(path, cap)
         self._file = -1
         self._since = 0
-        self._broken = False
+        self._missing = 0
+        """Bytes that could not be written since the last that were."""
+        self._closed = False
         self._lock = threading.Lock()
 
     def write(self, text: str) -> None:
-        """Never raises: a full disk takes the output, and leaves the job alone."""
+        """Never raises: a full disk takes the output, and leaves the job alone. What cannot be
+        written is missing, and the output says so where it goes on."""
         data = text.encode("utf-8", "backslashreplace")
+        if (trouble := self._append(data)) is not None:
+            # Outside the lock: a record is written down here too.
+            log.warning("the output %s cannot be written: %s", self._path, trouble)
+
+    def _append(self, data: bytes) -> OSError | None:
+        """What stands in the way, the first time."""
         with self._lock:
-            if self._broken or not data:
-                return
+            if self._closed or not data:
+                return None
             try:
                 if self._file < 0:
                     self._path.parent.mkdir(mode=0o700, exist_ok=True)
                     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
                     flags |= getattr(os, "O_NONBLOCK", 0)  # a pipe in its place
                     self._file = os.open(self._path, flags, 0o600)
+                if self._missing:
+                    os.write(self._file, _gap(self._missing))
+                    self._missing = 0
                 os.write(self._file, data)
                 self._since += len(data)
                 if self._since >= min(_CHECK_EVERY, self._cap.cap):
                     self._since = 0
                     self._cap.check()
             except OSError as error:
-                self._broken = True
-                log.warning("the output %s cannot be written: %s", self._path, error)
+                first, self._missing = not self._missing, self._missing + len(data)
+                return error if first else None
+            return None
 
     def close(self) -> None:
         with self._lock:
-            self._broken = True
+            self._closed = True
             if self._file >= 0:
                 os.close(self._file)
                 self._file = -1
+
+
+def _gap(count: int) -> bytes:
+    return b"\n[tenure: %d bytes of this output could not be written]\n" % count
 
 
 @contextlib.contextmanager

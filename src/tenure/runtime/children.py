@@ -8,6 +8,9 @@ taken by the host (gunicorn's arbiter reaps with ``waitpid(-1)``) and is not eve
 Reaping names the process by its notice where the kernel can (``waitid(P_PIDFD)``), so that no
 other child of the host is ever reaped in its stead.
 
+Failure: an end is taken off the watch only once it is on its way to the caller, and a process that
+cannot be looked at or reaped now (no descriptor free) is looked at again four times a second.
+
 Threads: :meth:`Children.poll` is called by one thread at a time; everything else from any.
 Nothing here starts a thread.
 """
@@ -51,6 +54,7 @@ class Children:
         self._by_key: dict[Hashable, tuple[Identity, Notice]] = {}
         self._ended: list[Hashable] = []
         self._glanced: set[Hashable] = set()
+        self._unreaped: list[Identity] = []
         self._woken = False
         self._closed = False
         self._bell_in, self._bell = os.pipe()
@@ -72,14 +76,29 @@ class Children:
             notice = self._watch(identity)
             if notice is None:
                 self._ended.append(key)
-                _reap(identity, None)
+                self._reap(identity, None)
             else:
                 self._by_key[key] = (identity, notice)
-                if notice.fileno() >= 0:
-                    # epoll and kqueue take a descriptor while another thread waits in them.
-                    self._selector.register(notice.fileno(), selectors.EVENT_READ, key)
+                if self._registers(notice, key):
                     return
                 self._glanced.add(key)
+        self.wake()
+
+    def _registers(self, notice: Notice, key: Hashable) -> bool:
+        """Whether the selector tells of it; if not, it is looked at now and then."""
+        if notice.fileno() < 0:
+            return False
+        try:
+            # epoll and kqueue take a descriptor while another thread waits in them.
+            self._selector.register(notice.fileno(), selectors.EVENT_READ, key)
+        except OSError:  # no memory, or too many watches of this user
+            return False
+        return True
+
+    def reap(self, identity: Identity) -> None:
+        """Reap a child that is not watched, once it has ended: one that is about to end."""
+        with self._lock:
+            self._unreaped.append(identity)
         self.wake()
 
     def __len__(self) -> int:
@@ -111,7 +130,7 @@ class Children:
         if self._ended:
             return 0
         left = None if until is None else max(0.0, until - time.monotonic())
-        if self._glanced:
+        if self._glanced or self._unreaped:
             return GLANCE if left is None else min(left, GLANCE)
         return left
 
@@ -127,6 +146,9 @@ class Children:
                     self._end_if_so(chosen.data)
             for key in list(self._glanced):
                 self._end_if_so(key)
+            waiting, self._unreaped = self._unreaped, []
+            for identity in waiting:
+                self._reap(identity, None)
             ended, self._ended = self._ended, []
         return ended, rung
 
@@ -178,11 +200,14 @@ class Children:
         if key not in self._by_key:  # discarded since the selector saw it
             return
         identity, notice = self._by_key[key]
-        if not notice.wait(0):
+        try:
+            if not notice.wait(0):
+                return
+        except OSError:  # it cannot be looked at now; the next look asks again
             return
-        _reap(identity, notice)
-        self._forget(key)
         self._ended.append(key)
+        self._reap(identity, notice)
+        self._forget(key)
 
     def _forget(self, key: Hashable) -> None:
         entry = self._by_key.pop(key, None)
@@ -191,28 +216,40 @@ class Children:
         if key in self._glanced:
             self._glanced.discard(key)
         else:
-            self._selector.unregister(entry[1].fileno())
-        entry[1].close()
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                self._selector.unregister(entry[1].fileno())
+        with contextlib.suppress(OSError):
+            entry[1].close()
+
+    def _reap(self, identity: Identity, notice: Notice | None) -> None:
+        """Reap it if it is ours; what cannot be now is tried again."""
+        try:
+            done = _reaped(identity, notice)
+        except (FileNotFoundError, ProcessLookupError, ChildProcessError, ValueError):
+            done = True  # it is not ours, or is reaped already
+        except OSError:
+            done = False
+        if not done:
+            self._unreaped.append(identity)
 
 
-def _reap(identity: Identity, notice: Notice | None) -> None:
-    """Reap it if it is ours and nobody did. ChildProcessError (ECHILD) is no news."""
-    with contextlib.suppress(OSError, ValueError):
-        if not hasattr(os, "P_PIDFD"):
-            os.waitpid(identity.pid, os.WNOHANG)
-        elif notice is not None and notice.fileno() >= 0:
-            os.waitid(os.P_PIDFD, notice.fileno(), os.WEXITED | os.WNOHANG)
-        else:
-            _reap_by_number(identity)
+def _reaped(identity: Identity, notice: Notice | None) -> bool:
+    """Whether nothing is left to reap. Raises OSError, ChildProcessError for another's child."""
+    if not hasattr(os, "P_PIDFD"):
+        return os.waitpid(identity.pid, os.WNOHANG)[0] != 0
+    if notice is not None and notice.fileno() >= 0:
+        return os.waitid(os.P_PIDFD, notice.fileno(), os.WEXITED | os.WNOHANG) is not None
+    return _reaped_by_number(identity)
 
 
-def _reap_by_number(identity: Identity) -> None:
+def _reaped_by_number(identity: Identity) -> bool:
     """Linux: reap a zombie that has no notice, having made sure that the number is still its."""
     descriptor = os.pidfd_open(identity.pid)
     try:
         with open(f"/proc/{identity.pid}/stat", encoding="utf-8", errors="replace") as file:
-            if procfs.parse_stat(file.read()).start == identity.start:
-                os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG)
+            if procfs.parse_stat(file.read()).start != identity.start:
+                return True
+        return os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG) is not None
     finally:
         os.close(descriptor)
 

@@ -6,6 +6,11 @@
 Who opens the gate is the dispatcher, after its commit; this thread never does. How a command
 ended is read from its exit record, because a wait status may have been taken by the host and an
 adopted command is nobody's child here.
+
+Failure: whatever cannot be done now (no descriptor free, say) stays on its list and is done later.
+A run is in hand until its end is reported. It takes a slot while its command may live: one that
+has ended and whose record cannot be read waits without a slot, still active, so that its job's
+overlap rule holds; why is noted beside the run, and the record is read again until it can be.
 """
 
 from __future__ import annotations
@@ -17,10 +22,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from tenure.domain.errors import Undetermined
 from tenure.domain.evidence import Identity
 from tenure.domain.job import Command, Definition
 from tenure.domain.run import Result, Run, RunState
@@ -28,7 +34,7 @@ from tenure.host.clocks import Clock
 from tenure.host.processes import boot_id
 from tenure.runtime.children import Children
 from tenure.runtime.commands import CommandNotStarted, CommandSpec, GatedCommand
-from tenure.runtime.exits import Outcome, read_exit
+from tenure.runtime.exits import Exit, Outcome, read_exit
 from tenure.runtime.gate import spawn_gated
 from tenure.runtime.output import OutputCap
 from tenure.runtime.session import members_of
@@ -40,6 +46,10 @@ log = logging.getLogger("tenure.commands")
 GRACE = timedelta(seconds=10)
 """Between TERM and KILL."""
 _AFTER_AN_ERROR = 0.1
+_LONGEST_PAUSE = 5.0
+"""Seconds between two reads of a record that cannot be read; they begin at _AFTER_AN_ERROR."""
+GIVEN_UP_AFTER = 60.0
+"""Seconds for which such a record is read even when the run was cancelled meanwhile."""
 _AGAIN = 1.0
 _CAP_EVERY = 0.5
 _BASE_EVERY = 1.0
@@ -66,10 +76,17 @@ class _Active:
     exit_path: Path
     cap: OutputCap
     deadline: float | None
-    ending: Ending | None = None
+    ending: Ending
     again: float | None = None
     over: RunState | None = None
     why: str = ""
+    gone: float | None = None
+    """Awake time since when its shell has ended; what is left is to read and report."""
+    gone_at: datetime | None = None
+    read_at: float = 0.0
+    pause: float = _AFTER_AN_ERROR
+    cancelled: bool = False
+    """Asked for after its shell had ended."""
 
 
 class CommandRunner:
@@ -86,8 +103,10 @@ class CommandRunner:
         clock: Clock,
         report: Callable[[Result], None],
         at_gate: Callable[[Run, GatedCommand], None],
+        note: Callable[[Run, str], None] = lambda run, why: None,
         grace: timedelta = GRACE,
     ) -> None:
+        """``note``: why a run is still active though its command has ended."""
         self._process = process
         self._logs = logs
         self._slots = slots
@@ -96,13 +115,15 @@ class CommandRunner:
         self._clock = clock
         self._report = report
         self._at_gate = at_gate
+        self._note = note
         self._grace = grace
         self._children = Children()
         self._new: deque[tuple[Run, Definition]] = deque()
         self._adopted: deque[tuple[Run, Definition]] = deque()
         self._to_cancel: deque[str] = deque()
         self._active: dict[str, _Active] = {}
-        self._held: set[str] = set()
+        self._held: dict[str, bool] = {}
+        """The runs in hand, and whether each takes a slot."""
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -114,7 +135,7 @@ class CommandRunner:
     def room(self) -> int:
         """How many more commands may be claimed now."""
         with self._lock:
-            return max(0, self._slots - len(self._held))
+            return max(0, self._slots - sum(self._held.values()))
 
     def runs(self) -> frozenset[str]:
         """The runs that are in its hands."""
@@ -161,7 +182,7 @@ class CommandRunner:
                 thread = threading.Thread(target=self._loop, name="tenure-commands", daemon=True)
                 thread.start()  # raises where no thread is to be had: then nothing was taken
                 self._thread = thread
-            self._held.add(run.id)
+            self._held[run.id] = True
             where.append((run, definition))
         self._children.wake()
 
@@ -176,17 +197,16 @@ class CommandRunner:
     def _turn(self) -> None:
         for _ in range(len(self._adopted)):
             self._watch_adopted(*self._adopted.popleft())
-        while self._to_cancel:
-            self._end(self._to_cancel.popleft(), RunState.CANCELLED, "cancelled on request")
+        for _ in range(len(self._to_cancel)):
+            self._cancel(self._to_cancel.popleft())
         if self._new:
             self._spawn(*self._new.popleft())
         timeout = 0.0 if self._new else self._until_next()
-        for key in self._children.poll(timeout):
-            try:
-                self._ended(str(key))
-            except Exception:  # the others that ended are told of only this once
-                log.exception("the end of %s could not be read", key)
-        self._keep_time()
+        try:
+            for key in self._children.poll(timeout):  # each is told once: noted before all else
+                self._note_gone(str(key))
+        finally:
+            self._keep_time()
 
     def _spawn(self, run: Run, definition: Definition) -> None:
         if run.id not in self._held:
@@ -206,6 +226,7 @@ class CommandRunner:
             log.exception("%s could not be watched", run.id)
             self._active.pop(run.id, None)
             gated.abandon()
+            self._children.reap(gated.identity)
             self._finish(run, RunState.NEVER_RAN, f"it could not be watched: {error}")
             return
         self._at_gate(run, gated)
@@ -213,16 +234,18 @@ class CommandRunner:
     def _watch(self, run: Run, definition: Definition, gated: GatedCommand) -> None:
         timeout = definition.timeout
         self._active[run.id] = _Active(
-            run=run,
+            run=replace(run, identity=gated.identity),
             exit_path=gated.exit_path,
             cap=OutputCap(gated.log_path, self._log_size),
             deadline=self._clock.awake() + timeout.total_seconds() if timeout else None,
+            ending=Ending(gated.identity, grace=self._grace),
         )
-        self._active[run.id].ending = Ending(gated.identity, grace=self._grace)
         self._children.add(run.id, gated.identity)
 
     def _watch_adopted(self, run: Run, definition: Definition) -> None:
         assert run.identity is not None
+        if run.id in self._active:
+            return
         folder = self._logs / run.id
         deadline = None
         if definition.timeout is not None:
@@ -238,7 +261,7 @@ class CommandRunner:
         )
         try:
             self._children.add(run.id, run.identity)
-        except OSError as error:  # out of descriptors, say: it runs on, and is tried again
+        except Exception as error:  # noqa: BLE001  out of descriptors, say: it is tried again
             log.warning("%s cannot be watched yet: %s", run.id, error)
             self._active.pop(run.id, None)
             self._adopted.append((run, definition))
@@ -270,28 +293,47 @@ class CommandRunner:
             self._base_until = now + _BASE_EVERY
         return dict(self._base)
 
-    def _ended(self, run_id: str) -> None:
-        active = self._active.pop(run_id, None)
+    def _note_gone(self, run_id: str) -> None:
+        active = self._active.get(run_id)
         if active is None:
             return
-        if active.over is not None and active.ending is not None:
+        active.gone = active.read_at = self._clock.awake()
+        active.gone_at = self._clock.now()
+        if active.over is not None:
             # Its shell is gone; what else it started, and ignored TERM, is ended still.
             self._leftovers.append((active.ending, active.again or 0.0))
-        self._report_end(active)
 
     def _report_end(self, active: _Active) -> None:
         with contextlib.suppress(OSError):  # a log that cannot be capped costs no result
             active.cap.check()
-        leader = active.ending.leader if active.ending else None
-        same_boot = leader is not None and leader.boot_id == boot_id()
-        state, reason, code, number = how_it_ended(active.exit_path, same_boot)
-        if state is RunState.LOST and leader is not None:
-            reason += _who_is_left(leader)
+        try:
+            state, reason, code, number = how_it_ended(active.run, active.exit_path)
+        except Exception as error:  # noqa: BLE001  whatever it is, it says nothing of the end
+            self._read_again(active, error)
+            return
+        if state is RunState.LOST:
+            reason += _who_is_left(active.ending.leader)
         if active.over is not None:
             # It was being ended, and its status says how it took that.
             reason = active.why + (f" ({reason})" if reason else "")
             state = active.over
-        self._finish(active.run, state, reason, code, number)
+        self._finish(active.run, state, reason, code, number, at=active.gone_at)
+
+    def _read_again(self, active: _Active, error: Exception) -> None:
+        """Its command has ended, and how cannot be read now: it waits, without a slot."""
+        run, now = active.run, self._clock.awake()
+        assert active.gone is not None
+        if active.cancelled and now - active.gone >= GIVEN_UP_AFTER:
+            why = f"cancelled on request; how its command ended is not known: {error}"
+            self._finish(run, RunState.CANCELLED, why, at=active.gone_at)
+            return
+        active.read_at = now + active.pause
+        active.pause = min(2 * active.pause, _LONGEST_PAUSE)
+        with self._lock:
+            first, self._held[run.id] = self._held[run.id], False
+        if first:
+            log.warning("%s of %s has ended, and %s; it is read again", run.id, run.job_name, error)
+            self._note(run, f"its command has ended, and {error}; it is read again")
 
     def _finish(
         self,
@@ -300,25 +342,37 @@ class CommandRunner:
         reason: str,
         exit_code: int | None = None,
         number: int | None = None,
+        at: datetime | None = None,
     ) -> None:
         with self._lock:
-            self._held.discard(run.id)
+            self._held[run.id] = False  # the report wakes the one that claims for the slot
         self._report(
             Result(
                 run=run.id,
                 attempt=run.attempt,
                 process=self._process,
                 state=state,
-                at=self._clock.now(),
+                at=at or self._clock.now(),
                 reason=reason,
                 exit_code=exit_code,
                 signal=number,
             )
         )
+        # Last: until it is reported the run is in hand, whatever fails before.
+        self._active.pop(run.id, None)
+        with self._lock:
+            self._held.pop(run.id, None)
 
-    def _end(self, run_id: str, state: RunState, why: str) -> None:
+    def _cancel(self, run_id: str) -> None:
         active = self._active.get(run_id)
-        if active is None or active.over is not None:
+        if active is not None:
+            active.cancelled = active.gone is not None
+            self._end(active, RunState.CANCELLED, "cancelled on request")
+        elif run_id in self._held:  # not spawned or not watched yet
+            self._to_cancel.append(run_id)
+
+    def _end(self, active: _Active, state: RunState, why: str) -> None:
+        if active.over is not None or active.gone is not None:
             return
         active.over, active.why = state, why
         active.again = self._clock.awake()
@@ -328,7 +382,12 @@ class CommandRunner:
             return _AGAIN if self._adopted else None
         now = self._clock.awake()
         nexts = [self._next_cap, *(again for _, again in self._leftovers)]
+        if self._adopted:
+            nexts.append(now + _AGAIN)
         for active in self._active.values():
+            if active.gone is not None:
+                nexts.append(active.read_at)
+                continue
             if active.over is None and active.deadline is not None:
                 nexts.append(active.deadline)
             if active.again is not None:
@@ -343,30 +402,59 @@ class CommandRunner:
         self._leftovers = [
             (ending, again)
             for ending, at in self._leftovers
-            if (again := ending.step(now) if at <= now else at) is not None
+            if (again := self._step(ending, now) if at <= now else at) is not None
         ]
         for active in list(self._active.values()):
+            if active.gone is not None:
+                if active.read_at <= now:
+                    self._report_end(active)
+                continue
             if capping:
                 with contextlib.suppress(OSError):
                     if active.cap.check():
                         self._next_cap = now + _CAP_SOON  # it writes fast: look more often
             if active.over is None and active.deadline is not None and active.deadline <= now:
-                self._end(active.run.id, RunState.TIMED_OUT, "not done in time")
-            if active.again is not None and active.again <= now and active.ending is not None:
-                active.again = active.ending.step(now)
+                self._end(active, RunState.TIMED_OUT, "not done in time")
+            if active.again is not None and active.again <= now:
+                active.again = self._step(active.ending, now)
+
+    def _step(self, ending: Ending, now: float) -> float | None:
+        """When to step again. What fails is tried again: it is not ended yet."""
+        try:
+            again = ending.step(now)
+        except Exception as error:  # noqa: BLE001  whatever it is, they are still to be ended
+            if not ending.failed:
+                log.warning("pid %s cannot be ended now: %s", ending.leader.pid, error)
+            ending.failed = True
+            return now + _AFTER_AN_ERROR
+        ending.failed = False
+        return again
 
 
 def _who_is_left(leader: Identity) -> str:
-    left = members_of(leader)
+    try:
+        left = members_of(leader)
+    except (OSError, Undetermined) as error:
+        return f"; which of its processes still live cannot be told: {error}"
     if not left:
         return ""
     pids = ", ".join(str(member.pid) for member in left[:10])
     return f"; of its processes these still live: {pids}"
 
 
-def how_it_ended(exit_path: Path, same_boot: bool) -> tuple[RunState, str, int | None, int | None]:
-    """The state, reason, exit code and signal of a command whose shell is gone."""
-    record = read_exit(exit_path, shell_gone=same_boot)
+def how_it_ended(run: Run, exit_path: Path) -> tuple[RunState, str, int | None, int | None]:
+    """The state, reason, exit code and signal of a command whose shell is gone.
+
+    Raises RecordUnreadable: ask again, it may have ended well.
+    """
+    same_boot = run.identity is not None and run.identity.boot_id == boot_id()
+    state, reason, code, number = _from_record(read_exit(exit_path, shell_gone=same_boot))
+    if run.cancel_requested_at is not None and state is RunState.FAILED:
+        state, reason = RunState.CANCELLED, f"cancelled on request ({reason})"
+    return state, reason, code, number
+
+
+def _from_record(record: Exit) -> tuple[RunState, str, int | None, int | None]:
     if record.outcome is Outcome.NEVER_RAN:
         return RunState.NEVER_RAN, "the gate never opened", None, None
     if record.outcome is Outcome.NO_RECORD:

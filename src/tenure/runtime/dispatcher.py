@@ -109,6 +109,7 @@ class Dispatcher:
         self._draining = False
         self._results: deque[Result] = deque()
         self._gates: deque[tuple[Run, GatedCommand]] = deque()
+        self._notes: deque[tuple[str, int, str]] = deque()
         self._bell = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="tenure-dispatcher", daemon=True)
@@ -185,6 +186,11 @@ class Dispatcher:
         self._gates.append((run, gated))
         self._ring()
 
+    def note(self, run: Run, why: str) -> None:
+        """A run stays active though its command has ended; its slot is free."""
+        self._notes.append((run.id, run.attempt, why))
+        self._ring()
+
     def _ring(self) -> None:
         # A turn silences the bell before it gathers: what was added while it rings is seen.
         if not self._bell.is_set():
@@ -245,7 +251,7 @@ class Dispatcher:
         with self._turn_lock:
             mandate = self._mandate
             after = Outbox()
-            results, gates = list(self._results), list(self._gates)
+            results, gates, notes = list(self._results), list(self._gates), list(self._notes)
             began, now = self._clock.continuous(), self._clock.now()
             if mandate is not None and not self._store.is_same_file():
                 self._mandate = None
@@ -257,11 +263,13 @@ class Dispatcher:
             standing = self._standing(mandate, now)
             claims = mandate is not None and not self._draining and self._anything_to_write(now)
             running = self._callables.long_running(now)
-            if results or gates or claims or running:
+            if results or gates or claims or running or notes:
                 self._upcoming = None
                 with self._store.batch():
                     if running:
                         self._store.note_started(running)
+                    if notes:
+                        self._store.note_reasons(self._process, notes)
                     self._recording.ends(results, after, now)  # first: they free jobs that wait
                     self._recording.starts(gates, authority, after, now)
                     if mandate is not None and claims and after.stale is None:
@@ -270,6 +278,8 @@ class Dispatcher:
                 self._results.popleft()
             for _ in gates:
                 self._gates.popleft()
+            for _ in notes:
+                self._notes.popleft()
             self._carry_out(after, mandate, began)
         return self._until_next()
 

@@ -15,6 +15,9 @@ front, so that a disk that fills up while the job runs cannot swallow the status
 A line counts only whole, with its end; anything else is no record. What is missing is never
 guessed: a shell that was killed leaves 'open', and that run is lost.
 
+A record that is there and cannot be read now (no descriptor free, no permission, a failing disk)
+says nothing: :class:`RecordUnreadable`. The reader asks again; it is never taken for missing.
+
 An exit code above 128 is the shell's word for death by signal, and ``exit 143`` says the same.
 Both are reported, ``exit_code=143, signal=15``: the ambiguity is the shell's own and is not
 resolved here.
@@ -30,7 +33,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from tenure.store.regular import open_regular
+from tenure.domain.errors import Undetermined
+from tenure.store.regular import NotRegular, open_regular
 
 SPACE = 64
 """Bytes that the owner writes in advance; the longest record is 14."""
@@ -38,6 +42,12 @@ SPACE = 64
 _EXITED = re.compile(rb"open\nexit (\d{1,3})\n")
 _SIGNAL_BASE = 128
 _HIGHEST_SIGNAL = 64
+
+
+class RecordUnreadable(Undetermined):
+    """The record could not be read now, whatever it says: ask again."""
+
+    code = "record_unreadable"
 
 
 class Outcome(StrEnum):
@@ -71,7 +81,10 @@ class Exit:
 
 
 def read_exit(exit_path: Path, *, shell_gone: bool = False) -> Exit:
-    """Read the record; safe at any moment, from any process and thread. Never raises OSError.
+    """Read the record; safe at any moment, from any process and thread.
+
+    Raises RecordUnreadable, and never OSError. Only a file that does not exist, or that is no
+    regular file, is missing.
 
     ``shell_gone`` says that the caller knows from the kernel, *in the boot that started it*,
     that the shell is dead. Then a record that is still blank proves that the job never ran,
@@ -82,8 +95,13 @@ def read_exit(exit_path: Path, *, shell_gone: bool = False) -> Exit:
         with open_regular(exit_path) as file:
             text = file.read(SPACE * 2)
             modified = os.fstat(file.fileno()).st_mtime
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, NotRegular):
         return Exit(outcome=Outcome.NO_RECORD, stage=Stage.MISSING)
+    except OSError as error:
+        raise RecordUnreadable(
+            f"the exit record {exit_path} cannot be read: {error.strerror or error}",
+            errno=error.errno,
+        ) from error
     return parse_exit(text, finished_at=_instant(modified), shell_gone=shell_gone)
 
 

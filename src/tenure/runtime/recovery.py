@@ -21,17 +21,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from tenure.domain.errors import Damaged, NotFound, Undetermined
+from tenure.domain.evidence import Identity
 from tenure.domain.job import Command, Definition
 from tenure.domain.ownership import Authority, HolderLife
 from tenure.domain.process import Process, Standing
 from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock
-from tenure.host.processes import boot_id, is_alive
+from tenure.host.processes import is_alive
 from tenure.runtime.command_runner import CommandRunner, how_it_ended
-from tenure.runtime.exits import Outcome, Stage
+from tenure.runtime.exits import Outcome, RecordUnreadable, Stage
 from tenure.runtime.liveness import life_of_process
 from tenure.runtime.profile import Profile
 from tenure.runtime.withdraw import withdraw
@@ -68,6 +70,8 @@ class Recovery:
         self._report = report
         self._in_hand = in_hand
         self._astray: dict[str, float] = {}
+        self._unsettled: dict[str, str] = {}
+        """Why a run could not be settled at the last look: it is logged once."""
 
     def settle(self, authority: Authority) -> None:
         """Look at every run that somebody else holds. Raises StaleTerm."""
@@ -79,10 +83,10 @@ class Recovery:
                 lives[run.holder] = life_of_process(self._profile, holders[run.holder])
             life = lives[run.holder]
             if life is HolderLife.DEAD:
-                self._settle_one(self._take_from_dead, authority, run)
+                self._settle_one(partial(self._take_from_dead, authority), run)
             elif life is HolderLife.ALIVE and holders[run.holder].standing is Standing.OWNER:
                 # It says that it owns, and we do: it was deposed, and has not noticed.
-                self._settle_one(self._take_from_deposed, authority, run)
+                self._settle_one(partial(self._take_from_deposed, authority), run)
         self._settle_own()
 
     def _settle_own(self) -> None:
@@ -96,17 +100,23 @@ class Recovery:
             if awake - since >= ASTRAY_AFTER:
                 run = mine[run_id]
                 log.error("run %s of %s was lost sight of", run.id, run.job_name)
-                self._take_up(run, self._store.definition(run.job, run.revision))
-                del self._astray[run_id]
+                if self._settle_one(self._take_own, run):
+                    del self._astray[run_id]
 
-    def _settle_one(
-        self, take: Callable[[Authority, Run], None], authority: Authority, run: Run
-    ) -> None:
-        """One that cannot be settled stays with the dead, for the next look, and stops no other."""
+    def _take_own(self, run: Run) -> None:
+        self._take_up(run, self._store.definition(run.job, run.revision))
+
+    def _settle_one(self, take: Callable[[Run], None], run: Run) -> bool:
+        """One that cannot be settled stays as it is, for the next look, and stops no other."""
         try:
-            take(authority, run)
+            take(run)
         except (NotFound, Damaged, Undetermined, OSError) as error:
-            log.warning("run %s of %s cannot be settled: %s", run.id, run.job_name, error)
+            level = logging.DEBUG if self._unsettled.get(run.id) == str(error) else logging.WARNING
+            log.log(level, "run %s of %s cannot be settled: %s", run.id, run.job_name, error)
+            self._unsettled[run.id] = str(error)
+            return False
+        self._unsettled.pop(run.id, None)
+        return True
 
     def _take_from_dead(self, authority: Authority, run: Run) -> None:
         if run.identity is not None and is_alive(run.identity) is None:
@@ -144,22 +154,29 @@ class Recovery:
             self._end(run, RunState.LOST, "its owner died; whether it had finished is not known")
         elif run.state is RunState.CLAIMED:
             self._end(run, RunState.NEVER_RAN, BEFORE_THE_GATE)
-        elif run.identity is not None and is_alive(run.identity):
+        elif run.identity is None or is_alive(run.identity) is False:
+            self._read_end(run, definition)
+        else:
             # A fork of the dead holder may keep its gate from closing: nobody may open it now.
-            if withdraw(run.identity, self._exit_path(run)).outcome is Outcome.NEVER_RAN:
+            if self._never_ran(run, run.identity):
                 self._end(run, RunState.NEVER_RAN, BEFORE_THE_GATE)
                 return
             log.info("adopting %s, pid %s", run.id, run.identity.pid)
             self._commands.adopt(run, definition)
-        else:
-            self._read_end(run, definition)
+
+    def _never_ran(self, run: Run, identity: Identity) -> bool:
+        try:
+            return withdraw(identity, self._exit_path(run)).outcome is Outcome.NEVER_RAN
+        except RecordUnreadable:  # its end is read by the one who adopts it
+            return False
 
     def _read_end(self, run: Run, definition: Definition) -> None:
-        same_boot = run.identity is not None and run.identity.boot_id == boot_id()
-        state, reason, code, number = how_it_ended(self._exit_path(run), same_boot)
-        if run.cancel_requested_at is not None and state is RunState.FAILED:
-            state, reason = RunState.CANCELLED, f"cancelled on request ({reason})"
-        self._end(run, state, reason, code, number)
+        try:
+            self._end(run, *how_it_ended(run, self._exit_path(run)))
+        except RecordUnreadable:
+            if run.identity is None:
+                raise
+            self._commands.adopt(run, definition)  # which reads it again until it can be
 
     def _exit_path(self, run: Run) -> Path:
         return self._profile.folder.logs / run.id / f"{run.attempt}.exit"

@@ -104,6 +104,7 @@ class Scheduler:
             clock=self._clock,
             report=self._report,
             at_gate=lambda run, gated: self.dispatcher.at_gate(run, gated),
+            note=lambda run, why: self.dispatcher.note(run, why),
         )
         self.probes = Probes()
         self.dispatcher = Dispatcher(

@@ -9,7 +9,8 @@ looked up again, so that a daemon seen in time does not get away.
 A session's number is not reused while one process is in it, so members are found also after the
 shell itself was killed. If the number has passed to another process, the old session is over.
 
-Linux reads /proc; elsewhere psutil. A process that cannot be looked at is not listed.
+Linux reads /proc; elsewhere psutil. A process that is hidden from this user is not listed. Where
+the look itself fails (no descriptor free), that is raised: an incomplete list is no answer.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tenure.domain.errors import Undetermined
 from tenure.domain.evidence import Identity
 from tenure.host import procfs
 from tenure.host.processes import identity_of
@@ -43,7 +43,8 @@ def members_of(leader: Identity, *, seen: Iterable[Member] = ()) -> tuple[Member
     """Every living process of the leader's command, the leader itself excepted.
 
     ``seen``: members found earlier; those that still live count, with their descendants. The
-    caller has made sure that the leader's boot and namespaces are ours. Any thread.
+    caller has made sure that the leader's boot and namespaces are ours. Any thread. Raises
+    OSError and Undetermined where the processes cannot be listed now.
     """
     table = _living()
     holder = table.get(leader.pid)
@@ -78,10 +79,7 @@ def _add_descendants(
 
 def _is_still(leader: Identity) -> bool:
     """Whether the leader's pid is still the leader's; asked of the host, who knows its stamps."""
-    try:
-        return identity_of(leader.pid) in (leader, None)
-    except Undetermined:
-        return False
+    return identity_of(leader.pid) in (leader, None)
 
 
 def _living() -> dict[int, Member]:
@@ -93,11 +91,11 @@ def _living() -> dict[int, Member]:
 
 
 def _look_at(pid: int) -> Member | None:
-    """Linux: one living process; None if it has ended or is hidden."""
+    """Linux: one living process; None if it has ended or is hidden. Raises OSError."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
             stat = procfs.parse_stat(file.read(4096).decode("utf-8", "backslashreplace"))
-    except (OSError, ValueError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError, ValueError):
         return None
     if stat.dead:
         return None
@@ -120,7 +118,7 @@ def _living_from_psutil() -> dict[int, Member]:
 
 
 def signal_member(member: Member, number: signal.Signals) -> bool:
-    """Signal exactly this process. False: it has ended, or may not be signalled by us.
+    """Signal exactly this process. False: it has ended, or cannot be signalled by us now.
 
     Without pidfds a pid that is given to another process within microseconds would be hit.
     """

@@ -16,6 +16,10 @@ another boot, or of another pid namespace, is never signalled.
 
 No function here sleeps or reads a clock: the caller gives ``now`` in seconds of awake time (a
 clock that stops in suspend, so that a grace is not slept away) and calls again when told.
+
+Failure: where the processes cannot be looked at now (no descriptor free), :meth:`Ending.step`
+raises and the phase stays as it is; called again, it goes on from there. Nothing is taken for
+ended that was only not seen.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from tenure.domain.evidence import Identity
-from tenure.host.processes import boot_id, is_alive
+from tenure.host.processes import boot_id, identity_of, is_alive
 from tenure.runtime.session import Member, members_of, signal_member
 
 SETTLE = 2.0
@@ -50,10 +54,14 @@ def stop(
     """Send one signal to a command: its group at once, then members that left the group.
 
     Returns the members found. KILL goes to all but the shell. Any thread; never raises for a
-    command that has ended or cannot be verified.
+    command that has ended, or that another boot or namespace hides. Raises OSError and
+    Undetermined where it cannot be looked at now: nothing was signalled then.
     """
+    if leader.boot_id != boot_id():
+        return ()
     alive = is_alive(leader)
-    if alive is None or leader.boot_id != boot_id():
+    if alive is None:
+        identity_of(leader.pid)  # raises where it is only for now that it cannot be told
         return ()
     members = members_of(leader, seen=seen)
     if number is signal.SIGKILL:
@@ -108,6 +116,8 @@ class Ending:
         self.leader = leader
         self.phase = Phase.BEGIN
         self.survivors: tuple[Member, ...] = ()
+        self.failed = False
+        """Whether its last step raised; for the one that calls it."""
         self._grace = grace.total_seconds()
         self._number = number
         self._until = 0.0
@@ -115,11 +125,14 @@ class Ending:
         self._send, self._kill_leader, self._alive = send, kill_leader, alive
 
     def step(self, now: float) -> float | None:
-        """Do what is due at ``now``; when to be called again, or None once it is done."""
+        """Do what is due at ``now``; when to be called again, or None once it is done.
+
+        Raises OSError and Undetermined: call again later, nothing is forgotten.
+        """
         if self.phase is Phase.BEGIN:
-            self._enter(Phase.ASKED, now, self._grace)
             if self._grace > 0:
                 self._seen = self._send(self.leader, number=self._number)
+            self._enter(Phase.ASKED, now, self._grace)
         if self.phase is Phase.ASKED:
             if now < self._until:
                 return self._until
@@ -148,7 +161,7 @@ class Ending:
         self._seen = self.survivors = self._send(
             self.leader, number=signal.SIGKILL, seen=self._seen
         )
-        if not self.survivors and not self._alive(self.leader):
+        if not self.survivors and self._alive(self.leader) is False:
             self.phase = Phase.DONE
             return True
         return False

@@ -32,19 +32,27 @@ def withdraw(shell: Identity, exit_path: Path, *, patience: float = 1.0) -> Exit
     """Shut the gate of a shell that another process holds; what its record then proves.
 
     NEVER_RAN: the job has not begun and never will. Stage OPEN with the shell alive: it runs,
-    adopt it. Stage GATE: could not tell within ``patience`` seconds; try again. Blocks about
-    a millisecond as a rule. Any thread, any process of the same user.
+    adopt it. Stage GATE: could not tell within ``patience`` seconds; try again, as after
+    RecordUnreadable. Blocks about a millisecond as a rule. Any thread, any process of the same
+    user.
     """
     record = read_exit(exit_path)
     if record.stage is not Stage.GATE:
         return record
     if is_alive(shell) and _signal(shell, signal.SIGSTOP):
-        standing = _wait(lambda: _is_stopped(shell.pid) or not is_alive(shell), patience)
-        if standing and read_exit(exit_path).stage is Stage.GATE:
-            _signal(shell, signal.SIGKILL)
-            _wait(lambda: not is_alive(shell), patience)
-        else:
-            _signal(shell, signal.SIGCONT)
+        killed = False
+        try:
+            if _wait(lambda: _is_stopped(shell.pid) or is_alive(shell) is False, patience):
+                blank = read_exit(exit_path).stage is Stage.GATE
+                killed = blank and _signal(shell, signal.SIGKILL)
+        finally:
+            if not killed:
+                # Not verified again: where it cannot be looked at now, it must go on all the
+                # same, and a process that is stopped keeps its number.
+                with contextlib.suppress(OSError):
+                    os.kill(shell.pid, signal.SIGCONT)
+        if killed:
+            _wait(lambda: is_alive(shell) is False, patience)
     # Dead by another boot is another matter: what was written then may be lost.
     gone = is_alive(shell) is False and shell.boot_id == boot_id()
     return read_exit(exit_path, shell_gone=gone)

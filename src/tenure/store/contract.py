@@ -493,6 +493,10 @@ class Store(Protocol):
         """Callables: (run, attempt, at) were entered. For the record only; no error. A claimed
         run becomes running; anything else is left as it is."""
 
+    def note_reasons(self, process: str, notes: Sequence[tuple[str, int, str]]) -> None:
+        """Runs that ``process`` holds: (run, attempt, why it is still active). For the record
+        only; no error. A run that has ended, or that another holds, is left as it is."""
+
     def orphans(self, process: str) -> tuple[Run, ...]:
         """Claimed or running runs whose holder is not ``process``."""
 

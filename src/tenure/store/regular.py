@@ -12,19 +12,29 @@ import stat
 from io import FileIO
 
 
+class NotRegular(OSError):
+    """A device, a pipe or a socket is where a file should be."""
+
+
 def open_regular(path: str | os.PathLike[str]) -> FileIO:
     """Open a regular file, or a link to one, for reading, unbuffered; never blocks.
 
-    Raises OSError, also for anything else than a file. Thread-safe.
+    Raises OSError: IsADirectoryError and :class:`NotRegular` for anything else than a file.
+    Thread-safe.
     """
     nonblocking = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, os.O_RDONLY | nonblocking | getattr(os, "O_CLOEXEC", 0))
+    try:
+        descriptor = os.open(path, os.O_RDONLY | nonblocking | getattr(os, "O_CLOEXEC", 0))
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ELOOP):  # a socket, or links in a circle
+            raise NotRegular(*error.args[:2], os.fspath(path)) from error
+        raise
     try:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+            raise NotRegular(errno.EINVAL, "it is no regular file", os.fspath(path))
     except BaseException:
         os.close(descriptor)
         raise

@@ -11,6 +11,7 @@ Codes are stable:
 ``policy_not_accepted``: profile.toml says something else than the rules in force.
 ``refused_executor``: a process wants to execute and is refused.
 ``foreign``: a scheduler that does not speak Tenure.
+``record_unreadable``: commands have ended, and how cannot be read (C6).
 ``due_unstarted``, ``queued_requests``: fires are due, requests wait, and nobody owns.
 """
 
@@ -26,6 +27,7 @@ from tenure.domain.policy import Policy, admit
 from tenure.domain.policy_change import Accept, PolicyFile, Problem, reconcile_policy
 from tenure.domain.policy_warnings import policy_warnings
 from tenure.domain.process import Process, Standing
+from tenure.domain.run import RunState
 from tenure.host.blocked import write_lock_holder
 from tenure.runtime.client.advice import Warning
 from tenure.runtime.client.health import Health
@@ -36,7 +38,7 @@ from tenure.runtime.client.refusal import (
     why_nobody_owns,
 )
 from tenure.runtime.profile import Profile
-from tenure.store.contract import Counts
+from tenure.store.contract import Counts, RunFilter
 
 _LOOKS = (0.002, 0.003, 0.005, 0.01, 0.03, *[0.05] * 9)
 """Half a second in all; the first ones soon, since a busy owner's commit takes milliseconds."""
@@ -59,6 +61,7 @@ def find_warnings(
     yield from _owner(profile, health, counts)
     yield from _waiting(profile, health, counts, now)
     yield from _blocked(profile, health)
+    yield from _unreadable(profile)
     yield from _several(health, now)
     yield from _protected(profile, health, counts)
     yield from _unattested(profile, health)
@@ -153,6 +156,21 @@ def _blocked(profile: Profile, health: Health) -> Iterator[Warning]:
         if is_owner
         else f"continue or end pid {holder}: it blocks everybody",
     )
+
+
+def _unreadable(profile: Profile) -> Iterator[Warning]:
+    """Active runs that their holder has noted something about."""
+    running = RunFilter(states=frozenset({RunState.RUNNING}))
+    noted = [run for run in profile.store.runs(running)[0] if run.reason]
+    if noted:
+        run = noted[0]
+        more = f" ({len(noted) - 1} more alike)" if len(noted) > 1 else ""
+        yield Warning(
+            code="record_unreadable",
+            text=f"run {run.id} of {run.job_name}: {run.reason}{more}",
+            remedy="mend what the reason names; the run then ends with its true result. "
+            f"`tenure cancel {run.id}{_named(profile)}` gives it up",
+        )
 
 
 def _still_held(profile: Profile, holder: int) -> bool:

@@ -130,6 +130,15 @@ class Runs(Jobs):
                 self._tables.runs[run_id] = replace(run, state=RunState.RUNNING, started_at=at)
 
     @verb
+    def note_reasons(self, process: str, notes: Sequence[tuple[str, int, str]]) -> None:
+        for run_id, attempt, why in notes:
+            run = self._tables.runs.get(run_id)
+            if run is None or run.state not in HELD_STATES:
+                continue
+            if (run.attempt, run.holder) == (attempt, process):
+                self._tables.runs[run_id] = replace(run, reason=why)
+
+    @verb
     def orphans(self, process: str) -> tuple[Run, ...]:
         watched = [r for r in self._tables.runs.values() if r.state in HELD_STATES]
         return tuple(r for r in watched if r.holder != process)

@@ -184,6 +184,12 @@ class Runs(Part):
         with self._db.writing() as db:
             db.executemany(SQL.entered, [(micros(at), run, attempt) for run, attempt, at in runs])
 
+    def note_reasons(self, process: str, notes: Sequence[tuple[str, int, str]]) -> None:
+        with self._db.writing() as db:
+            db.executemany(
+                SQL.note_reason, [(why, run, attempt, process) for run, attempt, why in notes]
+            )
+
     def orphans(self, process: str) -> tuple[Run, ...]:
         with self._db.snapshot() as db:
             return tuple(run_of(db, row) for row in db.execute(SQL.orphans, (process,)).fetchall())

@@ -42,6 +42,10 @@ WHERE id = ? AND attempt = ? AND term = ? AND state = 'claimed' AND cancel_reque
 UPDATE runs SET state = 'running', started_at = ?
 WHERE id = ? AND attempt = ? AND state = 'claimed'
 
+-- name: note_reason
+UPDATE runs SET reason = ?
+WHERE id = ? AND attempt = ? AND holder = ? AND state IN ('claimed', 'running')
+
 -- name: standing
 SELECT id, state, attempt, holder, job, request, late, cancel_requested_at,
        (SELECT waiting FROM jobs WHERE jobs.id = runs.job)

@@ -74,6 +74,20 @@ class RunsConformance(StoreCase):
         assert store.finish([result], NOW) == (Took.ALREADY,)
         assert store.run(run.id) == over
 
+    def test_why_a_run_is_still_active_is_noted_by_its_holder(self, store: Store) -> None:
+        """C6: a record that cannot be read is said, and changes nothing else."""
+        _, run = a_run(store)
+        store.note_reasons("desktop", [(run.id, 1, "not its own")])
+        store.note_reasons(run.holder, [(run.id, 2, "not yet"), ("nothing", 1, "no run")])
+        assert store.run(run.id) == run
+        store.note_reasons(run.holder, [(run.id, 1, "its record cannot be read")])
+        assert store.run(run.id) == replace(run, reason="its record cannot be read")
+        store.finish([ended(run)], NOW)
+        over = store.run(run.id)
+        assert over.reason != "its record cannot be read"
+        store.note_reasons(run.holder, [(run.id, 1, "too late")])
+        assert store.run(run.id) == over
+
     def test_the_first_result_stays(self, store: Store) -> None:
         """C6: Finished work is kept."""
         _, run = a_run(store)

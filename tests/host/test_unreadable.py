@@ -1,0 +1,131 @@
+"""What cannot be looked at now is unknown: never gone, never dead, never remembered as absent."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from descriptors import no_descriptors
+from tenure.domain.errors import Undetermined
+from tenure.host import linux_lineage, linux_proc, live, processes
+from tenure.host.death import DeathWatch
+from tenure.host.live import Life, LiveLock, life_of
+from waiting import DEADLINE, eventually
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(sys.platform != "linux", reason="/proc"),
+]
+
+WAIT = "import sys; print('ready', flush=True); sys.stdin.read()"
+
+
+def test_a_process_that_cannot_be_looked_at_is_not_gone(spawn) -> None:
+    child = spawn(WAIT)
+    child.line()
+    identity = processes.identity_of(child.pid)
+    assert identity is not None
+    with no_descriptors():
+        with pytest.raises(Undetermined, match="Too many open files"):
+            processes.identity_of(child.pid)
+        with pytest.raises(Undetermined):
+            processes.own_identity()
+        assert processes.is_alive(identity) is None
+    assert processes.is_alive(identity) is True
+
+
+def test_a_watch_that_began_without_descriptors_tells_the_death(spawn) -> None:
+    child = spawn(WAIT)
+    child.line()
+    identity = processes.identity_of(child.pid)
+    assert identity is not None
+    with no_descriptors():
+        watch = DeathWatch.open(identity)
+        assert watch is not None, "not taken for dead"
+        assert watch.wait(0) is False
+    with watch:
+        child.kill()
+        assert watch.wait(DEADLINE) is True
+
+
+def test_a_live_lock_that_cannot_be_asked_says_nothing(tmp_path: Path) -> None:
+    identity = processes.own_identity()
+    elsewhere = dataclasses.replace(identity, boot_id="another boot, or another name of it")
+    lock = LiveLock.hold(tmp_path, "me", identity)
+    with no_descriptors():
+        for who in (identity, elsewhere, None):
+            assert life_of(tmp_path, "me", who) is Life.UNVERIFIABLE
+    assert life_of(tmp_path, "me", identity) is Life.ALIVE
+    lock.release()
+
+
+@pytest.mark.parametrize(
+    "fault", [errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EIO, errno.ENOMEM, errno.ESTALE]
+)
+def test_no_fault_makes_a_living_process_dead(
+    fault: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = processes.own_identity()
+    elsewhere = dataclasses.replace(identity, boot_id="another boot")
+    lock = LiveLock.hold(tmp_path, "me", identity)
+
+    def refuse(*args: object, **options: object) -> int:
+        raise OSError(fault, os.strerror(fault))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(live.os, "open", refuse)
+        assert life_of(tmp_path, "me", elsewhere) is Life.UNVERIFIABLE
+        assert life_of(tmp_path, "me", identity) is Life.UNVERIFIABLE
+    lock.release()
+
+
+def test_what_could_not_be_read_once_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    boot, machine = linux_proc.boot_id(), linux_proc.machine_id()
+    monkeypatch.setattr(linux_proc, "_boot_id", "")
+    monkeypatch.setattr(linux_proc, "_machine_id", None)
+    with no_descriptors():
+        with pytest.raises(Undetermined):
+            linux_proc.boot_id()
+        assert linux_proc.machine_id() is None
+        assert processes.is_alive(processes.Identity(boot_id=boot, pid=1, start=1)) is None
+    assert (linux_proc.boot_id(), linux_proc.machine_id()) == (boot, machine)
+
+
+def test_a_cgroup_that_cannot_be_read_makes_no_chain_whole(
+    spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C2: evidence that cannot be read is unknown. A manager adopts what others forked."""
+    child = spawn(WAIT)
+    child.line()
+    stat = linux_proc.stat_of(child.pid)
+    manager = linux_proc.stat_of(os.getpid())
+    assert stat is not None
+    assert manager is not None
+    manager = dataclasses.replace(manager, pid=1, session=stat.session)
+    assert not linux_lineage._is_adopted(stat, manager)
+
+    def refuse(pid: int) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(linux_lineage, "service_of_process", refuse)
+    assert linux_lineage._is_adopted(stat, manager)
+
+
+def test_a_death_watch_looks_again_after_a_look_that_failed(spawn) -> None:
+    """Also where it had verified its process before."""
+    child = spawn(WAIT)
+    child.line()
+    identity = processes.identity_of(child.pid)
+    assert identity is not None
+    watch = DeathWatch(identity)
+    os.close(watch._descriptor)
+    watch._descriptor = -1
+    with no_descriptors():
+        assert watch.wait(0) is False
+    child.kill()
+    eventually(lambda: watch.wait(0.01), "the death")
