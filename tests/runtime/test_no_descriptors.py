@@ -27,10 +27,13 @@ from tenure.domain.run import Cause, Result, Run, RunState
 from tenure.domain.schedule import every_schedule
 from tenure.host.clocks import SystemClock
 from tenure.host.processes import is_alive
-from tenure.runtime import command_runner
+from tenure.runtime import command_runner, withdraw
+from tenure.runtime.client.status import read_status
 from tenure.runtime.command_runner import CommandRunner
 from tenure.runtime.commands import GatedCommand
-from tenure.runtime.exits import RecordUnreadable
+from tenure.runtime.exits import RecordUnreadable, read_exit
+from tenure.store.contract import RunFilter
+from tenure.testing.cluster import Cluster
 from waiting import eventually
 
 pytestmark = pytest.mark.real
@@ -210,6 +213,77 @@ def test_a_folder_without_permission_is_no_missing_record(bench: Bench, tmp_path
     finally:
         os.chmod(tmp_path, 0o700)
     assert bench.ended(1)[0].state is RunState.SUCCEEDED
+
+
+def test_the_next_owner_reads_the_record_until_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C6: meanwhile the run is active, `status` says why, and no slot is taken."""
+    with Cluster(tmp_path) as cluster:
+        first, second = cluster.node("a"), cluster.node("b")
+        wants = Definition(
+            name="pay",
+            schedule=every_schedule(timedelta(hours=24), cluster.clock.now()),
+            action=Command(argv=("true",), cwd="/"),
+            retry_lost=True,
+            retries=1,
+        )
+        store = cluster.profile.store
+        store.add_job(wants, by="test", now=cluster.clock.now())
+        cluster.settle()
+        cluster.clock.advance(timedelta(hours=24))
+        with monkeypatch.context() as patched:
+            patched.setattr(first.scheduler._commands, "_report_end", lambda active: None)
+
+            def is_running() -> bool:
+                first.turn()
+                return [r.state for r in store.runs(RunFilter())[0]] == [RunState.RUNNING]
+
+            eventually(is_running, "a command that runs")
+            [run] = store.runs(RunFilter())[0]
+            assert run.identity is not None
+            record = first.scheduler.profile.folder.logs / run.id / "1.exit"
+            eventually(lambda: read_exit(record).exit_code == 0, "its end")
+            first.scheduler._commands.close()
+            cluster.kill(first)
+        with monkeypatch.context() as patched:
+            refuses = RecordUnreadable(f"{record}: Input/output error")
+            patched.setattr(command_runner, "read_exit", raising(refuses))
+            patched.setattr(withdraw, "read_exit", raising(refuses))
+            second.look()
+            assert second.owns
+
+            def is_noted() -> bool:
+                second.turn()
+                return bool(store.run(run.id).reason)
+
+            eventually(is_noted, "a note of why it is still active")
+            found = store.run(run.id)
+            assert (found.state, found.holder) == (RunState.RUNNING, second.id)
+            assert "Input/output error" in found.reason
+            commands = second.scheduler._commands
+            eventually(lambda: commands.room() == commands._slots, "a free slot")
+            status = read_status(cluster.profile, cluster.clock.now())
+            [warning] = [w for w in status.warnings if w.code == "record_unreadable"]
+            assert run.id in warning.text
+            assert f"tenure cancel {run.id}" in warning.remedy
+
+        def has_ended() -> bool:
+            cluster.clock.advance(5)
+            second.look()
+            second.turn()
+            return store.run(run.id).state is RunState.SUCCEEDED
+
+        eventually(has_ended, "its true result")
+        assert len(store.runs(RunFilter())[0]) == 1
+        assert store.run(run.id).attempt == 1, "it is not run again"
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def call(*args: object, **options: object) -> None:
+        raise error
+
+    return call
 
 
 # -- one call that fails ---------------------------------------------------------------------
