@@ -14,7 +14,7 @@ from enum import StrEnum
 from tenure.domain.errors import Conflict
 from tenure.domain.job import MAX_NAME, Definition, Job, State
 from tenure.runtime.client.applying import all_jobs
-from tenure.store.contract import Store
+from tenure.store.contract import JobEditor, Store
 
 
 class Action(StrEnum):
@@ -130,18 +130,25 @@ def carry_out(
 
     Raises Conflict, and adds nothing, if a name was taken meanwhile.
     """
-    added: list[Job] = []
+
+    def step(job: Imported, definition: Definition) -> Callable[[JobEditor], Job]:
+        def add(editor: JobEditor) -> Job:
+            made = editor.add_job(definition, by=by, now=now)
+            return (
+                editor.set_job_state(made.id, State.PAUSED, by=by, now=now) if job.paused else made
+            )
+
+        return add
+
+    there = standing_of(all_jobs(store), tag).imported
+    new = [
+        step(job, job.definition)
+        for job in plan
+        if job.definition is not None and job.id not in there
+    ]
     try:
-        with store.batch():
-            there = standing_of(all_jobs(store), tag).imported
-            for job in plan:
-                if job.definition is None or job.id in there:
-                    continue
-                made = store.add_job(job.definition, by=by, now=now)
-                if job.paused:
-                    made = store.set_job_state(made.id, State.PAUSED, by=by, now=now)
-                added.append(made)
+        # What another import adds at this moment has the same names: they are in conflict.
+        return list(store.change_jobs(new))
     except Conflict as error:
         text = f"{error.text}; nothing was imported"
         raise Conflict(text, remedy="import again", **error.facts) from None
-    return added

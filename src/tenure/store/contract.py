@@ -40,7 +40,7 @@ Where more than one reading was possible, this one is kept (the conformance suit
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -219,6 +219,20 @@ class Counts:
     pending_requests: int = 0
 
 
+class JobEditor(Protocol):
+    """The verbs of :class:`Store` of the same names, inside :meth:`Store.change_jobs`."""
+
+    def add_job(
+        self, definition: Definition, *, by: str, now: datetime, since: datetime | None = None
+    ) -> Job: ...
+
+    def edit_job(
+        self, job: str, expected_revision: int, definition: Definition, *, by: str, now: datetime
+    ) -> Job: ...
+
+    def set_job_state(self, job: str, state: State, *, by: str, now: datetime) -> Job: ...
+
+
 class Store(Protocol):
     """See the module for what holds for every verb."""
 
@@ -360,6 +374,11 @@ class Store(Protocol):
         again changes nothing; from REMOVED raises NotFound; an arrow that is not in
         ``domain.job.TRANSITIONS`` raises IllegalTransition. Resuming makes a job with open held
         fires due. JOB_STATE."""
+
+    def change_jobs(self, steps: Sequence[Callable[[JobEditor], Job]]) -> tuple[Job, ...]:
+        """Many changes in one commit that keeps no owner waiting: all, or what a step raises is
+        raised and nothing is changed. What each step gave, in order. A step may be called twice,
+        and by then on what others changed meanwhile; it does nothing but call its argument."""
 
     def miss_held(self, job: str, reason: str, *, now: datetime) -> None:
         """Close a job's open held stretches, and of a foreign job what was not announced up to

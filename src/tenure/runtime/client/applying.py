@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from tenure.domain.errors import Conflict, InvalidInput
@@ -19,7 +20,7 @@ from tenure.runtime.client.fields import build
 from tenure.runtime.client.foreign import is_foreign, refuse_foreign
 from tenure.runtime.client.jobfile import Entry
 from tenure.runtime.client.schedules import PROFILE_ZONE
-from tenure.store.contract import Page, Store
+from tenure.store.contract import JobEditor, Page, Store
 
 
 class Change(StrEnum):
@@ -72,10 +73,9 @@ def plan_apply(
 
 def carry_out(store: Store, steps: Sequence[Step], *, by: str, now: datetime) -> None:
     """Do it, in one commit. Conflict, and nothing done, if a job was changed meanwhile."""
+    wanted = [step for step in steps if step.change is not Change.KEEP]
     try:
-        with store.batch():
-            for step in steps:
-                _do(store, step, by, now)
+        store.change_jobs([partial(_do, step=step, by=by, now=now) for step in wanted])
     except Conflict as error:
         raise Conflict(
             f"somebody changed a job meanwhile: {error.text}; nothing was applied",
@@ -164,22 +164,19 @@ def _made_by(store: Store, job: Job, path: str) -> bool:
     return bool(revisions) and revisions[0].edited_by.endswith(f", apply {path}")
 
 
-def _do(store: Store, step: Step, by: str, now: datetime) -> None:
-    if step.change is Change.ADD:
+def _do(editor: JobEditor, step: Step, by: str, now: datetime) -> Job:
+    if step.job is None:
         assert step.definition is not None
-        job = store.add_job(step.definition, by=by, now=now)
+        job = editor.add_job(step.definition, by=by, now=now)
         if step.paused:
-            store.set_job_state(job.id, State.PAUSED, by=by, now=now)
-        return
-    if step.job is None or step.change is Change.KEEP:
-        return
+            job = editor.set_job_state(job.id, State.PAUSED, by=by, now=now)
+        return job
     if step.change is Change.EDIT:
         assert step.definition is not None
-        store.edit_job(step.job.id, step.job.revision, step.definition, by=by, now=now)
-        return
+        return editor.edit_job(step.job.id, step.job.revision, step.definition, by=by, now=now)
     state = {
         Change.PAUSE: State.PAUSED,
         Change.RESUME: State.ACTIVE,
         Change.REMOVE: State.REMOVED,
     }[step.change]
-    store.set_job_state(step.job.id, state, by=by, now=now)
+    return editor.set_job_state(step.job.id, state, by=by, now=now)

@@ -16,11 +16,9 @@ from tenure.domain.errors import Conflict
 from tenure.domain.job import Definition, Job, State
 from tenure.domain.request import Requester
 from tenure.runtime.client.foreign import refuse_foreign
-from tenure.store.contract import Store
+from tenure.store.contract import JobEditor, Store
 
 TRIES = 20
-AT_ONCE = 500
-"""Changes in one commit: thousands in one would keep the owner waiting."""
 
 
 def user_name() -> str | None:
@@ -91,17 +89,16 @@ def set_states(
 ) -> list[tuple[Job, Job]]:
     """Pause, resume or remove jobs; each before and after.
 
-    Raises Refused, and nothing is changed, if one of them is planned by another scheduler; what
-    ``set_job_state`` raises, and then those of earlier commits are changed.
+    Raises, and nothing is changed: Refused if one of them is planned by another scheduler; what
+    ``set_job_state`` raises.
     """
     verb = {State.PAUSED: "pause", State.ACTIVE: "resume", State.REMOVED: "remove"}[state]
     refuse_foreign(jobs, verb)
-    changed = []
-    for start in range(0, len(jobs), AT_ONCE):
-        with store.batch():
-            for job in jobs[start : start + AT_ONCE]:
-                changed.append((job, store.set_job_state(job.id, state, by=by, now=now)))
-    return changed
+
+    def step(job: Job) -> Callable[[JobEditor], Job]:
+        return lambda editor: editor.set_job_state(job.id, state, by=by, now=now)
+
+    return list(zip(jobs, store.change_jobs([step(job) for job in jobs]), strict=True))
 
 
 def _differing(a: Definition, b: Definition) -> set[str]:

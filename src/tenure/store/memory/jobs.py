@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
@@ -15,7 +15,7 @@ from tenure.domain.omission import Omitted
 from tenure.domain.ownership import Authority
 from tenure.domain.schedule import Kind
 from tenure.domain.version import is_newer
-from tenure.store.contract import Accounting, Declaration, Page, Reconciled, Revision
+from tenure.store.contract import Accounting, Declaration, JobEditor, Page, Reconciled, Revision
 from tenure.store.memory.base import page_of, verb
 from tenure.store.memory.pending import INSTANT, Pending
 
@@ -128,6 +128,10 @@ class Jobs(Pending):
         facts = {"from": old.state.value, "to": new.state.value, "by": by}
         self._say(EventKind.JOB_STATE, now, job=job, facts=facts)
         return new
+
+    @verb
+    def change_jobs(self, steps: Sequence[Callable[[JobEditor], Job]]) -> tuple[Job, ...]:
+        return tuple(step(self) for step in steps)
 
     @verb
     def miss_held(self, job: str, reason: str, *, now: datetime) -> None:

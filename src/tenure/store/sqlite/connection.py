@@ -219,6 +219,10 @@ class Connection:
                 if self._broken:
                     raise TenureError("the store gave up the batch; nothing of it was kept")
 
+    @property
+    def is_batching(self) -> bool:
+        return self._batching
+
     def is_same_file(self) -> bool:
         """Whether the file at the path is the one that was opened; costs one ``stat``."""
         try:

@@ -7,6 +7,7 @@ transaction, for the fires that the old revision leaves pending, and moves the w
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,12 +18,14 @@ from tenure.domain.job import Definition, Job, State, check_state, jitter_of
 from tenure.domain.omission import Omitted
 from tenure.domain.schedule import Kind
 from tenure.store.codec import micros, micros_or_none, pack
+from tenure.store.contract import JobEditor
 from tenure.store.ids import new_id
 from tenure.store.sqlite import omissions
 from tenure.store.sqlite.definitions import Definitions
 from tenure.store.sqlite.events import emit
 from tenure.store.sqlite.jobs import SQL, due_of, load, load_kept, wake_one
 from tenure.store.sqlite.part import Part
+from tenure.store.sqlite.rehearsal import Step, change_together
 
 _INSTANT = timedelta(microseconds=1)
 _BECAME = {
@@ -178,25 +181,53 @@ def _check_name(db: sqlite3.Connection, name: str, own: str | None) -> None:
         )
 
 
+class Editor:
+    """The changes of jobs inside one transaction; see :class:`tenure.store.contract.JobEditor`."""
+
+    def __init__(self, db: sqlite3.Connection, definitions: Definitions) -> None:
+        self._db = db
+        self._definitions = definitions
+
+    def add_job(
+        self, definition: Definition, *, by: str, now: datetime, since: datetime | None = None
+    ) -> Job:
+        return add(self._db, self._definitions, definition, by, now, since=since)
+
+    def edit_job(
+        self, job: str, expected_revision: int, definition: Definition, *, by: str, now: datetime
+    ) -> Job:
+        found = load_kept(self._db, self._definitions, job)
+        _check_revision(found, expected_revision)
+        return edit(self._db, self._definitions, found, definition, by, now)
+
+    def set_job_state(self, job: str, state: State, *, by: str, now: datetime) -> Job:
+        found = load_kept(self._db, self._definitions, job)
+        return set_state(self._db, self._definitions, found, state, by, now)
+
+
 class Editing(Part):
+    def change_jobs(self, steps: Sequence[Callable[[JobEditor], Job]]) -> tuple[Job, ...]:
+        def inside(step: Callable[[JobEditor], Job]) -> Step[Job]:
+            return lambda db, definitions: step(Editor(db, definitions))
+
+        return tuple(change_together(self._db, [inside(step) for step in steps]))
+
     def add_job(
         self, definition: Definition, *, by: str, now: datetime, since: datetime | None = None
     ) -> Job:
         with self._db.writing() as db:
-            return add(db, self._db.definitions, definition, by, now, since=since)
+            return Editor(db, self._db.definitions).add_job(definition, by=by, now=now, since=since)
 
     def edit_job(
         self, job: str, expected_revision: int, definition: Definition, *, by: str, now: datetime
     ) -> Job:
         with self._db.writing() as db:
-            found = load_kept(db, self._db.definitions, job)
-            _check_revision(found, expected_revision)
-            return edit(db, self._db.definitions, found, definition, by, now)
+            editor = Editor(db, self._db.definitions)
+            return editor.edit_job(job, expected_revision, definition, by=by, now=now)
 
     def set_job_state(self, job: str, state: State, *, by: str, now: datetime) -> Job:
         with self._db.writing() as db:
-            found = load_kept(db, self._db.definitions, job)
-            return set_state(db, self._db.definitions, found, state, by, now)
+            return Editor(db, self._db.definitions).set_job_state(job, state, by=by, now=now)
 
     def miss_held(self, job: str, reason: str, *, now: datetime) -> None:
         with self._db.writing() as db:

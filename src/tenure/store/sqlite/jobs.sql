@@ -62,8 +62,8 @@ UPDATE jobs SET approved_revision = ? WHERE id = ?
 -- name: wake_one
 UPDATE jobs SET due_at = ? WHERE id = ? AND state = 'active' AND (due_at IS NULL OR due_at > ?)
 
--- name: declared
-SELECT {job_row} FROM {jobs_joined} WHERE j.app = ? AND j.state <> 'removed'
+-- name: declared_names
+SELECT name FROM jobs WHERE app = ? AND state <> 'removed'
 
 -- name: other_app
 SELECT app FROM jobs WHERE app IS NOT NULL AND app <> ? AND state <> 'removed' LIMIT 1

@@ -18,6 +18,7 @@ from tenure.store.sqlite.edits import add, edit, set_state
 from tenure.store.sqlite.jobs import SQL, job_of
 from tenure.store.sqlite.ownership import fence
 from tenure.store.sqlite.part import Part
+from tenure.store.sqlite.rehearsal import Step, change_together
 
 _OUTCOMES = ("added", "changed", "woken", "dormant", "kept_newer")
 
@@ -31,36 +32,70 @@ class Reconciling(Part):
         declarations: Sequence[Declaration],
         now: datetime,
     ) -> Reconciled:
-        did: dict[str, list[str]] = {outcome: [] for outcome in _OUTCOMES}
-        by, definitions = f"app {app} {version}".rstrip(), self._db.definitions
-        with self._db.writing() as db:
+        by = f"app {app} {version}".rstrip()
+        wanted: dict[str, Declaration] = {}
+        for declared in declarations:
+            name = declared.definition.name
+            if not name.startswith(f"{app}:"):
+                raise InvalidInput(f"{name!r} is not named {app}:...", field="name")
+            if name in wanted:
+                raise Conflict(f"there are two jobs named {name!r}", field="name")
+            wanted[name] = declared
+        with self._db.reading() as db:
+            names = [name for (name,) in db.execute(SQL.declared_names, (app,)).fetchall()]
+
+        def bring_in_line(name: str) -> Step[list[str]]:
+            return lambda db, definitions: _bring_in_line(
+                db, definitions, name, wanted.get(name), app, version, by, now
+            )
+
+        def first(db: sqlite3.Connection) -> None:
             fence(db, authority)
-            mine = _declared(db, definitions, app)
-            for declared in declarations:
-                wanted = declared.definition
-                if not wanted.name.startswith(f"{app}:"):
-                    raise InvalidInput(f"{wanted.name!r} is not named {app}:...", field="name")
-                job = mine.pop(wanted.name, None)
-                for outcome in _declare(db, definitions, job, declared, app, version, by, now):
-                    did[outcome].append(wanted.name)
-            for name, job in mine.items():
-                if _is_of_newer(job, version):
-                    did["kept_newer"].append(name)
-                elif job.state is State.ACTIVE:
-                    set_state(db, definitions, job, State.DORMANT, by, now)
-                    did["dormant"].append(name)
+            _check_app(db, app)
+
+        every = [*wanted, *(name for name in names if name not in wanted)]
+        made = change_together(self._db, [bring_in_line(name) for name in every], first=first)
+        did: dict[str, list[str]] = {outcome: [] for outcome in _OUTCOMES}
+        for name, outcomes in zip(every, made, strict=True):
+            for outcome in outcomes:
+                did[outcome].append(name)
         return Reconciled(**{outcome: tuple(sorted(names)) for outcome, names in did.items()})
 
 
-def _declared(db: sqlite3.Connection, definitions: Definitions, app: str) -> dict[str, Job]:
+def _bring_in_line(
+    db: sqlite3.Connection,
+    definitions: Definitions,
+    name: str,
+    declared: Declaration | None,
+    app: str,
+    version: str,
+    by: str,
+    now: datetime,
+) -> list[str]:
+    """Bring one job in line, declared or declared before; which outcomes that was."""
+    row = db.execute(SQL.by_name, (name,)).fetchone()
+    job = job_of(row, definitions) if row is not None else None
+    if job is not None and job.app != app:
+        job = None  # its name is taken: to add one of that name says so
+    if declared is not None:
+        return _declare(db, definitions, job, declared, app, version, by, now)
+    if job is None:
+        return []
+    if _is_of_newer(job, version):
+        return ["kept_newer"]
+    if job.state is not State.ACTIVE:
+        return []
+    set_state(db, definitions, job, State.DORMANT, by, now)
+    return ["dormant"]
+
+
+def _check_app(db: sqlite3.Connection, app: str) -> None:
     other = db.execute(SQL.other_app, (app,)).fetchone()
     if other is not None:
         raise Conflict(
             f"the profile belongs to the app {other[0]!r}",
             remedy=f"give {app!r} a profile of its own",
         )
-    rows = db.execute(SQL.declared, (app,)).fetchall()
-    return {job.name: job for job in (job_of(row, definitions) for row in rows)}
 
 
 def _declare(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from tenure.domain.errors import Conflict, NotFound, StaleTerm
 from tenure.domain.event import EventKind
-from tenure.domain.job import State
+from tenure.domain.job import Job, State
 from tenure.domain.ownership import Authority
 from tenure.domain.request import DEADLINE, Ask, RequestState
 from tenure.domain.run import RunState
-from tenure.store.contract import SCHEMA, ClaimOutcome, Retention, RunFilter, Store
+from tenure.store.contract import SCHEMA, ClaimOutcome, JobEditor, Retention, RunFilter, Store
 from tenure.testing.conformance.base import StoreCase
 from tenure.testing.making import (
     SOMEBODY,
@@ -73,6 +74,27 @@ class UpkeepConformance(StoreCase):
             store.job("report")
         assert store.events() == before
         store.add_job(make_definition(), by="ada", now=START)
+
+    def test_many_changes_are_one_commit(self, store: Store) -> None:
+        """All, or what a step raises is raised and nothing is changed."""
+
+        def add(name: str) -> Callable[[JobEditor], Job]:
+            def step(editor: JobEditor) -> Job:
+                job = editor.add_job(make_definition(name), by="ada", now=START)
+                return editor.set_job_state(job.id, State.PAUSED, by="ada", now=START)
+
+            return step
+
+        names = [f"j{number:03}" for number in range(50)]
+        with pytest.raises(Conflict):
+            store.change_jobs([add(name) for name in (*names, names[7])])
+        assert store.jobs()[0] == ()
+        assert store.events() == ()
+        jobs = store.change_jobs([add(name) for name in names])
+        assert [job.name for job in jobs] == names
+        assert store.jobs()[0] == jobs
+        assert {job.state for job in jobs} == {State.PAUSED}
+        assert store.change_jobs([]) == ()
 
     def test_a_verb_that_raises_in_a_batch_undoes_itself_only(self, store: Store) -> None:
         """It either takes whole or raises and changes nothing."""
