@@ -219,7 +219,7 @@ class _Recorder:
             return next(found, None)
 
     def named(self, path: Any) -> int:
-        """A name was given to a file, or leads to it anew."""
+        """A name was given to a file, or leads to it again."""
         file = self.number(path)
         self.journal.add(Names(((os.path.basename(os.fsdecode(path)), file),)))
         return file

@@ -1,0 +1,273 @@
+"""The mandate that a dispatcher claims under ends with the term, whichever way the term ends."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenure.domain.announced import Announced
+from tenure.domain.event import EventKind
+from tenure.domain.job import Call, Command, Definition, Runner
+from tenure.domain.ownership import Act, Authority, Hold
+from tenure.domain.run import RunState
+from tenure.domain.schedule import every_schedule, foreign_schedule
+from tenure.runtime.commands import GatedCommand
+from tenure.store.contract import RunFilter
+from tenure.testing.cluster import Cluster, Node
+from waiting import DEADLINE, eventually
+
+EVERY = every_schedule(timedelta(minutes=1), datetime(2026, 1, 1, tzinfo=UTC))
+POLICY = '[[owner]]\nexecutable = "/opt/gateway"\n'
+A_MOMENT_S = 0.3
+"""In which a call that does not wait comes back."""
+
+
+class World(Cluster):
+    """An owner with a command that is due, and a candidate of the same rank."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home, toml=POLICY)
+        self.first, self.second = self._node("first"), self._node("second")
+        self.store = self.profile.store
+        self.settle()
+        assert self.first.owns
+        held = self.store.ownership().authority
+        assert held is not None
+        self.held: Authority = held
+
+    def _node(self, name: str) -> Node:
+        functions: dict[str, Callable[..., Any]] = {"app:f": lambda: None}
+        return self.node(name, executable="/opt/gateway", functions=functions, app="app")
+
+    def add(self, action: Command | Call) -> None:
+        wants = Definition(name="work", schedule=EVERY, action=action)
+        self.store.add_job(wants, by="test", now=self.clock.now())
+
+    def states(self) -> list[RunState]:
+        return [run.state for run in self.store.runs(RunFilter())[0]]
+
+    def refusals(self) -> int:
+        kinds = [event.kind for event in self.store.events(limit=1000)]
+        return kinds.count(EventKind.CLAIM_REFUSED)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path) as made:
+        yield made
+
+
+class Pause:
+    """A call that stops before it is carried out, until it is let go."""
+
+    def __init__(self, real: Callable[..., Any]) -> None:
+        self.reached, self.go = threading.Event(), threading.Event()
+        self._real = real
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        self.reached.set()
+        assert self.go.wait(DEADLINE), "it was never let go"
+        return self._real(*arguments, **named)
+
+
+def hand_over(node: Node) -> None:
+    node.scheduler.keeper._holding.end(Act.HAND_OVER, "for a test")
+
+
+def stop(node: Node) -> None:
+    node.scheduler.dispatcher.drain()
+
+
+def lose_the_store(node: Node) -> None:
+    node.scheduler.keeper._holding.lose_the_store()
+
+
+@pytest.mark.parametrize("lets_go", [hand_over, stop, lose_the_store])
+def test_a_gate_of_the_turn_under_way_opens_before_the_term_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch, lets_go: Callable[[Node], None]
+) -> None:
+    """C4, C11: the next owner finds nothing that the last one is still about to begin."""
+    world.add(Command(argv=("true",)))
+    world.clock.advance(60)
+    world.first.turn()
+    dispatcher = world.first.scheduler.dispatcher
+    eventually(dispatcher.pending, "a command at its gate")
+    order: list[str] = []
+    opening = Pause(GatedCommand.open_gate)
+
+    def open_gate(gated: GatedCommand) -> bool:
+        opened: bool = opening(gated)
+        order.append(f"opened while {world.store.ownership().hold}")
+        return opened
+
+    monkeypatch.setattr(GatedCommand, "open_gate", open_gate)
+    turn = threading.Thread(target=world.first.turn)
+    letting_go = threading.Thread(target=lambda: (lets_go(world.first), order.append("let go")))
+    turn.start()
+    assert opening.reached.wait(DEADLINE), "the commit stands, and the gate is about to open"
+    letting_go.start()
+    letting_go.join(A_MOMENT_S)
+    waits = letting_go.is_alive()
+    opening.go.set()
+    for thread in (turn, letting_go):
+        thread.join(DEADLINE)
+    assert waits, "for the turn that is under way"
+    assert order == [f"opened while {Hold.HELD}", "let go"]
+    assert not dispatcher.owns(world.held)
+
+
+@pytest.mark.parametrize("lets_go", [hand_over, stop, lose_the_store])
+def test_a_claim_by_another_thread_is_waited_for_too(
+    world: World, lets_go: Callable[[Node], None]
+) -> None:
+    dispatcher = world.first.scheduler.dispatcher
+    claim = Pause(lambda mandate: mandate.authority)
+    claimed: list[Authority | None] = []
+    claiming = threading.Thread(target=lambda: claimed.append(dispatcher.under_mandate(claim)))
+    letting_go = threading.Thread(target=lets_go, args=(world.first,))
+    claiming.start()
+    assert claim.reached.wait(DEADLINE)
+    letting_go.start()
+    letting_go.join(A_MOMENT_S)
+    waits = letting_go.is_alive()
+    claim.go.set()
+    for thread in (claiming, letting_go):
+        thread.join(DEADLINE)
+    assert waits, "for the claim that is under way"
+    assert claimed == [world.held]
+    assert dispatcher.under_mandate(claim) is None
+
+
+def test_the_dispatchers_own_thread_does_not_wait_for_itself(world: World) -> None:
+    """It asks in the middle of its turn, where a policy changes, say."""
+    dispatcher = world.first.scheduler.dispatcher
+    done = threading.Event()
+
+    def disown() -> None:
+        with dispatcher._turn_lock:
+            dispatcher.disown()
+        done.set()
+
+    dispatcher._thread = threading.Thread(target=disown, daemon=True)
+    dispatcher._thread.start()
+    assert done.wait(DEADLINE)
+    dispatcher._thread.join(DEADLINE)
+
+
+# -- deposed -----------------------------------------------------------------------------------
+def take_by_force(world: World) -> None:
+    now = world.clock.now()
+    world.store.take_ownership(
+        process=world.second.id,
+        act=Act.TAKE_BY_FORCE,
+        expected_term=world.held.term,
+        new_term=world.held.term + 1,
+        rule=0,
+        authoritative=True,
+        policy_version=world.held.policy_version,
+        boot_id="boot-1",
+        awake=0.0,
+        now=now,
+    )
+
+
+def release(world: World) -> None:
+    world.store.end_term(world.held, act=Act.STEP_DOWN, why="released", now=world.clock.now())
+
+
+def change_the_policy(world: World) -> None:
+    world.write_toml(POLICY + '[[owner]]\nexecutable = "/opt/desktop"\n')
+    world.profile.refresh_policy("ada", world.clock.now())
+
+
+def refuse_by_policy(world: World) -> None:
+    world.write_toml('[[owner]]\nexecutable = "/opt/other"\n')
+    world.profile.refresh_policy("ada", world.clock.now())
+
+
+def replace_the_database(world: World) -> None:
+    database = world.profile.folder.database
+    copy = database.with_name("copy.db")
+    world.store.backup(copy)
+    os.replace(copy, database)
+
+
+DEPOSED = [take_by_force, release, change_the_policy, refuse_by_policy, replace_the_database]
+
+
+@pytest.mark.parametrize("depose", DEPOSED)
+def test_a_refused_claim_ends_the_mandate(world: World, depose: Callable[[World], None]) -> None:
+    """C3, C11: it stops claiming at once, before its keeper has looked; it is not refused again
+    and again."""
+    world.add(Call(target="app:f", runner=Runner.THREAD))
+    world.clock.advance(60)
+    depose(world)
+    world.first.turn()
+    assert not world.first.scheduler.dispatcher.owns(world.held)
+    assert world.first.scheduler.keeper._holding.doubt, "the keeper is asked to look"
+    refusals = world.refusals()
+    assert refusals == (0 if depose is replace_the_database else 1)
+    for _ in range(5):
+        world.first.turn()
+    assert world.refusals() == refusals
+    assert world.states() == []
+
+
+@pytest.mark.parametrize("depose", DEPOSED)
+def test_a_refused_announcement_ends_the_mandate(
+    world: World, depose: Callable[[World], None]
+) -> None:
+    announcing = world.first.scheduler.announcing
+    dispatcher = world.first.scheduler.dispatcher
+    now = world.clock.now()
+    job = world.store.add_job(
+        Definition(
+            name="theirs",
+            schedule=foreign_schedule("every 5m"),
+            action=Call(target="app:f", runner=Runner.THREAD),
+        ),
+        by="test",
+        now=now,
+    )
+    world.clock.advance(60)
+    depose(world)
+    fire = Announced(fire=now + timedelta(seconds=30))
+    assert announcing.claim({job.id: fire}) is None
+    if depose is not replace_the_database:  # nothing was asked of it: the keeper looks
+        assert not dispatcher.owns(world.held)
+    refusals = world.refusals()
+    for _ in range(5):
+        assert announcing.claim({job.id: fire}) is None
+    assert world.refusals() == refusals
+    assert world.states() == []
+
+
+@pytest.mark.parametrize("depose", DEPOSED)
+def test_an_idle_owner_that_was_deposed_loses_its_mandate_at_its_next_look(
+    world: World, depose: Callable[[World], None]
+) -> None:
+    """Nothing is due, so no claim is refused: the keeper takes the mandate away."""
+    depose(world)
+    world.first.look()
+    dispatcher = world.first.scheduler.dispatcher
+    assert not dispatcher.owns(world.held)
+    kept = world.first.scheduler.keeper.authority
+    assert kept is None or (depose is change_the_policy and kept != world.held)
+    assert dispatcher.owns(kept) is (kept is not None)
+
+
+def test_a_term_that_was_handed_over_leaves_no_mandate(world: World) -> None:
+    hand_over(world.first)
+    dispatcher = world.first.scheduler.dispatcher
+    assert not dispatcher.owns(world.held)
+    world.add(Call(target="app:f", runner=Runner.THREAD))
+    world.clock.advance(60)
+    world.first.turn()
+    assert world.refusals() == 0, "it did not even try"
+    assert world.states() == []
