@@ -13,9 +13,11 @@ it inherited is kept referenced for ever, since even closing it could truncate t
 
 SQLite finds the log by name. So when another file was put in the database's place, a write of
 ours, or the checkpoint of our closing, would go into the log of that other database and damage
-it: each transaction first looks whether the file is still the one that was opened, and a
+it: each use first looks whether the files are still those that were opened, and whole
+(:mod:`~tenure.store.sqlite.files`), each transaction once more before it commits, and a
 connection that has gone astray is forgotten, not closed. So is one to a damaged database, which
 is left as it was found; and an empty file is not even opened, since SQLite would delete its log.
+Where only the name of the log is gone, what it holds is copied into the database first.
 
 Each transaction that changes something is counted, in the database and in the mark beside it (see
 :mod:`tenure.store.commit_mark`). A database whose count is lower than one that this connection saw
@@ -37,8 +39,17 @@ from pathlib import Path
 from tenure.domain.errors import Damaged, StoreUnwritable, TenureError
 from tenure.store.commit_mark import NAME as MARK
 from tenure.store.commit_mark import CommitMark
+from tenure.store.sqlite import files
 from tenure.store.sqlite.definitions import Definitions
-from tenure.store.sqlite.failures import RESTORE, HolderProbe, explain, is_damage, missing
+from tenure.store.sqlite.failures import (
+    RESTORE,
+    HolderProbe,
+    explain,
+    is_damage,
+    is_failed_read,
+    missing,
+)
+from tenure.store.sqlite.files import Loss, OpenFiles
 
 _FORGOTTEN: list[sqlite3.Connection] = []
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -51,6 +62,8 @@ _SET_COMMITS = (
     "INSERT INTO meta (key, value) VALUES ('commits', ?) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 )
+FOLD_PATIENCE_MS = 1000
+"""How long the readers of a removed log are waited for."""
 _tainted: set[tuple[int, int]] = set()
 """Files that were open inside a transaction when this process was forked off."""
 
@@ -91,6 +104,10 @@ def dial(path: Path, *, mode: str, patience: float) -> sqlite3.Connection:
     return db
 
 
+def _astray(loss: Loss) -> Damaged:
+    return Damaged(f"{loss.text}; nothing was changed", remedy=loss.remedy)
+
+
 def _abandon(db: sqlite3.Connection) -> None:
     """Keep it referenced for ever: it is never closed, not even at exit."""
     import ctypes
@@ -120,25 +137,35 @@ class Connection:
         self._mode = mode
         self._parked = False
         self._db: sqlite3.Connection | None = None
+        self._folded = False
+        self._overwritten: Loss | None = None
         try:
-            before = os.stat(path)
-            if (before.st_dev, before.st_ino) in _tainted:
+            self._files = OpenFiles(path)
+            if self._files.key in _tainted:
                 raise TenureError(
                     f"the store at {path} was in use when this process was forked off",
                     remedy="fork outside a transaction, or start a new process instead",
                 )
-            if before.st_size == 0:
+            if self._files.opened_bytes == 0:
                 raise Damaged(f"{path} is empty; it is left alone", remedy=RESTORE)
             self._db = dial(path, mode=mode, patience=patience)
         except FileNotFoundError:
             raise missing(path) from None
         except sqlite3.Error as error:
-            raise self.explain(error) from error
-        self.file = (before.st_dev, before.st_ino)
+            found = self.explain(error)
+            self._files.release()
+            raise found from error
+        self.file = self._files.key
         with _guard:
             _connections.add(self)
 
     def explain(self, error: sqlite3.Error) -> TenureError:
+        if is_failed_read(error):  # by a file that was cut short or replaced, perhaps
+            if not self._files.bound:
+                self._files.bind()
+            loss = self._files.loss()
+            if loss is not None:
+                return _astray(loss)
         found = explain(error, self.path, self.patience, self._probe)
         self._damaged = self._damaged or isinstance(found, Damaged)
         return found
@@ -157,6 +184,8 @@ class Connection:
                 yield db
             except sqlite3.Error as error:
                 raise self.explain(error) from error
+            if not self._files.bound:
+                self._files.bind()
 
     def data_version(self) -> int:
         """SQLite's own mark of what others committed. Written out: each process of a profile
@@ -223,28 +252,46 @@ class Connection:
     def is_batching(self) -> bool:
         return self._batching
 
+    def loss(self) -> Loss | None:
+        """What became of the files that were opened; None while they are at their paths, and
+        whole. Raises StoreUnwritable where that cannot be told."""
+        with self._lock:
+            return self._overwritten or self._files.loss()
+
     def is_same_file(self) -> bool:
-        """Whether the file at the path is the one that was opened; costs one ``stat``."""
-        try:
-            found = os.stat(self.path)
-        except OSError:
-            return False
-        return (found.st_dev, found.st_ino) == self.file
+        """Whether :meth:`loss` finds none."""
+        return self.loss() is None
 
     @contextlib.contextmanager
     def _transaction(self, db: sqlite3.Connection) -> Iterator[None]:
-        if not self.is_same_file():
-            raise self._astray()
         try:  # Begun inside, so that an interrupt at any point undoes it.
             db.execute("BEGIN IMMEDIATE")
             profile_id = self._look_back(db)
             rows = db.total_changes
             yield
+            self._check_files(db)
             if db.total_changes == rows or not self._commit_counted(db, profile_id):
                 db.execute("COMMIT")
         except BaseException:
             self._undo(db)
             raise
+
+    def _check_files(self, db: sqlite3.Connection) -> None:
+        loss = self._files.loss()
+        if loss is None:
+            return
+        if loss.foldable and not self._folded:
+            self._undo(db)
+            self._fold_log(db)
+        raise _astray(loss)
+
+    def _fold_log(self, db: sqlite3.Connection) -> None:
+        """The log was removed, and this connection still has it: copy what it holds into the
+        database, and let it begin again, for those that open the database from now on."""
+        self._folded = True
+        with contextlib.suppress(sqlite3.Error):
+            db.execute(f"PRAGMA busy_timeout = {FOLD_PATIENCE_MS}")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     # -- the count of commits ----------------------------------------------------------------
     def commits_missing(self) -> int:
@@ -267,11 +314,12 @@ class Connection:
         """At the start of a transaction: the profile's id. Raises Damaged if the count fell."""
         count, profile_id = _counted(db)
         if count < self._reached:
-            raise Damaged(
-                f"the database at {self.path} was replaced by an older copy while this process "
-                f"used it: {self._reached - count} commits are missing; nothing was changed",
+            self._overwritten = Loss(
+                text=f"the database at {self.path} was replaced by an older copy while this "
+                f"process used it: {self._reached - count} commits are missing",
                 remedy="stop the processes that use it, then `tenure profile adopt --restored`",
             )
+            raise _astray(self._overwritten)
         self._reached = count
         return profile_id
 
@@ -308,13 +356,6 @@ class Connection:
                 remedy="check the file and its permissions, then try again",
             ) from error
 
-    def _astray(self) -> Damaged:
-        return Damaged(
-            f"the database at {self.path} is not the one that this process opened; nothing "
-            "was changed",
-            remedy="`tenure status` says what became of it; start this process anew",
-        )
-
     def _undo(self, db: sqlite3.Connection) -> None:
         """SQLite itself may have rolled back, as it does when the disk is full."""
         self.definitions.clear()
@@ -339,8 +380,9 @@ class Connection:
 
     def _usable(self) -> sqlite3.Connection:
         if self._parked:
-            if not self.is_same_file():
-                raise self._astray()
+            loss = self._files.loss()
+            if loss is not None:
+                raise _astray(loss)
             try:
                 self._db = dial(self.path, mode=self._mode, patience=self.patience)
             except sqlite3.Error as error:  # still parked: the next use tries again
@@ -352,6 +394,8 @@ class Connection:
             if self._batching:
                 raise TenureError("the store gave up the batch; nothing of it was kept")
             self._broken = False
+        if not self._batching:
+            self._check_files(self._db)
         return self._db
 
     def close(self) -> None:
@@ -360,11 +404,19 @@ class Connection:
             return
         with self._lock:
             self._parked = False
-            if self._db is not None and (self._damaged or not self.is_same_file()):
+            if self._db is not None and (self._damaged or not self._is_whole()):
                 self.forget()
             if self._db is not None:
                 self._db.close()
                 self._db = None
+                self._files.release()
+
+    def _is_whole(self) -> bool:
+        """Where that cannot be told, it is not closed: that would be a write."""
+        try:
+            return self.loss() is None
+        except TenureError:
+            return False
 
     def forget(self) -> None:
         """Never use or close it again, not even at exit: in a forked child, which inherited it."""
@@ -379,8 +431,9 @@ class Connection:
         """A fork begins: wait for other threads' transactions, and close. See :meth:`unpark`."""
         self._lock.acquire()
         db = self._db
-        if db is not None and not db.in_transaction and self.is_same_file():
+        if db is not None and not db.in_transaction and self._is_whole():
             db.close()
+            self._files.release()
             self._db, self._parked = None, True
 
     def unpark(self) -> None:
@@ -418,6 +471,7 @@ def _disinherit_all() -> None:
         connection.disinherit()
     _connections.clear()
     _guard = threading.Lock()
+    files.forget_in_child()
 
 
 if hasattr(os, "register_at_fork"):

@@ -62,6 +62,12 @@ def is_damage(error: BaseException) -> bool:
     return isinstance(error, sqlite3.Error) and code in (_CORRUPT, _NOTADB)
 
 
+def is_failed_read(error: sqlite3.Error) -> bool:
+    """Whether SQLite could not read what it expected to be there."""
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    return code in (_IOERR, _CORRUPT, _NOTADB)
+
+
 def missing(path: Path) -> NotFound:
     return NotFound(
         f"there is no store at {path}", remedy="`tenure add` and `tenure serve` make one"

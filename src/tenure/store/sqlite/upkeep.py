@@ -14,6 +14,7 @@ from tenure.store.contract import Counts
 from tenure.store.durable import sync_folder
 from tenure.store.sqlite import schema
 from tenure.store.sqlite.connection import dial
+from tenure.store.sqlite.files import Loss
 from tenure.store.sqlite.ownership import highest_term
 from tenure.store.sqlite.part import Part
 from tenure.store.sqlite.sql import Statements
@@ -34,8 +35,14 @@ class Upkeep(Part):
             )
 
     def is_same_file(self) -> bool:
-        """Whether the file at the path is the one that was opened; costs one ``stat``."""
+        """Whether the files at their paths are those that were opened, and whole. Raises
+        StoreUnwritable where that cannot be told."""
         return self._db.is_same_file()
+
+    def loss(self) -> Loss | None:
+        """What became of the files that were opened: removed, replaced, cut short. None while
+        all is well. Raises StoreUnwritable where that cannot be told."""
+        return self._db.loss()
 
     def verify(self) -> list[str]:
         """What SQLite finds wrong with the file, in its words; [] for nothing. Reads it whole."""
