@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from tenure.domain.ownership import Authority
     from tenure.runtime.calling import Coroutines
+    from tenure.runtime.failing import Failure
     from tenure.runtime.profile import Profile
     from tenure.runtime.scheduler import Scheduler
 
@@ -100,6 +101,7 @@ class Tenure:
         self._said_zone = False
         self._wanted = False
         """Whether it was started, and so is to be in a forked child."""
+        self._problem: str | None = None
         self._lock = threading.RLock()
         self._at_exit: list[Callable[[], object]] = []
         """What takes back that it is stopped at the end of this process."""
@@ -109,6 +111,8 @@ class Tenure:
 
     def __repr__(self) -> str:
         stands = "stopped" if self._scheduler is None else "owner" if self.owns else "started"
+        if self._problem is not None:
+            stands = f"stopped by itself: {self._problem}"
         return f"<Tenure {self.name!r}: {stands}>"
 
     # -- declaring ---------------------------------------------------------------------------
@@ -173,6 +177,7 @@ class Tenure:
 
         with self._lock:
             self._wanted = True
+            self._problem = None
             if self._on_host_loop:
                 self._host_loop = _running_loop() or self._host_loop
             if self._scheduler is None:
@@ -214,6 +219,7 @@ class Tenure:
             host_loop=lambda: self._host_loop,
             stays_out=self._why_not_here,
             cut=lambda: self._coroutines is not None and self._coroutines.cut(),
+            on_failure=self._failed,
             **self.carried(profile),
         )
         self._scheduler = scheduler  # before it starts: a fork meanwhile is to forget it too
@@ -245,6 +251,19 @@ class Tenure:
         log.info("pid %s leaves: %s", os.getpid(), why)
         self.stop()
         self._wanted = wanted
+
+    def _failed(self, failure: Failure) -> None:
+        """The term is given up; the host goes on without it. Not on the calling thread, which
+        may be one of those that are stopped."""
+        self._problem = f"{failure.text} ({failure.remedy})"
+        threading.Thread(target=self._stop, args=(0.0,), name="tenure-leave", daemon=True).start()
+
+    @property
+    def problem(self) -> str | None:
+        """Why this instance stopped by itself, and what to do about it: a file of the store was
+        removed, replaced or cut short, or one of its threads ended. None while it is well, and
+        after the next :meth:`start`."""
+        return self._problem
 
     def stop(self, drain: float = 10.0) -> bool:
         """Hand over and leave, giving runs ``drain`` seconds; whether all of them had ended.

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from worldkit import World
 
-from waiting import eventually
+from waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.real
 
@@ -110,7 +110,8 @@ def test_a_folder_renamed_under_its_owner(world: World) -> None:
     owner = world.owner()
     world.add()
     os.rename(world.home, world.folder / "elsewhere")
-    owner.says("ended: the database at its path")
+    owner.says("ended: the database at")
+    assert owner.process.wait(DEADLINE) == 75
     moved = World(world.folder, "elsewhere")
     moved.started = world.started
     owner.kill()

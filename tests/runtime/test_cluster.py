@@ -445,11 +445,13 @@ def test_the_owner_of_a_database_that_was_replaced_stops_claiming(make: Make) ->
     add(cluster)
     cluster.settle()
     database = cluster.profile.folder.database
-    database.rename(database.with_suffix(".moved"))
+    aside = database.rename(database.with_suffix(".moved"))
     cluster.clock.advance(61)
     node.turn()
     node.look()
     assert not node.owns
+    assert node.scheduler.failure is not None
+    aside.rename(database)
     assert runs(cluster) == ()
 
 

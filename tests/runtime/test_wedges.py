@@ -256,7 +256,7 @@ def test_the_keepers_thread_survives_whatever_a_look_raises(
             return 0.01
 
         monkeypatch.setattr(node.scheduler.keeper, "look", look)
-        node.scheduler.keeper._thread.start()
+        node.scheduler.keeper.thread.start()
         assert looked.wait(DEADLINE)
         node.scheduler.keeper.stop("done")
 

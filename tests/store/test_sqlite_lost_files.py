@@ -99,11 +99,20 @@ def replace_folder(path: Path) -> None:
     shutil.copytree(path.parent.with_name("elsewhere"), path.parent)
 
 
+def empty_and_fill(path: Path) -> None:
+    """As a commit does that was under way when the log was emptied: it is as long as before."""
+    log = beside(path, "-wal")
+    size = log.stat().st_size
+    os.truncate(log, 0)
+    os.truncate(log, size)
+
+
 LOSSES = {
     "log removed": (remove("-wal"), "write-ahead log .*-wal was removed"),
     "log replaced": (replace("-wal"), "write-ahead log .*-wal was replaced"),
     "log emptied": (cut("-wal"), "write-ahead log .*-wal was cut short: 0 bytes"),
     "log cut": (cut("-wal", 4096), "write-ahead log .*-wal was cut short: 4096 bytes"),
+    "log emptied amid a commit": (empty_and_fill, "write-ahead log .*-wal was cut short or"),
     "index removed": (remove("-shm"), "index of the write-ahead log, .*-shm was removed"),
     "index replaced": (replace("-shm"), "index of the write-ahead log, .*-shm was replaced"),
     "index emptied": (cut("-shm"), "index of the write-ahead log, .*-shm was cut short"),

@@ -35,10 +35,12 @@ from tenure.host.processes import boot_id
 from tenure.runtime.children import Children
 from tenure.runtime.commands import CommandNotStarted, CommandSpec, GatedCommand
 from tenure.runtime.exits import Exit, Outcome, read_exit
+from tenure.runtime.failing import Failure, lost_thread
 from tenure.runtime.gate import spawn_gated
 from tenure.runtime.output import OutputCap
 from tenure.runtime.session import members_of
 from tenure.runtime.terminate import Ending
+from tenure.runtime.watched_thread import WatchedThread
 from tenure.store.user_home import job_folder
 
 log = logging.getLogger("tenure.commands")
@@ -105,6 +107,7 @@ class CommandRunner:
         at_gate: Callable[[Run, GatedCommand], None],
         note: Callable[[Run, str], None] = lambda run, why: None,
         grace: timedelta = GRACE,
+        failed: Callable[[Failure], None] = lambda failure: None,
     ) -> None:
         """``note``: why a run is still active though its command has ended."""
         self._process = process
@@ -125,8 +128,14 @@ class CommandRunner:
         self._held: dict[str, bool] = {}
         """The runs in hand, and whether each takes a slot."""
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
         self._stopping = False
+        self.thread = WatchedThread(
+            self._loop,
+            name="tenure-commands",
+            is_stopping=lambda: self._stopping,
+            ended=lambda why: failed(lost_thread(why)),
+        )
+        self._is_started = False
         self._next_cap = 0.0
         self._base: dict[str, str] = {}
         self._base_until = 0.0
@@ -171,17 +180,15 @@ class CommandRunner:
         """Stop watching. Commands go on; the next owner adopts them."""
         self._stopping = True
         self._children.wake()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout=5)
+        self.thread.join(timeout=5)
         self._children.close()
 
     # -- the thread --------------------------------------------------------------------------
     def _take(self, run: Run, definition: Definition, where: deque[tuple[Run, Definition]]) -> None:
         with self._lock:
-            if self._thread is None:
-                thread = threading.Thread(target=self._loop, name="tenure-commands", daemon=True)
-                thread.start()  # raises where no thread is to be had: then nothing was taken
-                self._thread = thread
+            if not self._is_started:
+                self.thread.start()  # raises where no thread is to be had: then nothing was taken
+                self._is_started = True
             self._held[run.id] = True
             where.append((run, definition))
         self._children.wake()
@@ -195,18 +202,20 @@ class CommandRunner:
                 time.sleep(_AFTER_AN_ERROR)
 
     def _turn(self) -> None:
-        for _ in range(len(self._adopted)):
-            self._watch_adopted(*self._adopted.popleft())
-        for _ in range(len(self._to_cancel)):
-            self._cancel(self._to_cancel.popleft())
-        if self._new:
-            self._spawn(*self._new.popleft())
-        timeout = 0.0 if self._new else self._until_next()
+        with self.thread.step():
+            for _ in range(len(self._adopted)):
+                self._watch_adopted(*self._adopted.popleft())
+            for _ in range(len(self._to_cancel)):
+                self._cancel(self._to_cancel.popleft())
+            if self._new:
+                self._spawn(*self._new.popleft())
+            timeout = 0.0 if self._new else self._until_next()
         try:
             for key in self._children.poll(timeout):  # each is told once: noted before all else
                 self._note_gone(str(key))
         finally:
-            self._keep_time()
+            with self.thread.step():
+                self._keep_time()
 
     def _spawn(self, run: Run, definition: Definition) -> None:
         if run.id not in self._held:

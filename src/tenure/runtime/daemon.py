@@ -2,6 +2,10 @@
 
 SIGTERM and SIGINT hand the ownership over at once, give runs their time to end, and exit 0; a
 second signal does not wait. Started by systemd with Type=notify it says when it has joined.
+
+A process that can do no more for its profile ends by itself, for its manager to start it again:
+with 75 where a file of the store was removed, replaced or cut short, with 70 where one of its
+threads ended or makes no progress.
 """
 
 from __future__ import annotations
@@ -16,18 +20,26 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tenure.domain.errors import InvalidInput, TenureError
 from tenure.domain.process import Standing
+from tenure.host.clocks import SystemClock
+from tenure.runtime.failing import lost_thread
 from tenure.runtime.scheduler import DRAIN, Scheduler
 from tenure.runtime.stderr_log import StderrLog
+from tenure.runtime.watched_thread import Watch
 
 if TYPE_CHECKING:
     from tenure.runtime.profile import Profile
 
 SOON = 1.0
 """Seconds after joining in which an ownership is usually settled."""
+
+WATCH_EVERY_S = 5.0
+"""Between two looks of the main thread at the others."""
+FAILED_PATIENCE_S = 15.0
+"""For which a process that has failed tries to leave in order."""
 
 NOTIFYING = 1.0
 """Seconds for which a supervisor that takes no messages is waited for."""
@@ -43,7 +55,7 @@ def serve(
     drain: float = DRAIN,
     beside: Callable[[], Callable[[], None]] | None = None,
 ) -> int:
-    """Run until a signal ends it; the exit code. Call from the main thread.
+    """Run until a signal ends it, or a failure; the exit code. Call from the main thread.
 
     ``app`` is ``package.module:name`` of a :class:`tenure.Tenure` whose declared jobs this
     process then carries. ``beside`` starts something once this process has joined, and gives what
@@ -51,8 +63,9 @@ def serve(
     that cannot be loaded, and what joining raises.
     """
     _log_to_stderr()
-    scheduler = _of_app(profile, app, role) if app else Scheduler(profile, role=role)
     ended = threading.Event()
+    options: dict[str, Any] = {"role": role, "on_failure": lambda failure: ended.set()}
+    scheduler = _of_app(profile, app, options) if app else Scheduler(profile, **options)
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if ended.is_set():
@@ -69,22 +82,35 @@ def serve(
             _say_why_not(profile, scheduler.member.id)
         if beside is not None and not ended.is_set():
             end_beside = _begin(beside)
-        while not ended.wait(3600):
-            pass
+        watches = [Watch(thread, SystemClock()) for thread in scheduler.threads()]
+        while not ended.wait(WATCH_EVERY_S):
+            for problem in filter(None, (watch.problem() for watch in watches)):
+                _end_within(FAILED_PATIENCE_S, lost_thread(problem).exit_code)
+                scheduler.fail(lost_thread(problem))
+        if scheduler.failure is not None:
+            _end_within(FAILED_PATIENCE_S, scheduler.failure.exit_code)
     finally:
         _notify("STOPPING=1")
-        if ended.is_set():
+        if ended.is_set() and scheduler.failure is None:
             log.info(
                 "stopping; active runs have %g s, and a second signal waits for none",
                 drain,
             )
-        if not scheduler.stop(drain, why="its process was told to stop"):
+        why = "its process was told to stop"
+        if not scheduler.stop(drain, why=scheduler.failure.text if scheduler.failure else why):
             log.warning("runs were still active; the next owner takes up their commands")
         if end_beside is not None:
             end_beside()
         for number, handler in before.items():
             signal.signal(number, handler)
-    return 0
+    return scheduler.failure.exit_code if scheduler.failure is not None else 0
+
+
+def _end_within(seconds: float, code: int) -> None:
+    """Whatever a thread that is held keeps from the others, a lock say: this process ends."""
+    timer = threading.Timer(seconds, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
 
 
 def _begin(beside: Callable[[], Callable[[], None]]) -> Callable[[], None] | None:
@@ -104,7 +130,7 @@ def _say_why_not(profile: Profile, process: str) -> None:
             log.log(level, "it is %s: %s", found.standing, found.why)
 
 
-def _of_app(profile: Profile, target: str, role: str | None) -> Scheduler:
+def _of_app(profile: Profile, target: str, options: dict[str, Any]) -> Scheduler:
     module_name, _, attribute = target.partition(":")
     sys.path.insert(0, os.getcwd())
     try:
@@ -116,7 +142,7 @@ def _of_app(profile: Profile, target: str, role: str | None) -> Scheduler:
             field="app",
             remedy="--app package.module:name, where name is a tenure.Tenure",
         ) from error
-    return Scheduler(profile, role=role, **carried(profile))
+    return Scheduler(profile, **options, **carried(profile))
 
 
 def _log_to_stderr() -> None:

@@ -38,9 +38,11 @@ from tenure.runtime.claiming import PENDING, Claiming, Outbox, Round
 from tenure.runtime.clock_changes import ClockChanges
 from tenure.runtime.command_runner import CommandRunner
 from tenure.runtime.commands import GatedCommand
+from tenure.runtime.failing import Failure, lost_thread
 from tenure.runtime.probes import Probes
 from tenure.runtime.profile import Profile
 from tenure.runtime.recording import Recording
+from tenure.runtime.watched_thread import Watch, WatchedThread
 
 log = logging.getLogger("tenure.dispatcher")
 T = TypeVar("T")
@@ -87,6 +89,7 @@ class Dispatcher:
         deposed: Callable[[str], None],
         asked_to_hand_over: Callable[[Request], None],
         probes: Probes,
+        failed: Callable[[Failure], None] = lambda failure: None,
     ) -> None:
         self._profile = profile
         self._store = profile.store
@@ -112,7 +115,15 @@ class Dispatcher:
         self._notes: deque[tuple[str, int, str]] = deque()
         self._bell = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=self._loop, name="tenure-dispatcher", daemon=True)
+        self._given_up = False
+        self.thread = WatchedThread(
+            self._loop,
+            name="tenure-dispatcher",
+            is_stopping=lambda: self._stopping,
+            ended=lambda why: failed(lost_thread(why)),
+        )
+        self._watches: list[Watch] = []
+        self._failed = failed
         self._nothing_at: datetime | None = None
         """The instant of the last look, if nothing was due then that could be claimed."""
         self._upcoming: tuple[datetime | None] | None = None
@@ -122,8 +133,10 @@ class Dispatcher:
         self._turn_lock = threading.Lock()
 
     # -- from other threads ------------------------------------------------------------------
-    def begin(self) -> None:
-        self._thread.start()
+    def begin(self, *watched: WatchedThread) -> None:
+        """Start the thread, which looks after ``watched`` too."""
+        self._watches = [Watch(thread, self._clock) for thread in watched]
+        self.thread.start()
 
     def own(self, mandate: Mandate) -> None:
         """Claim under this mandate from now on."""
@@ -139,16 +152,23 @@ class Dispatcher:
     def disown(self) -> None:
         """Claim no more. Returns once no turn is under way that could still claim."""
         self._mandate = None
-        if threading.current_thread() is not self._thread:
-            with self._turn_lock:
-                pass
+        if self.thread.is_current():
+            return
+        while not self._turn_lock.acquire(timeout=POLL):
+            if self._given_up:  # the turn is held for ever: the end of the term fences its claims
+                return
+        self._turn_lock.release()
+
+    def give_up(self) -> None:
+        """Claim no more, and let nothing wait for a turn that is held: its thread has failed."""
+        self._mandate, self._draining, self._given_up = None, True, True
 
     def under_mandate(self, claim: Callable[[Mandate], T]) -> T | None:
         """Let another thread of this process claim, between two turns; None without a mandate,
         or when it turned out to be stale. What ``claim`` raises otherwise is raised."""
         with self._turn_lock:
             mandate = self._mandate
-            if mandate is None or self._draining or not self._store.is_same_file():
+            if mandate is None or self._draining or self._store.loss() is not None:
                 return None
             try:
                 return claim(mandate)
@@ -204,8 +224,7 @@ class Dispatcher:
         """Record what has ended, then end the thread. Gates that wait are abandoned."""
         self._stopping = True
         self._bell.set()
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            self._thread.join(timeout)
+        self.thread.join(0.0 if self._given_up else timeout)
         for _, gated in self._gates:
             gated.abandon()
 
@@ -214,21 +233,27 @@ class Dispatcher:
         while True:
             self._bell.clear()
             stopping = self._stopping
-            try:
-                wait = self.turn()
-            except StoreBlocked as error:
-                log.warning("%s", error)
-                wait = 0.2
-            except TenureError as error:
-                log.error("%s", error)
-                wait = 1.0
-            except Exception:  # a turn that failed changed nothing; the next one tries again
-                log.exception("a turn failed")
-                wait = 1.0
-            if stopping:
+            with self.thread.step():
+                wait = self._try_turn()
+            if stopping or self._given_up:
                 return
+            for problem in filter(None, (watch.problem() for watch in self._watches)):
+                self._failed(lost_thread(problem))
             if wait > 0:
                 self._sleep(wait)
+
+    def _try_turn(self) -> float:
+        """One turn; the seconds until the next is due."""
+        try:
+            return self.turn()
+        except StoreBlocked as error:
+            log.warning("%s", error)
+            return 0.2
+        except TenureError as error:
+            log.error("%s", error)
+        except Exception:  # a turn that failed changed nothing; the next one tries again
+            log.exception("a turn failed")
+        return 1.0
 
     def _sleep(self, seconds: float) -> None:
         """Until the bell or for so long.
@@ -253,10 +278,10 @@ class Dispatcher:
             after = Outbox()
             results, gates, notes = list(self._results), list(self._gates), list(self._notes)
             began, now = self._clock.continuous(), self._clock.now()
-            if mandate is not None and not self._store.is_same_file():
-                self._mandate = None
-                self._deposed("the database at its path is not the one that is open")
-                mandate = None
+            loss = self._store.loss() if mandate is not None else None
+            if loss is not None:
+                self._mandate = mandate = None
+                self._deposed(loss.text)
             authority = mandate.authority if mandate is not None else None
             self._clock_changes.see(authority, now)
             self._upcoming = None

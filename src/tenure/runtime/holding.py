@@ -25,6 +25,7 @@ from tenure.runtime.peers import Peers
 from tenure.runtime.profile import Profile
 from tenure.runtime.recovery import Recovery
 from tenure.store import profile_id
+from tenure.store.sqlite.files import Loss
 
 log = logging.getLogger("tenure.keeper")
 
@@ -256,16 +257,12 @@ class Holding:
         for socket in self._peers.sockets():
             tell(socket, {"nudge": "ownership"})
 
-    def lose_the_store(self) -> None:
-        """Another file stands in the database's place, or none: nothing can be said to it."""
+    def lose_the_store(self, loss: Loss) -> None:
+        """A file of the store is gone, replaced or cut short: nothing can be written to it."""
         self._dispatcher.disown()
         authority, self.authority = self.authority, None
         if authority is not None:
-            log.error(
-                "term %s ended: the database at its path is not the one that this process opened; "
-                "`tenure status` says what to do about it, then restart this process",
-                authority.term,
-            )
+            log.error("term %s ended: %s", authority.term, loss.text)
 
 
 def _rule(admission: Admission) -> int | None:

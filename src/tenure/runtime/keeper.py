@@ -36,6 +36,7 @@ from tenure.runtime.alarm import Alarm
 from tenure.runtime.contending import Contending
 from tenure.runtime.control import ControlSocket
 from tenure.runtime.dispatcher import Dispatcher
+from tenure.runtime.failing import Failure, lost_store, lost_thread
 from tenure.runtime.holding import Holding
 from tenure.runtime.member import Member
 from tenure.runtime.peers import Peers
@@ -43,6 +44,7 @@ from tenure.runtime.probes import Probes
 from tenure.runtime.profile import Profile
 from tenure.runtime.recovery import Recovery
 from tenure.runtime.replanning import Replanning
+from tenure.runtime.watched_thread import Watch, WatchedThread
 from tenure.runtime.yielding import on_request, to_a_better_one
 
 log = logging.getLogger("tenure.keeper")
@@ -51,6 +53,8 @@ LOOK_EVERY = 1.0
 FULL_LOOK_EVERY = 5.0
 PROBE_EVERY = 30.0
 OBSERVE_EVERY = 10.0
+GIVE_UP_PATIENCE_S = 2.0
+"""How long another thread waits for the keeper's to end the term."""
 CLOCK_SET = 0.1
 """Seconds between the wall clock and awake time that no slewing makes between two looks."""
 
@@ -73,6 +77,7 @@ class Keeper:
         on_nudge: Callable[[str], None] | None = None,
         stays_out: Callable[[], str | None] = lambda: None,
         carried: Container[str] | None = None,
+        failed: Callable[[Failure], None] = lambda failure: None,
     ) -> None:
         self._profile = profile
         self._store = profile.store
@@ -109,6 +114,7 @@ class Keeper:
         self._zone = profile.settings().timezone
         self._hand_over: Request | None = None
         self._stopping = threading.Event()
+        self._why_failed = ""
         self._alarm = Alarm()
         self._next_probe = 0.0
         self._next_full = 0.0
@@ -119,13 +125,22 @@ class Keeper:
         self._more_declared = threading.Event()
         self._may_rest = False
         """After a look: whether the next is only worth while when something was written."""
-        self._thread = threading.Thread(target=self._loop, name="tenure-keeper", daemon=True)
+        self._failed = failed
+        self._gave_up = threading.Event()
+        self.thread = WatchedThread(
+            self._loop,
+            name="tenure-keeper",
+            is_stopping=self._stopping.is_set,
+            ended=lambda why: failed(lost_thread(why)),
+        )
+        self._watches: list[Watch] = []
 
     # -- from other threads ------------------------------------------------------------------
-    def begin(self) -> None:
-        """Join, and start to look. Raises what joining raises."""
+    def begin(self, *watched: WatchedThread) -> None:
+        """Join, and start to look; after ``watched`` too. Raises what joining raises."""
+        self._watches = [Watch(thread, self._clock) for thread in watched]
         self.join()
-        self._thread.start()
+        self.thread.start()
 
     def join(self) -> None:
         """Open the control socket and enter the profile, without a thread."""
@@ -169,9 +184,25 @@ class Keeper:
         """End the term by a hand-over, and the thread. The process stays joined till leave()."""
         self._stopping.set()
         self.wake()
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            self._thread.join(timeout=5)
+        self.thread.join(timeout=5)
         self._holding.end(Act.HAND_OVER, why)
+
+    def give_up(self, why: str) -> None:
+        """End the term because this process has failed, and look no more. By the keeper's own
+        thread where that still works, else by the calling one: it returns within seconds."""
+        self._why_failed = why
+        self._stopping.set()
+        self.wake()
+        if self.thread.is_alive() and not self.thread.is_current():
+            self._gave_up.wait(GIVE_UP_PATIENCE_S)
+        if not self._gave_up.is_set():
+            self._end_failed()
+
+    def _end_failed(self) -> None:
+        try:
+            self._holding.end(Act.STEP_DOWN, self._why_failed)
+        finally:
+            self._gave_up.set()
 
     def close(self) -> None:
         """After stop: free what the thread used."""
@@ -186,8 +217,10 @@ class Keeper:
         rang, wait = True, LOOK_EVERY
         while not self._stopping.is_set():
             try:
-                if rang or not self._nothing_new():
-                    wait = self.look()
+                with self.thread.step():
+                    if rang or not self._nothing_new():
+                        wait = self.look()
+                    self._look_at_threads()
                 rang = not self._stopping.is_set() and self._alarm.wait(wait)
             except (TenureError, OSError) as error:  # a full or failing disk among them
                 log.warning("%s", error)
@@ -198,6 +231,12 @@ class Keeper:
             else:
                 continue
             self._stopping.wait(LOOK_EVERY)
+        if self._why_failed and not self._gave_up.is_set():
+            self._end_failed()
+
+    def _look_at_threads(self) -> None:
+        for problem in filter(None, (watch.problem() for watch in self._watches)):
+            self._failed(lost_thread(problem))
 
     def _heard(self, message: dict[str, Any], pid: int | None) -> None:
         request = message.get("request")
@@ -214,6 +253,8 @@ class Keeper:
         What no write tells (a folder that was moved, a probe, the death of somebody else than the
         owner) waits for the look that follows within FULL_LOOK_EVERY.
         """
+        if not self._store.is_same_file():
+            return False
         awake = self._clock.awake()
         mark = self._store.change_mark()
         quiet = (
@@ -222,7 +263,6 @@ class Keeper:
             and self._hand_over is None
             and mark == self._mark
             and not self._profile.policy_file_changed()
-            and self._store.is_same_file()
             and awake < self._next_full
             and not self._zone_data.replaced()
         )
@@ -248,8 +288,10 @@ class Keeper:
     def look(self) -> float:
         """One look, by the thread or by a test; the seconds until the next is due."""
         self._may_rest = False
-        if not self._store.is_same_file():
-            self._holding.lose_the_store()
+        loss = self._store.loss()
+        if loss is not None:
+            self._holding.lose_the_store(loss)
+            self._failed(lost_store(loss.text, loss.remedy))
             return LOOK_EVERY
         why = self._stays_out()
         if why is not None:

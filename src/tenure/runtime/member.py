@@ -5,7 +5,6 @@ The live lock is held before the row is written, so that whoever reads the row c
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -86,8 +85,11 @@ class Member:
 
     def leave(self, why: str) -> None:
         """Say goodbye, then let the lock go."""
-        with contextlib.suppress(Exception):  # what cannot be said, the kernel says by itself
+        try:
             self._profile.store.leave(self.id, self._clock.now(), why=why)
+        except Exception:  # noqa: BLE001 - what cannot be said, the kernel says by itself
+            self.die()  # the file stays, without its lock: proof that this member is dead
+            return
         if self._live is not None:
             self._live.release()
 

@@ -26,11 +26,13 @@ from tenure.runtime.announcing import Announcing
 from tenure.runtime.callables import Callables
 from tenure.runtime.command_runner import CommandRunner
 from tenure.runtime.dispatcher import Dispatcher
+from tenure.runtime.failing import Failure
 from tenure.runtime.keeper import Keeper
 from tenure.runtime.member import Member
 from tenure.runtime.probes import Probes
 from tenure.runtime.profile import Profile
 from tenure.runtime.recovery import Recovery
+from tenure.runtime.watched_thread import WatchedThread
 from tenure.store.contract import Retention
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ class Scheduler:
     ``on_nudge`` hears, on the keeper's thread, what other processes call out: it must be quick.
     ``stays_out``, asked there at each look, says why this process is none that should run jobs.
     ``cut`` ends what can be ended of the functions that outlast a stop; whether there was any.
+    ``on_failure`` hears, once, on any thread, that this object can do no more: it has given up its
+    term, and is to be stopped. It must be quick.
     """
 
     def __init__(
@@ -68,12 +72,17 @@ class Scheduler:
         host_loop: Callable[[], AbstractEventLoop | None] = lambda: None,
         stays_out: Callable[[], str | None] = lambda: None,
         cut: Callable[[], bool] = lambda: False,
+        on_failure: Callable[[Failure], None] = lambda failure: None,
         default_hung: Hung = Hung.WARN,
         clock: Clock | None = None,
         observe: Callable[..., Evidence] = observe,
     ) -> None:
         self.profile = profile
         self._clock = clock or SystemClock()
+        self.failure: Failure | None = None
+        """Why this object can do no more, once that is so."""
+        self._on_failure = on_failure
+        self._failing = threading.Lock()
         settings = profile.settings()
         self.member = Member(
             profile,
@@ -105,6 +114,7 @@ class Scheduler:
             report=self._report,
             at_gate=lambda run, gated: self.dispatcher.at_gate(run, gated),
             note=lambda run, why: self.dispatcher.note(run, why),
+            failed=self.fail,
         )
         self.probes = Probes()
         self.dispatcher = Dispatcher(
@@ -117,6 +127,7 @@ class Scheduler:
             deposed=lambda why: self.keeper.deposed(why),
             asked_to_hand_over=lambda request: self.keeper.asked_to_hand_over(request),
             probes=self.probes,
+            failed=self.fail,
         )
         self.keeper = Keeper(
             profile,
@@ -138,6 +149,7 @@ class Scheduler:
             on_nudge=on_nudge,
             stays_out=stays_out,
             carried=functions.keys() if functions is not None and app is not None else None,
+            failed=self.fail,
         )
         self.announcing = Announcing(
             profile.store,
@@ -154,9 +166,9 @@ class Scheduler:
 
     def start(self) -> None:
         """Join and begin. Raises what joining raises; returns before ownership is decided."""
-        self.keeper.begin()
+        self.keeper.begin(self.dispatcher.thread, self._commands.thread)
         if self.member.executes:
-            self.dispatcher.begin()
+            self.dispatcher.begin(self.keeper.thread, self._commands.thread)
 
     def stop(self, drain: float = DRAIN, why: str = "its process stops") -> bool:
         """Hand over, give runs ``drain`` seconds, leave. Whether all runs had ended. Idempotent."""
@@ -165,7 +177,8 @@ class Scheduler:
         self._stopped.set()
         self.dispatcher.drain()
         self.keeper.stop(why)
-        ended = self._drain(drain)
+        # Once it has failed, what ends is not recorded here any more.
+        ended = self._drain(0.0 if self.failure else drain)
         if not ended and self._cut():
             self._drain(TIDYING)
         self._callables.close()
@@ -184,6 +197,24 @@ class Scheduler:
         self.keeper.close()
         self.profile.close()
 
+    def threads(self) -> tuple[WatchedThread, ...]:
+        """Those that ownership depends on."""
+        return self.keeper.thread, self.dispatcher.thread, self._commands.thread
+
+    def fail(self, failure: Failure) -> None:
+        """Give up the term: a thread has ended or is held, or the store is lost. Any thread; what
+        comes after the first does nothing."""
+        with self._failing:
+            if self.failure is not None or self._stopped.is_set():
+                return
+            self.failure = failure
+        try:
+            self.dispatcher.give_up()
+            self.keeper.give_up(failure.text)
+        finally:
+            self._on_failure(failure)
+            log.critical("%s; this process runs no jobs any more: %s", failure.text, failure.remedy)
+
     def nudge(self) -> None:
         """Something was written by this process: look now."""
         self.dispatcher.look()
@@ -199,13 +230,12 @@ class Scheduler:
 
     def _drain(self, seconds: float) -> bool:
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            busy = self._callables.active() + self._commands.active() + self.dispatcher.pending()
-            if not busy:
-                return True
+        while self._callables.active() + self._commands.active() + self.dispatcher.pending():
+            if time.monotonic() >= until:
+                return False
             self.dispatcher.look()
             time.sleep(0.02)
-        return False
+        return True
 
     def _report(self, result: Any) -> None:
         self.dispatcher.report(result)

@@ -161,6 +161,8 @@ class Seat:
     # -- membership --------------------------------------------------------------------------
     def _join(self) -> Scheduler:
         with self._lock:
+            if self._scheduler is not None and self._scheduler.failure is not None:
+                self.close(drain=0.0)  # it can do no more: begin again
             if self._profile is not None and not self._profile.store.is_same_file():
                 self.close()  # another folder stands there by now, or none: begin anew
             if self._scheduler is None:

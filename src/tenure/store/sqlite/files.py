@@ -11,7 +11,9 @@ file that no other process will ever read, or the next reader takes one file's p
 So each is compared, before a transaction and again before its commit, with what was opened: the
 same device and inode at the path, and not shorter than what was committed. How long the log and
 the database must be stands in the index (https://www.sqlite.org/walformat.html, 2.1): the number
-of valid frames, how many of them were copied back, the size of a page and of the database.
+of valid frames, how many of them were copied back, the size of a page and of the database. The
+salts of the log's header stand there too: a log that was emptied is as long as before once the
+next frames are written, but it has no header any more.
 
 The index is read through a descriptor of our own. Closing it would drop the locks that SQLite has
 on that file in this process (POSIX), so it is shared by all connections to the file and closed
@@ -34,10 +36,18 @@ _GONE = frozenset((errno.ENOENT, errno.ENOTDIR))
 _TRIES = 5
 """How often the index is read while other processes write it."""
 _WAL_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
-_INDEX = struct.Struct("=8x I B x H I I 24x 48s I")
-"""Of both copies of the header, and of what follows: change counter, whether it is valid, page
-size, valid frames, pages of the database; the second copy; frames copied back."""
+_INDEX = struct.Struct("=12x B x H I I 8x 8s 8x 48x I")
+"""Of the two copies of the header, and of what follows: whether it is valid, page size, valid
+frames, pages of the database, salts; frames copied back."""
 _HEADER_BYTES = 48
+_SALTS = slice(16, 24)
+"""In the header of the log, and with the same bytes in the index."""
+
+
+_RESTORE = (
+    "end every process of this profile, keep the files, and bring back a backup: "
+    "`tenure restore FILE`"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +69,7 @@ class _Index:
     """How long the database is once all of the log is copied back; 0: the log does not say."""
     copied: bool
     """Whether all of the log is copied back."""
+    salts: bytes
 
 
 class OpenFiles:
@@ -77,7 +88,7 @@ class OpenFiles:
         self._log_key: _Key | None = None
         self._index_key: _Key | None = None
         self._index_bytes = 0
-        self._descriptor = -1
+        self._descriptor = self._log_descriptor = -1
 
     @property
     def bound(self) -> bool:
@@ -94,13 +105,16 @@ class OpenFiles:
         self._index_key = (index.st_dev, index.st_ino)
         self._index_bytes = index.st_size
         self._descriptor = _share(self._index, self._index_key)
+        self._log_descriptor = _share(self._log, self._log_key)
 
     def release(self) -> None:
-        """After SQLite has closed the database: it opens the log anew next time."""
+        """After SQLite has closed the database: it opens the log again next time."""
         if self._index_key is not None and self._descriptor >= 0:
             _unshare(self._index_key)
+        if self._log_key is not None and self._log_descriptor >= 0:
+            _unshare(self._log_key)
         self._log_key = self._index_key = None
-        self._descriptor = -1
+        self._descriptor = self._log_descriptor = -1
 
     def is_same_database(self) -> bool:
         """Whether the database at the path is the one that was opened; costs one ``stat``."""
@@ -108,7 +122,7 @@ class OpenFiles:
         return found is not None and (found.st_dev, found.st_ino) == self.key
 
     def loss(self) -> Loss | None:
-        """What became of the files, None while all is well. Costs three ``stat`` and a read.
+        """What became of the files, None while all is well. Costs three ``stat`` and two reads.
 
         Raises StoreUnwritable where that cannot be told.
         """
@@ -143,8 +157,9 @@ class OpenFiles:
         return self._shortage(database_bytes, log.st_size)
 
     def _shortage(self, database_bytes: int, log_bytes: int) -> Loss | None:
-        """What is shorter than the index says. A file is cut legally only after the index was
-        changed, so a verdict counts if the index is the same before and after."""
+        """What is shorter than the index says, or no log of this index. A file is cut, and a log
+        begun again, only after the index was changed: a verdict counts if the index is the same
+        before and after."""
         for _ in range(_TRIES):
             index = self._read_index()
             if index is None:
@@ -152,7 +167,8 @@ class OpenFiles:
             needed = index.database_bytes
             if not index.copied:  # the rest of it may be in the log alone
                 needed = min(needed, self._seen_bytes)
-            if log_bytes >= index.log_bytes and database_bytes >= needed:
+            headed = self._is_log_of(index)
+            if headed and log_bytes >= index.log_bytes and database_bytes >= needed:
                 return None
             log, database = _stat(self._log), _stat(self._path)
             if log is None or database is None:
@@ -165,7 +181,18 @@ class OpenFiles:
                 return self._cut(self._log, "the write-ahead log", log_bytes, index.log_bytes)
             if database_bytes < needed:
                 return self._cut(self._path, "the database", database_bytes, needed)
+            if not headed:
+                return self._overwritten()
         return None
+
+    def _is_log_of(self, index: _Index) -> bool:
+        if not index.log_bytes or self._log_descriptor < 0:
+            return True
+        try:
+            header = os.pread(self._log_descriptor, _WAL_HEADER_BYTES, 0)
+        except OSError:
+            return True
+        return header[_SALTS] == index.salts
 
     def _read_index(self) -> _Index | None:
         """None where it cannot be read, or is being written."""
@@ -177,7 +204,7 @@ class OpenFiles:
             return None
         if len(raw) < _INDEX.size or raw[:_HEADER_BYTES] != raw[_HEADER_BYTES : 2 * _HEADER_BYTES]:
             return None
-        _, valid, page, frames, pages, _, copied = _INDEX.unpack(raw)
+        valid, page, frames, pages, salts, copied = _INDEX.unpack(raw)
         if not valid:
             return None
         page_bytes = (page & 0xFE00) + ((page & 0x0001) << 16)
@@ -188,6 +215,7 @@ class OpenFiles:
             else 0,
             database_bytes=pages * page_bytes,
             copied=copied == frames,
+            salts=salts,
         )
 
     def _moved(self, path: str, what: str, *, gone: bool, foldable: bool = False) -> Loss:
@@ -200,11 +228,12 @@ class OpenFiles:
         )
 
     def _cut(self, path: str, what: str, size: int, needed: int) -> Loss:
-        return Loss(
-            text=f"{what} {path} was cut short: {size} bytes are left of at least {needed}",
-            remedy="end every process of this profile, keep the files, and bring back a backup: "
-            "`tenure restore FILE`",
-        )
+        text = f"{what} {path} was cut short: {size} bytes are left of at least {needed}"
+        return Loss(text=text, remedy=_RESTORE)
+
+    def _overwritten(self) -> Loss:
+        text = f"the write-ahead log {self._log} was cut short or overwritten: its header is gone"
+        return Loss(text=text, remedy=_RESTORE)
 
 
 def _stat(path: str) -> os.stat_result | None:
