@@ -9,17 +9,22 @@ import pytest
 
 from tenure.domain.errors import IllegalTransition
 from tenure.domain.ownership import (
+    ALWAYS,
+    GIVES_WAY_LOOK,
     HUNG_AFTER,
     PREEMPT_AFTER,
     RESERVED_FOR,
     Act,
     Authority,
+    Candidate,
     Contender,
     Hold,
     HolderLife,
     Ownership,
+    Unfit,
     consider,
-    should_yield,
+    find_better,
+    find_successor,
     transition,
 )
 from tenure.testing.making import START
@@ -122,7 +127,7 @@ def test_a_fallback_asks_again_when_its_wait_is_over() -> None:
     [
         ("me", RESERVED_FOR, True),
         ("other", RESERVED_FOR, False),
-        ("other", SECOND, False),
+        ("other", RESERVED_FOR / 2, False),
         ("other", timedelta(0), True),
         ("other", -SECOND, True),
         ("other", RESERVED_FOR + SECOND, True),
@@ -133,28 +138,111 @@ def test_a_hand_over_keeps_the_place_a_while(
     reserved_for: str | None, ends_in: timedelta, taken: bool
 ) -> None:
     kept = replace(VACANT, reserved_for=reserved_for, reserved_until=START + ends_in)
-    move = consider(ME, START, kept, None)
+    move = consider(ME, START, kept, None, [THERE])
     assert (move.act is Act.TAKE) == taken
     assert kept.kept_from("me", START) != taken
     if not taken:
-        assert move.again_in == ends_in
+        assert move.again_in == GIVES_WAY_LOOK
 
 
 def test_a_reservation_without_an_end_keeps_nothing() -> None:
     assert not replace(VACANT, reserved_for="other").kept_from("me", START)
 
 
+THERE = Candidate(process="other", rank=0, pid=7, better_absent_for=ALWAYS)
+STOPPED = replace(THERE, stopped=True)
+TOO_SOON = replace(THERE, rank=1, after=5 * MINUTE, better_absent_for=MINUTE)
+
+
+@pytest.mark.parametrize("other", [None, STOPPED, TOO_SOON], ids=["gone", "stopped", "too soon"])
+def test_a_place_kept_for_one_that_cannot_take_it_is_free_at_once(other: Candidate | None) -> None:
+    kept = replace(VACANT, reserved_for="other", reserved_until=START + RESERVED_FOR)
+    assert consider(ME, START, kept, None, [THERE]).act is None
+    move = consider(ME, START, kept, None, [other] if other else [])
+    assert (move.act, move.instead_of) == (Act.TAKE, "other")
+    assert kept.kept_from("me", START)
+    assert not kept.kept_from("me", START, instead_of=move.instead_of)
+
+
+def test_the_process_that_a_hand_over_names_does_not_let_others_go_first() -> None:
+    me = replace(ME, just_ended=True)
+    newer = replace(THERE, newer=True)
+    assert consider(me, START, VACANT, None, [newer]).act is None
+    kept = replace(VACANT, reserved_for="me", reserved_until=START + RESERVED_FOR)
+    assert consider(me, START, kept, None, [newer]).act is Act.TAKE
+
+
 @pytest.mark.parametrize(
-    ("mine", "better", "lived", "yields"),
+    ("other", "just_ended", "waits"),
     [
-        (1, 0, PREEMPT_AFTER, True),
-        (1, 0, PREEMPT_AFTER - SECOND, False),
-        (1, 1, PREEMPT_AFTER, False),
-        (0, 1, PREEMPT_AFTER, False),
-        (1, None, PREEMPT_AFTER, False),
+        (THERE, True, True),
+        (THERE, False, False),
+        (STOPPED, True, False),
+        (TOO_SOON, True, False),
+        (replace(THERE, newer=True), False, True),
+        (replace(THERE, newer=True, rank=1), False, False),
+        (replace(STOPPED, newer=True), False, False),
     ],
 )
-def test_yielding_to_the_better(
-    mine: int, better: int | None, lived: timedelta, yields: bool
+def test_others_go_first_while_they_can(other: Candidate, just_ended: bool, waits: bool) -> None:
+    me = replace(ME, just_ended=just_ended)
+    move = consider(me, START, VACANT, None, [other])
+    assert (move.act is None, move.gives_way) == (waits, waits)
+    waited = replace(me, gave_way_for=RESERVED_FOR)
+    assert consider(waited, START, VACANT, None, [other]).act is Act.TAKE
+
+
+def test_the_successor_is_the_best_that_can_take_now() -> None:
+    best, older = replace(THERE, process="best", stopped=True), replace(THERE, rank=1)
+    young = replace(older, process="young")
+    older = replace(older, lived_for=SECOND)
+    assert find_successor([best, young, older]) == older
+    assert find_successor([best, young, older], "young") == young
+
+
+@pytest.mark.parametrize(
+    ("candidates", "named", "why", "remedy"),
+    [
+        ([], None, "no other candidate", "tenure status"),
+        ([THERE], "x", "x is no living candidate", "tenure status"),
+        ([STOPPED], None, "other (pid 7) was stopped", "kill -CONT 7"),
+        ([TOO_SOON], None, "rule 2 admits other (pid 7) only after 5m", "`after` of rule 2"),
+        ([TOO_SOON, THERE], "other", "", ""),
+        ([replace(TOO_SOON, process="y"), THERE], "y", "only after 5m", "profile.toml"),
+    ],
+)
+def test_without_a_successor_the_reason_and_the_remedy_are_given(
+    candidates: list[Candidate], named: str | None, why: str, remedy: str
 ) -> None:
-    assert should_yield(mine, better, lived) is yields
+    found = find_successor(candidates, named)
+    if not why:
+        assert found == THERE
+        return
+    assert isinstance(found, Unfit)
+    assert why in found.why
+    assert remedy in found.remedy
+
+
+LIVED = replace(THERE, lived_for=PREEMPT_AFTER)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "rank", "found"),
+    [
+        ([LIVED], 1, LIVED),
+        ([replace(LIVED, lived_for=PREEMPT_AFTER - SECOND)], 1, None),
+        ([LIVED], 0, None),
+        ([replace(LIVED, rank=1)], 0, None),
+        ([], 1, None),
+        ([replace(LIVED, stopped=True)], 1, None),
+        ([replace(LIVED, stopped=True), replace(LIVED, rank=1)], 2, replace(LIVED, rank=1)),
+        ([replace(LIVED, rank=1, after=MINUTE, better_absent_for=SECOND)], 2, None),
+        ([replace(LIVED, newer=True)], 0, replace(LIVED, newer=True)),
+        ([replace(LIVED, newer=True, rank=1)], 0, None),
+        ([replace(LIVED, newer=True, stopped=True)], 0, None),
+    ],
+)
+def test_an_owner_hands_over_to_the_better(
+    candidates: list[Candidate], rank: int, found: Candidate | None
+) -> None:
+    assert find_better(candidates, rank) == found

@@ -63,6 +63,39 @@ def test_a_handed_over_run_stays_with_the_process_that_holds_it(
     world.check_audit()
 
 
+def test_hand_overs_in_a_row_are_each_done_when_the_command_returns(world: World) -> None:
+    """C7, C11: `done` says that the successor holds the term, and nothing waits out a hold-off."""
+    first, second = two(world)
+    for owner, heir in ((first, second), (second, first), (first, second)):
+        said = world.tenure("owner", "hand-over", "--json")
+        assert said.code == 0, said.err
+        assert said.json["request"]["state"] == "done"
+        assert world.owns(heir)
+        assert not world.owns(owner)
+    before, *after = reversed(world.store.terms())
+    for term in after:
+        assert before.ended_at is not None
+        assert term.taken_at - before.ended_at < timedelta(seconds=1)
+        before = term
+    world.check_audit()
+
+
+def test_a_stopped_candidate_is_handed_nothing(world: World) -> None:
+    owner, candidate = two(world)
+    freeze(candidate.pid)
+    said = world.tenure("owner", "hand-over")
+    assert said.code == 3
+    assert "stopped by a signal" in said.err
+    assert f"kill -CONT {candidate.pid}" in said.err
+    assert world.owns(owner)
+    candidate.signal(signal.SIGCONT)
+    released = world.tenure("owner", "release", "--json").json
+    member = world.member(candidate)
+    assert member is not None
+    assert (released["candidate"], released["owner"]) == (member.id, member.id)
+    assert released["term"] == 2
+
+
 def test_a_cancel_reaches_the_process_that_holds_the_run(world: World, canary: Canary) -> None:
     """The new owner accepts it; the old one, which holds the run, carries it out."""
     owner, candidate = two(world)

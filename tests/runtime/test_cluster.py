@@ -16,7 +16,7 @@ import pytest
 from tenure.domain.event import EventKind
 from tenure.domain.job import Call, CatchUp, Definition, Job, Runner
 from tenure.domain.omission import Omitted
-from tenure.domain.ownership import Act, Hold
+from tenure.domain.ownership import GIVES_WAY_FOR, Act, Hold
 from tenure.domain.process import Standing
 from tenure.domain.request import Ask, Request, Requester, RequestState
 from tenure.domain.run import ACTIVE, Run, RunState
@@ -316,18 +316,124 @@ def test_a_trigger_past_its_deadline_runs_nothing(make: Make) -> None:
     assert runs(cluster) == ()
 
 
-def test_ownership_is_handed_over_on_request(make: Make) -> None:
+def hand_over(cluster: Cluster, owner: Node, key: str = "k", **what: Any) -> Request:
+    """Ask, and let the owner answer."""
+    request = ask(cluster, kind=Ask.HAND_OVER, key=key, **what)
+    owner.turn()
+    owner.look()
+    return cluster.profile.store.request(request.id)
+
+
+def test_a_hand_over_is_done_when_the_successor_holds_the_term(make: Make) -> None:
+    """C7: a request is `done` only when its effect has happened."""
     cluster = make()
     first, second = cluster.node("a"), cluster.node("b")
     cluster.settle()
-    request = ask(cluster, kind=Ask.HAND_OVER)
-    first.turn()
-    first.look()
-    assert cluster.profile.store.request(request.id).state is RequestState.DONE
+    request = hand_over(cluster, first)
+    assert request.state is RequestState.ACCEPTED
+    assert second.id in request.answer
     first.look()
     assert not first.owns
     second.look()
     assert second.owns
+    request = cluster.profile.store.request(request.id)
+    assert request.state is RequestState.DONE
+    assert second.id in request.answer
+
+
+def test_a_hand_over_to_a_candidate_that_dies_is_refused_and_the_next_owns(make: Make) -> None:
+    cluster = make()
+    first, second, third = (cluster.node(name) for name in "abc")
+    cluster.settle()
+    request = hand_over(cluster, first, to_process=second.id)
+    third.look()
+    assert not third.owns  # the place is kept
+    cluster.kill(second)
+    third.look()
+    assert third.owns  # without waiting for the reservation to run out
+    request = cluster.profile.store.request(request.id)
+    assert request.state is RequestState.REFUSED
+    assert f"{second.id} did not take the term; {third.id} took" in request.answer
+    assert request.remedy
+
+
+def test_a_hand_over_that_no_process_takes_up_expires(make: Make) -> None:
+    cluster = make()
+    first, second = cluster.node("a"), cluster.node("b")
+    cluster.settle()
+    request = hand_over(cluster, first)
+    cluster.kill(first)
+    cluster.kill(second)
+    store = cluster.profile.store
+    cluster.clock.advance(31)
+    assert store.expire_requests(cluster.clock.now()) == 1
+    request = store.request(request.id)
+    assert request.state is RequestState.EXPIRED
+    assert "no process took" in request.answer
+
+
+def test_two_hand_overs_in_a_row_leave_no_gap(make: Make) -> None:
+    """The place is kept for a process that has just let go of it itself."""
+    cluster = make()
+    first, second = cluster.node("a"), cluster.node("b")
+    cluster.settle()
+    for key, owner, heir in (("1", first, second), ("2", second, first), ("3", first, second)):
+        hand_over(cluster, owner, key)
+        owner.look()
+        heir.look()
+        assert heir.owns
+        assert not owner.owns
+
+
+def test_a_hand_over_to_a_fallback_whose_wait_is_not_over_is_refused(make: Make) -> None:
+    """The policy outranks a request."""
+    cluster = make(toml=POLICY)
+    first, fallback = gateway(cluster), desktop(cluster)
+    cluster.settle()
+    for key, named in (("1", None), ("2", fallback.id)):
+        request = hand_over(cluster, first, key, to_process=named)
+        assert request.state is RequestState.REFUSED
+        assert "only after 5m" in request.answer
+        assert "profile.toml" in request.remedy
+        assert first.owns
+    assert cluster.profile.store.ownership().term == 1
+
+
+def test_a_fallback_does_not_give_way_to_a_better_one_that_could_not_take(make: Make) -> None:
+    toml = (
+        POLICY.replace('after = "5m"', 'after = "1h"')
+        + '\n[[owner]]\nexecutable = "/opt/other"\nafter = "5m"\n'
+    )
+    cluster = make(toml=toml)
+    last = cluster.node("other", executable="/opt/other", **CARRIES)
+    cluster.settle()
+    cluster.clock.advance(301)
+    cluster.settle()
+    assert last.owns
+    desktop(cluster)
+    for _ in range(4):
+        cluster.clock.advance(10)
+        cluster.settle()
+        assert last.owns
+
+
+def test_a_hand_over_to_the_owner_itself_is_done(make: Make) -> None:
+    cluster = make()
+    only = cluster.node("a")
+    cluster.settle()
+    request = hand_over(cluster, only, to_process=only.id)
+    assert (request.state, only.owns) == (RequestState.DONE, True)
+
+
+def test_a_process_that_stops_is_no_candidate_while_its_runs_end(make: Make) -> None:
+    cluster = make()
+    first, second = cluster.node("a"), cluster.node("b")
+    cluster.settle()
+    second.scheduler.keeper.stop("its process stops")
+    first.look()
+    assert second.standing is Standing.REFUSED
+    assert hand_over(cluster, first).state is RequestState.REFUSED
+    assert first.owns
 
 
 def test_a_hand_over_to_nobody_is_refused(make: Make) -> None:
@@ -607,20 +713,46 @@ def wait_for_state(cluster: Cluster, node: Node, state: RunState) -> None:
     eventually(reached, f"a run that is {state}")
 
 
-def test_an_owner_that_was_made_to_let_go_does_not_take_the_place_again_at_once(
+def test_an_owner_that_was_made_to_let_go_lets_the_others_go_first(make: Make) -> None:
+    cluster = make()
+    first, second = cluster.node("a"), cluster.node("b")
+    cluster.settle()
+    end_term(cluster)
+    first.look()
+    assert not first.owns
+    second.look()
+    assert second.owns
+
+
+def test_an_owner_that_was_made_to_let_go_does_not_wait_for_one_that_does_not_take(
     make: Make,
 ) -> None:
+    """C11: never leaves an eligible candidate waiting longer than a second."""
+    cluster = make()
+    first, _ = cluster.node("a"), cluster.node("b")
+    cluster.settle()
+    end_term(cluster)
+    first.look()
+    cluster.clock.advance(GIVES_WAY_FOR.total_seconds())
+    first.look()
+    assert first.owns
+
+
+def test_an_owner_that_was_made_to_let_go_and_is_alone_owns_again_at_once(make: Make) -> None:
     cluster = make()
     only = cluster.node("a")
     cluster.settle()
+    end_term(cluster)
+    only.look()
+    assert only.owns
+    assert cluster.profile.store.ownership().term == 2
+
+
+def end_term(cluster: Cluster) -> None:
+    """As `tenure owner release` does, without a successor."""
     held = cluster.profile.store.ownership().authority
     assert held is not None
     cluster.profile.store.end_term(held, act=Act.STEP_DOWN, why="release", now=cluster.clock.now())
-    cluster.settle()
-    assert not only.owns
-    cluster.clock.advance(11)
-    cluster.settle()
-    assert only.owns
 
 
 def test_an_idle_owner_notices_that_it_is_no_longer_admitted(tmp_path: Path) -> None:

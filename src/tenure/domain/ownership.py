@@ -17,10 +17,16 @@ Failure handling. A dead holder: the kernel's word is enough, take over at once.
 cannot be verified (another pid namespace, a live file gone): only by force. A holder that lives
 but makes no progress: 'hung'; a warning, or a forced take where the profile says ``hung =
 "replace"``. A holder that is no longer admitted steps down by itself and stops claiming.
+
+Who goes first. A hand-over names a successor that can take the ownership now, and keeps the place
+for it; an owner that has just let go, and one of an older version, let the others go first. None of
+that outweighs a place that would stay vacant: it holds only towards a candidate that can take now,
+and for GIVES_WAY_FOR in all, so that no eligible candidate waits longer than a second (C11).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -32,8 +38,16 @@ PREEMPT_AFTER = timedelta(seconds=10)
 """A better-ranked candidate takes over after this much stable life."""
 HUNG_AFTER = timedelta(seconds=30)
 """Awake time that a due fire may stay unclaimed before its owner counts as hung (C9)."""
-RESERVED_FOR = timedelta(seconds=5)
-"""How long a hand-over keeps the place for the candidate it names."""
+RESERVED_FOR = timedelta(seconds=0.9)
+"""How long a hand-over keeps the place for the candidate it names. With the look that follows it
+stays below the second of C11."""
+GIVES_WAY_FOR = RESERVED_FOR
+"""How long a contender lets others go first, for whatever reasons, before it takes a place that
+it could have taken (awake time)."""
+ALWAYS = timedelta.max / 2
+"""How long no better process has been there where no rule is better."""
+GIVES_WAY_LOOK = timedelta(seconds=0.1)
+"""A contender that lets another go first looks this often whether the other still can."""
 
 
 class Hold(StrEnum):
@@ -108,14 +122,16 @@ class Ownership:
             return None
         return Authority(term=self.term, process=self.process, policy_version=self.policy_version)
 
-    def kept_from(self, process: str, now: datetime) -> bool:
-        """Whether a hand-over keeps the place for somebody else than ``process``.
+    def kept_from(self, process: str, now: datetime, *, instead_of: str | None = None) -> bool:
+        """Whether a hand-over keeps the place for another process than ``process``.
 
-        A reservation that ends further ahead than any can was made under a wrong clock.
+        ``instead_of`` names a process that ``process`` found unable to take it: the place is not
+        kept for that one. A reservation that ends further ahead than any can was made under a
+        wrong clock.
         """
         until = self.reserved_until
         return (
-            self.reserved_for not in (None, process)
+            self.reserved_for not in (None, process, instead_of)
             and until is not None
             and now < until <= now + RESERVED_FOR
         )
@@ -158,8 +174,85 @@ class Contender:
     hung_for: timedelta = timedelta(0)
     """How long the owner has left a due fire unclaimed without progress."""
     replaces_hung: bool = False
-    lived_for: timedelta = timedelta(0)
+    just_ended: bool = False
+    """Whether the last term, which is over, was its own: others go first."""
+    gave_way_for: timedelta = timedelta(0)
+    """How long it has let others go first since it could have taken."""
     why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A living candidate as another process of the profile sees it. Durations are awake time."""
+
+    process: str
+    rank: int
+    """Of the rule that admits it."""
+    pid: int = 0
+    lived_for: timedelta = timedelta(0)
+    """For how long it has been seen as a candidate."""
+    after: timedelta = timedelta(0)
+    better_absent_for: timedelta = timedelta(0)
+    stopped: bool = False
+    """By a signal: it does nothing before it is continued."""
+    newer: bool = False
+    """Whether it runs a newer version of the looker's app."""
+    older: bool = False
+
+    @property
+    def can_take(self) -> bool:
+        """Whether it would take a vacant ownership now."""
+        return not self.stopped and self.better_absent_for >= self.after
+
+    @property
+    def order(self) -> tuple[int, timedelta]:
+        """The sort key of candidates: the better rule, of equals the one seen longest."""
+        return self.rank, -self.lived_for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfit:
+    """Why the ownership cannot be handed over, and what to do about it."""
+
+    why: str
+    remedy: str
+
+
+def find_successor(candidates: Sequence[Candidate], named: str | None = None) -> Candidate | Unfit:
+    """The candidate to hand over to: the one that is named, else the best.
+
+    Only one that can take now. The policy outranks a request: while a rule's ``after`` has not
+    passed, its candidates take nothing, and a place kept for one of them would stay vacant.
+    """
+    asked = [c for c in candidates if named in (None, c.process)]
+    able = [c for c in asked if c.can_take]
+    if able:
+        return min(able, key=lambda c: c.order)
+    if not asked:
+        return Unfit(
+            why=f"{named} is no living candidate" if named else "there is no other candidate",
+            remedy="`tenure status` lists the candidates; `tenure owner release` ends the term "
+            "without one",
+        )
+    unfit = [_why_unfit(c) for c in sorted(asked, key=lambda c: c.order)]
+    return Unfit(why="; ".join(u.why for u in unfit), remedy=unfit[0].remedy)
+
+
+def _why_unfit(one: Candidate) -> Unfit:
+    who, rule = f"{one.process} (pid {one.pid})", one.rank + 1
+    if one.stopped:
+        return Unfit(
+            why=f"{who} was stopped by a signal and cannot take the ownership",
+            remedy=f"continue it (kill -CONT {one.pid}), then ask again",
+        )
+    after = format_duration(one.after)
+    away = "one left a shorter time ago" if one.better_absent_for else "one is there now"
+    return Unfit(
+        why=f"rule {rule} admits {who} only after {after} without a better-ranked process, "
+        f"and {away}",
+        remedy=f"stop the better-ranked processes and wait {after}, "
+        f"or change `after` of rule {rule} in profile.toml",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,12 +265,23 @@ class Move:
     act: Act | None
     why: str
     again_in: timedelta | None = None
+    instead_of: str | None = None
+    """The process for which the place is kept, and that cannot take it."""
+    gives_way: bool = False
+    """Whether it waits only because another goes first."""
 
 
-def consider(me: Contender, now: datetime, current: Ownership, life: HolderLife | None) -> Move:
+def consider(
+    me: Contender,
+    now: datetime,
+    current: Ownership,
+    life: HolderLife | None,
+    others: Sequence[Candidate] = (),
+) -> Move:
     """Decide what a contender does about the ownership it sees.
 
-    ``life`` is the kernel's answer about the current holder; None where nobody holds.
+    ``life`` is the kernel's answer about the current holder; None where the profile has none.
+    ``others`` are the other living candidates.
     """
     if not me.admitted:
         return Move(act=None, why=me.why)
@@ -189,26 +293,54 @@ def consider(me: Contender, now: datetime, current: Ownership, life: HolderLife 
     if current.hold is Hold.VACANT:
         if waits > timedelta(0):
             return Move(act=None, why=fallback, again_in=waits)
-        return _vacant(me, now, current)
+        return _vacant(me, now, current, others)
     if life is HolderLife.DEAD:
         if waits > timedelta(0):
             return Move(act=None, why=f"the owner is dead; {fallback}", again_in=waits)
-        return Move(act=Act.TAKE_FROM_DEAD, why="the owner's process is dead")
+        take = Move(act=Act.TAKE_FROM_DEAD, why="the owner's process is dead")
+        return _unless_another_goes_first(me, others, take)
     if me.hung_for >= HUNG_AFTER and me.replaces_hung and waits <= timedelta(0):
-        return Move(
-            act=Act.TAKE_BY_FORCE,
-            why=f"the owner left a due fire unclaimed for {me.hung_for} of awake time",
-        )
+        why = f"the owner left a due fire unclaimed for {me.hung_for} of awake time"
+        return _unless_another_goes_first(me, others, Move(act=Act.TAKE_BY_FORCE, why=why))
     if life is HolderLife.UNVERIFIABLE:
         return Move(act=None, why="whether the owner lives cannot be verified from here")
     return Move(act=None, why=f"term {current.term} is held by {current.process}")
 
 
-def _vacant(me: Contender, now: datetime, current: Ownership) -> Move:
-    if current.reserved_until is not None and current.kept_from(me.process, now):
-        left = current.reserved_until - now
-        return Move(act=None, why=f"kept for {current.reserved_for} by a hand-over", again_in=left)
-    return Move(act=Act.TAKE, why="nobody owns")
+def _vacant(me: Contender, now: datetime, current: Ownership, others: Sequence[Candidate]) -> Move:
+    if current.reserved_for == me.process:
+        return Move(act=Act.TAKE, why="a hand-over named it")
+    if not current.kept_from(me.process, now):
+        return _unless_another_goes_first(me, others, Move(act=Act.TAKE, why="nobody owns"))
+    named = next((c for c in others if c.process == current.reserved_for), None)
+    if named is not None and named.can_take and me.gave_way_for < GIVES_WAY_FOR:
+        why = f"kept for {current.reserved_for} by a hand-over"
+        return Move(act=None, why=why, again_in=GIVES_WAY_LOOK, gives_way=True)
+    take = Move(
+        act=Act.TAKE,
+        why=f"{current.reserved_for}, which a hand-over named, does not take it",
+        instead_of=current.reserved_for,
+    )
+    return _unless_another_goes_first(me, others, take)
+
+
+def _unless_another_goes_first(me: Contender, others: Sequence[Candidate], take: Move) -> Move:
+    """``take``, or let another go first for a while: every other where the last term was our own,
+    and of two versions of one app the newer, so that a deploy changes the declarations once. Never
+    one that would let us go first."""
+    first = [c for c in others if c.can_take and _goes_first(c, me)]
+    if not first or me.gave_way_for >= GIVES_WAY_FOR:
+        return take
+    one = min(first, key=lambda c: c.order)
+    version = "of a newer version, " if one.newer else ""
+    why = f"{one.process}, {version}goes first"
+    return Move(act=None, why=why, again_in=GIVES_WAY_LOOK, gives_way=True)
+
+
+def _goes_first(one: Candidate, me: Contender) -> bool:
+    if one.rank == me.rank and (one.newer or one.older):
+        return one.newer
+    return me.just_ended
 
 
 def hung_for(
@@ -228,12 +360,13 @@ def hung_for(
     return min(still, late)
 
 
-def should_yield_to_newer(lived_for: timedelta | None) -> bool:
-    """Whether an owner hands over to a candidate of its own rank that runs a newer version of the
-    same app, once that has lived long enough; None where there is none."""
-    return lived_for is not None and lived_for >= PREEMPT_AFTER
-
-
-def should_yield(my_rank: int, better_rank: int | None, better_lived_for: timedelta) -> bool:
-    """Whether an owner hands over to a better-ranked candidate that has lived long enough."""
-    return better_rank is not None and better_rank < my_rank and better_lived_for >= PREEMPT_AFTER
+def find_better(candidates: Sequence[Candidate], rank: int) -> Candidate | None:
+    """The candidate to which an owner of this rank hands over without being asked: one of a better
+    rule, or one of its own rule that runs a newer version of its app. Only one that can take now
+    and has lived long enough."""
+    able = [c for c in candidates if c.can_take]
+    best = min(able, key=lambda c: c.order, default=None)
+    if best is not None and best.rank < rank:
+        return best if best.lived_for >= PREEMPT_AFTER else None
+    newer = [c for c in able if c.newer and c.rank == rank and c.lived_for >= PREEMPT_AFTER]
+    return max(newer, key=lambda c: c.lived_for, default=None)

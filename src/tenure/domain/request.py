@@ -1,13 +1,17 @@
 """A request: a durable ask by somebody who does not own (C7).
 
-    pending --> accepted --> done        the owner took it; for a trigger, its run has ended
+    pending --> accepted --> done        its effect has happened: the run of a trigger has ended,
+       |           |                     the successor of a hand-over holds the term
+       |           +------> refused      a hand-over: another process took the term
+       |           +------> expired      a hand-over: none took it before the deadline
        |------> done                     accepted and done in one
        |------> refused                  with the reason and what to type
        |------> expired                  its deadline passed unanswered
        +------> withdrawn                by whoever asked
 
 The row comes first; the control socket is only a nudge. Accepting a trigger and claiming its run
-is one commit, in which the deadline is checked again.
+is one commit, in which the deadline is checked again; so is accepting a hand-over and ending the
+term, and so is the take that makes it done.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tenure.domain.errors import IllegalTransition
+from tenure.domain.ownership import Ownership
 
 DEADLINE = timedelta(seconds=30)
 QUEUE_DEADLINE = timedelta(hours=24)
@@ -44,13 +49,18 @@ TRANSITIONS: dict[RequestState, frozenset[RequestState]] = {
     RequestState.ACCEPTED: frozenset({RequestState.DONE}),
 }
 """From a state to those it may become. A state that is missing here is final."""
+HAND_OVER_FAILED = frozenset({RequestState.REFUSED, RequestState.EXPIRED})
+"""What an accepted hand-over may become besides: its successor has still to take the term."""
 OWNERS_WORD = frozenset({RequestState.ACCEPTED, RequestState.DONE})
 """What only the owner may answer."""
 
 
-def check_answer(now: RequestState, then: RequestState) -> None:
+def check_answer(kind: Ask, now: RequestState, then: RequestState) -> None:
     """Raise IllegalTransition, changing nothing, unless the table has the arrow."""
-    if then not in TRANSITIONS.get(now, frozenset()):
+    further = TRANSITIONS.get(now, frozenset())
+    if kind is Ask.HAND_OVER and now is RequestState.ACCEPTED:
+        further |= HAND_OVER_FAILED
+    if then not in further:
         raise IllegalTransition(f"a request that is {now} cannot become {then}")
 
 
@@ -92,3 +102,39 @@ class Request:
     term: int | None = None
     answer: str = ""
     remedy: str = ""
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether its outcome is open: pending, or a hand-over whose successor is still to take."""
+        return self.state is RequestState.PENDING or (
+            self.kind is Ask.HAND_OVER and self.state is RequestState.ACCEPTED
+        )
+
+    def end_of_hand_over(self, current: Ownership, taker: str, term: int) -> HandOverEnd:
+        """How this accepted hand-over ends as ``taker`` begins ``term``, by the ownership record
+        from before."""
+        kept = current.reserved_for if self.term == current.term else None
+        if taker in (self.to_process, kept):
+            return HandOverEnd(RequestState.DONE, f"{taker} took term {term}")
+        instead = self.to_process or kept or "the successor"
+        return HandOverEnd(
+            RequestState.REFUSED,
+            f"{instead} did not take the term; {taker} took term {term}",
+            "`tenure status` shows who owns, and how the candidates are",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HandOverEnd:
+    """The outcome of an accepted hand-over."""
+
+    state: RequestState
+    answer: str
+    remedy: str = ""
+
+
+HAND_OVER_EXPIRED = HandOverEnd(
+    RequestState.EXPIRED,
+    "the owner ended its term, and no process took the next before the deadline",
+    "`tenure status` shows why none of the candidates takes it",
+)

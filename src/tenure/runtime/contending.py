@@ -8,8 +8,6 @@ from datetime import timedelta
 
 from tenure.domain.errors import Damaged
 from tenure.domain.ownership import (
-    RESERVED_FOR,
-    Act,
     Contender,
     Hold,
     HolderLife,
@@ -29,7 +27,6 @@ from tenure.runtime.profile import Profile
 
 log = logging.getLogger("tenure.keeper")
 
-GIVES_WAY = timedelta(seconds=0.2)
 SOON_HUNG = timedelta(seconds=1)
 """An owner that leaves a due fire for so long is looked at every second."""
 
@@ -69,14 +66,25 @@ class Contending:
         self._peers = peers
         self._default_hung = default_hung
         self._observe_every = observe_every
-        self._gives_way_until: float | None = None
+        self._gives_way_since: float | None = None
 
-    def look(self, policy: Policy, admission: Admission, current: Ownership) -> Wish:
+    def look(
+        self,
+        policy: Policy,
+        admission: Admission,
+        current: Ownership,
+        *,
+        just_ended: bool = False,
+        why_cannot_begin: str | None = None,
+    ) -> Wish:
         """What the policy and the owner's life say about this process now."""
-        why_not = self.why_not_able() if admission.admitted else None
+        why_not = why_cannot_begin
+        if admission.admitted and why_not is None:
+            why_not = self.why_not_able()
         rank = admission.rule.rank if admission.rule else OPEN_RANK
         holder, life = self._holder(current)
-        if life is not HolderLife.ALIVE or rank > 0:  # else that is the owner's to do
+        looks = life is not HolderLife.ALIVE or rank > 0  # else that is the owner's to do
+        if looks:
             self._peers.look(policy, current)
         if not admission.admitted or why_not is not None:
             # Evidence may change: a service manager moves processes after their start.
@@ -96,9 +104,19 @@ class Contending:
             better_absent_for=self._peers.better_absent_for(rank),
             hung_for=self._peers.hung_for(current),
             replaces_hung=self._replaces_hung(),
+            just_ended=just_ended,
+            gave_way_for=self._gave_way(),
         )
         move = consider(me, self._clock.now(), current, life)
-        move = self._unless_newer(move, policy, current, rank)
+        if move.act is not None:
+            if not looks:
+                self._peers.look(policy, current)
+            others = self._peers.candidates(policy, rank)
+            move = consider(me, self._clock.now(), current, life, others)
+        if not move.gives_way:
+            self._gives_way_since = None
+        elif self._gives_way_since is None:
+            self._gives_way_since = self._clock.awake()
         return Wish(
             move=move,
             standing=Standing.CANDIDATE,
@@ -119,22 +137,10 @@ class Contending:
             return f"{problem.text} ({problem.remedy})"
         return self._peers.why_app_refused()
 
-    def _unless_newer(self, move: Move, policy: Policy, current: Ownership, rank: int) -> Move:
-        """Of two versions of one app the newer goes first, so that a deploy changes the
-        declarations once; for a while, since its process may be frozen."""
-        if move.act is Act.TAKE_BY_FORCE:
-            self._peers.look(policy, current)
-        newer = self._peers.newer_candidate(rank) if move.act is not None else None
-        if newer is None:
-            self._gives_way_until = None
-            return move
-        awake = self._clock.awake()
-        if self._gives_way_until is None:
-            self._gives_way_until = awake + RESERVED_FOR.total_seconds()
-        if awake >= self._gives_way_until:
-            return move
-        why = f"{newer.process}, of a newer version, goes first"
-        return Move(act=None, why=why, again_in=GIVES_WAY)
+    def _gave_way(self) -> timedelta:
+        """For how long it has let others go first."""
+        since = self._gives_way_since
+        return timedelta(seconds=0 if since is None else self._clock.awake() - since)
 
     def _holder(self, current: Ownership) -> tuple[Process | None, HolderLife | None]:
         if current.hold is Hold.VACANT or current.process is None:

@@ -9,13 +9,20 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Container
-from datetime import timedelta
 
-from tenure.domain.errors import Conflict, InvalidInput, Refused, StaleTerm, TenureError
+from tenure.domain.errors import (
+    Conflict,
+    IllegalTransition,
+    InvalidInput,
+    Refused,
+    StaleTerm,
+    TenureError,
+)
 from tenure.domain.ownership import RESERVED_FOR, Act, Authority, Hold, Move, Ownership
 from tenure.domain.plan import Standing as OwnerStanding
 from tenure.domain.policy import Admission
 from tenure.domain.process import Standing
+from tenure.domain.request import Request, RequestState
 from tenure.host.clocks import Clock
 from tenure.host.processes import boot_id
 from tenure.runtime.control import tell
@@ -24,15 +31,14 @@ from tenure.runtime.member import Member
 from tenure.runtime.peers import Peers
 from tenure.runtime.profile import Profile
 from tenure.runtime.recovery import Recovery
+from tenure.runtime.yielding import HandOver
 from tenure.store import profile_id
 from tenure.store.sqlite.files import Loss
 
 log = logging.getLogger("tenure.keeper")
 
-CANNOT_BEGIN_HOLD_OFF = 30.0
-DEPOSED_HOLD_OFF = 10.0
-"""Seconds of awake time for which a deposed owner leaves the place to others."""
-ENDED_HOLD_OFF = 1.0
+CANNOT_BEGIN_S = 30.0
+"""Seconds of awake time after which a process that could not begin a term may try again."""
 OPEN_RANK = 0
 
 
@@ -66,12 +72,21 @@ class Holding:
         self.doubt: str | None = None
         """Why the store refused a claim under it, until that was looked into."""
         self._prepared = False
-        self._hold_off = 0.0
+        self._last_term = 0
+        """The last term that it held."""
+        self._cannot_begin: tuple[float, str] | None = None
+        """Until when (awake time), and why, it is no candidate."""
 
     # -- its beginning -----------------------------------------------------------------------
-    def may_take(self) -> bool:
-        """Whether enough time has passed since the last term ended."""
-        return self._clock.awake() >= self._hold_off
+    def just_ended(self, current: Ownership) -> bool:
+        """Whether the last term of the profile was its own, and is over."""
+        return current.hold is Hold.VACANT and current.term == self._last_term
+
+    def why_cannot_begin(self) -> str | None:
+        """Why it is no candidate for a while: its last term could not begin. None if it is one."""
+        if self._cannot_begin is None or self._clock.awake() >= self._cannot_begin[0]:
+            return None
+        return self._cannot_begin[1]
 
     def take(self, move: Move, current: Ownership) -> float:
         """Reserve a term outside the store, take it there, record it outside again (C1). The
@@ -99,12 +114,14 @@ class Holding:
                 awake=self._clock.awake(),
                 now=self._clock.now(),
                 why=move.why,
+                instead_of=move.instead_of,
             )
         except (Conflict, Refused) as error:
             log.info("somebody else was first: %s", error)
             return 0.05
         profile_id.commit_term(folder, term)
         self.authority, self.doubt, self._prepared = authority, None, False
+        self._last_term, self._cannot_begin = term, None
         self.rank = _rule(admission) or OPEN_RANK
         try:
             self._prepare(admission)
@@ -176,8 +193,6 @@ class Holding:
                 self.end(Act.STEP_DOWN, self.doubt)
             return
         log.warning("deposed: term %s is over (%s)", mine.term, current.ended_why)
-        # Somebody wanted it to let go: it does not take the place again at once.
-        self._hold_off = self._clock.awake() + DEPOSED_HOLD_OFF
         self._dispatcher.disown()
         self.authority = None
 
@@ -200,8 +215,9 @@ class Holding:
             except StaleTerm:
                 raise
             except (Conflict, InvalidInput, Refused) as error:
-                self.end(Act.STEP_DOWN, f"it cannot begin: {error}")
-                self._hold_off = self._clock.awake() + CANNOT_BEGIN_HOLD_OFF
+                why = f"it cannot begin: {error}"
+                self.end(Act.STEP_DOWN, why)
+                self._cannot_begin = (self._clock.awake() + CANNOT_BEGIN_S, why)
                 return False
             self._dispatcher.look()  # which may rest, and knows nothing of what is new
         if not self._dispatcher.owns(self.authority):
@@ -231,30 +247,62 @@ class Holding:
         self._member.say(Standing.OWNER, admission.why, rule)
 
     # -- its end -----------------------------------------------------------------------------
-    def end(self, act: Act, why: str, *, reserved_for: str | None = None) -> None:
-        """Stop claiming, then end the term, if one is held; candidates are told at once."""
+    def end(self, act: Act, why: str) -> None:
+        """Stop claiming, then end the term, if one is held, for the candidate that is first."""
         authority, self.authority = self.authority, None
         if authority is None:
             return
         self._dispatcher.disown()
-        now = self._clock.now()
-        until = now + RESERVED_FOR if reserved_for else None
-        # One commit: who says 'owner' and does not own was deposed, and has not noticed.
-        standing = Standing.CANDIDATE if act is Act.HAND_OVER else Standing.REFUSED
         with contextlib.suppress(TenureError), self._store.batch():
+            self._store.end_term(authority, act=act, why=why, now=self._clock.now())
+            self._member.say(Standing.REFUSED, _ended(authority, why), self.rank)
+        self._tell_candidates(authority, why)
+
+    def hand_over(self, to: HandOver) -> bool:
+        """Stop claiming, then end the term for the successor. Whether that was done: where the
+        request was withdrawn, or expired, this process goes on at its next look.
+
+        One commit accepts the request, ends the term and keeps the place, so that an accepted
+        request and a reservation are never found apart. Raises what the store raises.
+        """
+        authority = self.authority
+        assert authority is not None
+        self._dispatcher.disown()
+        now = self._clock.now()
+        with self._store.batch():
+            if to.request is not None and not self._accept(authority, to.to, to.request):
+                return False
             self._store.end_term(
                 authority,
-                act=act,
-                why=why,
+                act=Act.HAND_OVER,
+                why=to.why,
                 now=now,
-                reserved_for=reserved_for,
-                reserved_until=until,
+                reserved_for=to.to,
+                reserved_until=now + RESERVED_FOR,
             )
-            self._member.say(standing, f"its term {authority.term} ended: {why}", self.rank)
-        kept = RESERVED_FOR if reserved_for else timedelta(seconds=ENDED_HOLD_OFF)
-        self._hold_off = self._clock.awake() + kept.total_seconds()
+            # One commit: who says 'owner' and does not own was deposed, and has not noticed.
+            self._member.say(Standing.CANDIDATE, _ended(authority, to.why), self.rank)
+        self.authority = None
+        self._tell_candidates(authority, to.why, first=to.to)
+        return True
+
+    def _accept(self, authority: Authority, to: str, request: Request) -> bool:
+        try:
+            answered = self._store.answer(
+                request.id,
+                RequestState.ACCEPTED,
+                authority=authority,
+                now=self._clock.now(),
+                answer=f"term {authority.term} ends for {to}",
+            )
+        except IllegalTransition as error:  # withdrawn, or answered by now
+            log.info("no hand-over: %s", error)
+            return False
+        return answered.state is RequestState.ACCEPTED
+
+    def _tell_candidates(self, authority: Authority, why: str, *, first: str | None = None) -> None:
         log.info("term %s ended: %s", authority.term, why)
-        for socket in self._peers.sockets():
+        for socket in self._peers.sockets(first):
             tell(socket, {"nudge": "ownership"})
 
     def lose_the_store(self, loss: Loss) -> None:
@@ -263,6 +311,10 @@ class Holding:
         authority, self.authority = self.authority, None
         if authority is not None:
             log.error("term %s ended: %s", authority.term, loss.text)
+
+
+def _ended(authority: Authority, why: str) -> str:
+    return f"its term {authority.term} ended: {why}"
 
 
 def _rule(admission: Admission) -> int | None:

@@ -18,13 +18,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from datetime import datetime
 from typing import Any
 
 from tenure.domain.errors import TenureError
 from tenure.domain.event import EventKind
-from tenure.domain.ownership import Act, Authority, Ownership
+from tenure.domain.ownership import Act, Authority, Candidate, Ownership
 from tenure.domain.policy import Admission, Policy
 from tenure.domain.policy_warnings import PolicyWarning
 from tenure.domain.process import Standing
@@ -186,6 +186,9 @@ class Keeper:
         self.wake()
         self.thread.join(timeout=5)
         self._holding.end(Act.HAND_OVER, why)
+        with contextlib.suppress(TenureError):  # it may drain for long, and is no candidate then
+            if self._member.executes:
+                self._member.say(Standing.REFUSED, why, None)
 
     def give_up(self, why: str) -> None:
         """End the term because this process has failed, and look no more. By the keeper's own
@@ -327,9 +330,15 @@ class Keeper:
                 log.info("profile.toml can be read again")
 
     def _look_as_contender(self, policy: Policy, admission: Admission, current: Ownership) -> float:
-        wish = self._contending.look(policy, admission, current)
+        wish = self._contending.look(
+            policy,
+            admission,
+            current,
+            just_ended=self._holding.just_ended(current),
+            why_cannot_begin=self._holding.why_cannot_begin(),
+        )
         move = wish.move
-        if move.act is not None and self._holding.may_take():
+        if move.act is not None:
             self._alarm.watch(None)
             return self._holding.take(move, current)
         news = self._member.say(wish.standing, wish.why, wish.rule)
@@ -355,18 +364,20 @@ class Keeper:
         if self._more_declared.is_set() or zone != self._zone:
             self._more_declared.clear()
             self._holding.prepare_anew()
-        if not self._holding.work(admission, current) or self._yields():
+        if not self._holding.work(admission, current):
             return LOOK_EVERY
+        candidates = self._peers.candidates(self._profile.policy(), self._holding.rank)
+        if self._yields(candidates):
+            return 0.0
         assert self.authority is not None
         self._recovery.settle(self.authority)
         self._look_at_probes()
         if self._upkeep is not None:
             self._upkeep()
         goes_on = self._replanning.look(self.authority)
-        rank, best = self._holding.rank, self._peers.best_candidate()
-        better = best is not None and best.rank < rank
-        newer = self._peers.newer_candidate(rank) is not None
-        self._may_rest = not (better or newer or goes_on)
+        rank = self._holding.rank
+        waits = any(c.rank < rank or (c.newer and c.rank == rank) for c in candidates)
+        self._may_rest = not (waits or goes_on)
         return 0.0 if goes_on else LOOK_EVERY
 
     def _look_at_zone_data(self, now: datetime) -> None:
@@ -385,18 +396,20 @@ class Keeper:
             term, process = self.authority.term, self._member.id
             self._store.record(EventKind.WARNING, now, term=term, process=process, facts=facts)
 
-    def _yields(self) -> bool:
-        """Hand over, where that was asked for or somebody better is there; whether it did."""
+    def _yields(self, candidates: Sequence[Candidate]) -> bool:
+        """Hand over, where that was asked for or a better candidate is there; whether that was
+        tried, so that this process is to look again at once."""
         assert self.authority is not None
         request, self._hand_over = self._hand_over, None
         if request is None:
-            found = to_a_better_one(self._peers, self._holding.rank)
+            found = to_a_better_one(candidates, self._holding.rank)
         else:
             now = self._clock.now()
-            found = on_request(self._store, self._peers, self.authority, request, now)
+            found = on_request(self._store, candidates, self.authority, request, now)
         if found is None:
             return False
-        self._holding.end(Act.HAND_OVER, found.why, reserved_for=found.to)
+        if self._holding.hand_over(found):
+            self._peers.forget(found.to)
         return True
 
     def _look_at_probes(self) -> None:

@@ -6,11 +6,11 @@ Their rows say what they are, the kernel says whether they live. Durations are a
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import timedelta
 
 from tenure.domain.errors import Damaged, NotFound, TenureError
-from tenure.domain.ownership import HolderLife, Ownership, hung_for
+from tenure.domain.ownership import ALWAYS, Candidate, HolderLife, Ownership, hung_for
 from tenure.domain.policy import Policy
 from tenure.domain.process import Process, Standing
 from tenure.domain.request import Requester
@@ -19,19 +19,10 @@ from tenure.domain.version import is_newer
 from tenure.host.clocks import Clock
 from tenure.host.processes import boot_id, observe
 from tenure.runtime.control import remove_leftover
-from tenure.runtime.liveness import life_of_process
+from tenure.runtime.liveness import candidates_among, life_of_process
 from tenure.runtime.member import Member
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Absence
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A living candidate, its rule's rank, and for how long this process has seen it so."""
-
-    process: str
-    rank: int
-    lived_for: timedelta
 
 
 class Peers:
@@ -63,47 +54,50 @@ class Peers:
         contenders = {p.id for p in living.values() if p.standing is Standing.CANDIDATE}
         self._seen = {id: self._seen.get(id, awake) for id in contenders}
 
-    def is_candidate(self, process: str) -> bool:
-        return process in self._seen
-
-    def best_candidate(self) -> Candidate | None:
-        """The living candidate with the best rule; of equals the one seen longest."""
+    def candidates(self, policy: Policy, rank: int) -> tuple[Candidate, ...]:
+        """The living candidates, as one that owns or is a candidate under this rank sees them."""
         awake = self._clock.awake()
-        found = [
-            Candidate(
-                process=id,
-                rank=self._living[id].rule or 0,
-                lived_for=timedelta(seconds=awake - since),
+        found = candidates_among(
+            self._profile, policy, self._living.values(), awake=awake, my_rank=rank
+        )
+        return tuple(
+            replace(
+                one,
+                lived_for=timedelta(seconds=awake - self._seen.get(one.process, awake)),
+                newer=self._is_newer(one.process),
+                older=self._is_newer(one.process, than_it=True),
             )
-            for id, since in self._seen.items()
-        ]
-        return min(found, key=lambda c: (c.rank, -c.lived_for), default=None)
+            for one in found
+        )
 
-    def newer_candidate(self, rank: int) -> Candidate | None:
-        """The living candidate of this rank whose code is newer than ours; the one seen longest."""
+    def forget(self, process: str) -> None:
+        """See it as if it had just come: a successor that does not take is not named again before
+        it has lived as long as any other."""
+        self._seen.pop(process, None)
+
+    def _is_newer(self, process: str, *, than_it: bool = False) -> bool:
+        """Whether it runs a newer version of our app than we do, or we than it."""
         app, mine = self._member.app, self._member.app_version
-        if app is None or mine is None:
-            return None
-        awake = self._clock.awake()
-        found = [
-            Candidate(process=id, rank=rank, lived_for=timedelta(seconds=awake - since))
-            for id, since in self._seen.items()
-            if (self._living[id].rule or 0) == rank
-            and self._living[id].app == app
-            and is_newer(self._living[id].app_version or "", than=mine)
-        ]
-        return max(found, key=lambda c: c.lived_for, default=None)
+        theirs = self._living[process]
+        if app is None or mine is None or theirs.app != app:
+            return False
+        if than_it:
+            return theirs.app_version is not None and is_newer(mine, than=theirs.app_version)
+        return is_newer(theirs.app_version or "", than=mine)
 
-    def sockets(self) -> list[str]:
-        """Control sockets of living candidates, the best-ranked first."""
-        found = sorted((self._living[id] for id in self._seen), key=lambda p: p.rule or 0)
+    def sockets(self, first: str | None = None) -> list[str]:
+        """Control sockets of living candidates, that of ``first`` before the better-ranked."""
+        found = sorted(
+            (self._living[id] for id in self._seen), key=lambda p: (p.id != first, p.rule or 0)
+        )
         return [p.socket for p in found if p.socket]
 
     def better_absent_for(self, rank: int) -> timedelta:
         """How long no process admitted by a better rule has been there; the start is kept in
-        the store, so that a restart of this process does not begin anew."""
+        the store, so that a restart of this process does not begin anew. No process is better
+        than one of the first rule: it never waits."""
         if rank == 0:
-            return timedelta(0)
+            return ALWAYS
         kept = self._store.absence(rank)
         better = any(
             p.standing in (Standing.OWNER, Standing.CANDIDATE)

@@ -1,71 +1,65 @@
-"""Whether an owner hands over, and to whom: on request, to a better rule, to a newer version."""
+"""Whether an owner hands over, and to which candidate: on request, to a better rule, to a newer
+version."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from tenure.domain.errors import TenureError
-from tenure.domain.ownership import Authority, should_yield, should_yield_to_newer
+from tenure.domain.ownership import Authority, Candidate, Unfit, find_better, find_successor
 from tenure.domain.request import Request, RequestState
-from tenure.runtime.peers import Peers
 from tenure.store.contract import Store
-
-log = logging.getLogger("tenure.keeper")
 
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """To whom, and why."""
+    """To which process, why, and the request that asks for it, if one does."""
 
     to: str
     why: str
+    request: Request | None = None
 
 
-def to_a_better_one(peers: Peers, rank: int) -> HandOver | None:
+def to_a_better_one(candidates: Sequence[Candidate], rank: int) -> HandOver | None:
     """A candidate that ranks better, or is of a newer version, and has lived long enough."""
-    best = peers.best_candidate()
-    if best is not None and should_yield(rank, best.rank, best.lived_for):
-        return HandOver(best.process, f"{best.process} ranks better")
-    newer = peers.newer_candidate(rank)
-    if newer is not None and should_yield_to_newer(newer.lived_for):
-        return HandOver(newer.process, f"{newer.process} is of a newer version")
-    return None
+    found = find_better(candidates, rank)
+    if found is None:
+        return None
+    why = "ranks better" if found.rank < rank else "is of a newer version"
+    return HandOver(found.process, f"{found.process} {why}")
 
 
 def on_request(
-    store: Store, peers: Peers, authority: Authority, request: Request, now: datetime
+    store: Store,
+    candidates: Sequence[Candidate],
+    authority: Authority,
+    request: Request,
+    now: datetime,
 ) -> HandOver | None:
-    """Answer a request to hand over; None where that is a refusal, or it was answered already."""
-    best, to = peers.best_candidate(), request.to_process
-    if to is None and best is not None:
-        to = best.process
-    if to is None or not peers.is_candidate(to):
-        why = f"{to} is no living candidate" if to else "there is no other candidate"
+    """The hand-over that a request asks for; None where it is answered without one."""
+    if request.to_process == authority.process:
+        with contextlib.suppress(TenureError):
+            store.answer(
+                request.id,
+                RequestState.DONE,
+                authority=authority,
+                now=now,
+                answer=f"{authority.process} owns already (term {authority.term})",
+            )
+        return None
+    found = find_successor(candidates, request.to_process)
+    if isinstance(found, Unfit):
         with contextlib.suppress(TenureError):
             store.answer(
                 request.id,
                 RequestState.REFUSED,
                 authority=authority,
                 now=now,
-                answer=why,
-                remedy="`tenure status` lists the candidates; `tenure owner release` lets go "
-                "without one",
+                answer=found.why,
+                remedy=found.remedy,
             )
         return None
-    try:
-        answered = store.answer(
-            request.id,
-            RequestState.DONE,
-            authority=authority,
-            now=now,
-            answer=f"handed over to {to}",
-        )
-    except TenureError as error:  # withdrawn, or answered by now
-        log.info("no hand-over: %s", error)
-        return None
-    if answered.state is not RequestState.DONE:
-        return None
-    return HandOver(to, f"asked by {request.requester.describe()}")
+    return HandOver(found.process, f"asked by {request.requester.describe()}", request)

@@ -301,15 +301,19 @@ class Store(Protocol):
         awake: float,
         now: datetime,
         why: str = "",
+        instead_of: str | None = None,
     ) -> Authority:
         """Begin a term. Compare-and-set: raises Conflict unless the record's term is
         ``expected_term`` and the state machine has the arrow for ``act``; StaleTerm unless
         ``policy_version`` is the accepted one; InvalidInput unless ``new_term`` is above every
         term ever begun here; NotFound if the process has not joined or has left. Ends the term
         before, and makes the jobs with open held fires due at ``now`` if authoritative. A
-        reservation for another process that has not run out raises Refused, except by force
-        (one that ends more than RESERVED_FOR ahead was made under a wrong clock: it has run out).
-        Event OWNERSHIP_TAKEN (facts: act, rule, authoritative, why, previous)."""
+        reservation for another process that has not run out raises Refused, except by force or
+        where ``instead_of`` names that process, which was found unable to take (one that ends
+        more than RESERVED_FOR ahead was made under a wrong clock: it has run out).
+        Ends every accepted hand-over (C7): done if it asked for ``process``, or the term that
+        accepted it was the last and kept the place for ``process``; else refused.
+        Events OWNERSHIP_TAKEN (facts: act, rule, authoritative, why, previous), ANSWERED."""
 
     def reaffirm(
         self,
@@ -596,9 +600,10 @@ class Store(Protocol):
         remedy: str = "",
         run: str | None = None,
     ) -> Request:
-        """Answer a pending request, or turn an accepted one done. With an authority it must be
-        current; without one only REFUSED, EXPIRED and WITHDRAWN may be said. IllegalTransition
-        for a request that is answered; InvalidInput for ACCEPTED or DONE without an authority.
+        """Answer a pending request, or end an accepted one (:func:`check_answer`). With an
+        authority it must be current; without one only REFUSED, EXPIRED and WITHDRAWN may be
+        said. IllegalTransition for a request that is answered; InvalidInput for ACCEPTED or DONE
+        without an authority.
         Accepting past its deadline makes it EXPIRED, and that is returned. ANSWERED."""
 
     def request(self, request: str) -> Request: ...
@@ -615,7 +620,8 @@ class Store(Protocol):
         ``before``: only those that were asked before that request; NotFound if it is not there."""
 
     def expire_requests(self, now: datetime) -> int:
-        """Pending ones past their deadline become expired; how many. ANSWERED."""
+        """Pending ones past their deadline become expired, and accepted hand-overs while no
+        process owns; how many. ANSWERED."""
 
     def observe_requester(self, request: str, requester: Requester) -> None:
         """The control socket knows better than the request's own word who asked."""

@@ -1,6 +1,6 @@
 """Ask the owner: trigger, cancel, retry, hand over (C7).
 
-    durable row --> nudge --> wait for the answer --> accepted | done
+    durable row --> nudge --> wait for the answer --> accepted | done (a hand-over: done)
          |                                     \\--> refused, expired: an error with the remedy
          \\--> nobody owns: recorded as refused, at once; with ``queue`` left pending for a day
 
@@ -70,6 +70,7 @@ def ask(
     profile: Profile, wish: Wish, requester: Requester, waiting: Waiting | None = None
 ) -> Request:
     """Ask, and return the answered request; queued, or with ``patience``, it may be pending still.
+    A hand-over is waited for until the successor holds the term.
 
     Raises NotFound; Refused, with the remedy, when nobody owns or the owner says no (the request
     is recorded as refused); Undetermined when the owner gave no answer within the deadline, after
@@ -84,6 +85,8 @@ def ask(
         profile.refresh_policy(requester.describe(), waiting.now())
         health = examine(profile, waiting.now())
     request = _record(profile, wish, requester, waiting.now())
+    if request.unsettled and request.state is RequestState.ACCEPTED:  # asked again with its key
+        return _await_answer(profile, request, waiting)
     if request.state is not RequestState.PENDING:
         return settled(request)
     if not health.owned and not wish.queued:
@@ -100,6 +103,8 @@ def settled(request: Request) -> Request:
         raise Refused(request.answer, remedy=request.remedy, request=request.id)
     if request.state is RequestState.WITHDRAWN:
         raise Refused(f"request {request.id} was withdrawn", request=request.id)
+    if request.state is RequestState.EXPIRED and request.term is not None:  # accepted first
+        raise Undetermined(request.answer, remedy=request.remedy, request=request.id)
     if request.state is RequestState.EXPIRED:
         raise Undetermined(
             f"the owner gave no answer to request {request.id} before its deadline; it will not "
@@ -191,7 +196,7 @@ def _await_answer(profile: Profile, request: Request, waiting: Waiting) -> Reque
         until = min(until, start + waiting.patience)
     pause, mark, checked = _LOOK_FIRST, profile.store.change_mark(), start
     current = profile.store.request(request.id)
-    while current.state is RequestState.PENDING and waiting.now() < until:
+    while current.unsettled and waiting.now() < until:
         waiting.sleep(pause)
         pause = _LOOK_LATER if waiting.now() - start > timedelta(seconds=1) else _LOOK_FIRST
         seen = profile.store.change_mark()
@@ -200,10 +205,10 @@ def _await_answer(profile: Profile, request: Request, waiting: Waiting) -> Reque
         if (waiting.now() - checked).total_seconds() >= _HEALTH_EVERY:
             checked = waiting.now()
             current = _look_again(profile, request, checked)
-    if current.state is RequestState.PENDING and waiting.now() >= request.deadline:
+    if current.unsettled and waiting.now() >= request.deadline:
         profile.store.expire_requests(waiting.now())
         current = profile.store.request(request.id)
-    return settled(current) if current.state is not RequestState.PENDING else current
+    return current if current.unsettled else settled(current)
 
 
 def _look_again(profile: Profile, request: Request, now: datetime) -> Request:

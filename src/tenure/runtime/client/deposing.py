@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tenure.domain.errors import NotFound, Refused, StoreBlocked, Undetermined
-from tenure.domain.ownership import RESERVED_FOR, Act, HolderLife
+from tenure.domain.ownership import RESERVED_FOR, Act, Hold, HolderLife, Ownership, Unfit
 from tenure.domain.process import Process
 from tenure.host.blocked import write_lock_holder
 from tenure.host.processes import is_alive, own_identity
@@ -26,6 +26,8 @@ from tenure.runtime.profile import Profile
 from tenure.runtime.session import Member, signal_member
 
 KILL_PATIENCE = 5.0
+TAKE_PATIENCE_S = 2.0
+"""How long to wait for the next owner: each process that may own takes within a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,10 @@ class Deposed:
     term: int | None
     killed: int | None
     candidate: Process | None
+    """For which the place was kept: the best that could take it at once."""
+    owner: Process | None = None
+    """Which process owns now; None if none took the ownership soon."""
+    new_term: int | None = None
 
 
 def take(
@@ -47,14 +53,10 @@ def take(
     """
     health = examine(profile, now)
     blocked = _blocks_the_store(profile, health)
-    candidate = next(iter(health.candidates()), None)
-    _check(health, candidate, force=force, hung=health.hung or blocked)
+    successor = health.successor()
+    _check(health, successor, force=force, hung=health.hung or blocked)
     killed = _kill(health, force or health.hung or blocked) if kill else None
-    ended = _end(profile, health, by, now, candidate)
-    _tell(health, candidate)
-    return Deposed(
-        term=health.ownership.term if ended else None, killed=killed, candidate=candidate
-    )
+    return _depose(profile, health, by, now, successor, killed)
 
 
 def release(profile: Profile, *, by: str, now: datetime) -> Deposed:
@@ -65,18 +67,46 @@ def release(profile: Profile, *, by: str, now: datetime) -> Deposed:
     health = examine(profile, now)
     if health.ownership.authority is None:
         raise Refused("nobody owns, so there is nothing to release", remedy="see `tenure status`")
-    candidate = next(iter(health.candidates()), None)
-    _end(profile, health, by, now, candidate)
+    return _depose(profile, health, by, now, health.successor(), None)
+
+
+def _depose(
+    profile: Profile,
+    health: Health,
+    by: str,
+    now: datetime,
+    successor: Process | Unfit,
+    killed: int | None,
+) -> Deposed:
+    """End the term, tell the processes, and see which of them owns then."""
+    candidate = None if isinstance(successor, Unfit) else successor
+    ended = _end(profile, health, by, now, candidate)
     _tell(health, candidate)
-    return Deposed(term=health.ownership.term, killed=None, candidate=candidate)
+    current = _await_owner(profile) if ended or killed is not None else profile.store.ownership()
+    return Deposed(
+        term=health.ownership.term if ended else None,
+        killed=killed,
+        candidate=candidate,
+        owner=profile.store.process(current.process) if current.process else None,
+        new_term=current.term if current.process else None,
+    )
 
 
-def _check(health: Health, candidate: Process | None, *, force: bool, hung: bool) -> None:
+def _await_owner(profile: Profile) -> Ownership:
+    until = time.monotonic() + TAKE_PATIENCE_S
+    while True:
+        current = profile.store.ownership()
+        if current.hold is Hold.HELD or time.monotonic() >= until:
+            return current
+        time.sleep(0.02)
+
+
+def _check(health: Health, successor: Process | Unfit, *, force: bool, hung: bool) -> None:
     owner = health.owner
-    if candidate is None and not force:
+    if isinstance(successor, Unfit) and not force:
         raise Refused(
             "no other process could own: "
-            + (why_nobody_owns(health) if not health.owned else "there is no candidate")
+            + (why_nobody_owns(health) if not health.owned else successor.why)
             + f". Who may: {who_should_own(health.policy)}",
             remedy="start one first; or --force to end the term with nobody to follow",
         )

@@ -9,12 +9,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tenure.domain.errors import NotFound
-from tenure.domain.ownership import HUNG_AFTER, Hold, HolderLife, Ownership, hung_for
+from tenure.domain.ownership import (
+    HUNG_AFTER,
+    Candidate,
+    Hold,
+    HolderLife,
+    Ownership,
+    Unfit,
+    find_successor,
+    hung_for,
+)
 from tenure.domain.policy import Policy
 from tenure.domain.process import Process, Standing
 from tenure.host.clocks import SystemClock
 from tenure.host.processes import boot_id
-from tenure.runtime.liveness import life_of_process
+from tenure.runtime.liveness import candidates_among, life_of_process
 from tenure.runtime.profile import Profile
 from tenure.store.profile_id import IdentityKind, IdentityProblem
 
@@ -39,6 +48,8 @@ class Health:
     hung_for: timedelta = field(default=timedelta(0))
     start: str | None = None
     """What a person types to start the owner, as the profile's settings say."""
+    able: tuple[Candidate, ...] = ()
+    """The living candidates, each as far as it can take the ownership now."""
     problem: IdentityProblem | None = None
     """Why nobody may own at all: a copy or a restored backup, not adopted yet."""
 
@@ -50,6 +61,13 @@ class Health:
     @property
     def hung(self) -> bool:
         return self.owned and self.hung_for >= HUNG_AFTER
+
+    def successor(self) -> Process | Unfit:
+        """The best candidate that can take the ownership now, or why there is none."""
+        found = find_successor(self.able)
+        if isinstance(found, Unfit):
+            return found
+        return next(p.process for p in self.present if p.process.id == found.process)
 
     def candidates(self) -> tuple[Process, ...]:
         """Living candidates, the best rule first, of equals the longest there."""
@@ -87,8 +105,15 @@ def examine(profile: Profile, now: datetime) -> Health:
         owner=owner,
         hung_for=timedelta(0) if problem else _hung_for(profile, ownership, now),
         start=profile.settings().start,
+        able=_able(profile, living),
         problem=problem,
     )
+
+
+def _able(profile: Profile, living: tuple[Present, ...]) -> tuple[Candidate, ...]:
+    there = [p.process for p in living if p.life is not HolderLife.DEAD]
+    awake = SystemClock().awake()
+    return candidates_among(profile, profile.policy(), there, awake=awake)
 
 
 def _departed(profile: Profile, process: str) -> Present | None:

@@ -16,13 +16,13 @@ from tenure.domain.errors import (
 from tenure.domain.event import EventKind
 from tenure.domain.ownership import Act, Authority, Hold, Ownership, Term, transition
 from tenure.store.memory.base import verb
-from tenure.store.memory.processes import Processes
+from tenure.store.memory.replies import Replies
 
 TAKES = frozenset({Act.TAKE, Act.TAKE_FROM_DEAD, Act.TAKE_BY_FORCE})
 ENDS = frozenset({Act.HAND_OVER, Act.STEP_DOWN})
 
 
-class Owning(Processes):
+class Owning(Replies):
     @verb
     def ownership(self) -> Ownership:
         return self._tables.ownership
@@ -42,9 +42,13 @@ class Owning(Processes):
         awake: float,
         now: datetime,
         why: str = "",
+        instead_of: str | None = None,
     ) -> Authority:
         before = self._tables.ownership
-        self._may_take(process, act, expected_term, new_term, policy_version, now)
+        self._may_take(process, act, expected_term, new_term, policy_version)
+        forced = act is Act.TAKE_BY_FORCE
+        if not forced and before.kept_from(process, now, instead_of=instead_of):
+            raise Refused(f"a hand-over keeps the place for {before.reserved_for}")
         if before.hold is Hold.HELD:
             self._close_term(before.term, now, f"{act} by {process}" + (f": {why}" * bool(why)))
         self._tables.ownership = Ownership(
@@ -83,6 +87,8 @@ class Owning(Processes):
                 "previous": before.process,
             },
         )
+        for request in self._accepted_hand_overs():
+            self._end_hand_over(request, request.end_of_hand_over(before, process, new_term), now)
         return Authority(term=new_term, process=process, policy_version=policy_version)
 
     def _may_take(
@@ -92,7 +98,6 @@ class Owning(Processes):
         expected_term: int,
         new_term: int,
         policy_version: int,
-        now: datetime,
     ) -> None:
         current = self._tables.ownership
         if self.process(process).left_at is not None:
@@ -106,8 +111,6 @@ class Owning(Processes):
         transition(current.hold, act)
         if new_term <= max([0, *self._tables.terms]):
             raise InvalidInput(f"{new_term} is not above every term before", field="new_term")
-        if act is not Act.TAKE_BY_FORCE and current.kept_from(process, now):
-            raise Refused(f"a hand-over keeps the place for {current.reserved_for}")
 
     @verb
     def reaffirm(

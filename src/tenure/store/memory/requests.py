@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from tenure.domain.errors import Conflict, InvalidInput, NotFound
 from tenure.domain.event import EventKind
 from tenure.domain.job import Job, Overlap, State, remedy_for_paused
-from tenure.domain.ownership import Authority
+from tenure.domain.ownership import Authority, Hold
 from tenure.domain.request import (
+    HAND_OVER_EXPIRED,
     OWNERS_WORD,
     Ask,
     Request,
@@ -133,36 +134,6 @@ class Requests(Claims):
                 return at
             at = max([at, *inside]) + INSTANT
 
-    def _reply(
-        self,
-        request: Request,
-        state: RequestState,
-        authority: Authority | None,
-        now: datetime,
-        answer: str,
-        remedy: str,
-    ) -> Request:
-        check_answer(request.state, state)
-        replied = replace(
-            request,
-            state=state,
-            answered_at=now,
-            term=authority.term if authority else request.term,
-            answer=answer,
-            remedy=remedy,
-        )
-        self._tables.requests[request.id] = replied
-        self._say(
-            EventKind.ANSWERED,
-            now,
-            term=replied.term,
-            process=authority.process if authority else None,
-            job=request.job,
-            run=replied.run,
-            facts={"request": request.id, "state": state.value, "answer": answer},
-        )
-        return replied
-
     def _expire(self, request: Request, now: datetime) -> Request:
         return self._reply(request, RequestState.EXPIRED, None, now, EXPIRED, ASK_AGAIN)
 
@@ -183,7 +154,7 @@ class Requests(Claims):
         elif state in OWNERS_WORD:
             raise InvalidInput(f"only the owner may answer {state}", field="authority")
         found = self.request(request)
-        check_answer(found.state, state)
+        check_answer(found.kind, found.state, state)
         takes = found.state is RequestState.PENDING and state in OWNERS_WORD
         if takes and now > found.deadline:
             return self._expire(found, now)
@@ -225,7 +196,11 @@ class Requests(Claims):
         ]
         for request in past:
             self._expire(request, now)
-        return len(past)
+        vacant = self._tables.ownership.hold is Hold.VACANT
+        late = [r for r in self._accepted_hand_overs() if vacant and now > r.deadline]
+        for request in late:
+            self._end_hand_over(request, HAND_OVER_EXPIRED, now)
+        return len(past) + len(late)
 
     @verb
     def observe_requester(self, request: str, requester: Requester) -> None:

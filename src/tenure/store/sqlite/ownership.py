@@ -13,6 +13,7 @@ from tenure.store.sqlite.events import emit
 from tenure.store.sqlite.omissions import wake_held
 from tenure.store.sqlite.part import Part
 from tenure.store.sqlite.processes import is_here, unknown_process
+from tenure.store.sqlite.request_rows import accepted_hand_overs, end_hand_over
 from tenure.store.sqlite.sql import Statements
 
 SQL = Statements("ownership")
@@ -47,7 +48,7 @@ def highest_term(db: sqlite3.Connection) -> int:
 class Owning(Part):
     def ownership(self) -> Ownership:
         with self._db.reading() as db:
-            return _record(db)
+            return record_of(db)
 
     def take_ownership(
         self,
@@ -63,11 +64,20 @@ class Owning(Part):
         awake: float,
         now: datetime,
         why: str = "",
+        instead_of: str | None = None,
     ) -> Authority:
         at = micros(now)
         with self._db.writing() as db:
-            record = _record(db)
-            _check_take(db, record, act, process, expected_term, new_term, policy_version, now)
+            record = record_of(db)
+            _check_take(db, record, act, process, expected_term, new_term, policy_version)
+            if act is not Act.TAKE_BY_FORCE and record.kept_from(
+                process, now, instead_of=instead_of
+            ):
+                raise Refused(
+                    f"the ownership is kept for {record.reserved_for} until "
+                    f"{record.reserved_until}",
+                    remedy="wait until then",
+                )
             if record.hold is Hold.HELD:
                 ended_why = f"{act} by {process}" + (f": {why}" if why else "")
                 db.execute(SQL.close_term, (at, ended_why, record.term))
@@ -88,6 +98,9 @@ class Owning(Part):
                 why=why,
                 previous=record.process,
             )
+            for request in accepted_hand_overs(db):
+                end = request.end_of_hand_over(record, process, new_term)
+                end_hand_over(db, request, end, now)
         return Authority(term=new_term, process=process, policy_version=policy_version)
 
     def reaffirm(
@@ -100,7 +113,7 @@ class Owning(Part):
         now: datetime,
     ) -> Authority:
         with self._db.writing() as db:
-            record = _record(db)
+            record = record_of(db)
             holder = record.authority
             if holder is None or (holder.term, holder.process) != (
                 authority.term,
@@ -141,7 +154,7 @@ class Owning(Part):
             raise IllegalTransition(f"{act} does not end a term")
         at = micros(now)
         with self._db.writing() as db:
-            record = _record(db)
+            record = record_of(db)
             holder = record.authority
             if holder is None or (holder.term, holder.process) != (
                 authority.term,
@@ -198,7 +211,6 @@ def _check_take(
     expected_term: int,
     new_term: int,
     policy_version: int,
-    now: datetime,
 ) -> None:
     if record.term != expected_term:
         raise Conflict(
@@ -214,11 +226,6 @@ def _check_take(
         raise InvalidInput(f"{new_term} is not above every term begun here", field="new_term")
     if not is_here(db, process):
         raise unknown_process(process)
-    if act is not Act.TAKE_BY_FORCE and record.kept_from(process, now):
-        raise Refused(
-            f"the ownership is kept for {record.reserved_for} until {record.reserved_until}",
-            remedy="wait until then",
-        )
 
 
 def _check_version(db: sqlite3.Connection, version: int) -> None:
@@ -231,7 +238,7 @@ def _check_version(db: sqlite3.Connection, version: int) -> None:
         )
 
 
-def _record(db: sqlite3.Connection) -> Ownership:
+def record_of(db: sqlite3.Connection) -> Ownership:
     row = db.execute(SQL.record).fetchone()
     return Ownership(
         hold=Hold(row[0]),

@@ -7,74 +7,35 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from tenure.domain.errors import Conflict, InvalidInput, NotFound
+from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.event import EventKind
 from tenure.domain.job import State
-from tenure.domain.ownership import Authority
-from tenure.domain.request import OWNERS_WORD, Ask, Request, Requester, RequestState, check_answer
-from tenure.store.codec import instant, instant_or_none, micros, pack, unpack
+from tenure.domain.ownership import Authority, Hold
+from tenure.domain.request import (
+    HAND_OVER_EXPIRED,
+    OWNERS_WORD,
+    Ask,
+    Request,
+    Requester,
+    RequestState,
+    check_answer,
+)
+from tenure.store.codec import micros, pack
 from tenure.store.ids import new_id
 from tenure.store.sqlite.events import emit
 from tenure.store.sqlite.jobs import find, load_kept
-from tenure.store.sqlite.ownership import fence
+from tenure.store.sqlite.ownership import fence, record_of
 from tenure.store.sqlite.part import Part
+from tenure.store.sqlite.request_rows import (
+    SQL,
+    accepted_hand_overs,
+    end_hand_over,
+    expire,
+    load_request,
+    reply,
+    request_of,
+)
 from tenure.store.sqlite.run_rows import load_run
-from tenure.store.sqlite.sql import Statements
-
-SQL = Statements("requests")
-
-EXPIRED = "nobody answered before its deadline"
-ASK_AGAIN = "ask again; with --queue it waits for 24 hours"
-
-
-def load_request(db: sqlite3.Connection, request: str) -> Request:
-    row = db.execute(SQL.one, (request,)).fetchone()
-    if row is None:
-        raise NotFound(
-            f"there is no request {request!r}", remedy="`tenure requests list` shows them"
-        )
-    return _request_of(row)
-
-
-def reply(
-    db: sqlite3.Connection,
-    request: Request,
-    state: RequestState,
-    authority: Authority | None,
-    now: datetime,
-    answer: str,
-    remedy: str = "",
-) -> Request:
-    """Record an answer; IllegalTransition for what is answered. ``request.run`` is kept too."""
-    check_answer(request.state, state)
-    replied = replace(
-        request,
-        state=state,
-        answered_at=now,
-        term=authority.term if authority is not None else request.term,
-        answer=answer,
-        remedy=remedy,
-    )
-    at = micros(now)
-    row = (state.value, at, replied.term, answer, remedy, replied.run, request.id)
-    db.execute(SQL.reply, row)
-    emit(
-        db,
-        EventKind.ANSWERED,
-        at,
-        term=replied.term,
-        process=authority.process if authority is not None else None,
-        job=request.job,
-        run=replied.run,
-        request=request.id,
-        state=state.value,
-        answer=answer,
-    )
-    return replied
-
-
-def expire(db: sqlite3.Connection, request: Request, now: datetime) -> Request:
-    return reply(db, request, RequestState.EXPIRED, None, now, EXPIRED, ASK_AGAIN)
 
 
 class Requests(Part):
@@ -95,7 +56,7 @@ class Requests(Part):
             job = self._asked_job(db, kind, job, run)
             row = db.execute(SQL.by_key, (key,)).fetchone()
             if row is not None:
-                return _same_ask(_request_of(row), kind, job, run, to_process)
+                return _same_ask(request_of(row), kind, job, run, to_process)
             request = Request(
                 id=new_id("q", now),
                 kind=kind,
@@ -154,7 +115,7 @@ class Requests(Part):
             if authority is not None:
                 fence(db, authority)
             found = load_request(db, request)
-            check_answer(found.state, state)
+            check_answer(found.kind, found.state, state)
             takes = found.state is RequestState.PENDING and state in OWNERS_WORD
             if takes and now > found.deadline:
                 return expire(db, found, now)
@@ -185,22 +146,32 @@ class Requests(Part):
             order = "seq" if oldest_first else "seq DESC"
             query = f"{SQL.list} WHERE {where} ORDER BY {order} LIMIT ?"
             rows = db.execute(query, (*values, limit)).fetchall()
-        return tuple(_request_of(row) for row in rows)
+        return tuple(request_of(row) for row in rows)
 
     def expire_requests(self, now: datetime) -> int:
         with self._db.reading() as db:  # Asked often, and nearly always for nothing.
-            if db.execute(SQL.past, (micros(now),)).fetchone() is None:
+            if db.execute(SQL.past, (micros(now),)).fetchone() is None and not _late(db, now):
                 return 0
         with self._db.writing() as db:
-            past = [_request_of(row) for row in db.execute(SQL.past, (micros(now),)).fetchall()]
+            past = [request_of(row) for row in db.execute(SQL.past, (micros(now),)).fetchall()]
             for request in past:
                 expire(db, request, now)
-            return len(past)
+            late = _late(db, now)
+            for request in late:
+                end_hand_over(db, request, HAND_OVER_EXPIRED, now)
+            return len(past) + len(late)
 
     def observe_requester(self, request: str, requester: Requester) -> None:
         with self._db.writing() as db:
             load_request(db, request)
             db.execute(SQL.observe, (pack(requester), request))
+
+
+def _late(db: sqlite3.Connection, now: datetime) -> list[Request]:
+    """Accepted hand-overs past their deadline. A take ends them all, so that an owner has none."""
+    if record_of(db).hold is Hold.HELD:
+        return []
+    return [request for request in accepted_hand_overs(db) if now > request.deadline]
 
 
 def _same_ask(
@@ -213,23 +184,3 @@ def _same_ask(
     if not same or not same_run:
         raise Conflict(f"the key {known.key!r} was used to ask something else", field="key")
     return known
-
-
-def _request_of(row: tuple[Any, ...]) -> Request:
-    return Request(
-        id=row[0],
-        kind=Ask(row[1]),
-        key=row[2],
-        state=RequestState(row[3]),
-        asked_at=instant(row[4]),
-        deadline=instant(row[5]),
-        requester=unpack(Requester, row[6]),
-        job=row[7],
-        run=row[8],
-        to_process=row[9],
-        queued=bool(row[10]),
-        answered_at=instant_or_none(row[11]),
-        term=row[12],
-        answer=row[13],
-        remedy=row[14],
-    )

@@ -26,6 +26,9 @@ WHERE id = ?
 -- name: past
 SELECT {request_row} FROM requests WHERE state = 'pending' AND deadline < ? ORDER BY +seq
 
+-- name: accepted_hand_overs
+SELECT {request_row} FROM requests WHERE state = 'accepted' AND kind = 'hand_over' ORDER BY seq
+
 -- name: observe
 UPDATE requests SET requester = ? WHERE id = ?
 

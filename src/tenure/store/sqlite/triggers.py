@@ -16,7 +16,7 @@ from tenure.store.sqlite.claims import count_active, insert_run, purged_until
 from tenure.store.sqlite.jobs import load
 from tenure.store.sqlite.ownership import fence
 from tenure.store.sqlite.part import Part
-from tenure.store.sqlite.requests import SQL, expire, load_request, reply
+from tenure.store.sqlite.request_rows import SQL, expire, load_request, reply
 
 _INSTANT = timedelta(microseconds=1)
 

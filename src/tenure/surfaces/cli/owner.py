@@ -263,13 +263,24 @@ def _report(where: Where, done: deposing.Deposed) -> None:
                 "ended_term": done.term,
                 "killed": done.killed,
                 "candidate": follows.id if follows else None,
+                "owner": done.owner.id if done.owner else None,
+                "term": done.new_term,
             }
         )
         return
     if done.killed is not None:
         output.say(f"ended pid {done.killed}")
     output.say(f"term {done.term} is over" if done.term else "nobody owned")
-    if follows is not None:
-        output.say(f"the place is kept for pid {pid_of(follows)} ({follows.id})")
+    if done.owner is not None:
+        output.say(f"pid {pid_of(done.owner)} ({done.owner.id}) owns now, term {done.new_term}")
+        if follows is not None and follows.id != done.owner.id:
+            output.say(
+                f"the place was kept for pid {pid_of(follows)} ({follows.id}), "
+                "which did not take it"
+            )
+    elif follows is not None:
+        output.say(
+            f"no process has taken it yet; it was kept for pid {pid_of(follows)} ({follows.id})"
+        )
     else:
-        output.say("no other candidate is there; whoever is admitted may take it")
+        output.say("no other candidate can take it now; a process that the rules admit may")

@@ -222,9 +222,26 @@ class OwningConformance(StoreCase):
             reserved_for="chosen",
             reserved_until=until,
         )
+        soon = START + RESERVED_FOR / 2
         with pytest.raises(Refused):
-            take(store, "desktop", now=after(seconds=1))
-        assert take(store, "chosen", now=after(seconds=1)).process == "chosen"
+            take(store, "desktop", now=soon)
+        with pytest.raises(Refused):
+            take(store, "desktop", now=soon, instead_of="gateway")
+        assert take(store, "chosen", now=soon).process == "chosen"
+
+    def test_a_place_kept_for_one_that_cannot_take_it_is_free(self, store: Store) -> None:
+        """C11: a hand-over never leaves an eligible candidate waiting longer than a second."""
+        authority = own(store, "gateway")
+        store.join(make_process("desktop"))
+        store.end_term(
+            authority,
+            act=Act.HAND_OVER,
+            why="asked",
+            now=START,
+            reserved_for="frozen",
+            reserved_until=START + RESERVED_FOR,
+        )
+        assert take(store, "desktop", now=START, instead_of="frozen").process == "desktop"
 
     def test_a_reservation_runs_out(self, store: Store) -> None:
         """C11: ownership is not blocked by who never comes, nor by a wrong clock."""

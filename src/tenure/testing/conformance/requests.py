@@ -10,6 +10,7 @@ import pytest
 from tenure.domain.errors import Conflict, IllegalTransition, InvalidInput, NotFound, StaleTerm
 from tenure.domain.event import EventKind
 from tenure.domain.job import Overlap, State
+from tenure.domain.ownership import RESERVED_FOR, Act
 from tenure.domain.request import DEADLINE, Ask, Request, Requester, RequestState
 from tenure.domain.run import Cause, RunState
 from tenure.store.contract import Store
@@ -205,6 +206,66 @@ class RequestsConformance(StoreCase):
         assert store.events()[-1].kind is EventKind.ANSWERED
         with pytest.raises(IllegalTransition):
             store.answer(request.id, RequestState.REFUSED, authority=None, now=NOW, answer="no")
+
+    @pytest.mark.parametrize(
+        ("named", "taker", "state"),
+        [
+            ("chosen", "chosen", RequestState.DONE),
+            (None, "chosen", RequestState.DONE),
+            ("chosen", "other", RequestState.REFUSED),
+            (None, "other", RequestState.REFUSED),
+        ],
+    )
+    def test_a_hand_over_ends_with_the_next_take(
+        self, store: Store, named: str | None, taker: str, state: RequestState
+    ) -> None:
+        """C7: a hand-over is done when the successor holds the term."""
+        authority = own(store, "gateway")
+        request = ask(store, Ask.HAND_OVER, to_process=named)
+        accepted = store.answer(
+            request.id, RequestState.ACCEPTED, authority=authority, now=NOW, answer="it goes"
+        )
+        until = NOW + RESERVED_FOR
+        store.end_term(
+            authority,
+            act=Act.HAND_OVER,
+            why="asked",
+            now=NOW,
+            reserved_for="chosen",
+            reserved_until=until,
+        )
+        assert store.request(request.id) == accepted
+        own(store, taker, now=until)
+        ended = store.request(request.id)
+        assert (ended.state, ended.answered_at, ended.term) == (state, until, authority.term)
+        assert bool(ended.remedy) == (state is RequestState.REFUSED)
+        assert taker in ended.answer
+        event = store.events()[-1]
+        assert (event.kind, event.facts["state"]) == (EventKind.ANSWERED, state.value)
+        with pytest.raises(IllegalTransition):
+            store.answer(request.id, RequestState.EXPIRED, authority=None, now=NOW, answer="")
+
+    def test_a_hand_over_that_was_accepted_and_not_taken_up_is_refused(self, store: Store) -> None:
+        """C7: the owner died before it let go."""
+        authority = own(store, "gateway")
+        request = ask(store, Ask.HAND_OVER)
+        store.answer(request.id, RequestState.ACCEPTED, authority=authority, now=NOW, answer="so")
+        own(store, "desktop", now=NOW)
+        assert store.request(request.id).state is RequestState.REFUSED
+
+    def test_an_accepted_hand_over_expires_while_no_process_owns(self, store: Store) -> None:
+        """C7: a request is never open for ever."""
+        authority = own(store, "gateway")
+        request = ask(store, Ask.HAND_OVER)
+        store.answer(request.id, RequestState.ACCEPTED, authority=authority, now=NOW, answer="so")
+        assert store.expire_requests(START + DEADLINE * 2) == 0  # the owner is to let go still
+        store.end_term(authority, act=Act.HAND_OVER, why="asked", now=NOW, reserved_for="gone")
+        assert store.expire_requests(START + DEADLINE) == 0
+        assert store.expire_requests(START + DEADLINE * 2) == 1
+        assert store.expire_requests(START + DEADLINE * 2) == 0
+        expired = store.request(request.id)
+        assert (expired.state, expired.term) == (RequestState.EXPIRED, authority.term)
+        assert expired.remedy
 
     def test_without_authority_only_no_may_be_said(self, store: Store) -> None:
         """C7: Without an owner the answer is a refusal."""
