@@ -204,9 +204,9 @@ def _is(kind: Callable[[Any], bool], function: Callable[..., Any]) -> bool:
 
 def _in_a_process(function: Callable[..., Any], args: dict[str, Any]) -> Command:
     from tenure.runtime.child import describe
+    from tenure.runtime.commands import CHILD
 
-    argv = (sys.executable, "-m", "tenure.runtime.child")
-    return Command(argv=argv, stdin=describe(function, args), cwd=os.getcwd())
+    return Command(argv=(sys.executable, *CHILD), stdin=describe(function, args), cwd=os.getcwd())
 
 
 # -- the options -------------------------------------------------------------------------------

@@ -327,7 +327,11 @@ def test_a_process_of_its_own_is_found_ended_and_told(tmp_path: Path) -> None:
         assert output(observer, spoke) == "hello shop:speak 1\n"
         broke = runs["shop:breaks"]
         assert (broke.state, broke.exit_code) == (RunState.FAILED, 1)
-        assert "LookupError: no such order" in output(observer, broke)
+        assert broke.reason == "LookupError: no such order"
+        said = output(observer, broke)
+        assert said.splitlines()[1].startswith(f'  File "{script}", line ')
+        assert said.endswith("LookupError: no such order\n")
+        assert "tenure" not in said.replace(str(tmp_path), "")
         assert runs["shop:stuck"].state is RunState.TIMED_OUT
     finally:
         host.send_signal(signal.SIGKILL)

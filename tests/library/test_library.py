@@ -70,7 +70,7 @@ def test_a_function_and_a_coroutine_run_and_say_who_ran_them(make: Callable[...,
     assert all(r.started_at is not None and r.started_at >= r.fire_time for r in runs)
 
 
-def test_an_exception_is_the_runs_record_with_its_traceback(make: Callable[..., Tenure]) -> None:
+def test_an_exception_is_the_runs_reason_and_its_traceback_the_output(make: Callable[..., Tenure]) -> None:
     tenure = make()
 
     @tenure.job(at(soon()))
@@ -79,8 +79,9 @@ def test_an_exception_is_the_runs_record_with_its_traceback(make: Callable[..., 
 
     tenure.start()
     (run,) = eventually(lambda: ended(tenure, RunState.FAILED), "a failed run")
-    assert "LookupError: no such order" in run.reason
-    assert "in breaks" in run.reason
+    assert run.reason == "LookupError: no such order"
+    output = (tenure.profile.folder.logs / run.id / "1.log").read_text()
+    assert "in breaks" in output.splitlines()[1]
 
 
 def test_a_coroutine_out_of_time_is_cancelled_and_a_thread_reported(

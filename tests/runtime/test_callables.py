@@ -18,6 +18,7 @@ from tenure.domain.job import Call, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.run import Cause, Result, Run, RunState
 from tenure.runtime.callables import BLOCKED_AFTER, COROUTINES, TIDYING, Callables
+from tenure.runtime.tracebacks import LONGEST_REASON
 from tenure.testing.clock import ManualClock
 from waiting import DEADLINE, eventually
 
@@ -215,16 +216,16 @@ def test_a_failure_that_cannot_say_itself_is_a_failure(world: World, runner: Run
     world.submit("mute" if runner is Runner.THREAD else "mute_async", runner)
     end = world.next_end()
     assert end.state is RunState.FAILED
-    assert "whose text could not be had: ValueError('not that either')" in end.reason
+    assert end.reason.endswith("<its text cannot be shown: ValueError>")
 
 
 def test_a_long_reason_keeps_its_beginning_and_its_end(world: World) -> None:
     world.submit("deep")
     reason = world.next_end().reason
-    assert reason.startswith("Traceback (most recent call last)")
-    assert "[...]" in reason
-    assert reason.rstrip().endswith("the cause of it all")
-    assert len(reason) < 8100
+    assert reason.startswith("ValueError: ")
+    assert " [...] " in reason
+    assert reason.endswith("the cause of it all")
+    assert len(reason) < LONGEST_REASON + 10
 
 
 def test_a_run_for_which_no_thread_can_be_started_never_ran(

@@ -19,22 +19,21 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenure.domain.errors import RunFailed
 from tenure.domain.job import Call, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock
 from tenure.runtime.active_call import ActiveCall
-from tenure.runtime.capture import captured
+from tenure.runtime.capture import Capture, captured
 from tenure.runtime.context import asks_for_context, context_of
 from tenure.runtime.lent import Lent
 from tenure.runtime.thread_pool import ThreadPool
+from tenure.runtime.tracebacks import one_line, outcome_of, reason_of
 
 if TYPE_CHECKING:
     import asyncio  # loaded with the first coroutine: most programs have none
@@ -51,7 +50,6 @@ TIDYING = 5.0
 """Seconds that a cancelled coroutine has to tidy up, before its run is recorded as ended anyway."""
 BLOCKED_AFTER = 5.0
 """Seconds after which a coroutine that could not begin is told of."""
-_LONGEST_REASON = 8000
 
 Report = Callable[[Result], None]
 
@@ -237,8 +235,11 @@ class Callables:
     def _carry(self, active: ActiveCall) -> None:
         try:
             self._run_sync(active)
-        except BaseException:  # noqa: BLE001  a run that is never reported is never over
-            self.end(active, RunState.LOST, traceback.format_exc(), None)
+        except BaseException as error:  # a run that is never reported is never over
+            log.exception(
+                "the run %s of %s was not carried out", active.run.id, active.run.job_name
+            )
+            self.end(active, RunState.LOST, reason_of(error), None)
         self.forget(active)
         if active.runs_on:
             _tell_returned(
@@ -250,16 +251,11 @@ class Callables:
             return
         started = active.entered
         state, reason = RunState.SUCCEEDED, ""
-        try:
-            with captured(self._output_of(active.run), self._log_size):
+        with captured(self._output_of(active.run), self._log_size) as output:
+            try:
                 active.function(**self._arguments(active))
-        except RunFailed as error:
-            state, reason = RunState.FAILED, _text_of(error)
-        except SystemExit as error:
-            if error.code not in (None, 0):
-                state, reason = RunState.FAILED, f"SystemExit: {error.code}"
-        except BaseException:  # noqa: BLE001  whatever a job raises is its result
-            state, reason = RunState.FAILED, traceback.format_exc()
+            except BaseException as error:  # noqa: BLE001  whatever a job raises is its result
+                state, reason = _ended_by(error, output)
         self.end(active, state, reason, started)
 
     # -- coroutines --------------------------------------------------------------------------
@@ -303,15 +299,13 @@ class Callables:
                 return
             started = active.entered
             state, reason = RunState.SUCCEEDED, ""
-            try:
-                with captured(self._output_of(active.run), self._log_size):
+            with captured(self._output_of(active.run), self._log_size) as output:
+                try:
                     await active.function(**self._arguments(active))
-            except asyncio.CancelledError:
-                state, reason = active.over or RunState.CANCELLED, active.reason or "cancelled"
-            except RunFailed as error:
-                state, reason = RunState.FAILED, _text_of(error)
-            except BaseException:  # noqa: BLE001  whatever a job raises is its result
-                state, reason = RunState.FAILED, traceback.format_exc()
+                except asyncio.CancelledError:
+                    state, reason = active.over or RunState.CANCELLED, active.reason or "cancelled"
+                except BaseException as error:  # noqa: BLE001  whatever a job raises is its result
+                    state, reason = _ended_by(error, output)
             self.end(active, state, reason, started)
         finally:
             self.forget(active)
@@ -401,22 +395,16 @@ class Callables:
             state=state,
             at=self._clock.now(),
             started_at=started,
-            reason=_shortened(reason),
+            reason=one_line(reason),
         )
 
 
-def _text_of(error: RunFailed) -> str:
-    try:
-        return str(error)
-    except Exception as trouble:  # noqa: BLE001  the job's own __str__
-        return f"{type(error).__name__}, whose text could not be had: {trouble!r}"
-
-
-def _shortened(reason: str) -> str:
-    """A long traceback tells most at its end, and what led there at its beginning."""
-    if len(reason) <= _LONGEST_REASON:
-        return reason
-    return f"{reason[: _LONGEST_REASON // 4]}\n[...]\n{reason[-_LONGEST_REASON * 3 // 4 :]}"
+def _ended_by(error: BaseException, output: Capture | None) -> tuple[RunState, str]:
+    """The state and the reason; the traceback goes to the run's output."""
+    state, reason, text = outcome_of(error)
+    if text and output is not None:
+        output.write(text)
+    return state, reason
 
 
 def _carried_elsewhere() -> None:

@@ -93,16 +93,16 @@ def _gap(count: int) -> bytes:
 
 
 @contextlib.contextmanager
-def captured(path: Path | None, cap: int) -> Iterator[None]:
+def captured(path: Path | None, cap: int) -> Iterator[Capture | None]:
     """What this thread or task writes in the block goes to the file too. No path: nothing does."""
     if path is None:
-        yield
+        yield None
         return
     _install()
     capture = Capture(path, cap)
     token = _current.set(capture)
     try:
-        yield
+        yield capture
     finally:
         _current.reset(token)
         capture.close()

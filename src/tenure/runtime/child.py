@@ -3,23 +3,28 @@
 What to call comes on standard input, one JSON object: the module, the function's name in it, its
 arguments, and where Python is to look for modules. A function of a program's main file is found by
 running that file under another name, as multiprocessing does. Exit 0 when the function returned,
-1 with its traceback on standard error when it raised.
+1 with its traceback on standard error when it raised, and why in the file that ``REASON`` names.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import inspect
 import json
+import os
 import runpy
 import sys
 import types
 from collections.abc import Callable
 from typing import Any
 
-from tenure.domain.errors import InvalidInput, RunFailed
+from tenure.domain.errors import InvalidInput
+from tenure.domain.run import RunState
+from tenure.runtime.commands import REASON
 from tenure.runtime.context import asks_for_context, context_of_process
+from tenure.runtime.tracebacks import one_line, outcome_of
 
 MAIN = "__tenure_main__"
 
@@ -72,6 +77,16 @@ def find(module: str, name: str, main: str | None) -> Callable[..., Any]:
 
 
 def main() -> int:
+    """Call it; the exit status."""
+    reason_file = os.environ.pop(REASON, None)  # it is not the job's
+    try:
+        _call()
+    except BaseException as error:  # noqa: BLE001  whatever a job raises is its result
+        return _fail(error, reason_file)
+    return 0
+
+
+def _call() -> None:
     told = json.load(sys.stdin)
     sys.path[:] = told["path"]
     sys.argv[:] = told.get("argv") or sys.argv
@@ -80,14 +95,28 @@ def main() -> int:
     wants = asks_for_context(function)
     if wants is not None and wants not in args:
         args[wants] = context_of_process()
-    try:
-        result = function(**args)
-        if inspect.isawaitable(result):
-            asyncio.run(_await(result))
-    except RunFailed as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    result = function(**args)
+    if inspect.isawaitable(result):
+        asyncio.run(_await(result))
+
+
+def _fail(error: BaseException, reason_file: str | None) -> int:
+    """Say what ended the run: why in the file that its owner reads, all of it in the output."""
+    state, reason, text = outcome_of(error)
+    if state is RunState.SUCCEEDED:
+        return 0
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(text or f"{reason}\n")
+        sys.stderr.flush()
+    if reason_file is not None:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(reason_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(descriptor, "w", encoding="utf-8") as file:
+                file.write(one_line(reason))
+    code = error.code if isinstance(error, SystemExit) else 1
+    return code & 0xFF if isinstance(code, int) else 1
 
 
 async def _await(result: Any) -> None:

@@ -33,14 +33,22 @@ from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock
 from tenure.host.processes import boot_id
 from tenure.runtime.children import Children
-from tenure.runtime.commands import CommandNotStarted, CommandSpec, GatedCommand
+from tenure.runtime.commands import (
+    CHILD,
+    REASON,
+    CommandNotStarted,
+    CommandSpec,
+    GatedCommand,
+)
 from tenure.runtime.exits import Exit, Outcome, read_exit
 from tenure.runtime.failing import Failure, lost_thread
 from tenure.runtime.gate import spawn_gated
 from tenure.runtime.output import OutputCap
 from tenure.runtime.session import members_of
 from tenure.runtime.terminate import Ending
+from tenure.runtime.tracebacks import one_line
 from tenure.runtime.watched_thread import WatchedThread
+from tenure.store.regular import open_regular
 from tenure.store.user_home import job_folder
 
 log = logging.getLogger("tenure.commands")
@@ -56,6 +64,7 @@ _AGAIN = 1.0
 _CAP_EVERY = 0.5
 _BASE_EVERY = 1.0
 _CAP_SOON = 0.02
+_LONGEST_SAID = 4096
 _NOT_INHERITED = frozenset(
     (
         "NOTIFY_SOCKET",
@@ -286,6 +295,8 @@ class CommandRunner:
         env["TENURE_TERM"] = str(run.term)
         env["TENURE_FIRE_TIME"] = run.fire_time.isoformat()
         env["TENURE_ATTEMPT"] = str(run.attempt)
+        if action.argv[1:3] == CHILD:
+            env[REASON] = str(reason_file(self._logs / run.id / f"{run.attempt}.exit"))
         return CommandSpec(
             argv=action.argv,
             shell=action.shell,
@@ -458,9 +469,24 @@ def how_it_ended(run: Run, exit_path: Path) -> tuple[RunState, str, int | None, 
     """
     same_boot = run.identity is not None and run.identity.boot_id == boot_id()
     state, reason, code, number = _from_record(read_exit(exit_path, shell_gone=same_boot))
+    if state is RunState.FAILED:
+        reason = _said_by_child(exit_path) or reason
     if run.cancel_requested_at is not None and state is RunState.FAILED:
         state, reason = RunState.CANCELLED, f"cancelled on request ({reason})"
     return state, reason, code, number
+
+
+def reason_file(exit_path: Path) -> Path:
+    """Where a function in a process of its own says why it failed."""
+    return exit_path.with_suffix(".reason")
+
+
+def _said_by_child(exit_path: Path) -> str:
+    try:
+        with open_regular(reason_file(exit_path)) as file:
+            return one_line((file.read(_LONGEST_SAID) or b"").decode("utf-8", "replace"))
+    except OSError:  # it is not a function, or it was killed; its status says what is known
+        return ""
 
 
 def _from_record(record: Exit) -> tuple[RunState, str, int | None, int | None]:

@@ -19,6 +19,11 @@ from typing import ClassVar
 from tenure.domain.errors import TenureError
 from tenure.domain.evidence import Identity
 
+CHILD = ("-m", "tenure.runtime.child")
+"""What an interpreter is given to run a declared function in a process of its own."""
+REASON = "TENURE_REASON"
+"""The variable that names the file in which such a process says why it failed."""
+
 
 class CommandNotStarted(TenureError):
     """The command did not start, and nothing of it ran: a folder, file or limit is in the way."""
