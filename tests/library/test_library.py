@@ -70,7 +70,9 @@ def test_a_function_and_a_coroutine_run_and_say_who_ran_them(make: Callable[...,
     assert all(r.started_at is not None and r.started_at >= r.fire_time for r in runs)
 
 
-def test_an_exception_is_the_runs_reason_and_its_traceback_the_output(make: Callable[..., Tenure]) -> None:
+def test_an_exception_is_the_runs_reason_and_its_traceback_the_output(
+    make: Callable[..., Tenure],
+) -> None:
     tenure = make()
 
     @tenure.job(at(soon()))

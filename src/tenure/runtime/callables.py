@@ -235,16 +235,18 @@ class Callables:
     def _carry(self, active: ActiveCall) -> None:
         try:
             self._run_sync(active)
-        except BaseException as error:  # a run that is never reported is never over
-            log.exception(
-                "the run %s of %s was not carried out", active.run.id, active.run.job_name
-            )
-            self.end(active, RunState.LOST, reason_of(error), None)
+        except BaseException as error:
+            self._end_lost(active, error)
         self.forget(active)
         if active.runs_on:
             _tell_returned(
                 active.run, self._clock.now() - (active.entered or active.run.claimed_at)
             )
+
+    def _end_lost(self, active: ActiveCall, error: BaseException) -> None:
+        """What is around the function failed. A run that is never reported is never over."""
+        log.error("%s of %s failed", active.run.id, active.run.job_name, exc_info=error)
+        self.end(active, RunState.LOST, reason_of(error), active.entered)
 
     def _run_sync(self, active: ActiveCall) -> None:
         if not self.enter(active):
@@ -307,6 +309,8 @@ class Callables:
                 except BaseException as error:  # noqa: BLE001  whatever a job raises is its result
                     state, reason = _ended_by(error, output)
             self.end(active, state, reason, started)
+        except BaseException as error:
+            self._end_lost(active, error)
         finally:
             self.forget(active)
 
