@@ -235,7 +235,7 @@ class Callables:
     def _carry(self, active: ActiveCall) -> None:
         try:
             self._run_sync(active)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  a run that is never reported is never over
             self._end_lost(active, error)
         self.forget(active)
         if active.runs_on:
@@ -309,7 +309,7 @@ class Callables:
                 except BaseException as error:  # noqa: BLE001  whatever a job raises is its result
                     state, reason = _ended_by(error, output)
             self.end(active, state, reason, started)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  a run that is never reported is never over
             self._end_lost(active, error)
         finally:
             self.forget(active)
