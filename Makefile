@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp-installed
 
-.PHONY: help setup system run test hermes test-hermes test-browser pictures check format soak bench lock clean
+.PHONY: help setup system run quick test test-root test-user hermes test-hermes test-browser pictures check format soak bench lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
@@ -24,8 +24,18 @@ system:  ## system packages that some tests need (Debian, as root; says so elsew
 run: setup  ## the founding scenario, live, in a temporary home (under two minutes)
 	@$(BIN)/python -m scenario run
 
+quick: setup  ## the tests to run while working: no processes (under a minute)
+	@$(BIN)/python scripts/quick_tests.py
+
 test: setup system  ## the whole test suite, with coverage of domain/ and store/
 	@$(BIN)/python scripts/all_tests.py
+
+test-root: setup system  ## as root: the test files in which it matters who runs them
+	@$(BIN)/python -m pytest -q -p no:cacheprovider -m "not hermes and not browser" \
+	  $$(grep -rlE 'geteuid|needs_root' tests --include='test_*.py')
+
+test-user: setup system  ## as root: the whole test suite as an ordinary user, in a copy of the clone
+	@scripts/as_ordinary_user.sh make test
 
 hermes: setup  ## real Hermes Agents from the registry, each in its own environment, kept in ~/.cache
 	@$(BIN)/python scripts/hermes_venvs.py
@@ -46,7 +56,7 @@ check: setup  ## lint, format, types, layering
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: setup  ## let ruff write the files anew
+format: setup  ## let ruff format the files
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -56,7 +66,7 @@ soak: setup  ## the founding scenario for 10 minutes, with random kills and free
 bench: setup  ## measure Tenure beside APScheduler and a bare loop; writes benchmarks/results.{md,json}
 	@$(BIN)/python -m benchmarks
 
-lock: setup  ## pin the tools and dependencies anew
+lock: setup  ## pin the tools and dependencies again
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/pip-compile -q --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	  --no-emit-options --no-header --strip-extras --allow-unsafe --generate-hashes --extra dev \

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
 # Unbuffered, print() writes each word by itself, and two processes that share a pipe mix lines.
 os.environ.pop("PYTHONUNBUFFERED", None)
+# A shell starts what it puts into the background with these ignored, and children inherit that.
+_PLAIN = {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT: signal.SIG_DFL}
+for number, plain in _PLAIN.items():
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, plain)
 
 # How long one example takes, or its drawing, tells of the machine and of what else it does.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -17,3 +23,6 @@ settings.load_profile("busy")
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+settings.register_profile("quick", max_examples=15)
+if os.environ.get("TENURE_QUICK_TESTS"):
+    settings.load_profile("quick")
