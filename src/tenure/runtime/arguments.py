@@ -1,12 +1,19 @@
 """What is handed to the gate's shell for a job, and what cannot be.
 
-The job is to get exactly the arguments and the environment of its :class:`CommandSpec`. A shell
-in between would harm some of it: it drops variables whose names are not its own kind, and obeys
-or overwrites others (IFS, BASH_ENV, PPID). Those travel past it as arguments of env(1), at the
-price of one exec. What describes the session that started the owner (PWD, OLDPWD, SHLVL, _)
-stays behind; PWD is the job's own folder.
+The job is to get exactly the arguments and the environment of its :class:`CommandSpec`; the shell
+that waits at the gate is to act on none of it, and no other user is to see it. So the shell starts
+without the job's variables. Their values travel in variables of its own (``t0``, ``t1``, ...) that
+mean nothing to a loader, a C library or a shell, and get their names behind the gate::
 
-Everything that can be found wrong without starting a process is found here.
+    owner   t0=/opt/lib.so  t1=/usr/bin  tenure_env='export LD_PRELOAD="$t0" PATH="$t1" ...'
+    shell   waits, writes 'open', and in a subshell: eval "$tenure_env"; exec "$@"
+
+Names that a shell cannot give (``a.b``, ``BASH_FUNC_x%%``), or computes or protects itself
+(``RANDOM``, ``UID``), are given by a few lines of Python that the subshell becomes first; that
+costs some ten milliseconds. No value is ever an argument: ``ps`` shows those to every user.
+
+What describes the session that started the owner (PWD, OLDPWD, SHLVL, _) stays behind; PWD is the
+job's own folder. Everything that can be found wrong without starting a process is found here.
 """
 
 from __future__ import annotations
@@ -14,19 +21,49 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Mapping
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tenure.runtime.commands import CommandNotStarted, CommandSpec
 
-ENV = "/usr/bin/env"
-
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OBEYED = frozenset(
-    ("BASHOPTS", "BASH_ENV", "ENV", "EUID", "IFS", "OPTIND", "POSIXLY_CORRECT", "PPID")
+_OURS = re.compile(r"t[0-9]+|tenure_[a-z]+")
+_SHELLS_OWN = re.compile(
+    "BASH(?!_ENV$).*|COMP_.*|DIRSTACK|E?[GU]ID|EPOCH.*|ERRNO|EXECIGNORE|FUNC(NAME|NEST)|GROUPS|"
+    "HISTCMD|IFS|LINENO|OPT(ARG|ERR|IND)|PGRP|PIPESTATUS|PPID|S?RANDOM|SECONDS|SHELLOPTS"
 )
-_SHELLS_OWN = _OBEYED | {"SHELLOPTS", "UID", "tenure_gate"}
+"""Names that one shell or another computes, protects, or obeys when it runs a command."""
 _SESSION_NOISE = frozenset(("PWD", "OLDPWD", "SHLVL", "_"))
+
+# Runs in the subshell behind the gate. Python ignores two signals, which exec would hand on. A file
+# that is no program and has no interpreter line is the shell's, as execvp(3) and shells have it.
+_ENTER = """\
+import errno, os, signal, sys
+for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(number, signal.SIG_DFL)
+whole = os.environb
+names = whole[b"tenure_names"].split(b"=")
+env = {name: whole[b"t%d" % i] for i, name in enumerate(names)}
+env.update((n, whole[n]) for n in (b"PWD", b"OLDPWD", b"SHLVL", b"_") if n in whole)
+argv = [os.fsencode(argument) for argument in sys.argv[1:]]
+folders = env.get(b"PATH", b"/bin:/usr/bin").split(b":")
+if b"/" in argv[0]:
+    folders = [b""]
+found = errno.ENOENT
+for folder in folders:
+    path = os.path.join(folder, argv[0])
+    try:
+        os.execve(path, argv, env)
+    except OSError as error:
+        if error.errno == errno.ENOEXEC:
+            os.execve(b"/bin/sh", [b"/bin/sh", path, *argv[1:]], env)
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            found = error.errno
+os.write(2, b"%s: %s\\n" % (argv[0], os.strerror(found).encode()))
+os._exit(127 if found == errno.ENOENT else 126)
+"""
 
 
 def check(spec: CommandSpec) -> None:
@@ -54,33 +91,59 @@ def check(spec: CommandSpec) -> None:
 
 
 def arguments_for(spec: CommandSpec, shell: str) -> tuple[list[str], dict[str, str]]:
-    """The job's arguments, and the environment that the shell can carry to it unharmed."""
+    """The job's arguments, and the environment of the gate's shell, which carries the job's."""
     argv = [shell, "-c", spec.argv[0]] if spec.shell else list(spec.argv)
-    past, env = _split(spec.env)
-    if past:
-        if "=" in argv[0]:
-            raise CommandNotStarted(
-                f"a command with '=' in its name cannot be given these variables: {sorted(past)}",
-                remedy="run it as a shell line, or drop them",
-                field="argv",
-            )
-        argv = [ENV, *(f"{name}={value}" for name, value in past.items()), *argv]
-    return argv, env
+    names = _names(spec.env)
+    carried = {f"t{number}": spec.env[name] for number, name in enumerate(names)}
+    odd = [name for name in names if not _can_export(name)]
+    if not odd:
+        return argv, {**carried, "tenure_env": _exports(names)}
+    carried["tenure_names"] = "=".join(names)
+    carried["tenure_enter"] = _ENTER
+    carried["tenure_python"] = _interpreter(odd)
+    carried["tenure_env"] = 'set -- "$tenure_python" -I -S -c "$tenure_enter" "$@"'
+    return argv, carried
 
 
-def _split(whole: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    past: dict[str, str] = {}
-    env: dict[str, str] = {}
-    for name, value in whole.items():
+def _names(whole: Mapping[str, str]) -> list[str]:
+    for name in whole:
         if not name or "=" in name:
             raise CommandNotStarted(
                 f"no name for a variable: {name!r}", remedy="edit the job's env", field="env"
             )
-        if name in _SESSION_NOISE:
-            continue
-        plain = _NAME.fullmatch(name) is not None and name not in _SHELLS_OWN
-        (env if plain else past)[name] = value
-    return past, env
+        if "\0" in name:
+            raise ValueError("a name holds a NUL character")
+    return [name for name in whole if name not in _SESSION_NOISE]
+
+
+def _can_export(name: str) -> bool:
+    if _NAME.fullmatch(name) is None:
+        return False
+    return _SHELLS_OWN.fullmatch(name) is None and _OURS.fullmatch(name) is None
+
+
+def _exports(names: Sequence[str]) -> str:
+    """What the subshell does first: give each value its name, and forget what carried it."""
+    given = " ".join(f'{name}="$t{number}"' for number, name in enumerate(names))
+    carriers = " ".join(f"t{number}" for number in range(len(names)))
+    export = f"export {given}\n" if names else ""
+    return f"{export}unset {carriers} tenure_env tenure_gate"
+
+
+def _interpreter(odd: Sequence[str]) -> str:
+    """A Python to hand the variables on; an embedding host's own program is none."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    candidates = [sys.executable, getattr(sys, "_base_executable", "")]
+    candidates += [os.path.join(folder, "bin", version) for folder in (sys.prefix, sys.base_prefix)]
+    candidates += [shutil.which(name) or "" for name in (version, "python3")]
+    for path in candidates:
+        if os.path.basename(path or "").startswith("python") and os.access(path, os.X_OK):
+            return path
+    raise CommandNotStarted(
+        f"a shell cannot give a command these variables, and no Python was found to: {odd}",
+        remedy=f"drop or rename them, or have {version} in the PATH",
+        field="env",
+    )
 
 
 _REMEDIES = {

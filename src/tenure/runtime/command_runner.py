@@ -49,7 +49,7 @@ from tenure.runtime.terminate import Ending
 from tenure.runtime.tracebacks import one_line
 from tenure.runtime.watched_thread import WatchedThread
 from tenure.store.regular import open_regular
-from tenure.store.user_home import job_folder
+from tenure.store.user_home import account_variables, job_folder
 
 log = logging.getLogger("tenure.commands")
 
@@ -306,10 +306,16 @@ class CommandRunner:
         )
 
     def _inherited(self) -> dict[str, str]:
-        """A fresh copy of what a command inherits of our environment, at most a second old."""
+        """A fresh copy of what a command inherits of our environment, at most a second old.
+
+        What a service manager leaves out, or empty, is filled in as cron does; what the owner has
+        stays, and the profile's and the job's own variables go over both.
+        """
         now = self._clock.awake()
         if now >= self._base_until:
-            self._base = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
+            account = account_variables(os.environ)
+            ours = {k: v for k, v in os.environ.items() if v or k not in account}
+            self._base = {k: v for k, v in (account | ours).items() if k not in _NOT_INHERITED}
             self._base_until = now + _BASE_EVERY
         return dict(self._base)
 

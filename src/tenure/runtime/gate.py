@@ -9,8 +9,11 @@ an owner can die, and then nobody would know whether the job ran. So::
                           └ closed unopened: 'never'
 
 The shell's descriptors: 0 the gate (a pipe that only the owner can write), 1 the log (append
-only), 2 the record, which it moves to 3 and keeps from the job. The job gets 0 its stdin, 1 and
-2 the log, and no other.
+only), 2 the record, which it moves to 3 and keeps from the job, 4 the job's stdin once the gate
+is open. The job gets 0 its stdin, 1 and 2 the log, and no other.
+
+Environment: nothing of the job's acts before the gate is open, neither in the shell nor in the
+loader that starts it; see :mod:`tenure.runtime.arguments`.
 
 Signals: the shell leads a session of its own. It *handles* what a stop sends to the whole group,
 so that it lives to record the job's status; handled, not ignored, because only the former is
@@ -27,32 +30,37 @@ import contextlib
 import errno
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tenure.domain.errors import Undetermined
 from tenure.domain.evidence import Identity
 from tenure.host.processes import identity_of
 from tenure.runtime.arguments import arguments_for, check, not_started
-from tenure.runtime.commands import CommandSpec, GatedCommand
+from tenure.runtime.commands import CommandNotStarted, CommandSpec, GatedCommand
 from tenure.runtime.exits import SPACE
 
 SHELL = "/bin/sh"
 
 # Each line, in order: the record moves to 3, the shell's own chatter ('Killed', in bash) goes
-# nowhere; signals to the group are survived; wait at the gate; take the path of stdin off the
-# arguments; say that the job begins, or do not begin it; run it; record. `exec` in a subshell, for
-# it never takes a command's name for a builtin ('exit', 'exec').
+# nowhere; signals to the group are survived; wait at the gate; open stdin, or do not begin; take
+# its path off the arguments; say that the job begins, or do not begin it; run it with its own
+# environment; record. `exec` in a subshell, for it never takes a command's name for a builtin
+# ('exit', 'exec').
 GATE = """\
 exec 3>&2 2>/dev/null
 trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2
 read -r tenure_gate || { echo never >&3; exit 0; }
-tenure_gate=$1
+exec 4<"$1" || exit 0
 shift
 echo open >&3 || exit 0
-( exec "$@" ) <"$tenure_gate" 2>&1 3>&-
+( eval "$tenure_env"; exec <&4 2>&1 3>&- 4<&-; exec "$@" )
 echo "exit $?" >&3
 """
 
@@ -81,11 +89,12 @@ def spawn_gated(
     with the folder as it was but for empty files; an attempt whose record exists is refused, so
     that none is started twice.
     """
+    _reap_unseen()
     check(spec)
-    argv, env = arguments_for(spec, shell)
     log_path, exit_path = folder / f"{attempt}.log", folder / f"{attempt}.exit"
     opened: list[int] = []
     try:
+        argv, env = arguments_for(spec, shell)
         stdin = _prepare(folder, spec.stdin)
         # Whoever reads the gate, the record and the log: the shell alone; closed here below.
         opened.append(_make_record(exit_path))
@@ -97,6 +106,10 @@ def spawn_gated(
         identity = _start_or_close(gate_in, arguments, env, spec.cwd, standard)
     except (OSError, ValueError) as error:
         raise not_started(error, spec, folder) from error
+    except Undetermined as error:
+        raise CommandNotStarted(
+            f"the command could not be started: {error.text}", remedy=error.remedy
+        ) from error
     finally:
         for descriptor in opened:
             os.close(descriptor)
@@ -140,17 +153,31 @@ def _start_or_close(
     gate_in: int, argv: list[str], env: dict[str, str], cwd: str, standard: _Standard
 ) -> Identity:
     """Start the shell and say who it is; on failure the gate closes, and nobody waits at it."""
+    pid = 0
     try:
         pid = _start(argv, env, cwd, standard)
         identity = identity_of(pid)
         if identity is None:  # only a kill can end a shell at the gate
-            with contextlib.suppress(OSError):
-                os.waitpid(pid, os.WNOHANG)
             raise ChildProcessError(errno.ESRCH, "the shell was killed as it started")
     except BaseException:
         os.close(gate_in)
+        if pid:
+            _unseen.append(pid)
         raise
     return identity
+
+
+# Shells that were started and could not be looked at (no descriptor free, say): their gate is
+# closed, and they end by themselves. Nothing watches them.
+_unseen: deque[int] = deque()
+
+
+def _reap_unseen() -> None:
+    for _ in range(len(_unseen)):
+        with contextlib.suppress(OSError, IndexError):
+            pid = _unseen.popleft()
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                _unseen.append(pid)  # not ended yet
 
 
 def _start(argv: list[str], env: dict[str, str], cwd: str, standard: _Standard) -> int:
@@ -181,7 +208,7 @@ def _inherits_odd_signals() -> bool:
 
 
 # The folder is entered by the shell, as posix_spawn has no such action.
-_ENTER = 'CDPATH= cd -- "$1" || exit 1\nunset OLDPWD\nshift\n'
+_ENTER = 'cd -- "$1" 2>/dev/null || exit 1\nunset OLDPWD\nshift\n'
 
 
 def _start_with_plain_signals(
@@ -191,25 +218,57 @@ def _start_with_plain_signals(
 
     Descriptors that another library made inheritable are closed one by one; one made so in
     another thread between the listing and the spawn would slip through, which is why this is
-    not the usual way.
+    not the usual way. glibc does not close those beyond the limit of open files (a lowered
+    ``ulimit -n`` leaves them open): for the moment of the spawn exec closes them.
     """
     if not os.access(cwd, os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), cwd)
-    with _above_standard(standard) as sources:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    with _one_at_a_time, _above_standard(standard) as sources:
         actions: list[tuple[int, ...]] = [
             (os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(sources)
         ]
-        actions += [(os.POSIX_SPAWN_CLOSE, number) for number in _inheritable()]
+        inherited = _inheritable()
+        beyond = [n for n in inherited if limit != resource.RLIM_INFINITY and n >= limit]
+        actions += [(os.POSIX_SPAWN_CLOSE, n) for n in inherited if n not in beyond]
         entering = [argv[0], "-c", _ENTER + GATE, "tenure-gate", cwd, *argv[4:]]
-        return os.posix_spawn(
-            argv[0],
-            entering,
-            env,
-            file_actions=actions,
-            setsid=True,
-            setsigmask=(),
-            setsigdef=_RESET,
-        )
+        with _closed_by_exec(beyond):
+            return os.posix_spawn(
+                argv[0],
+                entering,
+                env,
+                file_actions=actions,
+                setsid=True,
+                setsigmask=(),
+                setsigdef=_RESET,
+            )
+
+
+_one_at_a_time = threading.Lock()
+"""Or one spawn would see inheritable what another is about to make so again."""
+
+
+def _unlock_in_child() -> None:
+    global _one_at_a_time
+    _one_at_a_time = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock_in_child)
+
+
+@contextlib.contextmanager
+def _closed_by_exec(descriptors: Sequence[int]) -> Iterator[None]:
+    changed = []
+    try:
+        for number in descriptors:
+            with contextlib.suppress(OSError):  # closed since
+                os.set_inheritable(number, False)
+                changed.append(number)
+        yield
+    finally:
+        for number in changed:
+            with contextlib.suppress(OSError):
+                os.set_inheritable(number, True)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ Every function reads the passwd file or the file system when it is called; any t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 from collections.abc import Mapping
@@ -86,6 +87,19 @@ def job_folder(environ: Mapping[str, str]) -> str:
         if os.path.isabs(folder) and os.path.isdir(folder) and os.access(folder, os.X_OK):
             return folder
     return "/"
+
+
+def account_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """What cron tells a job of its user: HOME, LOGNAME, USER and SHELL, from the passwd entry.
+
+    SHELL is ``/bin/sh`` whatever the entry says. A uid without an entry has no name, and
+    :func:`job_folder` for HOME.
+    """
+    home = passwd_home()
+    told = {"HOME": str(home) if home else job_folder(environ), "SHELL": "/bin/sh"}
+    with contextlib.suppress(KeyError, OverflowError):
+        told["LOGNAME"] = told["USER"] = pwd.getpwuid(os.geteuid()).pw_name
+    return told
 
 
 def expand(path: str, field: str) -> str:
