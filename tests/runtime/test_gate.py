@@ -186,7 +186,8 @@ def test_no_value_of_the_environment_is_an_argument(name: str, shell: str, tmp_p
     secret, go = "s3cr3t-of-mine", tmp_path / "go"
     job = spec(sys.executable, "-S", "-c", UNTIL, str(go), env={**ENV, name: secret})
     command = spawn_gated(job, folder=tmp_path / "r", attempt=1, shell=shell)
-    seen = [_arguments(command.identity.pid)]
+    # Its file descriptors are closed a moment before the kernel shows its arguments.
+    seen = [eventually(lambda: _arguments(command.identity.pid), "the shell's arguments")]
     command.open_gate()
     while not command.log_path.read_bytes():  # from the gate's opening to the job's first word
         seen.append(_arguments(command.identity.pid))
