@@ -1,7 +1,5 @@
 """A plain program with jobs: start it in two terminals, and end the one that runs them."""
 
-import signal
-
 from tenure import Context, Tenure, every
 
 tenure = Tenure(profile="example-script")
@@ -13,5 +11,4 @@ def tick(context: Context) -> None:
 
 
 if __name__ == "__main__":
-    with tenure:
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    tenure.run_forever()  # until SIGTERM or Ctrl-C; then it hands over, and exits 0

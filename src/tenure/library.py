@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import sys
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
 
     from tenure.domain.ownership import Authority
     from tenure.runtime.calling import Coroutines
+    from tenure.runtime.end_signals import Unwinding
     from tenure.runtime.failing import Failure
     from tenure.runtime.profile import Profile
     from tenure.runtime.scheduler import Scheduler
+    from tenure.runtime.serving import OnceServed
 
 __all__ = ["Tenure", "When", "at", "cron", "every"]
 
@@ -45,6 +48,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 log = logging.getLogger("tenure")
 
+DRAIN = 10.0
+"""Seconds that an instance which stops gives its runs."""
 REJOIN_AFTER = 0.2
 """Seconds after which a forked child of a started instance joins by itself."""
 
@@ -67,9 +72,10 @@ class Tenure:
     ``on_host_loop`` on the one that :meth:`lifespan` was entered on or :meth:`start` was called
     on, beside what else it does.
 
-    Where code is typed in (a notebook, a prompt) it is defined anew all the time: a job declared
-    again replaces the one before, and an instance that is started takes the place of the one that
-    was started before for the same profile.
+    An instance that is started takes the place of one that was started before in this process for
+    the same profile, app and home: where code is executed again and again (a notebook, a page of
+    Streamlit) the newest counts, and there is one scheduler. Where code is typed in, a job declared
+    again replaces the one before.
     """
 
     def __init__(
@@ -101,8 +107,15 @@ class Tenure:
         self._said_zone = False
         self._wanted = False
         """Whether it was started, and so is to be in a forked child."""
-        self._problem: str | None = None
+        self._failure: Failure | None = None
+        self._once_served: OnceServed | None = None
+        self._place: _Place | None = None
+        self._unwinding: Unwinding | None = None
+        self._asked: threading.Event | None = None
+        """Set when :meth:`run_forever` is to return."""
         self._lock = threading.RLock()
+        self._leaving = threading.RLock()
+        """Held while it hands over and leaves."""
         self._at_exit: list[Callable[[], object]] = []
         """What takes back that it is stopped at the end of this process."""
         _instances.add(self)
@@ -111,8 +124,8 @@ class Tenure:
 
     def __repr__(self) -> str:
         stands = "stopped" if self._scheduler is None else "owner" if self.owns else "started"
-        if self._problem is not None:
-            stands = f"stopped by itself: {self._problem}"
+        if self._failure is not None:
+            stands = f"stopped by itself: {self.problem}"
         return f"<Tenure {self.name!r}: {stands}>"
 
     # -- declaring ---------------------------------------------------------------------------
@@ -175,9 +188,9 @@ class Tenure:
         """
         from tenure.runtime import green, supervisors
 
-        with self._lock:
+        with _starting, self._lock:
             self._wanted = True
-            self._problem = None
+            self._failure = None
             if self._on_host_loop:
                 self._host_loop = _running_loop() or self._host_loop
             if self._scheduler is None:
@@ -185,53 +198,131 @@ class Tenure:
                 if why is None and green.is_to_be_patched():
                     green.once_patched(self.start)
                 elif why is None:
-                    self._take_the_place_of_earlier()
-                    self._join()
+                    if not self._take_the_place_of_earlier():
+                        self._join()
                 else:
                     log.info("not started in pid %s: %s", os.getpid(), why)
                     supervisors.in_workers(lambda: self._join_soon(REJOIN_AFTER))
         return self
 
-    def _take_the_place_of_earlier(self) -> None:
-        """Of an instance that a cell made before it was executed again: it hands over, and its runs
-        get their time."""
-        if not (self._execute and _has_a_prompt()):
-            return
-        for earlier in list(_instances):
-            if earlier is not self and earlier._executes_as(self):
-                log.info("%s takes the place of an earlier one in pid %s", self, os.getpid())
-                threading.Thread(target=earlier.stop, name="tenure-leave", daemon=True).start()
+    def run_forever(self, drain: float = DRAIN) -> None:
+        """Start, and return when SIGTERM or SIGINT (Ctrl-C) asks the program to end, or something
+        called :meth:`stop`: handed over, runs given ``drain`` seconds. A second signal waits for
+        none of them, and ends the process at once. Where it stopped by itself, as where its store
+        was removed, SystemExit with a status that has a service manager start it again.
 
-    def _executes_as(self, other: Tenure) -> bool:
-        mine, others = ((t.name, t.app, t._home and os.fspath(t._home)) for t in (self, other))
-        return self._scheduler is not None and self._execute and mine == others
+        For a program that does nothing else; its last line, in the main thread. Raises InvalidInput
+        in another thread, and what :meth:`start` raises.
+        """
+        from tenure.runtime.child import is_child
+        from tenure.runtime.end_signals import until_asked
+
+        seconds = _seconds(drain)
+        if threading.current_thread() is not threading.main_thread():
+            raise InvalidInput(
+                "signals come to the main thread only",
+                field="run_forever",
+                remedy="call run_forever() in the main thread, or start() here",
+            )
+        if is_child():  # of a run, which loads this file for one of its functions
+            return
+        with until_asked() as asked:
+            self._asked = asked
+            try:
+                self.start()
+                while not asked.wait(3600):
+                    pass
+            finally:
+                self._asked = None
+                self.stop(seconds)
+        if self._failure is not None:
+            log.error("pid %s stopped by itself: %s", os.getpid(), self.problem)
+            raise SystemExit(self._failure.exit_code)
+
+    def _take_the_place_of_earlier(self) -> bool:
+        """Whether this instance has the scheduler of an earlier one now. It has, unless they differ
+        in what a process tells when it joins: then the earlier one hands over, and its runs get
+        their time."""
+        if not self._execute:
+            return False
+        for earlier in list(_instances):
+            if earlier is self or not earlier._executes_as(self):
+                continue
+            lost = sorted(set(earlier._declared) - set(self._declared))
+            log.log(
+                logging.WARNING if lost else logging.INFO,
+                "%s takes the place of an earlier instance in pid %s%s",
+                self,
+                os.getpid(),
+                f", and does not declare {', '.join(lost)}" if lost else "",
+            )
+            if earlier._joins_like(self) and self._inherit(earlier):
+                return True
+            _in_leaving_thread(earlier.stop)
+        return False
+
+    def _executes_as(self, newer: Tenure) -> bool:
+        """Whether this instance does what the newer one is about to do, in the same profile."""
+        scheduler = self._scheduler
+        if scheduler is None or not self._execute or self.app != newer.app:
+            return False
+        return _folder_key(newer) == scheduler.profile.folder.key
+
+    def _joins_like(self, other: Tenure) -> bool:
+        mine, others = (
+            (t._role, t.version, t._rejoin, t._on_host_loop, bool(t._declared))
+            for t in (self, other)
+        )
+        return mine == others
+
+    def _inherit(self, earlier: Tenure) -> bool:
+        """Its scheduler goes on, with what is declared here; whether it had one still."""
+        with earlier._lock:
+            scheduler, earlier._scheduler = earlier._scheduler, None
+            if scheduler is None or earlier._place is None:
+                return False
+            profile, earlier._profile = earlier._profile, None
+            self._at_exit, earlier._at_exit = earlier._at_exit, []
+            self._place, earlier._place = earlier._place, None
+            earlier._wanted = False
+        if profile is not None and profile is not scheduler.profile:
+            profile.close()
+        self._scheduler = scheduler
+        self._profile = self._profile or scheduler.profile
+        self._place.give_to(self)
+        scheduler.keeper.declare_again()
+        return True
 
     def _join(self) -> None:
         profile = self.profile
         from tenure.domain.settings import Hung
         from tenure.runtime.scheduler import Scheduler
 
+        self._place = place = _Place(self)
         scheduler = Scheduler(
             profile,
             role=self._role,
             executes=self._execute,
             default_hung=Hung.REPLACE,
-            host_loop=lambda: self._host_loop,
-            stays_out=self._why_not_here,
-            cut=lambda: self._coroutines is not None and self._coroutines.cut(),
-            on_failure=self._failed,
-            **self.carried(profile),
+            host_loop=lambda: place.tenure._host_loop,
+            stays_out=lambda: place.tenure._why_not_here(),
+            cut=place.cut,
+            app=self.app if self._declared else None,
+            app_version=self.version,
+            functions=place.functions,
+            on_owning=lambda authority: place.tenure._reconcile(profile, authority),
+            on_failure=lambda failure: place.tenure._failed(failure),
         )
         self._scheduler = scheduler  # before it starts: a fork meanwhile is to forget it too
         try:
             scheduler.start()
         except BaseException:  # what did not start may be started again
-            self._scheduler = None
+            self._scheduler = self._place = None
             scheduler.stop(0.0, why="it could not start")
             raise
         from tenure.runtime import endings
 
-        self._at_exit = endings.tell(self.stop)
+        self._at_exit = endings.tell(lambda: place.tenure.stop())
 
     def _why_not_here(self) -> str | None:
         """Asked now and then: a process may show only later that it just supervises others, as
@@ -240,7 +331,7 @@ class Tenure:
 
         why = supervisors.why_not()
         if why is not None and self._scheduler is not None:
-            threading.Thread(target=self._leave, args=(why,), name="tenure-leave").start()
+            _in_leaving_thread(lambda: self._leave(why))
         return why
 
     def _leave(self, why: str) -> None:
@@ -255,7 +346,7 @@ class Tenure:
     def _failed(self, failure: Failure) -> None:
         """The term is given up; the host goes on without it. Not on the calling thread, which
         may be one of those that are stopped."""
-        self._problem = f"{failure.text} ({failure.remedy})"
+        self._failure = failure
         threading.Thread(target=self._stop, args=(0.0,), name="tenure-leave", daemon=True).start()
 
     @property
@@ -263,48 +354,83 @@ class Tenure:
         """Why this instance stopped by itself, and what to do about it: a file of the store was
         removed, replaced or cut short, or one of its threads ended. None while it is well, and
         after the next :meth:`start`."""
-        return self._problem
+        failed = self._failure
+        return None if failed is None else f"{failed.text} ({failed.remedy})"
 
-    def stop(self, drain: float = 10.0) -> bool:
+    def stop(self, drain: float = DRAIN) -> bool:
         """Hand over and leave, giving runs ``drain`` seconds; whether all of them had ended.
 
         Called by one of those runs it returns False at once and goes on in the background: it
-        would wait for its own caller.
+        would wait for its own caller. It may be a hook that a framework calls with its application
+        when it shuts down: that is no number of seconds, and the default counts. Raises
+        InvalidInput, and does nothing, for text and for seconds below zero.
         """
         from tenure.runtime.capture import in_a_run
 
+        seconds = _seconds(drain)
         if in_a_run():
-            threading.Thread(target=self._stop, args=(drain,), name="tenure-leave").start()
+            _in_leaving_thread(lambda: self._stop(seconds))
             return False
-        return self._stop(drain)
+        return self._stop(seconds)
 
     def _stop(self, drain: float) -> bool:
         with self._lock:
             self._wanted = False
+            asked = self._asked
+        if asked is not None:
+            asked.set()
+        with self._leaving:  # a second one comes back when the first is done
+            return self._leave_now(drain)
+
+    def _leave_now(self, drain: float) -> bool:
+        with self._lock:
             scheduler, self._scheduler = self._scheduler, None
             at_exit, self._at_exit = self._at_exit, []
+            self._place = None
         for take_back in at_exit:
             take_back()
         ended = scheduler.stop(drain) if scheduler is not None else True
         with self._lock:
-            if self._profile is not None:
-                self._profile.close()
-                self._profile = None
+            profiles = {self._profile, scheduler.profile if scheduler is not None else None}
+            self._profile = None
+        for profile in profiles:
+            if profile is not None:
+                profile.close()
         return ended
 
     def __enter__(self) -> Tenure:
-        return self.start()
+        """Started until the block is left. SIGTERM leaves it too, where the program has not decided
+        what SIGTERM does: as SystemExit with 143, so that what ends is handed over."""
+        from tenure.runtime.end_signals import Unwinding
+
+        self._unwinding = Unwinding()
+        try:
+            return self.start()
+        except BaseException:
+            self._unwinding.close()
+            raise
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        try:
+            self.stop()
+        finally:
+            if self._unwinding is not None:
+                self._unwinding.close()
 
     # -- in a web application ------------------------------------------------------------------
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
         """Started with an ASGI application and stopped with it: ``FastAPI(lifespan=t.lifespan)``,
-        the same for Starlette, ``Litestar(lifespan=[t.lifespan])``. Blocks no event loop."""
+        the same for Starlette, ``Litestar(lifespan=[t.lifespan])``. Blocks no event loop. A test
+        client of theirs serves nothing, and starts nothing."""
         import asyncio
 
+        from tenure.runtime import serving
+
+        if serving.is_test_client():
+            log.info("not started in pid %s: a test client serves nothing", os.getpid())
+            yield
+            return
         self._host_loop = asyncio.get_running_loop() if self._on_host_loop else None
         await asyncio.to_thread(self.start)
         try:
@@ -316,18 +442,29 @@ class Tenure:
     def init_app(self, app: Any) -> None:
         """Start with a Flask application; ``app.extensions["tenure"]`` is this instance.
 
-        In processes that serve: not in ``flask shell`` or another command than ``flask run``, nor
-        in the parent of a reloader. Returns at once; joins in the background.
+        In a process that serves it: when a server that is known has the main thread, else with the
+        first request. Not in tests, ``flask shell`` or another command, a migration, a worker of a
+        task queue, the parent of a reloader, nor in whatever else imports it. Returns at once;
+        joins in the background.
         """
         app.extensions["tenure"] = self
-        from tenure.runtime import serving
+        once_served = self._start_once_served()
+        if callable(getattr(app, "wsgi_app", None)):
+            app.wsgi_app = once_served.noticing(app.wsgi_app)
+        once_served.begin()
 
-        why = serving.why_not()
-        if why is not None:
-            log.info("not started in pid %s: %s", os.getpid(), why)
-            return
-        self._wanted = True  # also in workers that are forked from here before that
-        self._join_soon(serving.DELAY)
+    def _start_once_served(self) -> OnceServed:
+        """What finds out whether this process serves, and starts this instance then."""
+        from tenure.runtime.serving import OnceServed
+
+        if self._once_served is None:
+
+            def start() -> None:
+                self._wanted = True  # also in a child that is forked before it has joined
+                self._join_wanted()
+
+            self._once_served = OnceServed(start)
+        return self._once_served
 
     @property
     def profile(self) -> Profile:
@@ -397,7 +534,9 @@ class Tenure:
     def _forget_in_child(self) -> None:
         """In a forked child: ownership, threads and connections stay the parent's."""
         self._lock = threading.RLock()
+        self._leaving = threading.RLock()
         self._at_exit = []
+        self._place = self._asked = None
         self._host_loop = None  # it says that it is running, and nobody runs it here
         scheduler, self._scheduler = self._scheduler, None
         profile, self._profile = self._profile, None
@@ -405,29 +544,25 @@ class Tenure:
             self._coroutines.forget_in_child()
         if scheduler is not None:
             scheduler.forget_in_child()
-        elif profile is not None:
+        if profile is not None and (scheduler is None or profile is not scheduler.profile):
             profile.store.forget_in_child()
+        if self._once_served is not None:
+            self._once_served.forget_in_child()
         from tenure.runtime.capture import in_a_run
 
         # What a job forks is a part of its run, and no host.
         if self._wanted and self._rejoin and not in_a_run():
             # A child that becomes another program, or is soon over, does not join.
             self._join_soon(REJOIN_AFTER)
+        elif self._once_served is not None and not in_a_run():
+            self._once_served.begin(REJOIN_AFTER)
 
     def _join_soon(self, seconds: float) -> None:
         from tenure.runtime import green
 
-        if green.is_to_be_patched():
-            green.once_patched(lambda: self._join_soon(seconds))
-        elif green.is_patched():
-            green.spawn_later(seconds, lambda: self._join_later(0.0))
-        else:
-            threading.Thread(
-                target=self._join_later, args=(seconds,), name="tenure-join", daemon=True
-            ).start()
+        green.call_later(seconds, self._join_wanted, name="tenure-join")
 
-    def _join_later(self, seconds: float) -> None:
-        threading.Event().wait(seconds)
+    def _join_wanted(self) -> None:
         try:
             if self._wanted:
                 self.start()
@@ -435,10 +570,52 @@ class Tenure:
             log.exception("pid %s could not join %s", os.getpid(), self.name)
 
 
+class _Place:
+    """Where a scheduler finds the instance that it works for: a newer one may take it."""
+
+    def __init__(self, tenure: Tenure) -> None:
+        self.tenure = tenure
+        self.functions = _Functions(self)
+        self._coroutines: list[Coroutines] = []
+
+    def give_to(self, newer: Tenure) -> None:
+        """What is under way stays that of the one before."""
+        if self.tenure._coroutines is not None:
+            self._coroutines = [c for c in self._coroutines if c.under_way()]
+            self._coroutines.append(self.tenure._coroutines)
+        self.tenure = newer
+
+    def cut(self) -> bool:
+        """Cancel coroutines that are under way; whether there were any."""
+        of_all = [*self._coroutines, self.tenure._coroutines]
+        found = [c.cut() for c in of_all if c is not None]
+        return any(found)
+
+
+class _Functions(Mapping[str, Callable[..., Any]]):
+    """Those of the instance that has the place now."""
+
+    def __init__(self, place: _Place) -> None:
+        self._place = place
+
+    def __getitem__(self, target: str) -> Callable[..., Any]:
+        return self._place.tenure._functions[target]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._place.tenure._functions))
+
+    def __len__(self) -> int:
+        return len(self._place.tenure._functions)
+
+
 _instances: weakref.WeakSet[Tenure] = weakref.WeakSet()
+_starting = threading.RLock()
+"""Held while one instance starts: two of the same profile would not see each other."""
 
 
 def _after_fork_in_child() -> None:
+    global _starting
+    _starting = threading.RLock()
     for instance in list(_instances):
         instance._forget_in_child()
 
@@ -449,6 +626,35 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 def _load_runtime() -> None:
     """Once a process, and not with the start: loading takes ten times as long as joining does."""
     from tenure.runtime import endings, green, scheduler, supervisors  # noqa: F401
+
+
+def _in_leaving_thread(leave: Callable[[], object]) -> None:
+    """The interpreter's end waits for it, though a daemon thread starts it."""
+    threading.Thread(target=leave, name="tenure-leave", daemon=False).start()
+
+
+def _folder_key(tenure: Tenure) -> tuple[int, int] | None:
+    """Device and inode of its profile's folder; None where there is none yet."""
+    from tenure.store.folder import home as home_folder
+
+    try:
+        status = os.stat(home_folder(tenure._home, os.environ) / "profiles" / tenure.name)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino)
+
+
+def _seconds(drain: object) -> float:
+    """What is neither a number nor meant as one, a framework's application, is the default. Raises
+    InvalidInput."""
+    if isinstance(drain, int | float) and not isinstance(drain, bool):
+        if drain >= 0 and not math.isnan(drain):
+            return float(drain)
+    elif not isinstance(drain, str | bytes | bool | None):
+        return DRAIN
+    raise InvalidInput(
+        f"{drain!r} is no number of seconds", field="drain", remedy="stop(drain=10.0), or stop()"
+    )
 
 
 def _has_a_prompt() -> bool:

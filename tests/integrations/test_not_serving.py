@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ WAIT = "import time; time.sleep(1.2)"
 def run(argv: list[str], folder: Path, home: Path, **more: str) -> str:
     """What it said; AssertionError if it failed."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "FLASK"))}
+    environ |= {"TENURE_HOME": str(home)}
     environ |= {"BEAT_WITH": "tenure", "BEAT_HOME": str(home), "BEAT_FILE": str(home) + "-beats"}
     done = subprocess.run(
         argv,
@@ -70,6 +72,118 @@ def test_flask_shell_and_other_commands(apps: Path, tmp_path: Path) -> None:
         file.write(f"\n@app.cli.command('wait')\ndef wait():\n    {WAIT}\n")
     run([*FLASK, "wait"], apps, home)
     assert joined(home) == 0
+
+
+MODULE = """
+from flask import Flask
+from tenure import Tenure, every
+tenure = Tenure("beat")
+@tenure.job(every("1s"))
+def mail(): print("A JOB RAN", flush=True)
+app = Flask(__name__)
+tenure.init_app(app)
+@app.get("/")
+def index(): return "hello"
+"""
+"""As the docs show it: the application and init_app at the top of a module."""
+LATER = "import time; time.sleep(1.6)"
+"""Longer than it takes to join, and to run a job of each second."""
+TEST = f"""
+from shop import app
+def test_page():
+    assert app.test_client().get("/").data == b"hello"
+    {LATER}
+"""
+UNITTEST = f"""
+import unittest
+from shop import app
+class Page(unittest.TestCase):
+    def test_page(self):
+        assert app.test_client().get("/").data == b"hello"
+        {LATER}
+"""
+LIVE = f"""
+import threading, urllib.request
+from werkzeug.serving import make_server
+from shop import app
+def test_page():
+    server = make_server("127.0.0.1", 0, app)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with urllib.request.urlopen(f"http://127.0.0.1:{{server.port}}/") as page:
+        assert page.read() == b"hello"
+    {LATER}
+    server.shutdown()
+"""
+QUEUE = f"""
+import os
+from shop import app
+for _ in range(2):  # a process for each task
+    child = os.fork()
+    if child == 0:
+        with app.app_context():
+            {LATER}
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+SPAWNED = """
+import multiprocessing, time
+from shop import app
+if __name__ == "__main__":
+    child = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(1.6,))
+    child.start()
+    child.join()
+"""
+CLIENT = f"from shop import app; app.test_client().get('/'); {LATER}"
+DJANGO = """
+import django
+from django.conf import settings
+settings.configure(
+    SECRET_KEY="x", ROOT_URLCONF="shop", ALLOWED_HOSTS=["*"], TENURE={"profile": "beat"},
+    INSTALLED_APPS=["tenure.integrations.django"],
+)
+urlpatterns = []
+from django.core.wsgi import get_wsgi_application
+app = get_wsgi_application()
+"""
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests.py"]
+IMPORTERS: dict[str, tuple[list[str], str]] = {
+    "a plain import": ([sys.executable, "-c", f"import shop; {LATER}"], ""),
+    "a test client in a script": ([sys.executable, "-c", CLIENT], ""),
+    "pytest": (PYTEST, TEST),
+    "pytest, collecting only": (
+        [*PYTEST, "--collect-only"],
+        f"import shop; {LATER}\ndef test_page(): ...",
+    ),
+    "pytest and a live server": (PYTEST, LIVE),
+    "unittest": ([sys.executable, "-m", "unittest", "tests.py"], UNITTEST),
+    "a worker of a task queue": ([sys.executable, "tests.py"], QUEUE),
+    "a spawned process": ([sys.executable, "tests.py"], SPAWNED),
+    "flask shell": ([str(BIN / "flask"), "--app", "shop", "shell"], ""),
+}
+
+
+IMPORTERS_OF_DJANGO = ("a plain import", "a spawned process", "pytest, collecting only")
+
+
+def test_who_imports_the_application_runs_none_of_its_jobs(tmp_path: Path) -> None:
+    """All at the same time; what is wrong is said one by one."""
+    cases = [("Flask", MODULE, how) for how in IMPORTERS]
+    cases += [("Django", DJANGO, how) for how in IMPORTERS_OF_DJANGO]
+    with ThreadPoolExecutor(max_workers=4) as together:
+        found = together.map(lambda case: imported(tmp_path / f"{case[0]} {case[2]}", *case), cases)
+        wrong = [text for text in found if text]
+    assert not wrong
+
+
+def imported(folder: Path, kind: str, module: str, how: str) -> str:
+    """What is wrong; empty if nothing is."""
+    argv, script = IMPORTERS[how]
+    folder.mkdir()
+    (folder / "shop.py").write_text(module)
+    (folder / "tests.py").write_text(script)
+    said = run(argv, folder, folder / "home", **({"input": LATER} if "shell" in how else {}))
+    count = joined(folder / "home")
+    return f"{kind}, {how}: {count} joined: {said}" if count or "A JOB RAN" in said else ""
 
 
 def test_a_flask_app_that_a_test_makes(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_in_five_minutes_means_after_the_declaration(make: Callable[..., Tenure]
 
 
 def test_a_second_instance_takes_over_when_the_first_stops(make: Callable[..., Tenure]) -> None:
-    first, second = make(), make()
+    first, second = make(app="one"), make(app="another")
     first.start()
     eventually(lambda: first.owns, "the first to own")
     second.start()

@@ -1,8 +1,10 @@
-"""Where code is typed in, as into a notebook, it is defined anew all the time."""
+"""Where code is executed again and again, as cells of a notebook and pages of Streamlit are, the
+newest instance counts, and the process has one scheduler."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import sys
 import threading
@@ -79,19 +81,126 @@ def test_an_instance_started_again_takes_the_place_of_the_one_before(make: Make)
     # Who takes the ownership says so in the next step.
     both = [Standing.OBSERVER, Standing.OWNER]
     eventually(lambda: standings() == both, "the observer and the second, which owns")
-    assert elsewhere.owns
+    eventually(lambda: elsewhere.owns, "the one of another profile to own, as if nothing had been")
     assert repr(looks) == "<Tenure 'shop': started>"
 
 
-def test_in_a_program_both_stand_and_a_name_twice_is_a_mistake(make: Make) -> None:
-    first = make().start()
-    eventually(lambda: first.owns, "to own")
-    second = make().start()
-    second.job(every("1h"), print)
+def test_in_a_program_the_newest_counts_and_a_name_twice_is_a_mistake(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = make(), make()
+    ran: list[str] = []
+    for tenure, word in ((first, "old"), (second, "new")):
+        tenure.job(every("1s"), functools.partial(ran.append, word), name="beat")
+    first.job(every("1h"), print, name="lost")
+    first.start()
+    eventually(lambda: "old" in ran, "the first one's run")
+    term = first.profile.store.ownership().term
+    second.start()
+    eventually(lambda: "new" in ran, "the second one's run")
     with pytest.raises(InvalidInput):
-        second.job(every("1h"), print)
-    eventually(lambda: len(second.profile.store.processes()) == 2, "both")
-    assert first.owns
+        second.job(every("1h"), print, name="beat")
+    assert ran == sorted(ran, reverse=True), "the old function ran after it was replaced"
+    assert (first.owns, second.owns) == (False, True)
+    assert second.profile.store.ownership().term == term, "nothing changed hands"
+    assert len(second.profile.store.processes(gone=True)) == 1
+    assert "does not declare shop:lost" in caplog.text, "what is lost is said"
+    first.stop()
+    assert second.owns, "who was replaced has nothing more to stop"
+
+
+@pytest.mark.parametrize(
+    "differs",
+    [{"app": "other"}, {"profile": "stall"}, {"execute": False}],
+    ids=["another app", "another profile", "an observer"],
+)
+def test_instances_that_differ_stand_side_by_side(make: Make, differs: dict[str, Any]) -> None:
+    first = make().start()
+    second = make(**differs).start()
+    assert first._scheduler is not None
+    assert second._scheduler is not None
+    assert first._scheduler is not second._scheduler
+
+
+def test_another_home_is_another_profile(make: Make, tmp_path: Path) -> None:
+    first, other = make().start(), Tenure("shop", home=tmp_path / "other").start()
+    try:
+        eventually(lambda: first.owns and other.owns, "both to own, each its own")
+    finally:
+        other.stop()
+
+
+def test_the_same_home_by_another_path_is_the_same(make: Make, tmp_path: Path) -> None:
+    first = make().start()
+    (tmp_path / "link").symlink_to(tmp_path)
+    second = Tenure("shop", home=tmp_path / "link").start()
+    try:
+        assert first._scheduler is None
+    finally:
+        second.stop()
+
+
+def test_a_newer_version_of_the_code_joins_by_itself_and_the_older_one_leaves(make: Make) -> None:
+    first = make(version="1").start()
+    eventually(lambda: first.owns, "the first to own")
+    second = make(version="2").start()
+    eventually(lambda: second.owns, "the second to own")
+    eventually(lambda: len(second.profile.store.processes()) == 1, "the first to leave")
+
+
+PAGE = """
+from tenure import Tenure, every
+tenure = Tenure("shop", home=home)
+@tenure.job(every("1s"), name="tick")
+def tick():
+    ran.append(number)
+@tenure.job(every("1s"), name="later")
+async def later(): ...
+tenure.start()
+assert tenure.profile.store.jobs() is not None
+"""
+
+
+def test_a_page_that_is_executed_fifty_times_leaves_one_scheduler(tmp_path: Path) -> None:
+    """As Streamlit does: each time in a thread and a namespace of its own, several at once."""
+    code = compile(PAGE, "page.py", "exec")
+    ran: list[int] = []
+    pages: list[dict[str, Any]] = []
+
+    def execute(number: int) -> None:
+        page: dict[str, Any] = {"home": tmp_path, "ran": ran, "number": number}
+        exec(code, page)
+        pages.append(page)
+
+    def wait_run() -> None:
+        newest = next(p["number"] for p in pages if p["tenure"]._scheduler is not None)
+        eventually(lambda: newest in ran[-3:], "a run of the newest page")
+
+    def held() -> tuple[int, int]:
+        return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+    execute(0)
+    wait_run()
+    before = held()
+    for number in range(1, 50, 2):
+        together = [threading.Thread(target=execute, args=(n,)) for n in (number, number + 1)]
+        for thread in together:
+            thread.start()
+        for thread in together:
+            thread.join(DEADLINE)
+    assert len(pages) == 51
+    wait_run()
+    try:
+        [standing] = [page["tenure"] for page in pages if page["tenure"]._scheduler is not None]
+        threads, files = held()
+        assert threads <= before[0] + 2
+        assert files <= before[1] + 3, "each connection that was opened by a page stays open"
+        assert len(standing.profile.store.processes(gone=True)) == 1
+        assert standing.profile.store.ownership().term == 1
+    finally:
+        for page in pages:
+            page["tenure"].stop()
+    eventually(lambda: threading.active_count() < before[0], "its threads to end")
 
 
 def test_a_loop_that_start_is_called_on_is_the_hosts_and_not_a_forked_childs(make: Make) -> None:

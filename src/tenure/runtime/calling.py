@@ -87,6 +87,9 @@ class Coroutines:
                 task.get_loop().call_soon_threadsafe(task.cancel)
         return bool(tasks)
 
+    def under_way(self) -> bool:
+        return bool(self._tasks)
+
     def forget_in_child(self) -> None:
         """After a fork, in the child: they are its parent's."""
         self._tasks.clear()

@@ -119,6 +119,12 @@ def _fail(error: BaseException, reason_file: str | None) -> int:
     return code & 0xFF if isinstance(code, int) else 1
 
 
+def is_child() -> bool:
+    """Whether this process is one of these."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return getattr(spec, "name", None) == __name__
+
+
 async def _await(result: Any) -> None:
     await result
 

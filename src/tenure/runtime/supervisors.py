@@ -18,13 +18,21 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+from tenure.runtime import green
+
 _ARBITER = os.path.join("gunicorn", "arbiter.py")
 _WHILE_IN = {
     (os.path.join("werkzeug", "_reloader.py"), "restart_with_reloader"): "a reloader",
     (os.path.join("django", "utils", "autoreload.py"), "restart_with_reloader"): "a reloader",
     (os.path.join("uvicorn", "supervisors", "basereload.py"), "run"): "a reloader",
     (os.path.join("uvicorn", "supervisors", "multiprocess.py"), "run"): "uvicorn's workers",
+    (os.path.join("sanic", "worker", "manager.py"), "run"): "Sanic's workers",
+    (os.path.join("litestar", "cli", "commands", "core.py"), "_run_uvicorn_in_subprocess"): (
+        "uvicorn's workers"
+    ),
+    (os.path.join("watchfiles", "run.py"), "run_process"): "a reloader",
 }
+_HYPERCORN = os.path.join("hypercorn", "run.py")
 _CELERY = os.path.join("celery", "worker", "worker.py")
 _CELERYS_BEAT = os.path.join("celery", "beat.py")
 _FORKSERVER = os.path.join("multiprocessing", "forkserver.py")
@@ -34,7 +42,7 @@ def why_not() -> str | None:
     """Why this process should leave the jobs to its children; None if it is no supervisor."""
     if _is_uwsgi_master():
         return "it is uWSGI's master: its workers join"
-    for frame in _frames():
+    for frame in frames():
         why = _why(frame)
         if why is not None:
             return why
@@ -67,6 +75,8 @@ def _why(frame: FrameType) -> str | None:
     file, name = frame.f_code.co_filename, frame.f_code.co_name
     if file.endswith(_ARBITER):
         return "it is gunicorn's arbiter: its workers join" if _is_arbiter(frame) else None
+    if file.endswith(_HYPERCORN) and name == "run" and _has_workers(frame):
+        return "it is hypercorn's main process: its workers join"
     if file.endswith(_CELERY):
         return "it is Celery's main process: its pool's join" if _has_a_pool(frame) else None
     if file.endswith(_CELERYS_BEAT) and name == "run":
@@ -85,6 +95,12 @@ def _is_arbiter(frame: FrameType) -> bool:
     return getattr(arbiter, "pid", None) in (None, 0, os.getpid())
 
 
+def _has_workers(frame: FrameType) -> bool:
+    """Whether hypercorn, whose function this is, serves in other processes: always, unless it was
+    asked for none. To reload them it loads the app itself, to know its files."""
+    return getattr(frame.f_locals.get("config"), "workers", 1) != 0
+
+
 def _has_a_pool(frame: FrameType) -> bool:
     """Whether Celery's worker, whose method this is, has its tasks run in other processes, and this
     is none of them: below a forked one's own frames are its parent's."""
@@ -100,13 +116,13 @@ def _serves_one(main: FrameType) -> bool:
     """In a process that the fork server forked, its frames are below the child's own."""
     return any(
         frame.f_code.co_name == "_serve_one" and frame.f_code.co_filename == main.f_code.co_filename
-        for frame in _frames()
+        for frame in frames()
     )
 
 
-def _frames() -> Iterator[FrameType]:
+def frames() -> Iterator[FrameType]:
     """Those of this thread, and of the main one."""
-    tops = [sys._getframe()]
+    tops = [sys._getframe(), *green.frames_below()]
     main = sys._current_frames().get(threading.main_thread().ident or 0)
     if main is not None and threading.current_thread() is not threading.main_thread():
         tops.append(main)

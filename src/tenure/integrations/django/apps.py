@@ -1,4 +1,9 @@
-"""The Django app: finds the jobs, and starts the scheduler where requests are served."""
+"""The Django app: finds the jobs, and starts the scheduler where requests are served.
+
+A process that serves makes a WSGI or ASGI handler; but so does a script that only sets Django up
+by ``get_wsgi_application()``, and a worker of a task queue that imports ``wsgi.py``. So with the
+handler it is asked whether this process serves.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +16,15 @@ from typing import Any
 from django.apps import AppConfig
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
+from django.core.signals import request_started
 from django.utils.module_loading import autodiscover_modules
 
+from tenure.runtime.serving import OnceServed
+
 log = logging.getLogger("tenure")
+
+
+_HANDLERS = (WSGIHandler, ASGIHandler)
 
 
 class TenureConfig(AppConfig):  # type: ignore[misc,unused-ignore]
@@ -25,8 +36,9 @@ class TenureConfig(AppConfig):  # type: ignore[misc,unused-ignore]
     def ready(self) -> None:
         """Every app's ``jobs`` module is loaded; the scheduler waits for a handler."""
         autodiscover_modules("jobs")
-        for handler in (WSGIHandler, ASGIHandler):
+        for handler in _HANDLERS:
             _start_with(handler)
+        request_started.connect(_notice_request, dispatch_uid="tenure")
 
 
 def _start_with(handler: Any) -> None:
@@ -38,20 +50,28 @@ def _start_with(handler: Any) -> None:
     @functools.wraps(original)
     def made(self: Any, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
-        _start()
+        if not _in_a_test() and (once_served := _once_served()) is not None:
+            once_served.begin()
 
     handler.__init__ = made
 
 
-def _start() -> None:
-    if _in_a_test():
-        return
-    from tenure.integrations.django import tenure
+def _notice_request(sender: type[Any], **_: object) -> None:
+    """For servers that are not known; Django's test client is a sender of another kind."""
+    if issubclass(sender, _HANDLERS) and not _in_a_test():
+        once_served = _once_served()
+        if once_served is not None:
+            once_served.notice_request()
 
+
+def _once_served() -> OnceServed | None:
     try:
-        tenure.start()
+        from tenure.integrations.django import tenure
+
+        return tenure._start_once_served()
     except Exception:  # the site is served all the same
         log.exception("pid %s could not join", os.getpid())
+        return None
 
 
 def _in_a_test() -> bool:
