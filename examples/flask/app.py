@@ -1,4 +1,4 @@
-"""Flask: started where the application is served, not in `flask shell` or a reloader's parent."""
+"""Flask: started where the application is served, not where it is only imported."""
 
 from flask import Flask
 
