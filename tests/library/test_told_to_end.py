@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,6 +132,16 @@ def test_a_job_that_stops_its_scheduler_ends_the_program(start: Callable[[str], 
     )
     assert program.process.wait(DEADLINE) == 0
     assert_left(program.home)
+
+
+def test_a_program_that_has_lost_its_store_ends_and_says_so(
+    start: Callable[[str], Program],
+) -> None:
+    program = start("tenure.run_forever()")
+    program.wait_run()
+    shutil.rmtree(program.home)
+    assert program.process.wait(DEADLINE) == 75, program.said.read_text()
+    assert "stopped by itself" in program.said.read_text()
 
 
 def test_a_forked_child_is_ended_by_the_signal_itself(start: Callable[[str], Program]) -> None:
