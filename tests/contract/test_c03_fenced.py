@@ -59,6 +59,28 @@ def test_a_claim_under_a_policy_to_come_is_stale_too(store: Store) -> None:
             store.claim(changed, [], START)
 
 
+def test_a_claim_under_a_policy_that_the_term_was_not_reaffirmed_under_is_stale(
+    store: Store,
+) -> None:
+    """C3: Every claim names its term and the policy version: the one that the term was decided by,
+    and the accepted one."""
+    authority = own(store)
+    store.accept_policy(Policy(text="# new", hash=hash_of("# new")), "ada", START)
+    accepted = replace(authority, policy_version=store.policy().version)
+    for stale in (authority, accepted):
+        with pytest.raises(StaleTerm):
+            store.claim(stale, [], START)
+    new = store.reaffirm(
+        authority,
+        rule=0,
+        authoritative=True,
+        policy_version=accepted.policy_version,
+        now=START,
+    )
+    assert new == accepted
+    assert store.claim(new, [], START) == ()
+
+
 def test_the_loser_starts_nothing_but_what_it_ran_is_kept(store: Store) -> None:
     """C3: fenced; C6: a result is fenced by its run."""
     stale = own(store, "gateway")

@@ -15,9 +15,9 @@ import pytest
 
 from tenure.domain.event import EventKind
 from tenure.domain.job import Call, CatchUp, Definition, Job, Runner
-from tenure.domain.ownership import Act
 from tenure.domain.run import ACTIVE, RunState
 from tenure.domain.schedule import every_schedule
+from tenure.runtime.yielding import HandOver
 from tenure.store.contract import RunFilter
 from tenure.testing.cluster import Cluster, Node
 from waiting import eventually
@@ -94,7 +94,7 @@ def killed_beside_a_candidate(world: World) -> Node:
 def handed_over(world: World) -> Node:
     second = world.join("second")
     second.look()
-    world.first.scheduler.keeper._holding.end(Act.HAND_OVER, "for a test", reserved_for=second.id)
+    assert world.first.scheduler.keeper._holding.hand_over(HandOver(second.id, "for a test"))
     world.clock.step(-YEARS)
     return second
 

@@ -17,12 +17,13 @@ import pytest
 
 from powerloss import WHY_NOT, Journal, State, recording
 from tenure.domain.job import Call, Command, Definition, Runner
-from tenure.domain.ownership import Act, Authority
+from tenure.domain.ownership import Authority
 from tenure.domain.run import ACTIVE, RunState
 from tenure.domain.schedule import every_schedule
 from tenure.runtime.callables import Callables
 from tenure.runtime.commands import GatedCommand
 from tenure.runtime.dispatcher import Dispatcher, Mandate
+from tenure.runtime.yielding import HandOver
 from tenure.store import profile_id
 from tenure.store.contract import RunFilter
 from tenure.store.folder import ProfileFolder
@@ -85,7 +86,7 @@ def live(home: Path, journal: Journal) -> None:
         second = cluster.node("second", functions=FUNCTIONS, app="app")
         cluster.settle()
         run_once(cluster, first, journal)
-        first.scheduler.keeper._holding.end(Act.HAND_OVER, "for a test", reserved_for=second.id)
+        assert first.scheduler.keeper._holding.hand_over(HandOver(second.id, "for a test"))
         cluster.settle()
         assert second.owns
         run_once(cluster, second, journal)
