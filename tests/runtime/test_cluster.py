@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tenure.domain.errors import InvalidInput
 from tenure.domain.event import EventKind
 from tenure.domain.job import Call, CatchUp, Definition, Job, Runner
 from tenure.domain.omission import Omitted
@@ -21,6 +22,7 @@ from tenure.domain.process import Standing
 from tenure.domain.request import Ask, Request, Requester, RequestState
 from tenure.domain.run import ACTIVE, Run, RunState
 from tenure.domain.schedule import every_schedule
+from tenure.runtime.history import audit_store
 from tenure.runtime.keeper import OBSERVE_EVERY
 from tenure.store.contract import RunFilter
 from tenure.testing.cluster import Cluster, Node
@@ -615,6 +617,44 @@ def test_a_job_that_cannot_be_read_stops_no_other(make: Make) -> None:
     told = [e for e in cluster.profile.store.events(limit=1000) if e.kind is EventKind.WARNING]
     assert [(e.job, e.facts["code"]) for e in told] == [(bad.id, "unreadable_job")]
     assert node.scheduler.dispatcher.turn() > 0  # and it is not looked at without a pause
+
+
+def test_a_job_that_cannot_be_read_is_said_once_and_loses_no_fire(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C5, C12: its fires are accounted for once it is mended."""
+    import sqlite3
+
+    cluster = make()
+    node = cluster.node("a", **CARRIES)
+    bad = add(cluster, catch_up=CatchUp.ALL)
+    cluster.settle()
+    store = cluster.profile.store
+    swap = "UPDATE job_revisions SET definition = replace(definition, ?, ?)"
+    with contextlib.closing(sqlite3.connect(cluster.profile.folder.database)) as db, db:
+        assert db.execute(swap, ('"timezone":"UTC"', '"timezone":"Old/Gone"')).rowcount
+    for one in (store, node.scheduler.profile.store):
+        one._db.definitions.clear()
+    for _ in range(5):
+        cluster.clock.advance(61)
+        node.turn()
+    assert runs(cluster) == ()
+    assert sum("cannot be read" in r.message for r in caplog.records) == 1
+    found = store.job(bad.id)
+    assert found.damage is not None
+    assert found.watermark == bad.watermark
+    with pytest.raises(InvalidInput):
+        store.edit_job(
+            bad.id, 1, found.definition.with_changes(tags=("x",)), by="ada", now=cluster.clock.now()
+        )
+    store.edit_job(bad.id, 1, bad.definition.with_changes(tags=("x",)), by="ada",
+                   now=cluster.clock.now())  # fmt: skip
+    for _ in range(10):
+        node.turn()
+        finish_all(cluster, node)
+        cluster.clock.advance(1)
+    assert len(runs(cluster)) == 5
+    assert audit_store(store, cluster.clock.now()).clean
 
 
 def test_a_cancel_is_answered_for_good(make: Make) -> None:

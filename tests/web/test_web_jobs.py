@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from typing import Any
 
 import pytest
@@ -285,3 +287,42 @@ def test_a_job_is_removed_by_name_where_the_name_has_a_slash_by_id(web: Web) -> 
     web.problem("GET", "/jobs/a%2Fb", 404)
     gone = web.ask("DELETE", f"/jobs/{job['id']}", headers=match(1))
     assert gone.json()["job"]["state"] == State.REMOVED
+
+
+class TestUnreadable:
+    """C12: one job that cannot be read hides no other, and is named."""
+
+    @pytest.fixture
+    def broken(self, web: Web) -> Any:
+        web.add("good")
+        job = web.add("bad", "0 9 * * *", tz="Europe/Berlin")
+        swap = "UPDATE job_revisions SET definition = replace(definition, ?, ?)"
+        with (
+            contextlib.closing(sqlite3.connect(web.world.profile.folder.database)) as db,
+            db,
+        ):
+            db.execute(swap, ("Europe/Berlin", "Old/Gone"))
+        web.store._db.definitions.clear()
+        web.site.profile(web.world.profile.name).store._db.definitions.clear()
+        return job
+
+    def test_the_api_names_it_and_mends_it(self, web: Web, broken: Any) -> None:
+        listed = {job["name"]: job for job in web.get("/jobs")["jobs"]}
+        assert listed["good"]["unreadable"] is None
+        assert "Old/Gone" in listed["bad"]["unreadable"]
+        assert "unreadable_job" in {w["code"] for w in web.get("/status")["warnings"]}
+        path = f"/jobs/{broken['id']}"
+        assert web.get(path)["job"]["schedule"]["kind"] == "unreadable"
+        fields = {"tz": "Europe/Paris"}
+        mended = web.ask("PATCH", path, json=fields, headers=match(broken["revision"]))
+        assert mended.status_code == 200, mended.text
+        assert mended.json()["job"]["unreadable"] is None
+
+    def test_the_pages_show_it(self, web: Web, broken: Any) -> None:
+        browser, base = web.browser(), f"/p/{web.world.profile.name}"
+        for page in ("/", "/jobs", "/owner", f"/jobs/{broken['id']}", f"/jobs/{broken['id']}/edit"):
+            shown = browser.get(base + page)
+            assert shown.status_code == 200, (page, shown.text[:500])
+        assert "Old/Gone" in browser.get(f"{base}/jobs/{broken['id']}").text
+        assert "cannot be read" in browser.get(base + "/").text
+        assert "bad" in browser.get(base + "/jobs").text

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -186,6 +187,16 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """Why a stored definition cannot be read whole. It never fires; it can be looked at, paused,
+    removed, and mended by an edit."""
+
+    reason: str
+    fields: tuple[str, ...]
+    """Of the definition, those that hold a placeholder; ``timezone`` if only a zone is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
     """What the user wants. Valid by construction; raises InvalidInput naming the field."""
 
@@ -211,6 +222,8 @@ class Definition:
     retry_lost: bool = False
     """Also retry a run that is lost, or proved never to have run: may repeat its effects."""
     tags: tuple[str, ...] = ()
+    damage: Damage | None = field(default=None, metadata={"stored": False})
+    """Set where the store could not read it; never written."""
 
     def __post_init__(self) -> None:
         if not self.name.strip() or len(self.name) > MAX_NAME:
@@ -300,9 +313,14 @@ class Job:
         return self.definition.name
 
     @property
+    def damage(self) -> Damage | None:
+        """Why its definition cannot be read; the owner runs none of its fires meanwhile."""
+        return self.definition.damage
+
+    @property
     def next_fire(self) -> datetime | None:
         """The next nominal fire after the watermark, in UTC; None when none is left."""
-        if self.state is not State.ACTIVE:
+        if self.state is not State.ACTIVE or self.damage is not None:
             return None
         return self.definition.schedule.next_after(self.watermark)
 
@@ -312,6 +330,31 @@ def remedy_for_paused(job: Job) -> str:
     if job.definition.schedule.kind is Kind.FOREIGN:
         return "resume it in the scheduler that plans it"
     return f"tenure resume {job.name}"
+
+
+def why_unreadable(job: Job) -> str:
+    """One sentence for a person. For a job with damage."""
+    assert job.damage is not None
+    return f"the job {job.name} cannot be read: {job.damage.reason}"
+
+
+def remedy_for_unreadable(job: Job, option: str = "") -> str:
+    """What mends it; ``option`` names the profile, as ``--profile x`` with a blank before it."""
+    assert job.damage is not None
+    if job.app is not None:
+        return "start a version of its app that declares it again"
+    name = shlex.quote(job.name)
+    if "timezone" in job.damage.fields:
+        what = "--tz ZONE"
+    elif "schedule" in job.damage.fields:
+        what = "--schedule SCHEDULE"
+    elif "action" in job.damage.fields:
+        what = "-- COMMAND"
+    else:
+        what = f"--{job.damage.fields[0].replace('_', '-')} ..." if job.damage.fields else "..."
+    zones = ", or newer zone data (tzdata)," if "timezone" in job.damage.fields else ""
+    edit, remove = f"tenure edit {name}{option} {what}", f"tenure remove {name}{option}"
+    return f"`{edit}`{zones} mends it, `{remove}` removes it"
 
 
 def jitter_of(job_id: str, jitter: timedelta) -> timedelta:

@@ -121,7 +121,9 @@ def admit(
             remedy="requests are delegated to the owner",
         )
     if policy.closed and not owns:
-        why = f"no owner rules were ever accepted, and {policy.unread}"
+        why = policy.unread
+        if not policy.version:
+            why = f"no owner rules were ever accepted, and {why}"
         return Admission(admitted=False, why=why, remedy=policy.remedy)
     if policy.closed:
         found = _admit_open(evidence, me_uid)

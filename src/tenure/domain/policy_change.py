@@ -114,7 +114,7 @@ def reconcile_policy(accepted: Policy | None, found: PolicyFile | Problem) -> Ac
         )
     if not found.rules:
         return Keep(warning=_RULES_GONE if guarded else None)
-    if accepted is not None and accepted.hash == found.hash:
+    if accepted is not None and accepted.hash == found.hash and not accepted.closed:
         return Keep()
     version = (accepted.version if accepted else 0) + 1
     return Accept(policy=make_policy(found.rules, version=version))

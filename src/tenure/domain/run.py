@@ -143,6 +143,9 @@ class Run:
     cancel_requested_at: datetime | None = None
     late: Late | None = None
     earlier: tuple[Attempt, ...] = ()
+    damage: str = ""
+    """Why its record cannot be read whole; what is missing then has no value, and a state that
+    is not known reads as lost."""
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:

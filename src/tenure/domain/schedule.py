@@ -15,7 +15,8 @@ without a zone raises ``TypeError``. Text becomes a schedule in ``schedule_text`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -32,6 +33,7 @@ from tenure.domain.zones import (
     Fold,
     Gap,
     check_zone,
+    is_zone,
     load_zone,
     parse_dst,
     to_instant,
@@ -40,6 +42,7 @@ from tenure.domain.zones import (
 
 __all__ = [
     "CRON_DST",
+    "UNPLANNED",
     "Dst",
     "Fold",
     "Gap",
@@ -50,6 +53,7 @@ __all__ = [
     "every_schedule",
     "foreign_schedule",
     "parse_dst",
+    "unreadable_schedule",
 ]
 
 SHORTEST = timedelta(seconds=1)
@@ -64,6 +68,13 @@ class Kind(StrEnum):
     AT = "at"
     FOREIGN = "foreign"
     """Planned by another scheduler, which announces each fire when it is due."""
+    UNREADABLE = "unreadable"
+    """Stored, and not readable here: its zone is not known to this machine, say. What can be read
+    of it is kept, so that an edit can mend it."""
+
+
+UNPLANNED = (Kind.FOREIGN, Kind.UNREADABLE)
+"""Schedules that can name none of their fires, and are never over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,23 +101,23 @@ class Schedule:
             return self._grid(instant, 1)
         if self.kind is Kind.AT:
             return self.at if self._at > instant else None
-        if self.kind is Kind.FOREIGN:
+        if self.kind in UNPLANNED:
             return None
         found = next_fire(self._cron, self.timezone, self.dst, to_seconds(instant))
         return None if found is None else to_instant(found)
 
     def is_over(self, instant: datetime) -> bool:
         """Whether no fire can come after an instant."""
-        return self.kind is not Kind.FOREIGN and self.next_after(instant) is None
+        return self.kind not in UNPLANNED and self.next_after(instant) is None
 
     def is_fire(self, instant: datetime) -> bool:
         """Whether an instant is a fire; of a foreign schedule any may be."""
-        return self.kind is Kind.FOREIGN or self.latest(instant - _TICK, instant) == instant
+        return self.kind in UNPLANNED or self.latest(instant - _TICK, instant) == instant
 
     def adjoin(self, last: datetime, first: datetime, accounted: datetime) -> bool:
         """Whether ``first`` is the very next fire after ``last``. Of a foreign schedule only the
         records tell: it is, if nothing later than ``last`` is ``accounted`` for yet."""
-        if self.kind is Kind.FOREIGN:
+        if self.kind in UNPLANNED:
             return last == accounted < first
         return self.next_after(last) == first
 
@@ -116,7 +127,7 @@ class Schedule:
         """What lies at or before an instant of ``count`` fires from ``first`` to ``last``: how
         many (0 for none), and the last of them (``first`` for none). How the fires of a foreign
         schedule lie between its ends is not known: they all count, if the first one does."""
-        if self.kind is Kind.FOREIGN:
+        if self.kind in UNPLANNED:
             return (count, min(last, until)) if first <= until else (0, first)
         before, end = first - _TICK, min(last, until)
         return self.count(before, end), self.latest(before, end) or first
@@ -134,14 +145,14 @@ class Schedule:
             low, high = to_seconds(after), to_seconds(until)
             found = last_fire(self._cron, self.timezone, self.dst, low, high)
             return None if found is None else to_instant(found)
-        if self.kind is Kind.FOREIGN:
+        if self.kind in UNPLANNED:
             return None
         fire = self._grid(until, 0) if self.kind is Kind.EVERY else self._at
         return fire if fire is not None and after < fire <= until else None
 
     def count(self, after: datetime, until: datetime) -> int:
         """The exact number of fires in ``(after, until]``, without visiting them."""
-        if until <= after or self.kind is Kind.FOREIGN:
+        if until <= after or self.kind in UNPLANNED:
             return 0
         if self.kind is Kind.EVERY:
             low, high = max(after, _FIRST - _TICK), min(until, _LAST)
@@ -320,6 +331,32 @@ def foreign_schedule(text: str, timezone: str = "UTC") -> Schedule:
     if not text.strip() or len(text) > 200 or not text.isprintable():
         raise InvalidInput("1 to 200 printable characters are needed", field="schedule")
     return Schedule(kind=Kind.FOREIGN, text=text, timezone=check_zone(timezone))
+
+
+def unreadable_schedule(data: object) -> Schedule:
+    """What is left of a stored schedule that cannot be read. Raises nothing."""
+    kept: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
+    text = str(kept.get("text") or kept.get("expression") or "unreadable")[:200]
+    expression, zone = kept.get("expression"), kept.get("timezone")
+    fields: dict[str, Any] = {}
+    for key, read in _READ.items():
+        with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError, AttributeError):
+            fields[key] = read(kept[key]) if kept[key] is not None else None
+    return Schedule(
+        kind=Kind.UNREADABLE,
+        text="".join(c if c.isprintable() else "?" for c in text),
+        expression=expression if isinstance(expression, str) else None,
+        timezone=zone if isinstance(zone, str) and is_zone(zone) else "UTC",
+        **fields,
+    )
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "interval": lambda seconds: timedelta(seconds=seconds),
+    "anchor": lambda text: _utc(datetime.fromisoformat(text)),
+    "at": lambda text: _utc(datetime.fromisoformat(text)),
+    "dst": parse_dst,
+}
 
 
 def local_time(schedule: Schedule, instant: datetime) -> datetime:

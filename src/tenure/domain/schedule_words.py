@@ -39,6 +39,8 @@ def in_words(schedule: Schedule) -> str:
     zone = schedule.timezone
     if schedule.kind == "foreign":
         return f"{schedule.text}, as another scheduler plans it"
+    if schedule.kind == "unreadable":
+        return f"{schedule.text}, which cannot be read here"
     if schedule.expression is not None:
         said = read_cron(schedule.expression).rule.explain()
         rule = "" if schedule.dst.cron else f", {schedule.dst}"

@@ -118,9 +118,30 @@ def load_zone(key: str) -> tzinfo:
             return _loaded.setdefault(key, ZoneInfo.no_cache(key))
         except (ZoneInfoNotFoundError, ValueError, OSError):
             pass
+    known = _known_zones()
+    if not known:
+        raise InvalidInput(
+            f"This machine has no time zone data, so {key[:64]!r} is not known.",
+            field="timezone",
+            remedy=INSTALL_ZONES,
+        )
     raise InvalidInput(
-        f"There is no time zone {key[:64]!r}.", field="timezone", remedy=_near_zones(key)
+        f"There is no time zone {key[:64]!r}.", field="timezone", remedy=_near_zones(key, known)
     )
+
+
+INSTALL_ZONES = "install the package tzdata, the system's or `pip install tzdata`, or use UTC"
+
+
+def has_zones() -> bool:
+    """Whether this machine has time zone data at all."""
+    return is_zone("Europe/London") or bool(_known_zones())
+
+
+def _known_zones() -> list[str]:
+    from zoneinfo import available_timezones
+
+    return sorted(name for name in available_timezones() if not name.startswith(_NOT_ZONES))
 
 
 def zones_in_use() -> frozenset[str]:
@@ -139,6 +160,15 @@ def reload_zones(keys: Iterable[str]) -> None:
     _stretches.cache_clear()
 
 
+def is_zone(key: str) -> bool:
+    """Whether this machine knows the zone."""
+    try:
+        load_zone(key)
+    except InvalidInput:
+        return False
+    return True
+
+
 def check_zone(key: object) -> str:
     """The key of a zone that exists ('utc' in any case is ``UTC``); else as :func:`load_zone`."""
     if not isinstance(key, str):
@@ -152,12 +182,10 @@ def check_zone(key: object) -> str:
     return key
 
 
-def _near_zones(key: str) -> str:
+def _near_zones(key: str, known: list[str]) -> str:
     from difflib import get_close_matches
-    from zoneinfo import available_timezones
 
     wanted = key[:64].strip().replace(" ", "_").lower()
-    known = sorted(name for name in available_timezones() if not name.startswith(_NOT_ZONES))
     names = {name.lower(): name for name in known}
     cities = {low.rpartition("/")[2]: low for low in names}
     exact = [low for low in names if wanted in (low, low.rpartition("/")[2])]

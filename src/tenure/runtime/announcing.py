@@ -111,6 +111,8 @@ class Announcing:
             job = self._store.job(id)
         except (NotFound, Damaged) as error:
             return Answer(why=error.text)
+        if job.damage is not None:
+            return Answer(why=job.damage.reason)
         if job.definition.schedule.kind is not Kind.FOREIGN:
             return Answer(why="the job is planned here, and by nobody else")
         return job if job.state is State.ACTIVE else Answer(why=f"the job is {job.state}")

@@ -13,7 +13,13 @@ from datetime import datetime
 
 from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.errors import Damaged, NotFound, StaleTerm
-from tenure.domain.job import Definition, Job, Runner
+from tenure.domain.job import (
+    Definition,
+    Job,
+    Runner,
+    remedy_for_unreadable,
+    why_unreadable,
+)
 from tenure.domain.ownership import Authority
 from tenure.domain.plan import Plan, Standing
 from tenure.domain.planner import plan
@@ -41,6 +47,7 @@ class Outbox:
     runs: list[tuple[Run, Definition]] = field(default_factory=list)
     cancels: list[str] = field(default_factory=list)
     stale: StaleTerm | None = None
+    warned: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     """For the log. Never inside: a host's handler that stands still would hold the store."""
 
@@ -76,6 +83,7 @@ class Claiming:
         self._probes = probes
         self._budget = CatchUpBudget(rate=catch_up_rate)
         self._hand_over = asked_to_hand_over
+        self._told: set[tuple[str, str]] = set()
         self.to_probe: set[str] = set()
         """Capabilities to ask the OS about before the next turn."""
 
@@ -126,6 +134,9 @@ class Claiming:
     def _answer_trigger(self, request: Request, turn: Round) -> None:
         assert request.job is not None
         job = self._store.job(request.job)
+        if job.damage is not None:
+            self._refuse(request, turn, why_unreadable(job), remedy_for_unreadable(job))
+            return
         if turn.room[job.definition.runner] < 1 or not self._probed(job, turn):
             return
         why_held = turn.standing.why_held(job)
@@ -156,10 +167,9 @@ class Claiming:
         wider = {runner: n + MOST_HELD for runner, n in turn.room.items() if n > 0}
         found = False
         for retry in self._store.due_retries(turn.now, wider):
-            try:
-                job = self._store.job(retry.job)
-            except Damaged:  # see Store.due: it stops no other
-                continue
+            job = self._store.job(retry.job)
+            if job.damage is not None:
+                continue  # its retry waits until it is mended
             free = turn.room[job.definition.runner] > 0
             if not free or not self._probed(job, turn) or turn.standing.why_held(job) is not None:
                 continue
@@ -177,6 +187,9 @@ class Claiming:
         jobs: dict[str, Job] = {}
         left = dict(turn.room)
         for due in dues:
+            if due.job.damage is not None:
+                self._put_off(due.job, turn)
+                continue
             runner = due.job.definition.runner
             if left[runner] > 0 and self._probed(due.job, turn):
                 made = plan(due, turn.now, turn.standing, left[runner], self._budget)
@@ -192,6 +205,18 @@ class Claiming:
                 active, _ = self._store.runs(RunFilter(job=made.job, states=ACTIVE))
                 turn.outbox.cancels.extend(run.id for run in active)
         return True
+
+    def _put_off(self, job: Job, turn: Round) -> None:
+        """It stops no other, and is said once."""
+        assert job.damage is not None
+        self._store.put_off_unreadable(turn.authority, job, turn.now)
+        told = (job.id, job.damage.reason)
+        if told not in self._told:
+            self._told.add(told)
+            turn.outbox.warned.append(
+                f"{why_unreadable(job)}; none of its fires runs until it is mended "
+                f"({remedy_for_unreadable(job)})"
+            )
 
     def _probed(self, job: Job, turn: Round) -> bool:
         """Whether its capabilities have a current answer; else they are asked before the next

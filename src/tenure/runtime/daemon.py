@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenure.domain.errors import InvalidInput, TenureError
 from tenure.domain.process import Standing
+from tenure.domain.zones import INSTALL_ZONES, has_zones
 from tenure.host.clocks import SystemClock
 from tenure.runtime.failing import lost_thread
 from tenure.runtime.scheduler import DRAIN, Scheduler
@@ -63,6 +64,8 @@ def serve(
     that cannot be loaded, and what joining raises.
     """
     _log_to_stderr()
+    if not has_zones():
+        log.warning("this machine has no time zone data: only UTC is known (%s)", INSTALL_ZONES)
     ended = threading.Event()
     options: dict[str, Any] = {"role": role, "on_failure": lambda failure: ended.set()}
     scheduler = _of_app(profile, app, options) if app else Scheduler(profile, **options)

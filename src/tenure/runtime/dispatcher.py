@@ -381,6 +381,8 @@ class Dispatcher:
             self._mandate = None
             self._note_refusal(mandate.authority, after.stale)
             self._deposed(str(after.stale))
+        for line in after.warned:
+            log.warning("%s", line)
         for line in after.said:
             log.info("%s", line)
 

@@ -72,12 +72,16 @@ class Recovery:
         self._astray: dict[str, float] = {}
         self._unsettled: dict[str, str] = {}
         """Why a run could not be settled at the last look: it is logged once."""
+        self._unreadable: set[str] = set()
 
     def settle(self, authority: Authority) -> None:
         """Look at every run that somebody else holds. Raises StaleTerm."""
         holders: dict[str, Process] = {}
         lives: dict[str, HolderLife] = {}
         for run in self._store.orphans(self._process):
+            if run.damage:  # whether it has ended cannot be told without what is missing
+                self._say_unreadable(run)
+                continue
             if run.holder not in lives:
                 holders[run.holder] = self._store.process(run.holder)
                 lives[run.holder] = life_of_process(self._profile, holders[run.holder])
@@ -88,6 +92,11 @@ class Recovery:
                 # It says that it owns, and we do: it was deposed, and has not noticed.
                 self._settle_one(partial(self._take_from_deposed, authority), run)
         self._settle_own()
+
+    def _say_unreadable(self, run: Run) -> None:
+        if run.id not in self._unreadable:
+            self._unreadable.add(run.id)
+            log.warning("run %s of %s cannot be settled: %s", run.id, run.job_name, run.damage)
 
     def _settle_own(self) -> None:
         """A net: a run of this process that nobody here has had in hand for a while would never

@@ -19,13 +19,14 @@ from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from tenure.domain.errors import Damaged
+from tenure.domain.errors import Damaged, InvalidInput, TenureError
 from tenure.domain.evidence import Evidence
-from tenure.domain.job import Call, Command
-from tenure.domain.schedule import Schedule
+from tenure.domain.job import MAX_NAME, Call, Command, Damage, Definition, Runner
+from tenure.domain.schedule import Schedule, unreadable_schedule
 
 T = TypeVar("T")
 
+_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -62,7 +63,7 @@ def to_json(value: Any) -> Any:
     if isinstance(value, Schedule):
         return value.to_json()
     if dataclasses.is_dataclass(value):
-        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: to_json(getattr(value, f.name)) for f in _stored(value.__class__)}
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, frozenset):
@@ -74,11 +75,17 @@ def from_json(cls: type[T], data: Any) -> T:
     """The value of type ``cls`` that :func:`to_json` wrote. Raises Damaged."""
     try:
         return _reader(cls)(data)  # type: ignore[no-any-return, arg-type]
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except _UNREADABLE as error:
         raise Damaged(
-            f"a stored {cls.__name__} cannot be read: {error}",
+            f"a stored {cls.__name__} cannot be read: {_said(error)}",
             remedy="`tenure audit` says what else is wrong; `tenure restore` brings back a backup",
         ) from error
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error.args[0]} is missing"
+    return error.text.rstrip(".") if isinstance(error, TenureError) else str(error)
 
 
 def pack(value: Any) -> str:
@@ -90,9 +97,83 @@ def unpack(cls: type[T], text: str) -> T:
     """The value that :func:`pack` wrote. Raises Damaged."""
     try:
         data = json.loads(text)
-    except ValueError as error:
-        raise Damaged(f"a stored {cls.__name__} is no JSON: {error}") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Damaged(f"a stored {cls.__name__} is not JSON: {error}") from error
     return from_json(cls, data)
+
+
+def salvage(text: str | None, error: Exception, *, name: str, runner: str) -> Definition:
+    """What can be read of a stored definition that as a whole cannot, with its damage.
+
+    ``name`` and ``runner`` are those of the job's row. Raises nothing.
+    """
+    try:
+        data = json.loads(text or "")
+    except ValueError:
+        data = {}
+    data = data if isinstance(data, dict) else {}
+    schedule = data.get("schedule")
+    kept: dict[str, Any] = {"name": name}
+    lost: list[str] = []
+    hints = get_type_hints(Definition)
+    for one in _stored(Definition):
+        try:
+            kept[one.name] = _reader(hints[one.name])(data[one.name])
+        except KeyError:
+            if one.name in ("schedule", "action"):
+                lost.append(one.name)
+        except _UNREADABLE:
+            lost.append(one.name)
+    kept.setdefault("schedule", unreadable_schedule(schedule))
+    kept.setdefault("action", _placeholder(runner))
+    if "schedule" in lost and _lacks_zone_alone(schedule):
+        lost[lost.index("schedule")] = "timezone"
+    reason = (error.text if isinstance(error, Damaged) else str(error)).removeprefix(
+        "a stored Definition "
+    )
+    reason = reason.removeprefix("cannot be read: ")
+    reason = f"its record {reason}" if reason.startswith("is not") else reason
+    reason = reason[:1].lower() + reason[1:]
+    while True:
+        damage = Damage(reason=reason, fields=tuple(lost))
+        try:
+            return Definition(**kept, damage=damage)
+        except _UNREADABLE as wrong:
+            field = wrong.field if isinstance(wrong, InvalidInput) else None
+            field = field if field in kept else None
+            if field in (None, "schedule", "action", "name"):
+                kept = {"name": job_name(name), "schedule": unreadable_schedule(schedule)}
+                kept["action"] = _placeholder(runner)
+                lost = ["schedule", "action"]
+            else:
+                del kept[field]
+                lost.append(str(field))
+
+
+def job_name(text: object) -> str:
+    """``text`` as a name that a job can have."""
+    plain = "".join(c if c.isprintable() else "?" for c in str(text)).strip()
+    return plain[:MAX_NAME].strip() or "unreadable"
+
+
+def _placeholder(runner: str) -> Command | Call:
+    if runner in (Runner.THREAD, Runner.ASYNC):
+        return Call(target="unreadable:unreadable", runner=Runner(runner))
+    return Command(argv=("unreadable",))
+
+
+def _lacks_zone_alone(data: object) -> bool:
+    """Whether a stored schedule would be readable if its zone were UTC."""
+    try:
+        Schedule.from_json({**data, "timezone": "UTC"})  # type: ignore[dict-item]
+    except (TypeError, InvalidInput):
+        return False
+    return True
+
+
+@cache
+def _stored(kind: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return tuple(f for f in dataclasses.fields(kind) if f.metadata.get("stored", True))
 
 
 @cache
@@ -103,10 +184,10 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
         return _union_reader([a for a in get_args(kind) if a is not type(None)])
     if origin is tuple:
         item = _reader(get_args(kind)[0])
-        return lambda data: tuple(item(d) for d in data)
+        return lambda data: tuple(item(d) for d in _of(list, data))
     if origin is frozenset:
         item = _reader(get_args(kind)[0])
-        return lambda data: frozenset(item(d) for d in data)
+        return lambda data: frozenset(item(d) for d in _of(list, data))
     if kind is datetime:
         return instant
     if kind is timedelta:
@@ -119,7 +200,15 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
         return _evidence_reader(_dataclass_reader(kind))
     if dataclasses.is_dataclass(kind):
         return _dataclass_reader(kind)
+    if kind in (str, int, bool):
+        return lambda data: _of(kind, data)
     return lambda data: data
+
+
+def _of(kind: type[T], data: Any) -> T:
+    if not isinstance(data, kind):
+        raise TypeError(f"{kind.__name__} expected, not {type(data).__name__}")
+    return data
 
 
 def _union_reader(options: list[Any]) -> Callable[[Any], Any]:
@@ -146,7 +235,7 @@ def _evidence_reader(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def _dataclass_reader(kind: Any) -> Callable[[Any], Any]:
     hints = get_type_hints(kind)
-    readers = {f.name: _reader(hints[f.name]) for f in dataclasses.fields(kind)}
+    readers = {f.name: _reader(hints[f.name]) for f in _stored(kind)}
 
     def read(data: Any) -> Any:
         return kind(**{name: readers[name](data[name]) for name in data if name in readers})

@@ -396,6 +396,9 @@ class Store(Protocol):
     def job(self, ref: str) -> Job:
         """By id, or by the name of a job that is not removed. NotFound, with near names."""
 
+    # A job that cannot be read (a zone this machine does not know, a damaged record) is returned
+    # with its damage by every verb that returns jobs, and hides no other. It can be paused and
+    # removed; an edit is refused (InvalidInput) unless it leaves no damage.
     def jobs(
         self,
         *,
@@ -406,6 +409,11 @@ class Store(Protocol):
     ) -> tuple[tuple[Job, ...], str | None]:
         """By name; without ``states`` all but the removed. Also the cursor of the next page.
         ``text`` is part of the name, A to Z in either case; ``tag`` is one of the tags."""
+
+    def unreadable_jobs(self) -> tuple[Job, ...]:
+        """Those not removed that cannot be read, by name, at most 1000. Cheap: of more than 500
+        jobs, one that has another fault than an unknown zone or a record that is not JSON is
+        found only after an owner met it."""
 
     def uncarried(self, app: str | None) -> str | None:
         """The name of an active job that is declared by another app than ``app``, or, for None,
@@ -438,8 +446,13 @@ class Store(Protocol):
     # -- claims -----------------------------------------------------------------------------
     def due(self, now: datetime, room: Mapping[Runner, int]) -> tuple[Due, ...]:
         """Active jobs with ``due_at <= now``, the earliest first, at most ``room[runner]`` of each
-        kind, with their active runs counted and their open held stretches. One whose definition
-        cannot be read is left out, put off for a while, and a WARNING; it stops no other."""
+        kind, with their active runs counted and their open held stretches. One that cannot be read
+        is among them, with its damage. Writes nothing."""
+
+    def put_off_unreadable(self, authority: Authority, job: Job, now: datetime) -> None:
+        """Look at a due job that cannot be read again in a minute, so that it stops no other; a
+        WARNING with the reason, the first time. Its watermark stays, so that no fire is forgotten.
+        Raises StaleTerm."""
 
     def next_due(self, runners: Collection[Runner] | None = None) -> datetime | None:
         """The earliest ``due_at`` of an active job (of these kinds, where given) or ``retry_at``

@@ -24,7 +24,7 @@ from tenure.domain.audit.sums import TICK, Entry, Window, check_sums
 from tenure.domain.job import State
 from tenure.domain.omission import Omission, Omitted
 from tenure.domain.run import Cause, Run
-from tenure.domain.schedule import Kind
+from tenure.domain.schedule import UNPLANNED
 
 _GONE = "records were deleted or never written; compare with a backup, and report it"
 _ALTERED = "the record was altered or written wrongly; keep the database and report it"
@@ -119,7 +119,7 @@ def _check_omissions(
 def _entry(book: Book, window: Window, omission: Omission, last: datetime) -> Entry | None:
     """The stretch as an entry; None, and a finding, if its ends are no fires."""
     schedule = window.schedule
-    if schedule.kind is Kind.FOREIGN:  # what was announced is known by these records alone
+    if schedule.kind in UNPLANNED:  # what was announced is known by these records alone
         return Entry(omission.first, last, omission.count, _name(omission))
     there = schedule.count(omission.first - TICK, last)
     ends = all(schedule.is_fire(at) for at in (omission.first, omission.last))
@@ -138,7 +138,7 @@ def _clip(window: Window, entry: Entry) -> Entry:
     if entry.first > window.low and entry.last <= window.high:
         return entry
     low, high = max(entry.first - TICK, window.low), min(entry.last, window.high)
-    if window.schedule.kind is Kind.FOREIGN:
+    if window.schedule.kind in UNPLANNED:
         return Entry(low + TICK, high, entry.count, entry.subject)
     return Entry(low + TICK, high, window.schedule.count(low, high), entry.subject)
 

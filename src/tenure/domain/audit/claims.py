@@ -9,7 +9,7 @@ from tenure.domain.audit.clock import SKEW
 from tenure.domain.audit.history import SCHEDULED, Span, View
 from tenure.domain.audit.report import Book
 from tenure.domain.event import EventKind
-from tenure.domain.job import State
+from tenure.domain.job import State, remedy_for_unreadable, why_unreadable
 from tenure.domain.run import Attempt, Run, RunState
 
 _TWICE = "see both runs with `tenure runs`; keep the database and report it"
@@ -101,7 +101,13 @@ def _check_never_ran(book: Book, run: Run) -> None:
 
 
 def check_revisions(view: View, book: Book) -> None:
-    """C12: the run's revision existed, was the current one, and the job was not stopped."""
+    """C12: the run's revision existed, was the current one, and the job was not stopped. Jobs that
+    cannot be read are named; what their schedules say was not checked."""
+    for past in view.history.jobs:
+        job = past.job
+        if job.damage is not None and job.state is not State.REMOVED:
+            text, remedy = why_unreadable(job), remedy_for_unreadable(job)
+            book.find("C12", "job_unreadable", text, job.id, remedy=remedy)
     stopped = _stopped(view)
     for run in view.history.runs:
         if run.job not in view.jobs:

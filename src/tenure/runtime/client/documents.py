@@ -106,6 +106,7 @@ def job_document(job: Job, *, show_secrets: bool = False) -> Document:
         "watermark": instant(job.watermark),
         "next_fire": instant(job.next_fire),
         "app": job.app,
+        "unreadable": None if job.damage is None else job.damage.reason,
     }
 
 

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tenure.domain.job import Call, Job, Overlap, State
+from tenure.domain.job import (
+    Call,
+    Job,
+    Overlap,
+    State,
+    remedy_for_unreadable,
+    why_unreadable,
+)
 from tenure.domain.omission import Omission, Omitted
 from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Process
@@ -62,6 +69,7 @@ def explain(profile: Profile, ref: str, now: datetime) -> Explanation:
     omissions, _ = store.omissions(job=job.id, page=Page(limit=10))
     checks = [
         _state(job),
+        *_readable(job, profile),
         _schedule(job, now),
         _identity(profile),
         _owner(profile, health),
@@ -117,7 +125,17 @@ def _state(job: Job) -> Check:
     )
 
 
+def _readable(job: Job, profile: Profile) -> list[Check]:
+    if job.damage is None:
+        return []
+    option = "" if profile.name == "default" else f" --profile {profile.name}"
+    remedy = remedy_for_unreadable(job, option)
+    return [Check(name="definition", ok=False, text=why_unreadable(job), remedy=remedy)]
+
+
 def _schedule(job: Job, now: datetime) -> Check:
+    if job.damage is not None:
+        return Check(name="schedule", ok=None, text=f"stored as {job.definition.schedule.text!r}")
     if job.definition.schedule.kind is Kind.FOREIGN:
         text = f"{job.definition.schedule.describe()}: {planner_of(job)} says when it is due"
         return Check(name="schedule", ok=True, text=text)

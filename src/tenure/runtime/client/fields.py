@@ -21,9 +21,11 @@ from tenure.domain.job import (
     Call,
     CatchUp,
     Command,
+    Damage,
     Definition,
     Overlap,
 )
+from tenure.domain.schedule import Kind
 from tenure.runtime.client.schedules import schedule_from
 from tenure.runtime.client.secrets import MASK
 
@@ -76,18 +78,40 @@ def build(
                 remedy="the fields are " + ", ".join(FIELDS),
             )
     given = {key: value for key, value in fields.items() if value is not None}
+    damage = None if base is None else base.damage
+    if damage is not None and "timezone" in damage.fields and "tz" not in given:
+        raise InvalidInput(damage.reason, field="tz", remedy="give --tz ZONE as well")
     schedule = schedule_from(
         given, now=now, timezone=timezone, base=base.schedule if base else None
     )
     action = _action(given, base)
     changes = _rest(given)
     if base is not None:
-        return replace(base, schedule=schedule, action=action, **changes)
+        made = replace(base, schedule=schedule, action=action, **changes)
+        return made if made.damage is None else _mended(made, made.damage, given)
     changes.setdefault("grace", grace)
     name = changes.pop("name", None)
     if name is None:
         name = default_name(action)
     return Definition(name=name, schedule=schedule, action=action, **changes)
+
+
+def _mended(made: Definition, damage: Damage, given: Mapping[str, Any]) -> Definition:
+    """``made`` without damage. Raises InvalidInput for a field that still cannot be read."""
+    new = set(given)
+    if made.schedule.kind is not Kind.UNREADABLE:
+        new |= {"schedule", "timezone"}
+    if new & {"command", "shell"}:
+        new.add("action")
+    if "catch_up" in new:
+        new.add("window")
+    left = [name for name in damage.fields if name not in new]
+    if left or made.schedule.kind is Kind.UNREADABLE:
+        field = left[0] if left else "schedule"
+        option = {"action": "-- COMMAND", "schedule": "--schedule", "name": "--rename"}
+        said = option.get(field, "--" + field.replace("_", "-"))
+        raise InvalidInput(damage.reason, field=field, remedy=f"give {said} as well")
+    return replace(made, damage=None)
 
 
 def default_name(action: Command | Call) -> str:
@@ -114,6 +138,9 @@ def reset(definition: Definition, names: Sequence[str], *, grace: timedelta) -> 
                 field="reset",
                 remedy="one of " + ", ".join(RESETTABLE),
             )
+        if definition.damage is not None:
+            left = tuple(field for field in definition.damage.fields if field != name)
+            definition = replace(definition, damage=replace(definition.damage, fields=left))
         if name == "catch_up":
             definition = replace(definition, catch_up=None, window=None)
         elif name == "dst":

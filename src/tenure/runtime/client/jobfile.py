@@ -102,7 +102,9 @@ def write_entries(jobs: Iterable[Job], *, show_secrets: bool = False) -> str:
     """The file of these jobs. Those that are defined elsewhere become a comment that says so."""
     parts = []
     for job in jobs:
-        if isinstance(job.definition.action, Command):
+        if job.damage is not None:
+            parts.append(f"# {_value(job.name)} cannot be read: {_comment(job.damage.reason)}\n")
+        elif isinstance(job.definition.action, Command):
             fields = fields_of(job.definition, show_secrets=show_secrets)
             if job.state is State.PAUSED:
                 fields["paused"] = True
@@ -115,6 +117,10 @@ def write_entries(jobs: Iterable[Job], *, show_secrets: bool = False) -> str:
                 whose = f"planned by another scheduler ({change_there(job, 'edit')})"
             parts.append(f"# {name} is {whose}, and is not exported.\n")
     return "\n".join(parts)
+
+
+def _comment(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def fields_of(wants: Definition, *, show_secrets: bool = False) -> dict[str, Any]:

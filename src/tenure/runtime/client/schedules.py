@@ -6,6 +6,7 @@ again in the same words they mean the schedule that stands, not a new one counte
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -134,6 +135,8 @@ def _exact(fields: Mapping[str, Any], text: str, zone: str, dst: Dst | None) -> 
 
 def _same_words(base: Schedule, zone: str, dst: Dst | None, now: datetime) -> Schedule:
     dst = dst or CRON_DST
+    if base.kind is Kind.UNREADABLE:
+        return _reread(base, zone, dst, now)
     if (base.timezone, base.dst) == (zone, dst):
         return base
     if base.kind is Kind.CRON and base.expression is not None:
@@ -141,6 +144,20 @@ def _same_words(base: Schedule, zone: str, dst: Dst | None, now: datetime) -> Sc
     if base.kind is Kind.AT and base.text.lower().split()[:1] != ["in"]:
         return parse_schedule(base.text, now=now, timezone=zone, dst=dst)
     return replace(base, timezone=zone, dst=dst)
+
+
+def _reread(base: Schedule, zone: str, dst: Dst, now: datetime) -> Schedule:
+    """A stored schedule that could not be read, from what is left of it; as it is if that is not
+    enough."""
+    with contextlib.suppress(InvalidInput):
+        if base.expression is not None:
+            return cron_schedule(base.expression, zone, dst, text=base.text)
+        if base.interval is not None and base.anchor is not None:
+            return every_schedule(base.interval, base.anchor, zone, dst, text=base.text)
+        if base.at is not None and base.text.lower().split()[:1] == ["in"]:
+            return at_schedule(base.at, zone, dst, text=base.text)
+        return parse_schedule(base.text, now=now, timezone=zone, dst=dst)
+    return base
 
 
 def _instant(value: object, field: str) -> datetime:

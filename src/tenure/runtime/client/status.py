@@ -63,7 +63,7 @@ def soonest(profile: Profile, now: datetime, count: int) -> tuple[Job, ...]:
     """The active jobs that the owner looks at next, the earliest first."""
     room = dict.fromkeys(Runner, count)
     found = sorted(
-        (due.job for due in profile.store.due(now + _FAR, room)),
+        (due.job for due in profile.store.due(now + _FAR, room) if due.job.damage is None),
         key=lambda job: (job.due_at or now, job.name),
     )
     return tuple(found[:count])

@@ -12,6 +12,7 @@ Codes are stable:
 ``refused_executor``: a process wants to execute and is refused.
 ``foreign``: a scheduler that does not speak Tenure.
 ``record_unreadable``: commands have ended, and how cannot be read (C6).
+``unreadable_job``: a job cannot be read here, so none of its fires runs.
 ``due_unstarted``, ``queued_requests``: fires are due, requests wait, and nobody owns.
 """
 
@@ -21,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from tenure.domain.durations import format_duration
-from tenure.domain.job import Runner
+from tenure.domain.job import Runner, remedy_for_unreadable, why_unreadable
 from tenure.domain.ownership import HolderLife
 from tenure.domain.policy import Policy, admit
 from tenure.domain.policy_change import Accept, PolicyFile, Problem, reconcile_policy
@@ -60,6 +61,7 @@ def find_warnings(
     yield from _identity(health)
     yield from _owner(profile, health, counts)
     yield from _waiting(profile, health, counts, now)
+    yield from _unreadable_jobs(profile)
     yield from _blocked(profile, health)
     yield from _unreadable(profile)
     yield from _several(health, now)
@@ -117,7 +119,7 @@ def _waiting(profile: Profile, health: Health, counts: Counts, now: datetime) ->
     if health.owned:
         return
     room = dict.fromkeys(Runner, 100)
-    due = [one.job for one in profile.store.due(now - JUST_DUE, room)]
+    due = [one.job for one in profile.store.due(now - JUST_DUE, room) if one.job.damage is None]
     since = due[0].due_at if due else None
     if since is not None and health.problem is None:
         for_long = format_duration(timedelta(seconds=int((now - since).total_seconds())))
@@ -140,6 +142,22 @@ def _waiting(profile: Profile, health: Health, counts: Counts, now: datetime) ->
             if one
             else f"{counts.pending_requests} requests wait for an owner",
             remedy=f"`tenure requests list{_named(profile)}` shows {'it' if one else 'them'}",
+        )
+
+
+def _unreadable_jobs(profile: Profile) -> Iterator[Warning]:
+    found = profile.store.unreadable_jobs()
+    for job in found[:_NAMED]:
+        yield Warning(
+            code="unreadable_job",
+            text=f"{why_unreadable(job)}; none of its fires runs until it is mended",
+            remedy=remedy_for_unreadable(job, _named(profile)),
+        )
+    if len(found) > _NAMED:
+        yield Warning(
+            code="unreadable_job",
+            text=f"{len(found) - _NAMED} more jobs cannot be read",
+            remedy=f"`tenure list{_named(profile)}` shows which",
         )
 
 

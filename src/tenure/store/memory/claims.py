@@ -38,6 +38,10 @@ class Claims(Runs):
                 found.append(self._as_due(job))
         return tuple(found)
 
+    @verb
+    def put_off_unreadable(self, authority: Authority, job: Job, now: datetime) -> None:
+        self._require(authority)  # no job of this store is unreadable
+
     def _as_due(self, job: Job) -> Due:
         holds = [o for o in self._tables.omissions.values() if o.job == job.id and o.open]
         return Due(

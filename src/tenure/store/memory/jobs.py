@@ -172,6 +172,9 @@ class Jobs(Pending):
         remedy = f"did you mean {', '.join(near)}?" if near else "`tenure list` shows them"
         raise NotFound(f"there is no job {ref!r}", remedy=remedy, near=near)
 
+    def unreadable_jobs(self) -> tuple[Job, ...]:
+        return ()  # objects are kept, and nothing is decoded
+
     @verb
     def uncarried(self, app: str | None) -> str | None:
         for job in self._tables.jobs.values():

@@ -8,9 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from tenure.domain.errors import Damaged
 from tenure.domain.event import EventKind
-from tenure.domain.job import Runner, State
+from tenure.domain.job import Job, Runner, State
 from tenure.domain.ownership import Authority
 from tenure.domain.plan import Due, Plan
 from tenure.domain.run import Cause, Run, RunState
@@ -218,27 +217,28 @@ class Claiming(Part):
                 if limit > 0:
                     rows += db.execute(SQL.due, (runner.value, at, limit)).fetchall()
             rows.sort(key=lambda row: row[7])
-            found: list[Due] = []
-            unreadable: list[tuple[str, Damaged]] = []
-            for row in rows:
-                try:
-                    job = job_of(row, self._db.definitions)
-                except Damaged as error:
-                    unreadable.append((row[0], error))
-                    continue
-                holds = open_holds(db, row[0]) if row[15] else ()
-                found.append(Due(job=job, active=row[14], holds=holds))
-        for name, damage in unreadable:
-            self._put_off(name, damage, now)
-        return tuple(found)
+            return tuple(
+                Due(
+                    job=job_of(row, self._db.definitions),
+                    active=row[16],
+                    holds=open_holds(db, row[0]) if row[17] else (),
+                )
+                for row in rows
+            )
 
-    def _put_off(self, job: str, error: Damaged, now: datetime) -> None:
-        """One job that cannot be read (its zone is gone from this machine, say) stops no other.
-        Its watermark stays, so that no fire is forgotten."""
+    def put_off_unreadable(self, authority: Authority, job: Job, now: datetime) -> None:
+        assert job.damage is not None
+        facts: dict[str, Any] = {
+            "code": "unreadable_job",
+            "text": job.damage.reason,
+            "revision": job.revision,
+        }
         with self._db.writing() as db:
-            db.execute(SQL.put_off, (micros(now + UNREADABLE_FOR), job))
-            facts: dict[str, Any] = {"code": "unreadable_job", "text": error.text}
-            emit(db, EventKind.WARNING, micros(now), job=job, **facts)
+            fence(db, authority)
+            db.execute(SQL.put_off, (micros(now + UNREADABLE_FOR), job.id))
+            known = db.execute(SQL.last_warning, (job.id,)).fetchone()
+            if known is None or json.loads(known[0]) != facts:
+                emit(db, EventKind.WARNING, micros(now), job=job.id, **facts)
 
     def next_due(self, runners: Collection[Runner] | None = None) -> datetime | None:
         kinds = {kind.value: runners is None or kind in runners for kind in Runner}

@@ -44,3 +44,6 @@ SELECT id FROM runs WHERE job = ? AND {active}
 
 -- name: count_active
 SELECT count(*) FROM runs WHERE job = ? AND {active}
+
+-- name: last_warning
+SELECT facts FROM events WHERE kind = 'warning' AND job = ? ORDER BY seq DESC LIMIT 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tenure.domain.errors import Damaged
 from tenure.domain.job import Definition
-from tenure.store.codec import unpack
+from tenure.store.codec import job_name, salvage, unpack
 
 MOST = 2048
 
@@ -17,12 +18,18 @@ class Definitions:
     def __init__(self) -> None:
         self._kept: dict[tuple[str, int], Definition] = {}
 
-    def get(self, job: str, revision: int, text: str) -> Definition:
-        """The definition; ``text`` is parsed where it is not kept. Raises Damaged."""
+    def get(
+        self, job: str, revision: int, text: str | None, *, name: str = "", runner: str = "command"
+    ) -> Definition:
+        """The definition; ``text`` is parsed where it is not kept. One that cannot be read comes
+        with its damage, and is read again the next time: the machine may have got its zone."""
         key = (job, revision)
         found = self._kept.pop(key, None)
         if found is None:
-            found = unpack(Definition, text)
+            try:
+                found = unpack(Definition, "" if text is None else text)
+            except Damaged as error:
+                return salvage(text, error, name=job_name(name or job), runner=runner)
             if len(self._kept) >= MOST:
                 del self._kept[next(iter(self._kept))]
         self._kept[key] = found

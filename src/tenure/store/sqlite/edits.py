@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from tenure.domain.announced import watermark_of_change
-from tenure.domain.errors import Conflict
+from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.event import EventKind
 from tenure.domain.job import Definition, Job, State, check_state, jitter_of
 from tenure.domain.omission import Omitted
@@ -84,6 +85,7 @@ def edit(
     """Make a new revision; an equal definition changes nothing."""
     if wanted == job.definition:
         return job
+    check_readable(wanted)
     if wanted.name != job.name:
         _check_name(db, wanted.name, job.id)
     watermark = _account_before_edit(db, job, wanted, now, by)
@@ -112,18 +114,25 @@ def set_state(
     db: sqlite3.Connection, definitions: Definitions, job: Job, state: State, by: str, now: datetime
 ) -> Job:
     """Change a job's state and account for what the change leaves behind."""
-    if state is job.state:
+    if state is not job.state:
+        check_state(job.state, state)
+    elif job.damage is None:
         return job
-    check_state(job.state, state)
     at = micros(now)
-    _account_by_state(db, job, f"the job was {_BECAME[state]} before it ran", now, by)
-    watermark = watermark_of_change(job, job.definition, now)
+    if job.damage is None:
+        _account_by_state(db, job, f"the job was {_BECAME[state]} before it ran", now, by)
+        watermark = watermark_of_change(job, job.definition, now)
+    else:  # its fires are accounted for by the edit that mends it
+        watermark = job.watermark
+        text = f"{job.damage.reason}; its fires since its watermark cannot be told"
+        facts: dict[str, Any] = {"code": "unreadable_job", "since": micros(watermark)}
+        emit(db, EventKind.WARNING, at, job=job.id, text=text, **facts)
     if state is State.REMOVED:
         omissions.miss_holds(db, job.id, "the job was removed", at)
     after, due = reschedule(db, job.id, job.definition, state, watermark, now)
     db.execute(SQL.set_state, (after.value, micros(watermark), micros_or_none(due), job.id))
-    facts: dict[str, Any] = {"from": job.state.value, "to": after.value, "by": by}
-    emit(db, EventKind.JOB_STATE, at, job=job.id, **facts)
+    change: dict[str, Any] = {"from": job.state.value, "to": after.value, "by": by}
+    emit(db, EventKind.JOB_STATE, at, job=job.id, **change)
     return load(db, definitions, job.id)
 
 
@@ -141,6 +150,8 @@ def _account_before_edit(
     db: sqlite3.Connection, job: Job, wanted: Definition, now: datetime, by: str
 ) -> datetime:
     """Account for the old revision's pending fires; the watermark that the new one starts from."""
+    if job.damage is not None:
+        return _account_after_mending(db, job, wanted, now, by)
     reason = "the job was edited before it ran"
     latest = job.definition.schedule.latest(job.watermark, now)
     if job.state is State.ACTIVE and latest is not None:
@@ -151,6 +162,18 @@ def _account_before_edit(
             return max(job.watermark, before)
     _account_by_state(db, job, reason, now, by)
     return watermark_of_change(job, wanted, now)
+
+
+def _account_after_mending(
+    db: sqlite3.Connection, job: Job, wanted: Definition, now: datetime, by: str
+) -> datetime:
+    """What a job that could not be read left open, by the definition that can be: an active one's
+    fires are for catch-up, those of another are skipped."""
+    if job.state in (State.ACTIVE, State.DONE):
+        return job.watermark
+    mended = replace(job, definition=wanted)
+    omissions.account(db, mended, Omitted.SKIPPED, now, job.state.value, now=now, by=by)
+    return max(job.watermark, now)
 
 
 def reschedule(
@@ -165,9 +188,21 @@ def reschedule(
     if state not in (State.ACTIVE, State.DONE):
         return state, None
     due = due_of(job, wanted, watermark)
+    if wanted.damage is not None:
+        return state, now if state is State.ACTIVE else None
     if omissions.has_open_hold(db, job):
         return State.ACTIVE, now
     return (State.DONE if wanted.schedule.is_over(watermark) else State.ACTIVE), due
+
+
+def check_readable(wanted: Definition) -> None:
+    """What could not be read is not written again, as if it were the user's. InvalidInput."""
+    if wanted.damage is not None:
+        raise InvalidInput(
+            f"it cannot be read: {wanted.damage.reason}",
+            field=wanted.damage.fields[0] if wanted.damage.fields else None,
+            remedy="give what cannot be read anew",
+        )
 
 
 def _check_name(db: sqlite3.Connection, name: str, own: str | None) -> None:

@@ -56,16 +56,19 @@ class Events(Part):
     def events(self, *, after: int = 0, limit: int = 100) -> tuple[Event, ...]:
         with self._db.reading() as db:
             rows = db.execute(SQL.after, (after, limit)).fetchall()
-        return tuple(
-            Event(
-                seq=seq,
-                kind=EventKind(kind),
-                at=instant(at),
-                term=term,
-                process=process,
-                job=job,
-                run=run,
-                facts=json.loads(facts),
-            )
-            for seq, kind, at, term, process, job, run, facts in rows
-        )
+        return tuple(_event_of(row) for row in rows)
+
+
+def _event_of(row: tuple[Any, ...]) -> Event:
+    """One that cannot be read, of a newer version say, is a warning that says so."""
+    seq, kind, at, term, process, job, run, facts = row
+    try:
+        read = json.loads(facts)
+        known = EventKind(kind)
+        when = instant(at)
+    except (TypeError, ValueError, OverflowError) as error:
+        read = {"code": "unreadable_event", "text": f"{kind}: {error}"}
+        known, when = EventKind.WARNING, instant(at if isinstance(at, int) else 0)
+    return Event(
+        seq=seq, kind=known, at=when, term=term, process=process, job=job, run=run, facts=read
+    )

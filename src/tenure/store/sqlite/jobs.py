@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from tenure.domain.errors import NotFound
-from tenure.domain.job import Definition, Job, State, jitter_of
+from tenure.domain.job import Damage, Definition, Job, State, jitter_of
+from tenure.domain.zones import is_zone
 from tenure.store.codec import instant, instant_or_none
 from tenure.store.contract import Accounting, Page, Revision
 from tenure.store.sqlite.definitions import Definitions
@@ -16,25 +19,64 @@ from tenure.store.sqlite.sql import Statements
 
 SQL = Statements("jobs")
 
+MOST_READ = 500
+"""Jobs that are all read to find those that cannot be: of more, only those that look like it."""
+
 
 def job_of(row: tuple[Any, ...], definitions: Definitions) -> Job:
-    """A row of ``{job_row}``; columns after it are the caller's."""
+    """A row of ``{job_row}``; columns after it are the caller's. Raises nothing for what stands in
+    it: a job that cannot be read comes with its damage."""
+    definition = definitions.get(row[0], row[1], row[13], name=row[14], runner=row[15])
+    try:
+        return Job(
+            id=row[0],
+            revision=row[1],
+            state=State(row[2]),
+            created_at=instant(row[3]),
+            edited_at=instant(row[4]),
+            edited_by=row[5],
+            watermark=instant(row[6]),
+            due_at=instant_or_none(row[7]),
+            waiting=bool(row[8]),
+            deferred=bool(row[9]),
+            approved_revision=row[10],
+            app=row[11],
+            app_version=row[12],
+            definition=definition,
+        )
+    except (TypeError, ValueError, OverflowError) as error:
+        return _damaged(row, definition, error)
+
+
+def _damaged(row: tuple[Any, ...], definition: Definition, error: Exception) -> Job:
+    """A job whose row holds what no job has: a state of a newer version, or no revision at all."""
+    if row[5] is None and row[13] is None:
+        reason = f"its revision {row[1]} is missing"
+    else:
+        reason = f"its record cannot be read: {error}"
+    fields = definition.damage.fields if definition.damage is not None else ()
+    created = _instant_or(row[3], instant(0))
     return Job(
-        id=row[0],
-        revision=row[1],
-        state=State(row[2]),
-        created_at=instant(row[3]),
-        edited_at=instant(row[4]),
-        edited_by=row[5],
-        watermark=instant(row[6]),
-        due_at=instant_or_none(row[7]),
-        waiting=bool(row[8]),
-        deferred=bool(row[9]),
-        approved_revision=row[10],
+        id=str(row[0]),
+        revision=row[1] if isinstance(row[1], int) else 0,
+        state=State(row[2]) if row[2] in set(State) else State.PAUSED,
+        created_at=created,
+        edited_at=_instant_or(row[4], created),
+        edited_by=str(row[5] or "unknown"),
+        watermark=_instant_or(row[6], created),
+        due_at=None if row[7] is None else _instant_or(row[7], created),
+        approved_revision=row[10] if isinstance(row[10], int) else 0,
         app=row[11],
         app_version=row[12],
-        definition=definitions.get(row[0], row[1], row[13]),
+        definition=replace(definition, damage=Damage(reason=reason, fields=fields)),
     )
+
+
+def _instant_or(value: Any, other: datetime) -> datetime:
+    try:
+        return instant(value)
+    except (TypeError, ValueError, OverflowError):
+        return other
 
 
 def load(db: sqlite3.Connection, definitions: Definitions, job: str) -> Job:
@@ -118,6 +160,18 @@ class Jobs(Part):
             found = tuple(job_of(row, self._db.definitions) for row in rows[:limit])
         return found, cursor(found[-1].name, found[-1].id) if len(rows) > limit else None
 
+    def unreadable_jobs(self) -> tuple[Job, ...]:
+        with self._db.snapshot() as db:
+            if db.execute(SQL.how_many).fetchone()[0] <= MOST_READ:
+                rows = db.execute(SQL.kept, (MOST_READ,)).fetchall()
+                found = (job_of(row, self._db.definitions) for row in rows)
+                return tuple(job for job in found if job.damage is not None)
+            zones = [zone for (zone,) in db.execute(SQL.zones).fetchall() if zone is not None]
+            unknown = [zone for zone in zones if not (isinstance(zone, str) and is_zone(zone))]
+            rows = db.execute(SQL.suspects, (json.dumps(unknown),)).fetchall()
+            found = (job_of(row, self._db.definitions) for row in rows)
+            return tuple(job for job in found if job.damage is not None)
+
     def uncarried(self, app: str | None) -> str | None:
         with self._db.reading() as db:
             if app is None:
@@ -129,7 +183,7 @@ class Jobs(Part):
     def revisions(self, job: str) -> tuple[Revision, ...]:
         with self._db.reading() as db:
             rows = db.execute(SQL.revisions, (job,)).fetchall()
-            if not rows:
+            if not rows and db.execute(SQL.exists, (job,)).fetchone() is None:
                 raise unknown_job(job)
             return tuple(
                 Revision(

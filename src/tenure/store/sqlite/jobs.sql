@@ -17,7 +17,8 @@ SELECT name FROM jobs WHERE state <> 'removed' LIMIT 2000
 SELECT {job_row} FROM {jobs_joined}
 
 -- name: tagged
-EXISTS (SELECT 1 FROM json_each(r.definition, '$.tags') WHERE value = ?)
+CASE WHEN json_valid(r.definition)
+     THEN EXISTS (SELECT 1 FROM json_each(r.definition, '$.tags') WHERE value = ?) END
 
 -- name: any_call
 SELECT name FROM jobs WHERE runner <> 'command' AND state = 'active' LIMIT 1
@@ -70,3 +71,24 @@ SELECT app FROM jobs WHERE app IS NOT NULL AND app <> ? AND state <> 'removed' L
 
 -- name: set_version
 UPDATE jobs SET app_version = ? WHERE id = ?
+
+-- name: zones
+SELECT DISTINCT CASE WHEN json_valid(r.definition)
+                     THEN json_extract(r.definition, '$.schedule.timezone') END
+FROM {jobs_joined} WHERE j.state <> 'removed'
+
+-- name: suspects
+SELECT {job_row} FROM {jobs_joined}
+WHERE j.state <> 'removed'
+  AND (CASE WHEN r.definition IS NULL OR NOT json_valid(r.definition) THEN 1
+            ELSE coalesce(json_extract(r.definition, '$.schedule.timezone'), '')
+                 IN (SELECT value FROM json_each(?)) END
+       OR j.state NOT IN ('active', 'paused', 'dormant', 'done')
+       OR j.id IN (SELECT job FROM events WHERE kind = 'warning' AND job IS NOT NULL))
+ORDER BY j.name, j.id LIMIT 1000
+
+-- name: how_many
+SELECT count(*) FROM jobs WHERE state <> 'removed'
+
+-- name: kept
+SELECT {job_row} FROM {jobs_joined} WHERE j.state <> 'removed' ORDER BY j.name, j.id LIMIT ?

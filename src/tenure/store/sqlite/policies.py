@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from tenure.domain.errors import Damaged
 from tenure.domain.event import EventKind
 from tenure.domain.policy import OPEN, Policy
 from tenure.domain.rule import Rule
@@ -20,11 +21,18 @@ from tenure.store.sqlite.sql import Statements
 SQL = Statements("policies")
 
 
+_AGAIN = "`tenure owner policy --accept` accepts what profile.toml says"
+
+
 def accepted(db: sqlite3.Connection) -> Policy:
     row = db.execute(SQL.current).fetchone()
     if row is None:
         return OPEN
-    rules = tuple(from_json(Rule, rule) for rule in json.loads(row[3]))
+    try:
+        rules = tuple(from_json(Rule, rule) for rule in json.loads(row[3]))
+    except (Damaged, TypeError, ValueError) as error:
+        unread = f"the accepted owner policy in the store cannot be read: {error}"
+        return Policy(version=row[0], text=row[1], hash=row[2], unread=unread, remedy=_AGAIN)
     return Policy(rules=rules, version=row[0], text=row[1], hash=row[2])
 
 
@@ -36,7 +44,7 @@ class Policies(Part):
     def accept_policy(self, policy: Policy, by: str, now: datetime) -> Policy:
         with self._db.writing() as db:
             current = accepted(db)
-            if current.hash == policy.hash:
+            if current.hash == policy.hash and not current.closed:
                 return current
             new = replace(policy, version=current.version + 1)
             rules = pack(new.rules)

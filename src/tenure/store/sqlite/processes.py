@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import fields
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from tenure.domain.errors import Conflict, NotFound
+from tenure.domain.errors import Conflict, Damaged, NotFound
 from tenure.domain.event import EventKind
-from tenure.domain.evidence import Evidence
+from tenure.domain.evidence import Evidence, Identity
 from tenure.domain.process import Process, Standing
 from tenure.store.codec import instant, instant_or_none, micros, micros_or_none, pack, unpack
 from tenure.store.sqlite.events import emit
@@ -105,18 +106,24 @@ class Processes(Part):
 
 
 @lru_cache(maxsize=256)
-def _evidence(text: str) -> Evidence:
-    """Kept, since everybody reads everybody's again and again."""
-    return unpack(Evidence, text)
+def evidence_of(text: str) -> Evidence:
+    """Kept, since everybody reads everybody's again and again. Of what cannot be read every fact
+    is unknown, so that no rule admits it, and whether it lives cannot be verified."""
+    try:
+        return unpack(Evidence, text)
+    except Damaged:
+        unknown = frozenset(f.name for f in fields(Evidence)) - {"identity", "unknown"}
+        nowhere = Identity(boot_id="", pid=0, start=0, pid_namespace="unreadable")
+        return Evidence(identity=nowhere, observed_at=instant(0), unknown=unknown)
 
 
 def _process_of(row: tuple[Any, ...]) -> Process:
     return Process(
         id=row[0],
-        evidence=_evidence(row[1]),
+        evidence=evidence_of(row[1]),
         joined_at=instant(row[2]),
         executes=bool(row[3]),
-        standing=Standing(row[4]),
+        standing=Standing(row[4]) if row[4] in set(Standing) else Standing.OBSERVER,
         why=row[5],
         role=row[6],
         rule=row[7],

@@ -3,12 +3,14 @@ those about ownership."""
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from tenure.domain.errors import NotFound
+from tenure.domain.errors import Damaged, NotFound
 from tenure.domain.event import EventKind
 from tenure.domain.ownership import Authority
 from tenure.domain.request import (
@@ -82,13 +84,30 @@ def expire(db: sqlite3.Connection, request: Request, now: datetime) -> Request:
 def accepted_hand_overs(db: sqlite3.Connection) -> list[Request]:
     """Those whose successor has still to take the term. Reads every request: to be asked only
     when a term begins, and while no process owns."""
-    return [request_of(row) for row in db.execute(SQL.accepted_hand_overs).fetchall()]
+    return list(readable(db.execute(SQL.accepted_hand_overs).fetchall()))
 
 
 def end_hand_over(
     db: sqlite3.Connection, request: Request, end: HandOverEnd, now: datetime
 ) -> Request:
     return reply(db, request, end.state, None, now, end.answer, end.remedy)
+
+
+def readable(rows: Iterable[tuple[Any, ...]]) -> tuple[Request, ...]:
+    """Those of a kind and state that this version knows. One that it cannot read it cannot carry
+    out either: its deadline passes."""
+    found = []
+    for row in rows:
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            found.append(request_of(row))
+    return tuple(found)
+
+
+def _requester(text: str) -> Requester:
+    try:
+        return unpack(Requester, text)
+    except Damaged:
+        return Requester(pid=0, via="who asked cannot be read")
 
 
 def request_of(row: tuple[Any, ...]) -> Request:
@@ -99,7 +118,7 @@ def request_of(row: tuple[Any, ...]) -> Request:
         state=RequestState(row[3]),
         asked_at=instant(row[4]),
         deadline=instant(row[5]),
-        requester=unpack(Requester, row[6]),
+        requester=_requester(row[6]),
         job=row[7],
         run=row[8],
         to_process=row[9],

@@ -32,6 +32,7 @@ from tenure.store.sqlite.request_rows import (
     end_hand_over,
     expire,
     load_request,
+    readable,
     reply,
     request_of,
 )
@@ -146,14 +147,14 @@ class Requests(Part):
             order = "seq" if oldest_first else "seq DESC"
             query = f"{SQL.list} WHERE {where} ORDER BY {order} LIMIT ?"
             rows = db.execute(query, (*values, limit)).fetchall()
-        return tuple(request_of(row) for row in rows)
+        return readable(rows)
 
     def expire_requests(self, now: datetime) -> int:
         with self._db.reading() as db:  # Asked often, and nearly always for nothing.
             if db.execute(SQL.past, (micros(now),)).fetchone() is None and not _late(db, now):
                 return 0
         with self._db.writing() as db:
-            past = [request_of(row) for row in db.execute(SQL.past, (micros(now),)).fetchall()]
+            past = readable(db.execute(SQL.past, (micros(now),)).fetchall())
             for request in past:
                 expire(db, request, now)
             late = _late(db, now)

@@ -24,11 +24,12 @@ from tenure.domain.run import (
     Took,
     check_transition,
 )
-from tenure.store.codec import micros, micros_or_none, pack, unpack
+from tenure.store.codec import micros, micros_or_none, pack
 from tenure.store.contract import Page, RunFilter
 from tenure.store.sqlite.events import emit
 from tenure.store.sqlite.ownership import fence
 from tenure.store.sqlite.part import Part, cursor, cursor_of, limit_of
+from tenure.store.sqlite.processes import evidence_of
 from tenure.store.sqlite.run_rows import SQL, load_run, run_of, unknown_run
 
 _DECLARED = frozenset({RunState.LOST, RunState.NEVER_RAN, RunState.RETRYING})
@@ -252,7 +253,7 @@ class Runs(Part):
             if row is None:
                 process = load_run(db, run).process
                 raise NotFound(f"the process {process!r} of run {run!r} is not recorded")
-        return unpack(Evidence, row[0])
+        return evidence_of(row[0])
 
 
 def _only_active(where: RunFilter) -> bool:

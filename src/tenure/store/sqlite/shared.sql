@@ -1,9 +1,9 @@
 -- name: job_row
 j.id, j.revision, j.state, j.created_at, r.edited_at, r.edited_by, j.watermark, j.due_at,
-j.waiting, j.deferred, j.approved_revision, j.app, j.app_version, r.definition
+j.waiting, j.deferred, j.approved_revision, j.app, j.app_version, r.definition, j.name, j.runner
 
 -- name: jobs_joined
-jobs j JOIN job_revisions r ON r.job = j.id AND r.revision = j.revision
+jobs j LEFT JOIN job_revisions r ON r.job = j.id AND r.revision = j.revision
 
 -- name: run_row
 x.seq, x.id, x.job, x.job_name, x.revision, x.fire_time, x.cause, x.state, x.term, x.process,

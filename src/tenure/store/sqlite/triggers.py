@@ -7,7 +7,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import Job, Overlap, State, remedy_for_paused
+from tenure.domain.job import (
+    Job,
+    Overlap,
+    State,
+    remedy_for_paused,
+    remedy_for_unreadable,
+    why_unreadable,
+)
 from tenure.domain.ownership import Authority
 from tenure.domain.request import Ask, Request, RequestState
 from tenure.domain.run import Cause, Run
@@ -66,6 +73,8 @@ def _why_not(job: Job, request: Request, may_run: bool, active: bool) -> tuple[s
         return "the job was removed", "add it again"
     if job.state is State.PAUSED:
         return "the job is paused", remedy_for_paused(job)
+    if job.damage is not None:
+        return why_unreadable(job), remedy_for_unreadable(job)
     if job.state is State.DORMANT:
         return "the app no longer declares the job", "start the version that declares it"
     if not may_run and not request.queued:

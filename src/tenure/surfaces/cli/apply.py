@@ -18,6 +18,7 @@ from tenure.runtime.client.editing import editor
 from tenure.runtime.client.jobfile import LARGEST, Entry, read_entries, write_entries
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
+from tenure.surfaces.cli.jobs import warn_of_unreadable
 from tenure.surfaces.cli.lazy import Verb
 from tenure.surfaces.cli.nudges import nudge_owner
 from tenure.surfaces.cli.where import JOB, Where, now
@@ -115,6 +116,7 @@ def export(where: Where, jobs: tuple[str, ...], target: str | None, show_secrets
             states = frozenset({State.ACTIVE, State.PAUSED, State.DONE})
             found = all_jobs(profile.store, states)
     text = write_entries(found, show_secrets=show_secrets)
+    warn_of_unreadable(found, where)
     if target is not None:
         mode = 0o600
         descriptor = os.open(Path(target), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)

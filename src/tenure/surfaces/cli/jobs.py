@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 
 from tenure.domain.durations import format_duration
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import Command, Job, State
+from tenure.domain.job import Command, Job, State, remedy_for_unreadable, why_unreadable
 from tenure.domain.schedule import Kind
 from tenure.runtime.client.applying import all_jobs
 from tenure.runtime.client.documents import instant, job_document
@@ -63,6 +64,7 @@ def list_jobs(
     at = now()
     rows = [_row(job, at) for job in jobs]
     output.table(["name", "state", "schedule", "next", "command"], rows, states=frozenset({1}))
+    warn_of_unreadable(jobs, where)
     if following is not None:
         output.say(f"more: --cursor {shlex.quote(following)}")
 
@@ -81,8 +83,18 @@ def _row(job: Job, at: datetime) -> list[str]:
     return [name, str(job.state), wants.schedule.text, upcoming, short]
 
 
+def warn_of_unreadable(jobs: Iterable[Job], where: Where) -> None:
+    """Name those that cannot be read, with the reason and the remedy."""
+    option = "" if where.name == "default" else f" --profile {where.name}"
+    for job in jobs:
+        if job.damage is not None:
+            output.warn(why_unreadable(job), remedy_for_unreadable(job, option))
+
+
 def decided_elsewhere(job: Job) -> str | None:
-    """Who decides when an active job is due, where it is not planned here."""
+    """Who decides when an active job is due, where it is not planned here, or why none can."""
+    if job.damage is not None:
+        return "cannot be read"
     announced = job.state is State.ACTIVE and job.definition.schedule.kind is Kind.FOREIGN
     return f"{planner_of(job)} decides" if announced else None
 
@@ -129,6 +141,8 @@ def _print_job(job: Job, at: datetime, show_secrets: bool) -> None:
     if wants.window:
         catch_up += f" within {format_duration(wants.window)}"
     retries = f"{wants.retries}, the first after {format_duration(wants.backoff)}"
+    if job.damage is not None:
+        output.warn(why_unreadable(job), remedy_for_unreadable(job))
     words = wants.schedule.describe()
     if wants.schedule.kind is not Kind.FOREIGN:
         words = f"{wants.schedule.text}: {words}"

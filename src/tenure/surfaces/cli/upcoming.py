@@ -17,7 +17,7 @@ from tenure.runtime.client.status import soonest
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.add import next_fires
-from tenure.surfaces.cli.jobs import decided_elsewhere
+from tenure.surfaces.cli.jobs import decided_elsewhere, warn_of_unreadable
 from tenure.surfaces.cli.lazy import Verb
 from tenure.surfaces.cli.times import local, relative
 from tenure.surfaces.cli.where import JOB, Where, now
@@ -33,6 +33,7 @@ def upcoming(where: Where, job: str | None, count: int) -> None:
     with where.open(readonly=True) as profile:
         jobs = [profile.store.job(job)] if job else list(soonest(profile, at, count))
         fires = list(islice(merge(*(_fires(one, at, count) for one in jobs)), count))
+        unreadable = [] if job else profile.store.unreadable_jobs()
         others = [] if job or where.json or len(fires) == count else _announced(profile)
     by_id = {one.id: one for one in jobs}
     if where.json:
@@ -46,7 +47,7 @@ def upcoming(where: Where, job: str | None, count: int) -> None:
             }
         )
         return
-    if not fires:
+    if not fires and not unreadable:
         output.say("none" + _why_none(jobs[0] if job else None))
     rows = []
     for fire, id in fires:
@@ -54,6 +55,7 @@ def upcoming(where: Where, job: str | None, count: int) -> None:
         rows.append([by_id[id].name, local(fire, zone), relative(fire, at)])
     if rows:
         output.table(["job", "at", "when"], rows)
+    warn_of_unreadable(unreadable, where)
     if others:
         whose = " and ".join(sorted({planner_of(one) for one in others}))
         number = "1 job is" if len(others) == 1 else f"{len(others)} jobs are"

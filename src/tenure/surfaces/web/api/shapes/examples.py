@@ -44,6 +44,7 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
             "approved_revision": 0, "state": "active", "created_at": "2026-03-01T09:12:44Z",
             "edited_at": "2026-03-20T15:03:02Z", "edited_by": "ada, pid 4242, tenure edit",
             "watermark": "2026-03-28T06:00:00Z", "next_fire": "2026-03-29T05:00:00Z", "app": None,
+            "unreadable": None,
         },
         "next": ["2026-03-29T05:00:00Z", "2026-03-30T05:00:00Z", "2026-03-31T05:00:00Z"],
         "warnings": [],

@@ -151,6 +151,9 @@ class JobShape(Shape):
     watermark: Instant = Field(description="Every fire up to here is accounted for.")
     next_fire: Instant | None
     app: str | None
+    unreadable: str | None = Field(
+        default=None, description="Why its record cannot be read; it never fires until mended."
+    )
 
 
 class LastRun(Shape):
