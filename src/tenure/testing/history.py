@@ -309,8 +309,7 @@ class History:
 
     def replan(self, authority: Authority) -> None:
         """The rules of time zones changed, and the owner has every job planned again."""
-        jobs = self.pair.model.jobs
-        self.fenced(authority, lambda s: s.store.replan(authority, jobs, self.now))
+        self.fenced(authority, lambda s: s.store.replan(authority, s.jobs, self.now))
 
     def set_back(self, authority: Authority, seconds: int) -> None:
         """The clock is set back, and the owner, or whoever believes to be it, notices."""
