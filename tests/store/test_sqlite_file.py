@@ -505,7 +505,7 @@ def test_a_store_let_go_is_closed_to_this_process(store: SqliteStore, path: Path
         ("jobs", "one", ("j",)),
         ("jobs", "by_name", ("n",)),
         ("jobs", "name_taken", ("n",)),
-        ("jobs", "declared", ("a",)),
+        ("jobs", "declared_names", ("a",)),
         ("jobs", "other_app", ("a",)),
         ("runs", "one", ("r",)),
         ("runs", "held_by", ("p",)),
