@@ -16,7 +16,8 @@ import pytest
 
 from tenure.domain.errors import NotFound
 from tenure.domain.evidence import Identity
-from tenure.host import processes
+from tenure.domain.process import Activity
+from tenure.host import linux_proc, processes
 from tenure.host.linux_proc import namespaces
 from waiting import eventually
 from working import calls
@@ -374,3 +375,35 @@ def test_what_another_user_may_not_read_is_unknown(spawn) -> None:
         str(source),
     )
     assert child.line() == "None ['executable', 'locks'] 0 True False 65534"
+
+
+FREEZERS = {
+    "version 2": ("0::/app\n", "app/cgroup.events", "populated 1\nfrozen 1\n", True),
+    "version 2, thawed": ("0::/app\n", "app/cgroup.events", "populated 1\nfrozen 0\n", False),
+    "beside version 1": ("1:cpu:/\n0::/app\n", "unified/app/cgroup.events", "frozen 1\n", True),
+    "version 1": ("7:freezer:/app\n0::/\n", "freezer/app/freezer.state", "FROZEN\n", True),
+    "version 1, thawed": ("7:freezer:/app\n", "freezer/app/freezer.state", "THAWED\n", False),
+    "outside of our namespace": ("0::/../app\n", "../app/cgroup.events", "frozen 1\n", False),
+    "nothing to read": ("0::/other\n", "app/cgroup.events", "frozen 1\n", False),
+}
+
+
+@pytest.mark.parametrize("case", FREEZERS)
+def test_frozen_with_its_cgroup(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines, name, text, frozen = FREEZERS[case]
+    root, proc = tmp_path / "cgroup", tmp_path / "proc"
+    for file, content in ((root / name, text), (proc / "cgroup", lines)):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    monkeypatch.setattr(linux_proc, "folder", lambda pid: str(proc))
+    assert linux_proc.is_frozen(1, str(root)) is frozen
+
+
+def test_a_process_of_a_frozen_cgroup_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = processes.own_identity()
+    assert processes.activity_of(own) is Activity.RUNNING
+    monkeypatch.setattr("tenure.host.processes_linux.is_frozen", lambda pid: True)
+    assert processes.activity_of(own) is Activity.FROZEN
+    assert processes.is_stopped(own)
+    other = dataclasses.replace(own, pid_namespace=1)
+    assert processes.activity_of(other) is Activity.UNKNOWN

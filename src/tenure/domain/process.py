@@ -21,6 +21,24 @@ class Standing(StrEnum):
     """A scheduler that does not speak Tenure."""
 
 
+class Activity(StrEnum):
+    """Whether a living process can do anything at this moment, by the kernel's word."""
+
+    RUNNING = "running"
+    """It runs, or waits for something that will come."""
+    STOPPED = "stopped"
+    """By a signal (SIGSTOP, Ctrl-Z) or a debugger, until it is continued."""
+    FROZEN = "frozen"
+    """Its cgroup is frozen (a paused container), until that is thawed."""
+    UNKNOWN = "unknown"
+    """It cannot be read from here, or the process has ended."""
+
+    @property
+    def halted(self) -> bool:
+        """Whether it does nothing until it is let go on."""
+        return self in (Activity.STOPPED, Activity.FROZEN)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
     """As the store keeps it. Whether it lives is asked of the kernel, not read here."""

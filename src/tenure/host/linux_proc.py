@@ -243,3 +243,35 @@ def _read_machine_id() -> str | None:
         if len(text) == 32 and set(text) <= set("0123456789abcdef"):
             return text
     return None
+
+
+def is_frozen(pid: int, hierarchies: str = "/sys/fs/cgroup") -> bool:
+    """Whether the process stands still with its cgroup (cgroups(7): the freezer of version 2, that
+    of version 1). False where that cannot be read: most processes are in no frozen one."""
+    try:
+        lines = read(f"{folder(pid)}/cgroup").splitlines()
+    except OSError:
+        return False
+    for line in lines:
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if ".." in path.split("/"):
+            continue  # outside our cgroup namespace: its files are not at that place here
+        if number == "0" and not controllers:
+            # Beside version 1 the hierarchy is mounted one folder down (the hybrid layout).
+            places = [f"{path}/cgroup.events", f"/unified{path}/cgroup.events"]
+            frozen = "frozen 1"
+        elif "freezer" in controllers.split(","):
+            places, frozen = [f"/freezer{path}/freezer.state"], "FROZEN"
+        else:
+            continue
+        if any(frozen in _lines_of(f"{hierarchies}{place}") for place in places):
+            return True
+    return False
+
+
+def _lines_of(path: str) -> list[str]:
+    try:
+        return read(path).splitlines()
+    except OSError:
+        return []

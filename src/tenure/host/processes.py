@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from tenure.domain.evidence import Evidence, Identity, Link
+from tenure.domain.process import Activity
 
 
 class _Platform(Protocol):
@@ -27,7 +28,7 @@ class _Platform(Protocol):
     def identity_of(self, pid: int) -> Identity | None: ...
     def own_identity(self) -> Identity: ...
     def is_alive(self, identity: Identity) -> bool | None: ...
-    def is_stopped(self, identity: Identity) -> bool: ...
+    def activity_of(self, identity: Identity) -> Activity: ...
     def observe(self, pid: int | None, now: datetime | None) -> Evidence: ...
     def chain_of(self, pid: int) -> tuple[tuple[Link, ...], bool]: ...
 
@@ -69,12 +70,21 @@ def is_alive(identity: Identity) -> bool | None:
     return _platform.is_alive(identity)
 
 
+def activity_of(identity: Identity) -> Activity:
+    """Whether exactly this process runs, was stopped, or is frozen with its cgroup.
+
+    UNKNOWN for a process that has ended, and where it cannot be read from here.
+    """
+    return _platform.activity_of(identity)
+
+
 def is_stopped(identity: Identity) -> bool:
-    """Whether exactly this process was stopped by a signal (SIGSTOP, SIGTSTP) or a debugger.
+    """Whether exactly this process was stopped by a signal (SIGSTOP, SIGTSTP) or a debugger, or
+    is frozen with its cgroup.
 
     False for a process that has ended, and where it cannot be read from here.
     """
-    return _platform.is_stopped(identity)
+    return activity_of(identity).halted
 
 
 def observe(pid: int | None = None, *, now: datetime | None = None) -> Evidence:

@@ -21,6 +21,7 @@ from typing import Any
 
 from tenure.domain.errors import Undetermined
 from tenure.domain.evidence import Evidence, Identity, Link
+from tenure.domain.process import Activity
 from tenure.host import procfs
 from tenure.host.held_locks import held_locks
 from tenure.host.linux_lineage import Lineage, lineage_of
@@ -29,6 +30,7 @@ from tenure.host.linux_proc import (
     boot_id,
     executable_of,
     folder,
+    is_frozen,
     machine_id,
     namespace,
     namespaces,
@@ -39,11 +41,11 @@ from tenure.host.linux_proc import (
 )
 
 __all__ = [
+    "activity_of",
     "boot_id",
     "chain_of",
     "identity_of",
     "is_alive",
-    "is_stopped",
     "observe",
     "own_identity",
 ]
@@ -80,14 +82,18 @@ def is_alive(identity: Identity) -> bool | None:
     return True if identity.boot_id and here else None
 
 
-def is_stopped(identity: Identity) -> bool:
+def activity_of(identity: Identity) -> Activity:
     if is_alive(identity) is not True:
-        return False
+        return Activity.UNKNOWN
     try:
         stat = stat_of(identity.pid)
     except Undetermined:
-        return False
-    return stat is not None and stat.start == identity.start and stat.stopped
+        return Activity.UNKNOWN
+    if stat is None or stat.start != identity.start:
+        return Activity.UNKNOWN
+    if stat.stopped:
+        return Activity.STOPPED
+    return Activity.FROZEN if is_frozen(identity.pid) else Activity.RUNNING
 
 
 def chain_of(pid: int) -> tuple[tuple[Link, ...], bool]:

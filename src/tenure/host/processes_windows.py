@@ -125,6 +125,6 @@ boot_id = _host.boot_id
 identity_of = _host.identity_of
 own_identity = _host.own_identity
 is_alive = _host.is_alive
-is_stopped = _host.is_stopped
+activity_of = _host.activity_of
 chain_of = _host.chain_of
 observe = _host.observe

@@ -16,6 +16,7 @@ from typing import Any
 
 from tenure.domain.errors import NotFound, Undetermined
 from tenure.domain.evidence import Evidence, Identity, Link
+from tenure.domain.process import Activity
 from tenure.host.held_locks import UNREAD, HeldLocks
 
 _LONGEST_CHAIN = 512
@@ -104,16 +105,17 @@ class PsutilHost:
         same = found.start == identity.start
         return (True if identity.boot_id and here else None) if same else False
 
-    def is_stopped(self, identity: Identity) -> bool:
+    def activity_of(self, identity: Identity) -> Activity:
         import psutil
 
         if self.is_alive(identity) is not True:
-            return False
+            return Activity.UNKNOWN
         try:
             status = psutil.Process(identity.pid).status()
         except (psutil.Error, OSError, ValueError):
-            return False
-        return status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+            return Activity.UNKNOWN
+        stopped = status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        return Activity.STOPPED if stopped else Activity.RUNNING
 
     def chain_of(self, pid: int) -> tuple[tuple[Link, ...], bool]:
         import psutil

@@ -27,7 +27,7 @@ from tenure.domain.request import (
 )
 from tenure.domain.run import FINAL, Run
 from tenure.runtime.client.health import Health, examine
-from tenure.runtime.client.refusal import no_owner
+from tenure.runtime.client.refusal import no_owner, owner_halted
 from tenure.runtime.control import nudge
 from tenure.runtime.profile import Profile
 
@@ -86,7 +86,7 @@ def ask(
         health = examine(profile, waiting.now())
     request = _record(profile, wish, requester, waiting.now())
     if request.unsettled and request.state is RequestState.ACCEPTED:  # asked again with its key
-        return _await_answer(profile, request, waiting)
+        return _await_answer(profile, request, waiting, was_halted=False)
     if request.state is not RequestState.PENDING:
         return settled(request)
     if not health.owned and not wish.queued:
@@ -94,7 +94,7 @@ def ask(
     if not health.owned:
         return request
     _nudge(health, request)
-    return _await_answer(profile, request, waiting)
+    return _await_answer(profile, request, waiting, was_halted=health.halted)
 
 
 def settled(request: Request) -> Request:
@@ -165,8 +165,8 @@ def _await_owner(profile: Profile, waiting: Waiting) -> Health:
 
 
 def _refuse(profile: Profile, request: Request, health: Health, now: datetime) -> TenureError:
-    """Record the refusal; somebody who became owner this instant may have been faster."""
-    error = no_owner(health, profile.name)
+    """Record the refusal; an owner that begins, or goes on, this instant may have been faster."""
+    error = (owner_halted if health.owned else no_owner)(health, profile.name)
     try:
         profile.store.answer(
             request.id,
@@ -189,7 +189,9 @@ def _nudge(health: Health, request: Request) -> None:
         nudge(health.owner.process.socket, message, 0.5)
 
 
-def _await_answer(profile: Profile, request: Request, waiting: Waiting) -> Request:
+def _await_answer(
+    profile: Profile, request: Request, waiting: Waiting, *, was_halted: bool
+) -> Request:
     start = waiting.now()
     until = start + QUEUE_PATIENCE if request.queued else request.deadline
     if waiting.patience is not None:
@@ -204,16 +206,23 @@ def _await_answer(profile: Profile, request: Request, waiting: Waiting) -> Reque
             mark, current = seen, profile.store.request(request.id)
         if (waiting.now() - checked).total_seconds() >= _HEALTH_EVERY:
             checked = waiting.now()
-            current = _look_again(profile, request, checked)
+            current, halted = _look_again(profile, request, checked)
+            # A second look: it may have been stopped for an instant alone.
+            if halted is not None and was_halted and not request.queued:
+                raise _refuse(profile, request, halted, checked)
+            was_halted = halted is not None
     if current.unsettled and waiting.now() >= request.deadline:
         profile.store.expire_requests(waiting.now())
         current = profile.store.request(request.id)
     return current if current.unsettled else settled(current)
 
 
-def _look_again(profile: Profile, request: Request, now: datetime) -> Request:
-    """Now and then without a change mark: the owner may be another by now."""
+def _look_again(profile: Profile, request: Request, now: datetime) -> tuple[Request, Health | None]:
+    """Now and then without a change mark: the owner may be another by then. Also the health, where
+    the owner is stopped or frozen while the request waits."""
     current = profile.store.request(request.id)
-    if current.state is RequestState.PENDING:
-        _nudge(examine(profile, now), current)
-    return current
+    if current.state is not RequestState.PENDING:
+        return current, None
+    health = examine(profile, now)
+    _nudge(health, current)
+    return current, health if health.owned and health.halted else None

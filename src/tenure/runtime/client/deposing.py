@@ -54,8 +54,9 @@ def take(
     health = examine(profile, now)
     blocked = _blocks_the_store(profile, health)
     successor = health.successor()
-    _check(health, successor, force=force, hung=health.hung or blocked)
-    killed = _kill(health, force or health.hung or blocked) if kill else None
+    hangs = health.hung or health.halted or blocked
+    _check(health, successor, force=force, hung=hangs)
+    killed = _kill(health, force or hangs) if kill else None
     return _depose(profile, health, by, now, successor, killed)
 
 

@@ -28,9 +28,16 @@ from tenure.domain.schedule import Kind
 from tenure.host.capabilities import Answer, probe
 from tenure.runtime.client.documents import instant, omission_document
 from tenure.runtime.client.foreign import change_there, is_foreign, planner_of
-from tenure.runtime.client.health import Health, examine
-from tenure.runtime.client.refusal import pid_of, what_to_type, who_should_own, why_nobody_owns
-from tenure.runtime.client.warnings import start_who_may
+from tenure.runtime.client.health import Health, examine, taken_slots
+from tenure.runtime.client.refusal import (
+    how_to_go_on,
+    pid_of,
+    what_is_halted,
+    what_to_type,
+    who_should_own,
+    why_nobody_owns,
+)
+from tenure.runtime.client.warnings import free_a_slot, slots_taken, start_who_may
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 
@@ -77,6 +84,7 @@ def explain(profile: Profile, ref: str, now: datetime) -> Explanation:
         *_capabilities(job, health),
         *_code(job, health, omissions),
         _overlap(job, active),
+        *_slots(profile, job, health, now),
     ]
     return Explanation(
         job=job,
@@ -181,6 +189,13 @@ def _owner(profile: Profile, health: Health) -> Check:
     who = f"pid {pid_of(owner.process)}" + (
         f" ({owner.process.role})" if owner.process.role else ""
     )
+    if health.halted:
+        return Check(
+            name="owner",
+            ok=False,
+            text=what_is_halted(health),
+            remedy=how_to_go_on(health, profile.name),
+        )
     if health.hung:
         return Check(
             name="owner",
@@ -270,6 +285,15 @@ def _code(job: Job, health: Health, omissions: Sequence[Omission]) -> list[Check
             remedy="" if carries else remedy,
         )
     ]
+
+
+def _slots(profile: Profile, job: Job, health: Health, now: datetime) -> list[Check]:
+    """Asked only where all are taken: with a free slot there is nothing to say."""
+    taken = taken_slots(profile, health, job.definition.runner)
+    if taken is None:
+        return []
+    text = f"it would wait for a slot: {slots_taken(taken, now)}"
+    return [Check(name="slots", ok=False, text=text, remedy=free_a_slot(taken, profile))]
 
 
 def _overlap(job: Job, active: tuple[Run, ...]) -> Check:

@@ -10,7 +10,7 @@ from tenure.domain.errors import Refused
 from tenure.domain.evidence import Manager
 from tenure.domain.ownership import HolderLife
 from tenure.domain.policy import Policy
-from tenure.domain.process import Process
+from tenure.domain.process import Activity, Process
 from tenure.domain.rule import Rule
 from tenure.runtime.client.health import Health
 
@@ -107,6 +107,38 @@ def no_owner(health: Health, profile: str) -> Refused:
             for p in health.present
         ],
     )
+
+
+def owner_halted(health: Health, profile: str) -> Refused:
+    """The refusal of a request to an owner that is stopped or frozen. Facts as of
+    :func:`no_owner`."""
+    error = no_owner(health, profile)
+    return Refused(
+        f"{what_is_halted(health)}, so it answers no request",
+        remedy=f"{how_to_go_on(health, profile)}; or ask with --queue to leave it for the owner",
+        **error.facts,
+    )
+
+
+def what_is_halted(health: Health) -> str:
+    """A clause that names the owner, and why it does nothing."""
+    assert health.owner is not None
+    frozen = health.owner.activity is Activity.FROZEN
+    why = "is frozen with its cgroup" if frozen else "is stopped by a signal or a debugger"
+    return f"the owner (pid {pid_of(health.owner.process)}) {why}"
+
+
+def how_to_go_on(health: Health, profile: str) -> str:
+    """What lets a halted owner go on, or puts another in its place."""
+    assert health.owner is not None
+    pid = pid_of(health.owner.process)
+    name = "" if profile == "default" else f" --profile {profile}"
+    lets = f"`kill -CONT {pid}` lets it go on"
+    if health.owner.activity is Activity.FROZEN:
+        lets = "unpause its container, or thaw its cgroup"
+    if health.candidates():
+        return f"{lets}; `tenure owner take{name}` gives the ownership to the best candidate"
+    return lets
 
 
 def pid_of(process: Process) -> int:

@@ -16,7 +16,7 @@ from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Process
 from tenure.runtime.client.advice import Warning
 from tenure.runtime.client.documents import instant, owner_document, process_document
-from tenure.runtime.client.health import Health, examine
+from tenure.runtime.client.health import Health, Present, examine
 from tenure.runtime.client.warnings import find_warnings
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Counts
@@ -83,8 +83,8 @@ def status_document(status: Status) -> dict[str, Any]:
             "rules": len(status.health.policy.rules),
         },
         "processes": [
-            *({**process_document(p.process), "life": str(p.life)} for p in status.health.present),
-            *({**process_document(p), "life": str(HolderLife.ALIVE)} for p in status.foreign),
+            *(present_document(p) for p in status.health.present),
+            *(present_document(_foreign(p)) for p in status.foreign),
         ],
         "warnings": [{"code": w.code, "text": w.text, "remedy": w.remedy} for w in status.warnings],
         "jobs": {
@@ -107,10 +107,24 @@ def status_document(status: Status) -> dict[str, Any]:
     }
 
 
+def present_document(present: Present) -> dict[str, Any]:
+    """A process, and the kernel's word on it."""
+    return {
+        **process_document(present.process),
+        "life": str(present.life),
+        "activity": str(present.activity),
+    }
+
+
+def _foreign(process: Process) -> Present:
+    return Present(process=process, life=HolderLife.ALIVE)
+
+
 def _owner(health: Health) -> dict[str, Any] | None:
     if health.problem is not None:
         return None
     document = owner_document(health.ownership)
     if document is not None and health.owner is not None:
         document["life"] = str(health.owner.life)
+        document["activity"] = str(health.owner.activity)
     return document

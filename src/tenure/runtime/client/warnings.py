@@ -2,7 +2,9 @@
 
 Codes are stable:
 
-``no_owner``, ``owner_dead``, ``owner_unverifiable``, ``hung``, ``store_blocked``: nobody works.
+``no_owner``, ``owner_dead``, ``owner_unverifiable``, ``owner_stopped``, ``hung``,
+``store_blocked``: no process works.
+``due_unclaimed``: the owner works, and leaves a due fire unclaimed: its slots are all taken, say.
 ``open_policy_many_executors``: several may execute, and no rule tells them apart (C9).
 ``protected_but_open``, ``protected_without_authority``, ``held_fires``: protected jobs wait (C8).
 ``unattested_owner``: the authoritative owner is so by its own user's word only.
@@ -31,9 +33,11 @@ from tenure.domain.process import Process, Standing
 from tenure.domain.run import RunState
 from tenure.host.blocked import write_lock_holder
 from tenure.runtime.client.advice import Warning
-from tenure.runtime.client.health import Health
+from tenure.runtime.client.health import Health, Taken, find_unclaimed
 from tenure.runtime.client.refusal import (
+    how_to_go_on,
     pid_of,
+    what_is_halted,
     what_to_type,
     who_should_own,
     why_nobody_owns,
@@ -60,6 +64,7 @@ def find_warnings(
     """The warnings, the gravest first."""
     yield from _identity(health)
     yield from _owner(profile, health, counts)
+    yield from _unclaimed(profile, health, now)
     yield from _waiting(profile, health, counts, now)
     yield from _unreadable_jobs(profile)
     yield from _blocked(profile, health)
@@ -104,14 +109,90 @@ def _owner(profile: Profile, health: Health, counts: Counts) -> Iterator[Warning
             "from here",
             remedy=f"`tenure owner take --force{_named(profile)}`, if you know that it does not",
         )
-    elif health.hung:
+    else:
+        if health.halted:
+            yield owner_stopped(profile, health)
+        yield from _hung(profile, health)
+
+
+def _hung(profile: Profile, health: Health) -> Iterator[Warning]:
+    if health.hung and health.owner is not None:
+        pid = pid_of(health.owner.process)
         yield Warning(
             code="hung",
-            text=f"the owner (pid {pid_of(owner.process)}) has left a due fire unclaimed for "
+            text=f"the owner (pid {pid}) has left a due fire unclaimed for "
             f"{format_duration(health.hung_for)}",
             remedy=f"`tenure owner take{_named(profile)}` gives the ownership to the best "
             "candidate",
         )
+
+
+def owner_stopped(profile: Profile, health: Health) -> Warning:
+    """Of an owner that is stopped, or frozen with its cgroup."""
+    assert health.owner is not None
+    return Warning(
+        code="owner_stopped",
+        text=f"{what_is_halted(health)}; it starts nothing and answers nothing",
+        remedy=how_to_go_on(health, profile.name),
+    )
+
+
+def find_liveness_warnings(profile: Profile, health: Health, now: datetime) -> Iterator[Warning]:
+    """An owner that does not do its work: for interfaces that list jobs, and say no more."""
+    if health.problem is not None or not health.owned or health.owner is None:
+        return
+    if health.owner.life is HolderLife.ALIVE and (health.halted or health.hung):
+        yield from _owner(profile, health, Counts())
+    yield from _unclaimed(profile, health, now)
+
+
+def _unclaimed(profile: Profile, health: Health, now: datetime) -> Iterator[Warning]:
+    found = find_unclaimed(profile, health, now)
+    if found is None:
+        return
+    first, more = found.jobs[0], len(found.jobs) - 1
+    also = f" ({more} more {'is' if more == 1 else 'are'} due)" if more else ""
+    text = f"the fire of {first.name} has been due for {_whole(found.waited)}{also}"
+    if found.taken is None:
+        yield Warning(
+            code="due_unclaimed",
+            text=f"{text}, and the owner, which makes progress, has not claimed it",
+            remedy=f"`tenure explain {first.name}{_named(profile)}` says for what it waits",
+        )
+        return
+    yield Warning(
+        code="due_unclaimed",
+        text=f"{text}, and waits for a slot: {slots_taken(found.taken, now)}",
+        remedy=free_a_slot(found.taken, profile),
+    )
+
+
+def slots_taken(taken: Taken, now: datetime) -> str:
+    """How many slots there are, and which runs hold them for how long, as a clause."""
+    kind = "commands" if taken.runner is Runner.COMMAND else "callables"
+    runs = [
+        f"{run.job_name} (run {run.id}, for {_whole(now - (run.started_at or run.claimed_at))})"
+        for run in taken.runs[:_NAMED]
+    ]
+    more = len(taken.runs) - _NAMED
+    held = ", ".join(runs) + (f" and {more} more" if more > 0 else "")
+    if taken.slots == 1:
+        return f"the only slot for {kind} is taken by {held}"
+    return f"all {taken.slots} slots for {kind} are taken by {held}"
+
+
+def free_a_slot(taken: Taken, profile: Profile) -> str:
+    """What to do about slots that are all taken."""
+    key = "commands" if taken.runner is Runner.COMMAND else "callables"
+    cancel = f"`tenure cancel {taken.runs[0].id}{_named(profile)}` ends one; " if taken.runs else ""
+    return (
+        f"{cancel}give the jobs that hold them a --timeout, or raise {key} under [slots] in "
+        f"{profile.folder.toml} and restart the owner"
+    )
+
+
+def _whole(span: timedelta) -> str:
+    return format_duration(timedelta(seconds=max(0, int(span.total_seconds()))))
 
 
 def _waiting(profile: Profile, health: Health, counts: Counts, now: datetime) -> Iterator[Warning]:

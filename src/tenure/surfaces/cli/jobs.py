@@ -17,12 +17,15 @@ from tenure.runtime.client.applying import all_jobs
 from tenure.runtime.client.documents import instant, job_document
 from tenure.runtime.client.editing import editor, set_states
 from tenure.runtime.client.foreign import change_there, is_foreign, planner_of
+from tenure.runtime.client.health import examine
 from tenure.runtime.client.secrets import masked
+from tenure.runtime.client.warnings import find_liveness_warnings
 from tenure.store.contract import Page
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.add import next_fires
 from tenure.surfaces.cli.lazy import Verb
 from tenure.surfaces.cli.nudges import nudge_owner
+from tenure.surfaces.cli.status import print_warning
 from tenure.surfaces.cli.times import local, relative, when
 from tenure.surfaces.cli.where import JOB, Where, now
 
@@ -52,16 +55,24 @@ def list_jobs(
                 states=wanted, page=Page(limit=limit or 100, cursor=cursor)
             )
             jobs = list(page)
+        at = now()
+        warnings = list(find_liveness_warnings(profile, examine(profile, at), at))
     jobs = [job for job in jobs if set(tags) <= set(job.definition.tags)]
     if where.json:
         documents = [job_document(job, show_secrets=show_secrets) for job in jobs]
-        output.print_json({"jobs": documents, "next": following})
+        document: dict[str, Any] = {"jobs": documents, "next": following}
+        document["warnings"] = [
+            {"code": w.code, "text": w.text, "remedy": w.remedy} for w in warnings
+        ]
+        output.print_json(document)
         return
+    for warning in warnings:
+        print_warning(warning)
+        output.say()
     if not jobs and following is None:
         some = wanted or tags or cursor
         output.say("none" if some else "no jobs; `tenure add SCHEDULE -- COMMAND` adds one")
         return
-    at = now()
     rows = [_row(job, at) for job in jobs]
     output.table(["name", "state", "schedule", "next", "command"], rows, states=frozenset({1}))
     warn_of_unreadable(jobs, where)

@@ -8,7 +8,8 @@ import time
 import click
 
 from tenure.domain.ownership import HolderLife
-from tenure.domain.process import Process
+from tenure.domain.process import Activity, Process
+from tenure.runtime.client.advice import Warning
 from tenure.runtime.client.health import Present
 from tenure.runtime.client.refusal import pid_of
 from tenure.runtime.client.status import Status, read_status, status_document
@@ -88,9 +89,13 @@ def print_status(found: Status) -> None:
         output.say(f"  next  {output.safe(job.name)}{shield}  {upcoming}")
     for warning in found.warnings:
         output.say()
-        word = output.paint("warning", "yellow bold")
-        output.paragraph(f"{word} {warning.code}: {output.safe(warning.text)}")
-        output.paragraph(f"→ {output.safe(warning.remedy)}")
+        print_warning(warning)
+
+
+def print_warning(warning: Warning) -> None:
+    word = output.paint("warning", "yellow bold")
+    output.paragraph(f"{word} {warning.code}: {output.safe(warning.text)}")
+    output.paragraph(f"→ {output.safe(warning.remedy)}")
 
 
 def _print_owner(found: Status) -> None:
@@ -107,8 +112,12 @@ def _print_owner(found: Status) -> None:
     life = ""
     if health.owner.life is not HolderLife.ALIVE:
         life = " " + output.paint(str(health.owner.life), "red bold")
+    elif health.halted:
+        life = " " + output.paint(str(health.owner.activity), "red bold")
     elif health.hung:
         life = " " + output.paint("hung", "red bold")
+    elif health.owner.activity is Activity.UNKNOWN:
+        life = ", state unknown"
     output.say(
         f"owner   pid {pid_of(process)}{_role(process)}{life}, term {current.term} by {rank}, "
         f"{kind}{since}"
@@ -138,6 +147,8 @@ def _process_row(present: Present) -> list[object]:
     standing = str(process.standing)
     if present.life is not HolderLife.ALIVE:
         standing += f" ({present.life})"
+    elif present.activity.halted:
+        standing += f" ({present.activity})"
     program = process.evidence.executable or "?"
     service = process.evidence.service
     if service is not None:

@@ -19,7 +19,7 @@ from tenure.domain.run import FINAL, Cause
 from tenure.surfaces.web.reading import foreign_in, state_of
 from tenure.surfaces.web.tally import Distribution, Tally
 
-STATES = ("owned", "hung", "dead", "unverifiable", "nobody")
+STATES = ("owned", "stopped", "frozen", "hung", "dead", "unverifiable", "nobody")
 TAKEOVERS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 

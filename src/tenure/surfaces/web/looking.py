@@ -17,7 +17,7 @@ from tenure.domain.ownership import HUNG_AFTER, Hold, HolderLife, Ownership, hun
 from tenure.domain.process import Process
 from tenure.domain.run import ACTIVE, Run
 from tenure.host.clocks import Clock
-from tenure.host.processes import boot_id
+from tenure.host.processes import activity_of, boot_id
 from tenure.runtime.client.documents import owner_document
 from tenure.runtime.liveness import life_of_process
 from tenure.runtime.profile import Profile
@@ -105,7 +105,7 @@ class Looker:
 
     def _note_alive(self) -> None:
         """Until when somebody alive is known to have owned."""
-        if self.owner["state"] in ("owned", "hung"):
+        if self.owner["state"] in ("owned", "stopped", "frozen", "hung"):
             self._alive_at = self._clock.now()
 
     def _gap(self, before: Ownership) -> float | None:
@@ -187,7 +187,10 @@ class Looker:
         life = life_of_process(self.profile, self._holder)
         state = {HolderLife.DEAD: "dead", HolderLife.UNVERIFIABLE: "unverifiable"}.get(life)
         if state is None:
+            activity = activity_of(self._holder.evidence.identity)
             state = "hung" if self._is_hung() else "owned"
+            if activity.halted:
+                state = str(activity)
         identity = self._holder.evidence.identity
         document |= {"life": str(life), "pid": identity.pid, "role": self._holder.role}
         return {"state": state, "term": self._ownership.term, "owner": document}

@@ -153,9 +153,12 @@ def admission_document(profile: Profile, policy: Policy, process: Process) -> di
 
 
 def state_of(health: Health) -> str:
-    """How the ownership stands in one word: owned, hung, dead, unverifiable, nobody."""
+    """How the ownership stands in one word: owned, stopped, frozen, hung, dead, unverifiable,
+    nobody."""
     if health.owner is None:
         return "nobody"
     if health.owner.life is not HolderLife.ALIVE:
         return str(health.owner.life)
+    if health.halted:
+        return str(health.owner.activity)
     return "hung" if health.hung else "owned"

@@ -9,9 +9,8 @@ from starlette.responses import Response
 
 from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Process
-from tenure.runtime.client.documents import process_document
-from tenure.runtime.client.health import Present
-from tenure.runtime.liveness import life_of_process
+from tenure.runtime.client.health import Present, look_at
+from tenure.runtime.client.status import present_document
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.api.common import Reply, page
 from tenure.surfaces.web.api.openapi import problems
@@ -43,14 +42,13 @@ def get_process(
         present = Present(process=foreign[process], life=HolderLife.ALIVE)
     else:
         found: Process = profile.store.process(process)
-        present = Present(process=found, life=life_of_process(profile, found))
+        present = look_at(profile, found)
     return Reply({"process": _document(profile, present)})
 
 
 def _document(profile: Profile, present: Present) -> dict[str, Any]:
     process = present.process
     return {
-        **process_document(process),
-        "life": str(present.life),
+        **present_document(present),
         "admission": admission_document(profile, profile.policy(), process),
     }

@@ -62,6 +62,10 @@ def bar(health: Health, now: datetime) -> Bar:
     if owner.life is HolderLife.UNVERIFIABLE:
         text = f"Whether the owner, {who}, lives is not known"
         return Bar(css="doubt", icon="unknown", text=text)
+    if health.halted:
+        text = f"The owner, {who}, is {owner.activity}"
+        more = "It starts nothing and answers nothing until it is let go on."
+        return Bar(css="doubt", icon="warning", text=text, more=more)
     if health.hung:
         text = f"The owner, {who}, makes no progress"
         return Bar(css="doubt", icon="warning", text=text, more="A due fire lies unclaimed.")

@@ -7,7 +7,7 @@ from pydantic import Field
 from tenure.domain.conditions import Answer
 from tenure.domain.evidence import Manager
 from tenure.domain.ownership import Act, HolderLife
-from tenure.domain.process import Standing
+from tenure.domain.process import Activity, Standing
 from tenure.surfaces.web.api.shapes.base import (
     Document,
     Instant,
@@ -103,6 +103,9 @@ class ProcessShape(Shape):
     left_at: Instant | None
     evidence: EvidenceShape
     life: HolderLife = Field(description="The kernel's word, just now.")
+    activity: Activity = Field(
+        description="Whether it runs, is stopped, or frozen with its cgroup; the kernel's word."
+    )
 
 
 class JudgedProcess(ProcessShape):
@@ -127,6 +130,7 @@ class OwnerShape(Shape):
     since: Instant
     progress_at: Instant | None
     life: HolderLife | None = None
+    activity: Activity | None = None
 
 
 class TermShape(Shape):

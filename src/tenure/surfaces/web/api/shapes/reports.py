@@ -47,7 +47,8 @@ class ProfileRow(Shape):
     folder: str | None
     owner: OwnerShape | None
     state: str = Field(
-        description="`owned`, `hung`, `dead`, `unverifiable`, `nobody`, `empty`, `error`."
+        description="`owned`, `stopped`, `frozen`, `hung`, `dead`, `unverifiable`, `nobody`, "
+        "`empty`, `error`."
     )
     warnings: list[WarningShape]
     jobs: dict[str, int]
