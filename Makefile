@@ -32,7 +32,7 @@ test: setup system  ## the whole test suite, with coverage of domain/ and store/
 
 test-root: setup system  ## as root: the test files in which it matters who runs them
 	@$(BIN)/python -m pytest -q -p no:cacheprovider -m "not hermes and not browser" \
-	  $$(grep -rlE 'geteuid|needs_root' tests --include='test_*.py')
+	  $$(grep -rlE 'geteuid|needs_root|import .*ROOT|cgroup may be|pids cannot be' tests --include='test_*.py')
 
 test-user: setup system  ## as root: the whole test suite as an ordinary user, in a copy of the clone
 	@scripts/as_ordinary_user.sh make test
