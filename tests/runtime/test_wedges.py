@@ -175,6 +175,27 @@ def test_a_run_that_could_not_be_entered_never_ran_and_the_others_are_entered(
     turn_until(cluster, node, RunState.SUCCEEDED)
 
 
+def test_a_run_that_only_keeps_a_slot_is_settled_and_its_slot_freed(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken by the runner, and then lost there: the net is not told that it is in hand."""
+    node = cluster.node("a")
+    cluster.settle()
+    add(cluster)
+    runner = node.scheduler._commands
+    with monkeypatch.context() as patched:
+        patched.setattr(runner, "_spawn", lambda run, wants: None)
+        cluster.clock.advance(60)
+        node.turn()
+        eventually(lambda: not runner.runs(), "the run to be lost")
+    assert runner.active() == 1
+    node.look()
+    cluster.clock.advance(ASTRAY_AFTER)
+    node.look()
+    turn_until(cluster, node, RunState.NEVER_RAN)
+    assert runner.active() == 0
+
+
 def test_a_run_that_was_lost_sight_of_is_settled(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,7 +135,8 @@ class CommandRunner:
         self._to_cancel: deque[str] = deque()
         self._active: dict[str, _Active] = {}
         self._held: dict[str, bool] = {}
-        """The runs in hand, and whether each takes a slot."""
+        """The runs that were taken, and whether each takes a slot."""
+        self._spawning = ""
         self._lock = threading.Lock()
         self._stopping = False
         self.thread = WatchedThread(
@@ -156,9 +157,15 @@ class CommandRunner:
             return max(0, self._slots - sum(self._held.values()))
 
     def runs(self) -> frozenset[str]:
-        """The runs that are in its hands."""
+        """The runs for which something is under way here. A run that only keeps a slot is not
+        among them: recovery has to see it."""
+        waiting = [run.id for run, _ in [*list(self._new), *list(self._adopted)]]
+        return frozenset((*list(self._active), *waiting, self._spawning)) - {""}
+
+    def forget(self, run_id: str) -> None:
+        """Free the slot of a run that :meth:`runs` does not name."""
         with self._lock:
-            return frozenset(self._held)
+            self._held.pop(run_id, None)
 
     def active(self) -> int:
         with self._lock:
@@ -229,6 +236,13 @@ class CommandRunner:
     def _spawn(self, run: Run, definition: Definition) -> None:
         if run.id not in self._held:
             return
+        self._spawning = run.id
+        try:
+            self._spawn_and_watch(run, definition)
+        finally:
+            self._spawning = ""
+
+    def _spawn_and_watch(self, run: Run, definition: Definition) -> None:
         folder = self._logs / run.id
         try:
             spec = self._spec(run, definition)

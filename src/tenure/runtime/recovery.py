@@ -109,6 +109,7 @@ class Recovery:
             if awake - since >= ASTRAY_AFTER:
                 run = mine[run_id]
                 log.error("run %s of %s was lost sight of", run.id, run.job_name)
+                self._commands.forget(run.id)
                 if self._settle_one(self._take_own, run):
                     del self._astray[run_id]
 
