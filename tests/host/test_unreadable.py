@@ -6,15 +6,24 @@ import dataclasses
 import errno
 import os
 import sys
+import uuid
+import zoneinfo
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from descriptors import no_descriptors
-from tenure.domain.errors import Undetermined
+from tenure.domain.errors import InvalidInput, StoreUnwritable, Undetermined
+from tenure.domain.zones import load_zone
 from tenure.host import linux_lineage, linux_proc, live, processes
 from tenure.host.death import DeathWatch
 from tenure.host.live import Life, LiveLock, life_of
+from tenure.host.local_zone import local_zone
+from tenure.runtime.output import OutputUnreadable, layout_of, read_from, read_output, tail
+from tenure.store import profile_id
+from tenure.store.folder import ProfileFolder
+from tenure.store.sqlite.store import SqliteStore
 from waiting import DEADLINE, eventually
 
 pytestmark = [
@@ -94,6 +103,56 @@ def test_what_could_not_be_read_once_is_read_again(monkeypatch: pytest.MonkeyPat
         assert linux_proc.machine_id() is None
         assert processes.is_alive(processes.Identity(boot_id=boot, pid=1, start=1)) is None
     assert (linux_proc.boot_id(), linux_proc.machine_id()) == (boot, machine)
+
+
+def test_the_machines_zone_is_not_utc_for_want_of_a_descriptor(tmp_path: Path) -> None:
+    link = tmp_path / "localtime"
+    link.symlink_to("/usr/share/zoneinfo/Africa/Tunis")
+    zoneinfo.ZoneInfo.clear_cache()
+    with no_descriptors(), pytest.raises(Undetermined, match="Too many open files"):
+        local_zone(link)
+    assert local_zone(link) == "Africa/Tunis"
+
+
+def test_a_zone_is_not_unknown_for_want_of_a_descriptor() -> None:
+    with no_descriptors(), pytest.raises(Undetermined, match="Too many open files"):
+        load_zone("Africa/Ndjamena")
+    load_zone("Africa/Ndjamena")
+    with pytest.raises(InvalidInput, match="no time zone"):
+        load_zone("Africa/Nowhere")
+
+
+def test_profile_id_is_not_damaged_for_want_of_a_descriptor(tmp_path: Path) -> None:
+    folder = ProfileFolder.open("la", tmp_path, create=True)
+    profile_id.create(folder, machine="m", id=str(uuid.uuid4()))
+    with no_descriptors(), pytest.raises(Undetermined, match="cannot be read: Too many open"):
+        profile_id.read(folder)
+    assert profile_id.read(folder) is not None
+
+
+def test_a_store_says_that_no_descriptor_is_free(tmp_path: Path) -> None:
+    path = tmp_path / "tenure.db"
+    SqliteStore.create(path, profile_id="p", now=datetime(2026, 1, 1, tzinfo=UTC)).close()
+    with no_descriptors(), pytest.raises((StoreUnwritable, OSError)) as caught:
+        SqliteStore.open(path)
+    assert "Too many open files" in str(caught.value)
+    SqliteStore.open(path).close()
+
+
+def test_output_that_cannot_be_read_is_not_empty(tmp_path: Path) -> None:
+    path = tmp_path / "1.log"
+    path.write_bytes(b"one\ntwo\n")
+    with no_descriptors():
+        for look in (
+            lambda: layout_of(path),
+            lambda: read_from(path, 0),
+            lambda: b"".join(read_output(path)),
+            lambda: tail(path, 1),
+        ):
+            with pytest.raises(OutputUnreadable, match="Too many open files"):
+                look()
+    assert tail(path, 1) == b"two\n"
+    assert layout_of(tmp_path / "none.log").end == 0
 
 
 def test_a_cgroup_that_cannot_be_read_makes_no_chain_whole(

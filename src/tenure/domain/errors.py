@@ -12,7 +12,12 @@ The command line turns the class into an exit code with :attr:`TenureError.exit_
 
 from __future__ import annotations
 
+import errno
 from typing import Any, ClassVar
+
+PASSING = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+"""Numbers of an OSError that says nothing of the file it is about: this process, or the machine,
+is out of descriptors or memory for now."""
 
 
 class TenureError(Exception):

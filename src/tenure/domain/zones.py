@@ -25,7 +25,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from tenure.domain.errors import InvalidInput
+from tenure.domain.errors import PASSING, InvalidInput, Undetermined
 
 DAY = 86400
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -105,7 +105,8 @@ _loaded: dict[str, tzinfo] = {}
 
 
 def load_zone(key: str) -> tzinfo:
-    """The zone of an IANA key. Raises :class:`InvalidInput` on ``timezone``, with near names."""
+    """The zone of an IANA key. Raises :class:`InvalidInput` on ``timezone``, with near names, and
+    :class:`Undetermined` where no descriptor is free to read its rules."""
     if key == "UTC":
         return UTC
     found = _loaded.get(key)
@@ -116,7 +117,11 @@ def load_zone(key: str) -> tzinfo:
     if _KEY.fullmatch(key) and not key.startswith(_NOT_ZONES):
         try:
             return _loaded.setdefault(key, ZoneInfo.no_cache(key))
-        except (ZoneInfoNotFoundError, ValueError, OSError):
+        except OSError as error:
+            if error.errno in PASSING:
+                why = error.strerror
+                raise Undetermined(f"the rules of {key} cannot be read now: {why}") from error
+        except (ZoneInfoNotFoundError, ValueError):
             pass
     known = _known_zones()
     if not known:

@@ -31,10 +31,25 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tenure.store.regular import open_regular
+from tenure.domain.errors import Undetermined
+from tenure.store.regular import NotRegular, open_regular
 
 CHUNK = 1 << 18
+_NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError, NotRegular)
 _HEADER = re.compile(rb"\[tenure: the first +(\d+) bytes of this output were dropped\]\n")
+
+
+class OutputUnreadable(Undetermined, OSError):
+    """There may be output, and it cannot be read now."""
+
+    code = "output_unreadable"
+
+    @classmethod
+    def of(cls, log_path: Path, error: OSError) -> OutputUnreadable:
+        return cls(
+            f"the output {log_path} cannot be read: {error.strerror or error}",
+            remedy="mend what stands in the way, then try again",
+        )
 
 
 def marker(dropped: int) -> bytes:
@@ -76,15 +91,17 @@ class Layout:
 
 
 def layout_of(log_path: Path) -> Layout:
-    """Where the output is now; all zero where there is none."""
+    """Where the output is now; all zero where there is none. Raises OutputUnreadable."""
     current = 0
-    with contextlib.suppress(OSError):
-        current = os.stat(log_path).st_size
     try:
+        with contextlib.suppress(*_NOT_THERE):
+            current = os.stat(log_path).st_size
         with open_regular(_rotated(log_path)) as file:
             status = os.fstat(file.fileno())
             found = _HEADER.match(file.read(len(_header(0))))
-    except OSError:
+    except OSError as error:
+        if not isinstance(error, _NOT_THERE):
+            raise OutputUnreadable.of(log_path, error) from error
         return Layout(dropped=0, rotated=0, header=0, current=current, identity=(0, 0))
     header = found.end() if found else 0
     return Layout(
@@ -109,8 +126,8 @@ class OutputCap:
     def check(self) -> bool:
         """Rotate if the log has passed the cap; whether it did. A missing log is no error.
 
-        Costs one stat(2) as long as there is nothing to do. Raises OSError if the log cannot
-        even be emptied.
+        Costs one stat(2) as long as there is nothing to do. Raises OSError, OutputUnreadable
+        among them, if the log cannot even be emptied.
         """
         try:
             if os.stat(self.log_path).st_size <= self.cap:
@@ -169,7 +186,8 @@ def read_from(log_path: Path, offset: int, limit: int = CHUNK) -> tuple[int, byt
     """Up to ``limit`` bytes from ``offset`` on, and the offset at which they really begin.
 
     That is later than asked where output was dropped. Empty at the end, where there is no
-    output, or while a rotation is going on (look again). Any process and thread.
+    output, or while a rotation is going on (look again). Any process and thread. Raises
+    OutputUnreadable, as all that read here do: what cannot be read is not empty.
     """
     for _ in range(3):
         before = layout_of(log_path)
@@ -191,8 +209,10 @@ def _read_at(log_path: Path, layout: Layout, offset: int, limit: int) -> bytes:
     try:
         with open_regular(path) as file:
             return os.pread(file.fileno(), limit, position)
-    except OSError:
+    except _NOT_THERE:
         return b""
+    except OSError as error:
+        raise OutputUnreadable.of(log_path, error) from error
 
 
 def read_output(log_path: Path) -> Iterator[bytes]:

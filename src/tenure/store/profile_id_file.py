@@ -14,9 +14,9 @@ import uuid
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tenure.domain.errors import Damaged
+from tenure.domain.errors import Damaged, Undetermined
 from tenure.store.folder import ProfileFolder
-from tenure.store.regular import open_regular
+from tenure.store.regular import NotRegular, open_regular
 
 VERSION = 1
 _LARGEST_FILE = 65_536
@@ -48,7 +48,8 @@ class ProfileId:
 def read(folder: ProfileFolder) -> ProfileId | None:
     """The folder's ``profile.id``; None where there is none.
 
-    Raises :class:`Damaged` if it is there and cannot be understood.
+    Raises :class:`Damaged` if it is there and cannot be understood, :class:`Undetermined` if it
+    cannot be read now.
     """
     found = _read(folder)
     return found[0] if found is not None else None
@@ -85,8 +86,14 @@ def _read(folder: ProfileFolder) -> tuple[ProfileId, os.stat_result] | None:
             content = file.read()
     except FileNotFoundError:
         return None
-    except OSError as e:
+    except (NotRegular, IsADirectoryError, NotADirectoryError) as e:
         raise _damaged(folder, e.strerror or str(e)) from e
+    except OSError as e:  # it says nothing of what is in the file
+        raise Undetermined(
+            f"{folder.id_file} cannot be read: {e.strerror or e}",
+            remedy="mend what stands in the way, then try again",
+            path=str(folder.id_file),
+        ) from e
     try:
         return _parse(json.loads(content)), status
     except (ValueError, RecursionError, KeyError, TypeError) as e:

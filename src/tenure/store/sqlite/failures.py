@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 from tenure.domain.errors import (
+    PASSING,
     Damaged,
     NotFound,
     StoreBlocked,
@@ -17,7 +19,7 @@ from tenure.domain.errors import (
 HolderProbe = Callable[[Path], int | None]
 """Asks the kernel which process holds the write lock of the database at a path."""
 
-_BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT = 5, 6, 8, 10, 11
+_BUSY, _LOCKED, _NOMEM, _READONLY, _IOERR, _CORRUPT = 5, 6, 7, 8, 10, 11
 _FULL, _CANTOPEN, _NOTADB = 13, 14, 26
 RESTORE = "keep the file; `tenure restore FILE` brings back a backup beside it"
 
@@ -46,7 +48,14 @@ def explain(
             f"the device that holds {path} fails: {error}",
             remedy="check the disk; whether the last change was written is uncertain",
         )
+    if code == _NOMEM:
+        return StoreUnwritable(f"{path} cannot be used now: {error}; nothing was changed")
     if code == _CANTOPEN:
+        if (why := _no_descriptor()) is not None:
+            return StoreUnwritable(
+                f"{path} cannot be opened: {why}",
+                remedy="raise the limit of open files (`ulimit -n`), or have fewer open",
+            )
         if not path.exists():
             return missing(path)
         return StoreUnwritable(
@@ -54,6 +63,15 @@ def explain(
             remedy="check the permissions of the profile folder",
         )
     return TenureError(f"SQLite could not do what was asked of {path}: {error}")
+
+
+def _no_descriptor() -> str | None:
+    """Why this process can open nothing now; SQLite itself keeps the number of the error."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return error.strerror if error.errno in PASSING else None
+    return None
 
 
 def is_damage(error: BaseException) -> bool:
