@@ -14,7 +14,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from webworld import COMING_UP, DASHBOARD, LINK, TENURE, now
+from webworld import COMING_UP, DASHBOARD, TENURE, link_of, now
 from yesterday import PROGRAMS
 
 from tenure.runtime.profile import Profile
@@ -74,7 +74,7 @@ class Stage:
                 env=_plain_environment(),
             )  # fmt: skip
         self._processes.append(process)
-        found = eventually(lambda: LINK.search(self.said()), "the link", COMING_UP)
+        found = eventually(lambda: link_of(self.said()), "the link", COMING_UP)
         assert found is not None
         eventually(lambda: self.profile.store.ownership().process, "an owner", COMING_UP)
         return found[0]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from browsing import Seat, Surfer, Tab
 from playwright.sync_api import expect
-from webworld import LINK, WebWorld
+from webworld import WebWorld, link_of
 
 from waiting import eventually
 
@@ -138,7 +138,7 @@ def test_a_hung_gateway_is_told_and_a_trigger_of_it_waits_for_a_deadline_alone(
 
 def test_the_page_can_be_served_by_the_gateway_itself(world: WebWorld, surfer: Surfer) -> None:
     gateway = world.gateway("--web", "127.0.0.1:0").wait_owner()
-    found = eventually(lambda: LINK.search(gateway.started.said()), "the link")
+    found = eventually(lambda: link_of(gateway.started.said()), "the link")
     assert found is not None
     tab = surfer.sits(found[0], looks=False).tab(f"{world.path}/")
     tab.expect("ERR_|Failed to fetch|network error")

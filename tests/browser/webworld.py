@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -35,10 +36,20 @@ from tenure.domain.schedule import foreign_schedule
 from tenure.domain.schedule_text import parse_schedule
 from waiting import DEADLINE, eventually
 
-LINK = re.compile(r"http://127\.0\.0\.1:(\d+)/(?:p/[\w-]+/)?\?token=[\w.~-]+(?=\s)")
+_LINK = re.compile(r": tenure (dashboard --link --port (\d+) .+)")
 DASHBOARD = [str(TENURE), "dashboard"]
 COMING_UP = DEADLINE
 """Seconds for a process to come up on a busy machine."""
+
+
+def link_of(said: str) -> tuple[str, int] | None:
+    """The link and the port of a page, by the command that its process named in its log."""
+    found = _LINK.search(said)
+    if found is None:
+        return None
+    command = [str(TENURE), *shlex.split(found[1])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=DEADLINE)
+    return done.stdout.strip(), int(found[2])
 
 
 class Gateway:
@@ -157,15 +168,15 @@ class Dashboard:
         self.started.kill()
 
     def _printed(self) -> tuple[str, int]:
-        def link() -> re.Match[str] | None:
+        def printed() -> tuple[str, int] | None:
             assert self.started.process.poll() is None, f"it ended: {self.started.said()}"
-            return LINK.search(self.started.said())
+            return link_of(self.started.said())
 
-        found = eventually(link, "the dashboard to print its link", COMING_UP)
+        found = eventually(printed, "the dashboard to print its link", COMING_UP)
         assert found is not None
-        port = int(found[1])
+        link, port = found
         eventually(lambda: _answers(port), f"the dashboard to listen on port {port}", COMING_UP)
-        return found[0], port
+        return link, port
 
 
 class Web:

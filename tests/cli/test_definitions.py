@@ -55,8 +55,8 @@ def test_every_option_of_add_arrives(tenure: Tenure, tmp_path: Path) -> None:
         "requires": [f"read:{tmp_path}"], "overlap": "queue", "catch_up": "all",
         "catch_up_window": 7200, "grace": 120, "jitter": 10, "timeout": 3600, "retries": 2,
         "backoff": 3, "retry_lost": True, "env": {"A": "1=2", "B": ""}, "cwd": str(tmp_path),
-        "stdin": "in", "tags": ["x", "y"], "state": "paused", "shell": True, "command": ["a | b"],
-        "protected": False,
+        "stdin": "********", "tags": ["x", "y"], "state": "paused", "shell": True,
+        "command": ["a | b"], "protected": False,
     }  # fmt: skip
     assert {key: job[key] for key in wanted} == wanted
     assert job["schedule"]["dst"] == "gap=skip,fold=both"
@@ -81,13 +81,15 @@ def test_options_of_the_command_stay_the_commands(tenure: Tenure) -> None:
 
 def test_secrets_are_masked_on_every_surface_unless_asked_for(tenure: Tenure) -> None:
     added = tenure("add", "@daily", "--name", "n", "--env", "API_TOKEN=s3cret", "--json",
-                   "--", "true")  # fmt: skip
+                   "--stdin", "pass hidden", "--", "true")  # fmt: skip
     printed = [added, tenure("show", "n"), tenure("show", "n", "--json"),
                tenure("list", "--json"), tenure("export"), tenure("edit", "n", "--json",
                "--retries", "1"), tenure("pause", "n", "--json")]  # fmt: skip
-    assert all("s3cret" not in answer.out + answer.err for answer in printed)
-    for words in (["show", "n"], ["show", "n", "--json"], ["export"], ["list", "--json"]):
-        assert "s3cret" in tenure(*words, "--show-secrets").out
+    for secret in ("s3cret", "hidden"):
+        assert all(secret not in answer.out + answer.err for answer in printed)
+        for words in (["show", "n"], ["show", "n", "--json"], ["export"], ["list", "--json"]):
+            assert secret in tenure(*words, "--show-secrets").out
+    assert "11 characters, not shown" in tenure("show", "n").out
 
 
 def test_list_is_paged_in_json_and_whole_for_people(tenure: Tenure) -> None:
@@ -234,6 +236,27 @@ def test_what_was_exported_applies_without_a_change(tenure: Tenure, tmp_path: Pa
     assert exported.stat().st_mode & 0o777 == 0o600
     names = [job["name"] for job in tomllib.loads(exported.read_text())["job"]]
     assert names == ["a", "b"]
+
+
+def test_a_masked_text_of_standard_input_is_the_one_that_stands(
+    tenure: Tenure, tmp_path: Path
+) -> None:
+    file = tmp_path / "jobs.toml"
+    tenure("add", "@daily", "--name", "n", "--stdin", "pass\nhidden\n", "--", "true")
+    tenure("export", "-o", str(file))
+    assert "hidden" not in file.read_text()
+    assert tenure("apply", str(file)).out == "1 unchanged, 0 changed\n"
+    file.write_text(file.read_text().replace("0 0 * * *", "@hourly").replace("@daily", "@hourly"))
+    assert "edit: n" in tenure("apply", str(file)).out
+    tenure("edit", "n", "--retries", "1")
+    shown = tenure("show", "n", "--json", "--show-secrets").json["job"]
+    assert (shown["stdin"], shown["revision"]) == ("pass\nhidden\n", 3)
+    # Where there is none to keep, it is not taken for the text itself.
+    refused = tenure("apply", str(file), "--home", str(tmp_path / "other"))
+    assert (refused.code, "n.stdin" in refused.err) == (2, True)
+    assert "--show-secrets" in refused.err
+    tenure("edit", "n", "--stdin", "new")
+    assert tenure("export", "--show-secrets").out.count('stdin = "new"') == 1
 
 
 def test_apply_edits_resumes_and_prunes_only_what_the_file_made(

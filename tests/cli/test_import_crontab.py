@@ -195,7 +195,7 @@ def test_bytes_that_are_no_text(tenure: Tenure, tmp_path: Path) -> None:
 def test_what_is_imported_runs_as_under_cron(tenure: Tenure, table: Path, tmp_path: Path) -> None:
     """The definition, run as the owner runs it: the shell, the line, the input."""
     tenure("import", "crontab", str(table), "--yes")
-    job = tenure("show", "cat", "--json").json["job"]
+    job = tenure("show", "cat", "--json", "--show-secrets").json["job"]
     assert job["shell"] is True
     subprocess.run(
         ["/bin/sh", "-c", job["command"][0]], input=job["stdin"], text=True, check=True,

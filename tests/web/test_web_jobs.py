@@ -214,19 +214,22 @@ class TestStates:
 class TestSecrets:
     def test_they_are_masked_everywhere(self, web: Web) -> None:
         """Section 9: secrets in a job's environment are masked on every surface."""
-        job = web.add(env={"API_KEY": "s3cret", "DB": "postgres://me:hidden@db/x", "LANG": "C"})
+        env = {"API_KEY": "s3cret", "DB": "postgres://me:hidden@db/x", "LANG": "C"}
+        job = web.add(env=env, stdin="typed by hand")
         web.ask("PATCH", "/jobs/job", json={"tags": ["a"]}, headers=match(1))
         for path in ("/jobs", "/jobs/job", "/jobs/job/revisions", f"/jobs/{job['id']}"):
             text = web.ask("GET", path).text
             assert "s3cret" not in text
             assert "hidden" not in text
+            assert "typed by hand" not in text
             assert "********" in text
         assert web.get("/jobs/job")["job"]["env"]["LANG"] == "C"
 
     def test_a_masked_value_sent_back_keeps_the_old_one(self, web: Web) -> None:
-        web.add(env={"API_KEY": "s3cret", "LANG": "C"})
+        web.add(env={"API_KEY": "s3cret", "LANG": "C"}, stdin="typed by hand")
         shown = web.get("/jobs/job")["job"]["env"]
-        wants = {"name": "job", "schedule": "@daily", "command": ["true"]}
+        stdin = web.get("/jobs/job")["job"]["stdin"]
+        wants = {"name": "job", "schedule": "@daily", "command": ["true"], "stdin": stdin}
         web.ask("PUT", "/jobs/job", json={**wants, "env": shown}, headers=match(1))
         changed = {"env": {**shown, "LANG": "de"}}
         answer = web.ask("PATCH", "/jobs/job", json=changed, headers={"If-Match": "*"})
@@ -234,6 +237,7 @@ class TestSecrets:
         action = web.store.job("job").definition.action
         assert isinstance(action, Command)
         assert action.env == {"API_KEY": "s3cret", "LANG": "de"}
+        assert action.stdin == "typed by hand"
 
 
 class TestListing:

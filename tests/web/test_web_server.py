@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -349,6 +350,61 @@ def processes(home: Path) -> list[dict[str, object]]:
     return found
 
 
+def printed_token(line: str, page: str) -> str:
+    """What the command in the log prints: the link that the log does not hold."""
+    words = shlex.split(line.partition(": tenure ")[2])
+    done = subprocess.run([TENURE, *words], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    link, _, token = done.stdout.strip().partition("?token=")
+    assert page.rstrip().endswith(link)
+    assert token
+    assert token not in page + line
+    return token
+
+
+@pytest.mark.real
+def test_the_token_goes_to_a_terminal_and_to_no_log(a_home: Path) -> None:
+    """A service's output is a journal, which is read by others than those who may run jobs."""
+    options = ["dashboard", "--port", "0", "--home", a_home, "--profile", "default"]
+    for more in ([], ["--read-only"]):
+        process = subprocess.Popen(
+            [TENURE, *options, *more],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        try:
+            assert process.stdout is not None
+            page, how = process.stdout.readline(), process.stdout.readline()
+            port = int(page.partition("127.0.0.1:")[2].partition("/")[0])
+            token = printed_token(how, page)
+            said = talk(port, f"GET /?token={token} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            assert said.startswith(b"HTTP/1.1 303"), said[:200]
+        finally:
+            process.terminate()
+        rest, _ = process.communicate(timeout=PATIENCE)
+        assert token not in rest
+
+
+@pytest.mark.real
+def test_a_terminal_is_shown_the_whole_link(a_home: Path) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [TENURE, "dashboard", "--port", "0", "--home", a_home],
+        stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        said = b""
+        while b"\n" not in said:
+            said += os.read(ours, 4096)
+        assert b"/?token=" in said
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+        os.close(ours)
+
+
 @pytest.mark.real
 class TestBesideTheScheduler:
     def serve(self, home: Path, *options: str) -> subprocess.Popen[str]:
@@ -370,9 +426,8 @@ class TestBesideTheScheduler:
         process = self.serve(a_home, "--web", "0")
         try:
             line = self.wait_line(process, "the page: ")
-            url = line.partition("the page: ")[2].strip()
-            port = int(url.partition("127.0.0.1:")[2].partition("/")[0])
-            token = url.partition("token=")[2]
+            port = int(line.partition("127.0.0.1:")[2].partition("/")[0])
+            token = printed_token(self.wait_line(process, "tenure dashboard --link"), line)
             head = (
                 f"GET /api/v1/profiles/default/status HTTP/1.1\r\nHost: 127.0.0.1\r\n"
                 f"Authorization: Bearer {token}\r\nConnection: close\r\n\r\n"

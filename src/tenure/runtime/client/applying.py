@@ -134,6 +134,8 @@ def whole_definition(
         base=job.definition,
     )
     env = getattr(over.action, "env", {}) if "env" in fields else {}
+    if "stdin" in fields:
+        left["stdin"] = getattr(over.action, "stdin", None)
     fresh = build(
         {**left, "schedule": "@daily", "env": dict(env)},
         now=now,
@@ -143,7 +145,7 @@ def whole_definition(
     return replace(fresh, schedule=over.schedule)
 
 
-_KEPT = ("schedule", "tz", "dst", "at", "anchor", "interval", "cron", "env")
+_KEPT = ("schedule", "tz", "dst", "at", "anchor", "interval", "cron", "env", "stdin")
 
 
 def _steps(entry: Entry, job: Job | None, wanted: Definition) -> list[Step]:

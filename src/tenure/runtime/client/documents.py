@@ -19,7 +19,7 @@ from tenure.domain.ownership import Ownership, Term
 from tenure.domain.process import Process
 from tenure.domain.request import Request
 from tenure.domain.run import Attempt, Run
-from tenure.runtime.client.secrets import masked
+from tenure.runtime.client.secrets import masked, masked_text
 
 VERSION = 1
 Document = dict[str, Any]
@@ -53,7 +53,7 @@ def error_document(error: TenureError) -> Document:
 
 
 def definition_document(wants: Definition, *, show_secrets: bool = False) -> Document:
-    """A definition; secrets of its environment masked."""
+    """A definition; secrets of its environment, and what it reads, masked."""
     action = wants.action
     if isinstance(action, Call):
         what: Document = {
@@ -67,7 +67,7 @@ def definition_document(wants: Definition, *, show_secrets: bool = False) -> Doc
             "shell": action.shell,
             "env": masked(action.env, show=show_secrets),
             "cwd": action.cwd,
-            "stdin": action.stdin,
+            "stdin": masked_text(action.stdin, show=show_secrets),
         }
     schedule = {**wants.schedule.to_json(), "follows_profile": wants.schedule.follows_profile}
     schedule["anchor"], schedule["at"] = (

@@ -223,9 +223,10 @@ def _action(given: Mapping[str, Any], base: Definition | None) -> Command | Call
         changes.update(argv=(_text(given["shell"], "shell"),), shell=True)
     if "env" in given:
         changes["env"] = _env(given["env"], command.env if command else {})
-    for key in ("cwd", "stdin"):
-        if key in given:
-            changes[key] = _text(given[key], key)
+    if "cwd" in given:
+        changes["cwd"] = _text(given["cwd"], "cwd")
+    if "stdin" in given:
+        changes["stdin"] = _unmasked(given["stdin"], "stdin", command.stdin if command else None)
     return replace(command, **changes) if command else Command(**changes)
 
 
@@ -244,17 +245,23 @@ def _env(value: object, standing: Mapping[str, str]) -> dict[str, str]:
         raise InvalidInput("a table of names and texts is expected", field="env")
     env = {}
     for name, text in value.items():
-        name, text = _text(name, "env"), _text(text, f"env.{name}")
-        if text == MASK:
-            if name not in standing:
-                raise InvalidInput(
-                    "this is a masked value, not the secret itself",
-                    field=f"env.{name}",
-                    remedy="give the value; `tenure export --show-secrets` writes them out",
-                )
-            text = standing[name]
-        env[name] = text
+        name = _text(name, "env")
+        env[name] = _unmasked(text, f"env.{name}", standing.get(name))
     return env
+
+
+def _unmasked(value: object, field: str, standing: str | None) -> str:
+    """A text; what stands, where it is masked."""
+    text = _text(value, field)
+    if text != MASK:
+        return text
+    if standing is None:
+        raise InvalidInput(
+            "this is a masked value, not the secret itself",
+            field=field,
+            remedy="give the value; `tenure export --show-secrets` writes them out",
+        )
+    return standing
 
 
 def _choice(value: object, kind: type[E], field: str) -> E:

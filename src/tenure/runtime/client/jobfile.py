@@ -42,7 +42,7 @@ from tenure.runtime.client.documents import instant
 from tenure.runtime.client.fields import FIELDS
 from tenure.runtime.client.foreign import change_there, is_foreign
 from tenure.runtime.client.schedules import schedule_fields
-from tenure.runtime.client.secrets import masked
+from tenure.runtime.client.secrets import masked, masked_text
 
 LARGEST = 50_000_000
 
@@ -135,7 +135,7 @@ def fields_of(wants: Definition, *, show_secrets: bool = False) -> dict[str, Any
     optional: dict[str, Any] = {
         "env": masked(command.env, show=show_secrets) or None,
         "cwd": command.cwd,
-        "stdin": command.stdin,
+        "stdin": masked_text(command.stdin, show=show_secrets),
         "protected": wants.protected or None,
         "requires": list(wants.requires) or None,
         "overlap": None if wants.overlap is Overlap.SKIP else str(wants.overlap),

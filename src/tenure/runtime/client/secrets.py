@@ -1,8 +1,8 @@
 """Values that are not to be shown: masked on every surface unless they are asked for.
 
-A variable is taken for a secret by its name. That is a courtesy, not a vault: the values lie in
-the store, readable by whoever can read the profile, and a secret written into a command line or
-into standard input is not found.
+A variable is taken for a secret by its name, the text of standard input always: what is in it
+cannot be known. That is a courtesy, not a vault: the values lie in the store, readable by every
+process that can read the profile, and a secret written into a command line is not found.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ def is_secret(name: str, value: str = "") -> bool:
     if name in ("PWD", "OLDPWD"):
         return False
     return bool(_SECRET.search(name)) or bool(_CREDENTIALS_IN_URL.search(value))
+
+
+def masked_text(text: str | None, *, show: bool = False) -> str | None:
+    """The text of standard input as :data:`MASK`, unless ``show`` or there is none."""
+    return MASK if text and not show else text
 
 
 def masked(env: Mapping[str, str], *, show: bool = False) -> dict[str, str]:

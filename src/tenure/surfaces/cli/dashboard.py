@@ -15,7 +15,7 @@ import click
 from tenure.domain.errors import TenureError
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import Verb
-from tenure.surfaces.cli.web_options import HOST, PORT, check_extra, exposed
+from tenure.surfaces.cli.web_options import HOST, PORT, check_extra, exposed, link_command
 from tenure.surfaces.cli.where import Where
 
 FILES = 4096
@@ -49,7 +49,8 @@ def dashboard(
     """Serve the page and the API of an observer, in the foreground, for every profile of the home.
 
     It shows, edits and asks; it never runs a job, and ending it changes nothing for the jobs. Open
-    the link that it prints. Ctrl-C or SIGTERM ends it.
+    the link that it prints. Its token is left out where standard output is not a terminal, for
+    logs are read by others: `tenure dashboard --link` prints it. Ctrl-C or SIGTERM ends it.
     """
     check_extra()
     from tenure.surfaces.web.server import is_loopback, link, link_to, listen, make_server
@@ -73,7 +74,15 @@ def dashboard(
         token = tokens.pair.read_only if read_only else tokens.pair.full
         server = make_server(site)
         _end_on_signals(server)  # before anybody can know that it is there
-        _say(where, link(sock, token, _path(where)))
+        if where.json or sys.stdout.isatty():
+            _say(where, link(sock, token, _path(where)))
+        else:  # a log is read by more people than may run jobs
+            _say(where, link(sock, None, _path(where)))
+            output.say(
+                "its link with the token that it asks for: "
+                + link_command(sock, home, _named(where), read_only=read_only)
+            )
+            sys.stdout.flush()
         return _run(server, sock)
     finally:
         sock.close()
@@ -81,8 +90,12 @@ def dashboard(
 
 def _path(where: Where) -> str:
     """The page of the profile that was named; the overview otherwise."""
-    named = where.profile or os.environ.get("TENURE_PROFILE")
+    named = _named(where)
     return f"/p/{named}/" if named else "/"
+
+
+def _named(where: Where) -> str | None:
+    return where.profile or os.environ.get("TENURE_PROFILE")
 
 
 def _show_first(site: Site, where: Where) -> None:

@@ -11,7 +11,7 @@ import click
 
 from tenure.domain.durations import format_duration
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import Command, Job, State, remedy_for_unreadable, why_unreadable
+from tenure.domain.job import Call, Command, Job, State, remedy_for_unreadable, why_unreadable
 from tenure.domain.schedule import Kind
 from tenure.runtime.client.applying import all_jobs
 from tenure.runtime.client.documents import instant, job_document
@@ -167,7 +167,7 @@ def _print_job(job: Job, at: datetime, show_secrets: bool) -> None:
             ("next", upcoming),
             ("command", output.safe(action.describe())),
             ("cwd", action.cwd if isinstance(action, Command) else None),
-            ("stdin", "given" if isinstance(action, Command) and action.stdin else None),
+            ("stdin", _reads(action, show_secrets)),
             ("protected", f"yes, revision {approved}" if wants.protected else None),
             ("requires", ", ".join(wants.requires) or None),
             ("overlap", wants.overlap),
@@ -188,6 +188,14 @@ def _print_job(job: Job, at: datetime, show_secrets: bool) -> None:
     if isinstance(action, Command):
         for name, value in masked(action.env, show=show_secrets).items():
             output.say(f"  env        {output.safe(name)}={output.safe(value)}")
+
+
+def _reads(action: Command | Call, show_secrets: bool) -> str | None:
+    if not isinstance(action, Command) or not action.stdin:
+        return None
+    if show_secrets:
+        return output.safe(action.stdin)
+    return f"{len(action.stdin)} characters, not shown: --show-secrets shows them"
 
 
 def _change_state(where: Where, names: tuple[str, ...], every: bool, state: State) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,14 @@ from tenure.host.tz_variable import other_zone
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli.lazy import Verb
 from tenure.surfaces.cli.output import note
-from tenure.surfaces.cli.web_options import HOST, PORT, check_extra, exposed, read_address
+from tenure.surfaces.cli.web_options import (
+    HOST,
+    PORT,
+    check_extra,
+    exposed,
+    link_command,
+    read_address,
+)
 from tenure.surfaces.cli.where import Where, now
 
 log = logging.getLogger("tenure.web")
@@ -80,7 +88,12 @@ def _page(
             log.warning("%s", exposed(address[0]))
         page = Beside(Site(home, tokens, hosts=names, joined={profile}), sock)
         page.start()
-        log.info("the page: %s", link(sock, tokens.pair.full, f"/p/{profile}/"))
+        if sys.stderr is not None and sys.stderr.isatty():
+            log.info("the page: %s", link(sock, tokens.pair.full, f"/p/{profile}/"))
+        else:  # a log is read by more people than may run jobs
+            command = link_command(sock, home, profile)
+            log.info("the page: %s", link(sock, None, f"/p/{profile}/"))
+            log.info("its link with the token that it asks for: %s", command)
         return page.stop
 
     return begin

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from importlib.util import find_spec
+from pathlib import Path
+from socket import socket
 
-from tenure.domain.errors import InvalidInput, Refused
+from tenure.domain.errors import InvalidInput, Refused, TenureError
+from tenure.store.user_home import default_home
 
 HOST, PORT = "127.0.0.1", 8787
 _NEEDS = ("fastapi", "uvicorn", "jinja2", "prometheus_client", "python_multipart")
@@ -34,6 +39,28 @@ def read_address(text: str) -> tuple[str, int]:
             f"{text[:80]!r} is no address", field="web", remedy=f"such as {HOST}:{PORT}"
         )
     return host, int(port) if port else PORT
+
+
+def link_command(sock: socket, home: Path, profile: str | None, *, read_only: bool = False) -> str:
+    """What prints the link of a page that listens on ``sock``, with its token."""
+    host, port = sock.getsockname()[:2]
+    words = ["tenure", "dashboard", "--link", "--port", str(port)]
+    if host != HOST:
+        words += ["--host", host]
+    if home != _home_by_default():
+        words += ["--home", str(home)]
+    if profile is not None:
+        words += ["--profile", profile]
+    if read_only:
+        words.append("--read-only")
+    return shlex.join(words)
+
+
+def _home_by_default() -> Path | None:
+    try:
+        return default_home(os.environ)
+    except TenureError:  # this user has none
+        return None
 
 
 def exposed(host: str) -> str:

@@ -169,13 +169,13 @@ def _not_bound(error: OSError, host: str, port: int) -> Exception:
     )
 
 
-def link(sock: socket.socket, token: str, path: str = "/") -> str:
-    """What the user opens in a browser."""
+def link(sock: socket.socket, token: str | None, path: str = "/") -> str:
+    """What the user opens in a browser. Without a token it asks for one."""
     host, port = sock.getsockname()[:2]
     return link_to(host, port, token, path)
 
 
-def link_to(host: str, port: int, token: str, path: str = "/") -> str:
+def link_to(host: str, port: int, token: str | None, path: str = "/") -> str:
     """The same for an address that is not listened on by this process."""
     try:
         address: Any = ipaddress.ip_address(host)
@@ -184,7 +184,7 @@ def link_to(host: str, port: int, token: str, path: str = "/") -> str:
     if address is not None and address.is_unspecified:
         host = "127.0.0.1" if address.version == 4 else "::1"
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}{path}?token={token}"
+    return f"http://{shown}:{port}{path}" + (f"?token={token}" if token else "")
 
 
 def is_loopback(host: str) -> bool:

@@ -147,7 +147,14 @@ def merge(profile: Profile, job: Job, mine: Form, revision: int) -> Merging:
     now = job.definition
     hidden: set[str] = set()
     if isinstance(then.action, Command) and isinstance(now.action, Command):
-        hidden = {"env"} if then.action.env != now.action.env else set()
+        hidden = {
+            part
+            for part, before, after in (
+                ("env", then.action.env, now.action.env),
+                ("stdin", then.action.stdin, now.action.stdin),
+            )
+            if before != after
+        }
     seen, theirs = form_fields.of_definition(then), form_fields.of_definition(now)
     return Merging(seen, theirs, mine, hidden)
 

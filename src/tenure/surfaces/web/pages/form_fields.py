@@ -15,7 +15,7 @@ from tenure.domain.durations import format_duration
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import CatchUp, Command, Definition, Overlap
 from tenure.runtime.client.jobfile import fields_of
-from tenure.runtime.client.secrets import MASK, masked
+from tenure.runtime.client.secrets import MASK, masked, masked_text
 from tenure.store.user_home import expand
 
 Form = dict[str, str]
@@ -76,7 +76,7 @@ def of_definition(wants: Definition) -> Form:
         "shell": "on" if command.shell else "",
         "command": command.argv[0] if command.shell else shlex.join(command.argv),
         "cwd": command.cwd or "",
-        "stdin": _lines(command.stdin or ""),
+        "stdin": masked_text(command.stdin) or "",
         "env": _env_lines(command),
         "schedule": wants.schedule.text,
         "tz": wants.schedule.timezone,

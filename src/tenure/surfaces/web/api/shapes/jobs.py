@@ -68,7 +68,10 @@ class JobFields(Shape):
         description="Secrets are shown as `********`; sent back so, they stay what they are.",
     )
     cwd: str | None = Field(default=None, description="A full path; the home folder if not said.")
-    stdin: str | None = None
+    stdin: str | None = Field(
+        default=None,
+        description="Shown as `********`; sent back so, it stays what it is.",
+    )
     protected: bool | None = Field(
         default=None, description="Runs under an authoritative owner or not at all."
     )
@@ -126,7 +129,7 @@ class JobShape(Shape):
     shell: bool | None = None
     env: dict[str, str] | None = Field(default=None, description="Secrets are masked.")
     cwd: str | None = None
-    stdin: str | None = None
+    stdin: str | None = Field(default=None, description="Masked: it may hold a secret.")
     target: str | None = None
     runner: Runner | None = None
     args: dict[str, Any] | None = None
