@@ -35,6 +35,8 @@ from typing import Any
 from unittest import mock
 
 SECTOR_BYTES = 512
+WRITES_TRIED = 0.2
+"""The share of writes after which a crash is tried, too."""
 
 
 # -- what happened -----------------------------------------------------------------------------
@@ -115,11 +117,14 @@ class Journal:
         self.add(Mark(what, value))
 
     def crash_states(self, chance: random.Random, parts: int = 1) -> Iterator[State]:
-        """A crash after each step: with nothing kept of what was not synced, with all of it, and
-        ``parts`` times with a part of it. A state that is the same as before comes once."""
+        """A crash after each step, of writes that follow each other after some: with nothing kept
+        of what was not synced, with all of it, and ``parts`` times with a part of it. A state that
+        is the same as before comes once."""
         seen: set[tuple[tuple[tuple[str, bytes], ...], int]] = set()
         for count in range(len(self.steps) + 1):
             steps = self.steps[:count]
+            if steps and isinstance(steps[-1], Write) and chance.random() > WRITES_TRIED:
+                continue
             marks = tuple(step for step in steps if isinstance(step, Mark))
             ways: list[tuple[str, Callable[[], float]]] = [
                 ("none", lambda: 0.0),
@@ -235,6 +240,13 @@ class _Recorder:
             self._numbers.pop((status.st_dev, status.st_ino), None)
         self.journal.add(Names(((os.path.basename(os.fsdecode(path)), None),)))
 
+    def wrote(self, path: Any, offset: int, data: bytes) -> None:
+        file = self.number(path)
+        content = bytearray(self._contents.get(file, b""))
+        _put(content, offset, data)
+        self._contents[file] = bytes(content)
+        self.journal.add(Write(file, offset, data))
+
     def note_content(self, path: Any) -> None:
         """What Python wrote into a file since that was last noted, as one write."""
         file = self.number(path)
@@ -260,7 +272,7 @@ def recording(folder: Path) -> Iterator[Journal]:
 
 @contextlib.contextmanager
 def _python_recorded(recorder: _Recorder) -> Iterator[None]:
-    real = {name: getattr(os, name) for name in ("open", "fsync", "unlink", "link")}
+    real = {name: getattr(os, name) for name in ("open", "write", "fsync", "unlink", "link")}
     moving = {name: getattr(os, name) for name in ("replace", "rename")}
 
     def opened(path: Any, flags: int, *more: Any, **named: Any) -> int:
@@ -269,6 +281,15 @@ def _python_recorded(recorder: _Recorder) -> Iterator[None]:
         if new:
             recorder.named(path)
         return descriptor
+
+    def written(descriptor: int, data: Any) -> int:
+        status = os.fstat(descriptor)
+        path = recorder.path_of(status) if stat.S_ISREG(status.st_mode) else None
+        offset = os.lseek(descriptor, 0, os.SEEK_CUR) if path else 0
+        count: int = real["write"](descriptor, data)
+        if path:
+            recorder.wrote(path, offset, bytes(data)[:count])
+        return count
 
     def synced(descriptor: int) -> None:
         real["fsync"](descriptor)
@@ -303,6 +324,7 @@ def _python_recorded(recorder: _Recorder) -> Iterator[None]:
     with mock.patch.multiple(
         os,
         open=opened,
+        write=written,
         fsync=synced,
         unlink=unlinked,
         remove=unlinked,

@@ -136,6 +136,7 @@ def check(state: State, folder: Path) -> None:
         terms = {term.term for term in store.terms()}
         facts = store.facts()
         assert store.verify() == []
+        assert facts.commits_missing == 0, "a good database is taken for an older copy"
     acted, taken = state.marked("claims under"), state.marked("takes")
     assert set(acted) <= terms, "a term was acted on that is not in the database"
     known = profile_id.read(ProfileFolder(name="test", home=folder, path=folder, key=(0, 0)))
@@ -165,7 +166,7 @@ def test_what_was_acted_on_outlives_a_loss_of_power(tmp_path: Path, journal: Jou
                 f"of what was not synced, {state.kept} was kept"
             )
             raise
-    assert number > 500, "states that differ"
+    assert number > 300, "states that differ"
 
 
 def test_a_commit_is_synced_on_every_connection(tmp_path: Path) -> None:
