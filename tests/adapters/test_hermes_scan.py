@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from hermestree import BOOT, Tree
 
+from descriptors import no_descriptors
 from tenure.adapters.hermes.scan import LinuxScan, OpenFile, PsutilScan, system_scan
+from tenure.domain.errors import Undetermined
 from tenure.host.processes import own_identity
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
@@ -136,3 +138,13 @@ def test_psutil_tells_the_same_of_this_process(tmp_path: Path) -> None:
 
 def test_each_system_has_its_own() -> None:
     assert isinstance(system_scan(), LinuxScan if sys.platform == "linux" else PsutilScan)
+
+
+@linux
+def test_processes_that_cannot_be_listed_now_are_not_gone() -> None:
+    scan, me = LinuxScan(), os.getpid()
+    with no_descriptors():
+        for look in (scan.pids, lambda: scan.files(me), lambda: scan.argv(me)):
+            with pytest.raises(Undetermined, match="Too many open files"):
+                look()
+    assert me in scan.pids()

@@ -13,7 +13,7 @@ from typing import Any
 
 from tenure.adapters.hermes.adoption import ADOPTED, read_adoption
 from tenure.adapters.hermes.home import HermesHome
-from tenure.domain.errors import Damaged, TenureError
+from tenure.domain.errors import Damaged, TenureError, Undetermined
 from tenure.domain.evidence import Identity
 from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Process
@@ -64,7 +64,7 @@ def view_adoption(home: HermesHome) -> AdoptionView | None:
     """None if the home is not adopted. Nothing is raised."""
     try:
         found = read_adoption(home)
-    except Damaged as error:
+    except (Damaged, Undetermined) as error:
         return AdoptionView(
             tenure_profile=home.tenure_profile, problem=error.text, remedy=error.remedy
         )

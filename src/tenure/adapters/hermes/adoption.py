@@ -24,7 +24,7 @@ from typing import Any
 
 from tenure.adapters.hermes.disk import Disk
 from tenure.adapters.hermes.home import HermesHome
-from tenure.domain.errors import Damaged
+from tenure.domain.errors import Damaged, Undetermined
 
 VERSION = 1
 ADOPTING, ADOPTED, RELEASING = "adopting", "adopted", "releasing"
@@ -81,14 +81,19 @@ class Adoption:
 def read_adoption(home: HermesHome) -> Adoption | None:
     """The record that lies in this home, perhaps another one's. None if there is none.
 
-    Raises Damaged for one that cannot be understood.
+    Raises Damaged for one that cannot be understood, Undetermined for one that cannot be read.
     """
     try:
         document = json.loads(home.adoption.read_text(encoding="utf-8"))
         return _parse(document)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise Undetermined(
+            f"{home.adoption} cannot be read: {error.strerror or error}",
+            remedy="mend what stands in the way, then try again",
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged(
             f"{home.adoption} cannot be understood: {error}",
             remedy=f"move it away, then `tenure hermes release --hermes-home {home.path}` takes "

@@ -42,7 +42,7 @@ def drift(home: HermesHome, installation: Installation | None = None) -> tuple[W
     """
     try:
         adoption = read_adoption(home)
-    except Damaged:
+    except (Damaged, Undetermined):  # said where the adoption itself is looked at
         return ()
     if adoption is None:
         return ()

@@ -168,8 +168,10 @@ def _unverified(installation: Installation | None) -> Iterator[str]:
         try:
             if code is not None and text not in (code / file).read_bytes():
                 yield f"its {file} does not mention {text.decode()}"
-        except OSError:
+        except FileNotFoundError:
             yield f"it has no {file}"
+        except OSError as error:
+            yield f"its {file} cannot be read: {error.strerror or error}"
 
 
 def _config_version(code: Path | None) -> int | None:

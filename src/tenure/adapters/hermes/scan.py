@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from tenure.domain.errors import PASSING, Undetermined
 from tenure.host import procfs
 
 _DELETED = " (deleted)"
@@ -77,8 +78,16 @@ class Scan(Protocol):
         """Whether a path means the same to that process and to us."""
 
 
+def _unseen(error: OSError) -> Undetermined:
+    return Undetermined(f"the processes cannot be listed now: {error.strerror or error}")
+
+
 class LinuxScan:
-    """``/proc``, or a recorded tree of the same form. ``boot`` is the instant of the boot, UTC."""
+    """``/proc``, or a recorded tree of the same form. ``boot`` is the instant of the boot, UTC.
+
+    What has ended, or is another user's, is left out; raises Undetermined where the look itself
+    fails (no descriptor free): processes that were not seen are not gone.
+    """
 
     def __init__(self, proc: str = "/proc", boot: float | None = None) -> None:
         self._proc = proc
@@ -88,8 +97,10 @@ class LinuxScan:
     def pids(self) -> list[int]:
         try:
             return sorted(int(name) for name in os.listdir(self._proc) if name.isdigit())
-        except OSError:
+        except FileNotFoundError:
             return []
+        except OSError as error:
+            raise _unseen(error) from error
 
     def argv(self, pid: int) -> tuple[str, ...]:
         text = self._read(pid, "cmdline")
@@ -135,8 +146,10 @@ class LinuxScan:
             names = os.listdir(f"{self._proc}/{pid}/fd")
         except PermissionError:
             return None
-        except OSError:
+        except (FileNotFoundError, ProcessLookupError):
             return ()
+        except OSError as error:
+            raise _unseen(error) from error
         return tuple(self._files(pid, names))
 
     def _files(self, pid: int, names: list[str]) -> Iterator[OpenFile]:
@@ -180,7 +193,9 @@ class LinuxScan:
         try:
             with open(f"{self._proc}/{pid}/{name}", "rb", buffering=0) as file:
                 return b"".join(iter(lambda: file.read(1 << 17), b""))
-        except OSError:
+        except OSError as error:
+            if error.errno in PASSING:
+                raise _unseen(error) from error
             return None
 
     def _link(self, path: str) -> str | None:

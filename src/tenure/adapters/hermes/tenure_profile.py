@@ -134,7 +134,7 @@ def _before(toml: Path) -> str:
     """What the file says above our rules: settings, or comments."""
     try:
         text = end_lines(decode_file(toml.read_bytes()))
-    except OSError:
+    except FileNotFoundError:
         return ""
     return text if not text or text.endswith("\n\n") else text.rstrip("\n") + "\n\n"
 
