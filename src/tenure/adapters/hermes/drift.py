@@ -30,7 +30,7 @@ from tenure.adapters.hermes.owner_rules import has_gateway_rule
 from tenure.adapters.hermes.plugin_files import fence_files, library, plugin_files, shim
 from tenure.adapters.hermes.prospects import BUILT_IN
 from tenure.adapters.hermes.tenure_profile import file_problem, linked_home, rules_of
-from tenure.domain.errors import Damaged, TenureError
+from tenure.domain.errors import Damaged, TenureError, Undetermined
 from tenure.domain.version import is_newer
 from tenure.runtime.client.advice import Warning
 
