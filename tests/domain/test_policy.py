@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from policy_making import ME, decide, policy, seen, unit
+from policy_making import ME, NOW, decide, policy, seen, unit
 
 from tenure.domain.conditions import covers, is_session_manager
 from tenure.domain.evidence import Evidence, Manager
@@ -446,3 +446,37 @@ def test_the_first_matching_rule_decides(rules: list[tuple[str, bool]]) -> None:
         assert decision.admitted is not rules[matching[0]][1]
     else:
         assert not decision.admitted
+
+
+def after_its_end(evidence: Evidence, pid: int) -> Evidence:
+    chain = [
+        dataclasses.replace(one, ended_at=NOW) if one.pid == pid else one for one in evidence.chain
+    ]
+    return dataclasses.replace(evidence, chain=tuple(chain))
+
+
+@pytest.mark.parametrize("key", ["executable", "ancestor"])
+def test_what_a_process_that_has_ended_vouched_for_is_unknown(key: str) -> None:
+    """C2: it fails a rule that admits, and satisfies one that refuses."""
+    whole = seen("/bin/sh", "/opt/gw")
+    orphan = after_its_end(whole, 399)
+    admitting, refusing = rule(f'{key} = "/opt/gw"'), refusal(f'{key} = "/opt/gw"')
+    assert decide(admitting, whole).admitted
+    found = decide(admitting, orphan)
+    assert not found.admitted
+    assert "/opt/gw (pid 399) in its chain has ended" in found.why
+    assert not decide(refusing, whole).admitted
+    assert not decide(refusing, orphan).admitted
+
+
+def test_a_process_that_no_rule_names_may_end() -> None:
+    whole = seen("/bin/sh", "/opt/gw")
+    assert decide(rule('executable = "/opt/gw"'), after_its_end(whole, 400)).admitted
+
+
+def test_another_of_the_same_program_that_lives_is_enough() -> None:
+    whole = seen("/opt/gw", "/bin/sh", "/opt/gw")
+    assert decide(rule('executable = "/opt/gw"'), after_its_end(whole, 400)).admitted
+    assert not decide(
+        rule('executable = "/opt/gw"'), after_its_end(after_its_end(whole, 400), 398)
+    ).admitted

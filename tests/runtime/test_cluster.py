@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 
 from tenure.domain.errors import InvalidInput
 from tenure.domain.event import EventKind
+from tenure.domain.evidence import Link
 from tenure.domain.job import Call, CatchUp, Definition, Job, Runner
 from tenure.domain.omission import Omitted
 from tenure.domain.ownership import GIVES_WAY_FOR, Act, Hold
@@ -22,6 +25,7 @@ from tenure.domain.process import Standing
 from tenure.domain.request import Ask, Request, Requester, RequestState
 from tenure.domain.run import ACTIVE, Run, RunState
 from tenure.domain.schedule import every_schedule
+from tenure.host.processes import identity_of
 from tenure.runtime.history import audit_store
 from tenure.runtime.keeper import OBSERVE_EVERY
 from tenure.store.contract import RunFilter
@@ -417,6 +421,61 @@ def test_a_fallback_does_not_give_way_to_a_better_one_that_could_not_take(make: 
         cluster.clock.advance(10)
         cluster.settle()
         assert last.owns
+
+
+@contextlib.contextmanager
+def launcher_of(node: Node) -> Iterator[subprocess.Popen[bytes]]:
+    """A living process above the node, which its evidence calls the gateway."""
+    with subprocess.Popen(["sleep", "600"]) as launcher:
+        identity = identity_of(launcher.pid)
+        assert identity is not None
+        member = node.scheduler.member
+        link = Link(pid=launcher.pid, executable="/opt/gateway", start=identity.start)
+        chain = (member.evidence.chain[0], link, *member.evidence.ancestors())
+        member.evidence = replace(member.evidence, chain=chain)
+        try:
+            yield launcher
+        finally:
+            launcher.kill()
+
+
+def test_an_owner_whose_launcher_has_ended_hands_over_at_once(make: Make) -> None:
+    """C8: what vouched for it is gone; one whose chain is whole need not live for long first."""
+    cluster = make(toml=POLICY)
+    orphan = desktop(cluster)
+    with launcher_of(orphan) as launcher:
+        cluster.settle()
+        assert cluster.profile.store.ownership().authoritative
+        whole = gateway(cluster)
+        cluster.settle()
+        assert orphan.owns
+        launcher.kill()
+        launcher.wait()
+        assert not orphan.scheduler.keeper.recheck()  # before the next protected claim
+        orphan.look()
+        assert not orphan.owns
+        whole.look()
+        assert whole.owns
+        found = cluster.profile.store.process(orphan.id).evidence.ancestors()[0]
+        assert found.ended_at == cluster.clock.now()
+        assert found.pid == launcher.pid
+
+
+def test_an_owner_whose_launcher_has_ended_goes_on_only_as_a_fallback(make: Make) -> None:
+    cluster = make(toml=POLICY)
+    orphan = desktop(cluster)
+    job = add(cluster, seconds=10, protected=True)
+    with launcher_of(orphan) as launcher:
+        cluster.settle()
+        launcher.kill()
+        launcher.wait()
+        cluster.clock.advance(10)
+        orphan.turn()  # it has not looked yet: the claim itself is refused
+        assert runs(cluster, job=job.id) == ()
+        orphan.look()
+        assert orphan.owns
+        current = cluster.profile.store.ownership()
+        assert (current.authoritative, current.rule) == (False, 1)
 
 
 def test_a_hand_over_to_the_owner_itself_is_done(make: Make) -> None:

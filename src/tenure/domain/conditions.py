@@ -10,7 +10,9 @@ Names that could mislead:
   has a delegated subtree may create any folder name in it.
 * **cgroup** compares whole paths from the root of the hierarchy, for the same reason.
 * **executable** looks at the process and up its chain, **ancestor** strictly above it. Process 1
-  and session managers above match nothing: they are everybody's ancestors.
+  and session managers above match nothing: they are everybody's ancestors. A process of the chain
+  that has ended since makes a condition that only it met unknown: what it vouched for, nothing
+  vouches for any more. One that no rule names may end freely.
 * **holds** asks for the lock, not for the file to be open: whoever opens it, or inherited it from
   the process that locked it, does not hold it. It vouches for nobody: the kernel gives the lock to
   one process alone, but to whichever of the user's comes first while it is free.
@@ -175,7 +177,7 @@ def _in_chain(
 ) -> _Result:
     seen = list(dict.fromkeys(own))
     above = [link for link in evidence.ancestors() if not _proves_nothing(link)]
-    seen += [link.executable for link in above if link.executable]
+    seen += [link.executable for link in above if link.executable and link.ended_at is None]
     if "chain.executable" in evidence.unknown:
         hidden = [f"the program of process {a.pid}" for a in above if not a.executable]
         unread = unread + (hidden or ["a program in its chain"])
@@ -185,11 +187,25 @@ def _in_chain(
         for observed in seen:
             if covers(path, observed):
                 return Answer.YES, f"{observed} is in its chain", True
+    for link in ended_links(paths, evidence):
+        return Answer.UNKNOWN, f"{link.executable} (pid {link.pid}) in its chain has ended", False
     chain = ", then ".join(seen[:6]) + (", ..." if len(seen) > 6 else "")
     told = f"its chain is {chain}" if seen else "nothing in its chain counts"
     if unread:
         return Answer.UNKNOWN, f"{told}; {', '.join(unread[:3])} could not be read", False
     return Answer.NO, told, False
+
+
+def ended_links(paths: Iterable[str], evidence: Evidence) -> list[Link]:
+    """The processes of the chain that one of ``paths`` names, and that have ended."""
+    return [
+        link
+        for link in evidence.ancestors()
+        if link.ended_at is not None
+        and link.executable is not None
+        and not _proves_nothing(link)
+        and any(covers(path, link.executable) for path in paths)
+    ]
 
 
 def _proves_nothing(link: Link) -> bool:

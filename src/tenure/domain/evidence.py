@@ -58,6 +58,9 @@ class Link:
     executable: str | None = None
     start: int | None = None
     started_at: datetime | None = None
+    ended_at: datetime | None = None
+    """When it was seen to have ended, after the process at the chain's foot was first observed;
+    None while it lives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -360,13 +360,16 @@ def hung_for(
     return min(still, late)
 
 
-def find_better(candidates: Sequence[Candidate], rank: int) -> Candidate | None:
+def find_better(
+    candidates: Sequence[Candidate], rank: int, *, at_once: bool = False
+) -> Candidate | None:
     """The candidate to which an owner of this rank hands over without being asked: one of a better
     rule, or one of its own rule that runs a newer version of its app. Only one that can take now
-    and has lived long enough."""
+    and has lived long enough; ``at_once`` where the owner has just lost the rule that admitted it
+    (its launcher has ended): then a better one need not have lived long."""
     able = [c for c in candidates if c.can_take]
     best = min(able, key=lambda c: c.order, default=None)
     if best is not None and best.rank < rank:
-        return best if best.lived_for >= PREEMPT_AFTER else None
+        return best if at_once or best.lived_for >= PREEMPT_AFTER else None
     newer = [c for c in able if c.newer and c.rank == rank and c.lived_for >= PREEMPT_AFTER]
     return max(newer, key=lambda c: c.lived_for, default=None)

@@ -19,6 +19,7 @@ from datetime import datetime
 from importlib import import_module
 from typing import Protocol, cast
 
+from tenure.domain.errors import Undetermined
 from tenure.domain.evidence import Evidence, Identity, Link
 from tenure.domain.process import Activity
 
@@ -85,6 +86,17 @@ def is_stopped(identity: Identity) -> bool:
     False for a process that has ended, and where it cannot be read from here.
     """
     return activity_of(identity).halted
+
+
+def has_ended(link: Link) -> bool:
+    """Whether exactly this process of a chain has ended. False where that cannot be read now."""
+    if link.start is None:
+        return False
+    try:
+        found = _platform.identity_of(link.pid)
+    except (Undetermined, OSError):
+        return False
+    return found is None or found.start != link.start
 
 
 def observe(pid: int | None = None, *, now: datetime | None = None) -> Evidence:

@@ -10,7 +10,9 @@ import contextlib
 import os
 import selectors
 import threading
+from collections.abc import Iterable
 
+from tenure.domain.evidence import Identity
 from tenure.domain.process import Process
 from tenure.host.death import DeathWatch
 from tenure.runtime.control import ControlSocket
@@ -28,6 +30,7 @@ class Alarm:
         self._control: ControlSocket | None = None
         self._watch: DeathWatch | None = None
         self._watched: str | None = None
+        self._launchers: list[DeathWatch] = []
         self._lock = threading.Lock()
 
     def ring(self) -> None:
@@ -51,7 +54,27 @@ class Alarm:
                     os.read(self._hears, 4096)
             elif self._control is not None and key.fileobj is self._control:
                 self._control.accept_all()
+            elif isinstance(key.fileobj, DeathWatch) and key.fileobj is not self._watch:
+                self._let_go(key.fileobj)
         return bool(happened)
+
+    def watch_launchers(self, identities: Iterable[Identity]) -> None:
+        """Ring once when one of these dies. Those that the kernel gives no notice of are left
+        out: each look asks for them."""
+        for identity in identities:
+            watch = DeathWatch.open(identity)
+            if watch is None:
+                self.ring()
+            elif watch.fileno() < 0:
+                watch.close()
+            else:
+                self._launchers.append(watch)
+                self._selector.register(watch, selectors.EVENT_READ)
+
+    def _let_go(self, watch: DeathWatch) -> None:
+        self._launchers.remove(watch)
+        self._selector.unregister(watch)
+        watch.close()
 
     def watch(self, holder: Process | None) -> None:
         """Ring when this process dies, and no longer for the one before."""
@@ -77,6 +100,8 @@ class Alarm:
 
     def close(self) -> None:
         self._unwatch()
+        for watch in list(self._launchers):
+            self._let_go(watch)
         self._selector.close()
         if self._control is not None:
             self._control.close()
@@ -91,8 +116,9 @@ class Alarm:
         self._selector.close()
         if self._control is not None:
             self._control.close()
-        if self._watch is not None:
-            self._watch.close()
+        for watch in (self._watch, *self._launchers):
+            if watch is not None:
+                watch.close()
         if self._bell >= 0:
             os.close(self._hears)
             os.close(self._bell)

@@ -149,6 +149,8 @@ class Keeper:
             control = ControlSocket(self._member.id, self._heard)
             self._alarm.listen(control)
         self._member.join(control.path if control is not None else None)
+        if self._member.executes:
+            self._alarm.watch_launchers(self._member.launchers())
 
     def wake(self) -> None:
         self._alarm.ring()
@@ -169,6 +171,7 @@ class Keeper:
 
     def recheck(self) -> bool:
         """Read the changeable evidence again; whether this owner is still authoritative."""
+        self._member.look_at_chain()
         self._member.observe_again()
         admission = self._member.admission(self._profile.policy())
         if not (admission.admitted and admission.authoritative):
@@ -301,6 +304,7 @@ class Keeper:
             self._holding.end(Act.HAND_OVER, why)
             self._member.say(Standing.REFUSED, why, None)
             return LOOK_EVERY
+        self._member.look_at_chain()
         now = self._clock.now()
         self._look_at_zone_data(now)
         policy, _ = self._profile.refresh_policy(self._member.id, now)
@@ -364,10 +368,11 @@ class Keeper:
         if self._more_declared.is_set() or zone != self._zone:
             self._more_declared.clear()
             self._holding.prepare_anew()
+        before = self._holding.rank
         if not self._holding.work(admission, current):
             return LOOK_EVERY
         candidates = self._peers.candidates(self._profile.policy(), self._holding.rank)
-        if self._yields(candidates):
+        if self._yields(candidates, fell=self._holding.rank > before):
             return 0.0
         assert self.authority is not None
         self._recovery.settle(self.authority)
@@ -396,13 +401,14 @@ class Keeper:
             term, process = self.authority.term, self._member.id
             self._store.record(EventKind.WARNING, now, term=term, process=process, facts=facts)
 
-    def _yields(self, candidates: Sequence[Candidate]) -> bool:
+    def _yields(self, candidates: Sequence[Candidate], *, fell: bool) -> bool:
         """Hand over, where that was asked for or a better candidate is there; whether that was
-        tried, so that this process is to look again at once."""
+        tried, so that this process is to look again at once. ``fell``: a worse rule admits this
+        owner than before."""
         assert self.authority is not None
         request, self._hand_over = self._hand_over, None
         if request is None:
-            found = to_a_better_one(candidates, self._holding.rank)
+            found = to_a_better_one(candidates, self._holding.rank, at_once=fell)
         else:
             now = self._clock.now()
             found = on_request(self._store, candidates, self.authority, request, now)

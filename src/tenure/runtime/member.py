@@ -5,18 +5,20 @@ The live lock is held before the row is written, so that whoever reads the row c
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from tenure.domain.evidence import Evidence
+from tenure.domain.errors import TenureError
+from tenure.domain.evidence import Evidence, Identity
 from tenure.domain.policy import Admission, Policy, admit
 from tenure.domain.process import Process, Standing
 from tenure.domain.run import ACTIVE
 from tenure.host.clocks import Clock
 from tenure.host.live import LiveLock
-from tenure.host.processes import observe
+from tenure.host.processes import has_ended, observe
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.store.ids import new_id
@@ -55,6 +57,7 @@ class Member:
         self._lock = threading.Lock()
         self._live: LiveLock | None = None
         self._said: tuple[Standing, str, int | None] | None = None
+        self._chain_recorded = True
 
     def join(self, socket: str | None) -> None:
         """Hold the live lock, then enter the profile."""
@@ -130,13 +133,45 @@ class Member:
             if awake - self._observed < at_most_every:
                 return
             fresh = self._observe(now=self._clock.now())
-            # Ancestry is the lineage at joining: a parent that has gone since does not change it,
-            # nor what could not be read of it then. The process itself may have changed.
+            # Ancestry is the lineage at joining, nor does it change what could not be read of it
+            # then: which of its processes have ended since, look_at_chain asks. The process itself
+            # may have changed. An orphan that process 1 adopted is no init process by that.
             kept = self.evidence
             unknown = (fresh.unknown - _LINEAGE) | (kept.unknown & _LINEAGE)
             chain = (fresh.chain or kept.chain)[:1] + kept.chain[1:]
-            self.evidence = replace(fresh, chain=chain, unknown=unknown)
+            init = fresh.init and kept.init
+            self.evidence = replace(fresh, chain=chain, init=init, unknown=unknown)
             self._observed = awake
+
+    def look_at_chain(self) -> bool:
+        """Ask the kernel, link by link, which processes of the chain have ended since the last
+        look, and record that; whether any has."""
+        with self._lock:
+            kept, now = self.evidence, self._clock.now()
+            links = tuple(
+                replace(link, ended_at=now)
+                if link.ended_at is None and link.pid > 1 and has_ended(link)
+                else link
+                for link in kept.ancestors()
+            )
+            news = links != kept.ancestors()
+            if news:
+                self.evidence = replace(kept, chain=kept.chain[:1] + links)
+                self._chain_recorded = False
+        if not self._chain_recorded:
+            with contextlib.suppress(TenureError):  # else at the next look
+                self._profile.store.observe_process(self.id, self.evidence)
+                self._chain_recorded = True
+        return news
+
+    def launchers(self) -> list[Identity]:
+        """The living processes of the chain above this one, without process 1."""
+        mine = self.evidence.identity
+        return [
+            replace(mine, pid=link.pid, start=link.start)
+            for link in self.evidence.ancestors()
+            if link.pid > 1 and link.start is not None and link.ended_at is None
+        ]
 
     def say(self, standing: Standing, why: str, rule: int | None) -> bool:
         """Record how this process stands, if that changed; whether it did."""

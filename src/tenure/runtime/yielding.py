@@ -23,9 +23,12 @@ class HandOver:
     request: Request | None = None
 
 
-def to_a_better_one(candidates: Sequence[Candidate], rank: int) -> HandOver | None:
-    """A candidate that ranks better, or is of a newer version, and has lived long enough."""
-    found = find_better(candidates, rank)
+def to_a_better_one(
+    candidates: Sequence[Candidate], rank: int, *, at_once: bool = False
+) -> HandOver | None:
+    """A candidate that ranks better, or is of a newer version, and has lived long enough;
+    ``at_once``: however long it has lived."""
+    found = find_better(candidates, rank, at_once=at_once)
     if found is None:
         return None
     why = "ranks better" if found.rank < rank else "is of a newer version"

@@ -259,6 +259,10 @@ class Store(Protocol):
     ) -> None:
         """Record how a process stands. No event when nothing changed. NotFound."""
 
+    def observe_process(self, process: str, evidence: Evidence) -> None:
+        """Replace what was observed of a process that joined: one of its chain has ended, say.
+        NotFound."""
+
     def leave(self, process: str, now: datetime, *, died: bool = False, why: str = "") -> None:
         """Mark as gone; twice is no error, NotFound is. Its ownership is not touched. Event
         PROCESS_LEFT or PROCESS_DIED, once."""

@@ -161,7 +161,7 @@ def run_document(run: Run, evidence: Evidence | None, request: Request | None) -
         "requested_by": request.requester.describe() if request else None,
         "cancel_requested_at": instant(run.cancel_requested_at),
         "log": run.log,
-        "evidence": evidence_document(evidence) if evidence else None,
+        "evidence": evidence_document(evidence, at=run.claimed_at) if evidence else None,
     }
 
 
@@ -214,8 +214,9 @@ def request_document(request: Request) -> Document:
     }
 
 
-def evidence_document(evidence: Evidence) -> Document:
-    """Observed evidence (C10). ``unknown`` lists the fields that could not be read."""
+def evidence_document(evidence: Evidence, *, at: datetime | None = None) -> Document:
+    """Observed evidence (C10). ``unknown`` lists the fields that could not be read. ``alive`` says
+    of each process of the chain whether it lived ``at`` that instant, by default the last look."""
     service = evidence.service
     return {
         "pid": evidence.identity.pid,
@@ -253,6 +254,7 @@ def evidence_document(evidence: Evidence) -> Document:
                 "name": link.name,
                 "executable": link.executable,
                 "started_at": instant(link.started_at),
+                "alive": link.ended_at is None or (at is not None and link.ended_at > at),
             }
             for link in evidence.chain
         ],

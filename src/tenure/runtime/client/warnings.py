@@ -7,6 +7,7 @@ Codes are stable:
 ``due_unclaimed``: the owner works, and leaves a due fire unclaimed: its slots are all taken, say.
 ``open_policy_many_executors``: several may execute, and no rule tells them apart (C9).
 ``protected_but_open``, ``protected_without_authority``, ``held_fires``: protected jobs wait (C8).
+``launcher_ended``: a process that a rule names in an executor's chain has ended (C8).
 ``unattested_owner``: the authoritative owner is so by its own user's word only.
 ``identity_problem``: the folder is a copy, or a backup was restored.
 ``policy_file_problem`` and the codes of :mod:`tenure.domain.policy_warnings`: profile.toml.
@@ -23,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from tenure.domain.conditions import ended_links
 from tenure.domain.durations import format_duration
 from tenure.domain.job import Runner, remedy_for_unreadable, why_unreadable
 from tenure.domain.ownership import HolderLife
@@ -71,6 +73,7 @@ def find_warnings(
     yield from _unreadable(profile)
     yield from _several(health, now)
     yield from _protected(profile, health, counts)
+    yield from _launchers(health)
     yield from _unattested(profile, health)
     yield from _policy_file(profile, health)
     yield from _foreign(foreign, health)
@@ -370,6 +373,23 @@ def _protected(profile: Profile, health: Health, counts: Counts) -> Iterator[War
             remedy=f"`tenure runs --all{_named(profile)}` lists them, "
             f"`tenure explain JOB{_named(profile)}` says why",
         )
+
+
+def _launchers(health: Health) -> Iterator[Warning]:
+    """Processes that a rule admitted by a launcher, which has ended since."""
+    for process in health.executors():
+        for rule in health.policy.rules:
+            paths = (*rule.executable_paths, *rule.ancestor_paths)
+            for link in [] if rule.refuse else ended_links(paths, process.evidence)[:1]:
+                owns = process.standing is Standing.OWNER
+                yield Warning(
+                    code="launcher_ended",
+                    text=f"pid {pid_of(process)}{' (the owner)' if owns else ''} was started under "
+                    f"{link.executable} (pid {link.pid}), which rule {rule.number} names and which "
+                    "has ended: that rule admits it no longer, and it runs no protected jobs by it",
+                    remedy=f"stop pid {pid_of(process)}, and start it again under "
+                    f"{link.executable}",
+                )
 
 
 def _unattested(profile: Profile, health: Health) -> Iterator[Warning]:

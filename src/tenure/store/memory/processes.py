@@ -8,6 +8,7 @@ from datetime import datetime
 
 from tenure.domain.errors import Conflict, NotFound
 from tenure.domain.event import EventKind
+from tenure.domain.evidence import Evidence
 from tenure.domain.policy import Policy
 from tenure.domain.process import Process, Standing
 from tenure.store.contract import Absence
@@ -34,6 +35,10 @@ class Processes(Base):
         self._tables.processes[process] = changed
         facts = {"from": found.standing.value, "to": standing.value, "why": why, "rule": rule}
         self._say(EventKind.STANDING_CHANGED, now, process=process, facts=facts)
+
+    @verb
+    def observe_process(self, process: str, evidence: Evidence) -> None:
+        self._tables.processes[process] = replace(self.process(process), evidence=evidence)
 
     @verb
     def leave(self, process: str, now: datetime, *, died: bool = False, why: str = "") -> None:

@@ -81,6 +81,11 @@ class Processes(Part):
                 rule=rule,
             )
 
+    def observe_process(self, process: str, evidence: Evidence) -> None:
+        with self._db.writing() as db:
+            if not db.execute(SQL.observe, (pack(evidence), process)).rowcount:
+                raise unknown_process(process)
+
     def leave(self, process: str, now: datetime, *, died: bool = False, why: str = "") -> None:
         kind = EventKind.PROCESS_DIED if died else EventKind.PROCESS_LEFT
         with self._db.writing() as db:

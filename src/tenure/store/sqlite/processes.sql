@@ -20,6 +20,9 @@ SELECT standing, why, rule FROM processes WHERE id = ?
 -- name: set_standing
 UPDATE processes SET standing = ?, why = ?, rule = ? WHERE id = ?
 
+-- name: observe
+UPDATE processes SET evidence = ? WHERE id = ?
+
 -- name: left_at
 SELECT left_at FROM processes WHERE id = ?
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tenure.domain.errors import Conflict, NotFound
 from tenure.domain.event import EventKind
+from tenure.domain.evidence import Link
 from tenure.domain.policy import Policy, hash_of
 from tenure.domain.process import Standing
 from tenure.store.contract import Absence, Store
@@ -28,6 +31,17 @@ class ProcessesConformance(StoreCase):
             store.process("three")
         joined = store.events()[0]
         assert (joined.kind, joined.process) == (EventKind.PROCESS_JOINED, "one")
+
+    def test_what_was_observed_of_a_process_may_change(self, store: Store) -> None:
+        """C10: one of its chain has ended since it joined."""
+        one = make_process("one")
+        store.join(one)
+        link = Link(pid=9, executable="/opt/gateway", start=3, ended_at=after(seconds=5))
+        evidence = replace(one.evidence, chain=(*one.evidence.chain, link))
+        store.observe_process("one", evidence)
+        assert store.process("one") == replace(one, evidence=evidence)
+        with pytest.raises(NotFound):
+            store.observe_process("two", evidence)
 
     def test_standing_is_recorded_with_why(self, store: Store) -> None:
         """C9: its standing (owner, candidate, observer, refused, foreign) and why."""

@@ -28,6 +28,9 @@ class LinkShape(Shape):
     name: str | None
     executable: str | None
     started_at: Instant | None
+    alive: bool = Field(
+        description="Whether it lived when the run was claimed; of a process, at the last look."
+    )
 
 
 class EvidenceShape(Shape):
