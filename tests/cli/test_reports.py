@@ -66,7 +66,8 @@ def test_status_json_has_the_promised_shape(tenure: Tenure, world: World, job: s
     assert {"id", "pid", "host", "role", "standing", "why", "evidence"} <= set(process)
     assert (process["pid"], process["standing"]) == (os.getpid(), "owner")
     assert set(process["evidence"]) >= EVIDENCE
-    assert {"pid", "name", "executable", "started_at"} == set(process["evidence"]["chain"][0])
+    link = process["evidence"]["chain"][0]
+    assert {"pid", "name", "executable", "started_at", "alive"} == set(link)
     assert document["jobs"]["active"] == 1
     assert document["next"][0]["name"] == "n"
     datetime.fromisoformat(document["next"][0]["fire_time"])

@@ -62,6 +62,10 @@ class Link:
     """When it was seen to have ended, after the process at the chain's foot was first observed;
     None while it lives."""
 
+    def lived(self, at: datetime | None = None) -> bool:
+        """Whether it lived ``at`` that instant, by default when it was last looked at."""
+        return self.ended_at is None or (at is not None and self.ended_at > at)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:

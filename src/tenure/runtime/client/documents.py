@@ -254,7 +254,7 @@ def evidence_document(evidence: Evidence, *, at: datetime | None = None) -> Docu
                 "name": link.name,
                 "executable": link.executable,
                 "started_at": instant(link.started_at),
-                "alive": link.ended_at is None or (at is not None and link.ended_at > at),
+                "alive": link.lived(at),
             }
             for link in evidence.chain
         ],

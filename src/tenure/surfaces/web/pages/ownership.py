@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tenure.domain.evidence import Evidence, Link, Manager, Service
@@ -80,11 +80,18 @@ def bar(health: Health, now: datetime) -> Bar:
     )
 
 
-def chain(process: Process, *, dead: bool = False, owner: bool = True) -> list[Node]:
-    """From the first launcher that can be seen down to the process itself."""
+def chain(
+    process: Process, *, dead: bool = False, owner: bool = True, at: datetime | None = None
+) -> list[Node]:
+    """From the first launcher that can be seen down to the process itself, as they were ``at``
+    that instant, by default at the last look."""
     evidence = process.evidence
     above = list(reversed(evidence.ancestors()))
-    nodes = [_launcher(link, evidence.service) for link in above]
+    nodes = [
+        node if link.lived(at) else replace(node, sub=(*node.sub, "has ended"), css="is-dead")
+        for link in above
+        for node in (_launcher(link, evidence.service),)
+    ]
     if len(nodes) > LONGEST:
         folded = nodes[1:-2]
         names = ", ".join(dict.fromkeys(node.title for node in folded))

@@ -76,7 +76,7 @@ def show(
         outcome=words.outcome(run),
         output=read_tail(profile, run, number),
         elsewhere=where_output_is(action) if action else None,
-        chain=ownership.chain(process) if process else [],
+        chain=ownership.chain(process, at=run.claimed_at) if process else [],
         evidence=ownership.facts(evidence) if evidence else [],
         process=process,
         term=_term(profile, run.term),
