@@ -20,6 +20,7 @@ from tenure.domain.ownership import Act, Authority, Hold
 from tenure.domain.run import RunState
 from tenure.domain.schedule import every_schedule, foreign_schedule
 from tenure.runtime.commands import GatedCommand
+from tenure.runtime.yielding import HandOver
 from tenure.store.contract import RunFilter
 from tenure.store.sqlite.files import Loss
 from tenure.testing.cluster import Cluster, Node
@@ -91,6 +92,10 @@ def hand_over(node: Node) -> None:
     node.scheduler.keeper._holding.end(Act.HAND_OVER, "for a test")
 
 
+def hand_over_to_another(node: Node) -> None:
+    assert node.scheduler.keeper._holding.hand_over(HandOver("another", "for a test"))
+
+
 def stop(node: Node) -> None:
     node.scheduler.dispatcher.drain()
 
@@ -99,7 +104,10 @@ def lose_the_store(node: Node) -> None:
     node.scheduler.keeper._holding.lose_the_store(Loss(text="gone", remedy=""))
 
 
-@pytest.mark.parametrize("lets_go", [hand_over, stop, lose_the_store])
+LETS_GO = [hand_over, hand_over_to_another, stop, lose_the_store]
+
+
+@pytest.mark.parametrize("lets_go", LETS_GO)
 def test_a_gate_of_the_turn_under_way_opens_before_the_term_ends(
     world: World, monkeypatch: pytest.MonkeyPatch, lets_go: Callable[[Node], None]
 ) -> None:
@@ -133,7 +141,7 @@ def test_a_gate_of_the_turn_under_way_opens_before_the_term_ends(
     assert not dispatcher.owns(world.held)
 
 
-@pytest.mark.parametrize("lets_go", [hand_over, stop, lose_the_store])
+@pytest.mark.parametrize("lets_go", LETS_GO)
 def test_a_claim_by_another_thread_is_waited_for_too(
     world: World, lets_go: Callable[[Node], None]
 ) -> None:
