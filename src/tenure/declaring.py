@@ -206,6 +206,12 @@ def _in_a_process(function: Callable[..., Any], args: dict[str, Any]) -> Command
     from tenure.runtime.child import describe
     from tenure.runtime.commands import CHILD
 
+    if getattr(sys, "frozen", False):  # its executable is the whole program, and no Python
+        raise InvalidInput(
+            "a frozen program has no Python to run a function in a process of its own",
+            field="process",
+            remedy="leave process=True out, or declare a command that this program offers",
+        )
     return Command(argv=(sys.executable, *CHILD), stdin=describe(function, args), cwd=os.getcwd())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -139,3 +140,11 @@ def test_what_is_none_was_not_said(tenure: Tenure) -> None:
         "7",
         "1.2",
     ]
+
+
+def test_a_frozen_program_refuses_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it would start there is the whole program once more."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    with pytest.raises(InvalidInput, match="frozen"):
+        Tenure("shop").job(every("1s"), list, process=True)
+    Tenure("shop").job(every("1s"), list)

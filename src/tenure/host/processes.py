@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
-from importlib import import_module
-from typing import Protocol, cast
+from typing import Protocol
 
 from tenure.domain.errors import Undetermined
 from tenure.domain.evidence import Evidence, Identity, Link
@@ -34,11 +33,24 @@ class _Platform(Protocol):
     def chain_of(self, pid: int) -> tuple[tuple[Link, ...], bool]: ...
 
 
-_MODULES = {"darwin": "processes_macos", "win32": "processes_windows"}
-_platform = cast(
-    _Platform,
-    import_module(f"tenure.host.{_MODULES.get(sys.platform, 'processes_linux')}"),
-)
+def _of_this_platform() -> _Platform:
+    # Plain imports: those that are put together at run time are not seen by PyInstaller, which
+    # would leave the module out.
+    platform: str = sys.platform
+    if platform == "darwin":
+        from tenure.host import processes_macos
+
+        return processes_macos
+    if platform == "win32":
+        from tenure.host import processes_windows
+
+        return processes_windows
+    from tenure.host import processes_linux
+
+    return processes_linux
+
+
+_platform = _of_this_platform()
 
 
 def boot_id() -> str:

@@ -12,7 +12,7 @@ from tenure.domain.errors import InvalidInput, Refused, TenureError
 from tenure.store.user_home import default_home
 
 HOST, PORT = "127.0.0.1", 8787
-_NEEDS = ("fastapi", "uvicorn", "jinja2", "prometheus_client", "python_multipart")
+_NEEDS = ("fastapi", "pydantic_core", "uvicorn", "jinja2", "prometheus_client", "python_multipart")
 
 
 def check_extra() -> None:
