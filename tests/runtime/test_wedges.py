@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,13 @@ from tenure.domain.request import Ask, Requester, RequestState
 from tenure.domain.run import Run, RunState
 from tenure.domain.schedule import every_schedule
 from tenure.host.capabilities import Answer
+from tenure.host.processes import own_identity
 from tenure.runtime import holding, keeper
+from tenure.runtime.alarm import Alarm
 from tenure.runtime.recovery import ASTRAY_AFTER
 from tenure.store.contract import RunFilter
 from tenure.testing.cluster import Cluster, Node
+from tenure.testing.making import make_process
 from waiting import DEADLINE, eventually
 
 ANCHOR = datetime(2026, 1, 1, tzinfo=UTC)
@@ -242,7 +246,10 @@ def test_a_hand_over_that_was_withdrawn_hands_nothing_over(cluster: Cluster) -> 
     assert store.ownership().process == first.id
 
 
-def test_a_function_that_runs_for_long_is_seen_running(cluster: Cluster) -> None:
+def test_a_function_that_runs_for_long_is_seen_running(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the first commit that was to say so failed."""
     entered, release = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -256,9 +263,29 @@ def test_a_function_that_runs_for_long_is_seen_running(cluster: Cluster) -> None
     node.turn()
     assert entered.wait(DEADLINE)
     cluster.clock.advance(1)
+    store = node.scheduler.profile.store
+    monkeypatch.setattr(store, "note_started", once(store.note_started, StoreBlocked("held")))
+    with pytest.raises(StoreBlocked):
+        node.turn()
     turn_until(cluster, node, RunState.RUNNING)
     release.set()
     turn_until(cluster, node, RunState.SUCCEEDED)
+
+
+def test_a_holder_that_could_not_be_watched_is_watched_at_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alarm = Alarm()
+    me = make_process("holder")
+    holder = replace(me, evidence=replace(me.evidence, identity=own_identity()))
+    with monkeypatch.context() as patched:
+        fails = once(alarm._selector.register, OSError(12, "Cannot allocate memory"))
+        patched.setattr(alarm._selector, "register", fails)
+        alarm.watch(holder)
+        assert not alarm.is_watching, "nothing would tell its death"
+        alarm.watch(holder)
+    assert alarm.is_watching
+    alarm.close()
 
 
 def test_the_keepers_thread_survives_whatever_a_look_raises(

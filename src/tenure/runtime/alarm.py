@@ -67,9 +67,8 @@ class Alarm:
                 self.ring()
             elif watch.fileno() < 0:
                 watch.close()
-            else:
+            elif self._registers(watch):
                 self._launchers.append(watch)
-                self._selector.register(watch, selectors.EVENT_READ)
 
     def _let_go(self, watch: DeathWatch) -> None:
         self._launchers.remove(watch)
@@ -84,13 +83,20 @@ class Alarm:
         self._unwatch()
         if holder is None:
             return
-        self._watch = DeathWatch.open(holder.evidence.identity)
-        if self._watch is None:  # dead already
+        watch = DeathWatch.open(holder.evidence.identity)
+        if watch is None:  # dead already
             self.ring()
-            return
-        self._watched = wanted
-        if self._watch.fileno() >= 0:
-            self._selector.register(self._watch, selectors.EVENT_READ)
+        elif watch.fileno() < 0 or self._registers(watch):
+            self._watch, self._watched = watch, wanted
+
+    def _registers(self, watch: DeathWatch) -> bool:
+        """Whether its notice is heard; if not it is closed, and the next look tries again."""
+        try:
+            self._selector.register(watch, selectors.EVENT_READ)
+        except OSError:
+            watch.close()
+            return False
+        return True
 
     @property
     def is_watching(self) -> bool:

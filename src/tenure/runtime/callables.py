@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,16 +101,22 @@ class Callables:
         return self._running_on() >= 2 * self._slots
 
     def long_running(self, now: datetime) -> list[tuple[str, int, datetime]]:
-        """Runs entered a while ago, each told once: run, attempt, instant. Most are over before."""
+        """Runs entered a while ago: run, attempt, instant; until :meth:`note_running` says that
+        they are recorded. Most are over before."""
         with self._lock:
             found = [
                 (a, a.entered)
                 for a in self._active.values()
                 if a.entered is not None and not a.noted and now - a.entered > NOTED_AFTER
             ]
-        for active, _ in found:
-            active.noted = True
         return [(a.run.id, a.run.attempt, entered) for a, entered in found]
+
+    def note_running(self, runs: Iterable[tuple[str, int, datetime]]) -> None:
+        """These are recorded as running: it is committed."""
+        with self._lock:
+            for run_id, _, _ in runs:
+                if (active := self._active.get(run_id)) is not None:
+                    active.noted = True
 
     def runs(self) -> frozenset[str]:
         """The runs that are in its hands."""

@@ -99,7 +99,8 @@ class GatedCommand:
         # A forked child holds this object too, but its descriptor is closed and may be anything.
         if gate is not None and gate in _held_gates:
             _held_gates.discard(gate)
-            os.close(gate)
+            with contextlib.suppress(OSError):  # closed all the same, and other gates wait
+                os.close(gate)
 
     def __del__(self) -> None:
         # A gate that nobody holds is a gate that nobody may open.

@@ -305,6 +305,7 @@ class Dispatcher:
                 self._gates.popleft()
             for _ in notes:
                 self._notes.popleft()
+            self._callables.note_running(running)
             self._carry_out(after, mandate, began)
         return self._until_next()
 
