@@ -99,7 +99,10 @@ class ControlSocket:
         while time.monotonic() < until:
             try:
                 peer, _ = self._listener.accept()
-            except OSError:
+            except BlockingIOError:
+                return
+            except OSError:  # no descriptor, say: the peer still waits, and would ring at once
+                time.sleep(_PEERS_PATIENCE)
                 return
             # RecursionError is the parser's word for brackets nested a thousand deep.
             with peer, contextlib.suppress(OSError, ValueError, RecursionError):
