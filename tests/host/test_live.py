@@ -194,6 +194,25 @@ def test_a_stranger_in_the_files_place_is_not_believed(tmp_path: Path, content: 
     assert life_of(tmp_path, "p1", dead) is Life.DEAD
 
 
+@pytest.mark.parametrize("field", ["pid", "start", "boot_id", "pid_namespace"])
+def test_a_free_lock_of_another_process_says_nothing_of_this_one(
+    tmp_path: Path, field: str
+) -> None:
+    """Its record names another identity: who held that lock is dead, and it was not ours."""
+    identity = processes.own_identity()
+    value = getattr(identity, field)
+    other = dataclasses.replace(identity, **{field: "x" if isinstance(value, str) else value + 1})
+    LiveLock.hold(tmp_path, "me", other).drop()
+    assert life_of(tmp_path, "me", other) is Life.DEAD
+    assert life_of(tmp_path, "me", identity) is Life.UNVERIFIABLE
+
+
+def test_a_lock_that_was_renamed_is_not_that_names(tmp_path: Path) -> None:
+    LiveLock.hold(tmp_path, "another", processes.own_identity()).drop()
+    (tmp_path / "another").rename(tmp_path / "me")
+    assert life_of(tmp_path, "me", None) is Life.UNVERIFIABLE
+
+
 def test_a_copied_folder_kills_nobody(tmp_path: Path) -> None:
     identity = processes.own_identity()
     lock = LiveLock.hold(tmp_path / "live", "p1", identity)
