@@ -186,3 +186,33 @@ def test_what_was_hidden_as_it_joined_stays_unknown(
     cluster.settle()
     assert gateway.standing is Standing.REFUSED
     assert not gateway.owns
+
+
+def test_an_orphan_is_no_init_process_by_that(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C2: process 1 adopts whatever its launcher leaves behind; no authority comes of it."""
+    cluster = make(toml="[[owner]]\ninit = true\n")
+    node = cluster.node("orphan", executable="/opt/gateway")
+    member = node.scheduler.member
+    member.evidence = replace(member.evidence, init=False)
+    seen = member._observe
+    monkeypatch.setattr(member, "_observe", lambda **how: replace(seen(**how), init=True))
+    cluster.clock.advance(60)
+    member.observe_again()
+    cluster.settle()
+    assert not member.evidence.init
+    assert not node.owns
+
+
+def test_an_init_process_stays_one(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C2: what is read again is the same."""
+    cluster = make(toml="[[owner]]\ninit = true\n")
+    node = cluster.node("service", executable="/opt/gateway")
+    member = node.scheduler.member
+    member.evidence = replace(member.evidence, init=True)
+    seen = member._observe
+    monkeypatch.setattr(member, "_observe", lambda **how: replace(seen(**how), init=True))
+    cluster.settle()
+    cluster.clock.advance(60)
+    node.look()
+    assert node.owns
+    assert cluster.profile.store.ownership().authoritative

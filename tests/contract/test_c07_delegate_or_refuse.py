@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tenure.domain.job import State
+from tenure.domain.ownership import RESERVED_FOR, Act
 from tenure.domain.request import DEADLINE, QUEUE_DEADLINE, Ask, RequestState
 from tenure.store.contract import RunFilter, Store
 from tenure.testing.making import SOMEBODY, START, after, ended, make_definition, own
@@ -78,3 +79,26 @@ def test_an_undone_acceptance_claims_nothing(store: Store) -> None:
         pass
     assert store.request(request.id).state is RequestState.PENDING
     assert store.runs(RunFilter())[0] == ()
+
+
+def test_a_hand_over_is_done_when_the_successor_holds_the_term(store: Store) -> None:
+    """C7: A request is `done` only when its effect has happened."""
+    authority = own(store, "gateway")
+    request = store.ask(
+        kind=Ask.HAND_OVER, key="k", requester=SOMEBODY, now=START, deadline=DEADLINE
+    )
+    with store.batch():
+        store.answer(
+            request.id, RequestState.ACCEPTED, authority=authority, now=START, answer="it goes"
+        )
+        store.end_term(
+            authority,
+            act=Act.HAND_OVER,
+            why="asked",
+            now=START,
+            reserved_for="desktop",
+            reserved_until=START + RESERVED_FOR,
+        )
+    assert store.request(request.id).state is RequestState.ACCEPTED
+    own(store, "desktop", now=START)
+    assert store.request(request.id).state is RequestState.DONE
