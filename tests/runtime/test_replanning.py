@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -188,6 +189,41 @@ def test_jobs_that_named_no_zone_follow_the_profiles(cluster: Cluster) -> None:
     node.look()
     kept = cluster.profile.store.job(follows.id).definition.schedule
     assert (kept.timezone, kept.follows_profile) == ("Asia/Tokyo", True)
+
+
+def test_what_the_code_declares_is_brought_in_line_with_the_profiles_zone(
+    cluster: Cluster,
+) -> None:
+    zones = []
+    node = cluster.node(
+        "owner", on_owning=lambda authority: zones.append(cluster.profile.timezone())
+    )
+    cluster.write_toml('timezone = "Europe/Berlin"\n')
+    cluster.settle()
+    cluster.write_toml('timezone = "Asia/Tokyo"\n')
+    node.look()
+    node.look()
+    assert zones[-1] == "Asia/Tokyo"
+    assert zones.count("Asia/Tokyo") == 1
+
+
+def test_a_pass_that_finds_nothing_writes_nothing(cluster: Cluster) -> None:
+    """An idle owner takes no write lock."""
+    cluster.write_toml('timezone = "Asia/Tokyo"\n')
+    node = owner(cluster)
+    add(cluster)
+    add(cluster, "0 12 * * *", name="named", tz="UTC")
+    node.look()
+    passes = node.scheduler.keeper._replanning
+    passes.begin_again()
+    authority = node.scheduler.keeper.authority
+    assert authority is not None
+    other = sqlite3.connect(cluster.profile.folder.database, isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        assert not passes.look(authority), "it would raise StoreBlocked if it wanted to write"
+    finally:
+        other.close()
 
 
 def test_a_fire_that_has_run_does_not_run_again_in_another_zone(cluster: Cluster) -> None:

@@ -380,6 +380,7 @@ class Keeper:
         if self._upkeep is not None:
             self._upkeep()
         goes_on = self._replanning.look(self.authority)
+        self._zone_data.replaced()  # from here on the files of zones met just now are known
         rank = self._holding.rank
         waits = any(c.rank < rank or (c.newer and c.rank == rank) for c in candidates)
         self._may_rest = not (waits or goes_on)

@@ -86,12 +86,12 @@ class Replanning:
             self._store.replan(authority, stale, now)
 
     def _move(self, jobs: tuple[Job, ...], zone: str, now: datetime) -> None:
+        wanted = [(job, wants) for job in jobs if (wants := in_zone(job.definition, zone))]
+        if not wanted:
+            return
         moved = []
         with self._store.batch():
-            for job in jobs:
-                wants = in_zone(job.definition, zone)
-                if wants is None:
-                    continue
+            for job, wants in wanted:
                 try:
                     self._store.edit_job(job.id, job.revision, wants, by=EDITOR, now=now)
                 except Conflict:  # edited meanwhile: the next pass sees what became of it
@@ -105,6 +105,8 @@ def in_zone(wants: Definition, zone: str) -> Definition | None:
     """The definition with its schedule in the profile's zone; None where that changes nothing, or
     where it would never fire there."""
     schedule = wants.schedule
+    if wants.damage is not None:
+        return None
     if not schedule.follows_profile or schedule.kind is not Kind.CRON or schedule.timezone == zone:
         return None
     try:
@@ -119,6 +121,8 @@ def is_stale(job: Job, now: datetime) -> bool:
     """Whether a job waits for another time than its schedule says. One that waits for something
     else than its next fire (an end, a place in a catch-up) is planned when that comes."""
     schedule = job.definition.schedule
+    if job.definition.damage is not None:
+        return False
     if job.state is not State.ACTIVE or schedule.kind is not Kind.CRON or job.due_at is None:
         return False
     if job.waiting or job.deferred or job.due_at <= now:
