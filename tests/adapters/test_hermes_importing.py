@@ -98,7 +98,8 @@ def test_a_recorded_file_becomes_jobs(tree: Tree, importing: Importing, version:
     assert words == {
         "watch": "every 30 minutes",
         "collect": "at 09:00 every day (Europe/Berlin)",
-        "night agent": "at 02:30 on every second day of month and on Monday (Europe/Berlin)",
+        "night agent": "at 02:30 on every second day of the month, from the 1st or on Monday "
+        "(Europe/Berlin)",
         "tens": "every 10th second of every minute (Europe/Berlin)",
         "later": f"once at 2031-05-01 {later} (Europe/Berlin)",
         "Look at the oven.": words["Look at the oven."],

@@ -92,6 +92,25 @@ def test_secrets_are_masked_on_every_surface_unless_asked_for(tenure: Tenure) ->
     assert "11 characters, not shown" in tenure("show", "n").out
 
 
+def test_of_two_day_fields_either_suffices_and_each_verb_says_so(
+    tenure: Tenure, tmp_path: Path
+) -> None:
+    added = tenure("add", "0 9 1-7 * TUE", "--name", "n", "--json", "--", "true").json
+    (warning,) = (w for w in added["warnings"] if w["code"] == "either_day")
+    assert "'0 9 * * TUE#1'" in warning["remedy"]
+    table = tmp_path / "crontab"
+    table.write_text("0 9 1-7 * TUE true\n")
+    said = [
+        tenure("edit", "n", "--retries", "1"), tenure("next", "n"), tenure("show", "n"),
+        tenure("import", "crontab", str(table), "--dry-run"),
+    ]  # fmt: skip
+    for answer in said:
+        assert "either day field suffices" in answer.out + answer.err
+        assert "TUE#1" in answer.out + answer.err
+    tenure("edit", "n", "--schedule", "0 9 * * TUE#1")
+    assert "either day" not in tenure("show", "n").out
+
+
 def test_list_is_paged_in_json_and_whole_for_people(tenure: Tenure) -> None:
     for name in "abc":
         tenure("add", "@daily", "--name", name, "--tag", name, "--", "true")

@@ -232,8 +232,17 @@ class TestPreview:
     def test_words_and_ten_fires(self, web: Web) -> None:
         found = self.preview(web, text="0 3 * * *", timezone="Europe/Berlin")
         assert found["words"] == "at 03:00 every day (Europe/Berlin)"
+        assert found["note"] is None
         assert len(found["fires"]) == 10
         assert {fire["local"][11:19] for fire in found["fires"]} == {"03:00:00"}
+
+    def test_of_two_day_fields_either_suffices(self, web: Web) -> None:
+        found = self.preview(web, text="0 9 1-7 * TUE", timezone="UTC")
+        assert "or on Tuesday" in found["words"]
+        assert "either day field suffices" in found["note"]["text"]
+        assert "0 9 * * TUE#1" in found["note"]["remedy"]
+        page = web.browser().get("/p/default/jobs/preview?schedule=0+9+1-7+*+TUE&tz=UTC").text
+        assert "TUE#1" in page
 
     def test_clock_changes_are_marked(self, web: Web) -> None:
         found = self.preview(web, text="30 2 28 3 *", timezone="Europe/Berlin", dst="gap=shift")

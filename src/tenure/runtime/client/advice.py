@@ -17,6 +17,7 @@ from tenure.domain.job import Command, Definition, Job
 from tenure.domain.process import Process
 from tenure.domain.schedule import Kind, Schedule
 from tenure.domain.schedule_text import parse_schedule
+from tenure.domain.schedule_words import either_day
 from tenure.host.clocks import SystemClock
 from tenure.host.tz_variable import other_zone
 from tenure.runtime.client.health import examine
@@ -44,6 +45,8 @@ def advice(profile: Profile, *jobs: Job) -> list[Warning]:
     found: list[Warning] = []
     for job in jobs:
         found += _about_the_command(profile, job.definition, owner)
+        if (note := either_day(job.definition.schedule)) is not None:
+            found.append(Warning(code="either_day", text=note[0], remedy=note[1]))
         if job.definition.needs_authority:
             found += _about_protection(profile, job.definition)
     if owner is None:

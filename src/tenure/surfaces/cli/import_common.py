@@ -19,6 +19,7 @@ from tenure.adapters.importing import (
 )
 from tenure.domain.errors import NotFound
 from tenure.domain.job import DEFAULT_GRACE, Command, Definition, Job, State
+from tenure.domain.schedule_words import either_day
 from tenure.runtime.client.advice import advice
 from tenure.runtime.client.applying import all_jobs
 from tenure.runtime.client.documents import definition_document, instant
@@ -77,6 +78,8 @@ def facts_of(job: Imported) -> list[tuple[str, object]]:
     pairs: list[tuple[str, object]] = [
         ("becomes", f"{output.safe(job.name)}: {job.definition.schedule.describe()}{paused}")
     ]
+    if (note := either_day(job.definition.schedule)) is not None:
+        pairs.append(("note", f"{note[0]}; {note[1]}"))
     action = job.definition.action
     if isinstance(action, Command):
         pairs.append(("runs", output.safe(action.describe())))

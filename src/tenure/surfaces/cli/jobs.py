@@ -13,6 +13,7 @@ from tenure.domain.durations import format_duration
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Call, Command, Job, State, remedy_for_unreadable, why_unreadable
 from tenure.domain.schedule import Kind
+from tenure.domain.schedule_words import either_day
 from tenure.runtime.client.applying import all_jobs
 from tenure.runtime.client.documents import instant, job_document
 from tenure.runtime.client.editing import editor, set_states
@@ -154,7 +155,7 @@ def _print_job(job: Job, at: datetime, show_secrets: bool) -> None:
     retries = f"{wants.retries}, the first after {format_duration(wants.backoff)}"
     if job.damage is not None:
         output.warn(why_unreadable(job), remedy_for_unreadable(job))
-    words = wants.schedule.describe()
+    words, note = wants.schedule.describe(), either_day(wants.schedule)
     if wants.schedule.kind is not Kind.FOREIGN:
         words = f"{wants.schedule.text}: {words}"
     upcoming = decided_elsewhere(job) or when(job.next_fire, zone, at)
@@ -164,6 +165,7 @@ def _print_job(job: Job, at: datetime, show_secrets: bool) -> None:
         [
             ("id", job.id),
             ("schedule", output.safe(words)),
+            ("note", f"{note[0]}; {note[1]}" if note is not None else None),
             ("next", upcoming),
             ("command", output.safe(action.describe())),
             ("cwd", action.cwd if isinstance(action, Command) else None),

@@ -10,6 +10,7 @@ import click
 
 from tenure.domain.job import Job, State
 from tenure.domain.schedule import Kind
+from tenure.domain.schedule_words import either_day
 from tenure.runtime.client.applying import all_jobs
 from tenure.runtime.client.documents import instant
 from tenure.runtime.client.foreign import planner_of
@@ -55,6 +56,8 @@ def upcoming(where: Where, job: str | None, count: int) -> None:
         rows.append([by_id[id].name, local(fire, zone), relative(fire, at)])
     if rows:
         output.table(["job", "at", "when"], rows)
+    if job and (note := either_day(jobs[0].definition.schedule)) is not None:
+        output.warn(*note)
     warn_of_unreadable(unreadable, where)
     if others:
         whose = " and ".join(sorted({planner_of(one) for one in others}))

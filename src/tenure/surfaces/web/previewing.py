@@ -8,6 +8,7 @@ from typing import Any
 
 from tenure.domain.schedule import Schedule, local_time, parse_dst
 from tenure.domain.schedule_text import parse_schedule
+from tenure.domain.schedule_words import either_day
 from tenure.runtime.client.documents import instant, seconds
 from tenure.runtime.client.schedules import schedule_from
 
@@ -33,6 +34,8 @@ class Preview:
     schedule: Schedule
     words: str
     fires: tuple[Fire, ...]
+    note: tuple[str, str] | None = None
+    """What to know of it, and what to write instead."""
 
 
 def preview(
@@ -55,7 +58,10 @@ def preview(
         fields = {"schedule": text, "tz": timezone, "dst": dst or None}
         schedule = schedule_from(fields, now=now, timezone=timezone, base=base)
     return Preview(
-        schedule=schedule, words=schedule.describe(), fires=upcoming(schedule, now, count)
+        schedule=schedule,
+        words=schedule.describe(),
+        fires=upcoming(schedule, now, count),
+        note=either_day(schedule),
     )
 
 
@@ -90,6 +96,7 @@ def preview_document(found: Preview) -> dict[str, Any]:
             "words": found.words,
         },
         "words": found.words,
+        "note": None if found.note is None else {"text": found.note[0], "remedy": found.note[1]},
         "fires": [
             {
                 "fire_time": instant(fire.at),

@@ -263,6 +263,7 @@ def previewed(around: Frame, form: Form, base: Schedule | None) -> dict[str, Any
         "empty": False,
         "error": None,
         "words": found.words,
+        "note": found.note,
         "schedule": found.schedule,
         "fires": told(found.fires, found.schedule),
         "change": next_change(found.schedule, around.now),

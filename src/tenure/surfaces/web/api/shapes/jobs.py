@@ -234,9 +234,17 @@ class PreviewFire(Shape):
     )
 
 
+class PreviewNote(Shape):
+    text: str
+    remedy: str
+
+
 class PreviewReply(Document):
     schedule: ScheduleShape
     words: str
+    note: PreviewNote | None = Field(
+        default=None, description="What to know of it: of two day fields either suffices, say."
+    )
     fires: list[PreviewFire]
 
 
