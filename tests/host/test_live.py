@@ -213,6 +213,61 @@ def test_a_lock_that_was_renamed_is_not_that_names(tmp_path: Path) -> None:
     assert life_of(tmp_path, "me", None) is Life.UNVERIFIABLE
 
 
+def test_a_file_that_was_swept_between_opening_and_locking_is_made_again(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """A lock on a file without a name would be seen by no other process."""
+    identity = processes.own_identity()
+    real, swept = live.try_exclusive, []
+
+    def after_a_sweep(descriptor: int) -> bool:
+        if not swept:
+            swept.append((tmp_path / "me").unlink())
+        return real(descriptor)
+
+    monkeypatch.setattr(live, "try_exclusive", after_a_sweep)
+    lock = LiveLock.hold(tmp_path, "me", identity)
+    assert swept
+    assert life_of(tmp_path, "me", identity) is Life.ALIVE
+    lock.release()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_sweeper_that_is_late_does_not_remove_the_file_of_one_that_joined(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """It has the file of the dead open; that was removed since, and another made in its place."""
+    identity = processes.own_identity()
+    LiveLock.hold(tmp_path, "me", identity).drop()
+    real, joined = live.try_exclusive, []
+
+    def after_another_joined(descriptor: int) -> bool:
+        if not joined:
+            joined.append(True)
+            (tmp_path / "me").unlink()
+            joined.append(LiveLock.hold(tmp_path, "me", identity))
+        return real(descriptor)
+
+    monkeypatch.setattr(live, "try_exclusive", after_another_joined)
+    assert sweep(tmp_path, keep=()) == ()
+    assert life_of(tmp_path, "me", identity) is Life.ALIVE
+    joined[1].release()
+
+
+def test_one_that_leaves_while_it_is_asked_about_has_not_died(tmp_path: Path, monkeypatch) -> None:
+    """The prober has the file open, and gets the lock of one that left, and lives on."""
+    identity = processes.own_identity()
+    lock = LiveLock.hold(tmp_path, "me", identity)
+    real = live.try_shared
+
+    def after_its_leave(descriptor: int) -> bool:
+        lock.release()
+        return real(descriptor)
+
+    monkeypatch.setattr(live, "try_shared", after_its_leave)
+    assert life_of(tmp_path, "me", identity) is Life.UNVERIFIABLE
+
+
 def test_a_copied_folder_kills_nobody(tmp_path: Path) -> None:
     identity = processes.own_identity()
     lock = LiveLock.hold(tmp_path / "live", "p1", identity)
