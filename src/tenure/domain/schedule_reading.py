@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 
-from tenure.domain.schedule_cron import CronFields
+from tenure.domain.schedule_cron import CronFields, read_cron
 
 _NUMBERS = {
     "first": 1,
@@ -69,6 +69,7 @@ class Claim:
     """Times that are said one by one; they count instead of the three sets."""
     months: frozenset[int]
     days: Days
+    said_of_days: str
 
     def has_times(self, fields: CronFields) -> bool:
         """Whether the times of a day are those of ``fields``."""
@@ -87,13 +88,17 @@ def is_true(words: str, fields: CronFields) -> bool:
         claim = read(words)
     except Unclear:
         return False
-    return (
-        claim.has_times(fields)
-        and claim.months == fields.months
-        and all(
-            claim.days(day) == fields.rule.match_day(day)
-            for day in days_of_each_shape(claim.months)
-        )
+    day_fields = " ".join(fields.expression.split(" ")[-3:])
+    return claim.has_times(fields) and _has_days(claim.said_of_days, day_fields)
+
+
+@lru_cache(maxsize=1024)
+def _has_days(said: str, day_fields: str) -> bool:
+    """Whether the words of the days are those of the fields; many expressions share these."""
+    months, days = _dates(said)
+    fields = read_cron(f"0 0 {day_fields}")
+    return months == fields.months and all(
+        days(day) == fields.rule.match_day(day) for day in days_of_each_shape(months)
     )
 
 
@@ -103,10 +108,11 @@ def read(words: str) -> Claim:
     for at in (*(m.start() for m in re.finditer(r" (?=on |in |every day\b)", low)), len(low)):
         try:
             hours, minutes, seconds, listed = _times(low[:at])
-            months, days = _dates(low[at:].strip())
+            said = low[at:].strip()
+            months, days = _dates(said)
         except Unclear:
             continue
-        return Claim(hours, minutes, seconds, listed, months, days)
+        return Claim(hours, minutes, seconds, listed, months, days, said)
     raise Unclear(words)
 
 

@@ -200,8 +200,8 @@ def _variables(text: str) -> dict[str, str] | None:
         if not line.strip():
             continue
         if not sign or not name.strip():
-            raise InvalidInput(f"{line.strip()[:40]!r} has no name or no value", field="env",
-                               remedy="write one NAME=VALUE a line")  # fmt: skip
+            said = f"{name.strip()[:40]!r} has no value" if name.strip() else "a value has no name"
+            raise InvalidInput(said, field="env", remedy="write one NAME=VALUE a line")
         env[name.strip()] = value
     return env or None
 
