@@ -26,6 +26,7 @@ from tenure.domain.errors import InvalidInput, TenureError
 from tenure.domain.process import Standing
 from tenure.domain.zones import INSTALL_ZONES, has_zones
 from tenure.host.clocks import SystemClock
+from tenure.host.orphans import Orphans, adopts_orphans
 from tenure.runtime.failing import lost_thread
 from tenure.runtime.scheduler import DRAIN, Scheduler
 from tenure.runtime.stderr_log import StderrLog
@@ -39,6 +40,8 @@ SOON = 1.0
 
 WATCH_EVERY_S = 5.0
 """Between two looks of the main thread at the others."""
+REAP_EVERY_S = 0.5
+"""The same where it also reaps what jobs leave behind."""
 FAILED_PATIENCE_S = 15.0
 """For which a process that has failed tries to leave in order."""
 
@@ -66,6 +69,7 @@ def serve(
     _log_to_stderr()
     if not has_zones():
         log.warning("this machine has no time zone data: only UTC is known (%s)", INSTALL_ZONES)
+    orphans = _adopted_orphans()
     ended = threading.Event()
     options: dict[str, Any] = {"role": role, "on_failure": lambda failure: ended.set()}
     scheduler = _of_app(profile, app, options) if app else Scheduler(profile, **options)
@@ -86,7 +90,9 @@ def serve(
         if beside is not None and not ended.is_set():
             end_beside = _begin(beside)
         watches = [Watch(thread, SystemClock()) for thread in scheduler.threads()]
-        while not ended.wait(WATCH_EVERY_S):
+        while not ended.wait(WATCH_EVERY_S if orphans is None else REAP_EVERY_S):
+            if orphans is not None:
+                orphans.reap()
             for problem in filter(None, (watch.problem() for watch in watches)):
                 _end_within(FAILED_PATIENCE_S, lost_thread(problem).exit_code)
                 scheduler.fail(lost_thread(problem))
@@ -107,6 +113,20 @@ def serve(
         for number, handler in before.items():
             signal.signal(number, handler)
     return scheduler.failure.exit_code if scheduler.failure is not None else 0
+
+
+def _adopted_orphans() -> Orphans | None:
+    """What reaps them, where the kernel hands them to this process."""
+    if not adopts_orphans():
+        return None
+    orphans = Orphans()
+    if orphans.can_reap():
+        return orphans
+    log.warning(
+        "processes that jobs leave behind come to this one, and this kernel does not tell them "
+        "from its own: they stay as zombies (start it under an init: docker run --init)"
+    )
+    return None
 
 
 def _end_within(seconds: float, code: int) -> None:

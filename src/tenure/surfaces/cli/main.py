@@ -22,6 +22,7 @@ from tenure.domain.errors import (
     TenureError,
     Undetermined,
 )
+from tenure.runtime.inherited import put_right
 from tenure.surfaces.cli.lazy import LazyGroup, ReaderGone
 from tenure.surfaces.cli.where import Where
 
@@ -96,6 +97,7 @@ def cli(context: click.Context) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    put_right()
     try:
         _tolerant_output()
         code = cli.main(arguments, prog_name="tenure", standalone_mode=False, obj=Where())

@@ -1,0 +1,77 @@
+"""Orphans that the kernel hands to this process: process 1 of a container, or a subreaper.
+
+A process whose parent has ended gets a new one: process 1 of its pid namespace, or the nearest
+ancestor that asked for that (``PR_SET_CHILD_SUBREAPER``, kept by exec). Who never waits for them
+fills the process table with zombies.
+
+The kernel does not say who began a child. But it hands orphans to the first living thread of the
+new parent, its main thread, while a child stays with the thread that forked it. So an orphan is a
+child of the main thread, in a session that is not ours: a child that this program, or the code of
+its user, forked and still waits for has another thread as parent, or our session, or was there
+before. Its status is never taken.
+
+Linux. Elsewhere, and where the kernel does not list a thread's children, nothing is reaped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+from tenure.host import procfs
+
+_PR_GET_CHILD_SUBREAPER = 37
+
+
+def adopts_orphans() -> bool:
+    """Whether orphans come to this process."""
+    if sys.platform != "linux":
+        return False
+    if os.getpid() == 1:
+        return True
+    import ctypes
+
+    found = ctypes.c_int(0)
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(found), 0, 0, 0)
+    return bool(found.value)
+
+
+class Orphans:
+    """Used by one thread. Made before this process forks children of its own."""
+
+    def __init__(self) -> None:
+        pid = os.getpid()
+        self._path = f"/proc/self/task/{pid}/children"
+        self._session = os.getsid(0)
+        self._not_ours_to_reap = frozenset(self._children() or ())
+
+    def can_reap(self) -> bool:
+        """Whether the kernel lists the children of a thread."""
+        return self._children() is not None
+
+    def reap(self) -> int:
+        """Reap the orphans that have ended; how many."""
+        reaped = 0
+        for pid in self._children() or ():
+            if pid not in self._not_ours_to_reap and self._is_ended_orphan(pid):
+                with contextlib.suppress(OSError):
+                    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+                    reaped += found is not None
+        return reaped
+
+    def _is_ended_orphan(self, pid: int) -> bool:
+        try:
+            with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+                stat = procfs.parse_stat(file.read(4096).decode("utf-8", "backslashreplace"))
+        except (OSError, ValueError):
+            return False
+        return stat.dead and stat.session != self._session
+
+    def _children(self) -> list[int] | None:
+        try:
+            with open(self._path, encoding="ascii") as file:
+                return [int(pid) for pid in file.read().split()]
+        except (OSError, ValueError):
+            return None
