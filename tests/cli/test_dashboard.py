@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clikit import Tenure
 
 from tenure.domain.errors import InvalidInput
-from tenure.surfaces.cli import web_options
+from tenure.runtime.profile import Profile
+from tenure.surfaces.cli import dashboard, web_options
 from tenure.surfaces.cli.web_options import read_address
 
 pytest.importorskip("fastapi")
@@ -80,3 +83,29 @@ def test_no_addresses(text: str) -> None:
 
 def test_other_schedulers_words(tenure: Tenure) -> None:
     assert "dashboard" in tenure("web").err
+
+
+def test_a_signal_before_it_serves_leaves_nothing_behind(
+    tenure: Tenure, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its link was printed, and it was seen in the profile; no lifespan has begun."""
+    assert tenure("add", "@daily", "--name", "backup", "--", "true").code == 0
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    say = dashboard._say
+
+    def ended(*said: Any) -> None:
+        say(*said)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(dashboard, "_say", ended)
+    try:
+        assert tenure("dashboard", "--port", "0").code == 0
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+            signal.signal(number, handler)
+    profile = Profile.open("default", home=home)
+    try:
+        assert profile.store.processes() == ()
+        assert len(profile.store.processes(gone=True)) == 1
+    finally:
+        profile.close()

@@ -284,7 +284,7 @@ class Terminal:
                 words.split(), cwd=self.folder, env=self.environ, stdout=out, stderr=out
             )
         self.staying.append(process)
-        ready = "/?token=" if serves_page else "joined"
+        ready = f"127.0.0.1:{self.port}" if serves_page else "joined"
         eventually(lambda: ready in log.read_text() or process.poll() is not None, words)
         assert process.poll() is None, log.read_text()
         if "serve" in words and not serves_page:

@@ -83,7 +83,10 @@ def dashboard(
                 + link_command(sock, home, _named(where), read_only=read_only)
             )
             sys.stdout.flush()
-        return _run(server, sock)
+        try:
+            return _run(server, sock)
+        finally:
+            site.close()  # a signal that comes before it serves ends no lifespan, which would
     finally:
         sock.close()
 
