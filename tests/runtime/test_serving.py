@@ -1,4 +1,4 @@
-"""What serves is told by what the main thread does, and by requests. Real servers and programs
+"""What serves shows in what the main thread does, and in requests. Real servers and programs
 that only import: tests/integrations/test_not_serving.py and test_serving_hosts.py."""
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class OnceServed:
         self._served = False
 
     def begin(self, after: float = 0.0) -> None:
-        """Find out, beginning in so many seconds. Returns at once."""
+        """Find out, beginning ``after`` that many seconds. Returns at once."""
         if after:
             green.call_later(after, self._find_out, name="tenure-serving")
             return
