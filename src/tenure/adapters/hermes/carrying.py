@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from tenure.adapters.hermes import inside
 from tenure.domain.errors import RunFailed
 from tenure.domain.run import RunState
 from tenure.runtime.lent import Lent
+from tenure.runtime.tracebacks import reason_of
 
 if TYPE_CHECKING:
     from tenure.adapters.hermes.seat import Seat
@@ -141,8 +141,8 @@ class Carrying:
         carried = self._carried[id] = _Carried(end, threading.get_ident())
         try:
             result = self._originals.body(job, *args, **kwargs)
-        except BaseException:
-            self._finish(id, carried, False, traceback.format_exc())
+        except BaseException as error:  # Hermes itself logs its traceback
+            self._finish(id, carried, False, reason_of(error))
             raise
         if self._originals.whole:
             said = carried.said or (False, "Hermes did not say how it ended")
