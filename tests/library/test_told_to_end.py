@@ -147,11 +147,14 @@ def test_a_program_that_has_lost_its_store_ends_and_says_so(
 def test_a_forked_child_is_ended_by_the_signal_itself(start: Callable[[str], Program]) -> None:
     """It inherits the handlers, and must neither wait nor leave its parent's block."""
     program = start(
+        "come, ready = os.pipe()\n"
         "with tenure:\n"
         "    child = os.fork()\n"
         "    if child == 0:\n"
-        "        try: time.sleep(600)\n"
+        "        os.write(ready, b'.')  # Python drops what comes while it forks\n"
+        "        try: time.sleep(60)\n"
         "        finally: print('UNWOUND', flush=True)\n"
+        "    os.read(come, 1)\n"
         "    os.kill(child, signal.SIGTERM)\n"
         "    print('child', os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)\n"
         "print('left')"
