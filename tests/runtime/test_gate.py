@@ -314,7 +314,7 @@ def test_without_a_python_such_variables_are_refused_and_not_shown(
 
 
 @pytest.mark.parametrize("signals", ["plain", "odd"])
-def test_an_inherited_descriptor_beyond_the_limit_is_in_nobodys_way(
+def test_an_inherited_descriptor_beyond_the_limit_is_in_no_commands_way(
     signals: str, tmp_path: Path
 ) -> None:
     """The flock idiom (descriptor 200) under a lower `ulimit -n`, and nohup's ignored signal."""

@@ -80,8 +80,8 @@ def test_a_service_without_any_gives_what_cron_gives(
 ) -> None:
     me = pwd.getpwuid(os.geteuid())
     seen = environment(made, {"PATH": "/bin"}, monkeypatch)
-    told = {name: seen[name] for name in ("HOME", "LOGNAME", "USER", "SHELL")}
-    assert told == {
+    given = {name: seen[name] for name in ("HOME", "LOGNAME", "USER", "SHELL")}
+    assert given == {
         "HOME": me.pw_dir,
         "LOGNAME": me.pw_name,
         "USER": me.pw_name,

@@ -182,7 +182,7 @@ def test_a_run_that_could_not_be_entered_never_ran_and_the_others_are_entered(
 def test_a_run_that_only_keeps_a_slot_is_settled_and_its_slot_freed(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Taken by the runner, and then lost there: the net is not told that it is in hand."""
+    """Taken by the runner, and then lost there: the net sees that it is not in hand."""
     node = cluster.node("a")
     cluster.settle()
     add(cluster)

@@ -352,8 +352,8 @@ class Callables:
             return True
         try:
             return self._still_owner(active.authority)
-        except Exception:  # not told is no: nothing is entered then, and that is known
-            log.exception("whether the owner of %s still owns could not be told", active.run.id)
+        except Exception:  # unknown counts as no: nothing is entered then, for certain
+            log.exception("whether the owner of %s still owns is unknown", active.run.id)
             return False
 
     def forget(self, active: ActiveCall) -> None:

@@ -227,7 +227,7 @@ class CommandRunner:
                 self._spawn(*self._new.popleft())
             timeout = 0.0 if self._new else self._until_next()
         try:
-            for key in self._children.poll(timeout):  # each is told once: noted before all else
+            for key in self._children.poll(timeout):  # each comes once: noted before all else
                 self._note_gone(str(key))
         finally:
             with self.thread.step():
@@ -475,7 +475,7 @@ def _who_is_left(leader: Identity) -> str:
     try:
         left = members_of(leader)
     except (OSError, Undetermined) as error:
-        return f"; which of its processes still live cannot be told: {error}"
+        return f"; which of its processes still live is unknown: {error}"
     if not left:
         return ""
     pids = ", ".join(str(member.pid) for member in left[:10])

@@ -61,7 +61,7 @@ def stop(
         return ()
     alive = is_alive(leader)
     if alive is None:
-        identity_of(leader.pid)  # raises where it is only for now that it cannot be told
+        identity_of(leader.pid)  # raises where it is unknown only for now
         return ()
     members = members_of(leader, seen=seen)
     if number is signal.SIGKILL:

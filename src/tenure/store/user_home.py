@@ -90,16 +90,16 @@ def job_folder(environ: Mapping[str, str]) -> str:
 
 
 def account_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """What cron tells a job of its user: HOME, LOGNAME, USER and SHELL, from the passwd entry.
+    """What cron gives a job of its user: HOME, LOGNAME, USER and SHELL, from the passwd entry.
 
     SHELL is ``/bin/sh`` whatever the entry says. A uid without an entry has no name, and
     :func:`job_folder` for HOME.
     """
     home = passwd_home()
-    told = {"HOME": str(home) if home else job_folder(environ), "SHELL": "/bin/sh"}
+    variables = {"HOME": str(home) if home else job_folder(environ), "SHELL": "/bin/sh"}
     with contextlib.suppress(KeyError, OverflowError):
-        told["LOGNAME"] = told["USER"] = pwd.getpwuid(os.geteuid()).pw_name
-    return told
+        variables["LOGNAME"] = variables["USER"] = pwd.getpwuid(os.geteuid()).pw_name
+    return variables
 
 
 def expand(path: str, field: str) -> str:
