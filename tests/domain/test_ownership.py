@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -25,6 +25,7 @@ from tenure.domain.ownership import (
     consider,
     find_better,
     find_successor,
+    hung_for,
     transition,
 )
 from tenure.testing.making import START
@@ -246,3 +247,30 @@ def test_an_owner_hands_over_to_the_better(
     candidates: list[Candidate], rank: int, found: Candidate | None
 ) -> None:
     assert find_better(candidates, rank) == found
+
+
+PROGRESS = replace(HELD, progress_awake=1000.0, boot_id="this boot")
+"""Its owner was seen to claim at 1000 s of awake time."""
+
+
+@pytest.mark.parametrize(
+    ("current", "due", "awake", "expected"),
+    [
+        (PROGRESS, START - MINUTE, 1040.0, 40 * SECOND),
+        (PROGRESS, START - 5 * SECOND, 1040.0, 5 * SECOND),  # due for less than it made no progress
+        (PROGRESS, START - MINUTE, 999.0, 0 * SECOND),
+        (PROGRESS, START, 1040.0, 0 * SECOND),
+        (PROGRESS, START + MINUTE, 1040.0, 0 * SECOND),
+        (PROGRESS, None, 1040.0, 0 * SECOND),
+        # Awake time of another boot says nothing: its clock began again.
+        (replace(PROGRESS, boot_id="another boot"), START - MINUTE, 1040.0, 0 * SECOND),
+        (replace(PROGRESS, boot_id=None), START - MINUTE, 1040.0, 0 * SECOND),
+        (replace(PROGRESS, progress_awake=None), START - MINUTE, 1040.0, 0 * SECOND),
+        (replace(PROGRESS, hold=Hold.VACANT), START - MINUTE, 1040.0, 0 * SECOND),
+    ],
+)
+def test_for_how_long_an_owner_has_hung(
+    current: Ownership, due: datetime | None, awake: float, expected: timedelta
+) -> None:
+    found = hung_for(current, due, now=START, awake=awake, boot="this boot")
+    assert found == expected
