@@ -53,7 +53,9 @@ def parse_duration(
         raise InvalidInput("a duration cannot be negative", field=field, remedy=_REMEDY)
     if written.isascii() and written.isdigit():
         raise InvalidInput(
-            f'"{_short(written)}" has no unit', field=field, remedy=f'"{_short(written)}s"?'
+            f'"{_short(written)}" has no unit',
+            field=field,
+            remedy=f'write for example "{_short(written)}s"',
         )
     value = _milliseconds(written, field)
     if value < _as_ms(minimum):

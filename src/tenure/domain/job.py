@@ -26,7 +26,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from tenure.domain.errors import IllegalTransition, InvalidInput
+from tenure.domain.errors import Conflict, IllegalTransition, InvalidInput
+from tenure.domain.names import escape_hidden, is_shown
 from tenure.domain.schedule import Kind, Schedule
 
 MAX_NAME = 200
@@ -228,8 +229,13 @@ class Definition:
     def __post_init__(self) -> None:
         if not self.name.strip() or len(self.name) > MAX_NAME:
             raise InvalidInput(f"1 to {MAX_NAME} characters are needed", field="name")
-        if not self.name.isprintable() or self.name != self.name.strip():
-            raise InvalidInput("no control characters, no space at either end", field="name")
+        if not is_shown(self.name) or self.name != self.name.strip():
+            raise InvalidInput(
+                "no control characters, none that turn the direction of text, no space at either "
+                "end",
+                field="name",
+                remedy=f"leave them out of {escape_hidden(self.name)!r}",
+            )
         for name, value, least in (
             ("grace", self.grace, timedelta(seconds=1)),
             ("jitter", self.jitter, timedelta(0)),
@@ -330,6 +336,16 @@ def remedy_for_paused(job: Job) -> str:
     if job.definition.schedule.kind is Kind.FOREIGN:
         return "resume it in the scheduler that plans it"
     return f"tenure resume {job.name}"
+
+
+def looks_like(name: str, job: str) -> Conflict:
+    """Why a new name is refused: a person would take it for the name of that other job."""
+    return Conflict(
+        f"it looks like the name of another job, {name!r}",
+        field="name",
+        remedy="choose a name that differs in more than case or look, or edit that job",
+        job=job,
+    )
 
 
 def why_unreadable(job: Job) -> str:

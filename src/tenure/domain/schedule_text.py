@@ -220,20 +220,30 @@ def _one_shot(match: re.Match[str], text: str, now: datetime, zone: str, dst: Ds
         stated = datetime.fromisoformat(f"{day}T{time}{offset}") if offset else None
     except ValueError as error:
         raise _no(text, "write a date and time that exist, such as 2030-01-31T09:00") from error
-    if not now.year - 1 <= naive.year < min(now.year + 101, LAST_YEAR):
-        raise _no(text, "use a time from now on, within the next hundred years")
+    if naive.year < now.year - 1:
+        raise _past(text, now)
+    if naive.year >= min(now.year + 101, LAST_YEAR):
+        raise InvalidInput(
+            f"{text.strip()!r} is more than a hundred years ahead.",
+            field="schedule",
+            remedy="use a time within the next hundred years",
+        )
     if stated is None:
         seconds = resolve_local(to_seconds(naive.replace(tzinfo=UTC)), zone, dst)
         if seconds is None:
             raise _no(text, f"clocks in {zone} jump over it; choose another time, or gap=shift")
         stated = to_instant(seconds).replace(microsecond=naive.microsecond)
     if stated <= now:
-        raise InvalidInput(
-            f"{text.strip()!r} is past: it is {now.isoformat()} now.",
-            field="schedule",
-            remedy="write a later time, or in 1m, or trigger the job",
-        )
+        raise _past(text, now)
     return at_schedule(stated, zone, dst, text=text)
+
+
+def _past(text: str, now: datetime) -> InvalidInput:
+    return InvalidInput(
+        f"{text.strip()!r} is past: it is {now.isoformat()} now.",
+        field="schedule",
+        remedy="write a later time, or in 1m, or trigger the job",
+    )
 
 
 def _cron(low: str, text: str, zone: str, dst: Dst | None) -> Schedule:

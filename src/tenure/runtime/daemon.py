@@ -169,9 +169,16 @@ def _of_app(profile: Profile, target: str, options: dict[str, Any]) -> Scheduler
 
 
 def _log_to_stderr() -> None:
+    level = os.environ.get("TENURE_LOG", "INFO").upper()
+    if level not in logging.getLevelNamesMapping():
+        raise InvalidInput(
+            f"{level[:40]!r} is not a level of the log",
+            field="TENURE_LOG",
+            remedy="use DEBUG, INFO, WARNING or ERROR",
+        )
     if not logging.getLogger().handlers:
         logging.basicConfig(
-            level=os.environ.get("TENURE_LOG", "INFO").upper(),
+            level=level,
             format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
             handlers=[StderrLog()],
         )

@@ -16,6 +16,7 @@ from typing import Any
 
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.job import Call, Definition, Job, State
+from tenure.domain.names import look_of
 from tenure.runtime.client.fields import build
 from tenure.runtime.client.foreign import is_foreign, refuse_foreign
 from tenure.runtime.client.jobfile import Entry
@@ -59,9 +60,17 @@ def plan_apply(
     :class:`Refused` for one of a job that another scheduler plans.
     """
     standing = {job.name: job for job in all_jobs(store)}
+    looks = {look_of(name): name for name in standing}
     steps: list[Step] = []
     for entry in entries:
         job = standing.get(entry.name)
+        known = looks.setdefault(look_of(entry.name), entry.name)
+        if job is None and known != entry.name:
+            raise InvalidInput(
+                f"it looks like the name of another job, {known!r}",
+                field=f"{entry.name}.name",
+                remedy="give one of the two another name",
+            )
         steps += _steps(entry, job, _definition(entry, job, timezone, grace, now))
     if prune:
         wanted = {entry.name for entry in entries}

@@ -7,6 +7,7 @@ previous run. Each is answered, also after the first no, so that nothing is foun
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -122,7 +123,7 @@ def _state(job: Job) -> Check:
         if is_foreign(job)
         else f"tenure resume {job.name}",
         State.DORMANT: "its app no longer declares it; start a version that does",
-        State.DONE: change_there(job, "edit") if is_foreign(job) else "give it another --schedule",
+        State.DONE: _another_schedule(job),
         State.REMOVED: "add it again",
     }
     return Check(
@@ -131,6 +132,14 @@ def _state(job: Job) -> Check:
         text=f"the job is {job.state}",
         remedy=remedies.get(job.state, ""),
     )
+
+
+def _another_schedule(job: Job) -> str:
+    if is_foreign(job):
+        return change_there(job, "edit")
+    if job.app is not None:
+        return f"give it another schedule in the code of the app {job.app}"
+    return f"tenure edit {shlex.quote(job.name)} --schedule SCHEDULE"
 
 
 def _readable(job: Job, profile: Profile) -> list[Check]:
@@ -153,7 +162,7 @@ def _schedule(job: Job, now: datetime) -> Check:
             name="schedule",
             ok=False,
             text="its schedule has no fire left",
-            remedy="edit --schedule",
+            remedy=_another_schedule(job),
         )
     pending = job.next_fire
     if pending is not None and pending <= now:

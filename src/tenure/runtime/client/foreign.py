@@ -37,6 +37,11 @@ _KNOWN = {
 """By the part of a target before the colon."""
 
 
+def is_planner(app: str) -> bool:
+    """Whether jobs of this app are those of another scheduler, which keeps their definitions."""
+    return app in _KNOWN
+
+
 def is_foreign(job: Job) -> bool:
     """Whether another scheduler keeps the definition; also once its last fire is over."""
     return job.definition.schedule.kind is Kind.FOREIGN or (

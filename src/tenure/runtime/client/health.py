@@ -27,6 +27,7 @@ from tenure.domain.process import Activity, Process, Standing
 from tenure.domain.run import Run
 from tenure.host.clocks import ClockChangeKind, SystemClock
 from tenure.host.processes import activity_of, boot_id
+from tenure.runtime.client.foreign import is_planner
 from tenure.runtime.liveness import candidates_among, life_of_process
 from tenure.runtime.profile import Profile
 from tenure.store.profile_id import IdentityKind, IdentityProblem
@@ -82,6 +83,8 @@ class Health:
     """What a person types to start the owner, as the profile's settings say."""
     able: tuple[Candidate, ...] = ()
     """The living candidates, each as far as it can take the ownership now."""
+    app: str | None = None
+    """The app whose code declares jobs here: a process without it is refused ownership."""
     problem: IdentityProblem | None = None
     """Why nobody may own at all: a copy or a restored backup, not adopted yet."""
 
@@ -139,6 +142,7 @@ def examine(profile: Profile, now: datetime) -> Health:
         owner=owner,
         hung_for=timedelta(0) if problem else _hung_for(profile, ownership, now),
         start=profile.settings().start,
+        app=_app_of(profile.store.uncarried(None)),
         able=_able(profile, living),
         problem=problem,
     )
@@ -209,6 +213,11 @@ def _asleep_since(profile: Profile, since: datetime) -> timedelta:
     facts = (e.facts for e in events if e.kind is EventKind.CLOCK and e.at >= since)
     passed = (f.get("seconds", 0.0) for f in facts if f.get("kind") in _NOT_AWAKE)
     return timedelta(seconds=sum(map(float, passed)))
+
+
+def _app_of(job: str | None) -> str | None:
+    app, colon, _ = (job or "").partition(":")
+    return app if colon and not is_planner(app) else None
 
 
 def _departed(profile: Profile, process: str) -> Present | None:

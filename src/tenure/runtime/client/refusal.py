@@ -61,9 +61,12 @@ def what_to_type(health: Health, profile: str, *, asking: bool = False) -> str:
     if health.start is not None:
         return f"start it: `{health.start}`{queue}"
     best = next((rule for rule in health.policy.rules if not rule.refuse), None)
+    serve = f"tenure serve{name}"
+    if health.app is not None and best is None and not health.policy.rules:
+        return f"start the app {health.app}, or `{serve} --app PKG.MOD:NAME` that carries it{queue}"
     if health.policy.rules and best is None:
         return f"correct the rules in profile.toml: each of them refuses{queue}"
-    return f"{_start(best, f'tenure serve{name}')}{queue}"
+    return f"{_start(best, serve)}{queue}"
 
 
 def _start(rule: Rule | None, serve: str) -> str:

@@ -9,6 +9,7 @@ Codes are stable:
 ``protected_but_open``, ``protected_without_authority``, ``held_fires``: protected jobs wait (C8).
 ``launcher_ended``: a process that a rule names in an executor's chain has ended (C8).
 ``unattested_owner``: the authoritative owner is so by its own user's word only.
+``read_only``: the store cannot be written from here.
 ``identity_problem``: the folder is a copy, or a backup was restored.
 ``policy_file_problem`` and the codes of :mod:`tenure.domain.policy_warnings`: profile.toml.
 ``policy_not_accepted``: profile.toml says something else than the rules in force.
@@ -46,6 +47,7 @@ from tenure.runtime.client.refusal import (
 )
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Counts, RunFilter
+from tenure.store.sqlite.failures import why_unwritable
 
 _LOOKS = (0.002, 0.003, 0.005, 0.01, 0.03, *[0.05] * 9)
 """Half a second in all; the first ones soon, since a busy owner's commit takes milliseconds."""
@@ -65,6 +67,7 @@ def find_warnings(
 ) -> Iterator[Warning]:
     """The warnings, the gravest first."""
     yield from _identity(health)
+    yield from _read_only(profile)
     yield from _owner(profile, health, counts)
     yield from _unclaimed(profile, health, now)
     yield from _waiting(profile, health, counts, now)
@@ -83,6 +86,15 @@ def _identity(health: Health) -> Iterator[Warning]:
     problem = health.problem
     if problem is not None:
         yield Warning(code="identity_problem", text=problem.text, remedy=problem.remedy)
+
+
+def _read_only(profile: Profile) -> Iterator[Warning]:
+    found = why_unwritable(profile.folder.database)
+    if found is not None:
+        text = f"{profile.folder.database} cannot be written: {found[0]}"
+        yield Warning(
+            code="read_only", text=f"{text}; no job runs and none changes", remedy=found[1]
+        )
 
 
 def _owner(profile: Profile, health: Health, counts: Counts) -> Iterator[Warning]:

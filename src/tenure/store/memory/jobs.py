@@ -10,7 +10,8 @@ from difflib import get_close_matches
 from tenure.domain.announced import watermark_of_change
 from tenure.domain.errors import Conflict, InvalidInput, NotFound
 from tenure.domain.event import EventKind
-from tenure.domain.job import Definition, Job, Runner, State, check_state, jitter_of
+from tenure.domain.job import Definition, Job, Runner, State, check_state, jitter_of, looks_like
+from tenure.domain.names import look_of
 from tenure.domain.omission import Omitted
 from tenure.domain.ownership import Authority
 from tenure.domain.schedule import Kind
@@ -55,6 +56,12 @@ class Jobs(Pending):
                 raise Conflict(
                     f"there is a job named {name!r} already", remedy="edit it, or choose a name"
                 )
+        if but is not None and self._tables.jobs[but].name == name:
+            return
+        for job in self._tables.jobs.values():
+            alike = look_of(job.name) == look_of(name) and job.state is not State.REMOVED
+            if alike and job.id != but:
+                raise looks_like(job.name, job.id)
 
     def _note_revision(self, job: Job) -> None:
         revision = Revision(

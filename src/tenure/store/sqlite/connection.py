@@ -36,7 +36,7 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
-from tenure.domain.errors import Damaged, StoreUnwritable, TenureError
+from tenure.domain.errors import Damaged, InvalidInput, StoreUnwritable, TenureError
 from tenure.store.commit_mark import NAME as MARK
 from tenure.store.commit_mark import CommitMark
 from tenure.store.sqlite import files
@@ -44,6 +44,7 @@ from tenure.store.sqlite.definitions import Definitions
 from tenure.store.sqlite.failures import (
     RESTORE,
     HolderProbe,
+    can_only_be_read,
     explain,
     is_damage,
     is_failed_read,
@@ -71,8 +72,9 @@ _tainted: set[tuple[int, int]] = set()
 def dial(path: Path, *, mode: str, patience: float) -> sqlite3.Connection:
     """Open an existing file. ``mode`` is SQLite's: ``ro`` or ``rw``; patience is in seconds."""
     quoted = "".join(f"%{ord(c):02X}" if c in "%?#" else c for c in os.path.abspath(path))
+    alone = "&immutable=1" if mode == "ro" and can_only_be_read(path) else ""
     db = sqlite3.connect(
-        f"file:{quoted}?mode={mode}",
+        f"file:{quoted}?mode={mode}{alone}",
         uri=True,
         timeout=patience,
         isolation_level=None,
@@ -184,6 +186,11 @@ class Connection:
                 yield db
             except sqlite3.Error as error:
                 raise self.explain(error) from error
+            except UnicodeEncodeError as error:  # half a character, as bytes in argv become
+                raise InvalidInput(
+                    "it holds bytes that are not UTF-8, which nothing in the store does",
+                    remedy="write it in UTF-8",
+                ) from error
             if not self._files.bound:
                 self._files.bind()
 

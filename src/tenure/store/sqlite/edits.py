@@ -15,7 +15,8 @@ from typing import Any
 from tenure.domain.announced import watermark_of_change
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.event import EventKind
-from tenure.domain.job import Definition, Job, State, check_state, jitter_of
+from tenure.domain.job import Definition, Job, State, check_state, jitter_of, looks_like
+from tenure.domain.names import look_of
 from tenure.domain.omission import Omitted
 from tenure.domain.schedule import Kind
 from tenure.store.codec import micros, micros_or_none, pack
@@ -205,6 +206,18 @@ def check_readable(wanted: Definition) -> None:
         )
 
 
+def _refuse_look_alike(db: sqlite3.Connection, name: str, own: str | None) -> None:
+    """Conflict for a new name that a person takes for another job's; that one is named. Of many
+    changes in one commit whoever plans them looks: each would read all names."""
+    look = look_of(name)
+    rows = db.execute(SQL.alike, (look,)).fetchall()
+    if (own, name) in rows:
+        return  # it keeps its name
+    for job, known in rows:
+        if job != own and known != name and look_of(known) == look:
+            raise looks_like(known, job)
+
+
 def _check_name(db: sqlite3.Connection, name: str, own: str | None) -> None:
     row = db.execute(SQL.name_taken, (name,)).fetchone()
     if row is not None and row[0] != own:
@@ -251,12 +264,14 @@ class Editing(Part):
         self, definition: Definition, *, by: str, now: datetime, since: datetime | None = None
     ) -> Job:
         with self._db.writing() as db:
+            _refuse_look_alike(db, definition.name, None)
             return Editor(db, self._db.definitions).add_job(definition, by=by, now=now, since=since)
 
     def edit_job(
         self, job: str, expected_revision: int, definition: Definition, *, by: str, now: datetime
     ) -> Job:
         with self._db.writing() as db:
+            _refuse_look_alike(db, definition.name, job)
             editor = Editor(db, self._db.definitions)
             return editor.edit_job(job, expected_revision, definition, by=by, now=now)
 

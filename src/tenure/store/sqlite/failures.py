@@ -38,6 +38,10 @@ def explain(
         return StoreUnwritable(
             f"the disk that holds {path} is full; nothing was changed", remedy="free some space"
         )
+    if code in (_READONLY, _CANTOPEN) and (found := why_unwritable(path)) is not None:
+        because, remedy = found
+        what = "cannot be written" if code == _READONLY else "cannot be opened"
+        return StoreUnwritable(f"{path} {what}: {because}; nothing was changed", remedy=remedy)
     if code == _READONLY:
         return StoreUnwritable(
             f"{path} cannot be written: {error}; nothing was changed",
@@ -63,6 +67,38 @@ def explain(
             remedy="check the permissions of the profile folder",
         )
     return TenureError(f"SQLite could not do what was asked of {path}: {error}")
+
+
+def why_unwritable(path: Path) -> tuple[str, str] | None:
+    """What keeps this process from writing the store at ``path``, as the system says it, and the
+    remedy; None if nothing that can be seen does."""
+    folder = path.parent
+    try:
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            return (
+                "its file system is mounted read-only",
+                "mount it writable; jobs can be viewed until then, and not changed",
+            )
+        for place in (folder, path):
+            if not os.access(place, os.W_OK):
+                return f"this user may not write {place}", f"chmod u+w {place}"
+    except OSError:
+        pass
+    return None
+
+
+def can_only_be_read(path: Path) -> bool:
+    """Whether no process can write the store from here, and the database alone has all of it:
+    SQLite then reads it without its log, for which it would have to make files."""
+    log, shared = Path(f"{path}-wal"), Path(f"{path}-shm")
+    try:
+        return (
+            not os.access(path.parent, os.W_OK)
+            and not shared.exists()
+            and (not log.exists() or log.stat().st_size == 0)
+        )
+    except OSError:
+        return False
 
 
 def _no_descriptor() -> str | None:

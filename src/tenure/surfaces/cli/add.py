@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from datetime import datetime
 from typing import Any
@@ -61,10 +62,13 @@ def add(
         _report(where, profile, job, at, zone_was_named="tz" in given)
 
 
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
 def _check_words(schedule: str, command: tuple[str, ...]) -> None:
     """A schedule that the shell took apart: its rest must not become the command."""
-    lone = not (set(schedule) - set("0123456789*/,-")) and len(schedule) < 12
-    if lone or schedule in ("every", "in", "at"):
+    lone = not (set(schedule) - set("0123456789*/,-")) and not _DATE.fullmatch(schedule)
+    if (lone and len(schedule) < 12) or schedule in ("every", "in", "at"):
         raise InvalidInput(
             f"{schedule!r} alone is no schedule",
             field="schedule",

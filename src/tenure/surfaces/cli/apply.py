@@ -120,8 +120,12 @@ def export(where: Where, jobs: tuple[str, ...], target: str | None, show_secrets
     if target is not None:
         mode = 0o600
         descriptor = os.open(Path(target), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        try:
+            with open(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            error.filename = target
+            raise
     elif where.json:
         output.print_json({"toml": text})
     else:

@@ -38,7 +38,8 @@ _MEANT = {
     "jobs": "list", "run": "trigger", "start": "serve", "daemon": "serve", "log": "logs",
     "history": "runs", "ps": "status", "stop": "cancel", "kill": "cancel", "disable": "pause",
     "enable": "resume", "policy": "owner policy", "profiles": "profile list", "why": "explain",
-    "web": "dashboard", "ui": "dashboard",
+    "web": "dashboard", "ui": "dashboard", "doctor": "status", "check": "status",
+    "version": "--version", "info": "show", "reload": "apply", "update": "edit",
 }  # fmt: skip
 """What other schedulers call it."""
 
@@ -52,6 +53,12 @@ class LazyGroup(VerbGroup):
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
+            raise ReaderGone from error
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except BrokenPipeError as error:  # its help was being printed
             raise ReaderGone from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -73,6 +80,9 @@ class LazyGroup(VerbGroup):
             from difflib import get_close_matches
 
             meant = _MEANT.get(args[0])
+            if args[0] == "help":
+                known = args[1] if len(args) > 1 and args[1] in self.verbs else ""
+                meant = f"tenure {known} --help".replace("  ", " ")
             near = [meant] if meant else get_close_matches(args[0], self.verbs, 3)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise click.UsageError(f"there is no verb {args[0]!r}.{hint}", ctx)

@@ -12,6 +12,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from typing import IO
 
 import click
 
@@ -99,6 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     put_right()
     try:
+        if any("\0" in argument for argument in arguments):
+            raise InvalidInput("an argument holds a NUL character")
         _tolerant_output()
         code = cli.main(arguments, prog_name="tenure", standalone_mode=False, obj=Where())
         sys.stdout.flush()
@@ -115,6 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _failed(InvalidInput(error.format_message()), arguments)
     except OSError as error:
+        if error.filename is None and error.errno in _OF_A_WRITE:
+            return _output_failed(error)
         return _failed(_of_the_system(error), arguments)
     except Exception as error:  # noqa: BLE001 - the last resort: one line, and how to learn more
         return _internal(error, arguments)
@@ -139,9 +144,24 @@ def _failed(error: TenureError, arguments: list[str]) -> int:
         traceback.print_exception(error)
     try:
         print_error(error, json=_wants_json(arguments))
-    except BrokenPipeError:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError as failure:
         _forget_output()
+        if not isinstance(failure, BrokenPipeError):
+            _say_without_output(error)
     return error.exit_code
+
+
+def _say_without_output(error: TenureError) -> None:
+    """Standard output takes nothing: people read it on standard error, if that does."""
+    from tenure.surfaces.cli.output import print_error
+
+    try:
+        print_error(error, json=False)
+        sys.stderr.flush()
+    except OSError:
+        _forget(sys.stderr)
 
 
 def _internal(error: Exception, arguments: list[str]) -> int:
@@ -151,6 +171,22 @@ def _internal(error: Exception, arguments: list[str]) -> int:
     )
     told.__cause__ = error
     return _failed(told, arguments)
+
+
+def _output_failed(error: OSError) -> int:
+    """Also with ``--json`` it is said on standard error: there is no other place."""
+    _forget_output()
+    return _failed(
+        Undetermined(
+            f"the output cannot be written: {error.strerror}",
+            remedy="send it elsewhere; what the command was to change is changed",
+        ),
+        [],
+    )
+
+
+_OF_A_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""Errors of a write. Other files than standard output are named."""
 
 
 def _of_the_system(error: OSError) -> TenureError:
@@ -181,8 +217,14 @@ def _tolerant_output() -> None:
 
 def _forget_output() -> None:
     """The reader is gone; the interpreter's own flush at exit must not complain about it."""
+    _forget(sys.stdout)
+
+
+def _forget(stream: IO[str]) -> None:
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        descriptor = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(descriptor, stream.fileno())
+        os.close(descriptor)
 
 
 if __name__ == "__main__":

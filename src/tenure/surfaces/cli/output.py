@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from tenure.domain.errors import TenureError
+from tenure.domain.names import escape_hidden
 from tenure.runtime.client.documents import VERSION, error_document
 
 _STYLES = {
@@ -53,10 +54,7 @@ def state(text: object) -> str:
 
 def safe(text: object) -> str:
     """``text`` on one line, with what is not printable escaped."""
-    text = str(text)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return escape_hidden(str(text))
 
 
 def print_json(document: Mapping[str, Any]) -> None:

@@ -112,7 +112,7 @@ def policy(where: Where, accept: bool, clear: bool, yes: bool) -> int:
     unmade = where.unmade()
     if unmade is not None and not (accept or clear):
         return _show_policy(where, unmade.policy, list(unmade.warnings()), unmade.folder.toml)
-    with where.open(warns=False) as profile:
+    with where.open(readonly=not (accept or clear), warns=False) as profile:
         by = editor("tenure owner policy")
         if clear:
             _clear(profile, by, yes)

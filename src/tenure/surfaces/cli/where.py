@@ -42,7 +42,9 @@ class Where:
 
     @property
     def name(self) -> str:
-        return self.profile or os.environ.get("TENURE_PROFILE") or "default"
+        if self.profile is not None:  # an empty one is no profile name
+            return self.profile
+        return os.environ.get("TENURE_PROFILE") or "default"
 
     def home_folder(self) -> Path:
         from tenure.store.folder import home
