@@ -220,13 +220,12 @@ def _one_shot(match: re.Match[str], text: str, now: datetime, zone: str, dst: Ds
         stated = datetime.fromisoformat(f"{day}T{time}{offset}") if offset else None
     except ValueError as error:
         raise _no(text, "write a date and time that exist, such as 2030-01-31T09:00") from error
-    if naive.year < now.year - 1:
-        raise _past(text, now)
-    if naive.year >= min(now.year + 101, LAST_YEAR):
+    if not now.year - 1 <= naive.year < min(now.year + 101, LAST_YEAR):
+        why = "is past" if naive.year < now.year else "is too far ahead"
         raise InvalidInput(
-            f"{text.strip()!r} is more than a hundred years ahead.",
+            f"{text.strip()!r} cannot be read as a schedule: it {why}.",
             field="schedule",
-            remedy="use a time within the next hundred years",
+            remedy="use a time from now on, within the next hundred years",
         )
     if stated is None:
         seconds = resolve_local(to_seconds(naive.replace(tzinfo=UTC)), zone, dst)
@@ -234,16 +233,12 @@ def _one_shot(match: re.Match[str], text: str, now: datetime, zone: str, dst: Ds
             raise _no(text, f"clocks in {zone} jump over it; choose another time, or gap=shift")
         stated = to_instant(seconds).replace(microsecond=naive.microsecond)
     if stated <= now:
-        raise _past(text, now)
+        raise InvalidInput(
+            f"{text.strip()!r} is past: it is {now.isoformat()} now.",
+            field="schedule",
+            remedy="write a later time, or in 1m, or trigger the job",
+        )
     return at_schedule(stated, zone, dst, text=text)
-
-
-def _past(text: str, now: datetime) -> InvalidInput:
-    return InvalidInput(
-        f"{text.strip()!r} is past: it is {now.isoformat()} now.",
-        field="schedule",
-        remedy="write a later time, or in 1m, or trigger the job",
-    )
 
 
 def _cron(low: str, text: str, zone: str, dst: Dst | None) -> Schedule:

@@ -73,6 +73,8 @@ def why_unwritable(path: Path) -> tuple[str, str] | None:
     """What keeps this process from writing the store at ``path``, as the system says it, and the
     remedy; None if nothing that can be seen does."""
     folder = path.parent
+    if not path.exists() or _no_descriptor() is not None:
+        return None
     try:
         if os.statvfs(folder).f_flag & os.ST_RDONLY:
             return (
