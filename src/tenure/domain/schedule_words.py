@@ -102,7 +102,7 @@ def _spelled_out(part: str, number: int, parts: list[str]) -> str:
 def either_day(schedule: Schedule) -> tuple[str, str] | None:
     """What to know of a cron schedule that names days of the month and weekdays: as in every
     cron, either suffices. A text and a remedy; None where there is nothing to say."""
-    if schedule.expression is None:
+    if schedule.kind != "cron" or schedule.expression is None:
         return None
     fields = read_cron(schedule.expression)
     parts = fields.expression.split(" ")
