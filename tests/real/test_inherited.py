@@ -48,9 +48,11 @@ LEFT_BEHIND = {
         "[os.set_inheritable(os.dup(os.open(os.devnull, 0)), True) for _ in range(40)]"
     ),
     "few descriptors": "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))",
+    "too few descriptors, for now": "resource.setrlimit(resource.RLIMIT_NOFILE, (20, 4096))",
     # limits
     "no core": "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))",
     "files of 64 MB": "resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20, 64 << 20))",
+    "tiny files, for now": "resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))",
     "1 GB of address space": "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))",
     "few processes": "resource.setrlimit(resource.RLIMIT_NPROC, (4000, 4000))",
     "a small stack": "resource.setrlimit(resource.RLIMIT_STACK, (1 << 20, 1 << 20))",
@@ -114,7 +116,7 @@ def test_it_runs_jobs_ends_when_asked_to_and_hands_over(left: str, world: World)
     assert said["fds"].split()[:3] == ["0", "1", "2"]
     assert len(said["fds"].split()) <= 4, said  # the shell may have its script open
     assert int(said["umask"], 8) & 0o700 == 0
-    assert int(said["umask"], 8) & 0o022, "nobody else may write what it makes"
+    assert int(said["umask"], 8) & 0o022, "no other user may write what it makes"
     assert (world.folder / "made").stat().st_mode & 0o600 == 0o600
 
     # Tenure's own files are private, and what it writes goes nowhere else.
@@ -159,6 +161,15 @@ def test_other_verbs_work_too(left: str, tmp_path: Path) -> None:
     )
     assert "every 1h" in shown.stdout
     assert (home / "profiles" / "default").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_limit_that_cannot_be_raised_is_said(world: World) -> None:
+    small = "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
+    serve = start(world, small)
+    eventually(lambda: "may write files of at most 100000 bytes" in serve.said(), "the limit")
+    assert "ulimit -f" in serve.said()
+    serve.signal(signal.SIGTERM)
+    assert serve.wait_end() == 0
 
 
 # -- orphans -----------------------------------------------------------------------------------

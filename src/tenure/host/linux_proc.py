@@ -246,7 +246,7 @@ def _read_machine_id() -> str | None:
 
 
 def is_frozen(pid: int, hierarchies: str = "/sys/fs/cgroup") -> bool:
-    """Whether the process stands still with its cgroup (cgroups(7): the freezer of version 2, that
+    """Whether the process is frozen with its cgroup (cgroups(7): the freezer of version 2, that
     of version 1). False where that cannot be read: most processes are in no frozen one."""
     try:
         lines = read(f"{folder(pid)}/cgroup").splitlines()

@@ -28,6 +28,7 @@ from tenure.domain.zones import INSTALL_ZONES, has_zones
 from tenure.host.clocks import SystemClock
 from tenure.host.orphans import Orphans, adopts_orphans
 from tenure.runtime.failing import lost_thread
+from tenure.runtime.inherited import small_limits
 from tenure.runtime.scheduler import DRAIN, Scheduler
 from tenure.runtime.stderr_log import StderrLog
 from tenure.runtime.watched_thread import Watch
@@ -69,6 +70,8 @@ def serve(
     _log_to_stderr()
     if not has_zones():
         log.warning("this machine has no time zone data: only UTC is known (%s)", INSTALL_ZONES)
+    for problem in small_limits():
+        log.error("%s", problem)
     orphans = _adopted_orphans()
     ended = threading.Event()
     options: dict[str, Any] = {"role": role, "on_failure": lambda failure: ended.set()}

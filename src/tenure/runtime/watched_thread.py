@@ -1,4 +1,4 @@
-"""A thread that ownership depends on: when it ends unasked, or stops making progress, that is told.
+"""A thread that ownership depends on: the process hears it when it ends unasked, or is held.
 
     the loop raises or returns --> ``ended`` is called, by the thread itself, as the last it does
     the thread is gone, or has been in one step for too long --> a :class:`Watch` finds it
@@ -86,7 +86,7 @@ class WatchedThread:
         error: BaseException | None = None
         try:
             self._loop()
-        except BaseException as raised:  # noqa: BLE001 - whatever ends it is told
+        except BaseException as raised:  # noqa: BLE001 - whatever ends it is reported
             error = raised
         if self._is_stopping():
             return

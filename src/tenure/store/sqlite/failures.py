@@ -47,6 +47,14 @@ def explain(
             f"{path} cannot be written: {error}; nothing was changed",
             remedy="check the permissions of the profile folder, and that it is still there",
         )
+    most = _largest_file()
+    if code == _IOERR and most is not None:
+        return StoreUnwritable(
+            f"{path} cannot be written: {error}; this process may write files of at most {most} "
+            "bytes",
+            remedy="raise that limit where the process is started (ulimit -f, LimitFSIZE=), "
+            "or check the disk",
+        )
     if code == _IOERR:
         return StoreUnwritable(
             f"the device that holds {path} fails: {error}",
@@ -110,6 +118,16 @@ def _no_descriptor() -> str | None:
     except OSError as error:
         return error.strerror if error.errno in PASSING else None
     return None
+
+
+def _largest_file() -> int | None:
+    """The limit on the size of files, in bytes; None where there is none."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    soft = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return None if soft == resource.RLIM_INFINITY else soft
 
 
 def is_damage(error: BaseException) -> bool:

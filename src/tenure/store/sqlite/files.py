@@ -95,7 +95,7 @@ class OpenFiles:
         return self._index_key is not None
 
     def bind(self) -> None:
-        """Note the log and its index, which SQLite has opened by now. Where the database has
+        """Note the log and its index, which SQLite has opened already. Where the database has
         none (it is no WAL database), nothing is noted."""
         try:
             log, index = os.stat(self._log), os.stat(self._index)
@@ -124,7 +124,7 @@ class OpenFiles:
     def loss(self) -> Loss | None:
         """What became of the files, None while all is well. Costs three ``stat`` and two reads.
 
-        Raises StoreUnwritable where that cannot be told.
+        Raises StoreUnwritable where that cannot be found out.
         """
         database = _stat(self._path)
         if database is None or (database.st_dev, database.st_ino) != self.key:
@@ -237,7 +237,7 @@ class OpenFiles:
 
 
 def _stat(path: str) -> os.stat_result | None:
-    """None where nothing is at the path. Raises StoreUnwritable where that cannot be told."""
+    """None where nothing is at the path. Raises StoreUnwritable where that cannot be found out."""
     try:
         return os.stat(path)
     except OSError as error:
