@@ -4,6 +4,7 @@ from it, running: the environment, the input and the arguments that its jobs saw
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -13,6 +14,7 @@ from tenure.adapters.crontab.commands import command_of, split_percent
 from tenure.adapters.crontab.dialect import Dialect
 from tenure.adapters.crontab.lines import Crontab, Line, read_crontab
 from tenure.adapters.crontab.names import name_of
+from tenure.adapters.crontab.source import read_source
 from tenure.adapters.crontab.times import expression_of
 from tenure.domain.errors import InvalidInput
 from tenure.domain.schedule_cron import read_cron
@@ -268,3 +270,17 @@ def accounted(text: str, read: Crontab) -> None:
             assert "=" in row, row
     for found in read.wrong:
         assert found.why
+
+
+def test_a_blank_that_is_none_is_named() -> None:
+    (wrong,) = read_crontab("0\u00a09 * * * true\n").wrong
+    assert "no-break space (U+00A0)" in wrong.remedy
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_file_of_any_editor_is_read(tmp_path: Path, encoding: str, end: str) -> None:
+    file = tmp_path / "crontab"
+    file.write_bytes(f"0 9 * * * a{end}0 8 * * * b{end}".encode(encoding))
+    read = read_crontab(read_source(str(file), system=False, user=None).text)
+    assert [(line.number, line.command) for line in read.lines] == [(1, "a"), (2, "b")]

@@ -130,15 +130,22 @@ def _lines_of_fields(text: str) -> dict[str, int]:
     return lines
 
 
+def odd_space(row: str) -> str:
+    """What to do about a character of a line that looks like a blank and is none; "" for none."""
+    for space, name in _ODD_SPACES.items():
+        if space in row:
+            return f"it holds {name} (U+{ord(space):04X}): write an ordinary blank there"
+    return ""
+
+
 def _remedy(text: str, line: int) -> str:
     rows = text.split("\n")
     row = rows[line - 1] if line <= len(rows) else ""
     for curly, straight in _CURLY.items():
         if curly in row:
             return f"write straight quotes there: {straight} and not {curly}"
-    for space, name in _ODD_SPACES.items():
-        if space in row:
-            return f"it holds {name} (U+{ord(space):04X}): write an ordinary blank there"
+    if odd := odd_space(row):
+        return odd
     if "\0" in row:
         return "it holds a NUL character: save it as UTF-8"
     return _CORRECT

@@ -16,6 +16,7 @@ from tenure.adapters.crontab.dialect import Dialect
 from tenure.adapters.crontab.times import check_times
 from tenure.adapters.crontab.variables import read_variable
 from tenure.domain.errors import InvalidInput
+from tenure.domain.file_text import odd_space
 
 REBOOT = "@reboot"
 MACROS = {
@@ -85,8 +86,7 @@ def read_crontab(text: str, *, system: bool = False, dialect: Dialect = Dialect.
     lines: list[Line] = []
     wrong: list[Wrong] = []
     env: dict[str, str] = {}
-    text = text.removeprefix("\ufeff")
-    rows = text.split("\n" if "\n" in text else "\r")  # the latter from an old Macintosh
+    rows = text.removeprefix("\ufeff").split("\n")
     for number, row in enumerate(rows, 1):
         plain = row.rstrip("\r").lstrip(" \t")
         if not plain or plain.startswith("#"):
@@ -99,7 +99,8 @@ def read_crontab(text: str, *, system: bool = False, dialect: Dialect = Dialect.
                 continue
             when, user, command = _split(plain, system, dialect)
         except InvalidInput as error:
-            wrong.append(Wrong(number=number, text=plain, why=error.text, remedy=error.remedy))
+            remedy = odd_space(plain) or error.remedy
+            wrong.append(Wrong(number=number, text=plain, why=error.text, remedy=remedy))
             continue
         lines.append(
             Line(

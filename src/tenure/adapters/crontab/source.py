@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from tenure.adapters.crontab.dialect import Dialect
 from tenure.domain.errors import InvalidInput, NotFound, Refused, Undetermined
-from tenure.domain.file_text import decode_file
+from tenure.domain.file_text import decode_file, end_lines
 from tenure.domain.zones import load_zone
 from tenure.host.local_zone import local_zone
 
@@ -92,9 +92,10 @@ def _decode(content: bytes) -> str:
     if len(content) > LARGEST:
         raise InvalidInput(f"larger than {LARGEST} bytes", field="file")
     try:
-        return decode_file(content, errors="surrogateescape")
+        text = decode_file(content, errors="surrogateescape")
     except InvalidInput as error:  # UTF-16 that is cut short
         raise InvalidInput(error.text, field="file", remedy=error.remedy) from None
+    return text if "\n" in text else end_lines(text)  # of an old Macintosh
 
 
 def machine_zone(localtime: Path = Path("/etc/localtime")) -> tuple[str, str]:
