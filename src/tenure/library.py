@@ -362,7 +362,7 @@ class Tenure:
 
         Called by one of those runs it returns False at once and goes on in the background: it
         would wait for its own caller. It may be a hook that a framework calls with its application
-        when it shuts down: that is no number of seconds, and the default counts. Raises
+        when it shuts down: that is not a number of seconds, and the default counts. Raises
         InvalidInput, and does nothing, for text and for seconds below zero.
         """
         from tenure.runtime.capture import in_a_run
@@ -653,7 +653,7 @@ def _seconds(drain: object) -> float:
     elif not isinstance(drain, str | bytes | bool | None):
         return DRAIN
     raise InvalidInput(
-        f"{drain!r} is no number of seconds", field="drain", remedy="stop(drain=10.0), or stop()"
+        f"{drain!r} is not a number of seconds", field="drain", remedy="stop(drain=10.0), or stop()"
     )
 
 

@@ -1,6 +1,6 @@
 """The clock that retention goes by: a wrong wall clock must not delete the history.
 
-What is older than so many days is deleted, and cannot be had back. A wall clock that is set years
+What is older than a number of days is deleted for good. A wall clock that is set years
 ahead for a minute (a dead battery, a virtual machine that was resumed, a typing mistake) makes
 everything old. So age is counted by a clock of the store's own, which follows the time for which
 owners really ran::

@@ -94,8 +94,8 @@ class Peers:
 
     def better_absent_for(self, rank: int) -> timedelta:
         """How long no process admitted by a better rule has been there; the start is kept in
-        the store, so that a restart of this process does not begin anew. No process is better
-        than one of the first rule: it never waits."""
+        the store, so that a restart of this process does not start the wait again. No process is
+        better than one of the first rule: it never waits."""
         if rank == 0:
             return ALWAYS
         kept = self._store.absence(rank)

@@ -79,7 +79,7 @@ class Recovery:
         holders: dict[str, Process] = {}
         lives: dict[str, HolderLife] = {}
         for run in self._store.orphans(self._process):
-            if run.damage:  # whether it has ended cannot be told without what is missing
+            if run.damage:  # without what is missing, whether it has ended is unknown
                 self._say_unreadable(run)
                 continue
             if run.holder not in lives:

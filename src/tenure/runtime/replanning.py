@@ -32,7 +32,7 @@ AT_ONCE = 200
 EVERY_S = 30.0
 """Awake seconds between two passes, at least."""
 IDLE_SHARE = 200
-"""A pass is followed by at least so many times its own duration without one."""
+"""The pause after a pass, at least, as a multiple of its duration."""
 EDITOR = "profile.toml"
 _STATES = frozenset({State.ACTIVE, State.PAUSED})
 

@@ -3,7 +3,7 @@
 The file is the user's. It is read whole, in one go, and only ever read: what to do with what it
 says is for :func:`tenure.domain.policy_change.reconcile_policy`. Whatever is wrong with it comes
 back as a :class:`Problem` that names the line; nothing is raised, because a scheduler that dies of
-a typo in its configuration runs nobody's jobs.
+after a typo in its configuration no process runs jobs.
 """
 
 from __future__ import annotations

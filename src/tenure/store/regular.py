@@ -34,7 +34,7 @@ def open_regular(path: str | os.PathLike[str]) -> FileIO:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         if not stat.S_ISREG(mode):
-            raise NotRegular(errno.EINVAL, "it is no regular file", os.fspath(path))
+            raise NotRegular(errno.EINVAL, "it is not a regular file", os.fspath(path))
     except BaseException:
         os.close(descriptor)
         raise

@@ -202,13 +202,13 @@ def check_readable(wanted: Definition) -> None:
         raise InvalidInput(
             f"it cannot be read: {wanted.damage.reason}",
             field=wanted.damage.fields[0] if wanted.damage.fields else None,
-            remedy="give what cannot be read anew",
+            remedy="give a new value for what cannot be read",
         )
 
 
 def _refuse_look_alike(db: sqlite3.Connection, name: str, own: str | None) -> None:
     """Conflict for a new name that a person takes for another job's; that one is named. Of many
-    changes in one commit whoever plans them looks: each would read all names."""
+    changes in one commit their planner looks once: each would read all names."""
     look = look_of(name)
     rows = db.execute(SQL.alike, (look,)).fetchall()
     if (own, name) in rows:

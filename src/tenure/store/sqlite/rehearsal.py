@@ -30,7 +30,7 @@ Step = Callable[[sqlite3.Connection, Definitions], T]
 
 SQL = Statements("rehearsal")
 FEW = 20
-"""So many steps are sooner done than rehearsed."""
+"""Up to this number of steps, doing them is faster than rehearsing them."""
 
 
 class _Recording(sqlite3.Connection):

@@ -226,7 +226,9 @@ def _candidate(health: Health, to: str) -> str:
         if to in (process.id, str(pid_of(process))):
             return process.id
     listed = ", ".join(f"{pid_of(p)} ({p.id})" for p in health.candidates()) or "there are none"
-    raise InvalidInput(f"{to!r} is no living candidate", field="to", remedy=f"candidates: {listed}")
+    raise InvalidInput(
+        f"{to!r} is not a living candidate", field="to", remedy=f"candidates: {listed}"
+    )
 
 
 @owner.command()

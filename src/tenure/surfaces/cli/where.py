@@ -42,7 +42,7 @@ class Where:
 
     @property
     def name(self) -> str:
-        if self.profile is not None:  # an empty one is no profile name
+        if self.profile is not None:  # an empty one is not a profile name
             return self.profile
         return os.environ.get("TENURE_PROFILE") or "default"
 

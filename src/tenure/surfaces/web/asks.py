@@ -93,7 +93,7 @@ def hand_over(
         candidates = [process.id for process in examine(profile, now).candidates()]
         if to not in candidates:
             raise InvalidInput(
-                f"{to[:80]!r} is no living candidate",
+                f"{to[:80]!r} is not a living candidate",
                 field="to",
                 remedy="candidates: " + (", ".join(candidates) or "there are none"),
             )
