@@ -83,7 +83,7 @@ class Claiming:
         self._probes = probes
         self._budget = CatchUpBudget(rate=catch_up_rate)
         self._hand_over = asked_to_hand_over
-        self._told: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
         self.to_probe: set[str] = set()
         """Capabilities to ask the OS about before the next turn."""
 
@@ -210,9 +210,9 @@ class Claiming:
         """It stops no other, and is said once."""
         assert job.damage is not None
         self._store.put_off_unreadable(turn.authority, job, turn.now)
-        told = (job.id, job.damage.reason)
-        if told not in self._told:
-            self._told.add(told)
+        reported = (job.id, job.damage.reason)
+        if reported not in self._reported:
+            self._reported.add(reported)
             turn.outbox.warned.append(
                 f"{why_unreadable(job)}; none of its fires runs until it is mended "
                 f"({remedy_for_unreadable(job)})"

@@ -125,7 +125,7 @@ def set_state(
         watermark = watermark_of_change(job, job.definition, now)
     else:  # its fires are accounted for by the edit that mends it
         watermark = job.watermark
-        text = f"{job.damage.reason}; its fires since its watermark cannot be told"
+        text = f"{job.damage.reason}; its fires since its watermark are not known"
         facts: dict[str, Any] = {"code": "unreadable_job", "since": micros(watermark)}
         emit(db, EventKind.WARNING, at, job=job.id, text=text, **facts)
     if state is State.REMOVED:
@@ -207,7 +207,7 @@ def check_readable(wanted: Definition) -> None:
 
 
 def _refuse_look_alike(db: sqlite3.Connection, name: str, own: str | None) -> None:
-    """Conflict for a new name that a person takes for another job's; that one is named. Of many
+    """Conflict for a new name that a person takes for another job's; that one is named. In a
     changes in one commit their planner looks once: each would read all names."""
     look = look_of(name)
     rows = db.execute(SQL.alike, (look,)).fetchall()
