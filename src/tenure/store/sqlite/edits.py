@@ -207,8 +207,8 @@ def check_readable(wanted: Definition) -> None:
 
 
 def _refuse_look_alike(db: sqlite3.Connection, name: str, own: str | None) -> None:
-    """Conflict for a new name that a person takes for another job's; that one is named. In a
-    changes in one commit their planner looks once: each would read all names."""
+    """Conflict for a new name that a person takes for another job's; that one is named. The
+    planner of many changes in one commit checks it itself: here each would read all names."""
     look = look_of(name)
     rows = db.execute(SQL.alike, (look,)).fetchall()
     if (own, name) in rows:
