@@ -25,6 +25,7 @@ from tenure.host.capabilities import Answer as Said
 from tenure.runtime import announcing
 from tenure.runtime.history import read_history
 from tenure.runtime.probes import Probes
+from tenure.store.sqlite.files import Loss
 from tenure.testing.cluster import Node
 
 
@@ -275,7 +276,8 @@ def test_an_owner_whose_database_was_replaced_claims_nothing(
 ) -> None:
     """C11: not even in the file that it has open."""
     node, job = world.owner(), world.add()
-    monkeypatch.setattr(node.scheduler.profile.store, "is_same_file", lambda: False)
+    loss = Loss(text="the database was replaced", remedy="")
+    monkeypatch.setattr(node.scheduler.profile.store, "loss", lambda: loss)
     assert node.scheduler.announcing.claim({job.id: world.due()}) is None
     assert world.runs() == ()
 
