@@ -285,3 +285,30 @@ def test_a_term_that_was_handed_over_leaves_no_mandate(world: World) -> None:
     world.first.turn()
     assert world.refusals() == 0, "it did not even try"
     assert world.states() == []
+
+
+@pytest.mark.parametrize("depose", [take_by_force, release, change_the_policy, refuse_by_policy])
+def test_a_gate_whose_start_is_refused_stays_shut(
+    world: World, monkeypatch: pytest.MonkeyPatch, depose: Callable[[World], None]
+) -> None:
+    """C3, C4: the store refused 'started', so nothing begins."""
+    world.add(Command(argv=("true",)))
+    world.clock.advance(60)
+    world.first.turn()
+    eventually(world.first.scheduler.dispatcher.pending, "a command at its gate")
+    opened: list[str] = []
+    monkeypatch.setattr(GatedCommand, "open_gate", lambda gated: opened.append(gated.run_id))
+    depose(world)
+    world.first.turn()
+    assert opened == []
+    assert world.states() == [RunState.CLAIMED]
+    assert world.refusals() == 1
+
+
+def test_an_owner_that_drains_claims_nothing_though_its_keeper_looks_on(world: World) -> None:
+    world.add(Call(target="app:f", runner=Runner.THREAD))
+    world.first.scheduler.dispatcher.drain()
+    world.first.look()
+    world.clock.advance(60)
+    world.first.turn()
+    assert world.states() == []
