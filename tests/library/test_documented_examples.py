@@ -23,9 +23,7 @@ import pytest
 
 from ports import held_port
 from tenure.domain.errors import NotFound, TenureError
-from tenure.domain.run import RunState
 from tenure.runtime.profile import Profile
-from tenure.store.contract import RunFilter
 from waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.real
@@ -112,6 +110,7 @@ AROUND: dict[str, tuple[str, str]] = {
         f"start(){OWN}",
     ),
     "embedding: tenure.start()": (SHOP, OWN),
+    "README: from tenure import Tenure, cron, every": ("", ""),
     "embedding: tenure.run_forever()": (SHOP, ""),
     "embedding: with tenure:": (
         f"{SHOP}import time\ndef serve_customers(): time.sleep(600)\n",
@@ -134,7 +133,11 @@ AROUND: dict[str, tuple[str, str]] = {
     ),
 }
 """What stands before and after an example that does not stand alone."""
-SIGNALLED = {"embedding: tenure.run_forever()": 0, "embedding: with tenure:": 143}
+SIGNALLED = {
+    "README: from tenure import Tenure, cron, every": 0,
+    "embedding: tenure.run_forever()": 0,
+    "embedding: with tenure:": 143,
+}
 """Those that run until SIGTERM, and their exit status then."""
 SERVED_ONLY = {"embedding: tenure.init_app(app)"}
 """Those that start nothing where nothing serves."""
@@ -170,7 +173,7 @@ def test_a_python_example(example: Example, tmp_path: Path) -> None:
         )
     try:
         if example.key in SIGNALLED:
-            eventually(lambda: runs(home) or process.poll() is not None, "a run")
+            eventually(lambda: owns(home) or process.poll() is not None, "the ownership")
             process.send_signal(signal.SIGTERM)
         code = process.wait(DEADLINE)
     finally:
@@ -184,13 +187,13 @@ def test_a_python_example(example: Example, tmp_path: Path) -> None:
     assert_left(home)
 
 
-def runs(home: Path) -> int:
+def owns(home: Path) -> bool:
     try:
         profile = Profile.open("shop", home=home)
     except TenureError:
-        return 0
+        return False
     try:
-        return len(profile.store.runs(RunFilter(states=frozenset({RunState.SUCCEEDED})))[0])
+        return profile.store.ownership().authority is not None
     finally:
         profile.close()
 
@@ -216,6 +219,7 @@ NOT_TYPED = {
     "git clone": "it fetches the project itself",
     "make run": "tests/scenario runs it",
     "make test": "it runs these tests",
+    "make quick": "it runs some of these tests",
     "pip install": "it installs what these tests are run with",
     "tenure hermes": HERMES,
     "hermes -p": HERMES,
