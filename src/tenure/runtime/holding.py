@@ -98,7 +98,7 @@ class Holding:
         if not admission.admitted:
             return 0.0
         if self._store.ownership().term != current.term:
-            return 0.0  # somebody was faster: no need to reserve a term for nothing
+            return 0.0  # another process was faster: reserving a term would only skip a number
         folder = self._profile.folder
         term = profile_id.reserve_term(folder, self._store.facts().term)
         try:
@@ -117,7 +117,7 @@ class Holding:
                 instead_of=move.instead_of,
             )
         except (Conflict, Refused) as error:
-            log.info("somebody else was first: %s", error)
+            log.debug("another process took the term first: %s", error)
             return 0.05
         profile_id.commit_term(folder, term)
         self.authority, self.doubt, self._prepared = authority, None, False
