@@ -1,9 +1,9 @@
-"""The test suite with line and branch coverage, four pytests side by side.
+"""The test suite with line and branch coverage, five pytests side by side.
 
     all_tests.py [PYTEST OPTION OR FILE]...
 
 Tests that start processes wait most of their time, so they run beside the others, in pytests of
-their own; what those said is printed once all are done. With options or files there is one
+their own; those of the stores compute for minutes, and begin at once; what those said is printed once all are done. With options or files there is one
 pytest only. domain/ and store/ must reach 95 percent. What needs a real Hermes or a
 browser is left out: ``make test-hermes``, ``make test-browser``.
 """
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
-WAITING = (("real", "scenario"), ("integrations",), ("library", "web"))
-"""Folders of tests whose processes take their time; each group after the other."""
+BESIDE = (("real", "scenario"), ("store",), ("integrations",), ("library", "web"))
+"""Folders of tests that take their time; each group in a pytest of its own."""
 ELSEWHERE = ("hermes", "browser")
 COVERED = "src/tenure/domain/*,src/tenure/store/*"
 
@@ -63,13 +63,13 @@ class Beside:
 
 def side_by_side() -> int:
     """All of them; 0 if each passed."""
-    waiting = {name for names in WAITING for name in names}
+    waiting = {name for names in BESIDE for name in names}
     folders = [f for f in sorted((ROOT / "tests").iterdir()) if any(f.glob("test_*.py"))]
     others = [str(f) for f in folders if f.name not in {*waiting, *ELSEWHERE}]
     began = time.monotonic()
     beside: list[Beside] = []
     try:
-        beside += [Beside(names) for names in WAITING]
+        beside += [Beside(names) for names in BESIDE]
         code = subprocess.call(pytest(others), cwd=ROOT, stdin=subprocess.DEVNULL)
         for one in beside:
             code = one.wait() or code
