@@ -3,9 +3,10 @@
     all_tests.py [PYTEST OPTION OR FILE]...
 
 Tests that start processes wait most of their time, so they run beside the others, in pytests of
-their own; those of the stores compute for minutes, and begin at once; what those said is printed once all are done. With options or files there is one
-pytest only. domain/ and store/ must reach 95 percent. What needs a real Hermes or a
-browser is left out: ``make test-hermes``, ``make test-browser``.
+their own; those of the stores compute for minutes, and begin at once. What they print comes once
+all are done. With options or files there is one pytest only. domain/ and store/ must reach 95
+percent. What needs a real Hermes or a browser is left out: ``make test-hermes``,
+``make test-browser``.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@
 set -eu
 need=""
 command -v setpriv >/dev/null 2>&1 || need="$need util-linux"
+command -v busybox >/dev/null 2>&1 || need="$need busybox"
 command -v chromium >/dev/null 2>&1 || [ -n "${CHROMIUM:-}" ] || need="$need chromium fonts-dejavu-core"
 command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need="$need postgresql"
 [ -z "$need" ] && exit 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,14 +18,6 @@ from tenure.testing.making import START
 from waiting import DEADLINE, eventually
 
 
-def throw(into: threading.Thread, error: type[BaseException]) -> None:
-    """As a debugger or a host does: raised at the next instruction of that thread."""
-    found = ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(into.ident or 0), ctypes.py_object(error)
-    )
-    assert found == 1
-
-
 class Owner:
     """A scheduler with its real threads, on a profile of its own."""
 
@@ -40,8 +31,20 @@ class Owner:
         eventually(lambda: self.scheduler.keeper.authority, "the ownership")
         return self
 
-    def thread(self, name: str) -> threading.Thread:
-        return next(t for t in threading.enumerate() if t.name == name)
+    def end_thread(
+        self, name: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its next piece of work raises ``error``, which its loop does not catch."""
+
+        def fail() -> None:
+            raise error
+
+        part, work = {
+            "tenure-dispatcher": (self.scheduler.dispatcher, "turn"),
+            "tenure-keeper": (self.scheduler.keeper, "look"),
+            "tenure-commands": (self.scheduler._commands, "_turn"),
+        }[name]
+        monkeypatch.setattr(part, work, fail)
 
     def vacant(self) -> bool:
         return self.profile.store.ownership().hold is Hold.VACANT
@@ -58,9 +61,9 @@ def owner(tmp_path: Path) -> Iterator[Owner]:
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, BaseException])
 @pytest.mark.parametrize("name", ["tenure-dispatcher", "tenure-keeper"])
 def test_a_thread_that_is_ended_ends_the_term(
-    name: str, error: type[BaseException], owner: Owner
+    name: str, error: type[BaseException], owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    throw(owner.thread(name), error)
+    owner.end_thread(name, error, monkeypatch)
     owner.scheduler.nudge()
     (failure,) = eventually(lambda: owner.failures, f"the end of {name} to be noticed")
     assert name in failure.text
@@ -71,12 +74,13 @@ def test_a_thread_that_is_ended_ends_the_term(
     assert not owner.scheduler.dispatcher.owns(owner.scheduler.keeper.authority)
 
 
-def test_the_command_runners_thread_ends_the_term_too(owner: Owner) -> None:
+def test_the_command_runners_thread_ends_the_term_too(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner.end_thread("tenure-commands", SystemExit, monkeypatch)
     runner = owner.scheduler._commands
     runner.thread.start()
     runner._is_started = True
-    throw(owner.thread("tenure-commands"), SystemExit)
-    runner._children.wake()
     eventually(lambda: owner.failures, "the end of the thread to be noticed")
     eventually(owner.vacant, "the end of the term")
 
@@ -102,7 +106,7 @@ def test_an_end_that_could_not_be_told_is_found_by_another_thread(
 ) -> None:
     threads = {t.name: t for t in owner.scheduler.threads()}
     monkeypatch.setattr(threads[name], "_ended", lambda why: None)
-    throw(owner.thread(name), SystemExit)
+    owner.end_thread(name, SystemExit, monkeypatch)
 
     def noticed() -> list[Failure]:
         owner.scheduler.nudge()
@@ -167,8 +171,10 @@ def test_a_process_that_was_stopped_for_long_finds_no_thread_held() -> None:
     assert watch.problem() is None, "it was asked to end"
 
 
-def test_after_a_failure_it_stops_without_waiting(owner: Owner) -> None:
-    throw(owner.thread("tenure-dispatcher"), SystemExit)
+def test_after_a_failure_it_stops_without_waiting(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner.end_thread("tenure-dispatcher", SystemExit, monkeypatch)
     owner.scheduler.nudge()
     eventually(lambda: owner.failures, "the end of the thread to be noticed")
     assert owner.scheduler.stop(DEADLINE)

@@ -526,6 +526,16 @@ def test_what_is_asked_often_scans_no_table(
     assert [s for s in scans if not s.startswith("SCAN (")] == [], steps
 
 
+def test_names_that_look_alike_are_found_without_reading_all_names(store: SqliteStore) -> None:
+    query = Statements("jobs").alike
+    with store._db.reading() as db:
+        steps = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}", ("n",))]
+    assert [s for s in steps if "jobs_alike" in s and s.startswith("SEARCH")], steps
+    assert [s for s in steps if "jobs" in s and s.startswith("SCAN")] == [
+        "SCAN jobs USING INDEX jobs_not_ascii"
+    ]
+
+
 def test_statements_are_found_by_name() -> None:
     with pytest.raises(AttributeError, match="no statement 'nothing'"):
         _ = Statements("claims").nothing

@@ -64,19 +64,9 @@ echo open >&3 || exit 0
 echo "exit $?" >&3
 """
 
-# What launchers and hosts do ignore (nohup, servers); PIPE and XFSZ are Python's and Popen's.
-_COMMONLY_IGNORED = (
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-    signal.SIGCHLD,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGALRM,
-    signal.SIGTSTP,
-)
 _RESET = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+# Python ignores these two itself, and Popen undoes that.
+_MAY_BE_IGNORED = sorted({*_RESET} - {signal.SIGPIPE, signal.SIGXFSZ})
 
 
 def spawn_gated(
@@ -204,7 +194,7 @@ def _inherits_odd_signals() -> bool:
     """Whether a child would inherit blocked signals, or ignored ones that exec keeps ignored."""
     if signal.pthread_sigmask(signal.SIG_BLOCK, ()):
         return True
-    return any(signal.getsignal(number) is signal.SIG_IGN for number in _COMMONLY_IGNORED)
+    return any(signal.getsignal(number) is signal.SIG_IGN for number in _MAY_BE_IGNORED)
 
 
 # The folder is entered by the shell, as posix_spawn has no such action.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 import time
 import uuid
 from dataclasses import asdict, dataclass
@@ -23,6 +24,12 @@ _LARGEST_FILE = 65_536
 _SETTLED = 2_000_000_000
 """Nanoseconds after which a write changes the file's times for certain."""
 _Mark = tuple[int, int, int, int, int]
+_open = threading.Lock()
+"""Held while the file is open, and by a fork: its child is not to inherit the open file."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_open.acquire, after_in_parent=_open.release, after_in_child=_open.release
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +85,7 @@ def look(folder: ProfileFolder) -> ProfileId | None:
 
 def _read(folder: ProfileFolder) -> tuple[ProfileId, os.stat_result] | None:
     try:
-        with open_regular(folder.id_file) as file:
+        with _open, open_regular(folder.id_file) as file:
             # By its size first: a read of the limit would allocate the limit, once a second.
             status = os.fstat(file.fileno())
             if status.st_size > _LARGEST_FILE:

@@ -94,5 +94,7 @@ SELECT count(*) FROM jobs WHERE state <> 'removed'
 SELECT {job_row} FROM {jobs_joined} WHERE j.state <> 'removed' ORDER BY j.name, j.id LIMIT ?
 
 -- name: alike
+SELECT id, name FROM jobs WHERE state <> 'removed' AND lower(name) = ?
+UNION ALL
 SELECT id, name FROM jobs
-WHERE state <> 'removed' AND (lower(name) = ? OR length(CAST(name AS BLOB)) <> length(name))
+WHERE +state <> 'removed' AND length(CAST(name AS BLOB)) <> length(name)

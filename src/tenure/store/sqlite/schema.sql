@@ -91,6 +91,9 @@ CREATE TABLE jobs (
     app_version        TEXT
 );
 CREATE UNIQUE INDEX jobs_name ON jobs (name) WHERE state <> 'removed';
+-- Names that look alike. A store that was made before these two reads all names instead.
+CREATE INDEX jobs_alike ON jobs (lower(name)) WHERE state <> 'removed';
+CREATE INDEX jobs_not_ascii ON jobs (id) WHERE length(CAST(name AS BLOB)) <> length(name);
 CREATE INDEX jobs_due ON jobs (runner, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX jobs_calls ON jobs (state) WHERE runner <> 'command';
 CREATE INDEX jobs_app ON jobs (app) WHERE app IS NOT NULL;
