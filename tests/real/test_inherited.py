@@ -168,6 +168,7 @@ def test_a_limit_that_cannot_be_raised_is_said(world: World) -> None:
     serve = start(world, small)
     eventually(lambda: "may write files of at most 100000 bytes" in serve.said(), "the limit")
     assert "ulimit -f" in serve.said()
+    eventually(lambda: "joined" in serve.said(), "serve to hear signals")
     serve.signal(signal.SIGTERM)
     assert serve.wait_end() == 0
 

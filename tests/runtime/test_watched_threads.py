@@ -178,4 +178,4 @@ def test_after_a_failure_it_stops_without_waiting(
     owner.scheduler.nudge()
     eventually(lambda: owner.failures, "the end of the thread to be noticed")
     assert owner.scheduler.stop(DEADLINE)
-    assert not [t for t in threading.enumerate() if t.name.startswith("tenure-")]
+    assert not [thread.name for thread in owner.scheduler.threads() if thread.is_alive()]

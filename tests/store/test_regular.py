@@ -33,7 +33,7 @@ def test_a_file_or_a_link_to_one_is_read(tmp_path: Path) -> None:
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path, pipe: Path) -> None:
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         promptly(lambda: open_regular(pipe), "opening")
     with pytest.raises(IsADirectoryError):
         open_regular(tmp_path)
@@ -44,7 +44,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path, pipe: Path) -> None:
 def test_a_pipe_that_is_written_to_is_not_read(pipe: Path) -> None:
     other_end = os.open(pipe, os.O_RDWR)
     try:
-        with pytest.raises(OSError, match="no regular file"):
+        with pytest.raises(OSError, match="not a regular file"):
             promptly(lambda: open_regular(pipe), "opening")
     finally:
         os.close(other_end)
@@ -55,15 +55,15 @@ def test_as_profile_toml_it_is_a_warning(pipe: Path) -> None:
     found = promptly(lambda: read_policy_file(pipe), "reading profile.toml")
     assert isinstance(found, Problem)
     assert found.kind is ProblemKind.UNREADABLE
-    assert "no regular file" in found.text
+    assert "not a regular file" in found.text
 
 
 def test_as_profile_id_it_is_damage(tmp_path: Path) -> None:
     folder = ProfileFolder.open("la", tmp_path, create=True)
     os.mkfifo(folder.id_file)
-    with pytest.raises(Damaged, match="no regular file"):
+    with pytest.raises(Damaged, match="not a regular file"):
         promptly(lambda: profile_id.read(folder), "reading profile.id")
-    with pytest.raises(Damaged, match="no regular file"):
+    with pytest.raises(Damaged, match="not a regular file"):
         promptly(lambda: profile_id.reserve_term(folder), "reserving a term")
 
 
