@@ -294,10 +294,12 @@ def test_a_job_whose_variables_python_hands_on_has_plain_signals_and_descriptors
     exit_, output = run(job, tmp_path / "r")
     assert exit_.exit_code == 0
     rows = output.decode().splitlines()
-    assert [row for row in rows if row.startswith(("SigBlk", "SigIgn"))] == [
-        "SigBlk:\t0000000000000000",
-        "SigIgn:\t0000000000000000",
-    ]
+    masks = {row[:6]: int(row[8:], 16) for row in rows if row.startswith(("SigBlk", "SigIgn"))}
+    # 32 and 33 are glibc's own: posix_spawn ignores them in a child, make's are born like that.
+    assert {name: mask & ~(0b11 << 31) for name, mask in masks.items()} == {
+        "SigBlk": 0,
+        "SigIgn": 0,
+    }
     assert rows[-4:] == ["0", "1", "2", "3"]
 
 
