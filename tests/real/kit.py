@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from freezing import freeze, freeze_between_transactions, is_frozen
-from tenure.domain.errors import NotFound, StoreBlocked
+from tenure.domain.errors import Damaged, NotFound, StoreBlocked
 from tenure.domain.job import Command, Definition, Job
 from tenure.domain.ownership import Hold, Ownership
 from tenure.domain.process import Process, Standing
@@ -262,7 +262,7 @@ class World:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(started.pid, signal.SIGKILL)
             started.kill()
-        with contextlib.suppress(StoreBlocked, NotFound):
+        with contextlib.suppress(StoreBlocked, NotFound, Damaged):  # or its files were replaced
             for run in self.runs():
                 self._end_command(run)
         self.profile.close()
