@@ -74,7 +74,11 @@ class Stage:
                 env=_plain_environment(),
             )  # fmt: skip
         self._processes.append(process)
-        found = eventually(lambda: link_of(self.said()), "the link", COMING_UP)
+
+        def printed() -> tuple[str, int] | None:  # the home as it is called out here
+            return link_of(self.said().replace(str(home), str(self.home)))
+
+        found = eventually(printed, "the link", COMING_UP)
         assert found is not None
         eventually(lambda: self.profile.store.ownership().process, "an owner", COMING_UP)
         return found[0]
