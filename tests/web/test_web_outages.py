@@ -122,7 +122,7 @@ def _told(one: Dashboard, jobs: str) -> None:
     status, _, text = ask(one, "GET", "/")
     assert status == 200
     assert "cannot be opened" in text
-    assert "permissions" in text
+    assert "mounted read-only" in text
     for path in PAGES[1:]:
         status, _, text = ask(one, "GET", path)
         assert status == 503, (path, text)
