@@ -193,7 +193,7 @@ def test_a_cancel_of_a_run_that_has_ended_waits_for_its_true_result(
         ("r2", RunState.FAILED, 5),
     }
     broken.set()
-    monkeypatch.setattr(command_runner, "GIVEN_UP_AFTER", 0.01)
+    monkeypatch.setattr(command_runner, "GIVE_UP_AFTER_S", 0.01)
     third = bench.submit("exit 0")
     eventually(lambda: len(bench.notes) == 3, "the third record")
     assert bench.runner.cancel(third.id)

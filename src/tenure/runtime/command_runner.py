@@ -56,15 +56,15 @@ log = logging.getLogger("tenure.commands")
 GRACE = timedelta(seconds=10)
 """Between TERM and KILL."""
 _AFTER_AN_ERROR = 0.1
-_LONGEST_PAUSE = 5.0
+_LONGEST_PAUSE_S = 5.0
 """Seconds between two reads of a record that cannot be read; they begin at _AFTER_AN_ERROR."""
-GIVEN_UP_AFTER = 60.0
+GIVE_UP_AFTER_S = 60.0
 """Seconds for which such a record is read even when the run was cancelled meanwhile."""
 _AGAIN = 1.0
 _CAP_EVERY = 0.5
 _BASE_EVERY = 1.0
 _CAP_SOON = 0.02
-_LONGEST_SAID = 4096
+_LONGEST_REASON_BYTES = 4096
 _NOT_INHERITED = frozenset(
     (
         "NOTIFY_SOCKET",
@@ -363,12 +363,12 @@ class CommandRunner:
         """Its command has ended, and how cannot be read now: it waits, without a slot."""
         run, now = active.run, self._clock.awake()
         assert active.gone is not None
-        if active.cancelled and now - active.gone >= GIVEN_UP_AFTER:
+        if active.cancelled and now - active.gone >= GIVE_UP_AFTER_S:
             why = f"cancelled on request; how its command ended is not known: {error}"
             self._finish(run, RunState.CANCELLED, why, at=active.gone_at)
             return
         active.read_at = now + active.pause
-        active.pause = min(2 * active.pause, _LONGEST_PAUSE)
+        active.pause = min(2 * active.pause, _LONGEST_PAUSE_S)
         with self._lock:
             first, self._held[run.id] = self._held[run.id], False
         if first:
@@ -490,7 +490,7 @@ def how_it_ended(run: Run, exit_path: Path) -> tuple[RunState, str, int | None, 
     same_boot = run.identity is not None and run.identity.boot_id == boot_id()
     state, reason, code, number = _from_record(read_exit(exit_path, shell_gone=same_boot))
     if state is RunState.FAILED:
-        reason = _said_by_child(exit_path) or reason
+        reason = _reason_from_child(exit_path) or reason
     if run.cancel_requested_at is not None and state is RunState.FAILED:
         state, reason = RunState.CANCELLED, f"cancelled on request ({reason})"
     return state, reason, code, number
@@ -501,10 +501,10 @@ def reason_file(exit_path: Path) -> Path:
     return exit_path.with_suffix(".reason")
 
 
-def _said_by_child(exit_path: Path) -> str:
+def _reason_from_child(exit_path: Path) -> str:
     try:
         with open_regular(reason_file(exit_path)) as file:
-            return one_line((file.read(_LONGEST_SAID) or b"").decode("utf-8", "replace"))
+            return one_line((file.read(_LONGEST_REASON_BYTES) or b"").decode("utf-8", "replace"))
     except OSError:  # it is not a function, or it was killed; its status says what is known
         return ""
 

@@ -295,7 +295,7 @@ class Holding:
                 now=self._clock.now(),
                 answer=f"term {authority.term} ends for {to}",
             )
-        except IllegalTransition as error:  # withdrawn, or answered by now
+        except IllegalTransition as error:  # withdrawn, or answered meanwhile
             log.info("no hand-over: %s", error)
             return False
         return answered.state is RequestState.ACCEPTED

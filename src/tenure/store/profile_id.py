@@ -18,7 +18,7 @@ in the middle of one keeps nobody (see :mod:`tenure.store.profile_id_change`).
 What counts as the same place: the same inode on the same machine. The *device* number is
 recorded and not compared, because it changes at reboot on btrfs, LVM, overlays and USB disks. A
 machine whose id cannot be read ('') is not compared. A folder that is restored in place whole,
-this file with it, cannot be told from one that never changed. A backup of the current term that
+this file with it, looks like one that never changed. A backup of the current term that
 was put in the database's place is noticed by its inode, and by the commits that it lacks (see
 :mod:`tenure.store.commit_mark`).
 """

@@ -261,7 +261,7 @@ class Connection:
 
     def loss(self) -> Loss | None:
         """What became of the files that were opened; None while they are at their paths, and
-        whole. Raises StoreUnwritable where that cannot be told."""
+        whole. Raises StoreUnwritable where that is unknown."""
         with self._lock:
             return self._overwritten or self._files.loss()
 
@@ -419,7 +419,7 @@ class Connection:
                 self._files.release()
 
     def _is_whole(self) -> bool:
-        """Where that cannot be told, it is not closed: that would be a write."""
+        """Where that is unknown, it is not closed: that would be a write."""
         try:
             return self.loss() is None
         except TenureError:

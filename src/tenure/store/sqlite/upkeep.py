@@ -36,12 +36,12 @@ class Upkeep(Part):
 
     def is_same_file(self) -> bool:
         """Whether the files at their paths are those that were opened, and whole. Raises
-        StoreUnwritable where that cannot be told."""
+        StoreUnwritable where that is unknown."""
         return self._db.is_same_file()
 
     def loss(self) -> Loss | None:
         """What became of the files that were opened: removed, replaced, cut short. None while
-        all is well. Raises StoreUnwritable where that cannot be told."""
+        all is well. Raises StoreUnwritable where that is unknown."""
         return self._db.loss()
 
     def verify(self) -> list[str]:
