@@ -10,10 +10,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tenure.domain.evidence import Identity
+from tenure.domain.run import Cause, Run, RunState
 from tenure.host.processes import is_alive
 from tenure.runtime.children import Children, wait_for
 from tenure.runtime.commands import CommandSpec, GatedCommand
@@ -21,6 +23,7 @@ from tenure.runtime.exits import Exit, read_exit
 from tenure.runtime.gate import spawn_gated
 from waiting import DEADLINE
 
+THEN = datetime(2026, 1, 1, tzinfo=UTC)
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 PYTHONPATH = os.pathsep.join(str(folder) for folder in Path(__file__).parents[:2])
 """For a process of a test's own that imports this."""
@@ -37,6 +40,26 @@ def shell_path(name: str, folder: Path) -> str | None:
     if not link.exists():
         link.symlink_to(path)
     return str(link)
+
+
+def claimed_run(id: str) -> Run:
+    """A first attempt, as the dispatcher hands it to a command runner."""
+    return Run(
+        id=id,
+        job="j",
+        job_name="job",
+        revision=1,
+        fire_time=THEN,
+        cause=Cause.SCHEDULE,
+        state=RunState.CLAIMED,
+        term=1,
+        process="p",
+        holder="p",
+        policy_version=0,
+        protected=False,
+        attempt=1,
+        claimed_at=THEN,
+    )
 
 
 def spec(*argv: str, **changes: Any) -> CommandSpec:

@@ -5,35 +5,19 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from commandkit import THEN, claimed_run
 
 from tenure.domain.job import Command, Definition
-from tenure.domain.run import Cause, Run, RunState
 from tenure.domain.schedule import every_schedule
 from tenure.runtime.command_runner import CommandRunner
 from tenure.store import user_home
 from tenure.testing.clock import ManualClock
 
-THEN = datetime(2026, 1, 1, tzinfo=UTC)
-RUN = Run(
-    id="r1",
-    job="j",
-    job_name="job",
-    revision=1,
-    fire_time=THEN,
-    cause=Cause.SCHEDULE,
-    state=RunState.CLAIMED,
-    term=1,
-    process="p",
-    holder="p",
-    policy_version=0,
-    protected=False,
-    attempt=1,
-    claimed_at=THEN,
-)
+RUN = claimed_run("r1")
 
 
 @pytest.fixture

@@ -14,16 +14,17 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commandkit import THEN, claimed_run
 
 from descriptors import no_descriptors
 from tenure.domain.evidence import Identity
 from tenure.domain.job import Command, Definition
-from tenure.domain.run import Cause, Result, Run, RunState
+from tenure.domain.run import Result, Run, RunState
 from tenure.domain.schedule import every_schedule
 from tenure.host.clocks import SystemClock
 from tenure.host.processes import is_alive
@@ -38,7 +39,6 @@ from waiting import eventually
 
 pytestmark = pytest.mark.real
 
-THEN = datetime(2026, 1, 1, tzinfo=UTC)
 SLOTS = 4
 DRAW_BREATH = timedelta(seconds=0.05)
 
@@ -55,22 +55,7 @@ class Bench:
 
     def submit(self, line: str, timeout: timedelta | None = None) -> Run:
         self.count += 1
-        run = Run(
-            id=f"r{self.count}",
-            job="j",
-            job_name="job",
-            revision=1,
-            fire_time=THEN,
-            cause=Cause.SCHEDULE,
-            state=RunState.CLAIMED,
-            term=1,
-            process="p",
-            holder="p",
-            policy_version=0,
-            protected=False,
-            attempt=1,
-            claimed_at=THEN,
-        )
+        run = claimed_run(f"r{self.count}")
         wants = Definition(
             name="job",
             schedule=every_schedule(timedelta(hours=1), THEN),
