@@ -61,9 +61,10 @@ def calls(path: tuple[str, ...], value: str) -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+def quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No input, in a folder of its own: some verbs make a file of the name they are given."""
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
-    monkeypatch.chdir("/")
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("path", list(commands(cli)), ids=" ".join)
