@@ -50,11 +50,12 @@ pictures: setup system  ## pictures of the web page into build/pictures, those o
 	@TENURE_PICTURES=build/pictures $(BIN)/python -m pytest -q -m browser tests/browser/test_browser_pictures.py
 	@mkdir -p docs/images && cp build/pictures/overview.png build/pictures/gateway-killed.png docs/images/
 
-check: setup  ## lint, format, types, layering
+check: setup  ## lint, format, types, layering, language rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_words.py
 
 format: setup  ## let ruff format the files
 	$(BIN)/ruff check --fix .
