@@ -78,8 +78,7 @@ os.execv(sys.argv[1], [sys.argv[1], 'serve'])
 
 # `ls` looks at itself: the shell's own list has both ends of a pipe until it has closed one.
 STATE = (
-    "umask; grep -E '^Sig(Blk|Ign):' /proc/self/status; "
-    "echo fds: $(ls /proc/self/fd); touch made"
+    "umask; grep -E '^Sig(Blk|Ign):' /proc/self/status; echo fds: $(ls /proc/self/fd); touch made"
 )
 
 
