@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp-installed
+DOCS_VENV := .venv-docs
 
-.PHONY: help setup system run quick test test-root test-user hermes test-hermes test-browser pictures check format soak bench lock clean
+.PHONY: help setup system run quick test test-root test-user hermes test-hermes test-browser pictures check format docs dist soak bench lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
@@ -61,6 +62,17 @@ format: setup  ## let ruff format the files
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(DOCS_VENV)/.stamp-installed  ## this documentation as a site in build/docs, every link checked
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
+$(DOCS_VENV)/.stamp-installed: requirements-docs.lock
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.lock
+	@touch $@
+
+dist: setup  ## the wheel and the source distribution, into dist/
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+
 soak: setup  ## the founding scenario for 10 minutes, with random kills and freezes
 	@$(BIN)/python -m scenario soak --seconds 600
 
@@ -72,6 +84,9 @@ lock: setup  ## pin the tools and dependencies again
 	$(BIN)/pip-compile -q --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	  --no-emit-options --no-header --strip-extras --allow-unsafe --generate-hashes --extra dev \
 	  -o requirements-dev.lock pyproject.toml
+	$(BIN)/pip-compile -q --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	  --no-emit-options --no-header --strip-extras --allow-unsafe --generate-hashes --extra docs \
+	  -o requirements-docs.lock pyproject.toml
 
 clean:  ## remove what was built
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist build
+	rm -rf $(VENV) $(DOCS_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist build

@@ -43,7 +43,16 @@ WIDE_PATTERN = re.compile(
     re.IGNORECASE,
 )
 TEXT_SUFFIXES = {".py", ".md", ".html", ".js", ".css", ".sql", ".sh", ".toml", ".yml", ".yaml"}
-SKIPPED_FOLDERS = {".git", ".venv", "build", "dist", "site", "node_modules", "__pycache__"}
+SKIPPED_FOLDERS = {
+    ".git",
+    ".venv",
+    ".venv-docs",
+    "build",
+    "dist",
+    "site",
+    "node_modules",
+    "__pycache__",
+}
 
 ALLOWED_MODULES = {
     "freezing": "the folder that the PyInstaller entry point names",

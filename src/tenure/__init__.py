@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tenure.library import Tenure, at, cron, every
     from tenure.runtime.context import Context, Fence, fence
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Context",
     "Fence",
