@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tenure.domain.job import Command, Definition, Job
-from tenure.domain.schedule import at_schedule, cron_schedule
+from tenure.domain.schedule.model import at_schedule, cron_schedule
 from tenure.store.sqlite import SqliteStore
 
 

@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tenure.host import landlock
+from scenario import landlock
 
 _UID, _GROUP = 65534, 64999
 _CONFINE = (sys.executable, str(Path(__file__).resolve().parent / "confine.py"))

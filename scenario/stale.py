@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from scenario.world import PROFILE, World
 from tenure.domain.errors import StaleTerm, Undetermined
 from tenure.domain.ownership import Authority
-from tenure.domain.plan import Fire, Plan
+from tenure.domain.planning.plan import Fire, Plan
 from tenure.domain.run import Cause
 from tenure.runtime.profile import Profile
 

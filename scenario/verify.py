@@ -21,7 +21,7 @@ from tenure.domain.job import State
 from tenure.domain.omission import Omission, Omitted
 from tenure.domain.ownership import Term
 from tenure.domain.run import ACTIVE, Cause, Run, RunState
-from tenure.domain.schedule import Kind
+from tenure.domain.schedule.model import Kind
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, Revision, RunFilter, Store
 

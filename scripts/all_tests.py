@@ -4,8 +4,8 @@
 
 Tests that start processes wait most of their time, so they run beside the others, in pytests of
 their own; those of the stores compute for minutes, and begin at once. What they print comes once
-all are done. With options or files there is one pytest only. domain/ and store/ must reach 95
-percent. What needs a real Hermes or a browser is left out: ``make test-hermes``,
+all are done. With options or files there is one pytest only. domain/, audit/ and store/ must reach
+95 percent. What needs a real Hermes or a browser is left out: ``make test-hermes``,
 ``make test-browser``.
 """
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BESIDE = (("real", "scenario"), ("store",), ("integrations",), ("library", "web"))
 """Folders of tests that take their time; each group in a pytest of its own."""
 ELSEWHERE = ("hermes", "browser")
-COVERED = "src/tenure/domain/*,src/tenure/store/*"
+COVERED = "src/tenure/domain/*,src/tenure/audit/*,src/tenure/store/*"
 
 
 def pytest(arguments: list[str]) -> list[str]:

@@ -43,7 +43,7 @@ def floor(work: Path, sizes: Mapping[str, Any]) -> Figures:
 
 def tenure(work: Path, sizes: Mapping[str, Any]) -> Figures:
     from tenure.domain.job import Command, Definition
-    from tenure.domain.schedule import at_schedule
+    from tenure.domain.schedule.model import at_schedule
 
     tenure = kit.tenure_at(work)
     kit.own(tenure)

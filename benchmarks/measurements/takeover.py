@@ -31,7 +31,7 @@ JOBS = 20
 def member(home: str, runs: str) -> None:
     """One process of the app; runs until it is killed."""
     from tenure import Tenure
-    from tenure.domain.schedule import every_schedule
+    from tenure.domain.schedule.model import every_schedule
 
     written = os.open(runs, os.O_WRONLY | os.O_APPEND)
 

@@ -188,7 +188,7 @@ class Running:
         """What the audit of the whole history finds; nothing, if all is accounted for."""
         from datetime import UTC, datetime
 
-        from tenure.runtime.history import audit_store, render_report
+        from tenure.audit.reader import audit_store, render_report
 
         report = audit_store(self.profile.store, datetime.now(UTC))
         return [] if report.clean else list(render_report(report))

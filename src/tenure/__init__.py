@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tenure.domain.errors import RunFailed, TenureError
     from tenure.library import Tenure, at, cron, every
-    from tenure.runtime.context import Context, Fence, fence
+    from tenure.runtime.callables.context import Context, Fence, fence
 
 __version__ = "0.2.0"
 __all__ = [
@@ -41,7 +41,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(errors, name)
     if name in ("Context", "Fence", "fence"):
-        from tenure.runtime import context
+        from tenure.runtime.callables import context
 
         return getattr(context, name)
     raise AttributeError(f"module 'tenure' has no attribute {name!r}")

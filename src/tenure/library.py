@@ -27,7 +27,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from tenure.declaring import Declared, When, at, check_schedule, cron, declared, every, is_async
+from tenure.declarations import Declared, When, at, check_schedule, cron, declared, every, is_async
 from tenure.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from tenure.domain.ownership import Authority
-    from tenure.runtime.calling import Coroutines
-    from tenure.runtime.end_signals import Unwinding
-    from tenure.runtime.failing import Failure
+    from tenure.runtime.callables.call import Coroutines
+    from tenure.runtime.failure import Failure
+    from tenure.runtime.hosting.end_signals import Unwinding
+    from tenure.runtime.hosting.servers import OnceServed
     from tenure.runtime.profile import Profile
     from tenure.runtime.scheduler import Scheduler
-    from tenure.runtime.serving import OnceServed
 
 __all__ = ["Tenure", "When", "at", "cron", "every"]
 
@@ -171,7 +171,7 @@ class Tenure:
         return function
 
     def _as_called(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        from tenure.runtime.calling import Coroutines, in_a_thread
+        from tenure.runtime.callables.call import Coroutines, in_a_thread
 
         if not is_async(function):
             return in_a_thread(function)
@@ -186,7 +186,7 @@ class Tenure:
         Starting twice does nothing. Raises TenureError with the remedy when the profile cannot
         be opened; never waits for ownership.
         """
-        from tenure.runtime import green, supervisors
+        from tenure.runtime.hosting import gevent_support, supervisors
 
         with _starting, self._lock:
             self._wanted = True
@@ -195,8 +195,8 @@ class Tenure:
                 self._host_loop = _running_loop() or self._host_loop
             if self._scheduler is None:
                 why = supervisors.why_not()
-                if why is None and green.is_to_be_patched():
-                    green.once_patched(self.start)
+                if why is None and gevent_support.is_to_be_patched():
+                    gevent_support.once_patched(self.start)
                 elif why is None:
                     if not self._take_the_place_of_earlier():
                         self._join()
@@ -214,8 +214,8 @@ class Tenure:
         For a program that does nothing else; its last line, in the main thread. Raises InvalidInput
         in another thread, and what :meth:`start` raises.
         """
-        from tenure.runtime.child import is_child
-        from tenure.runtime.end_signals import until_asked
+        from tenure.runtime.callables.child import is_child
+        from tenure.runtime.hosting.end_signals import until_asked
 
         seconds = _seconds(drain)
         if threading.current_thread() is not threading.main_thread():
@@ -320,14 +320,14 @@ class Tenure:
             self._scheduler = self._place = None
             scheduler.stop(0.0, why="it could not start")
             raise
-        from tenure.runtime import endings
+        from tenure.runtime.hosting import exit_hooks
 
-        self._at_exit = endings.tell(lambda: place.tenure.stop())
+        self._at_exit = exit_hooks.tell(lambda: place.tenure.stop())
 
     def _why_not_here(self) -> str | None:
         """Asked now and then: a process may show only later that it just supervises others, as
         the parent of a reloader does. It then leaves."""
-        from tenure.runtime import supervisors
+        from tenure.runtime.hosting import supervisors
 
         why = supervisors.why_not()
         if why is not None and self._scheduler is not None:
@@ -365,7 +365,7 @@ class Tenure:
         when it shuts down: that is not a number of seconds, and the default counts. Raises
         InvalidInput, and does nothing, for text and for seconds below zero.
         """
-        from tenure.runtime.capture import in_a_run
+        from tenure.runtime.callables.capture import in_a_run
 
         seconds = _seconds(drain)
         if in_a_run():
@@ -401,7 +401,7 @@ class Tenure:
     def __enter__(self) -> Tenure:
         """Started until the block is left. SIGTERM leaves it too, where the program has not decided
         what SIGTERM does: as SystemExit with 143, so that what ends is handed over."""
-        from tenure.runtime.end_signals import Unwinding
+        from tenure.runtime.hosting.end_signals import Unwinding
 
         self._unwinding = Unwinding()
         try:
@@ -425,9 +425,9 @@ class Tenure:
         client of theirs serves nothing, and starts nothing."""
         import asyncio
 
-        from tenure.runtime import serving
+        from tenure.runtime.hosting import servers
 
-        if serving.is_test_client():
+        if servers.is_test_client():
             log.info("not started in pid %s: a test client serves nothing", os.getpid())
             yield
             return
@@ -455,7 +455,7 @@ class Tenure:
 
     def _start_once_served(self) -> OnceServed:
         """What finds out whether this process serves, and starts this instance then."""
-        from tenure.runtime.serving import OnceServed
+        from tenure.runtime.hosting.servers import OnceServed
 
         if self._once_served is None:
 
@@ -500,7 +500,7 @@ class Tenure:
 
     def _say_home(self) -> None:
         """Before a profile is created: where, if ``HOME`` names another place."""
-        from tenure.store.user_home import default_home, other_home, which_home
+        from tenure.store.folder.user_home import default_home, other_home, which_home
 
         if other_home(os.environ) is None or (default_home() / "profiles" / self.name).exists():
             return
@@ -548,7 +548,7 @@ class Tenure:
             profile.store.forget_in_child()
         if self._once_served is not None:
             self._once_served.forget_in_child()
-        from tenure.runtime.capture import in_a_run
+        from tenure.runtime.callables.capture import in_a_run
 
         # What a job forks is a part of its run, and no host.
         if self._wanted and self._rejoin and not in_a_run():
@@ -558,9 +558,9 @@ class Tenure:
             self._once_served.begin(REJOIN_AFTER)
 
     def _join_soon(self, seconds: float) -> None:
-        from tenure.runtime import green
+        from tenure.runtime.hosting import gevent_support
 
-        green.call_later(seconds, self._join_wanted, name="tenure-join")
+        gevent_support.call_later(seconds, self._join_wanted, name="tenure-join")
 
     def _join_wanted(self) -> None:
         try:
@@ -625,7 +625,7 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 def _load_runtime() -> None:
     """Once a process, and not with the start: loading takes ten times as long as joining does."""
-    from tenure.runtime import endings, green, scheduler, supervisors  # noqa: F401
+    from tenure.runtime.hosting import supervisors  # noqa: F401
 
 
 def _in_leaving_thread(leave: Callable[[], object]) -> None:
@@ -635,7 +635,7 @@ def _in_leaving_thread(leave: Callable[[], object]) -> None:
 
 def _folder_key(tenure: Tenure) -> tuple[int, int] | None:
     """Device and inode of its profile's folder; None where there is none yet."""
-    from tenure.store.folder import home as home_folder
+    from tenure.store.folder.layout import home as home_folder
 
     try:
         status = os.stat(home_folder(tenure._home, os.environ) / "profiles" / tenure.name)

@@ -9,19 +9,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tenure.adapters.hermes.adopt import Adopted, adopt
-from tenure.adapters.hermes.adoption import read_adoption
-from tenure.adapters.hermes.disk import Disk
-from tenure.adapters.hermes.executions import read_ledger
-from tenure.adapters.hermes.home import home_of
-from tenure.adapters.hermes.installation import Installation
-from tenure.adapters.hermes.jobsfile import Heartbeats, read_jobs
-from tenure.adapters.hermes.locks import Lock
-from tenure.adapters.hermes.plugin_files import Library
-from tenure.adapters.hermes.preflight import Plan, Wishes, preflight
-from tenure.adapters.hermes.release import release
-from tenure.adapters.hermes.surveyed import HermesProcess, Survey
-from tenure.adapters.hermes.undo import Released
+from tenure.adapters.hermes.adopt.carry_out import Adopted, adopt
+from tenure.adapters.hermes.adopt.plugin_files import Library
+from tenure.adapters.hermes.adopt.preflight import Plan, Wishes, preflight
+from tenure.adapters.hermes.back.disk import Disk
+from tenure.adapters.hermes.back.release import release
+from tenure.adapters.hermes.back.undo import Released
+from tenure.adapters.hermes.facts.adoption_record import read_adoption
+from tenure.adapters.hermes.facts.home import home_of
+from tenure.adapters.hermes.facts.jobs_file import Heartbeats, read_jobs
+from tenure.adapters.hermes.look.executions import read_ledger
+from tenure.adapters.hermes.look.installation import Installation
+from tenure.adapters.hermes.look.locks import Lock
+from tenure.adapters.hermes.look.report import HermesProcess, Survey
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 SHIM = b"def register(ctx):\n    pass\n"
@@ -206,8 +206,8 @@ class CuttingDisk(Disk):
 
 def process(pid: int, role: Any, **changed: Any) -> HermesProcess:
     """One of Hermes, started a minute ago."""
-    from tenure.adapters.hermes.processes import Store
-    from tenure.adapters.hermes.ticking import Ticks
+    from tenure.adapters.hermes.look.processes import Store
+    from tenure.adapters.hermes.look.tickers import Ticks
     from tenure.domain.process import Standing
 
     found = HermesProcess(

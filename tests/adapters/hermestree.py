@@ -14,11 +14,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tenure.adapters.hermes.home import HermesHome, home_of
-from tenure.adapters.hermes.scan import LinuxScan
-from tenure.adapters.hermes.survey import Survey, survey
+from tenure.adapters.hermes.facts.home import HermesHome, home_of
+from tenure.adapters.hermes.look.scan import LinuxScan
+from tenure.adapters.hermes.look.survey import Survey, survey
 from tenure.domain.errors import NotFound
-from tenure.domain.evidence import Evidence, Identity
+from tenure.domain.policy.evidence import Evidence, Identity
 
 BOOT = datetime(2030, 1, 1, tzinfo=UTC)
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)

@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 from minisources import API, CLI, CONSTANTS, JOBS, ONLY_NEW, PACKAGE, SCHEDULER, TOOLS
 
-from tenure.adapters.hermes.home import HermesHome, home_of
-from tenure.adapters.hermes.patches import PATCHES
-from tenure.adapters.hermes.replacing import _Finder, install
-from tenure.adapters.hermes.seats import seats
+from tenure.adapters.hermes.facts.home import HermesHome, home_of
+from tenure.adapters.hermes.inside.host_registry import seats
+from tenure.adapters.hermes.inside.patches import PATCHES
+from tenure.adapters.hermes.inside.replacement import _Finder, install
 from tenure.domain.run import Run
 from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter
@@ -138,7 +138,9 @@ def hermes(
     mini = MiniHermes(folder, new=new)
     monkeypatch.setenv("HERMES_HOME", str(mini.home.path))
     monkeypatch.setattr(seats, "_seats", {})
-    monkeypatch.setattr("tenure.adapters.hermes.seat.FIRST_LOOK", 30.0)  # this machine may be busy
+    monkeypatch.setattr(
+        "tenure.adapters.hermes.inside.host.FIRST_LOOK", 30.0
+    )  # this machine may be busy
     mini.adopt()
     now = datetime.now(UTC)
     profile = Profile.open("hermes-la", home=mini.tenure_home, create=True, now=now)

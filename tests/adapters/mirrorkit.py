@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tenure.adapters.hermes.home import HermesHome, home_of
-from tenure.adapters.hermes.mirror import Mirror, Mirrored
+from tenure.adapters.hermes.facts.home import HermesHome, home_of
+from tenure.adapters.hermes.inside.mirror import Mirror, Mirrored
 from tenure.domain.job import Job
 from tenure.store.contract import Page, Store
 

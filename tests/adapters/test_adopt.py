@@ -14,18 +14,19 @@ from pathlib import Path
 import pytest
 from adoptkit import CONFIG, NOW, SHIM, CuttingDisk, World, installation, process, snapshot
 
-from tenure.adapters.hermes import plugin_files, yaml_lines
-from tenure.adapters.hermes.adopt import adopt
-from tenure.adapters.hermes.adoption import read_adoption
-from tenure.adapters.hermes.disk import Disk
-from tenure.adapters.hermes.fence import stands
-from tenure.adapters.hermes.home import home_of
-from tenure.adapters.hermes.invocation import Role
-from tenure.adapters.hermes.link import read_link
-from tenure.adapters.hermes.locks import Lock
-from tenure.adapters.hermes.planned import next_steps, plan_document, plan_words
-from tenure.adapters.hermes.release import alone
-from tenure.adapters.hermes.tenure_profile import linked_home, rules_of
+from tenure.adapters.hermes.adopt import plugin_files
+from tenure.adapters.hermes.adopt.carry_out import adopt
+from tenure.adapters.hermes.adopt.fence import stands
+from tenure.adapters.hermes.adopt.plan import next_steps, plan_document, plan_words
+from tenure.adapters.hermes.adopt.profile import linked_home, rules_of
+from tenure.adapters.hermes.back import yaml_lines
+from tenure.adapters.hermes.back.disk import Disk
+from tenure.adapters.hermes.back.release import alone
+from tenure.adapters.hermes.facts.adoption_record import read_adoption
+from tenure.adapters.hermes.facts.home import home_of
+from tenure.adapters.hermes.facts.invocation import Role
+from tenure.adapters.hermes.facts.link import read_link
+from tenure.adapters.hermes.look.locks import Lock
 from tenure.domain.errors import Conflict, InvalidInput, NotFound, Refused, Undetermined
 
 
@@ -163,13 +164,12 @@ def test_the_real_packages(world: World) -> None:
     lib = world.home.tenure / "lib"
     assert world.library.is_at(lib)
     assert not list(lib.rglob("__pycache__"))
-    assert not (lib / "tenure" / "testing").exists()
     version = (lib / "VERSION").read_text().splitlines()
     assert version[0] == f"tenure {plugin_files.__version__}"
     assert version[1].startswith("cronsim ")
     code = (
         f"import sys; sys.path.append({str(lib)!r});"
-        "import tenure.adapters.hermes.fence as f, tenure.runtime.scheduler, cronsim;"
+        "import tenure.adapters.hermes.adopt.fence as f, tenure.runtime.scheduler, cronsim;"
         "print(f.__file__)"
     )
     done = subprocess.run(
@@ -506,7 +506,7 @@ def test_hermes_writes_its_config_all_the_time(world: World) -> None:
 
 
 def test_a_tick_that_does_not_end(world: World) -> None:
-    from tenure.adapters.hermes.disk import lock, unlock
+    from tenure.adapters.hermes.back.disk import lock, unlock
 
     held = lock(str(world.home.tick_lock), 0.0)
     assert held is not None

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from adoptkit import CONFIG, World, snapshot
 
-from tenure.adapters.hermes.fence import stands
-from tenure.adapters.hermes.release import alone
+from tenure.adapters.hermes.adopt.fence import stands
+from tenure.adapters.hermes.back.release import alone
 from tenure.surfaces.cli.main import main
 
 
@@ -42,9 +42,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(tmp_path).with_config().with_lock()
     monkeypatch.setenv("HERMES_HOME", str(made.home.root))
     monkeypatch.setenv("TENURE_HOME", str(made.tenure))
-    monkeypatch.setattr("tenure.adapters.hermes.adopt.library", lambda: made.library)
-    monkeypatch.setattr("tenure.adapters.hermes.drift.library", lambda: made.library)
-    monkeypatch.setattr("tenure.adapters.hermes.fence.LINGER", 0.0)
+    monkeypatch.setattr("tenure.adapters.hermes.adopt.carry_out.library", lambda: made.library)
+    monkeypatch.setattr("tenure.adapters.hermes.adopt.drift.library", lambda: made.library)
+    monkeypatch.setattr("tenure.adapters.hermes.adopt.fence.LINGER", 0.0)
     return made
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from adoptkit import Cut, CuttingDisk, World, snapshot
 
-from tenure.adapters.hermes.config_edit import enabled_in
-from tenure.adapters.hermes.fence import stands
+from tenure.adapters.hermes.adopt.config_edit import enabled_in
+from tenure.adapters.hermes.adopt.fence import stands
 
 
 def plain(world: World) -> None:

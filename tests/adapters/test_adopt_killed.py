@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from adoptkit import World, snapshot
 
-from tenure.adapters.hermes.fence import stands
+from tenure.adapters.hermes.adopt.fence import stands
 
 pytestmark = pytest.mark.real
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from adoptkit import NOW, World
 
-from tenure.adapters.hermes import sidecar
-from tenure.adapters.hermes.mirror import read_protection
-from tenure.adapters.hermes.sidecar import protect, unprotect
+from tenure.adapters.hermes.adopt import sidecar
+from tenure.adapters.hermes.adopt.sidecar import protect, unprotect
+from tenure.adapters.hermes.inside.mirror import read_protection
 from tenure.domain.errors import Conflict, InvalidInput, NotFound, Refused
 from waiting import promptly
 

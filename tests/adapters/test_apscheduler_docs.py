@@ -17,9 +17,9 @@ from typing import Any
 import click
 import pytest
 
+from tenure.client.fields import build
+from tenure.client.jobfile import read_entries
 from tenure.library import Tenure
-from tenure.runtime.client.fields import build
-from tenure.runtime.client.jobfile import read_entries
 from tenure.surfaces.cli.main import cli
 from tenure.surfaces.cli.where import Where
 

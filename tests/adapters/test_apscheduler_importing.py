@@ -24,12 +24,12 @@ from hypothesis import strategies as st
 
 from tenure.adapters.apscheduler import stores
 from tenure.adapters.apscheduler.declarations import python_file
-from tenure.adapters.apscheduler.importing import Importing, Planned, plan_rows
+from tenure.adapters.apscheduler.importer import Importing, Planned, plan_rows
 from tenure.adapters.apscheduler.literals import call_arguments, source_of
 from tenure.adapters.apscheduler.pickles import read_pickle
 from tenure.adapters.apscheduler.stores import Row, read_rows, shown
 from tenure.adapters.apscheduler.templates import Template
-from tenure.adapters.importing import Action, Standing, settle
+from tenure.adapters.importer import Action, Standing, settle
 from tenure.domain.errors import InvalidInput, NotFound, Undetermined
 from tenure.domain.job import CatchUp, Command, Definition, Overlap
 from tenure.library import Tenure

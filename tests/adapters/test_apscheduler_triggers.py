@@ -19,11 +19,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tenure.adapters.apscheduler import stored
-from tenure.adapters.apscheduler.comparing import AROUND, compare, fires_of
+from tenure.adapters.apscheduler.comparison import AROUND, compare, fires_of
 from tenure.adapters.apscheduler.triggers import expression_of, translate
 from tenure.domain.errors import InvalidInput
-from tenure.domain.schedule import Kind
-from tenure.domain.zones import stretches_from, to_seconds
+from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.zones import stretches_from, to_seconds
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")

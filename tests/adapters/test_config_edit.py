@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tenure.adapters.hermes import config_lines
-from tenure.adapters.hermes.config_edit import (
+from tenure.adapters.hermes.adopt.config_edit import (
     Edit,
     enabled_in,
     is_enabled,
@@ -16,7 +15,8 @@ from tenure.adapters.hermes.config_edit import (
     scalar_in,
     verify,
 )
-from tenure.adapters.hermes.config_lines import Unclear
+from tenure.adapters.hermes.back import config_lines
+from tenure.adapters.hermes.back.config_lines import Unclear
 from tenure.domain.errors import Refused, Undetermined
 
 PATH = Path("/home/me/.hermes/config.yaml")

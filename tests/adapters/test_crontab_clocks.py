@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tenure.adapters.crontab.dialect import Dialect
 from tenure.adapters.crontab.times import doubled_in_gaps, expression_of
-from tenure.domain.schedule import cron_schedule
-from tenure.domain.schedule_cron import CronFields, read_cron
+from tenure.domain.schedule.cron import CronFields, read_cron
+from tenure.domain.schedule.model import cron_schedule
 
 ZONES = {
     "Europe/Berlin": (datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC)),

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenure.adapters.crontab.dialect import Dialect
-from tenure.adapters.crontab.importing import TAG, Importing, Planned, notes, plan_lines
+from tenure.adapters.crontab.importer import TAG, Importing, Planned, notes, plan_lines
 from tenure.adapters.crontab.lines import read_crontab
-from tenure.adapters.importing import Action, Standing, carry_out, settle, standing_of
+from tenure.adapters.importer import Action, Standing, carry_out, settle, standing_of
+from tenure.client.apply import all_jobs
 from tenure.domain.errors import Conflict
 from tenure.domain.job import CatchUp, Command, Definition, Overlap, State
-from tenure.runtime.client.applying import all_jobs
-from tenure.store.memory.store import MemoryStore
+from testkit.memory_store.store import MemoryStore
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 

@@ -17,7 +17,7 @@ from tenure.adapters.crontab.names import name_of
 from tenure.adapters.crontab.source import read_source
 from tenure.adapters.crontab.times import expression_of
 from tenure.domain.errors import InvalidInput
-from tenure.domain.schedule_cron import read_cron
+from tenure.domain.schedule.cron import read_cron
 
 DEBIAN, CRONIE = Dialect.DEBIAN, Dialect.CRONIE
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from adoptkit import SHIM, World, installation, snapshot
 
-from tenure.adapters.hermes import drift as drifting
-from tenure.adapters.hermes.adoption import read_adoption
-from tenure.adapters.hermes.disk import Disk
-from tenure.adapters.hermes.drift import drift, findings_document
-from tenure.adapters.hermes.home import home_of
-from tenure.adapters.hermes.plugin_files import Library
+from tenure.adapters.hermes.adopt import drift as drifting
+from tenure.adapters.hermes.adopt.drift import drift, findings_document
+from tenure.adapters.hermes.adopt.plugin_files import Library
+from tenure.adapters.hermes.back.disk import Disk
+from tenure.adapters.hermes.facts.adoption_record import read_adoption
+from tenure.adapters.hermes.facts.home import home_of
 
 
 @pytest.fixture

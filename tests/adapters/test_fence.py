@@ -13,10 +13,10 @@ from typing import IO
 import pytest
 from adoptkit import CuttingDisk, World, snapshot
 
-from tenure.adapters.hermes import fence as fences
-from tenure.adapters.hermes.disk import Disk, lock, unlock
-from tenure.adapters.hermes.fence import Fence, assert_fence, stands
-from tenure.adapters.hermes.release import alone
+from tenure.adapters.hermes.adopt import fence as fences
+from tenure.adapters.hermes.adopt.fence import Fence, assert_fence, stands
+from tenure.adapters.hermes.back.disk import Disk, lock, unlock
+from tenure.adapters.hermes.back.release import alone
 from tenure.domain.errors import Undetermined
 
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenure.adapters.hermes import fires
-from tenure.adapters.hermes.fires import announced, instant_of
-from tenure.domain.announced import Announced
+from tenure.adapters.hermes.inside import fires
+from tenure.adapters.hermes.inside.fires import announced, instant_of
+from tenure.domain.planning.external import Announced
 from working import calls
 
 NOW = datetime(2030, 6, 1, 12, tzinfo=UTC)

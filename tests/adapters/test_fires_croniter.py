@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tenure.adapters.hermes.fires import announced
-from tenure.domain.announced import Announced
+from tenure.adapters.hermes.inside.fires import announced
+from tenure.domain.planning.external import Announced
 
 pytestmark = pytest.mark.hermes
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "hermes_venvs.py"

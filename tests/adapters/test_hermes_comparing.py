@@ -18,10 +18,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from hermestree import Tree
 
-from tenure.adapters.hermes import comparing, rehearsal
-from tenure.adapters.hermes.comparing import Difference, compare, rehearse, zone_setting
-from tenure.adapters.hermes.import_source import last_written
-from tenure.domain.schedule import cron_schedule, every_schedule
+from tenure.adapters.hermes_import import comparison, simulation
+from tenure.adapters.hermes_import.comparison import Difference, compare, rehearse, zone_setting
+from tenure.adapters.hermes_import.source import last_written
+from tenure.domain.schedule.model import cron_schedule, every_schedule
 from tenure.host.local_zone import local_zone
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -66,7 +66,7 @@ def test_hermes_is_asked_once_in_its_own_home(
     jobs = [DAILY, {"id": "odd", "schedule": "every 30m"}]
     found = rehearse(tree.home, jobs, python=python, now=NOW, count=5)
     argv, environ, asked = json.loads(seen.read_text())
-    assert argv == ["-I", "-B", rehearsal.__file__]
+    assert argv == ["-I", "-B", simulation.__file__]
     assert environ["HERMES_HOME"] == str(tree.home.path)
     assert environ["HERMES_TIMEZONE"] == "Europe/Berlin"
     assert not environ.keys() & {"TZ", "HERMES_DESKTOP", "KEY"}
@@ -87,7 +87,7 @@ def test_hermes_is_asked_once_in_its_own_home(
 def test_a_python_that_gives_no_answer_is_said(
     tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, word: str
 ) -> None:
-    monkeypatch.setattr(comparing, "PATIENCE", 1.0)
+    monkeypatch.setattr(comparison, "PATIENCE", 1.0)
     monkeypatch.setitem(sys.modules, "croniter", None)
     found = rehearse(tree.home, [DAILY], python=stand_in(tmp_path, line), now=NOW, count=5)
     assert found.by is None
@@ -130,17 +130,17 @@ def test_the_zone_of_a_hermes_that_has_none_is_told_by_its_clock(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, written: str | None, named: str, key: str,
     variable: bool, doubted: bool,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(comparing, "local_zone", lambda: "UTC")
+    monkeypatch.setattr(comparison, "local_zone", lambda: "UTC")
     monkeypatch.setenv("TZ", named)
     tree.home.jobs_file.write_text(json.dumps({"jobs": [], "updated_at": written}))
-    found = comparing.machine_zone(last_written(tree.home))
+    found = comparison.machine_zone(last_written(tree.home))
     assert (found.key, found.variable, bool(found.doubt)) == (key, variable, doubted)
 
 
 def test_what_hermes_is_asked_in_is_the_zone_that_was_found(
     tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparing, "local_zone", lambda: "UTC")
+    monkeypatch.setattr(comparison, "local_zone", lambda: "UTC")
     monkeypatch.setenv("TZ", "Europe/Berlin")
     written = {"jobs": [], "updated_at": "2026-11-22T15:00:00+01:00"}
     tree.home.jobs_file.write_text(json.dumps(written))
@@ -158,7 +158,7 @@ def test_croniter_alone_is_asked_where_there_is_no_hermes(
             super().__init__(every=3600)
             self.zone = zone
 
-    monkeypatch.setattr(rehearsal, "Croniter", Alone)
+    monkeypatch.setattr(simulation, "Croniter", Alone)
     monkeypatch.setenv("HERMES_TIMEZONE", "Europe/Berlin")
     found = rehearse(tree.home, [DAILY], python=None, now=NOW, count=5)
     assert found.by is not None
@@ -177,7 +177,7 @@ class Planner:
     every: int
     planned: dict[float, datetime] = field(default_factory=dict)
     skips: dict[float, datetime] = field(default_factory=dict)
-    clock: rehearsal.Clock = field(default_factory=lambda: rehearsal.Clock(BERLIN))
+    clock: simulation.Clock = field(default_factory=lambda: simulation.Clock(BERLIN))
     zone: str | None = "Europe/Berlin"
 
     def after(self, schedule: dict[str, Any], at: float) -> datetime | None:
@@ -192,11 +192,11 @@ class Planner:
 
 def rehearsed(planner: Planner, count: int = 3, **job: Any) -> dict[str, Any]:
     asked = {"now": AT, "count": count, "jobs": {"a": {**DAILY, **job}}}
-    return dict(rehearsal.answer(asked, planner)["jobs"]["a"])  # type: ignore[arg-type]
+    return dict(simulation.answer(asked, planner)["jobs"]["a"])  # type: ignore[arg-type]
 
 
 def walked(planner: Planner, n: int, first: datetime | None = None) -> list[float]:
-    walk = rehearsal.walk(planner, {"kind": "cron"}, AT, first, AT + 86400)  # type: ignore[arg-type]
+    walk = simulation.walk(planner, {"kind": "cron"}, AT, first, AT + 86400)  # type: ignore[arg-type]
     return [at - AT for at, _ in zip(walk, range(n), strict=False)]
 
 
@@ -282,9 +282,9 @@ def test_what_hermes_raises_is_said_for_that_job_alone() -> None:
 
 
 def test_the_changes_of_a_zone_are_found_to_the_second() -> None:
-    found = rehearsal.clock_changes(rehearsal.Clock(BERLIN), AT)
+    found = simulation.clock_changes(simulation.Clock(BERLIN), AT)
     assert found == [seconds("2026-03-29 03:00"), 1792890000, seconds("2027-03-28 03:00")]
-    assert rehearsal.clock_changes(rehearsal.Clock(UTC), AT) == []
+    assert simulation.clock_changes(simulation.Clock(UTC), AT) == []
 
 
 # -- comparing ------------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ def test_ranges_that_overlap_count_once() -> None:
 def test_a_schedule_of_seconds_is_compared_as_far_as_it_is_walked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(comparing, "MOST", 10)
+    monkeypatch.setattr(comparison, "MOST", 10)
     schedule = every_schedule(timedelta(seconds=1), NOW)
     told = {"fires": [int(AT) + 60, int(AT) + 5], "ranges": [[int(AT), int(AT) + 60]]}
     found = compare(schedule, told, NOW, 2)

@@ -13,9 +13,15 @@ from pathlib import Path
 import pytest
 from hermestree import LEDGER, ROW
 
-from tenure.adapters.hermes import executions
-from tenure.adapters.hermes.executions import Execution, read_ledger, role_in, tally, was_run_by
-from tenure.adapters.hermes.scan import Start
+from tenure.adapters.hermes.look import executions
+from tenure.adapters.hermes.look.executions import (
+    Execution,
+    read_ledger,
+    role_in,
+    tally,
+    was_run_by,
+)
+from tenure.adapters.hermes.look.scan import Start
 
 AT = datetime(2030, 1, 1, 12, tzinfo=UTC)
 

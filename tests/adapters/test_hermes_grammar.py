@@ -13,10 +13,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tenure.adapters.hermes import grammar
-from tenure.adapters.hermes.croniter_rules import read_expression, tenure_expression
+from tenure.adapters.hermes_import import grammar
+from tenure.adapters.hermes_import.croniter_rules import read_expression, tenure_expression
 from tenure.domain.errors import InvalidInput
-from tenure.domain.schedule_cron import read_cron
+from tenure.domain.schedule.cron import read_cron
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 3, 20, 10, 0, 7, tzinfo=UTC)

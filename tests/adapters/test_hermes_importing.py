@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 from hermestree import Tree
 
-from tenure.adapters.hermes.import_command import LONGEST_PROMPT, Means
-from tenure.adapters.hermes.import_losses import notes
-from tenure.adapters.hermes.import_source import called, hermes_jobs
-from tenure.adapters.hermes.importing import TAG, Importing, doubled, mirrored_in, plan_import
-from tenure.adapters.importing import Action, Imported, carry_out, standing_of
+from tenure.adapters.hermes_import.command import LONGEST_PROMPT, Means
+from tenure.adapters.hermes_import.importer import TAG, Importing, doubled, mirrored_in, plan_import
+from tenure.adapters.hermes_import.losses import notes
+from tenure.adapters.hermes_import.source import called, hermes_jobs
+from tenure.adapters.importer import Action, Imported, carry_out, standing_of
+from tenure.client.apply import all_jobs
 from tenure.domain.errors import Conflict, NotFound, Undetermined
 from tenure.domain.job import Call, CatchUp, Command, Definition, State
-from tenure.domain.schedule import every_schedule
-from tenure.runtime.client.applying import all_jobs
+from tenure.domain.schedule.model import every_schedule
 from tenure.runtime.profile import Profile
 
 RECORDED = Path(__file__).parent / "hermes_jobs"

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 from hermestree import Tree
 
-from tenure.adapters.hermes.home import home_of
-from tenure.adapters.hermes.installation import (
+from tenure.adapters.hermes.facts.home import home_of
+from tenure.adapters.hermes.facts.services import service_definitions, service_suffix
+from tenure.adapters.hermes.look.installation import (
     Installation,
     find_installations,
     installation_of,
     interpreters_of,
 )
-from tenure.adapters.hermes.processes import find_processes
-from tenure.adapters.hermes.services import service_definitions, service_suffix
-from tenure.domain.evidence import Manager
+from tenure.adapters.hermes.look.processes import find_processes
+from tenure.domain.policy.evidence import Manager
 
 
 def find(tree: Tree) -> tuple[Installation, ...]:

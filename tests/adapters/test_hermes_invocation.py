@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tenure.adapters.hermes.invocation import Role, read_invocation, role_of, stated_home
+from tenure.adapters.hermes.facts.invocation import Role, read_invocation, role_of, stated_home
 
 PYTHON = "/opt/hermes/bin/python3"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hermestree import NOW, Tree
 
-from tenure.adapters.hermes.jobsfile import Kind, parse_instant, read_heartbeats, read_jobs
+from tenure.adapters.hermes.facts.jobs_file import Kind, parse_instant, read_heartbeats, read_jobs
 
 
 def write(tree: Tree, text: str, encoding: str = "utf-8") -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from tenure.adapters.hermes.jobsfile import HermesJob, Kind
-from tenure.adapters.hermes.next_tick import Forecast, Ticker, forecast
+from tenure.adapters.hermes.facts.jobs_file import HermesJob, Kind
+from tenure.adapters.hermes.look.next_tick import Forecast, Ticker, forecast
 
 NOW = datetime(2030, 1, 1, 12, 0, 10, tzinfo=UTC)
 DUE = datetime(2030, 1, 1, 12, 1, tzinfo=UTC)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from hermestree import TICKS, Tree
 
-from tenure.adapters.hermes.home import home_of
-from tenure.adapters.hermes.invocation import Role
-from tenure.adapters.hermes.processes import Found, Store, find_processes
-from tenure.adapters.hermes.scan import LinuxScan
+from tenure.adapters.hermes.facts.home import home_of
+from tenure.adapters.hermes.facts.invocation import Role
+from tenure.adapters.hermes.look.processes import Found, Store, find_processes
+from tenure.adapters.hermes.look.scan import LinuxScan
 from working import calls
 
 

@@ -12,7 +12,7 @@ import pytest
 from hermestree import BOOT, Tree
 
 from descriptors import no_descriptors
-from tenure.adapters.hermes.scan import LinuxScan, OpenFile, PsutilScan, system_scan
+from tenure.adapters.hermes.look.scan import LinuxScan, OpenFile, PsutilScan, system_scan
 from tenure.domain.errors import Undetermined
 from tenure.host.processes import own_identity
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from hermestree import NOW, Tree
 
-from tenure.adapters.hermes import survey as survey_module
-from tenure.adapters.hermes.adopted import Membership
-from tenure.adapters.hermes.home import home_of
-from tenure.adapters.hermes.surveyed import Survey
+from tenure.adapters.hermes.facts.home import home_of
+from tenure.adapters.hermes.look import survey as survey_module
+from tenure.adapters.hermes.look.adopted import Membership
+from tenure.adapters.hermes.look.report import Survey
+from tenure.client.advice import Warning
 from tenure.domain.process import Process, Standing
-from tenure.runtime.client.advice import Warning
 
 
 def codes(found: Survey) -> list[str]:

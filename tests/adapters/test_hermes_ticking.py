@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hermestree import BOOT
 
-from tenure.adapters.hermes.installation import Installation
-from tenure.adapters.hermes.invocation import Role
-from tenure.adapters.hermes.processes import Member, Store
-from tenure.adapters.hermes.scan import Start
-from tenure.adapters.hermes.ticking import Judgement, Ticks, judge
+from tenure.adapters.hermes.facts.invocation import Role
+from tenure.adapters.hermes.look.installation import Installation
+from tenure.adapters.hermes.look.processes import Member, Store
+from tenure.adapters.hermes.look.scan import Start
+from tenure.adapters.hermes.look.tickers import Judgement, Ticks, judge
 
 NEW = Installation(
     python="p", version="0.19.0", site_packages=None, code=None, found_by="",

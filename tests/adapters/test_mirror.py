@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mirrorkit import NOW, World, job
 
-from tenure.adapters.hermes.mirror import Mirror, hermes_id
-from tenure.domain.announced import Announced, plan_announced
+from tenure.adapters.hermes.inside.mirror import Mirror, hermes_id
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Job, State
-from tenure.domain.plan import Due, Standing
+from tenure.domain.planning.external import Announced, plan_announced
+from tenure.domain.planning.plan import Due, Standing
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page
-from tenure.store.memory import MemoryStore
-from tenure.testing.making import make_definition
+from testkit.factories import make_definition
+from testkit.memory_store import MemoryStore
 from waiting import DEADLINE
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from mirrorkit import NOW, World, job
 
-from tenure.adapters.hermes.mirror import hermes_id
+from tenure.adapters.hermes.inside.mirror import hermes_id
 from tenure.runtime.profile import Profile
-from tenure.store.memory import MemoryStore
+from testkit.memory_store import MemoryStore
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from minihermes import MiniHermes, hermes, job, once
 from pluginkit import cronjob, first_ended
 
-from tenure.adapters.hermes.seats import seats
+from tenure.adapters.hermes.inside.host_registry import seats
 from tenure.domain.run import Cause, RunState
 from waiting import DEADLINE, eventually
 
@@ -209,7 +209,7 @@ def test_a_hermes_that_is_about_to_stop_takes_up_no_run(owner: MiniHermes) -> No
 def test_a_run_that_must_wait_for_the_tick_at_hand_gives_up_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tenure.adapters.hermes.carrying.TICK_LOCK", 0.2)
+    monkeypatch.setattr("tenure.adapters.hermes.inside.run_handoff.TICK_LOCK", 0.2)
     with hermes(tmp_path, monkeypatch, new=False) as mini:
         began, go = threading.Event(), threading.Event()
 

@@ -14,9 +14,9 @@ import pytest
 from minihermes import MiniHermes, hermes, job, once
 from pluginkit import tick
 
-from tenure.adapters.hermes.seats import seats
+from tenure.adapters.hermes.inside.host_registry import seats
 from tenure.domain.errors import StoreBlocked
-from tenure.runtime.announcing import Announcing, Answer
+from tenure.runtime.dispatch.external_fires import Announcing, Answer
 from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter
 from waiting import eventually
@@ -222,7 +222,7 @@ def test_what_could_not_be_written_down_is_written_down_the_next_time(
         def blocked(self: Any, claim: Any) -> Any:
             raise StoreBlocked("pid 5 has held the store for 5 s")
 
-        patched.setattr("tenure.runtime.dispatcher.Dispatcher.under_mandate", blocked)
+        patched.setattr("tenure.runtime.dispatch.dispatcher.Dispatcher.under_mandate", blocked)
         tick(old)
     assert old.profile.store.omissions()[0] == ()
     tick(old)

@@ -14,9 +14,9 @@ import pytest
 from minihermes import OTHERS, MiniHermes, hermes, job, loaded
 
 from tenure.adapters.hermes import plugin
-from tenure.adapters.hermes.patches import PATCHES
-from tenure.adapters.hermes.replacing import MARK, install, original_of
-from tenure.adapters.hermes.seats import seats
+from tenure.adapters.hermes.inside.host_registry import seats
+from tenure.adapters.hermes.inside.patches import PATCHES
+from tenure.adapters.hermes.inside.replacement import MARK, install, original_of
 from tenure.domain.ownership import Hold
 from tenure.domain.run import RunState
 from waiting import DEADLINE, eventually
@@ -79,8 +79,8 @@ def test_a_module_that_is_being_loaded_is_patched_when_it_is(
     text = (bare.site / "cron" / "jobs.py").read_text()
     (bare.site / "cron" / "jobs.py").write_text("import plugins_are_loaded\n" + text)
     (bare.site / "plugins_are_loaded.py").write_text(
-        "from tenure.adapters.hermes.replacing import install\n"
-        "from tenure.adapters.hermes.patches import PATCHES\n"
+        "from tenure.adapters.hermes.inside.replacement import install\n"
+        "from tenure.adapters.hermes.inside.patches import PATCHES\n"
         "install(PATCHES)\n"
     )
     monkeypatch.delitem(sys.modules, "plugins_are_loaded", raising=False)

@@ -13,8 +13,8 @@ import pytest
 from minihermes import OTHERS, MiniHermes, hermes, job
 from pluginkit import cronjob, first_ended
 
+from tenure.client import requests
 from tenure.domain.run import RunState
-from tenure.runtime.client import asking
 
 
 # -- nobody owns ---------------------------------------------------------------------------------
@@ -90,13 +90,13 @@ def test_on_an_event_loop_it_does_not_wait_for_long(
 ) -> None:
     """Everything else would wait with it; the request has a deadline that says so."""
     seen: list[Any] = []
-    real = asking.ask
+    real = requests.ask
 
     def ask(profile: Any, wish: Any, requester: Any) -> Any:
         seen.append(wish.deadline)
         return real(profile, replace(wish, deadline=None), requester)  # on a busy machine too
 
-    monkeypatch.setattr("tenure.adapters.hermes.asking.ask", ask)
+    monkeypatch.setattr("tenure.adapters.hermes.inside.owner_requests.ask", ask)
 
     async def handler() -> Any:
         return owner.jobs.trigger_job("a")

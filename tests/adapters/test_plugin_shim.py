@@ -60,13 +60,13 @@ class Folder:
         self.mini.write(job("a"))
         self.plugin = self.mini.home.plugin / "__init__.py"
         self.plugin.parent.mkdir(parents=True)
-        shutil.copy(SOURCE / "adapters" / "hermes" / "shim.py", self.plugin)
+        shutil.copy(SOURCE / "adapters" / "hermes" / "inside" / "shim.py", self.plugin)
         self.lib = self.mini.home.tenure / "lib"
         self.env = folder / "env"
         self.env.mkdir()
 
     def copy(self) -> Path:
-        ignored = shutil.ignore_patterns("__pycache__", "testing")
+        ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(SOURCE, self.lib / "tenure", ignore=ignored)
         shutil.copytree(Path(cronsim.__file__).parent, self.lib / "cronsim", ignore=ignored)
         return self.lib / "tenure"

@@ -11,7 +11,7 @@ import pytest
 from minihermes import OTHERS, MiniHermes, hermes, job
 from pluginkit import ended, tick
 
-from tenure.adapters.hermes.seats import seats
+from tenure.adapters.hermes.inside.host_registry import seats
 from tenure.domain.run import RunState
 from waiting import DEADLINE, eventually
 
@@ -144,7 +144,7 @@ def test_what_hermes_passes_over_never_ran(
     mini: MiniHermes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run goes on that nobody claimed: Hermes does not run the job beside it."""
-    monkeypatch.setattr("tenure.adapters.hermes.carrying.PUTTING_AWAY", 0.0)
+    monkeypatch.setattr("tenure.adapters.hermes.inside.run_handoff.PUTTING_AWAY", 0.0)
     mini.write(job("a"))
     mini.scheduler._running_job_ids.add("a")
     assert tick(mini) == 0
@@ -159,7 +159,7 @@ def test_a_run_that_hermes_is_just_putting_away_does_not_cost_the_next_its_fire(
     mini: MiniHermes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its thread counts it as running for a moment after it has ended."""
-    monkeypatch.setattr("tenure.adapters.hermes.carrying.PUTTING_AWAY", DEADLINE)
+    monkeypatch.setattr("tenure.adapters.hermes.inside.run_handoff.PUTTING_AWAY", DEADLINE)
     mini.write(job("a"))
     mini.scheduler._running_job_ids.add("a")
     timer = threading.Timer(0.1, mini.scheduler._running_job_ids.discard, ["a"])
@@ -185,7 +185,7 @@ def test_a_tick_that_fails_between_claim_and_dispatch_leaves_no_run_open(mini: M
 def test_deposed_between_claim_and_dispatch_it_is_not_run(
     mini: MiniHermes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tenure.runtime.callables.FRESH", 0.0)
+    monkeypatch.setattr("tenure.runtime.callables.runner.FRESH", 0.0)
     seat = seats.of(mini.home)
     assert seat is not None
     mini.write(job("a"))

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from adoptkit import CONFIG, CuttingDisk, World, snapshot
 
-from tenure.adapters.hermes import release as releasing
-from tenure.adapters.hermes.adoption import read_adoption
-from tenure.adapters.hermes.disk import lock, unlock
-from tenure.adapters.hermes.fence import stands
-from tenure.adapters.hermes.home import home_of
-from tenure.adapters.hermes.plugin_files import way_back
-from tenure.adapters.hermes.release import alone, release
-from tenure.adapters.hermes.undo import Refusal
+from tenure.adapters.hermes.adopt.fence import stands
+from tenure.adapters.hermes.adopt.plugin_files import way_back
+from tenure.adapters.hermes.back import release as releasing
+from tenure.adapters.hermes.back.disk import lock, unlock
+from tenure.adapters.hermes.back.release import alone, release
+from tenure.adapters.hermes.back.undo import Refusal
+from tenure.adapters.hermes.facts.adoption_record import read_adoption
+from tenure.adapters.hermes.facts.home import home_of
 
 ALONE = [sys.executable, "-I", "-S"]
 """A Python without Tenure, or anything else that was installed."""

@@ -12,14 +12,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import report  # noqa: E402
 from benchmarks.__main__ import main  # noqa: E402
 from benchmarks.earlier import earlier  # noqa: E402
 from benchmarks.harness import Samples  # noqa: E402
 from benchmarks.kit import percentile  # noqa: E402
 from benchmarks.measurements import NAMES, load  # noqa: E402
 from benchmarks.model import Goal, Measurement, Row  # noqa: E402
-
-from benchmarks import report  # noqa: E402
 
 SMOKE = ("lag_callables", "drain_callables", "due", "edits", "imports")
 

@@ -32,8 +32,8 @@ from kit import TENURE, Started, World, now
 
 from freezing import freeze
 from tenure.domain.job import Call, Command, Definition, Job
-from tenure.domain.schedule import foreign_schedule
-from tenure.domain.schedule_text import parse_schedule
+from tenure.domain.schedule.model import foreign_schedule
+from tenure.domain.schedule.parser import parse_schedule
 from waiting import DEADLINE, eventually
 
 _LINK = re.compile(r": tenure (dashboard --link --port (\d+) .+)")

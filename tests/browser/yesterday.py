@@ -13,20 +13,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tenure.domain.evidence import Identity, Link
 from tenure.domain.job import Command, Definition
 from tenure.domain.ownership import Act, Authority
-from tenure.domain.policy_change import PolicyFile
-from tenure.domain.policy_text import make_policy
+from tenure.domain.policy.change import PolicyFile
+from tenure.domain.policy.evidence import Identity, Link
+from tenure.domain.policy.text import make_policy
 from tenure.domain.process import Process, Standing
 from tenure.domain.run import Result, Run, RunState, Start
-from tenure.domain.schedule_text import parse_schedule
+from tenure.domain.schedule.parser import parse_schedule
 from tenure.host.processes import boot_id, observe
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Store
+from tenure.store.folder.policy_file import read_policy_file
 from tenure.store.ids import new_id
-from tenure.store.policy_file import read_policy_file
-from tenure.testing.making import ended, plan_round
+from testkit.factories import ended, plan_round
 
 LASTED = timedelta(hours=23, minutes=10)
 STEP = timedelta(seconds=30)

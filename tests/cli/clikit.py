@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tenure.domain.ownership import Act, Authority
-from tenure.domain.plan import Fire, Plan
+from tenure.domain.planning.plan import Fire, Plan
 from tenure.domain.process import Process, Standing
 from tenure.domain.run import Cause, Result, Run, RunState, Start
 from tenure.host.clocks import SystemClock

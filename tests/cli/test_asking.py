@@ -10,12 +10,12 @@ import pytest
 from clikit import Tenure, World
 
 from answering import Answering
+from tenure.client import requests as asking
+from tenure.client.documents import instant
 from tenure.domain.job import State
 from tenure.domain.process import Standing
 from tenure.domain.request import Ask, Request, RequestState
 from tenure.domain.run import Result, RunState
-from tenure.runtime.client import asking
-from tenure.runtime.client.documents import instant
 from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter
 from tenure.surfaces.cli import ask

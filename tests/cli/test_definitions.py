@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from clikit import Tenure, World
 
+from tenure.client.definitions import edit_job
 from tenure.domain.errors import Conflict
 from tenure.domain.job import State
-from tenure.runtime.client.editing import edit_job
 
 
 def test_add_prints_the_id_and_the_next_fires_in_the_jobs_zone(tenure: Tenure) -> None:

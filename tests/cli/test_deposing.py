@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 from clikit import Tenure, World
 
-from tenure.domain.evidence import Evidence
+from tenure.client import force_takeover, warnings
+from tenure.domain.policy.evidence import Evidence
 from tenure.domain.process import Process, Standing
 from tenure.host.live import LiveLock
 from tenure.host.processes import is_alive, observe
-from tenure.runtime.client import deposing, warnings
 from waiting import DEADLINE
 
 
@@ -42,7 +42,7 @@ def own_as(world: World, evidence: Evidence) -> None:
 
 
 def blocked_by(monkeypatch: pytest.MonkeyPatch, pid: int) -> None:
-    for module in (deposing, warnings):
+    for module in (force_takeover, warnings):
         monkeypatch.setattr(module, "write_lock_holder", lambda _: pid)
 
 

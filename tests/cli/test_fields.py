@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from tenure.client.fields import build, default_name, reset
+from tenure.client.secrets import MASK, is_secret, masked
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import CatchUp, Command, Overlap
-from tenure.domain.schedule import Kind
-from tenure.runtime.client.fields import build, default_name, reset
-from tenure.runtime.client.secrets import MASK, is_secret, masked
+from tenure.domain.schedule.model import Kind
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LEAST: dict[str, Any] = {"schedule": "@daily", "command": ["/bin/true"]}

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from clikit import Tenure, World
 
-from tenure.domain.announced import Announced, plan_announced
+from tenure.client.definitions import set_states
+from tenure.client.maintenance import _settle_the_past
 from tenure.domain.errors import Refused
 from tenure.domain.job import Call, Definition, Job, State
 from tenure.domain.omission import Omitted
 from tenure.domain.ownership import Authority
-from tenure.domain.plan import Due, Standing
+from tenure.domain.planning.external import Announced, plan_announced
+from tenure.domain.planning.plan import Due, Standing
 from tenure.domain.request import RequestState
 from tenure.domain.run import Result, Run, RunState
-from tenure.domain.schedule import at_schedule, foreign_schedule
-from tenure.runtime.client.editing import set_states
-from tenure.runtime.client.upkeep import _settle_the_past
+from tenure.domain.schedule.model import at_schedule, foreign_schedule
 
 THERE = "is planned by another scheduler (Hermes), which keeps its definition: change it there"
 

@@ -14,9 +14,9 @@ from typing import IO, Any
 import pytest
 from clikit import Tenure, World
 
-from tenure.adapters.hermes.home import find_home
-from tenure.adapters.hermes.scan import PsutilScan
-from tenure.adapters.hermes.survey import survey
+from tenure.adapters.hermes.facts.home import find_home
+from tenure.adapters.hermes.look.scan import PsutilScan
+from tenure.adapters.hermes.look.survey import survey
 from waiting import DEADLINE
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")

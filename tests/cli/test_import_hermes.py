@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from clikit import Answer, Tenure
 
-from tenure.domain.schedule import cron_schedule
+from tenure.domain.schedule.model import cron_schedule
 
 ZONE = "Europe/Berlin"
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tenure.client.fields import build
+from tenure.client.jobfile import read_entries, write_entries
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import (
     Call,
@@ -19,16 +21,14 @@ from tenure.domain.job import (
     Overlap,
     State,
 )
-from tenure.domain.schedule import (
+from tenure.domain.schedule.model import (
     Schedule,
     at_schedule,
     cron_schedule,
     every_schedule,
     parse_dst,
 )
-from tenure.domain.schedule_text import parse_schedule
-from tenure.runtime.client.fields import build
-from tenure.runtime.client.jobfile import read_entries, write_entries
+from tenure.domain.schedule.parser import parse_schedule
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 DST = st.sampled_from(["cron", "skip", "gap=shift,fold=both", "gap=skip,fold=second"])

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from clikit import Tenure, World
 
+from tenure.client.documents import instant
 from tenure.domain.job import Command, Definition
 from tenure.domain.ownership import HUNG_AFTER
 from tenure.domain.process import Standing
 from tenure.domain.run import RunState
-from tenure.domain.schedule import every_schedule
-from tenure.runtime.client.documents import instant
+from tenure.domain.schedule.model import every_schedule
 
 EVIDENCE = {
     "started_at", "boot_id", "uid", "user", "executable", "service", "cgroup",
@@ -128,7 +128,7 @@ def test_an_owner_that_makes_no_progress_is_hung(
     tenure("add", "every 1s", "--name", "n", "--", "true")
     long = HUNG_AFTER.total_seconds() + 60
     world.owner(awake=long)
-    from tenure.runtime.client import health
+    from tenure.client import health
 
     assert codes(tenure) == set()  # the fire is due for a moment only
     at = world.now() + timedelta(seconds=long)

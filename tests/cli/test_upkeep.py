@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from clikit import Tenure, World
 
+from tenure.client.fields import build
 from tenure.domain.request import RequestState
-from tenure.runtime.client.fields import build
 from tenure.runtime.profile import Profile
-from tenure.store import profile_id
+from tenure.store.folder import identity
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_backup_of_the_current_term_needs_to_be_adopted_too(
     """C4: what ran since the backup is not in it, also if nobody owned anew meanwhile."""
     tenure("add", "every 1s", "--name", "n", "--", "true")
     world.owner()
-    profile_id.commit_term(world.profile.folder, 1)
+    identity.commit_term(world.profile.folder, 1)
     file = tmp_path / "b.db"
     tenure("backup", str(file))
     close(world)
@@ -133,7 +133,7 @@ def test_adopting_a_restored_store_runs_nothing_of_the_past(
         assert job.due_at is not None
         assert job.watermark >= datetime.now(UTC) - timedelta(seconds=5)
         assert profile.store.requests(states=frozenset({RequestState.PENDING})) == ()
-        known = profile_id.read(profile.folder)
+        known = identity.read(profile.folder)
         assert known is not None
         assert profile.store.facts().term >= known.term
     finally:
@@ -146,7 +146,7 @@ def test_adopting_a_restored_store_runs_nothing_of_the_past(
 def test_a_copied_profile_becomes_one_of_its_own(tenure: Tenure, world: World, home: Path) -> None:
     tenure("add", "@daily", "--name", "n", "--", "true")
     world.owner()
-    profile_id.commit_term(world.profile.folder, 1)
+    identity.commit_term(world.profile.folder, 1)
     shutil.copytree(home / "profiles" / "default", home / "profiles" / "copy")
     in_copy = ["--profile", "copy"]
     assert "moved or copied" in tenure("status", *in_copy).out
@@ -164,7 +164,7 @@ def test_a_copied_profile_becomes_one_of_its_own(tenure: Tenure, world: World, h
 def test_adopt_is_refused_while_the_owner_lives(tenure: Tenure, world: World, home: Path) -> None:
     tenure("add", "@daily", "--name", "n", "--", "true")
     world.owner()
-    profile_id.commit_term(world.profile.folder, 9)  # the database stands below
+    identity.commit_term(world.profile.folder, 9)  # the database stands below
     done = tenure("profile", "adopt", "--restored")
     assert done.code == 3
     assert "lives" in done.err

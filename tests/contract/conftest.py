@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tenure.store.contract import Store
-from tenure.store.memory import MemoryStore
 from tenure.store.sqlite.store import SqliteStore
-from tenure.testing.cluster import Cluster
-from tenure.testing.making import START
+from testkit.cluster import Cluster
+from testkit.factories import START
+from testkit.memory_store import MemoryStore
 
 
 @pytest.fixture(params=["memory", "sqlite"])

@@ -11,7 +11,7 @@ import pytest
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.ownership import Act, Authority, Hold
 from tenure.store.contract import Store
-from tenure.testing.making import START, after, make_process, own
+from testkit.factories import START, after, make_process, own
 from waiting import DEADLINE
 
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from tenure.domain.evidence import Evidence
 from tenure.domain.ownership import Hold
-from tenure.domain.policy import admit
-from tenure.domain.policy_text import policy_from_text
+from tenure.domain.policy.admission import admit
+from tenure.domain.policy.evidence import Evidence
+from tenure.domain.policy.text import policy_from_text
 from tenure.domain.process import Standing
-from tenure.testing.cluster import Cluster
-from tenure.testing.making import make_process
+from testkit.cluster import Cluster
+from testkit.factories import make_process
 
 Make = Callable[..., Cluster]
 

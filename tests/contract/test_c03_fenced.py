@@ -9,15 +9,15 @@ from datetime import timedelta
 
 import pytest
 
-from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.errors import StaleTerm
 from tenure.domain.ownership import Act
-from tenure.domain.plan import Standing
-from tenure.domain.planner import plan
-from tenure.domain.policy import Policy, hash_of
+from tenure.domain.planning.catch_up import CatchUpBudget
+from tenure.domain.planning.plan import Standing
+from tenure.domain.planning.planner import plan
+from tenure.domain.policy.admission import Policy, hash_of
 from tenure.domain.run import RunState, Start, Took
 from tenure.store.contract import RunFilter, Store
-from tenure.testing.making import ROOM, START, after, claim_one, ended, make_definition, own
+from testkit.factories import ROOM, START, after, claim_one, ended, make_definition, own
 
 
 @pytest.mark.parametrize("loss", ["deposed", "handed over", "stepped down", "policy", "itself"])

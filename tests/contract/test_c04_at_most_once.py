@@ -11,7 +11,7 @@ from datetime import datetime
 from tenure.domain.job import CatchUp, Overlap, Runner
 from tenure.domain.run import RunState
 from tenure.store.contract import ClaimOutcome, Retention, RunFilter, Store
-from tenure.testing.making import (
+from testkit.factories import (
     START,
     after,
     claim_one,

@@ -15,8 +15,8 @@ from tenure.domain.job import CatchUp, Job, Overlap, State
 from tenure.domain.omission import Omission, Omitted
 from tenure.domain.run import Cause
 from tenure.store.contract import RunFilter, Store
-from tenure.testing.accounts import account_for
-from tenure.testing.making import (
+from testkit.accounts import account_for
+from testkit.factories import (
     START,
     after,
     claim_one,

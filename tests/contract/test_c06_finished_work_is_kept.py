@@ -10,7 +10,7 @@ import pytest
 from tenure.domain.ownership import Act
 from tenure.domain.run import RunState, Took
 from tenure.store.contract import Store
-from tenure.testing.making import START, after, claim_one, ended, make_definition, own
+from testkit.factories import START, after, claim_one, ended, make_definition, own
 
 
 @pytest.mark.parametrize("owner", ["nobody", "somebody else", "itself in a later term"])

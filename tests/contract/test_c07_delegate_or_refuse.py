@@ -13,7 +13,7 @@ from tenure.domain.job import State
 from tenure.domain.ownership import RESERVED_FOR, Act
 from tenure.domain.request import DEADLINE, QUEUE_DEADLINE, Ask, RequestState
 from tenure.store.contract import RunFilter, Store
-from tenure.testing.making import SOMEBODY, START, after, ended, make_definition, own
+from testkit.factories import SOMEBODY, START, after, ended, make_definition, own
 
 
 def test_definitions_need_no_owner(store: Store) -> None:

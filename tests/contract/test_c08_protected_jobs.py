@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.omission import Omitted
-from tenure.domain.plan import Standing
-from tenure.domain.planner import plan
+from tenure.domain.planning.catch_up import CatchUpBudget
+from tenure.domain.planning.plan import Standing
+from tenure.domain.planning.planner import plan
 from tenure.domain.request import DEADLINE, Ask, RequestState
 from tenure.domain.run import RunState
 from tenure.store.contract import ClaimOutcome, RunFilter, Store
-from tenure.testing.making import (
+from testkit.factories import (
     ROOM,
     SOMEBODY,
     START,

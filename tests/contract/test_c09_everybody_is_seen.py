@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from tenure.client import health
+from tenure.client.status import Status, read_status, status_document
 from tenure.domain.process import Standing
-from tenure.runtime.client import health
-from tenure.runtime.client.status import Status, read_status, status_document
-from tenure.testing.cluster import Cluster
-from tenure.testing.making import make_definition
+from testkit.cluster import Cluster
+from testkit.factories import make_definition
 
 Make = Callable[..., Cluster]
 

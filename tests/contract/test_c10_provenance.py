@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from tenure.client.documents import run_document
 from tenure.domain.job import Call, Command, Definition, Runner
 from tenure.domain.run import FINAL, Run
 from tenure.host.processes import observe
-from tenure.runtime.client.documents import run_document
 from tenure.store.contract import RunFilter
-from tenure.testing.cluster import Cluster, Node
-from tenure.testing.making import each
+from testkit.cluster import Cluster, Node
+from testkit.factories import each
 from waiting import eventually
 
 Make = Callable[..., Cluster]

@@ -17,8 +17,8 @@ from tenure.domain.ownership import Act, Hold
 from tenure.domain.process import Standing
 from tenure.domain.run import Run
 from tenure.store.contract import RunFilter
-from tenure.testing.cluster import Cluster, Node
-from tenure.testing.making import each
+from testkit.cluster import Cluster, Node
+from testkit.factories import each
 
 Make = Callable[..., Cluster]
 

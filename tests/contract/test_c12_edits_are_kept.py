@@ -9,13 +9,13 @@ import threading
 
 import pytest
 
-from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.errors import Conflict
 from tenure.domain.job import State
-from tenure.domain.plan import Standing
-from tenure.domain.planner import plan
+from tenure.domain.planning.catch_up import CatchUpBudget
+from tenure.domain.planning.plan import Standing
+from tenure.domain.planning.planner import plan
 from tenure.store.contract import ClaimOutcome, RunFilter, Store
-from tenure.testing.making import ROOM, START, after, claim_one, make_definition, own
+from testkit.factories import ROOM, START, after, claim_one, make_definition, own
 
 
 def test_concurrent_edits_lose_nothing(store: Store) -> None:

@@ -15,9 +15,9 @@ from contractkit import World, processes  # noqa: F401
 from tenure.domain.event import EventKind
 from tenure.domain.job import Call, Definition, Runner
 from tenure.domain.run import ACTIVE
-from tenure.domain.schedule_text import parse_schedule
+from tenure.domain.schedule.parser import parse_schedule
 from tenure.store.contract import Page, RunFilter
-from tenure.testing.cluster import Cluster, Node
+from testkit.cluster import Cluster, Node
 from waiting import eventually
 
 JOBS, ALL = 60, Page(limit=10_000)

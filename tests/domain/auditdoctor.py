@@ -9,13 +9,13 @@ from typing import Any
 
 from auditkit import START, eventful_day
 
-from tenure.domain.audit import Finding, History
+from tenure.audit import Finding, History
+from tenure.audit.reader import read_history
 from tenure.domain.omission import Omission, Omitted
 from tenure.domain.ownership import Term
 from tenure.domain.request import Request, RequestState
 from tenure.domain.run import Run
-from tenure.runtime.history import read_history
-from tenure.store.memory.store import MemoryStore
+from testkit.memory_store.store import MemoryStore
 
 HOUR = timedelta(hours=1)
 

@@ -6,19 +6,19 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tenure.domain.catch_up import CatchUpBudget
-from tenure.domain.evidence import Evidence, Identity, Link
 from tenure.domain.job import CatchUp, Command, Definition, Overlap, Runner, State
 from tenure.domain.ownership import Act, Authority
-from tenure.domain.plan import Standing
-from tenure.domain.planner import plan
-from tenure.domain.policy_text import make_policy
+from tenure.domain.planning.catch_up import CatchUpBudget
+from tenure.domain.planning.plan import Standing
+from tenure.domain.planning.planner import plan
+from tenure.domain.policy.evidence import Evidence, Identity, Link
+from tenure.domain.policy.rule import Rule
+from tenure.domain.policy.text import make_policy
 from tenure.domain.process import Process
 from tenure.domain.process import Standing as ProcessStanding
 from tenure.domain.request import Ask, Request, Requester, RequestState
-from tenure.domain.rule import Rule
 from tenure.domain.run import Result, Run, RunState, Start
-from tenure.domain.schedule import at_schedule, cron_schedule, every_schedule
+from tenure.domain.schedule.model import at_schedule, cron_schedule, every_schedule
 from tenure.store.contract import RunFilter, Store
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.job import Definition, Job, State, jitter_of
 from tenure.domain.omission import Omission, Omitted
-from tenure.domain.plan import Due, Plan, Standing
-from tenure.domain.planner import plan
-from tenure.testing.making import START
+from tenure.domain.planning.catch_up import CatchUpBudget
+from tenure.domain.planning.plan import Due, Plan, Standing
+from tenure.domain.planning.planner import plan
+from testkit.factories import START
 
 ALLOWED = Standing(authoritative=True)
 REFUSED = Standing(authoritative=False)

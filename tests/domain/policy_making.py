@@ -6,9 +6,9 @@ import tomllib
 from datetime import UTC, datetime
 from typing import Any
 
-from tenure.domain.evidence import Evidence, Identity, Link, Manager, Service
-from tenure.domain.policy import Admission, Policy, admit
-from tenure.domain.policy_text import make_policy, read_rules
+from tenure.domain.policy.admission import Admission, Policy, admit
+from tenure.domain.policy.evidence import Evidence, Identity, Link, Manager, Service
+from tenure.domain.policy.text import make_policy, read_rules
 
 ME = 1000
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

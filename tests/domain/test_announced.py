@@ -11,16 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenure.domain.announced import STILL_ACTIVE, Announced, plan_announced, watermark_of_change
-from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Call, CatchUp, Command, Definition, Job, Overlap, State
 from tenure.domain.omission import Omission, Omitted
-from tenure.domain.plan import Due, Plan, Standing
-from tenure.domain.planner import SUPERSEDED, plan
+from tenure.domain.planning.catch_up import CatchUpBudget
+from tenure.domain.planning.external import (
+    STILL_ACTIVE,
+    Announced,
+    plan_announced,
+    watermark_of_change,
+)
+from tenure.domain.planning.plan import Due, Plan, Standing
+from tenure.domain.planning.planner import SUPERSEDED, plan
 from tenure.domain.run import Cause
-from tenure.domain.schedule import foreign_schedule
-from tenure.testing.making import START, after, cron, make_definition
+from tenure.domain.schedule.model import foreign_schedule
+from testkit.factories import START, after, cron, make_definition
 
 MINUTE = timedelta(minutes=1)
 ALLOWED, FALLBACK = Standing(authoritative=True), Standing(authoritative=False)

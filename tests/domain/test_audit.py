@@ -20,13 +20,13 @@ from auditdoctor import (
 )
 from auditkit import START, definition, rules
 
-from tenure.domain.audit import History, audit, render_report
+from tenure.audit import History, audit, render_report
+from tenure.audit.reader import read_history
 from tenure.domain.event import EventKind
 from tenure.domain.omission import Omitted
 from tenure.domain.request import Ask, RequestState
 from tenure.domain.run import Cause
-from tenure.runtime.history import read_history
-from tenure.store.memory.store import MemoryStore
+from testkit.memory_store.store import MemoryStore
 
 
 # -- the true history --------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_many_findings_of_a_kind_are_counted_not_listed() -> None:
 
 def test_definitions_are_made_by_the_kit() -> None:
     """Guards the kit itself: a protected job is one that needs authority."""
-    from tenure.domain.schedule import cron_schedule
+    from tenure.domain.schedule.model import cron_schedule
 
     assert definition("x", cron_schedule("* * * * *"), protected=True).needs_authority
 

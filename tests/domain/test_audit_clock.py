@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from auditkit import GATEWAY, MINUTE, START, Story, definition
 
-import tenure.runtime.history as history_module
-from tenure.domain.audit.clock import SKEW, Clock, read_clock
+import tenure.audit.reader as history_module
+from tenure.audit.clock import SKEW, Clock, read_clock
+from tenure.audit.reader import audit_store, read_history
 from tenure.domain.event import Event, EventKind
-from tenure.domain.schedule import every_schedule
-from tenure.runtime.history import audit_store, read_history
-from tenure.store.memory.store import MemoryStore
+from tenure.domain.schedule.model import every_schedule
+from testkit.memory_store.store import MemoryStore
 
 HOUR = timedelta(hours=1)
 

@@ -29,15 +29,15 @@ from auditdoctor import (
 )
 from auditkit import MINUTE, START
 
-from tenure.domain.audit import History, audit
+from tenure.audit import History, audit
+from tenure.audit.reader import read_history
 from tenure.domain.event import EventKind
 from tenure.domain.job import State
 from tenure.domain.omission import Omitted
 from tenure.domain.ownership import Hold
 from tenure.domain.request import RequestState
 from tenure.domain.run import Attempt, Cause, Late, RunState
-from tenure.runtime.history import read_history
-from tenure.store.memory.store import MemoryStore
+from testkit.memory_store.store import MemoryStore
 
 # -- one fault each -------------------------------------------------------------------------------
 Doctored = Callable[[], tuple[History, str]]

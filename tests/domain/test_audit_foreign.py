@@ -12,19 +12,19 @@ from auditkit import DESKTOP, GATEWAY, MINUTE, START, Story, rules
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tenure.domain.announced import Announced, plan_announced
-from tenure.domain.audit import History, audit, render_report
+from tenure.audit import History, audit, render_report
+from tenure.audit.reader import read_history
 from tenure.domain.event import EventKind
 from tenure.domain.job import Call, Definition, State
 from tenure.domain.omission import Omission, Omitted
 from tenure.domain.ownership import Act
-from tenure.domain.plan import Due, Standing
-from tenure.domain.policy_text import make_policy
+from tenure.domain.planning.external import Announced, plan_announced
+from tenure.domain.planning.plan import Due, Standing
+from tenure.domain.policy.text import make_policy
 from tenure.domain.run import ACTIVE, Cause, Run, RunState
-from tenure.domain.schedule import foreign_schedule
-from tenure.runtime.history import read_history
+from tenure.domain.schedule.model import foreign_schedule
 from tenure.store.contract import Retention, RunFilter, Store
-from tenure.store.memory.store import MemoryStore
+from testkit.memory_store.store import MemoryStore
 
 
 def theirs(name: str = "theirs", **more: Any) -> Definition:

@@ -11,17 +11,17 @@ from auditkit import DESKTOP, GATEWAY, MINUTE, START, Story, definition, rules
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tenure.domain.audit import audit, render_report
+from tenure.audit import audit, render_report
+from tenure.audit.reader import read_history
 from tenure.domain.event import EventKind
 from tenure.domain.job import CatchUp, Definition, Overlap, State
 from tenure.domain.ownership import Act, Hold
-from tenure.domain.policy_text import make_policy
+from tenure.domain.policy.text import make_policy
 from tenure.domain.run import ACTIVE, Cause, RunState
-from tenure.domain.schedule import Schedule, at_schedule, cron_schedule, every_schedule
-from tenure.runtime.history import read_history
+from tenure.domain.schedule.model import Schedule, at_schedule, cron_schedule, every_schedule
 from tenure.store.contract import Retention, RunFilter, Store
-from tenure.store.memory.store import MemoryStore
 from tenure.store.sqlite.store import SqliteStore
+from testkit.memory_store.store import MemoryStore
 
 SCHEDULES: list[Schedule] = [
     every_schedule(MINUTE, START),

@@ -23,7 +23,7 @@ from tenure.domain.job import (
     check_state,
     jitter_of,
 )
-from tenure.testing.making import START, after, cron, each, make_definition, once
+from testkit.factories import START, after, cron, each, make_definition, once
 
 SECOND = timedelta(seconds=1)
 

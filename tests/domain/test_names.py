@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tenure.domain.errors import InvalidInput
 from tenure.domain.names import escape_hidden, is_shown, look_of
-from tenure.testing.making import make_definition
+from testkit.factories import make_definition
 
 GOOD = [
     "backup", "täglich", "cafe\u0301", "Привет", "日本語", "한국어", "ไทย", "عربي", "עברית",

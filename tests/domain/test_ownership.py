@@ -28,7 +28,7 @@ from tenure.domain.ownership import (
     hung_for,
     transition,
 )
-from tenure.testing.making import START
+from testkit.factories import START
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)

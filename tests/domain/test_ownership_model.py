@@ -39,7 +39,7 @@ from tenure.domain.ownership import (
     transition,
 )
 from tenure.domain.request import Ask, Request, Requester, RequestState
-from tenure.testing.making import START
+from testkit.factories import START
 
 STEP = timedelta(seconds=0.3)
 """Every process that runs looks once in each step of time, at the least."""

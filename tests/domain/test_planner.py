@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planning import ALLOWED, REFUSED, Planned
 
-from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.job import CatchUp, Overlap, State, jitter_of
-from tenure.domain.plan import Due, Standing
-from tenure.domain.planner import plan
-from tenure.testing.making import START, after, cron, each, make_definition, once
+from tenure.domain.planning.catch_up import CatchUpBudget
+from tenure.domain.planning.plan import Due, Standing
+from tenure.domain.planning.planner import plan
+from testkit.factories import START, after, cron, each, make_definition, once
 
 MINUTE = timedelta(minutes=1)
 

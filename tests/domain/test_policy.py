@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from policy_making import ME, NOW, decide, policy, seen, unit
 
-from tenure.domain.conditions import covers, is_session_manager
-from tenure.domain.evidence import Evidence, Manager
-from tenure.domain.policy import OPEN, Admission, Rule, admit, better, hash_of
+from tenure.domain.policy.admission import OPEN, Admission, Rule, admit, better, hash_of
+from tenure.domain.policy.conditions import covers, is_session_manager
+from tenure.domain.policy.evidence import Evidence, Manager
 
 APP = "/Applications/Hermes.app"
 IN_APP = APP + "/Contents/MacOS/Hermes"

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from policy_making import policy
 
 from tenure.domain.errors import Damaged, InvalidInput
-from tenure.domain.evidence import Manager
-from tenure.domain.policy import Policy
-from tenure.domain.policy_text import make_policy, policy_from_text, read_rules, write_rules
-from tenure.domain.policy_warnings import policy_warnings
-from tenure.domain.rule import CONDITIONS, Rule
+from tenure.domain.policy.admission import Policy
+from tenure.domain.policy.evidence import Manager
+from tenure.domain.policy.rule import CONDITIONS, Rule
+from tenure.domain.policy.text import make_policy, policy_from_text, read_rules, write_rules
+from tenure.domain.policy.warnings import policy_warnings
 
 EVERYTHING = """
 [[owner]]

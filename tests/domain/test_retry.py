@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tenure.domain.job import Command, Definition
-from tenure.domain.retry import or_retry
+from tenure.domain.planning.retry import or_retry
 from tenure.domain.run import Result, RunState
-from tenure.domain.schedule import every_schedule
+from tenure.domain.schedule.model import every_schedule
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

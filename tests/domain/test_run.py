@@ -29,7 +29,7 @@ from tenure.domain.run import (
     check_transition,
 )
 from tenure.domain.version import is_newer
-from tenure.testing.making import START, after
+from testkit.factories import START, after
 
 S = RunState
 ENDS = {S.SUCCEEDED, S.FAILED, S.TIMED_OUT, S.CANCELLED, S.LOST, S.NEVER_RAN}

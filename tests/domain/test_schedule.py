@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenure.domain.errors import InvalidInput
-from tenure.domain.schedule import (
+from tenure.domain.schedule.model import (
     Kind,
     Schedule,
     at_schedule,
@@ -22,7 +22,7 @@ from tenure.domain.schedule import (
     every_schedule,
     local_time,
 )
-from tenure.domain.zones import CRON_DST, Dst, Fold, Gap
+from tenure.domain.schedule.zones import CRON_DST, Dst, Fold, Gap
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TEN_YEARS = timedelta(days=3653)

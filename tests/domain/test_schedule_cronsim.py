@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tenure.domain.errors import InvalidInput
-from tenure.domain.schedule import cron_schedule
+from tenure.domain.schedule.model import cron_schedule
 
 HOURLY = ["UTC", "Europe/Berlin", "Europe/London", "America/New_York", "Australia/Sydney"]
 HOURLY += ["Pacific/Auckland", "Europe/Dublin", "Asia/Kathmandu", "America/Los_Angeles"]

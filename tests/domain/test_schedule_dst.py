@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tenure.domain.schedule import Schedule, cron_schedule
-from tenure.domain.zones import CRON_DST, Dst, Fold, Gap
+from tenure.domain.schedule.model import Schedule, cron_schedule
+from tenure.domain.schedule.zones import CRON_DST, Dst, Fold, Gap
 
 MINUTE = timedelta(minutes=1)
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenure.domain.errors import InvalidInput
-from tenure.domain.schedule import Kind, Schedule, every_schedule, foreign_schedule
-from tenure.domain.schedule_text import parse_schedule
+from tenure.domain.schedule.model import Kind, Schedule, every_schedule, foreign_schedule
+from tenure.domain.schedule.parser import parse_schedule
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

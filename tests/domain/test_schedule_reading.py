@@ -8,12 +8,12 @@ from itertools import product
 
 import pytest
 
-from tenure.domain import schedule_words
 from tenure.domain.errors import InvalidInput
-from tenure.domain.schedule import Schedule, cron_schedule
-from tenure.domain.schedule_cron import read_cron
-from tenure.domain.schedule_reading import Claim, Unclear, is_true, read
-from tenure.domain.schedule_words import cron_words, either_day
+from tenure.domain.schedule import words as schedule_words
+from tenure.domain.schedule.cron import read_cron
+from tenure.domain.schedule.model import Schedule, cron_schedule
+from tenure.domain.schedule.words import cron_words, either_day
+from tenure.domain.schedule.words_check import Claim, Unclear, is_true, read
 
 START = datetime(2026, 2, 20, 11, 7, 31, tzinfo=UTC)
 EXPRESSIONS = 2100

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenure.domain.errors import InvalidInput
-from tenure.domain.schedule import Kind, Schedule, cron_schedule, every_schedule
-from tenure.domain.schedule_text import MACROS, parse_schedule
-from tenure.domain.schedule_words import duration_words
-from tenure.domain.zones import Dst, Fold, Gap
+from tenure.domain.schedule.model import Kind, Schedule, cron_schedule, every_schedule
+from tenure.domain.schedule.parser import MACROS, parse_schedule
+from tenure.domain.schedule.words import duration_words
+from tenure.domain.schedule.zones import Dst, Fold, Gap
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 

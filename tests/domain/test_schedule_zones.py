@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo, available_timezones
 import pytest
 
 from tenure.domain.errors import InvalidInput
-from tenure.domain.schedule import cron_schedule
-from tenure.domain.zones import (
+from tenure.domain.schedule.model import cron_schedule
+from tenure.domain.schedule.zones import (
     CRON_DST,
     DAY,
     Dst,

@@ -29,7 +29,7 @@ from hermesparts import Run, Said, Started, ask, holder_of
 from hermesvenv import HermesVenv
 
 from ports import held_port
-from tenure.host import landlock
+from scenario import landlock
 from waiting import DEADLINE, eventually
 
 HERE = Path(__file__).resolve().parent

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from hermesvenv import HermesVenv
 
-from tenure.adapters.hermes.home import home_of
+from tenure.adapters.hermes.facts.home import home_of
 from waiting import DEADLINE
 
 ZONE = "Europe/Berlin"

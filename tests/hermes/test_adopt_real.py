@@ -19,10 +19,10 @@ from hermesparts import Said
 from hermesvenv import HermesVenv
 from hermesworld import PROFILE, HermesWorld
 
-from tenure.adapters.hermes import config_lines, yaml_lines
-from tenure.adapters.hermes.config_edit import enabled_in, plan_edit
-from tenure.adapters.hermes.fence import stands
-from tenure.adapters.hermes.home import home_of
+from tenure.adapters.hermes.adopt.config_edit import enabled_in, plan_edit
+from tenure.adapters.hermes.adopt.fence import stands
+from tenure.adapters.hermes.back import config_lines, yaml_lines
+from tenure.adapters.hermes.facts.home import home_of
 from tenure.domain.errors import Refused
 from waiting import eventually
 

@@ -11,7 +11,7 @@ from hermesparts import Started, roles
 from hermesvenv import HermesVenv
 from hermesworld import HermesWorld
 
-from tenure.host import landlock
+from scenario import landlock
 from waiting import eventually
 
 pytestmark = [pytest.mark.hermes, pytest.mark.timeout(180)]

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from importkit import BERLIN, Shell
 
-from tenure.adapters.hermes import grammar
-from tenure.adapters.hermes.croniter_rules import read_expression
+from tenure.adapters.hermes_import import grammar
+from tenure.adapters.hermes_import.croniter_rules import read_expression
 from tenure.domain.errors import InvalidInput
 
 pytestmark = pytest.mark.hermes

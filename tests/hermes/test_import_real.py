@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import pytest
 from importkit import BERLIN, TENURE, ZONE, Shell, files
 
-from tenure.adapters.hermes.comparing import rehearse
-from tenure.domain.schedule import cron_schedule
+from tenure.adapters.hermes_import.comparison import rehearse
+from tenure.domain.schedule.model import cron_schedule
 from waiting import eventually
 
 pytestmark = pytest.mark.hermes

@@ -14,9 +14,9 @@ from hermesparts import Started
 from hermesvenv import HermesVenv
 from hermesworld import PROFILE, HermesWorld
 
-from tenure.adapters.hermes import next_tick
-from tenure.adapters.hermes.home import find_home
-from tenure.adapters.hermes.survey import survey
+from tenure.adapters.hermes.facts.home import find_home
+from tenure.adapters.hermes.look import next_tick
+from tenure.adapters.hermes.look.survey import survey
 from waiting import eventually
 
 pytestmark = [pytest.mark.hermes, pytest.mark.timeout(180)]

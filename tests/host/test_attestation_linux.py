@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tenure.domain.evidence import Manager
-from tenure.host import linux_proc, processes
-from tenure.host.linux_proc import service_of_process
+from tenure.domain.policy.evidence import Manager
+from tenure.host import processes
+from tenure.host.linux import proc as linux_proc
+from tenure.host.linux.proc import service_of_process
 from waiting import eventually
 
 pytestmark = [
@@ -164,7 +165,7 @@ def test_a_process_that_proc_hides_is_not_taken_for_dead(spawn) -> None:
     child = spawn(
         "import os, sys; sys.path.insert(0, sys.argv[1])\n"
         "from tenure.host import processes as p; from tenure.host.death import DeathWatch\n"
-        "from tenure.domain.evidence import Identity\n"
+        "from tenure.domain.policy.evidence import Identity\n"
         "from tenure.domain.errors import Undetermined\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "a = sys.argv; other = Identity(boot_id=a[2], pid=int(a[3]), start=int(a[4]),"

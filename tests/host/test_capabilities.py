@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from scenario import landlock
 from tenure.domain.errors import InvalidInput
-from tenure.host import capabilities, landlock
+from tenure.host import capabilities
 from tenure.host.capabilities import Answer, check_requirement, probe
 
 GRANTED, DENIED, UNKNOWN = Answer.GRANTED, Answer.DENIED, Answer.UNKNOWN

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tenure.host.clocks import Clock, ClockChangeKind, ClockWatch, SystemClock
-from tenure.testing.clock import ManualClock
+from testkit.clock import ManualClock
 
 
 @pytest.fixture

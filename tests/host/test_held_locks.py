@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tenure.host import held_locks as module
 from tenure.host import processes
-from tenure.host.held_locks import MOST, UNREAD, held_locks
+from tenure.host.linux import held_locks as module
+from tenure.host.linux.held_locks import MOST, UNREAD, held_locks
 
 pytestmark = [
     pytest.mark.real,
@@ -219,7 +219,7 @@ def test_a_process_that_may_not_be_looked_into_is_unknown(spawn, lock: Path) -> 
     holder.line()
     child = spawn(
         f"import os, sys; sys.path.insert(0, {SOURCE!r})\n"
-        "from tenure.host.held_locks import held_locks\n"
+        "from tenure.host.linux.held_locks import held_locks\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "print(*held_locks(int(sys.argv[1])).unknown, flush=True)\n",
         str(holder.pid),
@@ -240,7 +240,7 @@ def test_in_another_pid_namespace_it_sees_its_own(spawn, lock: Path, proc: str) 
     wrapper = _unshare("--user", "--map-root-user", "--pid", "--fork", proc)
     child = spawn(
         LOCK
-        + f"sys.path.insert(0, {SOURCE!r})\nfrom tenure.host.held_locks import held_locks\n"
+        + f"sys.path.insert(0, {SOURCE!r})\nfrom tenure.host.linux.held_locks import held_locks\n"
         + "found = held_locks(os.getpid())\n"
         + "print(os.getpid(), len(found.unknown), *found.paths, sep='|', flush=True)\n"
         + "sys.stdin.readline()\n",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from scenario import landlock
 from tenure.domain.errors import InvalidInput
-from tenure.host import landlock
 
 pytestmark = [
     pytest.mark.real,

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from tenure.domain.evidence import Link
-from tenure.host import linux_lineage
-from tenure.host.linux_proc import Executable
-from tenure.host.procfs import Stat
+from tenure.domain.policy.evidence import Link
+from tenure.host.linux import lineage as linux_lineage
+from tenure.host.linux.proc import Executable
+from tenure.host.linux.procfs import Stat
 from tenure.host.psutil_host import PsutilHost
 
 JOB, LAUNCHER, ABOVE = 40, 30, 20

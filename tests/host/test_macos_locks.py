@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from tenure.host import macos_calls, macos_locks
-from tenure.host.held_locks import UNREAD, HeldLocks
-from tenure.host.macos_locks import own_locks
-from tenure.host.processes_macos import MacHost
+from tenure.host.linux.held_locks import UNREAD, HeldLocks
+from tenure.host.macos import calls
+from tenure.host.macos import locks as macos_locks
+from tenure.host.macos.locks import own_locks
+from tenure.host.macos.processes import MacHost
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="flock")
 
@@ -67,7 +68,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mine]:
                     found[int(name)] = path.removesuffix(" (deleted)")
         return found
 
-    monkeypatch.setattr(macos_calls, "open_files", open_files)
+    monkeypatch.setattr(calls, "open_files", open_files)
     yield own_locks
     for descriptor in kept.descriptors.values():
         os.close(descriptor)
@@ -191,7 +192,7 @@ def test_of_another_process_and_without_the_call_it_is_unknown(
     lock: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert MacHost().locks_of(os.getppid()) == UNREAD
-    monkeypatch.setattr(macos_calls, "open_files", lambda: None)
+    monkeypatch.setattr(calls, "open_files", lambda: None)
     assert MacHost().locks_of(os.getpid()) == UNREAD
 
 
@@ -208,7 +209,7 @@ def test_the_list_of_open_files(lock: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
         monkeypatch.setattr(fcntl, "F_GETPATH", 50, raising=False)
         monkeypatch.setattr(fcntl, "fcntl", recorded)
-        assert macos_calls.open_files() == {descriptor: str(lock)}
+        assert calls.open_files() == {descriptor: str(lock)}
         monkeypatch.setattr(fcntl, "fcntl", real)
         monkeypatch.delattr(fcntl, "F_GETPATH")
-        assert macos_calls.open_files() is None
+        assert calls.open_files() is None

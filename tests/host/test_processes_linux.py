@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from tenure.domain.errors import NotFound
-from tenure.domain.evidence import Identity
+from tenure.domain.policy.evidence import Identity
 from tenure.domain.process import Activity
-from tenure.host import linux_proc, processes
-from tenure.host.linux_proc import namespaces
+from tenure.host import processes
+from tenure.host.linux import proc as linux_proc
+from tenure.host.linux.proc import namespaces
 from waiting import eventually
 from working import calls
 
@@ -350,7 +351,8 @@ def test_another_time_namespace_reads_other_start_stamps(spawn) -> None:
     wrapper = _unshare("--user", "--map-root-user", "--time", "--boottime", "3600", "--fork")
     own = processes.own_identity()
     child = spawn(
-        "from tenure.host import processes as p; from tenure.domain.evidence import Identity;"
+        "from tenure.host import processes as p;"
+        "from tenure.domain.policy.evidence import Identity;"
         "import sys; a = sys.argv; print(p.is_alive(Identity(boot_id=a[1], pid=int(a[2]),"
         " start=int(a[3]), pid_namespace=a[4])), flush=True)",
         own.boot_id, str(own.pid), str(own.start), own.pid_namespace,
@@ -402,7 +404,7 @@ def test_frozen_with_its_cgroup(case: str, tmp_path: Path, monkeypatch: pytest.M
 def test_a_process_of_a_frozen_cgroup_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     own = processes.own_identity()
     assert processes.activity_of(own) is Activity.RUNNING
-    monkeypatch.setattr("tenure.host.processes_linux.is_frozen", lambda pid: True)
+    monkeypatch.setattr("tenure.host.linux.processes.is_frozen", lambda pid: True)
     assert processes.activity_of(own) is Activity.FROZEN
     assert processes.is_stopped(own)
     other = dataclasses.replace(own, pid_namespace=1)

@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 import pytest
 
 from tenure.domain.errors import NotFound
-from tenure.domain.evidence import Identity, Manager
+from tenure.domain.policy.evidence import Identity, Manager
 from tenure.domain.process import Activity
-from tenure.host import macos_answers as answers
-from tenure.host import macos_calls
-from tenure.host.processes_macos import MacHost
+from tenure.host.macos import answers
+from tenure.host.macos import calls as macos_calls
+from tenure.host.macos.processes import MacHost
 
 pytest.importorskip("psutil")
 

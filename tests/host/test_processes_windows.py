@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from tenure.domain.evidence import Link, Manager
-from tenure.host import processes_windows
-from tenure.host.processes_windows import WindowsHost, service_among
+from tenure.domain.policy.evidence import Link, Manager
+from tenure.host.windows import processes
+from tenure.host.windows.processes import WindowsHost, service_among
 
 psutil = pytest.importorskip("psutil")
 
@@ -46,28 +46,28 @@ def test_running_services(monkeypatch: pytest.MonkeyPatch) -> None:
     listed = [FakeService("a", 7), FakeService("b", 7), FakeService("off", None)]
     listed.append(FakeService("hidden", 9, refused=True))
     monkeypatch.setattr(psutil, "win_service_iter", lambda: iter(listed), raising=False)
-    assert processes_windows.running_services() == {7: ("a", "b")}
+    assert processes.running_services() == {7: ("a", "b")}
 
 
 def test_evidence_in_each_session(monkeypatch: pytest.MonkeyPatch) -> None:
     host = WindowsHost()
     services = {os.getpid(): ("HermesGateway",)}
-    monkeypatch.setattr(processes_windows, "running_services", lambda: services)
-    monkeypatch.setattr(processes_windows, "machine_guid", lambda: "guid")
+    monkeypatch.setattr(processes, "running_services", lambda: services)
+    monkeypatch.setattr(processes, "machine_guid", lambda: "guid")
 
-    monkeypatch.setattr(processes_windows, "session_of", lambda pid: 0)
+    monkeypatch.setattr(processes, "session_of", lambda pid: 0)
     evidence = host.observe(None, None)
     assert evidence.service is not None
     assert evidence.service.name == "HermesGateway"
     assert (evidence.session, evidence.host) == (0, "guid")
     assert {"uid", "groups"} <= evidence.unknown
 
-    monkeypatch.setattr(processes_windows, "session_of", lambda pid: 1)
+    monkeypatch.setattr(processes, "session_of", lambda pid: 1)
     evidence = host.observe(None, None)
     assert evidence.service is None, "services run in session 0 alone"
     assert "service" not in evidence.unknown
 
-    monkeypatch.setattr(processes_windows, "session_of", lambda pid: None)
+    monkeypatch.setattr(processes, "session_of", lambda pid: None)
     assert "service" in host.observe(None, None).unknown
 
 

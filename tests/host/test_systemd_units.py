@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tenure.domain.evidence import Manager
-from tenure.host.systemd_units import is_unit_name, service_of
+from tenure.domain.policy.evidence import Manager
+from tenure.host.linux.systemd_units import is_unit_name, service_of
 
 SYSTEM, USER = Manager.SYSTEMD_SYSTEM, Manager.SYSTEMD_USER
 USER_TREE = "/user.slice/user-1000.slice/user@1000.service"

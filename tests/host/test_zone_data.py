@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tenure.domain import zones
-from tenure.domain.schedule import cron_schedule
-from tenure.domain.zones import load_zone
+from tenure.domain.schedule import zones
+from tenure.domain.schedule.model import cron_schedule
+from tenure.domain.schedule.zones import load_zone
 from tenure.host.zone_data import ZoneData
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)

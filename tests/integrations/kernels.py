@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.workers.running import PYCACHE, wait_for
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
+from benchmarks.workers.running import PYCACHE, wait_for
 from tenure.domain.run import ACTIVE, Run, RunState
 from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter

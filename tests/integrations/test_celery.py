@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from benchmarks.workers import faults
 from benchmarks.workers.beats import Count
 from benchmarks.workers.faults import until, whole_second

@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
 from benchmarks.workers.faults import until, whole_second
 from benchmarks.workers.running import wait_for
-
 from freezing import freeze_between_transactions
+from tenure.audit.reader import audit_store
 from tenure.domain.job import State
 from tenure.domain.omission import Omitted
 from tenure.domain.run import ACTIVE, FINAL, RunState
-from tenure.runtime.history import audit_store
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from waiting import DEADLINE, eventually

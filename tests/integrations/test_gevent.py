@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from benchmarks.workers import faults
 from benchmarks.workers.faults import until, whole_second
 from benchmarks.workers.hosts import HOSTS, Host, smaller

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from benchmarks.workers import faults
 from benchmarks.workers.beats import Count
 from benchmarks.workers.hosts import HOSTS, smaller

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from benchmarks.workers.beats import Count
 from benchmarks.workers.faults import until, whole_second
 from benchmarks.workers.hosts import HOSTS, smaller

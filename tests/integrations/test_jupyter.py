@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from benchmarks.workers.running import DEADLINE, wait_for
 from kernels import Kernel
 
+from benchmarks.workers.running import DEADLINE, wait_for
+from tenure.audit.reader import audit_store
 from tenure.domain.process import Standing
-from tenure.runtime.history import audit_store
 
 pytestmark = pytest.mark.real
 

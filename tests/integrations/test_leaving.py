@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
 from benchmarks.workers.hosts import HOSTS, smaller
 from benchmarks.workers.running import DEADLINE, Running, wait_for
-
+from tenure.audit.reader import audit_store
 from tenure.domain.run import RunState
-from tenure.runtime.history import audit_store
 from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter
 

@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from benchmarks.workers.hosts import APPS, BIN
 from flask import Flask
 
+from benchmarks.workers.hosts import APPS, BIN
 from tenure import Tenure
 from tenure.domain.errors import NotFound
-from tenure.runtime import serving
+from tenure.runtime.hosting import servers
 from tenure.runtime.profile import Profile
 
 pytestmark = pytest.mark.real
@@ -199,7 +199,7 @@ def test_a_flask_app_that_a_test_makes(tmp_path: Path) -> None:
     tenure = Tenure("beat", home=tmp_path)
     tenure.init_app(app)
     assert app.extensions["tenure"] is tenure
-    assert "test" in (serving.why_not() or "")
+    assert "test" in (servers.why_not() or "")
     assert app.test_client().get("/").status_code == 404
     assert not tenure._wanted
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from benchmarks.workers.running import PYCACHE
 
 pytestmark = pytest.mark.real

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from benchmarks.workers.hosts import BIN
 
+from benchmarks.workers.hosts import BIN
 from ports import held_port
 from tenure.domain.errors import TenureError
 from tenure.domain.process import Standing

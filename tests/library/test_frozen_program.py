@@ -18,7 +18,7 @@ def test_the_modules_of_a_program_with_jobs_are_found_by_reading_it(tmp_path: Pa
     program.write_text("from tenure import library\nimport tenure.runtime.scheduler\n")
     finder = modulefinder.ModuleFinder(path=[str(PACKAGE.parent)])
     finder.run_script(str(program))
-    platforms = {f"tenure.host.processes_{name}" for name in ("linux", "macos", "windows")}
+    platforms = {f"tenure.host.{name}.processes" for name in ("linux", "macos", "windows")}
     assert platforms <= set(finder.modules)
     assert "tenure.store.sqlite.store" in finder.modules
 

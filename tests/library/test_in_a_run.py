@@ -23,9 +23,9 @@ from descriptors import no_descriptors
 from tenure import Context, Fence, RunFailed, Tenure, at, fence
 from tenure.domain.errors import InvalidInput
 from tenure.domain.run import FINAL, Run, RunState
-from tenure.runtime import capture
-from tenure.runtime.child import describe
-from tenure.runtime.context import asks_for_context
+from tenure.runtime.callables import capture
+from tenure.runtime.callables.child import describe
+from tenure.runtime.callables.context import asks_for_context
 from tenure.store.contract import RunFilter
 from waiting import DEADLINE, eventually
 

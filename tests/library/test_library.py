@@ -17,7 +17,7 @@ from tenure import Tenure, at, cron, every
 from tenure.domain.errors import InvalidInput, StoreUnwritable
 from tenure.domain.process import Standing
 from tenure.domain.run import Run, RunState
-from tenure.runtime.member import Member
+from tenure.runtime.ownership.member import Member
 from tenure.store.contract import RunFilter
 from waiting import DEADLINE, eventually
 

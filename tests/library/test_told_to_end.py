@@ -16,7 +16,7 @@ import pytest
 from tenure import Tenure
 from tenure.domain.errors import InvalidInput, TenureError
 from tenure.domain.run import RunState
-from tenure.runtime import end_signals
+from tenure.runtime.hosting import end_signals
 from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter
 from waiting import DEADLINE, eventually

@@ -19,7 +19,7 @@ from tenure import Tenure, at, every
 from tenure.domain.errors import InvalidInput
 from tenure.domain.process import Standing
 from tenure.domain.run import RunState
-from tenure.runtime import dispatcher
+from tenure.runtime.dispatch import dispatcher
 from tenure.store.contract import RunFilter
 from waiting import DEADLINE, eventually
 

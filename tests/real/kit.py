@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from freezing import freeze, freeze_between_transactions, is_frozen
+from tenure.audit.reader import audit_store, render_report
 from tenure.domain.errors import Damaged, NotFound, StoreBlocked
 from tenure.domain.job import Command, Definition, Job
 from tenure.domain.ownership import Hold, Ownership
 from tenure.domain.process import Process, Standing
 from tenure.domain.run import ACTIVE, FINAL, Run, RunState
-from tenure.domain.schedule import at_schedule
+from tenure.domain.schedule.model import at_schedule
 from tenure.host.processes import is_alive
-from tenure.runtime.control import nudge
-from tenure.runtime.history import audit_store, render_report
+from tenure.runtime.commands.session import members_of
+from tenure.runtime.ownership.control import nudge
 from tenure.runtime.profile import Profile
-from tenure.runtime.session import members_of
 from tenure.store.contract import RunFilter
 from waiting import DEADLINE, eventually
 

@@ -20,16 +20,17 @@ from types import ModuleType
 from typing import Any
 
 from tenure.domain import ownership
-from tenure.runtime import daemon, keeper
-from tenure.runtime.command_runner import CommandRunner
-from tenure.runtime.commands import GatedCommand
-from tenure.runtime.dispatcher import Dispatcher
+from tenure.runtime import daemon
+from tenure.runtime.commands.gated import GatedCommand
+from tenure.runtime.commands.runner import CommandRunner
+from tenure.runtime.dispatch.dispatcher import Dispatcher
+from tenure.runtime.ownership import keeper
 from tenure.runtime.profile import Profile
-from tenure.store import profile_id_change
+from tenure.store.folder import identity_change
 from tenure.store.sqlite import SqliteStore
 
 PLACES: dict[str, tuple[type | ModuleType, str, bool]] = {
-    "taking": (profile_id_change, "as_text", True),  # profile.id locked, a term being reserved
+    "taking": (identity_change, "as_text", True),  # profile.id locked, a term being reserved
     "before_spawn": (CommandRunner, "_spawn", False),  # claimed and committed, no process yet
     "before_started": (Dispatcher, "at_gate", False),  # a shell at the gate, not committed
     "at_gate": (GatedCommand, "open_gate", False),  # 'started' committed, the gate shut

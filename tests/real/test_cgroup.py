@@ -17,7 +17,7 @@ from kit import TENURE, Canary, World, now
 from tenure.domain.job import Command, Definition
 from tenure.domain.ownership import Hold
 from tenure.domain.process import Standing
-from tenure.domain.schedule import every_schedule
+from tenure.domain.schedule.model import every_schedule
 from tenure.host.processes import observe
 from waiting import eventually
 

@@ -166,7 +166,7 @@ def test_status_names_a_hung_owner(world: World, monkeypatch: pytest.MonkeyPatch
     """C9: an owner that makes no progress while a fire is due is a warning."""
     from kit import now
 
-    from tenure.runtime.client import health, status
+    from tenure.client import health, status
 
     owner = world.serve()
     world.wait_owner(owner)

@@ -12,7 +12,7 @@ from kit import Canary, World, now
 from tenure.domain.job import Command, Definition
 from tenure.domain.ownership import Hold
 from tenure.domain.process import Standing
-from tenure.domain.schedule import every_schedule
+from tenure.domain.schedule.model import every_schedule
 from waiting import eventually
 
 pytestmark = pytest.mark.real

@@ -19,7 +19,7 @@ from kit import PYTHON, TENURE, Started, World
 from tenure.domain.ownership import Hold
 from tenure.domain.run import Run, RunState
 from tenure.host import orphans
-from tenure.runtime.inherited import umask_for
+from tenure.runtime.inherited_state import umask_for
 from waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.real

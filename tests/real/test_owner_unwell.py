@@ -12,12 +12,12 @@ from datetime import timedelta
 import pytest
 from kit import Started, World, now
 
+from tenure.client import explain, health, status
 from tenure.domain.event import EventKind
 from tenure.domain.process import Activity
 from tenure.domain.run import RunState
-from tenure.runtime.client import explain, health, status
 from tenure.surfaces.web.pages.ownership import bar
-from tenure.surfaces.web.reading import state_of
+from tenure.surfaces.web.reports import state_of
 from waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.real

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from tenure.domain.announced import Announced
 from tenure.domain.errors import Undetermined
 from tenure.domain.job import Call, Definition, Job
 from tenure.domain.ownership import Act
+from tenure.domain.planning.external import Announced
 from tenure.domain.run import Run, RunState
-from tenure.domain.schedule import foreign_schedule
-from tenure.runtime.announcing import Answer
-from tenure.runtime.lent import Lent
+from tenure.domain.schedule.model import foreign_schedule
+from tenure.runtime.callables.run_handle import Lent
+from tenure.runtime.dispatch.external_fires import Answer
 from tenure.store.contract import RunFilter
-from tenure.testing.cluster import Cluster, Node
+from testkit.cluster import Cluster, Node
 from waiting import DEADLINE, eventually
 
 PATIENCE = DEADLINE

@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tenure.domain.evidence import Identity
+from tenure.domain.policy.evidence import Identity
 from tenure.domain.run import Cause, Run, RunState
 from tenure.host.processes import is_alive
-from tenure.runtime.children import Children, wait_for
-from tenure.runtime.commands import CommandSpec, GatedCommand
-from tenure.runtime.exits import Exit, read_exit
-from tenure.runtime.gate import spawn_gated
+from tenure.runtime.commands.children import Children, wait_for
+from tenure.runtime.commands.exits import Exit, read_exit
+from tenure.runtime.commands.gate import spawn_gated
+from tenure.runtime.commands.gated import CommandSpec, GatedCommand
 from waiting import DEADLINE
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -92,8 +92,8 @@ def run(job: CommandSpec, folder: Path, **changes: Any) -> tuple[Exit, bytes]:
 OWNER = """
 import json, os, signal, sys, time
 from pathlib import Path
-from tenure.runtime.commands import CommandSpec
-from tenure.runtime.gate import spawn_gated
+from tenure.runtime.commands.gated import CommandSpec
+from tenure.runtime.commands.gate import spawn_gated
 
 job = json.loads(sys.argv[1])
 command = spawn_gated(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tenure.domain.job import Command, Definition
 from tenure.domain.run import Run, RunState
-from tenure.domain.schedule import every_schedule
+from tenure.domain.schedule.model import every_schedule
 from tenure.store.contract import RunFilter
-from tenure.testing.cluster import Cluster, Node
+from testkit.cluster import Cluster, Node
 from waiting import eventually
 
 HOUR = timedelta(hours=1)

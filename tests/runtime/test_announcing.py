@@ -12,21 +12,21 @@ from typing import Any
 import pytest
 from announcekit import PATIENCE, POLICY, World, commit_fails, in_threads
 
-from tenure.domain.announced import Announced
-from tenure.domain.audit import audit, render_report
+from tenure.audit import audit, render_report
+from tenure.audit.reader import read_history
 from tenure.domain.errors import Damaged, Undetermined
 from tenure.domain.event import EventKind
 from tenure.domain.job import Call, Definition, State
 from tenure.domain.omission import Omitted
+from tenure.domain.planning.external import Announced
 from tenure.domain.process import Standing
 from tenure.domain.run import Cause, RunState
-from tenure.domain.schedule import every_schedule
+from tenure.domain.schedule.model import every_schedule
 from tenure.host.capabilities import Answer as Said
-from tenure.runtime import announcing
-from tenure.runtime.history import read_history
-from tenure.runtime.probes import Probes
+from tenure.runtime.dispatch import external_fires
+from tenure.runtime.dispatch.probes import Probes
 from tenure.store.sqlite.files import Loss
-from tenure.testing.cluster import Node
+from testkit.cluster import Node
 
 
 @pytest.fixture
@@ -338,7 +338,7 @@ def test_a_denied_capability_holds_and_one_that_is_granted_again_frees(
     named: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C8, also where somebody else but the keeper heard that the denial is over."""
-    monkeypatch.setattr(announcing, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(external_fires, "PATIENCE", PATIENCE)
     node, job = named.owner(), named.add(requires=("read:/disk",))
     said = [Said.DENIED, Said.GRANTED]
     probes = asks(node, lambda name: said[0])
@@ -355,7 +355,7 @@ def test_a_denied_capability_holds_and_one_that_is_granted_again_frees(
 def test_a_probe_that_hangs_holds_up_its_own_job_only(
     named: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(announcing, "PATIENCE", 0.05)
+    monkeypatch.setattr(external_fires, "PATIENCE", 0.05)
     released = threading.Event()
 
     def hangs(name: str) -> Said:

@@ -17,9 +17,9 @@ from tenure.domain.errors import RunFailed
 from tenure.domain.job import Call, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.run import Cause, Result, Run, RunState
-from tenure.runtime.callables import BLOCKED_AFTER, COROUTINES, TIDYING, Callables
+from tenure.runtime.callables.runner import BLOCKED_AFTER, COROUTINES, TIDYING, Callables
 from tenure.runtime.tracebacks import LONGEST_REASON
-from tenure.testing.clock import ManualClock
+from testkit.clock import ManualClock
 from waiting import DEADLINE, eventually
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

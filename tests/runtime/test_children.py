@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tenure.domain.evidence import Identity
+from tenure.domain.policy.evidence import Identity
 from tenure.host.processes import identity_of
-from tenure.runtime import children as children_module
-from tenure.runtime.children import Children, wait_for
+from tenure.runtime.commands import children as children_module
+from tenure.runtime.commands.children import Children, wait_for
 from waiting import DEADLINE
 
 WHO = Identity(boot_id="b", pid=4_000_000, start=1)

@@ -15,21 +15,21 @@ from typing import Any
 
 import pytest
 
+from tenure.audit.reader import audit_store
 from tenure.domain.errors import InvalidInput
 from tenure.domain.event import EventKind
-from tenure.domain.evidence import Link
 from tenure.domain.job import Call, CatchUp, Definition, Job, Runner
 from tenure.domain.omission import Omitted
 from tenure.domain.ownership import GIVES_WAY_FOR, Act, Hold
+from tenure.domain.policy.evidence import Link
 from tenure.domain.process import Standing
 from tenure.domain.request import Ask, Request, Requester, RequestState
 from tenure.domain.run import ACTIVE, Run, RunState
-from tenure.domain.schedule import every_schedule
+from tenure.domain.schedule.model import every_schedule
 from tenure.host.processes import identity_of
-from tenure.runtime.history import audit_store
-from tenure.runtime.keeper import OBSERVE_EVERY
+from tenure.runtime.ownership.keeper import OBSERVE_EVERY
 from tenure.store.contract import RunFilter
-from tenure.testing.cluster import Cluster, Node
+from testkit.cluster import Cluster, Node
 from waiting import DEADLINE, eventually
 
 POLICY = """

@@ -19,10 +19,10 @@ from tenure.domain.errors import StoreUnwritable
 from tenure.domain.job import Call, Command, Definition, Runner
 from tenure.domain.ownership import Hold
 from tenure.domain.run import ACTIVE, Run, RunState
-from tenure.domain.schedule import every_schedule
-from tenure.runtime.recovery import ASTRAY_AFTER
+from tenure.domain.schedule.model import every_schedule
+from tenure.runtime.dispatch.recovery import ASTRAY_AFTER
 from tenure.store.contract import RunFilter
-from tenure.testing.cluster import Cluster, Node
+from testkit.cluster import Cluster, Node
 from waiting import DEADLINE, eventually
 
 EVERY = every_schedule(timedelta(minutes=1), datetime(2026, 1, 1, tzinfo=UTC))

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from tenure.client import notify
 from tenure.runtime import daemon
-from tenure.runtime.client import nudges
-from tenure.runtime.control import ControlSocket, nudge, remove_leftover
+from tenure.runtime.ownership.control import ControlSocket, nudge, remove_leftover
 from waiting import DEADLINE, eventually, promptly
 
 
@@ -221,14 +221,14 @@ def test_a_crowd_that_stands_still_is_not_waited_for_one_by_one(
         given.append(timeout)
         return nudge(path, message, timeout)
 
-    monkeypatch.setattr(nudges, "nudge", waits)
+    monkeypatch.setattr(notify, "nudge", waits)
     with contextlib.ExitStack() as stack:
         crowd = [ControlSocket(f"p{n}", lambda message, pid: None) for n in range(30)]
         for one in crowd:
             stack.callback(one.close)
-        nudges.nudge_each([one.path for one in crowd], "jobs")
+        notify.nudge_each([one.path for one in crowd], "jobs")
         assert len(given) == 30
-        assert sum(given) < nudges.ALL + 0.6, "a fifth of a second each would be six"
+        assert sum(given) < notify.ALL + 0.6, "a fifth of a second each would be six"
         for one in crowd:  # each was told, and hears it when it wakes
             heard: list[object] = []
             one._heard = lambda message, pid, heard=heard: heard.append(message)

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from tenure.runtime import control
-from tenure.runtime.control import ControlSocket, nudge
+from tenure.runtime.ownership import control
+from tenure.runtime.ownership.control import ControlSocket, nudge
 from waiting import DEADLINE
 
 pytestmark = pytest.mark.skipif(

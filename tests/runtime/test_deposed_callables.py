@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from tenure.audit.reader import audit_store
 from tenure.domain.job import Call, Definition, Job, Runner
 from tenure.domain.run import ACTIVE, Run, RunState
-from tenure.domain.schedule import every_schedule
-from tenure.runtime.history import audit_store
+from tenure.domain.schedule.model import every_schedule
 from tenure.store.contract import RunFilter
-from tenure.testing.cluster import Cluster, Node
+from testkit.cluster import Cluster, Node
 from waiting import DEADLINE, eventually
 
 MINUTE = timedelta(minutes=1)

@@ -14,9 +14,9 @@ import pytest
 from tenure.domain.errors import Undetermined
 from tenure.domain.job import Call, Command, Definition, Job, Overlap, Runner
 from tenure.domain.run import ACTIVE, Run, RunState
-from tenure.domain.schedule import every_schedule
+from tenure.domain.schedule.model import every_schedule
 from tenure.store.contract import RunFilter
-from tenure.testing.cluster import Cluster, Node
+from testkit.cluster import Cluster, Node
 from waiting import DEADLINE, eventually
 
 ANCHOR = datetime(2026, 1, 1, tzinfo=UTC)

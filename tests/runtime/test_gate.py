@@ -17,12 +17,12 @@ import pytest
 from commandkit import ENV, PYTHONPATH, SHELLS, ended, line, read_env, run, shell_path, spec
 
 from tenure.host.processes import is_alive
-from tenure.runtime import gate
-from tenure.runtime.children import Children, wait_for
-from tenure.runtime.commands import CommandNotStarted
-from tenure.runtime.exits import Outcome, Stage, read_exit
-from tenure.runtime.gate import spawn_gated
-from tenure.runtime.terminate import stop
+from tenure.runtime.commands import gate
+from tenure.runtime.commands.children import Children, wait_for
+from tenure.runtime.commands.exits import Outcome, Stage, read_exit
+from tenure.runtime.commands.gate import spawn_gated
+from tenure.runtime.commands.gated import CommandNotStarted
+from tenure.runtime.commands.terminate import stop
 from waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.real

@@ -19,11 +19,11 @@ from commandkit import PYTHONPATH, SHELLS, ended, ended_of, line, owner, shell_p
 
 from freezing import freeze
 from tenure.host.processes import identity_of, is_alive
-from tenure.runtime import withdraw as withdraw_module
-from tenure.runtime.children import Children, wait_for
-from tenure.runtime.exits import Outcome, RecordUnreadable, Stage, read_exit
-from tenure.runtime.gate import spawn_gated
-from tenure.runtime.session import members_of
+from tenure.runtime.commands import abort as withdraw_module
+from tenure.runtime.commands.children import Children, wait_for
+from tenure.runtime.commands.exits import Outcome, RecordUnreadable, Stage, read_exit
+from tenure.runtime.commands.gate import spawn_gated
+from tenure.runtime.commands.session import members_of
 from waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.real

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tenure.domain.run import Result, RunState
-from tenure.testing.cluster import Cluster
+from testkit.cluster import Cluster
 from waiting import DEADLINE, eventually
 
 

@@ -12,10 +12,10 @@ import pytest
 from commandkit import THEN, claimed_run
 
 from tenure.domain.job import Command, Definition
-from tenure.domain.schedule import every_schedule
-from tenure.runtime.command_runner import CommandRunner
-from tenure.store import user_home
-from tenure.testing.clock import ManualClock
+from tenure.domain.schedule.model import every_schedule
+from tenure.runtime.commands.runner import CommandRunner
+from tenure.store.folder import user_home
+from testkit.clock import ManualClock
 
 RUN = claimed_run("r1")
 

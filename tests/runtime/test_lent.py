@@ -15,8 +15,8 @@ from tenure.domain.errors import RunFailed
 from tenure.domain.job import Runner
 from tenure.domain.request import Ask, Requester, RequestState
 from tenure.domain.run import Cause, RunState
-from tenure.runtime.recovery import ASTRAY_AFTER
-from tenure.testing.cluster import Node
+from tenure.runtime.dispatch.recovery import ASTRAY_AFTER
+from testkit.cluster import Node
 
 
 @pytest.fixture

@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from tenure.domain.announced import Announced
 from tenure.domain.errors import Damaged
 from tenure.domain.event import EventKind
 from tenure.domain.job import Call, Command, Definition, Runner
 from tenure.domain.ownership import Act, Authority, Hold
+from tenure.domain.planning.external import Announced
 from tenure.domain.run import RunState
-from tenure.domain.schedule import every_schedule, foreign_schedule
-from tenure.runtime.commands import GatedCommand
-from tenure.runtime.yielding import HandOver
+from tenure.domain.schedule.model import every_schedule, foreign_schedule
+from tenure.runtime.commands.gated import GatedCommand
+from tenure.runtime.ownership.handover import HandOver
 from tenure.store.contract import RunFilter
 from tenure.store.sqlite.files import Loss
-from tenure.testing.cluster import Cluster, Node
+from testkit.cluster import Cluster, Node
 from waiting import DEADLINE, eventually, promptly
 
 EVERY = every_schedule(timedelta(minutes=1), datetime(2026, 1, 1, tzinfo=UTC))
@@ -70,7 +70,7 @@ class World(Cluster):
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     # How often a wait looks up: it goes on waiting all the same.
-    monkeypatch.setattr("tenure.runtime.dispatcher.POLL", 0.05)
+    monkeypatch.setattr("tenure.runtime.dispatch.dispatcher.POLL", 0.05)
     with World(tmp_path) as made:
         yield made
 

@@ -16,10 +16,10 @@ import pytest
 from tenure.domain.event import EventKind
 from tenure.domain.job import Call, CatchUp, Definition, Job, Runner
 from tenure.domain.run import ACTIVE, RunState
-from tenure.domain.schedule import every_schedule
-from tenure.runtime.yielding import HandOver
+from tenure.domain.schedule.model import every_schedule
+from tenure.runtime.ownership.handover import HandOver
 from tenure.store.contract import RunFilter
-from tenure.testing.cluster import Cluster, Node
+from testkit.cluster import Cluster, Node
 from waiting import eventually
 
 ANCHOR = datetime(2026, 1, 1, tzinfo=UTC)

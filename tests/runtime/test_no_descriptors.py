@@ -22,19 +22,20 @@ import pytest
 from commandkit import THEN, claimed_run
 
 from descriptors import no_descriptors
-from tenure.domain.evidence import Identity
+from tenure.client.status import read_status
 from tenure.domain.job import Command, Definition
+from tenure.domain.policy.evidence import Identity
 from tenure.domain.run import Result, Run, RunState
-from tenure.domain.schedule import every_schedule
+from tenure.domain.schedule.model import every_schedule
 from tenure.host.clocks import SystemClock
 from tenure.host.processes import is_alive
-from tenure.runtime import command_runner, withdraw
-from tenure.runtime.client.status import read_status
-from tenure.runtime.command_runner import CommandRunner
-from tenure.runtime.commands import GatedCommand
-from tenure.runtime.exits import RecordUnreadable, read_exit
+from tenure.runtime.commands import abort
+from tenure.runtime.commands import runner as command_runner
+from tenure.runtime.commands.exits import RecordUnreadable, read_exit
+from tenure.runtime.commands.gated import GatedCommand
+from tenure.runtime.commands.runner import CommandRunner
 from tenure.store.contract import RunFilter
-from tenure.testing.cluster import Cluster
+from testkit.cluster import Cluster
 from waiting import eventually
 
 pytestmark = pytest.mark.real
@@ -234,7 +235,7 @@ def test_the_next_owner_reads_the_record_until_it_can(
         with monkeypatch.context() as patched:
             refuses = RecordUnreadable(f"{record}: Input/output error")
             patched.setattr(command_runner, "read_exit", raising(refuses))
-            patched.setattr(withdraw, "read_exit", raising(refuses))
+            patched.setattr(abort, "read_exit", raising(refuses))
             second.look()
             assert second.owns
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tenure.domain.evidence import Evidence
-from tenure.testing.cluster import Cluster
+from tenure.domain.policy.evidence import Evidence
+from testkit.cluster import Cluster
 from waiting import DEADLINE
 
 POLICY = '[[owner]]\nexecutable = "/opt/gateway"\n'

@@ -19,16 +19,16 @@ from powerloss import WHY_NOT, Journal, State, recording
 from tenure.domain.job import Call, Command, Definition, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.run import ACTIVE, RunState
-from tenure.domain.schedule import every_schedule
-from tenure.runtime.callables import Callables
-from tenure.runtime.commands import GatedCommand
-from tenure.runtime.dispatcher import Dispatcher, Mandate
-from tenure.runtime.yielding import HandOver
-from tenure.store import profile_id
+from tenure.domain.schedule.model import every_schedule
+from tenure.runtime.callables.runner import Callables
+from tenure.runtime.commands.gated import GatedCommand
+from tenure.runtime.dispatch.dispatcher import Dispatcher, Mandate
+from tenure.runtime.ownership.handover import HandOver
 from tenure.store.contract import RunFilter
-from tenure.store.folder import ProfileFolder
+from tenure.store.folder import identity
+from tenure.store.folder.layout import ProfileFolder
 from tenure.store.sqlite import SqliteStore
-from tenure.testing.cluster import Cluster, Node
+from testkit.cluster import Cluster, Node
 from waiting import eventually
 
 EVERY = every_schedule(timedelta(minutes=1), datetime(2026, 1, 1, tzinfo=UTC))
@@ -139,7 +139,7 @@ def check(state: State, folder: Path) -> None:
         assert facts.commits_missing == 0, "a good database is taken for an older copy"
     acted, taken = state.marked("claims under"), state.marked("takes")
     assert set(acted) <= terms, "a term was acted on that is not in the database"
-    known = profile_id.read(ProfileFolder(name="test", home=folder, path=folder, key=(0, 0)))
+    known = identity.read(ProfileFolder(name="test", home=folder, path=folder, key=(0, 0)))
     if taken:
         assert known is not None
         assert known.id == facts.profile_id

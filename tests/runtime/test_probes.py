@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from tenure.host.capabilities import Answer
-from tenure.runtime import probes as module
-from tenure.runtime.probes import KEPT, Probes
+from tenure.runtime.dispatch import probes as module
+from tenure.runtime.dispatch.probes import KEPT, Probes
 from waiting import DEADLINE, eventually
 
 

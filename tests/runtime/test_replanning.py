@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tenure.domain import zones
+from tenure.audit.reader import audit_store
+from tenure.client.fields import build
 from tenure.domain.event import EventKind
 from tenure.domain.job import Command, Job, State
-from tenure.domain.zones import reload_zones
-from tenure.runtime import replanning
-from tenure.runtime.client.fields import build
-from tenure.runtime.history import audit_store
+from tenure.domain.schedule import zones
+from tenure.domain.schedule.zones import reload_zones
+from tenure.runtime import replan
 from tenure.store.contract import RunFilter
-from tenure.testing.cluster import Cluster, Node
+from testkit.cluster import Cluster, Node
 
 ZONE = "Test/Town"
 HOUR = timedelta(hours=1)
@@ -139,7 +139,7 @@ def test_an_owner_repairs_what_was_planned_by_older_rules(cluster: Cluster, rule
         db.execute("UPDATE jobs SET due_at = due_at + 3600000000 WHERE id = ?", (second.id,))
     node.look()
     assert due(cluster, second) == at(12)
-    cluster.clock.advance(replanning.EVERY_S)
+    cluster.clock.advance(replan.EVERY_S)
     node.look()
     node.turn()
     assert due(cluster, second) == at(11)
@@ -149,7 +149,7 @@ def test_a_pass_over_many_jobs_is_done_in_parts(
     cluster: Cluster, rules: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No look of the owner takes long, however many jobs there are."""
-    monkeypatch.setattr(replanning, "AT_ONCE", 3)
+    monkeypatch.setattr(replan, "AT_ONCE", 3)
     to(cluster, at(8))
     jobs = [add(cluster, name=f"job-{n}", tz=ZONE) for n in range(8)]
     node = owner(cluster)

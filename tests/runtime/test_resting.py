@@ -12,10 +12,10 @@ import pytest
 
 from tenure.domain.event import EventKind
 from tenure.domain.job import Call, Definition, Runner
-from tenure.domain.schedule import every_schedule
-from tenure.runtime.dispatcher import IDLE_POLL, RESTING_POLL
-from tenure.runtime.keeper import FULL_LOOK_EVERY
-from tenure.testing.cluster import Cluster, Node
+from tenure.domain.schedule.model import every_schedule
+from tenure.runtime.dispatch.dispatcher import IDLE_POLL, RESTING_POLL
+from tenure.runtime.ownership.keeper import FULL_LOOK_EVERY
+from testkit.cluster import Cluster, Node
 
 POLICY = """
 hung = "replace"

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tenure.runtime import green, serving, supervisors
+from tenure.runtime.hosting import gevent_support, supervisors
+from tenure.runtime.hosting import servers as serving
 from waiting import eventually
 
 
@@ -218,7 +219,7 @@ def test_eventlets_patching_is_awaited_and_left_as_it_was(monkeypatch: pytest.Mo
         monkeypatch.setitem(sys.modules, name, module)
     calls: list[int] = []
     before = threading.active_count()
-    green.call_later(0.2, lambda: calls.append(1), name="tenure-join")
+    gevent_support.call_later(0.2, lambda: calls.append(1), name="tenure-join")
     assert (later, threading.active_count()) == ([], before)
     eventlet.monkey_patch(all=True)
     assert eventlet.monkey_patch is original

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tenure.runtime import supervisors
+from tenure.runtime.hosting import supervisors
 
 
 def inside(file: str, name: str) -> Callable[..., Any]:

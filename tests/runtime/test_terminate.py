@@ -16,14 +16,14 @@ from commandkit import SHELLS, ended, line, shell_path, spec
 
 from descriptors import no_descriptors
 from tenure.domain.errors import Undetermined
-from tenure.domain.evidence import Identity
+from tenure.domain.policy.evidence import Identity
 from tenure.host.processes import identity_of, is_alive
-from tenure.runtime import session, terminate
-from tenure.runtime.commands import GatedCommand
-from tenure.runtime.exits import Outcome, read_exit
-from tenure.runtime.gate import spawn_gated
-from tenure.runtime.session import Member, members_of, signal_member
-from tenure.runtime.terminate import SETTLE, Ending, Phase, kill_shell, stop
+from tenure.runtime.commands import session, terminate
+from tenure.runtime.commands.exits import Outcome, read_exit
+from tenure.runtime.commands.gate import spawn_gated
+from tenure.runtime.commands.gated import GatedCommand
+from tenure.runtime.commands.session import Member, members_of, signal_member
+from tenure.runtime.commands.terminate import SETTLE, Ending, Phase, kill_shell, stop
 from waiting import DEADLINE, eventually
 
 NOW = 100.0

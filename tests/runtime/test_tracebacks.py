@@ -16,13 +16,13 @@ from tenure.domain.errors import RunFailed
 from tenure.domain.job import Call, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.run import Cause, Result, Run, RunState
-from tenure.runtime import child
-from tenure.runtime.callables import Callables
-from tenure.runtime.calling import in_a_thread
-from tenure.runtime.commands import REASON
-from tenure.runtime.output import read_output
+from tenure.runtime.callables import child
+from tenure.runtime.callables.call import in_a_thread
+from tenure.runtime.callables.runner import Callables
+from tenure.runtime.commands.gated import REASON
+from tenure.runtime.commands.output import read_output
 from tenure.runtime.tracebacks import LONGEST_REASON, reason_of, traceback_of
-from tenure.testing.clock import ManualClock
+from testkit.clock import ManualClock
 from waiting import DEADLINE
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -240,7 +240,7 @@ def test_a_cause_is_shown_with_its_own_frames(runs: Runs) -> None:
 
 def test_frames_of_this_package_below_the_jobs_own_stay() -> None:
     """A job that calls Tenure itself: where it failed there is part of the story."""
-    from tenure.domain.schedule_text import parse_schedule
+    from tenure.domain.schedule.parser import parse_schedule
 
     with pytest.raises(ValueError, match="schedule") as raised:
         parse_schedule("no schedule", now=NOW, timezone="UTC")

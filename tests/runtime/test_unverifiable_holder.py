@@ -18,17 +18,17 @@ from typing import Any
 
 import pytest
 
-from tenure.domain.evidence import Identity
 from tenure.domain.job import Call, Command, Definition, Runner
 from tenure.domain.ownership import Act, HolderLife
+from tenure.domain.policy.evidence import Identity
 from tenure.domain.run import Run, RunState
-from tenure.domain.schedule import every_schedule
+from tenure.domain.schedule.model import every_schedule
 from tenure.host.processes import identity_of
-from tenure.runtime import gate
+from tenure.runtime.commands import gate
+from tenure.runtime.dispatch.recovery import ASTRAY_AFTER
 from tenure.runtime.liveness import life_of_process
-from tenure.runtime.recovery import ASTRAY_AFTER
 from tenure.store.contract import RunFilter
-from tenure.testing.cluster import Cluster, Node
+from testkit.cluster import Cluster, Node
 from waiting import DEADLINE, eventually
 
 ACTIONS = {

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from tenure.audit.reader import audit_store
+from tenure.client.explain import explain
 from tenure.domain.job import Call, Definition, Runner, State
 from tenure.domain.omission import Omitted
 from tenure.domain.ownership import PREEMPT_AFTER, Authority
 from tenure.domain.process import Standing
 from tenure.domain.run import ACTIVE, RunState
-from tenure.domain.schedule import every_schedule
-from tenure.runtime.client.explain import explain
-from tenure.runtime.history import audit_store
+from tenure.domain.schedule.model import every_schedule
 from tenure.store.contract import Declaration, RunFilter
-from tenure.testing.cluster import Cluster, Node
+from testkit.cluster import Cluster, Node
 from waiting import eventually
 
 OLD = {"beat": 60, "old": 60}

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tenure.domain.ownership import Hold
-from tenure.runtime.failing import Failure
+from tenure.runtime.failure import Failure
 from tenure.runtime.profile import Profile
 from tenure.runtime.scheduler import Scheduler
 from tenure.runtime.watched_thread import STUCK_AFTER_S, Watch, WatchedThread
-from tenure.testing.clock import ManualClock
-from tenure.testing.making import START
+from testkit.clock import ManualClock
+from testkit.factories import START
 from waiting import DEADLINE, eventually
 
 
@@ -94,7 +94,7 @@ def test_memory_that_runs_out_while_an_error_is_handled(
         raise MemoryError
 
     monkeypatch.setattr(owner.scheduler.dispatcher, "turn", fail)
-    monkeypatch.setattr("tenure.runtime.dispatcher.log.exception", fail)
+    monkeypatch.setattr("tenure.runtime.dispatch.dispatcher.log.exception", fail)
     owner.scheduler.nudge()
     eventually(lambda: owner.failures, "the end of the thread to be noticed")
     eventually(owner.vacant, "the end of the term")

@@ -21,15 +21,15 @@ from tenure.domain.ownership import Hold
 from tenure.domain.process import Standing
 from tenure.domain.request import Ask, Requester, RequestState
 from tenure.domain.run import Run, RunState
-from tenure.domain.schedule import every_schedule
+from tenure.domain.schedule.model import every_schedule
 from tenure.host.capabilities import Answer
 from tenure.host.processes import own_identity
-from tenure.runtime import holding, keeper
-from tenure.runtime.alarm import Alarm
-from tenure.runtime.recovery import ASTRAY_AFTER
+from tenure.runtime.dispatch.recovery import ASTRAY_AFTER
+from tenure.runtime.ownership import keeper, term
+from tenure.runtime.ownership.waker import Alarm
 from tenure.store.contract import RunFilter
-from tenure.testing.cluster import Cluster, Node
-from tenure.testing.making import make_process
+from testkit.cluster import Cluster, Node
+from testkit.factories import make_process
 from waiting import DEADLINE, eventually
 
 ANCHOR = datetime(2026, 1, 1, tzinfo=UTC)
@@ -79,9 +79,9 @@ def test_a_take_that_was_cut_short_is_ended_and_taken_anew(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = cluster.node("a")
-    real = holding.profile_id.commit_term
+    real = term.profile_id.commit_term
     monkeypatch.setattr(
-        holding.profile_id, "commit_term", once(real, OSError(28, "No space left on device"))
+        term.profile_id, "commit_term", once(real, OSError(28, "No space left on device"))
     )
     with pytest.raises(OSError, match="No space"):
         node.look()

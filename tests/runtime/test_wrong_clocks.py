@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
+from tenure.audit.reader import audit_store
 from tenure.domain.job import Call, CatchUp, Definition, Job, Runner, State
 from tenure.domain.omission import Omission, Omitted
 from tenure.domain.request import Ask, Requester, RequestState
 from tenure.domain.run import ACTIVE, Run
-from tenure.domain.schedule_text import parse_schedule
-from tenure.runtime.history import audit_store
+from tenure.domain.schedule.parser import parse_schedule
 from tenure.store.contract import Page, RunFilter
-from tenure.testing.cluster import Cluster, Node
+from testkit.cluster import Cluster, Node
 from waiting import eventually
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

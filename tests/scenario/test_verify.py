@@ -10,15 +10,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from scenario.lineage import Lineage
-from scenario.verify import Records, Verdict
 
 from scenario import verify
+from scenario.lineage import Lineage
+from scenario.verify import Records, Verdict
 from tenure.domain.job import Command, Definition
 from tenure.domain.omission import Omission, Omitted
 from tenure.domain.ownership import Act, Term
 from tenure.domain.run import Cause, Run, RunState
-from tenure.domain.schedule import every_schedule
+from tenure.domain.schedule.model import every_schedule
 from tenure.store.contract import Revision
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)

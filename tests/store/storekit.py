@@ -10,12 +10,12 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
-from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.ownership import Authority
-from tenure.domain.plan import Fire, Plan, Standing
+from tenure.domain.planning.catch_up import CatchUpBudget
+from tenure.domain.planning.plan import Fire, Plan, Standing
 from tenure.domain.run import Cause
 from tenure.store.sqlite import SqliteStore
-from tenure.testing.making import START, after, make_definition, plan_round
+from testkit.factories import START, after, make_definition, plan_round
 
 MINUTES = 200
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tenure.domain.audit import Finding
-from tenure.runtime.history import audit_store
+from tenure.audit import Finding
+from tenure.audit.reader import audit_store
 from tenure.store.sqlite.store import SqliteStore
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "domain"))

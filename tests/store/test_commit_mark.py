@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from tenure.domain.errors import Damaged, StoreUnwritable
 from tenure.domain.event import EventKind
 from tenure.domain.job import State
-from tenure.store.commit_mark import CommitMark
 from tenure.store.contract import RunFilter
+from tenure.store.folder.commit_mark import CommitMark
 from tenure.store.sqlite import SqliteStore
-from tenure.testing.making import START, after, claim_one, make_definition, own
+from testkit.factories import START, after, claim_one, make_definition, own
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_processes_that_write_at_once_are_never_accused(store: SqliteStore, path
     code = (
         "import sys; from tenure.store.sqlite import SqliteStore\n"
         "from tenure.domain.event import EventKind\n"
-        "from tenure.testing.making import START\n"
+        "from testkit.factories import START\n"
         "with SqliteStore.open(sys.argv[1]) as store:\n"
         "    for _ in range(100):\n"
         "        store.record(EventKind.WARNING, START, facts={})\n"

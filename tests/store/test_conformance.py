@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tenure.store.contract import Store
-from tenure.store.memory import MemoryStore
 from tenure.store.sqlite.store import SqliteStore
-from tenure.testing.conformance import StoreConformance
-from tenure.testing.making import START
+from testkit.conformance import StoreConformance
+from testkit.factories import START
+from testkit.memory_store import MemoryStore
 
 
 class TestMemoryStore(StoreConformance):

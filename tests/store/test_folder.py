@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tenure.domain.errors import InvalidInput, NotFound, Refused
-from tenure.store import file_system
-from tenure.store import folder as folder_module
-from tenure.store.file_system import (
+from tenure.store.folder import file_system
+from tenure.store.folder import layout as folder_module
+from tenure.store.folder.file_system import (
     FileSystem,
     check_file_system,
     file_system_of,
@@ -22,7 +22,7 @@ from tenure.store.file_system import (
     synced_by,
     what_is_wrong,
 )
-from tenure.store.folder import ProfileFolder, default_home, home, list_profiles
+from tenure.store.folder.layout import ProfileFolder, default_home, home, list_profiles
 
 
 def mode(path: Path) -> int:

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tenure.domain.errors import Conflict, Damaged, InvalidInput, NotFound
-from tenure.store import profile_id, profile_id_change, profile_id_file
-from tenure.store.folder import ProfileFolder
-from tenure.store.profile_id import How, IdentityKind, IdentityProblem, ProfileId
+from tenure.store.folder import identity, identity_change, identity_file
+from tenure.store.folder.identity import How, IdentityKind, IdentityProblem, ProfileId
+from tenure.store.folder.layout import ProfileFolder
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HERE = "machine-1"
@@ -31,11 +31,11 @@ def folder(tmp_path: Path) -> ProfileFolder:
 
 @pytest.fixture
 def first(folder: ProfileFolder) -> ProfileId:
-    return profile_id.create(folder, machine=HERE)
+    return identity.create(folder, machine=HERE)
 
 
 def known(folder: ProfileFolder) -> ProfileId:
-    content = profile_id.read(folder)
+    content = identity.read(folder)
     assert content is not None
     return content
 
@@ -43,52 +43,52 @@ def known(folder: ProfileFolder) -> ProfileId:
 def found(
     folder: ProfileFolder, database: tuple[str, int] | None, machine: str = HERE
 ) -> IdentityProblem:
-    problem = profile_id.check(folder, database, machine=machine)
+    problem = identity.check(folder, database, machine=machine)
     assert problem is not None
     assert "`tenure " in problem.remedy
     return problem
 
 
 def test_creating(folder: ProfileFolder) -> None:
-    assert profile_id.read(folder) is None
-    made = profile_id.create(folder, machine=HERE)
+    assert identity.read(folder) is None
+    made = identity.create(folder, machine=HERE)
     assert known(folder) == made
     assert uuid.UUID(made.id)
     assert (made.device, made.inode) == folder.key
     assert (made.term, made.reserved_term, made.adopted) == (0, 0, ())
     assert folder.id_file.stat().st_mode & 0o777 == 0o600
     with pytest.raises(Conflict):
-        profile_id.create(folder, machine=HERE)
+        identity.create(folder, machine=HERE)
     assert known(folder) == made
 
 
 def test_creating_with_the_databases_id(folder: ProfileFolder) -> None:
     given_id = str(uuid.uuid4())
     with pytest.raises(InvalidInput, match="uuid"):
-        profile_id.create(folder, machine=HERE, id="x")
-    assert profile_id.create(folder, machine="", id=given_id).id == given_id
+        identity.create(folder, machine=HERE, id="x")
+    assert identity.create(folder, machine="", id=given_id).id == given_id
 
 
 def test_terms_only_grow_and_survive_a_crash_between(
     folder: ProfileFolder, first: ProfileId
 ) -> None:
-    assert profile_id.reserve_term(folder) == 1
-    assert profile_id.reserve_term(folder) == 2  # the first was never committed: a gap
-    profile_id.commit_term(folder, 2)
-    assert profile_id.reserve_term(folder, at_least=10) == 11
+    assert identity.reserve_term(folder) == 1
+    assert identity.reserve_term(folder) == 2  # the first was never committed: a gap
+    identity.commit_term(folder, 2)
+    assert identity.reserve_term(folder, at_least=10) == 11
     assert known(folder).term == 2
-    profile_id.commit_term(folder, 1)  # late, and older
+    identity.commit_term(folder, 1)  # late, and older
     assert known(folder).term == 2
-    profile_id.commit_term(folder, 30)
+    identity.commit_term(folder, 30)
     assert (known(folder).term, known(folder).reserved_term) == (30, 30)
     for bad in (-1, 2**62):
         with pytest.raises(InvalidInput):
-            profile_id.reserve_term(folder, at_least=bad)
+            identity.reserve_term(folder, at_least=bad)
     assert known(folder).reserved_term == 30
 
 
 def test_terms_need_a_file(folder: ProfileFolder) -> None:
-    for act in (profile_id.reserve_term, lambda f: profile_id.commit_term(f, 1)):
+    for act in (identity.reserve_term, lambda f: identity.commit_term(f, 1)):
         with pytest.raises(NotFound, match="gone"):
             act(folder)
 
@@ -102,17 +102,17 @@ def test_terms_need_a_file(folder: ProfileFolder) -> None:
 )
 def test_no_term_is_given_out_twice(folder: ProfileFolder, steps: list[tuple[str, int]]) -> None:
     folder.id_file.unlink(missing_ok=True)
-    profile_id.create(folder, machine=HERE)
+    identity.create(folder, machine=HERE)
     highest = 0
     for verb, number in steps:
         if verb == "commit":
-            profile_id.commit_term(folder, number)
+            identity.commit_term(folder, number)
             highest = max(highest, number)
             continue
         if verb == "reserve":
-            new = profile_id.reserve_term(folder, at_least=number)
+            new = identity.reserve_term(folder, at_least=number)
         else:
-            new = profile_id.adopt(folder, How.RESTORED, number, machine=HERE, now=NOW)
+            new = identity.adopt(folder, How.RESTORED, number, machine=HERE, now=NOW)
         assert new > max(highest, number)
         highest = new
 
@@ -123,8 +123,8 @@ def test_processes_that_reserve_at_once_get_different_terms(
 ) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from tenure.store.folder import ProfileFolder\n"
-        "from tenure.store.profile_id import reserve_term\n"
+        "from tenure.store.folder.layout import ProfileFolder\n"
+        "from tenure.store.folder.identity import reserve_term\n"
         "folder = ProfileFolder.open('la', Path(sys.argv[1]))\n"
         "print(*[reserve_term(folder) for _ in range(20)])\n"
     )
@@ -138,27 +138,27 @@ def test_processes_that_reserve_at_once_get_different_terms(
 
 
 def test_what_belongs_together_is_no_problem(folder: ProfileFolder, first: ProfileId) -> None:
-    profile_id.commit_term(folder, 3)
+    identity.commit_term(folder, 3)
     for term in (3, 4):
-        assert profile_id.check(folder, (first.id, term), machine=HERE) is None
-    assert profile_id.check(folder, (first.id, 3), machine="") is None
+        assert identity.check(folder, (first.id, term), machine=HERE) is None
+    assert identity.check(folder, (first.id, 3), machine="") is None
 
 
 def test_another_device_number_is_the_same_place(folder: ProfileFolder, first: ProfileId) -> None:
     document = json.loads(folder.id_file.read_text())
     document["device"] += 1
     folder.id_file.write_text(json.dumps(document))
-    assert profile_id.check(folder, (first.id, 0), machine=HERE) is None
+    assert identity.check(folder, (first.id, 0), machine=HERE) is None
 
 
 def test_a_profile_in_the_making_is_no_problem(folder: ProfileFolder) -> None:
-    assert profile_id.check(folder, None, machine=HERE) is None
-    assert profile_id.check(folder, (str(uuid.uuid4()), 0), machine=HERE) is None
+    assert identity.check(folder, None, machine=HERE) is None
+    assert identity.check(folder, (str(uuid.uuid4()), 0), machine=HERE) is None
 
 
 def test_a_lost_id_and_a_lost_database(folder: ProfileFolder) -> None:
     assert found(folder, (str(uuid.uuid4()), 5)).kind is IdentityKind.MISSING_ID
-    profile_id.create(folder, machine=HERE)
+    identity.create(folder, machine=HERE)
     gone = found(folder, None)
     assert gone.kind is IdentityKind.MISSING_DB
     assert "restore" in gone.remedy
@@ -171,17 +171,17 @@ def test_a_copied_or_moved_folder(folder: ProfileFolder, first: ProfileId, tmp_p
     assert elsewhere.kind is IdentityKind.ELSEWHERE
     assert "--moved" in elsewhere.remedy
     assert "--copied" in elsewhere.remedy
-    assert profile_id.check(folder, (first.id, 0), machine=HERE) is None
+    assert identity.check(folder, (first.id, 0), machine=HERE) is None
     # Renamed within one file system, it is the same folder.
     os.rename(folder.path, folder.path.parent / "renamed")
     renamed = ProfileFolder.open("renamed", folder.home)
-    assert profile_id.check(renamed, (first.id, 0), machine=HERE) is None
+    assert identity.check(renamed, (first.id, 0), machine=HERE) is None
     # The same numbers on a cloned machine are not.
     assert found(renamed, (first.id, 0), machine="machine-2").kind is IdentityKind.ELSEWHERE
 
 
 def test_a_restored_or_replaced_database(folder: ProfileFolder, first: ProfileId) -> None:
-    profile_id.commit_term(folder, 7)
+    identity.commit_term(folder, 7)
     old = found(folder, (first.id, 6))
     assert old.kind is IdentityKind.RESTORED
     assert "term 6, but term 7" in old.text
@@ -192,47 +192,45 @@ def test_a_restored_or_replaced_database(folder: ProfileFolder, first: ProfileId
 
 @pytest.mark.parametrize("how", list(How))
 def test_adopting_settles_it_above_both(folder: ProfileFolder, how: How) -> None:
-    first = profile_id.create(folder, machine="old-machine")
-    profile_id.reserve_term(folder, at_least=4)
-    floor = profile_id.adopt(folder, str(how), 9, machine=HERE, now=NOW, database_id=first.id)
+    first = identity.create(folder, machine="old-machine")
+    identity.reserve_term(folder, at_least=4)
+    floor = identity.adopt(folder, str(how), 9, machine=HERE, now=NOW, database_id=first.id)
     assert floor == 10
     assert known(folder).term == known(folder).reserved_term == floor
     now_known = known(folder)
     assert (now_known.id == first.id) is (how is not How.COPIED)
-    assert profile_id.check(folder, (now_known.id, floor), machine=HERE) is None
+    assert identity.check(folder, (now_known.id, floor), machine=HERE) is None
     # A crash before the floor reached the database leaves the problem standing.
     assert found(folder, (now_known.id, 9)).kind is IdentityKind.RESTORED
-    assert profile_id.reserve_term(folder) == 11
+    assert identity.reserve_term(folder) == 11
     record = now_known.adopted[-1]
     assert (record["how"], record["term"], record["from_machine"]) == (how, 10, "old-machine")
-    assert profile_id.adopt(folder, how, 2, machine=HERE, now=NOW) == 12
+    assert identity.adopt(folder, how, 2, machine=HERE, now=NOW) == 12
 
 
 def test_adopting_without_a_file_takes_the_databases_id(folder: ProfileFolder) -> None:
     database = (str(uuid.uuid4()), 5)
-    floor = profile_id.adopt(
-        folder, How.RESTORED, 5, machine=HERE, now=NOW, database_id=database[0]
-    )
+    floor = identity.adopt(folder, How.RESTORED, 5, machine=HERE, now=NOW, database_id=database[0])
     assert (known(folder).id, floor) == (database[0], 6)
     folder.id_file.unlink()
-    assert profile_id.adopt(folder, How.MOVED, 5, machine=HERE, now=NOW) == 6
+    assert identity.adopt(folder, How.MOVED, 5, machine=HERE, now=NOW) == 6
     assert known(folder).adopted[0]["from_id"] is None
 
 
 def test_adopting_wrongly_changes_nothing(folder: ProfileFolder, first: ProfileId) -> None:
     with pytest.raises(InvalidInput) as caught:
-        profile_id.adopt(folder, "stolen", 1, machine=HERE, now=NOW)
+        identity.adopt(folder, "stolen", 1, machine=HERE, now=NOW)
     assert caught.value.field == "how"
     with pytest.raises(InvalidInput):
-        profile_id.adopt(folder, How.MOVED, -1, machine=HERE, now=NOW)
+        identity.adopt(folder, How.MOVED, -1, machine=HERE, now=NOW)
     with pytest.raises(InvalidInput):
-        profile_id.adopt(folder, How.MOVED, 1, machine=HERE, now=NOW, database_id="x")
+        identity.adopt(folder, How.MOVED, 1, machine=HERE, now=NOW, database_id="x")
     assert known(folder) == first
 
 
 def test_adoptions_are_bounded(folder: ProfileFolder, first: ProfileId) -> None:
     for _ in range(25):
-        profile_id.adopt(folder, How.MOVED, 0, machine=HERE, now=NOW)
+        identity.adopt(folder, How.MOVED, 0, machine=HERE, now=NOW)
     assert len(known(folder).adopted) == 20
     assert known(folder).adopted[-1]["term"] == 25
 
@@ -264,12 +262,12 @@ GOOD = {"v": 1, "id": str(uuid.uuid4()), "device": 1, "inode": 2, "machine": "m"
 def test_a_damaged_file_is_never_overwritten(folder: ProfileFolder, text: str) -> None:
     folder.id_file.write_text(text)
     acts = (
-        lambda: profile_id.read(folder),
-        lambda: profile_id.create(folder, machine=HERE),
-        lambda: profile_id.reserve_term(folder),
-        lambda: profile_id.commit_term(folder, 1),
-        lambda: profile_id.check(folder, None, machine=HERE),
-        lambda: profile_id.adopt(folder, How.MOVED, 1, machine=HERE, now=NOW),
+        lambda: identity.read(folder),
+        lambda: identity.create(folder, machine=HERE),
+        lambda: identity.reserve_term(folder),
+        lambda: identity.commit_term(folder, 1),
+        lambda: identity.check(folder, None, machine=HERE),
+        lambda: identity.adopt(folder, How.MOVED, 1, machine=HERE, now=NOW),
     )
     for act in acts:
         with pytest.raises(Damaged) as caught:
@@ -281,7 +279,7 @@ def test_a_damaged_file_is_never_overwritten(folder: ProfileFolder, text: str) -
 def test_an_unreadable_file_is_damage(folder: ProfileFolder) -> None:
     folder.id_file.mkdir()
     with pytest.raises(Damaged):
-        profile_id.read(folder)
+        identity.read(folder)
 
 
 def test_a_failed_write_leaves_the_old_file(
@@ -290,35 +288,35 @@ def test_a_failed_write_leaves_the_old_file(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(profile_id_change.os, "fsync", full)
+    monkeypatch.setattr(identity_change.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        profile_id.reserve_term(folder)
+        identity.reserve_term(folder)
     monkeypatch.undo()
     assert known(folder) == first
-    assert profile_id.reserve_term(folder) == 1
+    assert identity.reserve_term(folder) == 1
 
 
 def test_a_file_that_is_looked_at_again_is_not_read_again(
     folder: ProfileFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each process of a profile looks every few seconds."""
-    profile_id.create(folder, machine="m1")
+    identity.create(folder, machine="m1")
     reads = []
-    read = profile_id_file._read
-    monkeypatch.setattr(profile_id_file, "_read", lambda f: reads.append(1) or read(f))
-    first = profile_id_file.look(folder)
-    profile_id_file.look(folder)
+    read = identity_file._read
+    monkeypatch.setattr(identity_file, "_read", lambda f: reads.append(1) or read(f))
+    first = identity_file.look(folder)
+    identity_file.look(folder)
     assert len(reads) == 2, "one that was written just now may change without a trace"
-    monkeypatch.setattr(profile_id_file, "_SETTLED", 0)
-    assert [profile_id_file.look(folder) for _ in range(3)] == [first] * 3
+    monkeypatch.setattr(identity_file, "_SETTLED", 0)
+    assert [identity_file.look(folder) for _ in range(3)] == [first] * 3
     assert len(reads) == 3
-    term = profile_id.reserve_term(folder, 0)
-    looked = profile_id_file.look(folder)
+    term = identity.reserve_term(folder, 0)
+    looked = identity_file.look(folder)
     assert looked is not None
     assert looked.reserved_term == term
     os.utime(folder.id_file)
     folder.id_file.write_bytes(b"?")
     with pytest.raises(Damaged):
-        profile_id_file.look(folder)
+        identity_file.look(folder)
     folder.id_file.unlink()
-    assert profile_id_file.look(folder) is None
+    assert identity_file.look(folder) is None

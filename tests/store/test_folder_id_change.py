@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from freezing import is_frozen
-from tenure.store import profile_id, profile_id_change
-from tenure.store.folder import ProfileFolder
+from tenure.store.folder import identity, identity_change
+from tenure.store.folder.layout import ProfileFolder
 from waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.real
@@ -24,7 +24,7 @@ STANDS_STILL = """
 import os, signal, sys
 from pathlib import Path
 from tenure.store import profile_id, profile_id_change as change
-from tenure.store.folder import ProfileFolder
+from tenure.store.folder.layout import ProfileFolder
 
 place, verb = sys.argv[2:]
 of = change.os if place.startswith("os.") else change
@@ -40,9 +40,9 @@ def stand_still(*args, **options):
 setattr(of, name, stand_still)
 folder = ProfileFolder.open("la", Path(sys.argv[1]))
 if verb == "reserve":
-    print(profile_id.reserve_term(folder))
+    print(identity.reserve_term(folder))
 else:
-    print(profile_id.commit_term(folder, 1))
+    print(identity.commit_term(folder, 1))
 """
 PLACES = [
     "_try",
@@ -59,13 +59,13 @@ PLACES = [
 @pytest.fixture
 def folder(tmp_path: Path) -> ProfileFolder:
     made = ProfileFolder.open("la", tmp_path, create=True)
-    profile_id.create(made, machine="m")
+    identity.create(made, machine="m")
     return made
 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profile_id_change, "PATIENCE", 0.05)
+    monkeypatch.setattr(identity_change, "PATIENCE", 0.05)
 
 
 class Frozen:
@@ -93,7 +93,7 @@ def frozen(folder: ProfileFolder, request: pytest.FixtureRequest) -> Iterator[Fr
 
 
 def known(folder: ProfileFolder) -> tuple[int, int]:
-    found = profile_id.read(folder)
+    found = identity.read(folder)
     assert found is not None
     return found.term, found.reserved_term
 
@@ -103,7 +103,7 @@ def test_who_stands_still_keeps_nobody_and_gets_another_term(
     folder: ProfileFolder, hasty: None, frozen: Frozen
 ) -> None:
     """C1: each term is given out once, however late a process wakes."""
-    mine = [profile_id.reserve_term(folder), profile_id.reserve_term(folder)]
+    mine = [identity.reserve_term(folder), identity.reserve_term(folder)]
     late = int(frozen.wake())
     assert len({*mine, late}) == 3
     assert known(folder) == (0, 3)
@@ -116,8 +116,8 @@ def test_who_wakes_late_sets_nothing_back(
 ) -> None:
     term = 0
     while term < 5:
-        term = profile_id.reserve_term(folder)
-    profile_id.commit_term(folder, term)
+        term = identity.reserve_term(folder)
+    identity.commit_term(folder, term)
     frozen.wake()
     assert known(folder) == (5, 5)
     assert left(folder) == ["profile.id", "profile.id.lock"]
@@ -131,9 +131,9 @@ RESERVES = """
 import os, sys, time
 from pathlib import Path
 from tenure.store import profile_id_change
-from tenure.store.folder import ProfileFolder
-from tenure.store.profile_id import reserve_term
-profile_id_change.PATIENCE, slowness, times = float(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
+from tenure.store.folder.layout import ProfileFolder
+from tenure.store.folder.identity import reserve_term
+identity_change.PATIENCE, slowness, times = float(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
 fsync = os.fsync
 os.fsync = lambda file: (time.sleep(slowness), fsync(file))
 folder = ProfileFolder.open("la", Path(sys.argv[1]))
@@ -172,9 +172,9 @@ def test_on_a_disk_slower_than_anybodys_patience_all_get_their_turn(folder: Prof
 def test_a_file_system_that_never_knows_a_file_again_is_an_error(
     folder: ProfileFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profile_id_change, "_is_at", lambda descriptor, path: False)
+    monkeypatch.setattr(identity_change, "_is_at", lambda descriptor, path: False)
     with pytest.raises(OSError, match="again and again"):
-        profile_id.reserve_term(folder)
+        identity.reserve_term(folder)
     assert left(folder) == ["profile.id", "profile.id.lock"]
 
 
@@ -182,7 +182,7 @@ def test_a_child_forked_off_amid_a_change_keeps_nobody_from_the_next(
     folder: ProfileFolder,
 ) -> None:
     ended, end = os.pipe()
-    with profile_id_change._locked(folder, 2.0), warnings.catch_warnings():
+    with identity_change._locked(folder, 2.0), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
         if child == 0:  # pragma: no cover - another process
@@ -202,7 +202,7 @@ def test_a_child_forked_off_amid_a_change_keeps_nobody_from_the_next(
 def test_what_the_dead_left_is_removed(folder: ProfileFolder) -> None:
     for name in ("profile.id.tmp", "profile.id.tmp.0123", "profile.id.lock.0123"):
         (folder.path / name).write_text("half")
-    assert profile_id.reserve_term(folder) == 1
+    assert identity.reserve_term(folder) == 1
     assert left(folder) == ["profile.id", "profile.id.lock"]
 
 
@@ -222,7 +222,7 @@ def test_a_thief_that_stands_still_takes_nothing_from_those_after_it(
     thief = Frozen(folder, "os.replace", "reserve")
     try:
         assert not (folder.path / "profile.id.lock").samefile(left_by_thief(folder))
-        assert profile_id.reserve_term(folder) == 1
+        assert identity.reserve_term(folder) == 1
         assert thief.wake() == "2"
     finally:
         thief.process.kill()

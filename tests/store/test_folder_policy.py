@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenure.domain.policy import OPEN, Policy
-from tenure.domain.policy_change import policy_in_force
-from tenure.domain.policy_text import make_policy
-from tenure.domain.policy_warnings import policy_warnings
-from tenure.store.folder import (
+from tenure.domain.policy.admission import OPEN, Policy
+from tenure.domain.policy.change import policy_in_force
+from tenure.domain.policy.text import make_policy
+from tenure.domain.policy.warnings import policy_warnings
+from tenure.store.folder.layout import (
     Accept,
     Keep,
     PolicyFile,
@@ -25,7 +25,7 @@ from tenure.store.folder import (
     reconcile_policy,
     resolve_policy,
 )
-from tenure.store.policy_file import _parse
+from tenure.store.folder.policy_file import _parse
 
 RULES = '[[owner]]\nservice = "gw"\n'
 

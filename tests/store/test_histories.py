@@ -13,10 +13,10 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tenure.domain.omission import Omitted
 from tenure.store.contract import Store
-from tenure.store.memory import MemoryStore
 from tenure.store.sqlite.store import SqliteStore
-from tenure.testing.histories import make_machine
-from tenure.testing.making import START
+from testkit.factories import START
+from testkit.histories import make_machine
+from testkit.memory_store import MemoryStore
 
 LONG = settings(
     max_examples=25,

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tenure.domain.errors import Damaged
-from tenure.runtime.capture import Capture
-from tenure.runtime.exits import Stage, read_exit
-from tenure.runtime.output import layout_of, read_output, tail
-from tenure.store import profile_id
-from tenure.store.folder import Problem, ProblemKind, ProfileFolder, read_policy_file
-from tenure.store.regular import open_regular
+from tenure.runtime.callables.capture import Capture
+from tenure.runtime.commands.exits import Stage, read_exit
+from tenure.runtime.commands.output import layout_of, read_output, tail
+from tenure.store.folder import identity
+from tenure.store.folder.layout import Problem, ProblemKind, ProfileFolder, read_policy_file
+from tenure.store.folder.regular_files import open_regular
 from waiting import promptly
 
 
@@ -62,9 +62,9 @@ def test_as_profile_id_it_is_damage(tmp_path: Path) -> None:
     folder = ProfileFolder.open("la", tmp_path, create=True)
     os.mkfifo(folder.id_file)
     with pytest.raises(Damaged, match="not a regular file"):
-        promptly(lambda: profile_id.read(folder), "reading profile.id")
+        promptly(lambda: identity.read(folder), "reading profile.id")
     with pytest.raises(Damaged, match="not a regular file"):
-        promptly(lambda: profile_id.reserve_term(folder), "reserving a term")
+        promptly(lambda: identity.reserve_term(folder), "reserving a term")
 
 
 def test_as_an_exit_record_it_says_nothing(pipe: Path) -> None:

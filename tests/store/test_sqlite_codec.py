@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from tenure.domain.errors import Damaged
-from tenure.domain.evidence import Evidence, Identity, Link, Manager, Service
 from tenure.domain.job import Call, CatchUp, Command, Definition, Overlap, Runner
+from tenure.domain.policy.evidence import Evidence, Identity, Link, Manager, Service
+from tenure.domain.policy.rule import Rule
 from tenure.domain.request import Requester
-from tenure.domain.rule import Rule
 from tenure.domain.run import Late, RunState
-from tenure.domain.schedule import Schedule
+from tenure.domain.schedule.model import Schedule
 from tenure.store.codec import from_json, instant, micros, pack, to_json, unpack
 from tenure.store.ids import new_id
-from tenure.testing.making import START, after, cron, each, make_definition, make_process, once
+from testkit.factories import START, after, cron, each, make_definition, make_process, once
 
 IDENTITY = Identity(boot_id="b", pid=7, start=99, pid_namespace="pid:[4026531836]")
 VALUES = [

@@ -21,11 +21,11 @@ import pytest
 from powerloss import WHY_NOT, Faults, failing
 from tenure.domain.errors import TenureError
 from tenure.domain.ownership import Act, Authority
-from tenure.domain.plan import Fire, Plan
+from tenure.domain.planning.plan import Fire, Plan
 from tenure.domain.run import Cause, Run, RunState, Start
 from tenure.store.contract import RunFilter
 from tenure.store.sqlite import SqliteStore
-from tenure.testing.making import START, after, ended, make_definition, make_process
+from testkit.factories import START, after, ended, make_definition, make_process
 
 JOBS = 3
 

@@ -33,7 +33,7 @@ from tenure.store.contract import SCHEMA, Page, Retention
 from tenure.store.sqlite import SqliteStore, schema
 from tenure.store.sqlite.failures import explain
 from tenure.store.sqlite.sql import Statements
-from tenure.testing.making import START, after, ended, make_definition, own, plan_round
+from testkit.factories import START, after, ended, make_definition, own, plan_round
 from waiting import DEADLINE
 
 SHORT = timedelta(milliseconds=50)

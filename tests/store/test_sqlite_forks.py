@@ -19,7 +19,7 @@ import pytest
 
 from tenure.domain.errors import TenureError
 from tenure.store.sqlite import SqliteStore, connection
-from tenure.testing.making import START, make_definition
+from testkit.factories import START, make_definition
 from waiting import DEADLINE
 
 pytestmark = pytest.mark.real

@@ -18,7 +18,7 @@ import pytest
 
 from tenure.domain.errors import Damaged, StoreUnwritable
 from tenure.store.sqlite import SqliteStore, connection
-from tenure.testing.making import START, make_definition
+from testkit.factories import START, make_definition
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from tenure.domain.errors import StoreBlocked, TenureError
-from tenure.host.blocked import write_lock_holder
+from tenure.host.linux.blocked import write_lock_holder
 from tenure.store.contract import Page, RunFilter
 from tenure.store.sqlite import SqliteStore
-from tenure.testing.making import START, each, make_definition, own
+from testkit.factories import START, each, make_definition, own
 from waiting import DEADLINE
 
 KIT = Path(__file__).with_name("storekit.py")
@@ -167,7 +167,7 @@ def test_what_is_forgotten_is_never_closed(tmp_path: Path) -> None:
     script = f"""
 import os, sys
 from tenure.store.sqlite import SqliteStore
-from tenure.testing.making import START, make_definition
+from testkit.factories import START, make_definition
 store = SqliteStore.create({str(tmp_path / "t.db")!r}, profile_id="p", now=START)
 store.add_job(make_definition("kept"), by="ada", now=START)
 seen, done = os.pipe()

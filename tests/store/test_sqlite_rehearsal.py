@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tenure.domain.catch_up import CatchUpBudget
 from tenure.domain.errors import Conflict, NotFound
 from tenure.domain.job import Job, Runner, State
 from tenure.domain.ownership import Authority
-from tenure.domain.plan import Standing
-from tenure.domain.planner import plan
+from tenure.domain.planning.catch_up import CatchUpBudget
+from tenure.domain.planning.plan import Standing
+from tenure.domain.planning.planner import plan
 from tenure.store.contract import Declaration, JobEditor
 from tenure.store.sqlite import SqliteStore
 from tenure.store.sqlite.rehearsal import FEW
-from tenure.testing.making import START, after, make_definition, own, plan_round
+from testkit.factories import START, after, make_definition, own, plan_round
 
 MANY = 3 * FEW
 Step = Callable[[JobEditor], Job]

@@ -18,7 +18,7 @@ from tenure.domain.ownership import Act, Authority
 from tenure.domain.run import Run, Start
 from tenure.store.contract import Retention, RunFilter
 from tenure.store.sqlite import SqliteStore
-from tenure.testing.making import (
+from testkit.factories import (
     SOMEBODY,
     START,
     after,

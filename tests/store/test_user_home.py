@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from tenure.domain.errors import InvalidInput
-from tenure.store.file_system import check_file_system
-from tenure.store.folder import home
-from tenure.store.policy_file import read_policy_file
-from tenure.store.user_home import default_home, expand, job_folder, other_home, which_home
+from tenure.store.folder.file_system import check_file_system
+from tenure.store.folder.layout import home
+from tenure.store.folder.policy_file import read_policy_file
+from tenure.store.folder.user_home import default_home, expand, job_folder, other_home, which_home
 
 
 @pytest.fixture

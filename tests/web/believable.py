@@ -18,16 +18,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tenure.domain.catch_up import CatchUpBudget
-from tenure.domain.evidence import Evidence, Identity, Link, Manager, Service
 from tenure.domain.job import Call, CatchUp, Command, Definition, Overlap, Runner, State
 from tenure.domain.ownership import Act, Authority, Hold
-from tenure.domain.plan import Standing as OwnerStanding
-from tenure.domain.planner import plan
+from tenure.domain.planning.catch_up import CatchUpBudget
+from tenure.domain.planning.plan import Standing as OwnerStanding
+from tenure.domain.planning.planner import plan
+from tenure.domain.policy.evidence import Evidence, Identity, Link, Manager, Service
 from tenure.domain.process import Process, Standing
 from tenure.domain.request import Ask, Requester, RequestState
 from tenure.domain.run import Result, Run, RunState, Start
-from tenure.domain.schedule import cron_schedule, every_schedule, foreign_schedule
+from tenure.domain.schedule.model import cron_schedule, every_schedule, foreign_schedule
 from tenure.runtime.profile import Profile
 
 ZONE = "Europe/Berlin"

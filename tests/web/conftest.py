@@ -11,8 +11,8 @@ from webkit import ORIGIN, Web, World, now
 
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.app import create_app
+from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.site import Site
-from tenure.surfaces.web.tokens import Tokens
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from starlette.testclient import TestClient
 from webkit import ORIGIN, Web, problem_of
 
 from tenure.surfaces.web.app import create_app
-from tenure.surfaces.web.bounds import LONGEST_BODY, Attempts
-from tenure.surfaces.web.security import CSP
+from tenure.surfaces.web.guard.bounds import LONGEST_BODY, Attempts
+from tenure.surfaces.web.guard.security import CSP
 from tenure.surfaces.web.site import Site
-from tenure.testing.clock import ManualClock
+from testkit.clock import ManualClock
 
 EVERYWHERE = {
     "content-security-policy": CSP,

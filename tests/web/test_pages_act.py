@@ -11,10 +11,10 @@ from pagekit import Shown, shown
 from webkit import Web, accept, now
 
 from answering import Answering
+from tenure.client.secrets import MASK
 from tenure.domain.errors import NotFound
 from tenure.domain.job import Command, Job, State
 from tenure.domain.request import Ask, Requester, RequestState
-from tenure.runtime.client.secrets import MASK
 
 
 class Sitting:

@@ -18,8 +18,8 @@ from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter
 from tenure.surfaces.web import assets
 from tenure.surfaces.web.app import create_app
+from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.site import Site
-from tenure.surfaces.web.tokens import Tokens
 
 MOST = 150_000
 

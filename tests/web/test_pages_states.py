@@ -9,15 +9,15 @@ from pagekit import Shown, shown
 from starlette.testclient import TestClient
 from webkit import ORIGIN, Web, now
 
+from tenure.client.advice import Warning
 from tenure.domain.job import Command, Definition
 from tenure.domain.process import Process, Standing
 from tenure.domain.request import Ask, Requester, RequestState
 from tenure.domain.run import RunState
-from tenure.domain.schedule import every_schedule
-from tenure.runtime.client.advice import Warning
-from tenure.surfaces.web import reading
+from tenure.domain.schedule.model import every_schedule
+from tenure.surfaces.web import reports
 from tenure.surfaces.web.pages import overview
-from tenure.testing.making import ended, make_process
+from testkit.factories import ended, make_process
 
 
 def page(web: Web, path: str = "/", status: int = 200) -> Shown:
@@ -83,7 +83,7 @@ def test_a_foreign_scheduler_is_listed_with_why(web: Web, monkeypatch: pytest.Mo
     ticker: Process = make_process("foreign-1", pid=4711)
     object.__setattr__(ticker, "standing", Standing.FOREIGN)
     object.__setattr__(ticker, "why", "it ticks the jobs of Hermes")
-    monkeypatch.setattr(reading, "foreign_in", lambda profile: (ticker,))
+    monkeypatch.setattr(reports, "foreign_in", lambda profile: (ticker,))
     for path in ("/", "/owner"):
         found = page(web, path)
         assert "foreign" in found.said()

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from markupsafe import escape
 
-from tenure.domain.evidence import Evidence, Identity, Link, Manager, Service
 from tenure.domain.omission import Omission, Omitted
+from tenure.domain.policy.evidence import Evidence, Identity, Link, Manager, Service
 from tenure.domain.process import Process
 from tenure.domain.run import Cause, Run, RunState
-from tenure.domain.schedule import Schedule, cron_schedule, every_schedule
+from tenure.domain.schedule.model import Schedule, cron_schedule, every_schedule
 from tenure.surfaces.web import words
 from tenure.surfaces.web.charts import bars, day, strip, svg
 from tenure.surfaces.web.pages import ownership
 from tenure.surfaces.web.pages.fires import next_change, told
-from tenure.surfaces.web.pages.rendering import headed, said
+from tenure.surfaces.web.pages.render import headed, said
 from tenure.surfaces.web.pages.run import plain
-from tenure.surfaces.web.previewing import upcoming
-from tenure.testing.making import START, after, make_process
+from tenure.surfaces.web.schedule_preview import upcoming
+from testkit.factories import START, after, make_process
 
 BERLIN = "Europe/Berlin"
 DAY = svg.Window(start=START - timedelta(hours=24), end=START)

@@ -29,9 +29,9 @@ from tenure.domain.request import Ask, Request, RequestState
 from tenure.domain.run import RunState
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.app import create_app
+from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.site import Site
-from tenure.surfaces.web.tokens import Tokens
-from tenure.testing.making import ended
+from testkit.factories import ended
 
 schemathesis.checks.load_all_checks()
 HELD_TO = schemathesis.checks.CHECKS.get_by_names(

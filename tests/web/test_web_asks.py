@@ -8,10 +8,10 @@ import pytest
 from webkit import Web, accept, answer, now
 
 from answering import Answering
+from tenure.client.definitions import requester
 from tenure.domain.process import Standing
 from tenure.domain.request import Ask, RequestState
 from tenure.domain.run import RunState
-from tenure.runtime.client.editing import requester
 
 
 class TestTrigger:

@@ -12,7 +12,7 @@ import pytest
 from pagekit import shown
 from webkit import Web
 
-from tenure.adapters.hermes.survey import foreign_of
+from tenure.adapters.hermes.look.survey import foreign_of
 from waiting import DEADLINE
 
 pytestmark = [

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from webkit import Web
 
+from tenure.client.documents import job_document
 from tenure.domain.job import Call, Command, Definition, Runner, State
-from tenure.domain.schedule import foreign_schedule
-from tenure.runtime.client.documents import job_document
+from tenure.domain.schedule.model import foreign_schedule
 
 
 def match(revision: int) -> dict[str, str]:

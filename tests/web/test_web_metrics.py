@@ -15,7 +15,7 @@ from tenure.domain.job import Overlap
 from tenure.domain.ownership import Act
 from tenure.domain.process import Standing
 from tenure.runtime.profile import Profile
-from tenure.testing.making import each, make_definition, plan_round
+from testkit.factories import each, make_definition, plan_round
 from waiting import DEADLINE, eventually
 
 DOCS = Path(__file__).parents[2] / "docs" / "web.md"
@@ -147,8 +147,8 @@ def test_a_takeover_from_the_dead_is_measured(web: Web) -> None:
 
 
 def test_foreign_schedulers_are_counted(web: Web, monkeypatch: Any) -> None:
-    from tenure.surfaces.web import exposition
-    from tenure.testing.making import make_process
+    from tenure.surfaces.web.metrics import exposition
+    from testkit.factories import make_process
 
     ticker = make_process("foreign-1", pid=4711)
     monkeypatch.setattr(exposition, "foreign_in", lambda profile: (ticker,))

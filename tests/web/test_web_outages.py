@@ -24,7 +24,7 @@ from freezing import freeze
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.app import create_app
 from tenure.surfaces.web.site import Site
-from tenure.testing.clock import ManualClock
+from testkit.clock import ManualClock
 
 PAGES = ("/", "/p/default/", "/p/default/jobs", "/p/default/runs", "/p/default/owner")
 

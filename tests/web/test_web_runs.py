@@ -8,10 +8,10 @@ from urllib.parse import quote
 import pytest
 from webkit import Web, now
 
+from tenure.client.documents import instant
 from tenure.domain.job import State
 from tenure.domain.run import RunState
-from tenure.runtime.client.documents import instant
-from tenure.runtime.output import OutputCap
+from tenure.runtime.commands.output import OutputCap
 
 
 class TestListing:

@@ -19,10 +19,11 @@ from webkit import now
 
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web import bounds, server
+from tenure.surfaces.web import server
+from tenure.surfaces.web.guard import bounds
+from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.server import Beside, is_loopback, link_to, listen
 from tenure.surfaces.web.site import Site
-from tenure.surfaces.web.tokens import Tokens
 from waiting import DEADLINE, eventually
 
 TENURE = Path(sys.executable).with_name("tenure")

@@ -20,8 +20,8 @@ from tenure.domain.job import State
 from tenure.domain.process import Standing
 from tenure.domain.run import RunState
 from tenure.runtime.profile import Profile
+from tenure.surfaces.web.guard.tokens import FILE, Tokens
 from tenure.surfaces.web.site import Site
-from tenure.surfaces.web.tokens import FILE, Tokens
 
 
 class TestTokens:
@@ -135,7 +135,7 @@ class TestSite:
     def test_where_nothing_can_be_written_it_is_shown_all_the_same(
         self, web: Web, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from tenure.runtime import member
+        from tenure.runtime.ownership import member
 
         def full(*_: object, **__: object) -> None:
             raise OSError(28, "No space left on device")
@@ -171,7 +171,7 @@ class TestFigures:
         assert self.value(web, "tenure_runs_ended_total", state="succeeded") == 1
         assert self.value(web, "tenure_claim_lag_seconds_count") == 2
         assert self.value(web, "tenure_active_runs") == 1
-        from tenure.testing.making import ended
+        from testkit.factories import ended
 
         current = web.store.run(running.id)
         web.store.finish([ended(current, RunState.FAILED)], now())

@@ -18,12 +18,13 @@ from webkit import Web, World, now
 
 from tenure.domain.ownership import Act
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web import everywhere, live
-from tenure.surfaces.web.live import Hub, Listener, mark_of
-from tenure.surfaces.web.news import Piece
+from tenure.surfaces.web.guard.tokens import Tokens
+from tenure.surfaces.web.live import all_profiles
+from tenure.surfaces.web.live import hub as live
+from tenure.surfaces.web.live.hub import Hub, Listener, mark_of
+from tenure.surfaces.web.live.news import Piece
 from tenure.surfaces.web.server import Beside, listen
 from tenure.surfaces.web.site import Site
-from tenure.surfaces.web.tokens import Tokens
 from waiting import DEADLINE, eventually
 
 PATIENCE = DEADLINE
@@ -171,7 +172,7 @@ def add(world: World, name: str = "job") -> str:
 
 
 def add_to(profile: Profile, name: str) -> str:
-    from tenure.testing.making import each, make_definition
+    from testkit.factories import each, make_definition
 
     wants = make_definition(name, schedule=each(seconds=1))
     return profile.store.add_job(wants, by="test", now=now()).id
@@ -201,7 +202,7 @@ class TestEvents:
         stream = served.events()
         stream.event("owner")
         from tenure.domain.run import RunState
-        from tenure.testing.making import ended
+        from testkit.factories import ended
 
         current = served.world.store.run(run.id)
         served.world.store.finish([ended(current, RunState.FAILED)], served.world.now())
@@ -313,7 +314,7 @@ class TestLockedOut:
     def test_a_stream_ends_with_its_token(
         self, web_home: Path, web_world: World, monkeypatch: pytest.MonkeyPatch, path: str
     ) -> None:
-        from tenure.surfaces.web import security
+        from tenure.surfaces.web.guard import security
 
         monkeypatch.setattr(security, "STILL_HELD_EVERY", 0.0)
         tokens = Tokens.of_home(web_home)
@@ -334,7 +335,7 @@ class TestProfiles:
     """One stream for the page of all of them."""
 
     def mark(self, served: Served, *names: str) -> str:
-        from tenure.surfaces.web.everywhere import mark_of_all
+        from tenure.surfaces.web.live.all_profiles import mark_of_all
 
         opened = served.site.profile
         return mark_of_all({name: mark_of(opened(name), "nobody") for name in names})
@@ -354,8 +355,8 @@ class TestProfiles:
     def test_an_owners_death_and_a_profile_that_is_made(
         self, served: Served, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(everywhere, "APART", 3600.0)  # what is not urgent is told by and by
-        monkeypatch.setattr(everywhere, "FIRST_PIECES", PATIENCE)
+        monkeypatch.setattr(all_profiles, "APART", 3600.0)  # what is not urgent is told by and by
+        monkeypatch.setattr(all_profiles, "FIRST_PIECES", PATIENCE)
         add(served.world)
         served.world.owner()
         stream = served.stream("/live?mark=old")
@@ -403,7 +404,7 @@ class TestProfiles:
         """Nothing has changed since the page was made, so nothing is read again."""
         import re
 
-        monkeypatch.setattr(everywhere, "FIRST_PIECES", PATIENCE)
+        monkeypatch.setattr(all_profiles, "FIRST_PIECES", PATIENCE)
         add(served.world)
         bearer = {"Authorization": f"Bearer {served.tokens.pair.full}"}
         connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=PATIENCE)
@@ -424,7 +425,7 @@ class TestProfiles:
 
 class TestOutput:
     def test_it_is_followed_to_the_end(self, served: Served) -> None:
-        from tenure.testing.making import ended
+        from testkit.factories import ended
 
         add(served.world)
         authority = served.world.owner()
@@ -470,7 +471,7 @@ class TestOutput:
         assert [kind for kind, _, _ in ended.events] == ["end"]
 
     def test_what_was_dropped_meanwhile_is_told(self, served: Served) -> None:
-        from tenure.runtime.output import OutputCap
+        from tenure.runtime.commands.output import OutputCap
 
         add(served.world)
         run = served.world.run_of(served.world.owner(), "job", end=None, output="a" * 50)
@@ -496,7 +497,7 @@ class TestOutput:
         """An id of the first attempt goes on there, though the third one has begun."""
         from dataclasses import replace
 
-        from tenure.surfaces.web import tailing
+        from tenure.surfaces.web.live import output_tail
 
         add(served.world)
         run = served.world.run_of(served.world.owner(), "job", output="first")
@@ -516,8 +517,8 @@ class TestOutput:
         async def told() -> list[bytes]:
             hub = Hub(served.site)
             hub.start()
-            log = tailing.Tail(profile=Shown(), run=run.id, attempt=1, offset=3)  # type: ignore[arg-type]
-            found = [chunk async for chunk in tailing.tail_stream(hub, log)]
+            log = output_tail.Tail(profile=Shown(), run=run.id, attempt=1, offset=3)  # type: ignore[arg-type]
+            found = [chunk async for chunk in output_tail.tail_stream(hub, log)]
             hub.close()
             return found
 
@@ -527,10 +528,10 @@ class TestOutput:
         texts = [json.loads(part.partition("data: ")[2]).get("text") for part in parts]
         assert [text for text in texts if text] == ["st", "second", "third"]
         assert heads[4][0] == "id: 3-5"
-        assert tailing.of_event_id("3-5") == (3, 5)
-        assert tailing.of_event_id("7") == (None, 7)
+        assert output_tail.of_event_id("3-5") == (3, 5)
+        assert output_tail.of_event_id("7") == (None, 7)
         for none in ("", "x", "-1", "0-1", "1-", "9" * 16, "\u0661"):
-            assert tailing.of_event_id(none) is None
+            assert output_tail.of_event_id(none) is None
 
 
 class TestHub:
@@ -568,7 +569,7 @@ class TestHub:
 
 def test_a_takeover_is_measured(served: Served) -> None:
     """Without a living owner until the next term began."""
-    from tenure.surfaces.web.looking import Looker
+    from tenure.surfaces.web.live.changes import Looker
 
     world = served.world
     authority = world.owner()
@@ -604,8 +605,8 @@ class TestLooking:
     def test_an_end_between_two_reads_is_not_lost(
         self, web: Web, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from tenure.surfaces.web.looking import Looker
-        from tenure.testing.making import ended
+        from tenure.surfaces.web.live.changes import Looker
+        from testkit.factories import ended
 
         add(web.world)
         authority = web.world.owner()
@@ -629,7 +630,7 @@ class TestLooking:
     def test_a_claim_between_two_reads_is_told_once(
         self, web: Web, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from tenure.surfaces.web.looking import Looker
+        from tenure.surfaces.web.live.changes import Looker
 
         add(web.world)
         add(web.world, "other")
@@ -655,7 +656,7 @@ class TestLooking:
         """After a restore its numbers are smaller: nothing is told, and nothing breaks."""
         from dataclasses import replace
 
-        from tenure.surfaces.web.looking import Looker
+        from tenure.surfaces.web.live.changes import Looker
 
         add(web.world)
         looker = Looker(web.site.profile("default"), web.site.clock)

@@ -1,0 +1,1 @@
+"""Other schedulers: importing their jobs, running beside them."""

@@ -1,0 +1,1 @@
+"""Rules and decisions: no clock, thread, file or socket."""

@@ -28,7 +28,7 @@ from typing import Any
 
 from tenure.domain.errors import Conflict, IllegalTransition, InvalidInput
 from tenure.domain.names import escape_hidden, is_shown
-from tenure.domain.schedule import Kind, Schedule
+from tenure.domain.schedule.model import Kind, Schedule
 
 MAX_NAME = 200
 _WORD = "1 to 100 characters that can be printed are needed"

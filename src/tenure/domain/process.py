@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from tenure.domain.evidence import Evidence
+from tenure.domain.policy.evidence import Evidence
 
 
 class Standing(StrEnum):

@@ -18,7 +18,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from tenure.domain.errors import IllegalTransition
-from tenure.domain.evidence import Identity
+from tenure.domain.policy.evidence import Identity
 
 
 class RunState(StrEnum):

@@ -2,7 +2,7 @@
 
 A missing key has its default; a wrong one is an error that names it, and then the whole file
 changes nothing. ``docs/profile.md`` explains each. The owner rules beside them are read by
-:mod:`tenure.domain.policy_text`.
+:mod:`tenure.domain.policy.text`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TypeVar
 
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import DEFAULT_GRACE
+from tenure.domain.schedule.zones import check_zone
 from tenure.domain.tables import Table, kind_of
-from tenure.domain.zones import check_zone
 
 T = TypeVar("T")
 

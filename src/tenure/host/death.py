@@ -21,7 +21,7 @@ import threading
 import time
 from typing import Self
 
-from tenure.domain.evidence import Identity
+from tenure.domain.policy.evidence import Identity
 from tenure.host import processes
 
 _GLANCE = 0.25

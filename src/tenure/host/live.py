@@ -40,7 +40,7 @@ from pathlib import Path
 from typing import Self
 
 from tenure.domain.errors import Conflict, InvalidInput
-from tenure.domain.evidence import Identity
+from tenure.domain.policy.evidence import Identity
 from tenure.host import processes
 from tenure.host.file_locks import is_still_at, try_exclusive, try_shared, unlock
 

@@ -13,6 +13,6 @@ def machine_id() -> str | None:
 
 
 def _linux() -> str | None:
-    from tenure.host.linux_proc import machine_id as read
+    from tenure.host.linux.proc import machine_id as read
 
     return read()

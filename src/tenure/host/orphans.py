@@ -19,7 +19,7 @@ import contextlib
 import os
 import sys
 
-from tenure.host import procfs
+from tenure.host.linux import procfs
 
 _PR_GET_CHILD_SUBREAPER = 37
 

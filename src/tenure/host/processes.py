@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Protocol
 
 from tenure.domain.errors import Undetermined
-from tenure.domain.evidence import Evidence, Identity, Link
+from tenure.domain.policy.evidence import Evidence, Identity, Link
 from tenure.domain.process import Activity
 
 
@@ -38,14 +38,14 @@ def _of_this_platform() -> _Platform:
     # would leave the module out.
     platform: str = sys.platform
     if platform == "darwin":
-        from tenure.host import processes_macos
+        from tenure.host.macos import processes as processes_macos
 
         return processes_macos
     if platform == "win32":
-        from tenure.host import processes_windows
+        from tenure.host.windows import processes as processes_windows
 
         return processes_windows
-    from tenure.host import processes_linux
+    from tenure.host.linux import processes as processes_linux
 
     return processes_linux
 

@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tenure.domain.errors import NotFound, Undetermined
-from tenure.domain.evidence import Evidence, Identity, Link
+from tenure.domain.policy.evidence import Evidence, Identity, Link
 from tenure.domain.process import Activity
-from tenure.host.held_locks import UNREAD, HeldLocks
+from tenure.host.linux.held_locks import UNREAD, HeldLocks
 
 _LONGEST_CHAIN = 512
 STAMPED = 10**14

@@ -18,7 +18,7 @@ from io import BytesIO
 from zoneinfo import ZoneInfo
 
 from tenure.domain.errors import InvalidInput
-from tenure.domain.zones import load_zone
+from tenure.domain.schedule.zones import load_zone
 
 _FOLDER = "zoneinfo/"
 _MACHINE = "/etc/localtime"

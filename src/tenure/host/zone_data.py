@@ -15,7 +15,7 @@ import zoneinfo
 from functools import cache
 from importlib.util import find_spec
 
-from tenure.domain.zones import reload_zones, zones_in_use
+from tenure.domain.schedule.zones import reload_zones, zones_in_use
 
 _Mark = tuple[str, int, int, int, int]
 

@@ -1,0 +1,1 @@
+"""The scheduler process: ownership, dispatch, running commands and callables."""

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 from tenure.domain.errors import InvalidInput, TenureError
 from tenure.domain.process import Standing
-from tenure.domain.zones import INSTALL_ZONES, has_zones
+from tenure.domain.schedule.zones import INSTALL_ZONES, has_zones
 from tenure.host.clocks import SystemClock
 from tenure.host.orphans import Orphans, adopts_orphans
-from tenure.runtime.failing import lost_thread
-from tenure.runtime.inherited import small_limits
+from tenure.runtime.failure import lost_thread
+from tenure.runtime.inherited_state import small_limits
 from tenure.runtime.scheduler import DRAIN, Scheduler
 from tenure.runtime.stderr_log import StderrLog
 from tenure.runtime.watched_thread import Watch

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from tenure.domain.ownership import ALWAYS, Candidate, HolderLife
-from tenure.domain.policy import Policy
+from tenure.domain.policy.admission import Policy
 from tenure.domain.process import Process, Standing
 from tenure.host.live import Life, life_of
 from tenure.host.processes import boot_id, is_stopped

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from tenure.domain.errors import Conflict, NotFound, Refused
-from tenure.domain.policy import OPEN, Policy
-from tenure.domain.policy_change import (
+from tenure.domain.policy.admission import OPEN, Policy
+from tenure.domain.policy.change import (
     Accept,
     PolicyFile,
     Problem,
@@ -23,16 +23,16 @@ from tenure.domain.policy_change import (
     policy_in_force,
     reconcile_policy,
 )
-from tenure.domain.policy_warnings import PolicyWarning, policy_warnings
+from tenure.domain.policy.warnings import PolicyWarning, policy_warnings
 from tenure.domain.settings import Settings
-from tenure.host.blocked import write_lock_holder
+from tenure.host.linux.blocked import write_lock_holder
 from tenure.host.local_zone import local_zone
 from tenure.host.machine import machine_id
-from tenure.store import profile_id
-from tenure.store.folder import ProfileFolder
-from tenure.store.folder import home as home_folder
-from tenure.store.policy_file import read_policy_file, resolve_policy
-from tenure.store.profile_id import IdentityProblem
+from tenure.store.folder import identity
+from tenure.store.folder.identity import IdentityProblem
+from tenure.store.folder.layout import ProfileFolder
+from tenure.store.folder.layout import home as home_folder
+from tenure.store.folder.policy_file import read_policy_file, resolve_policy
 from tenure.store.sqlite import SqliteStore
 
 PATIENCE = timedelta(seconds=5)
@@ -98,8 +98,8 @@ class Profile:
     @staticmethod
     def _create(folder: ProfileFolder, create: bool, now: datetime | None) -> None:
         # Asked in this order: somebody else may be making both at this very moment.
-        if profile_id.read(folder) is not None and not folder.database.exists():
-            problem = profile_id.check(folder, None, machine=machine_id() or "")
+        if identity.read(folder) is not None and not folder.database.exists():
+            problem = identity.check(folder, None, machine=machine_id() or "")
             raise Refused(
                 problem.text if problem else f"{folder.database} is gone",
                 remedy=problem.remedy if problem else "restore a backup: tenure restore FILE",
@@ -117,9 +117,9 @@ class Profile:
 
     def _finish_creation(self) -> None:
         """A database without a profile.id is a profile in the making: give it one."""
-        if profile_id.read(self.folder) is None and self.store.facts().term == 0:
+        if identity.read(self.folder) is None and self.store.facts().term == 0:
             with contextlib.suppress(Conflict):
-                profile_id.create(
+                identity.create(
                     self.folder, machine=machine_id() or "", id=self.store.facts().profile_id
                 )
 
@@ -200,7 +200,7 @@ class Profile:
     def identity_problem(self) -> IdentityProblem | None:
         """Why nobody may own: the folder, profile.id and database do not belong together."""
         facts = self.store.facts()
-        return profile_id.check(
+        return identity.check(
             self.folder,
             (facts.profile_id, facts.term),
             machine=machine_id() or "",

@@ -16,22 +16,22 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tenure.domain.errors import TenureError
-from tenure.domain.evidence import Evidence
 from tenure.domain.ownership import Authority
+from tenure.domain.policy.evidence import Evidence
 from tenure.domain.settings import Hung
 from tenure.host.clocks import Clock, SystemClock
 from tenure.host.live import sweep
 from tenure.host.processes import observe
-from tenure.runtime.announcing import Announcing
-from tenure.runtime.callables import Callables
-from tenure.runtime.command_runner import CommandRunner
-from tenure.runtime.dispatcher import Dispatcher
-from tenure.runtime.failing import Failure
-from tenure.runtime.keeper import Keeper
-from tenure.runtime.member import Member
-from tenure.runtime.probes import Probes
+from tenure.runtime.callables.runner import Callables
+from tenure.runtime.commands.runner import CommandRunner
+from tenure.runtime.dispatch.dispatcher import Dispatcher
+from tenure.runtime.dispatch.external_fires import Announcing
+from tenure.runtime.dispatch.probes import Probes
+from tenure.runtime.dispatch.recovery import Recovery
+from tenure.runtime.failure import Failure
+from tenure.runtime.ownership.keeper import Keeper
+from tenure.runtime.ownership.member import Member
 from tenure.runtime.profile import Profile
-from tenure.runtime.recovery import Recovery
 from tenure.runtime.watched_thread import WatchedThread
 from tenure.store.contract import Retention
 

@@ -20,9 +20,9 @@ from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tenure.domain.errors import Damaged, InvalidInput, TenureError
-from tenure.domain.evidence import Evidence
 from tenure.domain.job import MAX_NAME, Call, Command, Damage, Definition, Runner
-from tenure.domain.schedule import Schedule, unreadable_schedule
+from tenure.domain.policy.evidence import Evidence
+from tenure.domain.schedule.model import Schedule, unreadable_schedule
 
 T = TypeVar("T")
 

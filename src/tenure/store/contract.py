@@ -1,7 +1,7 @@
 """What a store promises: verbs of the contract, not rows.
 
 Two implementations keep it: SQLite (one host, durable) and an in-memory model, the reference.
-One conformance suite, :mod:`tenure.testing.conformance`, runs against every store whole.
+One conformance suite, :mod:`testkit.conformance`, runs against every store whole.
 
 Rules that hold for each verb:
 
@@ -48,12 +48,12 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from tenure.domain.event import Event, EventKind
-from tenure.domain.evidence import Evidence
 from tenure.domain.job import Definition, Job, Runner, State
 from tenure.domain.omission import Omission, Omitted
 from tenure.domain.ownership import Act, Authority, Ownership, Term
-from tenure.domain.plan import Due, Plan
-from tenure.domain.policy import Policy
+from tenure.domain.planning.plan import Due, Plan
+from tenure.domain.policy.admission import Policy
+from tenure.domain.policy.evidence import Evidence
 from tenure.domain.process import Process, Standing
 from tenure.domain.request import Ask, Request, Requester, RequestState
 from tenure.domain.run import Result, Run, RunState, Start, Took

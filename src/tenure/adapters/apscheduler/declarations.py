@@ -7,11 +7,11 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from tenure.adapters.apscheduler.importing import Planned
+from tenure.adapters.apscheduler.importer import Planned
 from tenure.adapters.apscheduler.literals import is_json, keywords, quoted, source_of
 from tenure.adapters.apscheduler.stored import StoredJob
 from tenure.domain.durations import format_duration
-from tenure.domain.schedule import Kind, Schedule
+from tenure.domain.schedule.model import Kind, Schedule
 
 _OURS = frozenset(("tenure", "Tenure", "at", "cron", "every", "datetime", "partial", "timedelta"))
 

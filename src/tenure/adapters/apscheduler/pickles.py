@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tenure.adapters.apscheduler.known import KNOWN
-from tenure.adapters.apscheduler.unfolding import size_of
+from tenure.adapters.apscheduler.unfolded_size import size_of
 from tenure.domain.errors import InvalidInput
 
 LARGEST = 1_000_000

@@ -8,7 +8,7 @@ from typing import Any
 
 from tenure.adapters.apscheduler.pickles import Made
 from tenure.domain.errors import InvalidInput
-from tenure.domain.zones import check_zone, load_zone
+from tenure.domain.schedule.zones import check_zone, load_zone
 
 _ZONEINFO = ("zoneinfo.ZoneInfo", "backports.zoneinfo.ZoneInfo")
 

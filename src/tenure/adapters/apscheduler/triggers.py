@@ -20,11 +20,11 @@ from tenure.adapters.apscheduler.stored import (
     IntervalTrigger,
     Trigger,
 )
-from tenure.adapters.cron_spelling import DAY, HOUR, MINUTE, MONTH, SECOND, listed, spell
+from tenure.adapters.cron_format import DAY, HOUR, MINUTE, MONTH, SECOND, listed, spell
 from tenure.domain.errors import InvalidInput
-from tenure.domain.schedule import Schedule, at_schedule, cron_schedule, every_schedule
-from tenure.domain.schedule_cron import read_cron
-from tenure.domain.zones import load_zone
+from tenure.domain.schedule.cron import read_cron
+from tenure.domain.schedule.model import Schedule, at_schedule, cron_schedule, every_schedule
+from tenure.domain.schedule.zones import load_zone
 
 _BOUNDS = {
     "year": (1970, 9999), "month": (1, 12), "day": (1, 31), "week": (1, 53),

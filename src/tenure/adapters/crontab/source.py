@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from tenure.adapters.crontab.dialect import Dialect
 from tenure.domain.errors import InvalidInput, NotFound, Refused, Undetermined
 from tenure.domain.file_text import decode_file, end_lines
-from tenure.domain.zones import load_zone
+from tenure.domain.schedule.zones import load_zone
 from tenure.host.local_zone import local_zone
 
 SYSTEM = Path("/etc/crontab")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
-from tenure.adapters.cron_spelling import (
+from tenure.adapters.cron_format import (
     DAY,
     HOUR,
     MINUTE,
@@ -23,10 +23,10 @@ from tenure.adapters.cron_spelling import (
 )
 from tenure.adapters.crontab.dialect import Dialect
 from tenure.domain.errors import InvalidInput
-from tenure.domain.schedule import Schedule
-from tenure.domain.schedule_cron import read_cron
-from tenure.domain.schedule_text import MAX_LENGTH
-from tenure.domain.zones import stretches_from, to_instant, to_seconds
+from tenure.domain.schedule.cron import read_cron
+from tenure.domain.schedule.model import Schedule
+from tenure.domain.schedule.parser import MAX_LENGTH
+from tenure.domain.schedule.zones import stretches_from, to_instant, to_seconds
 
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec"
 _DAYS = "sun mon tue wed thu fri sat"

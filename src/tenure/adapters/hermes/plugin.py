@@ -11,9 +11,9 @@ import atexit
 import os
 from typing import Any
 
-from tenure.adapters.hermes.patches import PATCHES
-from tenure.adapters.hermes.replacing import install
-from tenure.adapters.hermes.seats import seats
+from tenure.adapters.hermes.inside.host_registry import seats
+from tenure.adapters.hermes.inside.patches import PATCHES
+from tenure.adapters.hermes.inside.replacement import install
 
 _registered = False
 

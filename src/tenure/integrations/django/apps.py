@@ -19,7 +19,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_started
 from django.utils.module_loading import autodiscover_modules
 
-from tenure.runtime.serving import OnceServed
+from tenure.runtime.hosting.servers import OnceServed
 
 log = logging.getLogger("tenure")
 

@@ -11,7 +11,7 @@ from typing import Any
 from tenure.domain.event import EventKind
 from tenure.domain.job import Job, Runner, State
 from tenure.domain.ownership import Authority
-from tenure.domain.plan import Due, Plan
+from tenure.domain.planning.plan import Due, Plan
 from tenure.domain.run import Cause, Run, RunState
 from tenure.store.codec import instant_or_none, micros, micros_or_none
 from tenure.store.contract import Claimed, ClaimOutcome

@@ -20,9 +20,10 @@ is left as it was found; and an empty file is not even opened, since SQLite woul
 Where only the name of the log is gone, what it holds is copied into the database first.
 
 Each transaction that changes something is counted, in the database and in the mark beside it (see
-:mod:`tenure.store.commit_mark`). A database whose count is lower than one that this connection saw
-was replaced by an older copy while it was open: nothing is written to it. One that lies below the
-mark keeps its count, so that no number of writes hides it: only an adoption raises the count.
+:mod:`tenure.store.folder.commit_mark`). A database whose count is lower than one that this
+connection saw was replaced by an older copy while it was open: nothing is written to it. One that
+lies below the mark keeps its count, so that no number of writes hides it: only an adoption raises
+the count.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tenure.domain.errors import Damaged, InvalidInput, StoreUnwritable, TenureError
-from tenure.store.commit_mark import NAME as MARK
-from tenure.store.commit_mark import CommitMark
+from tenure.store.folder.commit_mark import NAME as MARK
+from tenure.store.folder.commit_mark import CommitMark
 from tenure.store.sqlite import files
 from tenure.store.sqlite.definitions import Definitions
 from tenure.store.sqlite.failures import (

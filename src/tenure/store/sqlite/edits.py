@@ -12,13 +12,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from tenure.domain.announced import watermark_of_change
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.event import EventKind
 from tenure.domain.job import Definition, Job, State, check_state, jitter_of, looks_like
 from tenure.domain.names import look_of
 from tenure.domain.omission import Omitted
-from tenure.domain.schedule import Kind
+from tenure.domain.planning.external import watermark_of_change
+from tenure.domain.schedule.model import Kind
 from tenure.store.codec import micros, micros_or_none, pack
 from tenure.store.contract import JobEditor
 from tenure.store.ids import new_id

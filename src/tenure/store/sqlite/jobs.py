@@ -10,7 +10,7 @@ from typing import Any
 
 from tenure.domain.errors import NotFound
 from tenure.domain.job import Damage, Definition, Job, State, jitter_of
-from tenure.domain.zones import is_zone
+from tenure.domain.schedule.zones import is_zone
 from tenure.store.codec import instant, instant_or_none
 from tenure.store.contract import Accounting, Page, Revision
 from tenure.store.sqlite.definitions import Definitions

@@ -8,8 +8,8 @@ from typing import Any
 
 from tenure.domain.job import Job
 from tenure.domain.omission import Omission, Omitted, Stretch, resolution
-from tenure.domain.plan import HoldResolution
-from tenure.domain.schedule import Schedule
+from tenure.domain.planning.plan import HoldResolution
+from tenure.domain.schedule.model import Schedule
 from tenure.store.codec import instant, instant_or_none, micros
 from tenure.store.contract import Page
 from tenure.store.sqlite.part import Part, cursor, cursor_of, limit_of

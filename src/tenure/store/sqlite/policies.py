@@ -10,8 +10,8 @@ from datetime import datetime
 
 from tenure.domain.errors import Damaged
 from tenure.domain.event import EventKind
-from tenure.domain.policy import OPEN, Policy
-from tenure.domain.rule import Rule
+from tenure.domain.policy.admission import OPEN, Policy
+from tenure.domain.policy.rule import Rule
 from tenure.store.codec import from_json, instant, micros, pack
 from tenure.store.contract import Absence
 from tenure.store.sqlite.events import emit

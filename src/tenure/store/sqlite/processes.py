@@ -10,7 +10,7 @@ from typing import Any
 
 from tenure.domain.errors import Conflict, Damaged, NotFound
 from tenure.domain.event import EventKind
-from tenure.domain.evidence import Evidence, Identity
+from tenure.domain.policy.evidence import Evidence, Identity
 from tenure.domain.process import Process, Standing
 from tenure.store.codec import instant, instant_or_none, micros, micros_or_none, pack, unpack
 from tenure.store.sqlite.events import emit

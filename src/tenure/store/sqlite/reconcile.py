@@ -10,7 +10,7 @@ from datetime import datetime
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.job import Definition, Job, State
 from tenure.domain.ownership import Authority
-from tenure.domain.schedule import Kind
+from tenure.domain.schedule.model import Kind
 from tenure.domain.version import is_newer
 from tenure.store.contract import Declaration, Reconciled
 from tenure.store.sqlite.definitions import Definitions

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from tenure.domain.errors import Damaged, NotFound
-from tenure.domain.evidence import Identity
+from tenure.domain.policy.evidence import Identity
 from tenure.domain.run import Attempt, Cause, Late, Run, RunState
 from tenure.store.codec import instant, instant_or_none, unpack
 from tenure.store.sqlite.sql import Statements

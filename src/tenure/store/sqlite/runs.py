@@ -10,8 +10,8 @@ from typing import Any
 
 from tenure.domain.errors import IllegalTransition, InvalidInput, NotFound
 from tenure.domain.event import EventKind
-from tenure.domain.evidence import Evidence
 from tenure.domain.ownership import Authority
+from tenure.domain.policy.evidence import Evidence
 from tenure.domain.request import RequestState
 from tenure.domain.run import (
     ACTIVE,

@@ -15,7 +15,7 @@ from tenure.store.sqlite.edits import Editing
 from tenure.store.sqlite.events import Events
 from tenure.store.sqlite.failures import HolderProbe
 from tenure.store.sqlite.jobs import Jobs
-from tenure.store.sqlite.looking_on import LookingOn
+from tenure.store.sqlite.monitoring import LookingOn
 from tenure.store.sqlite.omissions import Omissions
 from tenure.store.sqlite.ownership import Owning, highest_term
 from tenure.store.sqlite.policies import Policies

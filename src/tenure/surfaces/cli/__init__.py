@@ -2,5 +2,5 @@
 
 It reads the store and writes definitions and requests as transactions; it never runs a job and
 never owns, ``serve`` excepted. What it prints for people goes through ``output`` and ``times``;
-what it prints for programs are the documents of :mod:`tenure.runtime.client.documents`.
+what it prints for programs are the documents of :mod:`tenure.client.documents`.
 """

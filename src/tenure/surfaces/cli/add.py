@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
+from tenure.client import advice as advisor
+from tenure.client.definitions import editor
+from tenure.client.documents import instant, job_document
+from tenure.client.fields import build
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Job, State
-from tenure.runtime.client import advice as advisor
-from tenure.runtime.client.documents import instant, job_document
-from tenure.runtime.client.editing import editor
-from tenure.runtime.client.fields import build
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.job_options import given_fields, job_options

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 
+from tenure.client.advice import Warning, about_the_zone
+from tenure.client.apply import Change, Step, all_jobs, applier, carry_out, plan_apply
+from tenure.client.definitions import editor
+from tenure.client.jobfile import LARGEST, Entry, read_entries, write_entries
 from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.job import State
-from tenure.runtime.client.advice import Warning, about_the_zone
-from tenure.runtime.client.applying import Change, Step, all_jobs, applier, carry_out, plan_apply
-from tenure.runtime.client.editing import editor
-from tenure.runtime.client.jobfile import LARGEST, Entry, read_entries, write_entries
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.jobs import warn_of_unreadable

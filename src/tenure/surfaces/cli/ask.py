@@ -6,12 +6,12 @@ import shlex
 
 import click
 
+from tenure.client.definitions import requester
+from tenure.client.documents import request_document, run_document
+from tenure.client.requests import Wish, ask, await_end
 from tenure.domain.errors import Conflict, NotFound
 from tenure.domain.request import Ask, Request, RequestState
 from tenure.domain.run import ACTIVE, FINAL, Run, RunState
-from tenure.runtime.client.asking import Wish, ask, await_end
-from tenure.runtime.client.documents import request_document, run_document
-from tenure.runtime.client.editing import requester
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import Verb

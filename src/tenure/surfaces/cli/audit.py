@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tenure.runtime.history import audit_store, render_report
+from tenure.audit.reader import audit_store, render_report
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import Verb
 from tenure.surfaces.cli.where import Where, now

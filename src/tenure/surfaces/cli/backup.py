@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from tenure.client import maintenance
 from tenure.domain.errors import Conflict, InvalidInput, NotFound
-from tenure.runtime.client import upkeep
-from tenure.store.folder import ProfileFolder
+from tenure.store.folder.layout import ProfileFolder
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import Verb
 from tenure.surfaces.cli.where import Where, now
@@ -52,7 +52,7 @@ def restore(where: Where, file: Path, yes: bool) -> None:
         raise NotFound(f"there is no backup {file}", field="file")
     folder = ProfileFolder.open(where.name, where.home_folder(), create=True)
     output.confirm(f"Replace the store of {folder.path}?", yes=yes)
-    done = upkeep.restore(folder, file, now())
+    done = maintenance.restore(folder, file, now())
     if where.json:
         output.print_json(
             {
@@ -74,7 +74,7 @@ def restore(where: Where, file: Path, yes: bool) -> None:
 def migrate(where: Where) -> None:
     """Bring the store to this version's schema. Needs the profile at rest."""
     folder = ProfileFolder.open(where.name, where.home_folder())
-    before, after = upkeep.migrate(folder, now())
+    before, after = maintenance.migrate(folder, now())
     if where.json:
         output.print_json({"before": before, "after": after})
     elif before == after:

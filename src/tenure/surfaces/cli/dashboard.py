@@ -53,9 +53,9 @@ def dashboard(
     logs are read by others: `tenure dashboard --link` prints it. Ctrl-C or SIGTERM ends it.
     """
     check_extra()
+    from tenure.surfaces.web.guard.tokens import Tokens
     from tenure.surfaces.web.server import is_loopback, link, link_to, listen, make_server
     from tenure.surfaces.web.site import Site
-    from tenure.surfaces.web.tokens import Tokens
 
     home = where.home_folder()
     if only_link or new_token:

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
+from tenure.client import advice as advisor
+from tenure.client.definitions import edit_job, editor
+from tenure.client.documents import instant, job_document
+from tenure.client.fields import build, reset
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command, Definition, Job
-from tenure.domain.schedule_text import parse_schedule
-from tenure.runtime.client import advice as advisor
-from tenure.runtime.client.documents import instant, job_document
-from tenure.runtime.client.editing import edit_job, editor
-from tenure.runtime.client.fields import build, reset
+from tenure.domain.schedule.parser import parse_schedule
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.add import next_fires
 from tenure.surfaces.cli.job_options import given_fields, job_options

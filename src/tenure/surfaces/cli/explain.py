@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from tenure.runtime.client.explain import explain as look
-from tenure.runtime.client.explain import explanation_document
+from tenure.client.explain import explain as look
+from tenure.client.explain import explanation_document
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.jobs import decided_elsewhere
 from tenure.surfaces.cli.lazy import Verb

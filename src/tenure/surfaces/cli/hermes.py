@@ -15,7 +15,7 @@ from tenure.surfaces.cli.lazy import LazyGroup, Verb
 from tenure.surfaces.cli.where import Where, where_of
 
 if TYPE_CHECKING:
-    from tenure.adapters.hermes.home import HermesHome
+    from tenure.adapters.hermes.facts.home import HermesHome
 
 _CLI = "tenure.surfaces.cli."
 _META = "tenure.hermes"
@@ -52,7 +52,7 @@ class HermesWhere:
 
     def find(self) -> HermesHome:
         """The Hermes profile. Raises NotFound with those that are there."""
-        from tenure.adapters.hermes.home import find_home
+        from tenure.adapters.hermes.facts.home import find_home
 
         return find_home(self.hermes_home, self.hermes_profile)
 
@@ -127,7 +127,7 @@ def _keep_common(context: click.Context, parameter: click.Parameter, value: obje
 def _complete_profiles(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:
-    from tenure.adapters.hermes.home import default_root, home_of, profiles_of
+    from tenure.adapters.hermes.facts.home import default_root, home_of, profiles_of
 
     named = hermes_where(context).hermes_home
     root = home_of(named or default_root()).root

@@ -14,10 +14,10 @@ from tenure.surfaces.cli.hermes import HermesVerb, HermesWhere, hermes_where
 from tenure.surfaces.cli.where import now
 
 if TYPE_CHECKING:
-    from tenure.adapters.hermes.adopt import Adopted
-    from tenure.adapters.hermes.preflight import Plan, Wishes
-    from tenure.adapters.hermes.surveyed import Survey
-    from tenure.adapters.hermes.undo import Released
+    from tenure.adapters.hermes.adopt.carry_out import Adopted
+    from tenure.adapters.hermes.adopt.preflight import Plan, Wishes
+    from tenure.adapters.hermes.back.undo import Released
+    from tenure.adapters.hermes.look.report import Survey
 
 
 @click.command(cls=HermesVerb)
@@ -43,9 +43,9 @@ def adopt(context: click.Context, /, dry_run: bool, yes: bool, **asked: Any) -> 
     keeps every other ticker out. All of it is written down, and `tenure hermes release` undoes it.
     Adopting again repairs what was lost since.
     """
-    from tenure.adapters.hermes.adopt import adopt as carry_out
-    from tenure.adapters.hermes.preflight import preflight
-    from tenure.adapters.hermes.survey import survey
+    from tenure.adapters.hermes.adopt.carry_out import adopt as carry_out
+    from tenure.adapters.hermes.adopt.preflight import preflight
+    from tenure.adapters.hermes.look.survey import survey
 
     where = hermes_where(context)
     home = where.find()
@@ -68,8 +68,8 @@ def _wishes(
     hermes_python: str | None,
     force: bool,
 ) -> Wishes:
-    from tenure.adapters.hermes.owner_rules import GATEWAY
-    from tenure.adapters.hermes.preflight import Wishes
+    from tenure.adapters.hermes.adopt.owner_rules import GATEWAY
+    from tenure.adapters.hermes.adopt.preflight import Wishes
 
     after = None
     if fallback_after is not None:
@@ -86,7 +86,7 @@ def _wishes(
 
 
 def _print_plan(where: HermesWhere, plan: Plan) -> None:
-    from tenure.adapters.hermes.planned import plan_document, plan_words
+    from tenure.adapters.hermes.adopt.plan import plan_document, plan_words
 
     if where.json:
         output.print_json(plan_document(plan))
@@ -106,7 +106,7 @@ def _print_plan(where: HermesWhere, plan: Plan) -> None:
 
 
 def _print_adopted(where: HermesWhere, result: Adopted, found: Survey) -> None:
-    from tenure.adapters.hermes.planned import next_steps
+    from tenure.adapters.hermes.adopt.plan import next_steps
 
     adoption, steps = result.adoption, next_steps(found)
     if where.json:
@@ -167,7 +167,7 @@ def release(context: click.Context, copied: bool, dry_run: bool, yes: bool) -> i
             output.print_json({"released": None, "would": plan.done})
         return 0
     output.confirm(f"Release {folder}?", yes=yes)
-    from tenure.adapters.hermes.adoption import read_adoption
+    from tenure.adapters.hermes.facts.adoption_record import read_adoption
 
     adoption = read_adoption(home)
     done = _release(folder, copied=copied, dry_run=False)
@@ -191,8 +191,8 @@ def release(context: click.Context, copied: bool, dry_run: bool, yes: bool) -> i
 
 
 def _release(folder: str, *, copied: bool, dry_run: bool) -> Released:
-    from tenure.adapters.hermes.release import release as undo
-    from tenure.adapters.hermes.undo import AtWork, Refusal, Ticking
+    from tenure.adapters.hermes.back.release import release as undo
+    from tenure.adapters.hermes.back.undo import AtWork, Refusal, Ticking
 
     try:
         return undo(folder, copied=copied, dry_run=dry_run)
@@ -213,7 +213,7 @@ def protect(context: click.Context, jobs: tuple[str, ...], requires: tuple[str, 
 
     JOB is Hermes' id or name. While there is no such owner, their fires are held.
     """
-    from tenure.adapters.hermes import sidecar
+    from tenure.adapters.hermes.adopt import sidecar
 
     where = hermes_where(context)
     changed = sidecar.protect(where.find(), jobs, requires, now())
@@ -230,7 +230,7 @@ def protect(context: click.Context, jobs: tuple[str, ...], requires: tuple[str, 
 @click.pass_context
 def unprotect(context: click.Context, jobs: tuple[str, ...]) -> None:
     """Let fallback owners run jobs of Hermes again."""
-    from tenure.adapters.hermes import sidecar
+    from tenure.adapters.hermes.adopt import sidecar
 
     where = hermes_where(context)
     ids = sidecar.unprotect(where.find(), jobs)

@@ -13,13 +13,13 @@ from typing import Any
 import click
 
 from tenure.adapters.apscheduler.declarations import python_file
-from tenure.adapters.apscheduler.importing import TAG, Importing, Planned, plan_rows
+from tenure.adapters.apscheduler.importer import TAG, Importing, Planned, plan_rows
 from tenure.adapters.apscheduler.stores import TABLE, read_rows, shown
 from tenure.adapters.apscheduler.templates import DEFAULT, Template
-from tenure.adapters.importing import Action, Imported, Standing, settle
+from tenure.adapters.importer import Action, Imported, Standing, settle
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.job import Job
-from tenure.store.user_home import expand
+from tenure.store.folder.user_home import expand
 from tenure.surfaces.cli import import_common as common
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import Verb

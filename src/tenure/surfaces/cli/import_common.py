@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from tenure.adapters.importing import (
+from tenure.adapters.importer import (
     Action,
     Compared,
     Imported,
@@ -17,13 +17,13 @@ from tenure.adapters.importing import (
     carry_out,
     standing_of,
 )
+from tenure.client.advice import advice
+from tenure.client.apply import all_jobs
+from tenure.client.definitions import editor
+from tenure.client.documents import definition_document, instant
 from tenure.domain.errors import NotFound
 from tenure.domain.job import DEFAULT_GRACE, Command, Definition, Job, State
-from tenure.domain.schedule_words import either_day
-from tenure.runtime.client.advice import advice
-from tenure.runtime.client.applying import all_jobs
-from tenure.runtime.client.documents import definition_document, instant
-from tenure.runtime.client.editing import editor
+from tenure.domain.schedule.words import either_day
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.nudges import nudge_owner
 from tenure.surfaces.cli.times import local

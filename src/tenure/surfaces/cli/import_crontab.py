@@ -12,14 +12,14 @@ from typing import Any
 import click
 
 from tenure.adapters.crontab.dialect import Dialect
-from tenure.adapters.crontab.importing import TAG, Importing, Planned, notes, plan_lines
+from tenure.adapters.crontab.importer import TAG, Importing, Planned, notes, plan_lines
 from tenure.adapters.crontab.lines import Wrong, read_crontab
 from tenure.adapters.crontab.source import Source, dialect_here, machine_zone, read_source
-from tenure.adapters.importing import Action, Imported, settle
+from tenure.adapters.importer import Action, Imported, settle
+from tenure.client.definitions import user_name
 from tenure.domain.errors import InvalidInput, Refused, Undetermined
 from tenure.domain.job import Job
-from tenure.domain.zones import check_zone
-from tenure.runtime.client.editing import user_name
+from tenure.domain.schedule.zones import check_zone
 from tenure.surfaces.cli import import_common as common
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import Verb

@@ -9,13 +9,13 @@ from datetime import datetime
 
 import click
 
-from tenure.adapters.hermes.comparing import Compared, Rehearsed, compare, rehearse
-from tenure.adapters.hermes.home import HermesHome, find_home
-from tenure.adapters.hermes.import_source import HermesJob, hermes_jobs
-from tenure.adapters.hermes.importing import TAG, Importing, mirrored_in, plan_import
-from tenure.adapters.importing import Imported
+from tenure.adapters.hermes.facts.home import HermesHome, find_home
+from tenure.adapters.hermes_import.comparison import Compared, Rehearsed, compare, rehearse
+from tenure.adapters.hermes_import.importer import TAG, Importing, mirrored_in, plan_import
+from tenure.adapters.hermes_import.source import HermesJob, hermes_jobs
+from tenure.adapters.importer import Imported
+from tenure.client.apply import all_jobs
 from tenure.domain.errors import InvalidInput, NotFound
-from tenure.runtime.client.applying import all_jobs
 from tenure.surfaces.cli import import_report as report
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.import_common import standing_in, write
@@ -90,7 +90,7 @@ def hermes(
 def _rehearse(
     home: HermesHome, source: list[HermesJob], python: str | None, at: datetime, count: int
 ) -> Rehearsed:
-    from tenure.adapters.hermes.installation import find_installations, installation_of
+    from tenure.adapters.hermes.look.installation import find_installations, installation_of
 
     if python is not None:
         # Jobs will name it: a path that holds everywhere, and not what a link resolves to.

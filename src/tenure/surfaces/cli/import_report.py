@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tenure.adapters.hermes.comparing import Compared
-from tenure.adapters.hermes.import_losses import notes
-from tenure.adapters.hermes.importing import TAG, doubled
-from tenure.adapters.importing import Imported
+from tenure.adapters.hermes_import.comparison import Compared
+from tenure.adapters.hermes_import.importer import TAG, doubled
+from tenure.adapters.hermes_import.losses import notes
+from tenure.adapters.importer import Imported
+from tenure.client.documents import instant
 from tenure.domain.job import Command, Job
-from tenure.domain.schedule import Kind
-from tenure.runtime.client.documents import instant
+from tenure.domain.schedule.model import Kind
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.import_common import (
     Warning,

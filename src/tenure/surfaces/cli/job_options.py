@@ -1,6 +1,6 @@
 """The options that describe a job, shared by ``add`` and ``edit``.
 
-Values stay text: what they mean is checked in one place, :mod:`tenure.runtime.client.fields`.
+Values stay text: what they mean is checked in one place, :mod:`tenure.client.fields`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from tenure.domain.errors import InvalidInput
-from tenure.store.user_home import expand
+from tenure.store.folder.user_home import expand
 
 F = TypeVar("F", bound=Callable[..., Any])
 

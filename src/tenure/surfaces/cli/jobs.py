@@ -9,18 +9,18 @@ from typing import Any
 
 import click
 
+from tenure.client.apply import all_jobs
+from tenure.client.definitions import editor, set_states
+from tenure.client.documents import instant, job_document
+from tenure.client.foreign_jobs import change_there, is_foreign, planner_of
+from tenure.client.health import examine
+from tenure.client.secrets import masked
+from tenure.client.warnings import find_liveness_warnings
 from tenure.domain.durations import format_duration
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Call, Command, Job, State, remedy_for_unreadable, why_unreadable
-from tenure.domain.schedule import Kind
-from tenure.domain.schedule_words import either_day
-from tenure.runtime.client.applying import all_jobs
-from tenure.runtime.client.documents import instant, job_document
-from tenure.runtime.client.editing import editor, set_states
-from tenure.runtime.client.foreign import change_there, is_foreign, planner_of
-from tenure.runtime.client.health import examine
-from tenure.runtime.client.secrets import masked
-from tenure.runtime.client.warnings import find_liveness_warnings
+from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.words import either_day
 from tenure.store.contract import Page
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.add import next_fires

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
+from tenure.client.foreign_jobs import where_output_is
 from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.run import FINAL, Run
-from tenure.runtime.client.foreign import where_output_is
-from tenure.runtime.output import follow, layout_of, read_output, tail
+from tenure.runtime.commands.output import follow, layout_of, read_output, tail
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.cli import output

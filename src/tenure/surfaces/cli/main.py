@@ -23,7 +23,7 @@ from tenure.domain.errors import (
     TenureError,
     Undetermined,
 )
-from tenure.runtime.inherited import put_right
+from tenure.runtime.inherited_state import put_right
 from tenure.surfaces.cli.lazy import LazyGroup, ReaderGone
 from tenure.surfaces.cli.where import Where
 

@@ -1,5 +1,5 @@
 """Tell the owner that something changed."""
 
-from tenure.runtime.client.nudges import nudge_all, nudge_owner
+from tenure.client.notify import nudge_all, nudge_owner
 
 __all__ = ["nudge_all", "nudge_owner"]

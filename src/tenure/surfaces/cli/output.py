@@ -13,9 +13,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
+from tenure.client.documents import VERSION, error_document
 from tenure.domain.errors import TenureError
 from tenure.domain.names import escape_hidden
-from tenure.runtime.client.documents import VERSION, error_document
 
 _STYLES = {
     "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36",

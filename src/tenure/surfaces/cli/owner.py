@@ -7,25 +7,25 @@ from pathlib import Path
 
 import click
 
-from tenure.domain.errors import InvalidInput
-from tenure.domain.ownership import HolderLife, Term
-from tenure.domain.policy import Policy
-from tenure.domain.policy_change import Problem, policy_in_force
-from tenure.domain.policy_text import make_policy
-from tenure.domain.request import Ask
-from tenure.runtime.client import deposing
-from tenure.runtime.client.advice import Warning
-from tenure.runtime.client.asking import Wish, ask
-from tenure.runtime.client.documents import (
+from tenure.client import force_takeover
+from tenure.client.advice import Warning
+from tenure.client.definitions import editor, requester
+from tenure.client.documents import (
     owner_document,
     process_document,
     request_document,
     term_document,
 )
-from tenure.runtime.client.editing import editor, requester
-from tenure.runtime.client.health import Health, examine
-from tenure.runtime.client.refusal import pid_of, who_should_own, why_nobody_owns
-from tenure.runtime.client.warnings import policy_warnings_of
+from tenure.client.health import Health, examine
+from tenure.client.refusal import pid_of, who_should_own, why_nobody_owns
+from tenure.client.requests import Wish, ask
+from tenure.client.warnings import policy_warnings_of
+from tenure.domain.errors import InvalidInput
+from tenure.domain.ownership import HolderLife, Term
+from tenure.domain.policy.admission import Policy
+from tenure.domain.policy.change import Problem, policy_in_force
+from tenure.domain.policy.text import make_policy
+from tenure.domain.request import Ask
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import VerbGroup
@@ -242,7 +242,7 @@ def take(where: Where, force: bool, kill: bool) -> None:
     the next one.
     """
     with where.open() as profile:
-        done = deposing.take(
+        done = force_takeover.take(
             profile, by=editor("tenure owner take"), now=now(), force=force, kill=kill
         )
     _report(where, done)
@@ -253,11 +253,11 @@ def take(where: Where, force: bool, kill: bool) -> None:
 def release(where: Where) -> None:
     """End the term. The best candidate follows; a process that alone may own takes it again."""
     with where.open() as profile:
-        done = deposing.release(profile, by=editor("tenure owner release"), now=now())
+        done = force_takeover.release(profile, by=editor("tenure owner release"), now=now())
     _report(where, done)
 
 
-def _report(where: Where, done: deposing.Deposed) -> None:
+def _report(where: Where, done: force_takeover.Deposed) -> None:
     follows = done.candidate
     if where.json:
         output.print_json(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import click
 
+from tenure.client.definitions import editor
+from tenure.client.health import examine
+from tenure.client.maintenance import adopt as adopt_profile
+from tenure.client.maintenance import remove as remove_profile
+from tenure.client.refusal import pid_of
 from tenure.domain.errors import InvalidInput, TenureError
 from tenure.domain.job import State
-from tenure.runtime.client.editing import editor
-from tenure.runtime.client.health import examine
-from tenure.runtime.client.refusal import pid_of
-from tenure.runtime.client.upkeep import adopt as adopt_profile
-from tenure.runtime.client.upkeep import remove as remove_profile
 from tenure.runtime.profile import Profile
-from tenure.store.folder import list_profiles
-from tenure.store.profile_id import How
+from tenure.store.folder.identity import How
+from tenure.store.folder.layout import list_profiles
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import VerbGroup
 from tenure.surfaces.cli.where import Where, now
@@ -101,7 +101,7 @@ def adopt(where: Where, how: str | None) -> None:
 @click.pass_obj
 def remove_one(where: Where, name: str, yes: bool) -> None:
     """Delete a profile: its jobs, its history, its logs and its profile.toml."""
-    from tenure.store.folder import ProfileFolder
+    from tenure.store.folder.layout import ProfileFolder
 
     folder = ProfileFolder.open(name, where.home_folder())
     output.confirm(f"Delete {folder.path} with everything in it?", yes=yes)

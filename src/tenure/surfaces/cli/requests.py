@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
+from tenure.client.documents import request_document
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.request import Request, RequestState
-from tenure.runtime.client.documents import request_document
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import VerbGroup

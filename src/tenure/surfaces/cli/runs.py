@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
+from tenure.client.documents import omission_document, run_document
 from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.job import Job
 from tenure.domain.omission import Omission
 from tenure.domain.request import Request
 from tenure.domain.run import Run, RunState
-from tenure.runtime.client.documents import omission_document, run_document
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.cli import output

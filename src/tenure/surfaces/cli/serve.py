@@ -76,9 +76,9 @@ def _page(
     """What starts the page once the scheduler has joined, and gives what ends it."""
 
     def begin() -> Callable[[], None]:
+        from tenure.surfaces.web.guard.tokens import Tokens
         from tenure.surfaces.web.server import Beside, is_loopback, link, listen
         from tenure.surfaces.web.site import Site
-        from tenure.surfaces.web.tokens import Tokens
 
         sock = listen(*address)
         tokens = Tokens.of_home(home)

@@ -7,12 +7,12 @@ import time
 
 import click
 
+from tenure.client.advice import Warning
+from tenure.client.health import Present
+from tenure.client.refusal import pid_of
+from tenure.client.status import Status, read_status, status_document
 from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Activity, Process
-from tenure.runtime.client.advice import Warning
-from tenure.runtime.client.health import Present
-from tenure.runtime.client.refusal import pid_of
-from tenure.runtime.client.status import Status, read_status, status_document
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import Verb
@@ -63,7 +63,7 @@ def _foreign(profile: Profile) -> tuple[Process, ...]:
     link = profile.folder.path / "hermes.json"
     if not link.exists():
         return ()
-    from tenure.adapters.hermes.survey import foreign_of  # costs what only such a profile pays
+    from tenure.adapters.hermes.look.survey import foreign_of  # costs what only such a profile pays
 
     return foreign_of(link)
 

@@ -8,13 +8,13 @@ from itertools import islice
 
 import click
 
+from tenure.client.apply import all_jobs
+from tenure.client.documents import instant
+from tenure.client.foreign_jobs import planner_of
+from tenure.client.status import soonest
 from tenure.domain.job import Job, State
-from tenure.domain.schedule import Kind
-from tenure.domain.schedule_words import either_day
-from tenure.runtime.client.applying import all_jobs
-from tenure.runtime.client.documents import instant
-from tenure.runtime.client.foreign import planner_of
-from tenure.runtime.client.status import soonest
+from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.words import either_day
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.add import next_fires

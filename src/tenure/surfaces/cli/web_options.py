@@ -9,7 +9,7 @@ from pathlib import Path
 from socket import socket
 
 from tenure.domain.errors import InvalidInput, Refused, TenureError
-from tenure.store.user_home import default_home
+from tenure.store.folder.user_home import default_home
 
 HOST, PORT = "127.0.0.1", 8787
 _NEEDS = ("fastapi", "pydantic_core", "uvicorn", "jinja2", "prometheus_client", "python_multipart")

@@ -18,7 +18,7 @@ import click
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tenure.runtime.client.unmade import Unmade
+    from tenure.client.unmade_profile import Unmade
     from tenure.runtime.profile import Profile
 
     _ParamType = click.ParamType[str, str]
@@ -47,13 +47,13 @@ class Where:
         return os.environ.get("TENURE_PROFILE") or "default"
 
     def home_folder(self) -> Path:
-        from tenure.store.folder import home
+        from tenure.store.folder.layout import home
 
         return home(self.home, os.environ)
 
     def say_home(self) -> None:
         """Say once, on stderr, which home is used, where ``HOME`` names another one."""
-        from tenure.store.user_home import which_home
+        from tenure.store.folder.user_home import which_home
         from tenure.surfaces.cli.output import note
 
         if self.json or self._said_home or self.home is not None:
@@ -65,7 +65,7 @@ class Where:
 
     def unmade(self) -> Unmade | None:
         """The profile if it has its file and no database yet."""
-        from tenure.runtime.client.unmade import Unmade
+        from tenure.client.unmade_profile import Unmade
 
         return Unmade.find(self.name, home=self.home)
 
@@ -85,7 +85,7 @@ class Where:
         """
         from tenure.domain.errors import NotFound
         from tenure.runtime.profile import Profile
-        from tenure.store.user_home import other_home
+        from tenure.store.folder.user_home import other_home
 
         if create and self.home is None:
             other = other_home(os.environ)
@@ -114,7 +114,7 @@ class Where:
 
 
 def _warn_of_file(profile: Profile) -> None:
-    from tenure.domain.policy_change import Keep, Problem, reconcile_policy
+    from tenure.domain.policy.change import Keep, Problem, reconcile_policy
     from tenure.surfaces.cli import output
 
     found = profile.policy_file()
@@ -155,7 +155,7 @@ def common_options() -> list[click.Parameter]:
 def _complete_profiles(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:
-    from tenure.store.folder import list_profiles
+    from tenure.store.folder.layout import list_profiles
 
     return [n for n in list_profiles(where_of(context).home_folder()) if n.startswith(incomplete)]
 
@@ -170,8 +170,8 @@ class JobName(_ParamType):
     ) -> list[Any]:
         from click.shell_completion import CompletionItem
 
+        from tenure.client.apply import all_jobs
         from tenure.domain.errors import TenureError
-        from tenure.runtime.client.applying import all_jobs
 
         try:
             with where_of(ctx).open(readonly=True) as profile:

@@ -6,13 +6,13 @@ import os
 
 import click
 
+from tenure.client.documents import evidence_document
 from tenure.domain.errors import NotFound
-from tenure.domain.evidence import Evidence
-from tenure.domain.policy import OPEN, admit
-from tenure.domain.policy_change import policy_in_force
+from tenure.domain.policy.admission import OPEN, admit
+from tenure.domain.policy.change import policy_in_force
+from tenure.domain.policy.evidence import Evidence
 from tenure.domain.run import ACTIVE
 from tenure.host.processes import descends_from, observe
-from tenure.runtime.client.documents import evidence_document
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.cli import output

@@ -5,7 +5,7 @@ Nothing here runs a job. Every function blocks its thread for a moment (the stor
 for up to their ``patience``; none may be called on an event loop. ``via`` says who edits and asks:
 :data:`PAGE` or :data:`API`.
 
-All raise what :mod:`tenure.runtime.client` raises: InvalidInput naming the field, NotFound,
+All raise what :mod:`tenure.client` raises: InvalidInput naming the field, NotFound,
 Conflict, Refused with its remedy, StoreBlocked.
 """
 
@@ -22,7 +22,7 @@ from tenure.surfaces.web.definitions import (
     set_all,
     set_state,
 )
-from tenure.surfaces.web.previewing import Preview, preview, preview_document
+from tenure.surfaces.web.schedule_preview import Preview, preview, preview_document
 
 __all__ = [
     "API",

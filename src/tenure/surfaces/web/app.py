@@ -28,10 +28,10 @@ from tenure.surfaces.web.api import routers
 from tenure.surfaces.web.api.common import Asks
 from tenure.surfaces.web.api.openapi import describe
 from tenure.surfaces.web.deps import ProfileDep
-from tenure.surfaces.web.everywhere import profiles_stream
-from tenure.surfaces.web.figures import Figures
-from tenure.surfaces.web.live import Hub
-from tenure.surfaces.web.security import Guard
+from tenure.surfaces.web.guard.security import Guard
+from tenure.surfaces.web.live.all_profiles import profiles_stream
+from tenure.surfaces.web.live.hub import Hub
+from tenure.surfaces.web.metrics.figures import Figures
 from tenure.surfaces.web.site import Site
 
 STATIC = Path(__file__).parent / "static"

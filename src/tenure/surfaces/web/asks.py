@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from tenure.client.definitions import requester
+from tenure.client.health import examine
+from tenure.client.requests import Waiting, Wish, ask
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.request import Ask, Request, RequestState
 from tenure.domain.run import ACTIVE, FINAL
-from tenure.runtime.client.asking import Waiting, Wish, ask
-from tenure.runtime.client.editing import requester
-from tenure.runtime.client.health import examine
 from tenure.runtime.profile import Profile
 
 PATIENCE = timedelta(seconds=2)

@@ -12,13 +12,13 @@ from dataclasses import replace as replaced
 from datetime import datetime
 from typing import Any
 
+from tenure.client.apply import whole_definition
+from tenure.client.definitions import editor, set_states
+from tenure.client.fields import build, reset
+from tenure.client.foreign_jobs import refuse_foreign
+from tenure.client.notify import nudge_owner
 from tenure.domain.errors import Conflict, InvalidInput, NotFound, Refused
 from tenure.domain.job import Definition, Job, State
-from tenure.runtime.client.applying import whole_definition
-from tenure.runtime.client.editing import editor, set_states
-from tenure.runtime.client.fields import build, reset
-from tenure.runtime.client.foreign import refuse_foreign
-from tenure.runtime.client.nudges import nudge_owner
 from tenure.runtime.profile import Profile
 
 _VERBS = {State.PAUSED: "pause", State.ACTIVE: "resume", State.REMOVED: "remove"}
@@ -31,7 +31,7 @@ class Overtaken(Conflict):
 
 
 def create(profile: Profile, fields: Mapping[str, Any], *, via: str, now: datetime) -> Job:
-    """A new job. ``fields`` are those of :mod:`tenure.runtime.client.fields`, and ``paused``."""
+    """A new job. ``fields`` are those of :mod:`tenure.client.fields`, and ``paused``."""
     given, paused = _without_state(fields)
     wants = build(given, now=now, timezone=profile.timezone(), grace=profile.settings().grace)
     by = editor(via)

@@ -21,6 +21,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from tenure.client.documents import error_document
 from tenure.domain.errors import (
     Conflict,
     Damaged,
@@ -30,7 +31,6 @@ from tenure.domain.errors import (
     TenureError,
     Undetermined,
 )
-from tenure.runtime.client.documents import error_document
 
 MEDIA_TYPE = "application/problem+json"
 TYPES = "/api/v1/problems"

@@ -24,8 +24,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tenure.domain.errors import Conflict, InvalidInput, Refused
 from tenure.surfaces.web.app import create_app
-from tenure.surfaces.web.bounds import LONGEST_HEADERS
-from tenure.surfaces.web.live import MOST_LISTENERS
+from tenure.surfaces.web.guard.bounds import LONGEST_HEADERS
+from tenure.surfaces.web.live.hub import MOST_LISTENERS
 from tenure.surfaces.web.site import Site
 
 HEADERS_PATIENCE = 10.0

@@ -19,10 +19,10 @@ from tenure.domain.errors import InvalidInput, NotFound, TenureError
 from tenure.domain.process import Standing
 from tenure.host.clocks import Clock, SystemClock
 from tenure.host.zone_data import ZoneData
-from tenure.runtime.member import Member
+from tenure.runtime.ownership.member import Member
 from tenure.runtime.profile import Profile
-from tenure.store.folder import list_profiles
-from tenure.surfaces.web.tokens import Tokens
+from tenure.store.folder.layout import list_profiles
+from tenure.surfaces.web.guard.tokens import Tokens
 
 ROLE = "dashboard"
 log = logging.getLogger("tenure.web")

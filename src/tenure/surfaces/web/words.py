@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from tenure.client.foreign_jobs import planner_of
 from tenure.domain.job import Job, State
 from tenure.domain.omission import Omission, Omitted
 from tenure.domain.ownership import Act
 from tenure.domain.process import Process, Standing
 from tenure.domain.request import Ask, Request, RequestState
 from tenure.domain.run import Cause, Run, RunState
-from tenure.domain.schedule import Kind
-from tenure.domain.zones import load_zone
-from tenure.runtime.client.foreign import planner_of
+from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.zones import load_zone
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 

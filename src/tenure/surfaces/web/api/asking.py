@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
-from tenure.runtime.client.documents import request_document
+from tenure.client.documents import request_document
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.api.common import Asks, Reply
 

@@ -12,8 +12,8 @@ import anyio
 from fastapi import Depends, Header, Path, Query, Request
 from starlette.responses import Response
 
+from tenure.client.documents import VERSION
 from tenure.domain.errors import Conflict, InvalidInput, Refused
-from tenure.runtime.client.documents import VERSION
 from tenure.surfaces.web.problems import Problem, ProblemRaised, of_error, problem
 
 T = TypeVar("T")

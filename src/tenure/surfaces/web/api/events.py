@@ -9,15 +9,15 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
+from tenure.client.documents import event_document
 from tenure.domain.event import Event
-from tenure.runtime.client.documents import event_document
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.api.common import Reply
 from tenure.surfaces.web.api.openapi import problems, stream_of
 from tenure.surfaces.web.api.shapes.reports import EventList
 from tenure.surfaces.web.deps import ProfileDep
-from tenure.surfaces.web.live import Hub
-from tenure.surfaces.web.news import event_chunk
+from tenure.surfaces.web.live.hub import Hub
+from tenure.surfaces.web.live.news import event_chunk
 
 router = APIRouter(prefix="/api/v1/profiles/{profile}/events", tags=["events"])
 PAGE = 500

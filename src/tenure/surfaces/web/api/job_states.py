@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
+from tenure.client.explain import explain, explanation_document
 from tenure.domain.job import State
-from tenure.runtime.client.explain import explain, explanation_document
 from tenure.surfaces.web import actions
 from tenure.surfaces.web.api.asking import asked, asks
 from tenure.surfaces.web.api.common import Asks, IfMatch, JobRef, Key, Reply, Wait

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from tenure.client.advice import advice
+from tenure.client.documents import definition_document, instant, job_document
+from tenure.client.fields import RESETTABLE
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command, Job, State
 from tenure.domain.run import Run
-from tenure.runtime.client.advice import advice
-from tenure.runtime.client.documents import definition_document, instant, job_document
-from tenure.runtime.client.fields import RESETTABLE
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page
 from tenure.surfaces.web import actions
@@ -26,7 +26,7 @@ from tenure.surfaces.web.api.shapes.jobs import (
     RevisionList,
 )
 from tenure.surfaces.web.deps import ProfileDep, SiteDep
-from tenure.surfaces.web.reading import fires_of, warning_documents
+from tenure.surfaces.web.reports import fires_of, warning_documents
 
 router = APIRouter(prefix="/api/v1/profiles/{profile}/jobs", tags=["jobs"])
 ETAG = {"ETag": {"description": "The revision, in quotes.", "schema": {"type": "string"}}}

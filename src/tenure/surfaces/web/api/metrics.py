@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from tenure.surfaces.web.figures import Figures
+from tenure.surfaces.web.metrics.figures import Figures
 
 router = APIRouter(tags=["operation"])
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -12,14 +12,14 @@ from starlette.responses import Response, StreamingResponse
 
 from tenure.domain.errors import NotFound
 from tenure.domain.run import Run
-from tenure.runtime.output import CHUNK, Layout, layout_of, marker, read_from, tail
+from tenure.runtime.commands.output import CHUNK, Layout, layout_of, marker, read_from, tail
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.api.common import RunId
 from tenure.surfaces.web.api.openapi import problems, stream_of
 from tenure.surfaces.web.deps import ProfileDep
-from tenure.surfaces.web.live import Hub
+from tenure.surfaces.web.live.hub import Hub
+from tenure.surfaces.web.live.output_tail import Tail, of_event_id, tail_stream
 from tenure.surfaces.web.problems import Problem, ProblemRaised
-from tenure.surfaces.web.tailing import Tail, of_event_id, tail_stream
 
 router = APIRouter(prefix="/api/v1/profiles/{profile}/runs/{run}", tags=["runs"])
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")

@@ -8,10 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
+from tenure.client.documents import owner_document, process_document, term_document
+from tenure.client.health import examine
+from tenure.client.refusal import who_should_own, why_nobody_owns
 from tenure.domain.errors import InvalidInput
-from tenure.runtime.client.documents import owner_document, process_document, term_document
-from tenure.runtime.client.health import examine
-from tenure.runtime.client.refusal import who_should_own, why_nobody_owns
 from tenure.surfaces.web import actions
 from tenure.surfaces.web.api.asking import asked, asks
 from tenure.surfaces.web.api.common import Asks, Body, Key, Reply, Wait, page
@@ -24,7 +24,7 @@ from tenure.surfaces.web.api.shapes.processes import (
 )
 from tenure.surfaces.web.api.shapes.runs import RequestReply
 from tenure.surfaces.web.deps import ProfileDep, SiteDep
-from tenure.surfaces.web.reading import policy_document
+from tenure.surfaces.web.reports import policy_document
 
 router = APIRouter(prefix="/api/v1/profiles/{profile}/owner", tags=["owner"])
 

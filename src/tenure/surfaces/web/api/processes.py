@@ -7,16 +7,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from starlette.responses import Response
 
+from tenure.client.health import Present, look_at
+from tenure.client.status import present_document
 from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Process
-from tenure.runtime.client.health import Present, look_at
-from tenure.runtime.client.status import present_document
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.api.common import Reply, page
 from tenure.surfaces.web.api.openapi import problems
 from tenure.surfaces.web.api.shapes.processes import ProcessList, ProcessReply
 from tenure.surfaces.web.deps import ProfileDep, SiteDep
-from tenure.surfaces.web.reading import admission_document, foreign_in, status_of
+from tenure.surfaces.web.reports import admission_document, foreign_in, status_of
 
 router = APIRouter(prefix="/api/v1/profiles/{profile}/processes", tags=["processes"])
 

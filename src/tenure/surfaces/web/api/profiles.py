@@ -7,13 +7,13 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from tenure.client.status import Status, status_document
 from tenure.domain.errors import NotFound, TenureError
-from tenure.runtime.client.status import Status, status_document
 from tenure.surfaces.web.api.common import Reply, page
 from tenure.surfaces.web.api.openapi import problems
 from tenure.surfaces.web.api.shapes.reports import ProfileList, ProfileReply
 from tenure.surfaces.web.deps import ProfileDep, SiteDep
-from tenure.surfaces.web.reading import state_of, status_of
+from tenure.surfaces.web.reports import state_of, status_of
 from tenure.surfaces.web.site import Site
 
 router = APIRouter(prefix="/api/v1/profiles", tags=["profiles"])

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
+from tenure.client.documents import request_document
 from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.request import RequestState
-from tenure.runtime.client.documents import request_document
 from tenure.surfaces.web import actions
 from tenure.surfaces.web.api.common import Cursor, Limit, Reply, page
 from tenure.surfaces.web.api.openapi import problems

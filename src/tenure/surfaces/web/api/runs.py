@@ -11,10 +11,10 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime
 from starlette.responses import Response
 
+from tenure.client.documents import omission_document
 from tenure.domain.errors import InvalidInput
 from tenure.domain.omission import Omission
 from tenure.domain.run import Run, RunState
-from tenure.runtime.client.documents import omission_document
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.web import actions
@@ -23,7 +23,7 @@ from tenure.surfaces.web.api.common import Asks, Cursor, Key, Limit, Reply, RunI
 from tenure.surfaces.web.api.openapi import ACCEPTED, problems
 from tenure.surfaces.web.api.shapes.runs import RequestReply, RunList, RunReply
 from tenure.surfaces.web.deps import ProfileDep
-from tenure.surfaces.web.reading import run_documents
+from tenure.surfaces.web.reports import run_documents
 
 router = APIRouter(prefix="/api/v1/profiles/{profile}/runs", tags=["runs"])
 _END = "end"

@@ -9,15 +9,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from tenure.client.documents import instant
+from tenure.client.status import soonest, status_document
 from tenure.domain.job import State
-from tenure.runtime.client.documents import instant
-from tenure.runtime.client.status import soonest, status_document
 from tenure.surfaces.web.api.common import Reply
 from tenure.surfaces.web.api.openapi import problems
 from tenure.surfaces.web.api.shapes.jobs import UpcomingList
 from tenure.surfaces.web.api.shapes.reports import StatusReply
 from tenure.surfaces.web.deps import ProfileDep, SiteDep
-from tenure.surfaces.web.reading import fires_of, status_of
+from tenure.surfaces.web.reports import fires_of, status_of
 
 router = APIRouter(prefix="/api/v1/profiles/{profile}", tags=["status"])
 

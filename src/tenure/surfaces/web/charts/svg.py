@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup, escape
 
-from tenure.domain.zones import load_zone
+from tenure.domain.schedule.zones import load_zone
 from tenure.surfaces.web.assets import address
 
 ICONS = address("icons.svg")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from tenure.domain.zones import load_zone
+from tenure.domain.schedule.zones import load_zone
 from tenure.surfaces.web import words
 from tenure.surfaces.web.charts import svg
 from tenure.surfaces.web.charts.day import Holding

@@ -14,9 +14,9 @@ from starlette.responses import Response
 from tenure.surfaces.web import assets
 from tenure.surfaces.web.deps import site
 from tenure.surfaces.web.pages import (
-    acting,
-    editing,
+    actions,
     job,
+    job_editor,
     jobs,
     overview,
     owner,
@@ -25,11 +25,23 @@ from tenure.surfaces.web.pages import (
     run,
     runs,
 )
-from tenure.surfaces.web.pages.rendering import page
+from tenure.surfaces.web.pages.render import page
 from tenure.surfaces.web.problems import Problem
 
 router = APIRouter()
-for part in (assets, profiles, overview, jobs, editing, job, runs, run, requests, owner, acting):
+for part in (
+    assets,
+    profiles,
+    overview,
+    jobs,
+    job_editor,
+    job,
+    runs,
+    run,
+    requests,
+    owner,
+    actions,
+):
     router.include_router(part.router)
 
 

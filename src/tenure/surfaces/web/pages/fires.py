@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tenure.domain.schedule import Kind, Schedule
-from tenure.domain.zones import load_zone, stretches_from, to_instant, to_seconds
-from tenure.surfaces.web.previewing import Fire, upcoming
+from tenure.domain.schedule.model import Kind, Schedule
+from tenure.domain.schedule.zones import load_zone, stretches_from, to_instant, to_seconds
+from tenure.surfaces.web.schedule_preview import Fire, upcoming
 from tenure.surfaces.web.words import span
 
 AHEAD = timedelta(days=366)

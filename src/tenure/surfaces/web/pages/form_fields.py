@@ -11,12 +11,12 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from tenure.client.jobfile import fields_of
+from tenure.client.secrets import MASK, masked, masked_text
 from tenure.domain.durations import format_duration
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import CatchUp, Command, Definition, Overlap
-from tenure.runtime.client.jobfile import fields_of
-from tenure.runtime.client.secrets import MASK, masked, masked_text
-from tenure.store.user_home import expand
+from tenure.store.folder.user_home import expand
 
 Form = dict[str, str]
 

@@ -7,17 +7,17 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from tenure.client.explain import explain
+from tenure.client.foreign_jobs import change_there, is_foreign, planner_of
+from tenure.client.secrets import masked
 from tenure.domain.job import Command, Job, State
-from tenure.domain.schedule import Kind
-from tenure.runtime.client.explain import explain
-from tenure.runtime.client.foreign import change_there, is_foreign, planner_of
-from tenure.runtime.client.secrets import masked
+from tenure.domain.schedule.model import Kind
 from tenure.store.contract import Page, RunFilter
-from tenure.surfaces.web import previewing, words
+from tenure.surfaces.web import schedule_preview, words
 from tenure.surfaces.web.charts import bars
 from tenure.surfaces.web.deps import ProfileDep
 from tenure.surfaces.web.pages.fires import told
-from tenure.surfaces.web.pages.rendering import Frame, frame, page
+from tenure.surfaces.web.pages.render import Frame, frame, page
 
 router = APIRouter()
 RUNS = 40
@@ -42,7 +42,7 @@ def show(profile: ProfileDep, request: Request, ref: str, done: str = "") -> HTM
     runs, more = profile.store.runs(RunFilter(job=job.id), Page(limit=RUNS))
     omissions, _ = profile.store.omissions(job=job.id, page=Page(limit=OMISSIONS))
     schedule, alive = job.definition.schedule, job.state is State.ACTIVE
-    fires = previewing.upcoming(schedule, max(around.now, job.watermark)) if alive else ()
+    fires = schedule_preview.upcoming(schedule, max(around.now, job.watermark)) if alive else ()
     approve = profile.settings().approve_protected and job.definition.needs_authority
     return page(
         request,

@@ -10,17 +10,17 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
+from tenure.client.foreign_jobs import is_foreign, planner_of
 from tenure.domain.errors import NotFound
 from tenure.domain.job import Job, State
 from tenure.domain.run import Run
-from tenure.runtime.client.foreign import is_foreign, planner_of
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.web import words
 from tenure.surfaces.web.charts import bars
 from tenure.surfaces.web.deps import ProfileDep
-from tenure.surfaces.web.pages import finding
-from tenure.surfaces.web.pages.rendering import Frame, frame, page
+from tenure.surfaces.web.pages import job_search
+from tenure.surfaces.web.pages.render import Frame, frame, page
 
 router = APIRouter()
 PER_PAGE = 50
@@ -92,7 +92,7 @@ def _find(
     if not q and start == 0:
         jobs, cursor = profile.store.jobs(states=states, page=Page(limit=PER_PAGE))
         return jobs, None if cursor else len(jobs), cursor is not None
-    found, total = finding.find(profile, q, states, start, PER_PAGE)
+    found, total = job_search.find(profile, q, states, start, PER_PAGE)
     return found, total, total > start + PER_PAGE
 
 

@@ -15,22 +15,22 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from markupsafe import Markup
 
+from tenure.client.advice import Warning
+from tenure.client.health import Present
+from tenure.client.status import Status
 from tenure.domain.job import Job
 from tenure.domain.omission import Omission, Omitted
 from tenure.domain.ownership import HolderLife
 from tenure.domain.run import ACTIVE, Run, RunState
-from tenure.runtime.client.advice import Warning
-from tenure.runtime.client.health import Present
-from tenure.runtime.client.status import Status
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.web import words
 from tenure.surfaces.web.charts import day, strip, svg
 from tenure.surfaces.web.charts.svg import Window
 from tenure.surfaces.web.deps import ProfileDep
-from tenure.surfaces.web.pages import looking, ownership
-from tenure.surfaces.web.pages.rendering import Frame, back_to, frame, page
-from tenure.surfaces.web.reading import status_of
+from tenure.surfaces.web.pages import lookups, ownership
+from tenure.surfaces.web.pages.render import Frame, back_to, frame, page
+from tenure.surfaces.web.reports import status_of
 
 router = APIRouter()
 DAY = timedelta(hours=24)
@@ -150,11 +150,11 @@ def last_day(around: Frame) -> LastDay:
     runs = _with_older(runs, active)
     omissions = _omissions(profile, window)
     lanes = _lanes(runs, omissions)
-    name = looking.named(profile)
+    name = lookups.named(profile)
     drawing = day.Frame(
         window=window,
         zone=around.zone,
-        holdings=day.holdings_in(window, looking.holdings(profile, now, around.health)),
+        holdings=day.holdings_in(window, lookups.holdings(profile, now, around.health)),
         run_url=lambda run: f"/p/{profile.name}/runs/{run.id}",
         by=lambda run: name(run.process),
     )

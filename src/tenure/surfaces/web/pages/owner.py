@@ -9,21 +9,21 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from tenure.domain.conditions import Answer, Finding, findings
+from tenure.client.health import Present
+from tenure.client.warnings import policy_warnings_of
 from tenure.domain.ownership import Act, HolderLife, Term
-from tenure.domain.policy import Admission, Policy, admit
-from tenure.domain.policy_change import policy_in_force
+from tenure.domain.policy.admission import Admission, Policy, admit
+from tenure.domain.policy.change import policy_in_force
+from tenure.domain.policy.conditions import Answer, Finding, findings
+from tenure.domain.policy.rule import Rule
 from tenure.domain.process import Standing
-from tenure.domain.rule import Rule
-from tenure.runtime.client.health import Present
-from tenure.runtime.client.warnings import policy_warnings_of
 from tenure.surfaces.web.charts import day, terms
 from tenure.surfaces.web.charts.svg import PATTERNS, Window
 from tenure.surfaces.web.deps import ProfileDep
-from tenure.surfaces.web.pages import looking, ownership
+from tenure.surfaces.web.pages import lookups, ownership
 from tenure.surfaces.web.pages.overview import processes
-from tenure.surfaces.web.pages.rendering import Frame, frame, page
-from tenure.surfaces.web.reading import status_of
+from tenure.surfaces.web.pages.render import Frame, frame, page
+from tenure.surfaces.web.reports import status_of
 
 router = APIRouter()
 TERMS = 30
@@ -114,7 +114,7 @@ def _holds(rule: Rule, found: tuple[Finding, ...]) -> bool | None:
 
 def _chart(around: Frame) -> dict[str, Any] | None:
     """The latest terms on one line of time."""
-    held = looking.holdings(around.profile, around.now, around.health, TERMS)
+    held = lookups.holdings(around.profile, around.now, around.health, TERMS)
     if not held:
         return None
     first = min(held[0].start, around.now - timedelta(minutes=1))

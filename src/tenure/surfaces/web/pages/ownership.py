@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tenure.domain.evidence import Evidence, Link, Manager, Service
+from tenure.client.health import Health
+from tenure.client.refusal import pid_of
 from tenure.domain.ownership import HolderLife
+from tenure.domain.policy.evidence import Evidence, Link, Manager, Service
 from tenure.domain.process import Process, Standing
-from tenure.runtime.client.health import Health
-from tenure.runtime.client.refusal import pid_of
 from tenure.surfaces.web import words
 
 LONGEST = 4

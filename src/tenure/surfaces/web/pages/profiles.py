@@ -9,17 +9,17 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from starlette.responses import Response
 
+from tenure.client.status import Status
 from tenure.domain.errors import TenureError
 from tenure.domain.job import Job, State
 from tenure.domain.run import ENDED_BADLY
-from tenure.runtime.client.status import Status
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.web.deps import FormDep, SiteDep
-from tenure.surfaces.web.everywhere import MOST_WATCHED, mark_of_all
-from tenure.surfaces.web.looking import mark_text
+from tenure.surfaces.web.live.all_profiles import MOST_WATCHED, mark_of_all
+from tenure.surfaces.web.live.changes import mark_text
 from tenure.surfaces.web.pages import ownership
-from tenure.surfaces.web.pages.rendering import THEME_COOKIE, THEMES, back_to, page
-from tenure.surfaces.web.reading import state_of, status_of
+from tenure.surfaces.web.pages.render import THEME_COOKIE, THEMES, back_to, page
+from tenure.surfaces.web.reports import state_of, status_of
 from tenure.surfaces.web.site import Site
 
 router = APIRouter()

@@ -8,13 +8,13 @@ from functools import cache
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from tenure.client.refusal import what_to_type, who_should_own, why_nobody_owns
 from tenure.domain.errors import NotFound
 from tenure.domain.request import Request as Asked
 from tenure.domain.request import RequestState
-from tenure.runtime.client.refusal import what_to_type, who_should_own, why_nobody_owns
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.deps import ProfileDep
-from tenure.surfaces.web.pages.rendering import frame, page
+from tenure.surfaces.web.pages.render import frame, page
 
 router = APIRouter()
 MOST = 100

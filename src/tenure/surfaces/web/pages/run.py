@@ -10,21 +10,21 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from tenure.client.foreign_jobs import where_output_is
+from tenure.client.secrets import masked
 from tenure.domain.errors import NotFound
-from tenure.domain.evidence import Evidence
 from tenure.domain.job import Command, Definition, Job
 from tenure.domain.ownership import HolderLife, Term
+from tenure.domain.policy.evidence import Evidence
 from tenure.domain.process import Process
 from tenure.domain.request import Request as Asked
 from tenure.domain.run import ACTIVE, FINAL, Run
-from tenure.runtime.client.foreign import where_output_is
-from tenure.runtime.client.secrets import masked
-from tenure.runtime.output import layout_of, read_from
+from tenure.runtime.commands.output import layout_of, read_from
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web import words
 from tenure.surfaces.web.deps import ProfileDep
 from tenure.surfaces.web.pages import ownership
-from tenure.surfaces.web.pages.rendering import Frame, frame, page
+from tenure.surfaces.web.pages.render import Frame, frame, page
 
 router = APIRouter()
 SHOWN = 48 * 1024

@@ -16,7 +16,7 @@ from tenure.domain.run import ACTIVE, ENDED_BADLY, Run, RunState
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.web.deps import ProfileDep
-from tenure.surfaces.web.pages.rendering import frame, page
+from tenure.surfaces.web.pages.render import frame, page
 
 router = APIRouter()
 PER_PAGE = 50

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from tenure.domain.job import CatchUp, Overlap, Runner, State
 from tenure.domain.run import RunState
-from tenure.domain.schedule import Kind
+from tenure.domain.schedule.model import Kind
 from tenure.surfaces.web.api.shapes.base import (
     Document,
     Instant,

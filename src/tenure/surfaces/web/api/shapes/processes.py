@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tenure.domain.conditions import Answer
-from tenure.domain.evidence import Manager
 from tenure.domain.ownership import Act, HolderLife
+from tenure.domain.policy.conditions import Answer
+from tenure.domain.policy.evidence import Manager
 from tenure.domain.process import Activity, Standing
 from tenure.surfaces.web.api.shapes.base import (
     Document,

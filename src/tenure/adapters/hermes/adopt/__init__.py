@@ -1,0 +1,1 @@
+"""Putting a Hermes home under Tenure, each step recorded first."""

@@ -1,0 +1,178 @@
+"""The fence: a folder at ``cron/.tick.lock``, which no ticker of Hermes can open.
+
+Every tick of every version begins by opening that path for writing, and does nothing where it
+cannot. So while a folder is there no process runs a job by ticking, whether it has loaded
+Tenure's plugin or not, and whether any process of Tenure lives or not. The owner's own ticks lock
+another file.
+
+The file that was there is locked first, so that no tick is going on, then changes places with the
+folder in one step where the system can; and stays locked for a moment longer, for a ticker that
+had opened it just before.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from tenure.adapters.hermes.adopt.plugin_files import fence_files
+from tenure.adapters.hermes.back.disk import Disk, beside, is_file, is_folder, lock, unlock
+from tenure.adapters.hermes.back.release import alone
+from tenure.adapters.hermes.back.undo import Refusal
+from tenure.adapters.hermes.facts.adoption_record import ADOPTED, read_adoption
+from tenure.adapters.hermes.facts.home import HermesHome
+from tenure.adapters.hermes.look.locks import read_lock
+from tenure.domain.errors import TenureError, Undetermined
+
+LINGER = 1.0
+"""Seconds for which the old file stays locked: a ticker locks what it opened at once."""
+_TRIES = 20
+_TAKEN = (errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
+
+
+def assert_fence(home: HermesHome) -> str | None:
+    """None if the fence stands. Else it is put up again, and what happened is told.
+
+    For the owner, at each tick: one ``lstat`` while all is well. Never raises.
+    """
+    try:
+        if stat.S_ISDIR(os.lstat(home.tick_lock).st_mode):
+            return None
+        was = "had been replaced by a file"
+    except FileNotFoundError:
+        was = "had been removed"
+    except OSError as error:
+        return f"the fence {home.tick_lock} cannot be looked at: {error.strerror or error}"
+    try:
+        return f"the fence {home.tick_lock} {was}; {_repair(home)}"
+    except (OSError, TenureError, Refusal) as error:
+        return f"the fence {home.tick_lock} {was}, and cannot be put up again: {error}"
+
+
+def _repair(home: HermesHome) -> str:
+    with alone(str(home.path)):
+        adoption = read_adoption(home)
+        if adoption is None or adoption.state != ADOPTED or not adoption.is_of(home):
+            state = adoption.state if adoption else "no adoption"
+            return f"it is not put up again ({state})"
+        Fence(home, Disk()).put_up(keep=None, patience=2.0)
+    return "it stands again, but other tickers may have run jobs meanwhile"
+
+
+def stands(home: HermesHome) -> bool:
+    """Whether a folder is there."""
+    return is_folder(str(home.tick_lock))
+
+
+class Fence:
+    """Puts it up, from whatever an earlier try has left. ``linger``: see :data:`LINGER`."""
+
+    def __init__(self, home: HermesHome, disk: Disk, *, linger: float | None = None) -> None:
+        self.home = home
+        self.disk = disk
+        self.linger = LINGER if linger is None else linger
+        self.path = str(home.tick_lock)
+        self.ready = beside(self.path)
+        """The folder before it is in place; the file that was there just after."""
+        self.saved = str(home.tenure / "restore" / "tick.lock")
+
+    def put_up(self, *, keep: Callable[[str], None] | None, patience: float = 10.0) -> None:
+        """Raises Undetermined if a tick goes on for longer than ``patience`` seconds.
+
+        ``keep``: what was there is kept, to be restored; it is called with ``file`` or ``absent``
+        before anything is changed, and again if that has changed meanwhile. None: it goes.
+        """
+        for _ in range(_TRIES):
+            if is_folder(self.path):
+                self._tidy(keep)
+                return
+            if not os.path.lexists(self.path) and is_file(self.ready):
+                self.disk.rename(self.ready, self.path)  # a release was cut short
+            there = os.path.lexists(self.path)
+            if keep is not None:
+                keep("file" if there or os.path.lexists(self.saved) else "absent")
+            self._prepare()
+            if self._replace(keep, patience) if there else self._place():
+                self.disk.flush(str(self.home.cron))
+                self.disk.remove(beside(self.ready))
+                return
+        raise Undetermined(
+            f"{self.path} comes back as often as it is taken away",
+            remedy="stop the gateway and the desktop app, then adopt again",
+        )
+
+    def _prepare(self) -> None:
+        self.disk.remove(self.ready)
+        self.disk.mkdir(self.ready, 0o700)
+        for name, content in fence_files(self.home).items():
+            self.disk.create(os.path.join(self.ready, name), content, 0o600)
+        self.disk.flush(self.ready)
+
+    def _place(self) -> bool:
+        """Nothing is there. False if something is there by now: a folder cannot replace a file."""
+        try:
+            self.disk.rename(self.ready, self.path)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+            return False
+        return True
+
+    def _replace(self, keep: Callable[[str], None] | None, patience: float) -> bool:
+        try:
+            held = lock(self.path, patience)
+        except FileNotFoundError:
+            return False
+        if held is None:
+            raise self._busy(patience)
+        try:
+            return self._swap(keep)
+        finally:
+            time.sleep(self.linger)
+            unlock(held)
+
+    def _swap(self, keep: Callable[[str], None] | None) -> bool:
+        if self.disk.exchange(self.ready, self.path):
+            self._put_by(self.ready, keep)
+            return True
+        self._put_by(self.path, keep)
+        return self._place()
+
+    def _put_by(self, old: str, keep: Callable[[str], None] | None) -> None:
+        """The file that was there is kept, or goes. The first that was there is the one to keep."""
+        if keep is not None and not os.path.lexists(self.saved):
+            self.disk.move(old, self.saved)
+        else:
+            self.disk.unlink(old)
+
+    def _tidy(self, keep: Callable[[str], None] | None) -> None:
+        """It stands. Finish what was cut short after that, and bring its files up to date."""
+        if is_folder(self.ready):
+            self.disk.remove(self.ready)
+        elif is_file(self.ready):
+            self._put_by(self.ready, keep)
+        self.disk.remove(beside(self.ready))
+        for name, content in fence_files(self.home).items():
+            path = os.path.join(self.path, name)
+            if _content(path) != content:
+                self.disk.write(path, content)
+
+    def _busy(self, patience: float) -> Undetermined:
+        found = read_lock(self.home.tick_lock)
+        who = f"pid {found.pid}" if found.pid else "some process"
+        return Undetermined(
+            f"a tick has been going on for {patience:g} s: {who} holds {self.path}",
+            remedy="`hermes cron tick` holds it while its jobs run: let it end, or end it, and "
+            "adopt again",
+            pid=found.pid,
+        )
+
+
+def _content(path: str) -> bytes | None:
+    with suppress(OSError), open(path, "rb") as file:
+        return file.read()
+    return None

@@ -1,0 +1,1 @@
+"""The way back out of an adoption. Standard library only: copied into the home."""

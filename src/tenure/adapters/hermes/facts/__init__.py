@@ -1,0 +1,1 @@
+"""What Hermes keeps on disk, read without Hermes."""

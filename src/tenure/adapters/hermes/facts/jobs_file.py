@@ -1,0 +1,139 @@
+"""Hermes' ``jobs.json`` and heartbeats, read as tolerantly as Hermes reads them, and never written.
+
+A byte order mark, a bare list and a missing file are normal; text that is no JSON is a finding,
+since then nothing fires at all; an entry that is no job is left out and counted.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from tenure.adapters.hermes.facts.home import HermesHome
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+class Kind(StrEnum):
+    """The kinds of a Hermes schedule."""
+
+    CRON = "cron"
+    INTERVAL = "interval"
+    ONCE = "once"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HermesJob:
+    """What of a job matters to when and by whom it is run. Instants are UTC."""
+
+    id: str
+    name: str
+    enabled: bool
+    kind: Kind
+    schedule: str
+    due: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsFile:
+    """``jobs.json`` at one moment."""
+
+    present: bool
+    jobs: tuple[HermesJob, ...] = ()
+    problem: str | None = None
+    """Why it could not be read."""
+    odd: int = 0
+    """Entries that are no jobs."""
+
+    @property
+    def enabled(self) -> int:
+        return sum(job.enabled for job in self.jobs)
+
+    def next(self) -> HermesJob | None:
+        """The enabled job that is due first."""
+        waiting = [job for job in self.jobs if job.enabled and job.due is not None]
+        return min(waiting, key=lambda job: (job.due or _NEVER, job.id), default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeats:
+    """How long ago *some* ticker of the profile wrote them; None: never, or this version does not.
+
+    Every ticker writes them, also one whose ticks are fenced off.
+    """
+
+    ticked: timedelta | None
+    succeeded: timedelta | None
+
+
+def read_jobs(home: HermesHome) -> JobsFile:
+    """The jobs of a profile. Nothing is raised: what cannot be read is ``problem``."""
+    try:
+        text = home.jobs_file.read_text("utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
+        return JobsFile(present=False)
+    except OSError as error:
+        return JobsFile(present=True, problem=error.strerror or str(error))
+    except UnicodeDecodeError:
+        return JobsFile(present=True, problem="it is not UTF-8")
+    if not text.strip():
+        return JobsFile(present=True, problem="it is empty")
+    try:
+        document = json.loads(text, strict=False)
+    except (ValueError, RecursionError) as error:
+        return JobsFile(present=True, problem=f"it is no JSON: {error}")
+    entries = document.get("jobs", []) if isinstance(document, dict) else document
+    if not isinstance(entries, list):
+        return JobsFile(present=True, problem="it has no list of jobs")
+    jobs = tuple(_job(entry) for entry in entries if isinstance(entry, dict) and entry.get("id"))
+    return JobsFile(present=True, jobs=jobs, odd=len(entries) - len(jobs))
+
+
+def read_heartbeats(home: HermesHome, now: datetime) -> Heartbeats:
+    """``now`` is UTC."""
+    return Heartbeats(
+        ticked=_age(home.cron / "ticker_heartbeat", now),
+        succeeded=_age(home.cron / "ticker_last_success", now),
+    )
+
+
+def parse_instant(value: object) -> datetime | None:
+    """An instant as Hermes writes it, UTC. One without an offset is the machine's time."""
+    try:
+        return datetime.fromisoformat(str(value)).astimezone(UTC) if value else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _job(entry: dict[str, Any]) -> HermesJob:
+    schedule = entry.get("schedule")
+    kind = schedule.get("kind") if isinstance(schedule, dict) else None
+    display = entry.get("schedule_display")
+    if not display and isinstance(schedule, dict):
+        display = schedule.get("display")
+    return HermesJob(
+        id=str(entry["id"]),
+        name=str(entry.get("name") or entry["id"]),
+        enabled=bool(entry.get("enabled", True)),
+        kind=Kind(kind) if kind in set(Kind) else Kind.UNKNOWN,
+        schedule=str(display or ""),
+        due=parse_instant(entry.get("next_run_at")),
+    )
+
+
+def _age(path: Path, now: datetime) -> timedelta | None:
+    """By the instant that stands in the file; by its date where that is none."""
+    try:
+        text, modified = path.read_text("ascii", "replace"), path.stat().st_mtime
+    except OSError:
+        return None
+    try:
+        at = datetime.fromtimestamp(float(text), UTC)
+    except (ValueError, OverflowError, OSError):
+        at = datetime.fromtimestamp(modified, UTC)
+    return max(now - at, timedelta(0))

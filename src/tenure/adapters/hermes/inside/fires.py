@@ -1,0 +1,138 @@
+"""Which fires of a Hermes schedule have passed, by Hermes' own arithmetic.
+
+Hermes keeps one instant for a job, ``next_run_at``. When nobody looked for a while, later fires
+passed that it never wrote down. Cron expressions go through the croniter that Hermes itself uses,
+in Hermes' zone; intervals count from ``next_run_at``.
+
+Hermes begins croniter anew for each fire. Within one offset of the zone that is the same as going
+on from fire to fire; across a change of the offset it is not, so it is begun anew there too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+
+from tenure.domain.planning.external import Announced
+
+MOST = 10_000
+"""So many fires are counted one by one, in about half a second. Of more, the first, the last and
+the latest are found all the same, and the count is too low."""
+_MINUTE = timedelta(minutes=1)
+_LONGEST_FOLD = 24 * 60
+"""In minutes: a zone that changed the date has repeated a day."""
+
+Croniter = Callable[..., Any]
+
+
+def announced(
+    job: Mapping[str, Any], now: datetime, zone: tzinfo, croniter: Croniter | None
+) -> Announced | None:
+    """What a due job of Hermes announces: its latest fire, and what passed before it.
+
+    None if it names no instant, or one that is yet to come. Times are UTC; ``zone`` is Hermes'.
+    """
+    start = instant_of(job.get("next_run_at"))
+    if start is None or start > now:
+        return None
+    schedule = job.get("schedule")
+    schedule = schedule if isinstance(schedule, Mapping) else {}
+    kind, expression = schedule.get("kind"), schedule.get("expr")
+    if kind == "interval":
+        return _by_interval(start, schedule.get("minutes"), now)
+    if kind == "cron" and croniter is not None and isinstance(expression, str):
+        try:
+            return _by_cron(start, now, lambda at: _fires(expression, at, zone, croniter))
+        except Exception:  # noqa: BLE001  whatever croniter makes of it, this fire is due
+            return Announced(fire=start)
+    return Announced(fire=start)
+
+
+def instant_of(text: object) -> datetime | None:
+    """An instant as Hermes writes it, in UTC. One without an offset is the machine's local time,
+    at its offset of today: that is how Hermes reads what its older versions wrote."""
+    if not isinstance(text, str):
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is None:
+            found = found.replace(tzinfo=datetime.now().astimezone().tzinfo)
+        return found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _by_interval(start: datetime, minutes: object, now: datetime) -> Announced:
+    try:
+        step = timedelta(minutes=minutes) if isinstance(minutes, (int, float)) else timedelta(0)
+    except (ValueError, OverflowError):
+        step = timedelta(0)
+    more = (now - start) // step if step > timedelta(0) else 0
+    if not more:
+        return Announced(fire=start)
+    fire = start + more * step
+    return Announced(fire=fire, passed=(start, fire - step, more))
+
+
+def _by_cron(
+    start: datetime, now: datetime, fires: Callable[[datetime], Iterator[datetime]]
+) -> Announced:
+    before, latest, count = start, start, 0
+    for fire in fires(start):
+        if fire > now:
+            break
+        if count == MOST:
+            before, latest = _last_two(latest, now, fires)
+            break
+        before, latest, count = latest, fire, count + 1
+    if not count:
+        return Announced(fire=start)
+    return Announced(fire=latest, passed=(start, before, count))
+
+
+def _last_two(
+    low: datetime, now: datetime, fires: Callable[[datetime], Iterator[datetime]]
+) -> tuple[datetime, datetime]:
+    """The last two fires up to ``now``: looked for from a minute ago on, then from further back.
+    ``low`` is one that is known, and more than one comes after it."""
+    back = _MINUTE
+    while True:
+        found: list[datetime] = [low] if now - back <= low else []
+        for fire in fires(max(low, now - back)):
+            if fire > now:
+                break
+            found = [*found[-1:], fire]
+        if len(found) == 2:
+            return found[0], found[1]
+        back *= 4
+
+
+def _fires(
+    expression: str, after: datetime, zone: tzinfo, croniter: Croniter
+) -> Iterator[datetime]:
+    """The fires after an instant, in UTC, in order."""
+    at, walk, offset = after, None, None
+    while True:
+        anew = walk is None
+        if walk is None:
+            base = at.astimezone(zone)
+            walk, offset = croniter(expression, base), base.utcoffset()
+        found = walk.get_next(datetime)
+        fire, crossed = found.astimezone(UTC), found.utcoffset() != offset
+        if not anew and (crossed or fire <= at):
+            walk = None
+            continue
+        at = fire if fire > at else _past_the_fold(expression, at, zone, croniter)
+        yield at
+
+
+def _past_the_fold(expression: str, at: datetime, zone: tzinfo, croniter: Croniter) -> datetime:
+    """In an hour that the clock repeats, croniter goes back. Hermes looks again at its next tick,
+    until that brings it on."""
+    for minutes in range(1, _LONGEST_FOLD):
+        base = (at + minutes * _MINUTE).astimezone(zone)
+        found: datetime = croniter(expression, base).get_next(datetime)
+        if found.astimezone(UTC) > at:
+            return found.astimezone(UTC)
+    raise ValueError(f"croniter does not get past {at}")

@@ -1,0 +1,1 @@
+"""Which Hermes processes run and what they do. Never writes."""

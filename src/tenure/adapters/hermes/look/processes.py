@@ -1,0 +1,288 @@
+"""Which processes of Hermes belong to a profile: by the store they have open, else by their word.
+
+Authority: a process is *observed* to belong to a profile if it has a file of that profile's store
+open: the lock, the logs, the databases, the cron folder. Where it keeps nothing open (a dashboard
+of 0.16 that nobody has asked anything yet) its arguments and environment are all there is: then it
+is *stated*. What is observed wins: a process that names our profile and has another home's log
+open belongs to that other home.
+
+``--profile`` sets Hermes' home inside the process, so that the environment that the system shows
+still names the root; both are read together here, as Hermes itself does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path, PurePath
+
+from tenure.adapters.hermes.facts.home import HermesHome
+from tenure.adapters.hermes.facts.invocation import (
+    DESKTOP_MARK,
+    Invocation,
+    Role,
+    is_interpreter,
+    read_invocation,
+    role_of,
+    stated_home,
+)
+from tenure.adapters.hermes.look.scan import OpenFile, Scan, Start
+
+_STORE_FOLDERS = ("cron", "logs")
+_STORE_FILES = ("gateway.lock", "state.db", "state.db-wal", "state.db-shm")
+_TELLING = ("gui.log", "gateway.log", "agent.log", "executions.db", "gateway.lock", "state.db")
+"""What a process of another home is known by, wherever that home lies."""
+
+
+class Store(StrEnum):
+    """How it is known which home a process works in."""
+
+    OBSERVED = "observed"
+    STATED = "stated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A process of this profile that may have to do with jobs."""
+
+    pid: int
+    start: Start
+    role: Role
+    store: Store
+    seen: str
+    """What it is known by, in words."""
+    desktop: str | None
+    """What its environment says of the desktop app; None: not to be read, or nothing."""
+    environ_known: bool
+    threads: frozenset[str]
+    holds_gateway_lock: bool | None
+    """By its own open files; None where the system does not say."""
+    python: str | None
+    """The interpreter it was started with, if its arguments name one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """A scheduler-capable process of another home. ``home``: '' if it cannot be told which."""
+
+    pid: int
+    role: Role
+    home: str
+    store: Store
+    same_name: bool
+    """Its home's profile has the name of ours: easily taken for one of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    members: tuple[Member, ...]
+    elsewhere: tuple[Elsewhere, ...]
+    hidden: tuple[int, ...]
+    """Hermes by their arguments, whose home may not be looked at (root's, say, or contained).
+    Those of users who could not open our home are left out."""
+
+
+def find_processes(home: HermesHome, scan: Scan, *, skip: frozenset[int] = frozenset()) -> Found:
+    """Every process of ``home`` that can tick or run jobs, and those that only look so.
+
+    ``skip``: pids to leave out; the caller's own always is.
+    """
+    finder = _Finder(home, scan)
+    skip |= {os.getpid()}
+    for pid in scan.pids():
+        if pid not in skip:
+            finder.look(pid)
+    return Found(
+        members=tuple(finder.members),
+        elsewhere=tuple(finder.elsewhere),
+        hidden=tuple(finder.hidden),
+    )
+
+
+class _Finder:
+    def __init__(self, home: HermesHome, scan: Scan) -> None:
+        self.home, self.scan = home, scan
+        self.prefixes = tuple(f"{home.path / name}{os.sep}" for name in _STORE_FOLDERS)
+        self.paths = frozenset(str(home.path / name) for name in _STORE_FILES)
+        self.ids = dict(_ids_of(home))
+        self.members: list[Member] = []
+        self.elsewhere: list[Elsewhere] = []
+        self.hidden: list[int] = []
+
+    def look(self, pid: int) -> None:
+        argv = self.scan.argv(pid)
+        invocation = read_invocation(argv)
+        if invocation is None and not (argv and is_interpreter(argv[0])):
+            return  # tail, an editor, a shell: they look at the store and run nothing
+        start = self.scan.start(pid)
+        files = self.scan.files(pid)
+        if start is None:
+            return
+        if files is None:
+            self._without_files(pid, invocation)
+            return
+        environ = self.scan.environ(pid) if invocation else None
+        ours = self._ours(pid, files, thorough=invocation is not None)
+        role = self._role(invocation, environ, ours)
+        if role is None:
+            return
+        locked = self._holds_lock(pid, ours)
+        if not locked and not self._belongs(pid, role, ours, files, invocation, environ):
+            return
+        role = Role.GATEWAY if locked else role
+        found = self._member(pid, start, role, ours, locked, environ, argv)
+        again = self.scan.start(pid)
+        if again is not None and again.stamp == start.stamp:  # else it was two processes
+            self.members.append(found)
+
+    def _without_files(self, pid: int, invocation: Invocation | None) -> None:
+        """Its home may not be looked at: that there is such a process is all there is to say."""
+        if invocation is not None and role_of(invocation, None) is not None:
+            self._hide(pid)
+
+    def _hide(self, pid: int) -> None:
+        user = self.scan.user(pid)
+        try:
+            home = self.home.path.stat()
+        except OSError:
+            return
+        if user in (None, 0, home.st_uid) or home.st_mode & 0o077:
+            self.hidden.append(pid)
+
+    def _ours(self, pid: int, files: tuple[OpenFile, ...], *, thorough: bool) -> list[OpenFile]:
+        """Its open files that belong to our store, the most telling first."""
+        shared = self.scan.shares_paths(pid) if files else True
+        found = []
+        for file in files:
+            by_path = shared and (file.path in self.paths or file.path.startswith(self.prefixes))
+            if by_path or ((thorough or not shared) and self._same_file(pid, file)):
+                found.append(file)
+        return sorted(found, key=_rank)
+
+    def _same_file(self, pid: int, file: OpenFile) -> bool:
+        """Our file under another name: a container's, or a path through a link."""
+        return _base(file.path) in self.ids.values() and self.scan.file_id(pid, file) in self.ids
+
+    def _role(
+        self,
+        invocation: Invocation | None,
+        environ: Mapping[str, str] | None,
+        ours: list[OpenFile],
+    ) -> Role | None:
+        if invocation is None:
+            working = any("/logs/" not in file.path.replace(os.sep, "/") for file in ours)
+            return Role.PROGRAM if working else None
+        return role_of(invocation, environ)
+
+    def _belongs(
+        self,
+        pid: int,
+        role: Role,
+        ours: list[OpenFile],
+        files: tuple[OpenFile, ...],
+        invocation: Invocation | None,
+        environ: Mapping[str, str] | None,
+    ) -> bool:
+        """Whether it is ours. If not, it is noted where it belongs."""
+        theirs = _home_of_files([file for file in files if file not in ours])
+        if ours and (theirs is None or _rank(ours[0])[0] <= theirs[0]):
+            return True
+        if theirs is not None:
+            self.elsewhere.append(self._other(pid, role, theirs[1], Store.OBSERVED))
+            return False
+        said = stated_home(invocation, environ, self.scan.folder(pid)) if invocation else None
+        if said is None:
+            self._hide(pid)
+            return False
+        same = self.scan.same_folder(pid, said, str(self.home.path))
+        if same is None:
+            self._hide(pid)
+        elif not same:
+            self.elsewhere.append(self._other(pid, role, said, Store.STATED))
+        return bool(same)
+
+    def _other(self, pid: int, role: Role, where: str, store: Store) -> Elsewhere:
+        path = PurePath(where)
+        name = path.name if path.parent.name == "profiles" else "default"
+        return Elsewhere(
+            pid=pid, role=role, home=where, store=store, same_name=name == self.home.profile
+        )
+
+    def _member(
+        self,
+        pid: int,
+        start: Start,
+        role: Role,
+        ours: list[OpenFile],
+        locked: bool | None,
+        environ: Mapping[str, str] | None,
+        argv: tuple[str, ...],
+    ) -> Member:
+        seen = "its arguments and environment name this home; it has no file of it open"
+        if locked:
+            seen = "it holds gateway.lock"
+        elif ours:
+            seen = f"it has {_short(ours[0].path, self.home)} open"
+        return Member(
+            pid=pid,
+            start=start,
+            role=role,
+            store=Store.OBSERVED if ours else Store.STATED,
+            seen=seen,
+            desktop=None if environ is None else environ.get(DESKTOP_MARK),
+            environ_known=environ is not None,
+            threads=self.scan.threads(pid),
+            holds_gateway_lock=locked,
+            python=argv[0] if is_interpreter(argv[0]) else None,
+        )
+
+    def _holds_lock(self, pid: int, ours: list[OpenFile]) -> bool | None:
+        answers = [self.scan.locks(pid, f) for f in ours if _base(f.path) == "gateway.lock"]
+        if None in answers and True not in answers:
+            return None
+        return True in answers
+
+
+def _ids_of(home: HermesHome) -> Iterator[tuple[tuple[int, int], str]]:
+    """Device and inode of the files of the store, with their names."""
+    files = [home.path / name for name in _STORE_FILES]
+    for folder in _STORE_FOLDERS:
+        try:
+            files += [Path(entry.path) for entry in os.scandir(home.path / folder)]
+        except OSError:
+            continue
+    for path in files:
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        yield (found.st_dev, found.st_ino), path.name
+
+
+def _home_of_files(files: Sequence[OpenFile]) -> tuple[int, str] | None:
+    """The home that the most telling of these files lies in, and how telling that file is."""
+    for file in sorted(files, key=_rank):
+        path = PurePath(file.path)
+        if path.name in _TELLING:
+            inside = path.parent.name in _STORE_FOLDERS
+            return _rank(file)[0], str(path.parent.parent if inside else path.parent)
+    return None
+
+
+def _rank(file: OpenFile) -> tuple[int, int, str]:
+    """How telling: its own log and ledger first. Other homes' files may be open in passing."""
+    name = _base(file.path)
+    order = _TELLING.index(name) if name in _TELLING else len(_TELLING)
+    kind = 0 if ".log" in name else 1 if name.startswith("executions.db") else 2
+    return kind, order, name
+
+
+def _base(path: str) -> str:
+    return PurePath(path).name
+
+
+def _short(path: str, home: HermesHome) -> str:
+    inside = PurePath(path)
+    return str(inside.relative_to(home.path)) if inside.is_relative_to(home.path) else path

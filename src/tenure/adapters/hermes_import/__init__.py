@@ -1,0 +1,1 @@
+"""Importing the jobs of a Hermes profile as Tenure's own."""

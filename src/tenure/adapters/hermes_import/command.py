@@ -1,0 +1,168 @@
+"""What a Hermes job runs, as a command: a script as Hermes starts it, or an agent's prompt.
+
+Scripts: bash for ``.sh`` and ``.bash``, Hermes' own Python for all others, in the script's folder
+(also where the job names another), with Hermes' home in the environment.
+
+Agents: ``hermes chat -Q``, which prints the answer and nothing else. Not ``hermes -z``: that one
+approves every dangerous command by itself, which Hermes' cron refuses unless it was told
+otherwise, and it ignores the skills.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from tenure.adapters.hermes.facts.home import HermesHome, profiles_of
+from tenure.domain.errors import InvalidInput
+from tenure.domain.job import MAX_COMMAND, Command
+from tenure.store.folder.user_home import expand
+
+Job = Mapping[str, Any]
+
+BARE = "Do what the skill says."
+LONGEST_PROMPT = min(MAX_COMMAND, 128 * 1024) - 4096
+"""Bytes: what Linux and Tenure take for one argument, with room for the other words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What is known of the Hermes that runs the jobs today. None: not known."""
+
+    python: str | None = None
+    version: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    """What it adds to the environment of scripts."""
+    script_timeout: int | None = None
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """A command, what of the job it does not do, and whether that is essential."""
+
+    command: Command
+    timeout: timedelta | None = None
+    lost: tuple[str, ...] = ()
+    incomplete: bool = False
+    """It would do something else than in Hermes, and is not to run before somebody looked."""
+
+
+def carry(job: Job, home: HermesHome, means: Means) -> Carried:
+    """Raises InvalidInput for a job that has nothing to run, or nothing that Hermes would run."""
+    home = _home_of(job, home, means)
+    if job.get("no_agent"):
+        script = _text(job.get("script"))
+        if script is None:
+            raise InvalidInput("it is to run a script, and names none")
+        return _script(script, home, means)
+    return _agent(job, home, means)
+
+
+def _home_of(job: Job, home: HermesHome, means: Means) -> HermesHome:
+    """0.16 lets a job run in another profile than the one that schedules it."""
+    named = _text(job.get("profile"))
+    if named is None or not (means.version or "0.16").startswith("0.16"):
+        return home
+    return next((other for other in profiles_of(home.root) if other.profile == named), home)
+
+
+def _script(script: str, home: HermesHome, means: Means) -> Carried:
+    path = script_path(script, home)
+    if path.suffix.lower() in (".sh", ".bash"):
+        program = shutil.which("bash") or "/bin/bash"
+    elif means.python is not None:
+        program = means.python
+    else:
+        raise InvalidInput(
+            "Hermes runs its script with its own Python, and that was not found",
+            remedy="--hermes-python PATH",
+        )
+    env = {"HERMES_HOME": str(home.path), **means.env}
+    lost = () if path.is_file() else (f"there is no file {path} at present",)
+    timeout = timedelta(seconds=means.script_timeout) if means.script_timeout else None
+    command = Command(argv=(program, str(path)), cwd=str(path.parent), env=env)
+    return Carried(command=command, timeout=timeout, lost=lost)
+
+
+def script_path(script: str, home: HermesHome) -> Path:
+    """Where Hermes finds it. Raises InvalidInput where Hermes refuses it."""
+    folder = home.path / "scripts"
+    path = (folder / expand(script, "script")).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise InvalidInput(f"its script {script} lies outside {folder}, so Hermes refuses it")
+    return path
+
+
+def _agent(job: Job, home: HermesHome, means: Means) -> Carried:
+    prompt = _text(job.get("prompt"))
+    skills = [str(name).strip() for name in _list(job.get("skills") or job.get("skill"))]
+    if prompt is None and not skills and not job.get("script"):
+        raise InvalidInput("it has neither a prompt nor a skill nor a script")
+    if len((prompt or "").encode()) > LONGEST_PROMPT:
+        raise InvalidInput(
+            f"its prompt is longer than the {LONGEST_PROMPT} bytes that fit into a command line"
+        )
+    hermes = (means.python, "-m", "hermes_cli.main") if means.python else ("hermes",)
+    argv = [*hermes, "-p", home.profile, "chat", "-Q", "--source", "cron"]
+    for option, value in (("-m", job.get("model")), ("--provider", job.get("provider"))):
+        argv += [option, str(value)] if _text(value) else []
+    toolsets = [str(name).strip() for name in _list(job.get("enabled_toolsets"))]
+    argv += ["-t", ",".join(toolsets)] if toolsets else []
+    for skill in skills:
+        argv += ["-s", skill]
+    argv.append(f"--query={prompt or BARE}")
+    workdir = _text(job.get("workdir"))
+    lost, essential = [*_of_the_agent(job)], [*_essential(job)]
+    if workdir is not None and not Path(workdir).is_dir():
+        lost.append(f"its folder {workdir} is gone, so it runs in the home folder")
+        workdir = None
+    return Carried(
+        command=Command(argv=tuple(argv), cwd=workdir, env={"HERMES_HOME": str(home.root)}),
+        lost=(*essential, *lost),
+        incomplete=bool(essential),
+    )
+
+
+def _essential(job: Job) -> Iterator[str]:
+    """Without these an agent would do something else than it was made for."""
+    if job.get("script"):
+        yield (
+            f"what its script {job['script']} prints is not put before the prompt, nor may the"
+            " script call the run off"
+        )
+    if sources := [str(id) for id in _list(job.get("context_from"))]:
+        yield f"the latest output of {', '.join(sources)} is not put before the prompt"
+    if job.get("base_url"):
+        yield f"the model's address {job['base_url']}: the command line takes none"
+
+
+def _of_the_agent(job: Job) -> Iterator[str]:
+    pinned = {"model": job.get("model"), "provider": job.get("provider")}
+    kept = [
+        f"{name} {job[f'{name}_snapshot']}"
+        for name, value in pinned.items()
+        if not value and job.get(f"{name}_snapshot")
+    ]
+    if _text(job.get("prompt")) is None:
+        yield f"it has no prompt; a command needs one, and asks {BARE!r}"
+    if kept:
+        yield (
+            f"Hermes refuses to run it once the default is no longer {' and '.join(kept)};"
+            " the command goes by whatever is the default"
+        )
+
+
+def _list(value: object) -> list[Any]:
+    if isinstance(value, str):
+        return [value] if value.strip() else []
+    return [item for item in value if item] if isinstance(value, list | tuple) else []
+
+
+def _text(value: object) -> str | None:
+    text = value.strip() if isinstance(value, str) else ""
+    return text or None

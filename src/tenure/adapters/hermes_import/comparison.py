@@ -1,0 +1,275 @@
+"""The fires to come of both, computed: Hermes' by Hermes itself, Tenure's by Tenure.
+
+Hermes' Python is started once, for all jobs, isolated and in Hermes' home, and runs
+:mod:`~tenure.adapters.hermes_import.simulation`, which writes nothing. Without a Hermes, croniter
+is asked where it can be imported; otherwise nothing is compared, and the report says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tenure.adapters.hermes.back.yaml_lines import Unclear, take_apart, unquote, without_comment
+from tenure.adapters.hermes.facts.home import HermesHome
+from tenure.adapters.hermes_import import simulation
+from tenure.adapters.hermes_import.command import Means
+from tenure.adapters.hermes_import.source import HermesJob, last_written
+from tenure.domain.errors import InvalidInput
+from tenure.domain.schedule.model import Schedule
+from tenure.domain.schedule.zones import check_zone, load_zone
+from tenure.host.local_zone import local_zone
+
+PATIENCE = 120.0
+"""Seconds that Hermes' Python gets."""
+MOST = 5000
+"""Fires that are compared in one stretch."""
+_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "SSL_CERT_FILE")
+_SETTINGS = ("HERMES_TIMEZONE", "HERMES_CRON_SCRIPT_TIMEOUT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsed:
+    """What Hermes says: its zone, how it runs scripts, and the fires of each job."""
+
+    by: str | None
+    """Who computed the fires; None: nobody."""
+    why_not: str = ""
+    zone: str
+    doubt: str = ""
+    """Why ``zone`` may not be the one that Hermes runs in."""
+    means: Means
+    unknown: str = ""
+    """What could not be told of how it runs scripts."""
+    changes: tuple[datetime, ...] = ()
+    """When clocks change in the zone, at most two."""
+    jobs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An instant at which only one of them fires."""
+
+    at: datetime
+    hermes: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """The next fires of both, and where they differ, in order; ``problem``: Hermes gave none."""
+
+    hermes: tuple[datetime, ...] = ()
+    tenure: tuple[datetime, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    problem: str = ""
+
+
+def rehearse(
+    home: HermesHome,
+    jobs: Sequence[HermesJob],
+    *,
+    python: str | None,
+    version: str | None = None,
+    now: datetime,
+    count: int,
+) -> Rehearsed:
+    """``python``: the one that Hermes is installed in. Raises nothing: ``why_not`` says."""
+    asked = {
+        "now": now.timestamp(),
+        "count": count,
+        "jobs": {
+            job["id"]: {"schedule": job["schedule"], "next_run_at": job.get("next_run_at")}
+            for job in jobs
+            if isinstance(job.get("schedule"), dict)
+        },
+    }
+    local = machine_zone(last_written(home))
+    if python is not None:
+        told = _ask_hermes(home, asked, python, local)
+        if isinstance(told, dict):
+            return _of_hermes(told, python, version, local)
+        why_not = told
+    else:
+        why_not = "no Python that has Hermes was found"
+    zone, doubt = _zone(zone_setting(home), local)
+    means = Means(python=python, version=version)
+    here = _ask_croniter(asked, zone)
+    if here is None:
+        return Rehearsed(by=None, why_not=why_not, zone=zone, doubt=doubt, means=means)
+    return Rehearsed(
+        by=f"croniter {here['croniter']} alone ({why_not})",
+        zone=zone,
+        doubt=doubt,
+        means=means,
+        changes=_instants(here["changes"]),
+        jobs=here["jobs"],
+    )
+
+
+def compare(schedule: Schedule, told: Mapping[str, Any] | None, now: datetime, n: int) -> Compared:
+    """The next ``n`` fires of both, and all differences where Hermes' were computed."""
+    tenure = tuple(islice(schedule.fires(now, _END), n))
+    if told is None or "error" in told:
+        return Compared(tenure=tenure, problem="none" if told is None else str(told["error"]))
+    fires = sorted({int(at) for at in told["fires"]})
+    found: dict[int, bool] = {}
+    for after, until in told["ranges"]:
+        walked = schedule.fires(_instant(after), _instant(until))
+        ours = [int(at.timestamp()) for at in islice(walked, MOST)]
+        until = ours[-1] if len(ours) == MOST else until
+        theirs = {at for at in fires if after < at <= until}
+        found |= dict.fromkeys(theirs.difference(ours), True)
+        found |= dict.fromkeys(set(ours) - theirs, False)
+    return Compared(
+        hermes=tuple(_instant(at) for at in fires[:n]),
+        tenure=tenure,
+        differences=tuple(Difference(_instant(at), found[at]) for at in sorted(found)),
+    )
+
+
+def _ask_hermes(
+    home: HermesHome, asked: dict[str, Any], python: str, local: MachineZone
+) -> dict[str, Any] | str:
+    """Its answer, or why there is none."""
+    try:
+        done = subprocess.run(
+            [python, "-I", "-B", str(Path(simulation.__file__))],
+            input=json.dumps(asked),
+            env=_environment(home, local),
+            cwd=os.sep,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        if done.returncode == 0:
+            told = json.loads(done.stdout)
+            return told if isinstance(told, dict) else f"{python} gave no answer"
+    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+        return f"{python} cannot be asked: {error}"
+    last = (done.stderr.strip() or "no word of why").splitlines()[-1]
+    return f"{python} cannot load Hermes' cron: {last}"
+
+
+def _of_hermes(
+    told: dict[str, Any], python: str, version: str | None, local: MachineZone
+) -> Rehearsed:
+    version = version or told.get("hermes")
+    zone, doubt = _zone(told["zone"], local)
+    return Rehearsed(
+        by=f"Hermes {version or 'of unknown version'}, croniter {told.get('croniter')}",
+        zone=zone,
+        doubt=doubt,
+        means=Means(
+            python=python,
+            version=version,
+            env=told.get("env", {}),
+            script_timeout=told.get("script_timeout"),
+        ),
+        unknown=told.get("unknown", ""),
+        changes=_instants(told["changes"]),
+        jobs=told["jobs"],
+    )
+
+
+def _ask_croniter(asked: dict[str, Any], zone: str) -> dict[str, Any] | None:
+    try:
+        return simulation.answer(asked, simulation.Croniter(zone))
+    except ImportError:
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineZone:
+    """The zone of a Hermes that has none of its own. ``variable``: it comes from TZ."""
+
+    key: str
+    variable: bool = False
+    doubt: str = ""
+
+
+def machine_zone(written: datetime | None) -> MachineZone:
+    """The machine's zone, or that of TZ where Hermes' clock agrees with that one only.
+
+    ``written``: when Hermes last wrote, in its offset. A service has no TZ, a container may.
+    """
+    machine, named = local_zone(), os.environ.get("TZ", "").lstrip(":")
+    if written is None or _offset(machine, written) == written.utcoffset():
+        return MachineZone(key=machine)
+    try:
+        if named and _offset(check_zone(named), written) == written.utcoffset():
+            return MachineZone(key=named, variable=True)
+    except InvalidInput:
+        pass
+    return MachineZone(
+        key=machine,
+        doubt=f"Hermes last wrote at {written:%H:%M} UTC{written:%z}, which is not the time in"
+        f" {machine}, and its configuration names no zone",
+    )
+
+
+def _offset(zone: str, at: datetime) -> timedelta | None:
+    return at.astimezone(load_zone(zone)).utcoffset()
+
+
+def _zone(named: str | None, local: MachineZone) -> tuple[str, str]:
+    """Hermes' zone, its setting if there is such a zone; and what speaks against it."""
+    try:
+        if named:
+            return check_zone(named), ""
+    except InvalidInput:
+        pass
+    return local.key, local.doubt
+
+
+def zone_setting(home: HermesHome) -> str | None:
+    """``HERMES_TIMEZONE``, else ``timezone`` of config.yaml; for when Hermes cannot be asked."""
+    if named := _settings(home).get("HERMES_TIMEZONE", "").strip():
+        return named
+    try:
+        begins = take_apart(home.config.read_text("utf-8")).begins
+    except (OSError, UnicodeDecodeError, Unclear):
+        return None
+    for line in begins:
+        if line.indent == 0 and line.key == "timezone":
+            return unquote(without_comment(line.value))
+    return None
+
+
+def _environment(home: HermesHome, local: MachineZone) -> dict[str, str]:
+    """Little: what a service would have."""
+    env = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    zone = {"TZ": local.key} if local.variable else {}
+    return {**env, **zone, "HERMES_HOME": str(home.path), **_settings(home)}
+
+
+def _settings(home: HermesHome) -> dict[str, str]:
+    """The variables that matter here: Hermes reads its ``.env`` over those it is started with."""
+    found = {name: os.environ[name] for name in _SETTINGS if os.environ.get(name)}
+    try:
+        lines = (home.path / ".env").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        name, sign, value = line.strip().removeprefix("export ").partition("=")
+        if sign and name.strip() in _SETTINGS:
+            found[name.strip()] = value.strip().strip("'\"")
+    return found
+
+
+_END = datetime(9900, 1, 1, tzinfo=UTC)
+
+
+def _instant(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _instants(seconds: Sequence[float]) -> tuple[datetime, ...]:
+    return tuple(_instant(at) for at in seconds)

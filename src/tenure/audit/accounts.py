@@ -1,0 +1,192 @@
+"""C5: every due fire is accounted for exactly once, as a run or in a stretch of omissions.
+
+The yardstick is the schedule itself. For each revision the fires in its window,
+
+    (the later of: valid from, accounted from;  the earlier of: next revision, watermark]
+
+are counted by the schedule and compared with the runs and stretches on record. Where the sums
+agree, nothing overlaps and each entry sits on a fire, all is well; that is linear. Only otherwise
+are the entries walked one after the other, to name the first fire that is missing or double.
+
+A stretch covers every fire between its ends, and says how many. A held stretch counts all of its
+fires; the runs that they became lie inside it, and are compared with what it says was claimed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from datetime import datetime, timedelta
+
+from tenure.audit.clock import SKEW
+from tenure.audit.history import SCHEDULED, JobHistory, View
+from tenure.audit.report import Book
+from tenure.audit.sums import TICK, Entry, Window, check_sums
+from tenure.domain.job import State
+from tenure.domain.omission import Omission, Omitted
+from tenure.domain.run import Cause, Run
+from tenure.domain.schedule.model import UNPLANNED
+
+_GONE = "records were deleted or never written; compare with a backup, and report it"
+_ALTERED = "the record was altered or written wrongly; keep the database and report it"
+
+
+def check_accounts(view: View, book: Book) -> None:
+    """Every job: its watermark, its entries, its sums."""
+    for past in view.history.jobs:
+        book.checked["jobs"] += 1
+        _check_watermark(view, book, past)
+        for revision, span in view.spans[past.job.id].items():
+            low = max(span.after, past.accounting.accounted_from)
+            high = past.accounting.watermark
+            high = high if span.until is None else min(span.until, high)
+            window = Window(past, span, low, max(low, high))
+            key = past.job.id, revision
+            runs = _check_runs(view, book, window, view.scheduled_runs.get(key, []))
+            entries = runs + _check_omissions(view, book, window, view.omissions.get(key, []))
+            check_sums(view, book, window, sorted(entries, key=lambda e: (e.first, e.last)))
+    _check_strangers(view, book)
+
+
+def _check_watermark(view: View, book: Book, past: JobHistory) -> None:
+    job, accounting = past.job, past.accounting
+    mark = accounting.watermark
+    if mark > view.now + SKEW and not view.clock.covers(mark):
+        text = f"{job.name} is accounted for up to {mark.isoformat()}, which is yet to come"
+        remedy = "set the clock right; a running owner then plans from now"
+        book.find("C5", "watermark_ahead", text, job.id, remedy=remedy, watermark=mark)
+    since = accounting.accounted_from
+    if since > mark and not view.clock.covers(since):
+        text = f"{job.name} is accounted for from {since.isoformat()} only"
+        book.find("C5", "accounting_broken", text, job.id, remedy=_ALTERED, watermark=mark)
+    if job.state is State.DONE:
+        left = job.definition.schedule.next_after(mark)
+        if left is not None and left <= view.now:
+            text = f"{job.name} is said to be done, but it had a fire at {left.isoformat()}"
+            book.find("C5", "done_too_soon", text, job.id, remedy=_ALTERED, fire=left)
+
+
+def _check_runs(view: View, book: Book, window: Window, runs: list[Run]) -> list[Entry]:
+    """Runs that stand for a fire of their own; those from a hold are counted with it."""
+    entries, seen = [], set()
+    mark = window.past.accounting.watermark
+    for run in runs:
+        fire, first = run.fire_time, view.attempts[run.id][0]
+        if not window.schedule.is_fire(fire):
+            text = f"run {run.id} is for {fire.isoformat()}, which is no fire of {window.name}"
+            book.find("C5", "not_a_fire", text, run, run.job, remedy=_ALTERED, fire=fire)
+            continue
+        if not view.clock.follows(first.claimed_at, fire, timedelta(seconds=1)):
+            text = f"run {run.id} was claimed before its fire was due"
+            book.find("C5", "claimed_early", text, run, run.job, remedy=_ALTERED, fire=fire)
+        if fire > mark and not view.clock.covers(fire):
+            text = f"run {run.id} is for a fire beyond the watermark of {run.job_name}"
+            book.find("C5", "beyond_watermark", text, run, run.job, remedy=_ALTERED, watermark=mark)
+        if run.cause is not Cause.HELD and window.low < fire <= window.high and fire not in seen:
+            seen.add(fire)
+            entries.append(Entry(fire, fire, 1, run.id))
+    for run in view.repeated.get(window.past.job.id, ()):
+        fire = run.fire_time
+        own = run.revision == window.span.revision.revision and run.cause in SCHEDULED
+        inside = window.low < fire <= window.high and fire not in seen
+        if not own and inside and window.schedule.is_fire(fire):
+            seen.add(fire)
+            entries.append(Entry(fire, fire, 1, run.id))
+    return entries
+
+
+def _check_omissions(
+    view: View, book: Book, window: Window, omissions: list[Omission]
+) -> list[Entry]:
+    entries = []
+    for omission in omissions:
+        book.checked["omissions"] += 1
+        last = omission.last if omission.cut_at is None else min(omission.last, omission.cut_at)
+        if last < omission.first or last <= window.low:
+            continue
+        entry = _entry(book, window, omission, last)
+        if entry is not None and omission.first <= window.high:
+            entries.append(_clip(window, entry))
+        mark = window.past.accounting.watermark
+        if last > mark and not view.clock.covers(last):
+            text = f"an omission of {window.name} reaches beyond its watermark"
+            book.find(
+                "C5", "beyond_watermark", text, _name(omission), omission.job, remedy=_ALTERED
+            )
+    _check_holds(view, book, window, omissions)
+    return entries
+
+
+def _entry(book: Book, window: Window, omission: Omission, last: datetime) -> Entry | None:
+    """The stretch as an entry; None, and a finding, if its ends are no fires."""
+    schedule = window.schedule
+    if schedule.kind in UNPLANNED:  # what was announced is known by these records alone
+        return Entry(omission.first, last, omission.count, _name(omission))
+    there = schedule.count(omission.first - TICK, last)
+    ends = all(schedule.is_fire(at) for at in (omission.first, omission.last))
+    if not ends or omission.count != there:
+        text = (
+            f"an omission of {window.name} counts {omission.count} fires from "
+            f"{omission.first.isoformat()} to {omission.last.isoformat()}, where there are {there}"
+        )
+        book.find("C5", "omission_wrong", text, _name(omission), omission.job, remedy=_ALTERED)
+    # A wrong count is one fault, told above: for the sums the stretch covers what it spans.
+    return Entry(omission.first, last, there, _name(omission)) if ends else None
+
+
+def _clip(window: Window, entry: Entry) -> Entry:
+    """The part of an entry that lies in the window."""
+    if entry.first > window.low and entry.last <= window.high:
+        return entry
+    low, high = max(entry.first - TICK, window.low), min(entry.last, window.high)
+    if window.schedule.kind in UNPLANNED:
+        return Entry(low + TICK, high, entry.count, entry.subject)
+    return Entry(low + TICK, high, window.schedule.count(low, high), entry.subject)
+
+
+def _check_holds(view: View, book: Book, window: Window, omissions: list[Omission]) -> None:
+    """What held stretches say was claimed are runs, and runs from a hold have their stretch."""
+    holds = sorted((o for o in omissions if o.kind is Omitted.HELD), key=lambda o: o.first)
+    key = window.past.job.id, window.span.revision.revision
+    held = sorted(
+        (r for r in view.scheduled_runs.get(key, []) if r.cause is Cause.HELD),
+        key=lambda r: r.fire_time,
+    )
+    since = window.past.accounting.accounted_from
+    found: dict[int, int] = {}
+    for run in held:
+        place = bisect_right(holds, run.fire_time, key=lambda h: h.first) - 1
+        home = holds[place] if place >= 0 else None
+        if home is not None and run.fire_time <= home.last:
+            found[home.id] = found.get(home.id, 0) + 1
+        elif run.fire_time > since and not view.clock.covers(run.fire_time):
+            text = f"run {run.id} is of a held fire, but no record holds it"
+            book.find("C5", "held_run_without_hold", text, run, run.job, remedy=_GONE)
+    for hold in holds:
+        book.checked["holds"] += 1
+        there = found.get(hold.id, 0)
+        # Retention may have deleted runs of a stretch that begins before what is accounted for, and
+        # of one that a set-back clock cut off they may lie beyond its end.
+        whole = hold.first > since and hold.cut_at is None
+        if there > hold.claimed or (there < hold.claimed and whole):
+            text = (
+                f"a held stretch of {window.name} says that {hold.claimed} of its fires became "
+                f"runs; there are {there}"
+            )
+            book.find("C5", "hold_miscounted", text, _name(hold), hold.job, remedy=_ALTERED)
+        if hold.open and window.past.job.state is State.REMOVED:
+            text = f"{window.name} is removed, but fires of it are still held"
+            book.find("C5", "hold_left_open", text, _name(hold), hold.job, remedy=_ALTERED)
+
+
+def _check_strangers(view: View, book: Book) -> None:
+    """Omissions of a job or revision that never was."""
+    for (job, revision), omissions in view.omissions.items():
+        if revision in view.spans.get(job, {}):
+            continue
+        for omission in omissions:
+            text = f"an omission is of revision {revision} of job {job}, which never existed"
+            book.find("C5", "omission_stranger", text, _name(omission), job, remedy=_ALTERED)
+
+
+def _name(omission: Omission) -> str:
+    return f"omission:{omission.id}"

@@ -1,0 +1,173 @@
+"""C4 and C12: each fire claimed once, in order, under the revision and state that held then."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime
+
+from tenure.audit.clock import SKEW
+from tenure.audit.history import SCHEDULED, Span, View
+from tenure.audit.report import Book
+from tenure.domain.event import EventKind
+from tenure.domain.job import State, remedy_for_unreadable, why_unreadable
+from tenure.domain.run import Attempt, Run, RunState
+
+_TWICE = "see both runs with `tenure runs`; keep the database and report it"
+_RECORD = "the run's record was altered or written wrongly; keep the database and report it"
+_EDIT = "compare `tenure show JOB` with the run; keep the database and report it"
+_STOPPED = frozenset({State.PAUSED, State.DORMANT, State.REMOVED})
+
+
+def check_once(view: View, book: Book) -> None:
+    """C4: no fire is claimed twice, whatever the cause or the revision."""
+    seen: dict[tuple[str, datetime], Run] = {}
+    ids: set[str] = set()
+    for run in view.history.runs:
+        book.checked["runs"] += 1
+        if run.id in ids:
+            text = f"two runs are named {run.id}"
+            book.find("C4", "run_id_twice", text, run, remedy=_RECORD)
+            continue
+        ids.add(run.id)
+        first = seen.setdefault((run.job, run.fire_time), run)
+        if first is not run:
+            text = (
+                f"the fire of {run.job_name} at {run.fire_time.isoformat()} "
+                f"was claimed twice, by runs {first.id} and {run.id}"
+            )
+            book.find(
+                "C4", "fire_twice", text, first, run, run.job, remedy=_TWICE, fire=run.fire_time
+            )
+
+
+def check_attempts(view: View, book: Book) -> None:
+    """C4: claimed, then started, then finished; retried only where the user allows it."""
+    for run in view.history.runs:
+        attempts = view.attempts[run.id]
+        if [a.number for a in attempts] != list(range(1, run.attempt + 1)):
+            text = f"the attempts of run {run.id} are not numbered 1 to {run.attempt}"
+            book.find("C4", "attempts_broken", text, run, remedy=_RECORD)
+        for index, attempt in enumerate(attempts):
+            _check_order(view, book, run, attempt)
+            if index:
+                _check_retry(view, book, run, attempts[index - 1], attempt)
+        wants = view.definition(run.job, run.revision)
+        if wants is not None and run.attempt > wants.retries + 1 and not wants.retry_lost:
+            text = (
+                f"run {run.id} was tried {run.attempt} times, with {wants.retries} retries allowed"
+            )
+            book.find("C4", "retried_without_leave", text, run, remedy=_TWICE)
+        if run.state is RunState.NEVER_RAN:
+            _check_never_ran(book, run)
+
+
+def _check_order(view: View, book: Book, run: Run, attempt: Attempt) -> None:
+    what = f"attempt {attempt.number} of run {run.id}"
+    started, finished = attempt.started_at, attempt.finished_at
+    if started is not None and not view.clock.follows(started, attempt.claimed_at):
+        text = f"{what} was started before it was claimed"
+        book.find("C4", "started_before_claim", text, run, remedy=_RECORD, started_at=started)
+    begun = attempt.claimed_at if started is None else started
+    if finished is not None and not view.clock.follows(finished, begun):
+        text = f"{what} finished before it began"
+        book.find("C4", "finished_before_start", text, run, remedy=_RECORD, finished_at=finished)
+
+
+def _check_retry(view: View, book: Book, run: Run, before: Attempt, attempt: Attempt) -> None:
+    if before.finished_at is not None and not view.clock.follows(
+        attempt.claimed_at, before.finished_at
+    ):
+        text = f"attempt {attempt.number} of run {run.id} was claimed before the one before ended"
+        book.find("C4", "attempts_overlap", text, run, remedy=_TWICE)
+    wants = view.definition(run.job, run.revision)
+    gone = before.state in (RunState.LOST, RunState.NEVER_RAN)
+    if gone and wants is not None and not wants.retry_lost:
+        text = (
+            f"attempt {before.number} of run {run.id} was {before.state}, "
+            "and was run again without retry_lost"
+        )
+        book.find("C4", "retried_without_leave", text, run, remedy=_TWICE)
+
+
+def _check_never_ran(book: Book, run: Run) -> None:
+    signs = [
+        name
+        for name, value in (("exit code", run.exit_code), ("late result", run.late))
+        if value is not None
+    ]
+    if signs:
+        text = f"run {run.id} is said never to have run, yet it has a {' and a '.join(signs)}"
+        book.find("C4", "never_ran_yet_result", text, run, remedy=_RECORD)
+
+
+def check_revisions(view: View, book: Book) -> None:
+    """C12: the run's revision existed, was the current one, and the job was not stopped. Jobs that
+    cannot be read are named; what their schedules say was not checked."""
+    for past in view.history.jobs:
+        job = past.job
+        if job.damage is not None and job.state is not State.REMOVED:
+            text, remedy = why_unreadable(job), remedy_for_unreadable(job)
+            book.find("C12", "job_unreadable", text, job.id, remedy=remedy)
+    stopped = _stopped(view)
+    for run in view.history.runs:
+        if run.job not in view.jobs:
+            text = f"run {run.id} is of job {run.job}, of which there is no record"
+            book.find("C12", "job_unknown", text, run, run.job, remedy=_EDIT)
+            continue
+        span = view.spans[run.job].get(run.revision)
+        if span is None:
+            text = f"run {run.id} follows revision {run.revision}, which never existed"
+            book.find(
+                "C12", "revision_unknown", text, run, run.job, remedy=_EDIT, revision=run.revision
+            )
+            continue
+        book.checked["revisions"] += 1
+        why = _not_current(view, run, span)
+        if why:
+            text = f"run {run.id} follows revision {run.revision} of {run.job_name}, but {why}"
+            book.find(
+                "C12", "revision_not_current", text, run, run.job, remedy=_EDIT, fire=run.fire_time
+            )
+        for since, until, state in stopped.get(run.job, ()):
+            at = run.claimed_at
+            if since < at - SKEW and at + SKEW < until and not view.clock.covers(at):
+                text = f"run {run.id} was claimed while {run.job_name} was {state}"
+                book.find("C12", "job_was_stopped", text, run, run.job, remedy=_EDIT, claimed_at=at)
+
+
+def _not_current(view: View, run: Run, span: Span) -> str:
+    """Why the revision was not the one to follow; '' if it was."""
+    for attempt in view.attempts[run.id]:
+        if not view.clock.follows(attempt.claimed_at, span.revision.edited_at):
+            return "that was written only after the claim"
+        replaced = span.replaced_at
+        if replaced is not None and not view.clock.follows(replaced, attempt.claimed_at):
+            return "that had been replaced before the claim"
+    if run.cause not in SCHEDULED or view.clock.covers(run.fire_time):
+        return ""
+    if run.fire_time <= span.after:
+        return "its fire belongs to an earlier revision"
+    if span.until is not None and run.fire_time > span.until:
+        return "its fire belongs to a later revision"
+    return ""
+
+
+def _stopped(view: View) -> dict[str, list[tuple[datetime, datetime, State]]]:
+    """When each job was paused, dormant or removed, as far as the log says."""
+    found: dict[str, list[tuple[datetime, datetime, State]]] = defaultdict(list)
+    last: dict[str, tuple[datetime, State]] = {}
+    for event in view.history.events:
+        if event.job is None or event.kind is not EventKind.JOB_STATE:
+            continue
+        try:
+            state = State(str(event.facts.get("to")))
+        except ValueError:
+            continue
+        since = last.pop(event.job, None)
+        if since is not None:
+            found[event.job].append((since[0], event.at, since[1]))
+        if state in _STOPPED:
+            last[event.job] = (event.at, state)
+    for job, (at, state) in last.items():
+        found[job].append((at, view.now, state))
+    return found

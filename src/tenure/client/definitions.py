@@ -1,0 +1,105 @@
+"""Definitions from any process, so that concurrent edits lose nothing (C7, C12).
+
+An edit is read, changed, written by revision. When somebody else was faster it is done again on
+what they left, as long as the two touched different things; if both touched the same, the second
+is told, and decides for itself. Jobs that another scheduler plans are changed there alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import fields as fields_of
+from datetime import datetime
+
+from tenure.client.foreign_jobs import refuse_foreign
+from tenure.domain.errors import Conflict
+from tenure.domain.job import Definition, Job, State
+from tenure.domain.request import Requester
+from tenure.store.contract import JobEditor, Store
+
+TRIES = 20
+
+
+def user_name() -> str | None:
+    """The user's name as the passwd file has it; None for a uid without an entry."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return None
+
+
+def requester(via: str) -> Requester:
+    """This process, as it says itself; the control socket may observe it later."""
+    return Requester(pid=os.getpid(), uid=os.geteuid(), user=user_name(), via=via)
+
+
+def editor(via: str) -> str:
+    """Who edits, for the revision (C14)."""
+    return requester(via).describe()
+
+
+def edit_job(
+    store: Store,
+    ref: str,
+    change: Callable[[Definition], Definition],
+    *,
+    by: str,
+    now: datetime,
+) -> tuple[Job, Job]:
+    """Apply ``change`` to a job's definition; the job before and after.
+
+    Raises NotFound; Refused for a job that another scheduler plans; InvalidInput from ``change``;
+    Conflict where somebody else changed the same part meanwhile, or where the new name is taken.
+    Nothing is changed then.
+    """
+    job = first = store.job(ref)
+    refuse_foreign([job], "edit")
+    wanted = change(first.definition)
+    touched = _differing(first.definition, wanted)
+    for _ in range(TRIES):
+        try:
+            return job, store.edit_job(job.id, job.revision, wanted, by=by, now=now)
+        except Conflict:
+            current = store.job(first.id)
+            if current.revision == job.revision:
+                raise
+            both = touched & _differing(first.definition, current.definition)
+            theirs = {f for f in both if getattr(current.definition, f) != getattr(wanted, f)}
+            if theirs:
+                raise Conflict(
+                    f"{current.edited_by} changed {', '.join(sorted(theirs))} of "
+                    f"{current.name} meanwhile, and so does this edit",
+                    remedy=f"look at `tenure show {current.name}` and edit again",
+                    job=current.id,
+                    revision=current.revision,
+                ) from None
+            job, wanted = current, change(current.definition)
+    raise Conflict(
+        f"{first.name} is being edited all the time: {TRIES} tries were overtaken",
+        remedy="try again",
+        job=first.id,
+    )
+
+
+def set_states(
+    store: Store, jobs: Sequence[Job], state: State, *, by: str, now: datetime
+) -> list[tuple[Job, Job]]:
+    """Pause, resume or remove jobs; each before and after.
+
+    Raises, and nothing is changed: Refused if one of them is planned by another scheduler; what
+    ``set_job_state`` raises.
+    """
+    verb = {State.PAUSED: "pause", State.ACTIVE: "resume", State.REMOVED: "remove"}[state]
+    refuse_foreign(jobs, verb)
+
+    def step(job: Job) -> Callable[[JobEditor], Job]:
+        return lambda editor: editor.set_job_state(job.id, state, by=by, now=now)
+
+    return list(zip(jobs, store.change_jobs([step(job) for job in jobs]), strict=True))
+
+
+def _differing(a: Definition, b: Definition) -> set[str]:
+    return {f.name for f in fields_of(a) if getattr(a, f.name) != getattr(b, f.name)}

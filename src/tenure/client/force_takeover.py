@@ -1,0 +1,193 @@
+"""Take the ownership from a process that will not, or cannot, hand it over.
+
+A command of the user is no owner itself: it ends the term, keeps the place for the best
+candidate, and tells the candidates. The term fences the loser whenever it wakes (C3), so nothing
+needs to be killed. ``kill`` is for an owner that is frozen inside a write transaction and so
+blocks the store: it is ended only if the ownership record (read without a lock), the kernel's
+lock table and its identity (boot, pid, start time) all name the same process.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from tenure.client.health import Health, examine
+from tenure.client.notify import nudge_each
+from tenure.client.refusal import pid_of, who_should_own, why_nobody_owns
+from tenure.domain.errors import NotFound, Refused, StoreBlocked, Undetermined
+from tenure.domain.ownership import RESERVED_FOR, Act, Hold, HolderLife, Ownership, Unfit
+from tenure.domain.process import Process
+from tenure.host.linux.blocked import write_lock_holder
+from tenure.host.processes import is_alive, own_identity
+from tenure.runtime.commands.session import Member, signal_member
+from tenure.runtime.profile import Profile
+
+KILL_PATIENCE = 5.0
+TAKE_PATIENCE_S = 2.0
+"""How long to wait for the next owner: each process that may own takes within a second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deposed:
+    """What a take did. ``term`` is the one that ended; None if nobody owned."""
+
+    term: int | None
+    killed: int | None
+    candidate: Process | None
+    """For which the place was kept: the best that could take it at once."""
+    owner: Process | None = None
+    """Which process owns now; None if none took the ownership soon."""
+    new_term: int | None = None
+
+
+def take(
+    profile: Profile, *, by: str, now: datetime, force: bool = False, kill: bool = False
+) -> Deposed:
+    """Make the ownership vacant for the best candidate.
+
+    A healthy owner, and one that cannot be verified, only with ``force``. Raises Refused, with
+    what to do instead; StoreBlocked if the store is blocked by somebody else than the owner.
+    """
+    health = examine(profile, now)
+    blocked = _blocks_the_store(profile, health)
+    successor = health.successor()
+    hangs = health.hung or health.halted or blocked
+    _check(health, successor, force=force, hung=hangs)
+    killed = _kill(health, force or hangs) if kill else None
+    return _depose(profile, health, by, now, successor, killed)
+
+
+def release(profile: Profile, *, by: str, now: datetime) -> Deposed:
+    """End the term of a living owner, for the best candidate if there is one.
+
+    Raises Refused if nobody owns.
+    """
+    health = examine(profile, now)
+    if health.ownership.authority is None:
+        raise Refused("nobody owns, so there is nothing to release", remedy="see `tenure status`")
+    return _depose(profile, health, by, now, health.successor(), None)
+
+
+def _depose(
+    profile: Profile,
+    health: Health,
+    by: str,
+    now: datetime,
+    successor: Process | Unfit,
+    killed: int | None,
+) -> Deposed:
+    """End the term, tell the processes, and see which of them owns then."""
+    candidate = None if isinstance(successor, Unfit) else successor
+    ended = _end(profile, health, by, now, candidate)
+    _tell(health, candidate)
+    current = _await_owner(profile) if ended or killed is not None else profile.store.ownership()
+    return Deposed(
+        term=health.ownership.term if ended else None,
+        killed=killed,
+        candidate=candidate,
+        owner=profile.store.process(current.process) if current.process else None,
+        new_term=current.term if current.process else None,
+    )
+
+
+def _await_owner(profile: Profile) -> Ownership:
+    until = time.monotonic() + TAKE_PATIENCE_S
+    while True:
+        current = profile.store.ownership()
+        if current.hold is Hold.HELD or time.monotonic() >= until:
+            return current
+        time.sleep(0.02)
+
+
+def _check(health: Health, successor: Process | Unfit, *, force: bool, hung: bool) -> None:
+    owner = health.owner
+    if isinstance(successor, Unfit) and not force:
+        raise Refused(
+            "no other process could own: "
+            + (why_nobody_owns(health) if not health.owned else successor.why)
+            + f". Who may: {who_should_own(health.policy)}",
+            remedy="start one first; or --force to end the term with nobody to follow",
+        )
+    if owner is None or owner.life is HolderLife.DEAD or force:
+        return
+    if owner.life is HolderLife.UNVERIFIABLE:
+        raise Refused(
+            f"whether the owner (pid {pid_of(owner.process)}) lives cannot be verified from here",
+            remedy="--force, if you know that it does not",
+        )
+    if not hung:
+        raise Refused(
+            f"the owner (pid {pid_of(owner.process)}) lives and works",
+            remedy="`tenure owner hand-over` asks it; --force takes it all the same",
+        )
+
+
+def _blocks_the_store(profile: Profile, health: Health) -> bool:
+    """Whether the owner holds the write lock, now and a second later."""
+    if health.owner is None:
+        return False
+    pid = pid_of(health.owner.process)
+    for pause in (0.0, 0.5, 0.5):
+        time.sleep(pause)
+        if write_lock_holder(profile.folder.database) != pid:
+            return False
+    return True
+
+
+def _kill(health: Health, allowed: bool) -> int | None:
+    owner = health.owner
+    if owner is None or owner.life is HolderLife.DEAD:
+        return None
+    if not allowed:
+        raise Refused("only a hung owner is killed", remedy="--force, if it must be")
+    identity = owner.process.evidence.identity
+    if identity == own_identity():
+        raise Refused("the owner is this very process")
+    if owner.life is not HolderLife.ALIVE or is_alive(identity) is not True:
+        raise Refused(
+            f"pid {identity.pid} cannot be verified to be the owner; it was not killed",
+            remedy="take without --kill: the term fences it when it wakes",
+        )
+    member = Member(pid=identity.pid, start=identity.start, parent=0, session=0)
+    if not signal_member(member, signal.SIGKILL):
+        raise Refused(f"pid {identity.pid} could not be killed", remedy="end it by other means")
+    until = time.monotonic() + KILL_PATIENCE
+    while is_alive(identity):
+        if time.monotonic() > until:
+            raise Undetermined(
+                f"pid {identity.pid} was killed and is still there",
+                remedy="it may hang in the kernel; look at it with ps",
+            )
+        time.sleep(0.02)
+    return identity.pid
+
+
+def _end(
+    profile: Profile, health: Health, by: str, now: datetime, candidate: Process | None
+) -> bool:
+    authority = health.ownership.authority
+    if authority is None:
+        return False
+    try:
+        return profile.store.end_term(
+            authority,
+            act=Act.STEP_DOWN,
+            why=f"taken away by {by}",
+            now=now,
+            reserved_for=candidate.id if candidate else None,
+            reserved_until=now + RESERVED_FOR if candidate else None,
+        )
+    except NotFound:
+        return False
+    except StoreBlocked as error:
+        error.remedy = "`tenure owner take --kill` ends the owner if it is the one that blocks"
+        raise
+
+
+def _tell(health: Health, candidate: Process | None) -> None:
+    told = [candidate] if candidate else []
+    told += [p.process for p in health.present if p.process is not candidate]
+    nudge_each((process.socket for process in told), "ownership")

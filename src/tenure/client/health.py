@@ -1,0 +1,232 @@
+"""Is there an owner, does it live, does it work: what every report and refusal stands on.
+
+The store says who owns, the kernel says who lives; both are read here, once, for one report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from tenure.client.foreign_jobs import is_planner
+from tenure.domain.errors import Damaged, NotFound
+from tenure.domain.event import EventKind
+from tenure.domain.job import Job, Runner
+from tenure.domain.ownership import (
+    HUNG_AFTER,
+    Candidate,
+    Hold,
+    HolderLife,
+    Ownership,
+    Unfit,
+    find_successor,
+    hung_for,
+)
+from tenure.domain.policy.admission import Policy
+from tenure.domain.process import Activity, Process, Standing
+from tenure.domain.run import Run
+from tenure.host.clocks import ClockChangeKind, SystemClock
+from tenure.host.processes import activity_of, boot_id
+from tenure.runtime.liveness import candidates_among, life_of_process
+from tenure.runtime.profile import Profile
+from tenure.store.folder.identity import IdentityKind, IdentityProblem
+
+_MOST_DUE = 100
+_NOT_AWAKE = (ClockChangeKind.SUSPENDED, ClockChangeKind.STEP_FORWARD)
+_EVENTS = 200
+"""The newest events, among which a suspend is looked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Present:
+    """A process of the profile, and what the kernel says of it."""
+
+    process: Process
+    life: HolderLife
+    activity: Activity = Activity.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """The slots of one kind, all of them taken."""
+
+    runner: Runner
+    slots: int
+    runs: tuple[Run, ...]
+    """Those that hold them, the longest there first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unclaimed:
+    """A due fire that an owner at work leaves unclaimed."""
+
+    jobs: tuple[Job, ...]
+    """Those that are due, the earliest first."""
+    waited: timedelta
+    """For how long the first of them has been due, in awake time."""
+    taken: Taken | None
+    """Why, where the slots of its kind are all taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """A profile's processes and its owner at one moment."""
+
+    ownership: Ownership
+    policy: Policy
+    present: tuple[Present, ...]
+    """Those that are not known to be dead; the owner even then."""
+    owner: Present | None
+    hung_for: timedelta = field(default=timedelta(0))
+    start: str | None = None
+    """What a person types to start the owner, as the profile's settings say."""
+    able: tuple[Candidate, ...] = ()
+    """The living candidates, each as far as it can take the ownership now."""
+    app: str | None = None
+    """The app whose code declares jobs here: a process without it is refused ownership."""
+    problem: IdentityProblem | None = None
+    """Why nobody may own at all: a copy or a restored backup, not adopted yet."""
+
+    @property
+    def owned(self) -> bool:
+        """Somebody owns who is not known to be dead."""
+        return self.owner is not None and self.owner.life is not HolderLife.DEAD
+
+    @property
+    def hung(self) -> bool:
+        return self.owned and self.hung_for >= HUNG_AFTER
+
+    @property
+    def halted(self) -> bool:
+        """The owner lives and does nothing until it is let go on: stopped, or frozen."""
+        return self.owner is not None and self.owner.activity.halted
+
+    def successor(self) -> Process | Unfit:
+        """The best candidate that can take the ownership now, or why there is none."""
+        found = find_successor(self.able)
+        if isinstance(found, Unfit):
+            return found
+        return next(p.process for p in self.present if p.process.id == found.process)
+
+    def candidates(self) -> tuple[Process, ...]:
+        """Living candidates, the best rule first, of equals the longest there."""
+        found = [p.process for p in self.present if p.process.standing is Standing.CANDIDATE]
+        return tuple(sorted(found, key=lambda p: (p.rule or 0, p.joined_at)))
+
+    def executors(self) -> tuple[Process, ...]:
+        """Every process that could execute if it were let."""
+        return tuple(p.process for p in self.present if p.process.executes)
+
+
+def examine(profile: Profile, now: datetime) -> Health:
+    """Ask the store and the kernel. ``now`` is UTC."""
+    ownership = profile.store.ownership()
+    present = tuple(look_at(profile, process) for process in profile.store.processes())
+    owner = None
+    if ownership.hold is Hold.HELD and ownership.process is not None:
+        owner = next((p for p in present if p.process.id == ownership.process), None)
+        if owner is None:
+            owner = _departed(profile, ownership.process)
+    problem = profile.identity_problem()
+    if problem is not None:
+        # What the database says of an owner is about another folder, or another time.
+        owner = None
+    if problem is not None and problem.kind is IdentityKind.ELSEWHERE:
+        present = tuple(p for p in present if p.life is HolderLife.ALIVE)
+    living = tuple(p for p in present if p.life is not HolderLife.DEAD or p is owner)
+    return Health(
+        ownership=ownership,
+        policy=profile.policy(),
+        present=living,
+        owner=owner,
+        hung_for=timedelta(0) if problem else _hung_for(profile, ownership, now),
+        start=profile.settings().start,
+        app=_app_of(profile.store.uncarried(None)),
+        able=_able(profile, living),
+        problem=problem,
+    )
+
+
+def _able(profile: Profile, living: tuple[Present, ...]) -> tuple[Candidate, ...]:
+    there = [p.process for p in living if p.life is not HolderLife.DEAD]
+    awake = SystemClock().awake()
+    return candidates_among(profile, profile.policy(), there, awake=awake)
+
+
+def look_at(profile: Profile, process: Process) -> Present:
+    """Ask the kernel about one process of the profile."""
+    life = life_of_process(profile, process)
+    activity = Activity.UNKNOWN
+    if life is HolderLife.ALIVE:
+        activity = activity_of(process.evidence.identity)
+    return Present(process=process, life=life, activity=activity)
+
+
+def taken_slots(profile: Profile, health: Health, runner: Runner) -> Taken | None:
+    """The slots of this kind where an owner that is there has none of them free."""
+    if health.owner is None or not health.owned or runner is Runner.ASYNC:
+        return None
+    slots = profile.settings().slots
+    number = slots.commands if runner is Runner.COMMAND else slots.callables
+    held = []
+    for run in profile.store.held_by(health.owner.process.id):
+        with contextlib.suppress(NotFound, Damaged):
+            if profile.store.definition(run.job, run.revision).runner is runner:
+                held.append(run)
+    if len(held) < number:
+        return None
+    return Taken(runner=runner, slots=number, runs=tuple(sorted(held, key=_began)))
+
+
+def _began(run: Run) -> datetime:
+    return run.started_at or run.claimed_at
+
+
+def find_unclaimed(profile: Profile, health: Health, now: datetime) -> Unclaimed | None:
+    """What an owner at work has left unclaimed for too long; None where it does its work, or makes
+    no progress at all (then it is hung)."""
+    if not health.owned or health.hung or health.halted or health.problem is not None:
+        return None
+    room = dict.fromkeys(Runner, _MOST_DUE)
+    dues = sorted((due.job for due in profile.store.due(now - HUNG_AFTER, room)), key=_due_at)
+    progress = health.ownership.progress_at
+    if not dues or progress is None or progress <= _due_at(dues[0]):
+        return None  # it has not looked since then: the machine slept, say
+    waited = min(now - _due_at(dues[0]), now - (health.ownership.since or now))
+    waited -= _asleep_since(profile, now - waited)
+    if waited < HUNG_AFTER:
+        return None
+    taken = taken_slots(profile, health, dues[0].definition.runner)
+    return Unclaimed(jobs=tuple(dues), waited=waited, taken=taken)
+
+
+def _due_at(job: Job) -> datetime:
+    assert job.due_at is not None
+    return job.due_at
+
+
+def _asleep_since(profile: Profile, since: datetime) -> timedelta:
+    """What the machine slept, or its clock was set forward by, as the owner wrote it down."""
+    after = max(0, profile.store.mark().event - _EVENTS)
+    events = profile.store.events(after=after, limit=_EVENTS)
+    facts = (e.facts for e in events if e.kind is EventKind.CLOCK and e.at >= since)
+    passed = (f.get("seconds", 0.0) for f in facts if f.get("kind") in _NOT_AWAKE)
+    return timedelta(seconds=sum(map(float, passed)))
+
+
+def _app_of(job: str | None) -> str | None:
+    app, colon, _ = (job or "").partition(":")
+    return app if colon and not is_planner(app) else None
+
+
+def _departed(profile: Profile, process: str) -> Present | None:
+    try:
+        return Present(process=profile.store.process(process), life=HolderLife.DEAD)
+    except NotFound:
+        return None
+
+
+def _hung_for(profile: Profile, current: Ownership, now: datetime) -> timedelta:
+    due, awake = profile.store.next_due(), SystemClock().awake()
+    return hung_for(current, due, now=now, awake=awake, boot=boot_id())

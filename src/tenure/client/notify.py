@@ -1,0 +1,31 @@
+"""Tell the owner that something changed. A hint: the store is the truth, and polling suffices."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from tenure.runtime.ownership.control import nudge
+from tenure.runtime.profile import Profile
+
+ALL = 1.0
+"""Seconds. Who stands still does not answer; a whole crowd of them is not waited for in turn."""
+
+
+def nudge_owner(profile: Profile, what: str) -> None:
+    """Let the owner, if any, look at ``jobs``, ``policy`` or ``ownership`` at once."""
+    authority = profile.store.ownership().authority
+    if authority is not None:
+        nudge(profile.store.process(authority.process).socket, {"nudge": what}, 0.2)
+
+
+def nudge_all(profile: Profile, what: str) -> None:
+    """The same for every process of the profile that listens."""
+    nudge_each((process.socket for process in profile.store.processes()), what)
+
+
+def nudge_each(sockets: Iterable[str | None], what: str) -> None:
+    """Each of these gets the hint; all together are waited for no longer than :data:`ALL`."""
+    until = time.monotonic() + ALL
+    for socket in sockets:
+        nudge(socket, {"nudge": what}, max(0.01, min(0.2, until - time.monotonic())))

@@ -1,0 +1,228 @@
+"""Ask the owner: trigger, cancel, retry, hand over (C7).
+
+    durable row --> nudge --> wait for the answer --> accepted | done (a hand-over: done)
+         |                                     \\--> refused, expired: an error with the remedy
+         \\--> nobody owns: recorded as refused, at once; with ``queue`` left pending for a day
+
+The row is the request; the nudge only shortens the wait, and lets the owner read from the kernel
+who asks. Nothing is ever run here. The waiting costs a look at the store's change mark.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from tenure.client.health import Health, examine
+from tenure.client.refusal import no_owner, owner_halted
+from tenure.domain.errors import Refused, TenureError, Undetermined
+from tenure.domain.request import (
+    DEADLINE,
+    QUEUE_DEADLINE,
+    Ask,
+    Request,
+    Requester,
+    RequestState,
+)
+from tenure.domain.run import FINAL, Run
+from tenure.runtime.ownership.control import nudge
+from tenure.runtime.profile import Profile
+
+SOON = timedelta(seconds=1)
+"""How long a refusal waits for a candidate that may be taking over this very moment."""
+QUEUE_PATIENCE = timedelta(seconds=1)
+"""How long a queued request is waited for: it may be answered at once."""
+_LOOK_FIRST, _LOOK_LATER = 0.02, 0.05
+_HEALTH_EVERY = 1.0
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """How long to wait; the clock and the pause, so that tests need not."""
+
+    now: Callable[[], datetime] = _now
+    sleep: Callable[[float], None] = time.sleep
+    patience: timedelta | None = None
+    """After this the request is returned as it is then, also pending; None: until its deadline."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is asked. ``key`` makes asking twice one request; one is made up if it is None."""
+
+    kind: Ask
+    job: str | None = None
+    run: str | None = None
+    to_process: str | None = None
+    queued: bool = False
+    key: str | None = None
+    deadline: timedelta | None = None
+
+
+def ask(
+    profile: Profile, wish: Wish, requester: Requester, waiting: Waiting | None = None
+) -> Request:
+    """Ask, and return the answered request; queued, or with ``patience``, it may be pending still.
+    A hand-over is waited for until the successor holds the term.
+
+    Raises NotFound; Refused, with the remedy, when nobody owns or the owner says no (the request
+    is recorded as refused); Undetermined when the owner gave no answer within the deadline, after
+    which it cannot be accepted any more. Blocks the calling thread; safe from any.
+    """
+    waiting = waiting or Waiting()
+    health = examine(profile, waiting.now())
+    if not health.owned and health.candidates() and not wish.queued:
+        health = _await_owner(profile, waiting)
+    if not health.owned:
+        # The refusal is to speak of the rules as the user wrote them, accepted or not so far.
+        profile.refresh_policy(requester.describe(), waiting.now())
+        health = examine(profile, waiting.now())
+    request = _record(profile, wish, requester, waiting.now())
+    if request.unsettled and request.state is RequestState.ACCEPTED:  # asked again with its key
+        return _await_answer(profile, request, waiting, was_halted=False)
+    if request.state is not RequestState.PENDING:
+        return settled(request)
+    if not health.owned and not wish.queued:
+        raise _refuse(profile, request, health, waiting.now())
+    if not health.owned:
+        return request
+    _nudge(health, request)
+    return _await_answer(profile, request, waiting, was_halted=health.halted)
+
+
+def settled(request: Request) -> Request:
+    """The request if its answer is good. Raises Refused or Undetermined if it is not."""
+    if request.state is RequestState.REFUSED:
+        raise Refused(request.answer, remedy=request.remedy, request=request.id)
+    if request.state is RequestState.WITHDRAWN:
+        raise Refused(f"request {request.id} was withdrawn", request=request.id)
+    if request.state is RequestState.EXPIRED and request.term is not None:  # accepted first
+        raise Undetermined(request.answer, remedy=request.remedy, request=request.id)
+    if request.state is RequestState.EXPIRED:
+        raise Undetermined(
+            f"the owner gave no answer to request {request.id} before its deadline; it will not "
+            "be carried out",
+            remedy="`tenure status` shows how the owner does; ask again, or with --queue",
+            request=request.id,
+        )
+    return request
+
+
+def await_end(
+    profile: Profile, run: str, waiting: Waiting | None = None, until: datetime | None = None
+) -> Run:
+    """Wait until a run has ended. Raises Undetermined at ``until``; interrupting cancels nothing.
+
+    A run whose holder died is waited for: the next owner settles it.
+    """
+    waiting = waiting or Waiting()
+    mark = profile.store.change_mark()  # first: an end between the two would wait for another
+    found = profile.store.run(run)
+    while found.state not in FINAL:
+        if until is not None and waiting.now() >= until:
+            raise Undetermined(
+                f"run {run} is still {found.state}",
+                remedy=f"`tenure logs -f {run}` follows it",
+                run=run,
+            )
+        waiting.sleep(_LOOK_LATER)
+        seen = profile.store.change_mark()
+        if seen != mark:
+            mark, found = seen, profile.store.run(run)
+    return found
+
+
+def _record(profile: Profile, wish: Wish, requester: Requester, now: datetime) -> Request:
+    usual = QUEUE_DEADLINE if wish.queued else DEADLINE
+    return profile.store.ask(
+        kind=wish.kind,
+        key=wish.key or uuid.uuid4().hex,
+        requester=requester,
+        now=now,
+        deadline=wish.deadline or usual,
+        job=wish.job,
+        run=wish.run,
+        to_process=wish.to_process,
+        queued=wish.queued,
+    )
+
+
+def _await_owner(profile: Profile, waiting: Waiting) -> Health:
+    """A candidate is there: the ownership may be changing hands."""
+    until = waiting.now() + SOON
+    while True:
+        health = examine(profile, waiting.now())
+        if health.owned or waiting.now() >= until:
+            return health
+        waiting.sleep(_LOOK_LATER)
+
+
+def _refuse(profile: Profile, request: Request, health: Health, now: datetime) -> TenureError:
+    """Record the refusal; an owner that begins, or goes on, this instant may have been faster."""
+    error = (owner_halted if health.owned else no_owner)(health, profile.name)
+    try:
+        profile.store.answer(
+            request.id,
+            RequestState.REFUSED,
+            authority=None,
+            now=now,
+            answer=error.text,
+            remedy=error.remedy,
+        )
+    except TenureError:
+        settled(profile.store.request(request.id))
+        raise
+    error.facts["request"] = request.id
+    return error
+
+
+def _nudge(health: Health, request: Request) -> None:
+    if health.owner is not None:
+        message = {"nudge": "request", "request": request.id}
+        nudge(health.owner.process.socket, message, 0.5)
+
+
+def _await_answer(
+    profile: Profile, request: Request, waiting: Waiting, *, was_halted: bool
+) -> Request:
+    start = waiting.now()
+    until = start + QUEUE_PATIENCE if request.queued else request.deadline
+    if waiting.patience is not None:
+        until = min(until, start + waiting.patience)
+    pause, mark, checked = _LOOK_FIRST, profile.store.change_mark(), start
+    current = profile.store.request(request.id)
+    while current.unsettled and waiting.now() < until:
+        waiting.sleep(pause)
+        pause = _LOOK_LATER if waiting.now() - start > timedelta(seconds=1) else _LOOK_FIRST
+        seen = profile.store.change_mark()
+        if seen != mark:
+            mark, current = seen, profile.store.request(request.id)
+        if (waiting.now() - checked).total_seconds() >= _HEALTH_EVERY:
+            checked = waiting.now()
+            current, halted = _look_again(profile, request, checked)
+            # A second look: it may have been stopped for an instant alone.
+            if halted is not None and was_halted and not request.queued:
+                raise _refuse(profile, request, halted, checked)
+            was_halted = halted is not None
+    if current.unsettled and waiting.now() >= request.deadline:
+        profile.store.expire_requests(waiting.now())
+        current = profile.store.request(request.id)
+    return current if current.unsettled else settled(current)
+
+
+def _look_again(profile: Profile, request: Request, now: datetime) -> tuple[Request, Health | None]:
+    """Now and then without a change mark: the owner may be another by then. Also the health, where
+    the owner is stopped or frozen while the request waits."""
+    current = profile.store.request(request.id)
+    if current.state is not RequestState.PENDING:
+        return current, None
+    health = examine(profile, now)
+    _nudge(health, current)
+    return current, health if health.owned and health.halted else None

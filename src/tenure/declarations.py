@@ -1,0 +1,294 @@
+"""What a program says of its jobs: when, which function, how. Checked where it is said.
+
+A mistake is reported at the line that makes it, as :class:`InvalidInput` with the option at fault,
+and not by a run that fails at night.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from tenure.domain.durations import parse_duration
+from tenure.domain.errors import InvalidInput
+from tenure.domain.job import Call, CatchUp, Command, Definition, Overlap, Runner
+from tenure.domain.schedule.model import (
+    Dst,
+    Kind,
+    Schedule,
+    at_schedule,
+    cron_schedule,
+    every_schedule,
+)
+from tenure.domain.schedule.parser import parse_schedule
+from tenure.domain.schedule.zones import parse_dst
+
+if TYPE_CHECKING:
+    from tenure.store.contract import Declaration
+
+_EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
+_DURATIONS = ("grace", "jitter", "timeout", "backoff", "window")
+_SWITCHES = ("protected", "retry_lost")
+_SAY_WHEN = 'such as cron("0 3 * * *"), every("30s"), at(...) or a text: "every 30s"'
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """A schedule that waits for the profile's zone: called with ``now`` (UTC) and an IANA name."""
+
+    make: Callable[[datetime, str], Schedule]
+
+    def __call__(self, now: datetime, zone: str) -> Schedule:
+        return self.make(now, zone)
+
+
+def cron(expression: str, *, tz: str | None = None, dst: str | None = None) -> When:
+    """A cron schedule: five fields, or six with seconds first. ``tz`` is an IANA name, by
+    default the profile's zone; ``dst`` says what a change of the clocks does (docs/schedules.md).
+
+    Raises InvalidInput when the job is declared.
+    """
+    chosen = _dst(dst)
+
+    def when(now: datetime, zone: str) -> Schedule:
+        if chosen is None:
+            return cron_schedule(expression, tz or zone)
+        return cron_schedule(expression, tz or zone, chosen)
+
+    return When(when)
+
+
+def every(interval: str | timedelta, *, anchor: datetime | None = None) -> When:
+    """An interval: ``"30s"``, ``"2h"`` or a timedelta of at least a second. Fires lie on a grid
+    that every process computes alike, through ``anchor`` (aware) if one is given."""
+    length = _duration(interval, "schedule")
+    return When(lambda now, zone: every_schedule(length, anchor or _EPOCH))
+
+
+def at(instant: datetime) -> When:
+    """Once, at an aware instant. Raises InvalidInput for a naive one."""
+    if not isinstance(instant, datetime):
+        raise InvalidInput(f"{instant!r} is no datetime", field="schedule", remedy=_SAY_WHEN)
+    if instant.tzinfo is None:
+        raise InvalidInput(
+            "a time without a zone", field="schedule", remedy="pass an aware datetime"
+        )
+    return When(lambda now, zone: at_schedule(instant.astimezone(UTC)))
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A job as the code has it."""
+
+    name: str
+    """``app:name``."""
+    at: datetime
+    """When it was declared (UTC): from then on a time that it names counts, and ``in 5m`` is five
+    minutes later, however long it takes until this process owns."""
+    define: Callable[[datetime, str], Definition]
+    """For the profile's zone: called with ``at`` and an IANA name."""
+
+    def declaration(self, zone: str) -> Declaration:
+        """For the store of a profile whose zone is ``zone``."""
+        from tenure.store.contract import Declaration
+
+        definition = self.define(self.at, zone)
+        once = definition.schedule.kind is Kind.AT
+        return Declaration(definition=definition, since=self.at if once else None)
+
+    def reads_the_profiles_zone(self) -> bool:
+        """Whether its fires depend on the zone of the profile."""
+        east, west = (self.define(self.at, zone).schedule for zone in ("Asia/Tokyo", "UTC"))
+        return east.kind is Kind.CRON and east.timezone != west.timezone
+
+
+def declared(
+    app: str, schedule: object, function: Callable[..., Any], options: dict[str, Any]
+) -> Declared:
+    """What is declared by :meth:`tenure.Tenure.job`. Raises InvalidInput naming the option."""
+    when = check_schedule(schedule)
+    target = f"{app}:{_name_of(function, options.pop('name', None))}"
+    args = _args(options.pop("args", None))
+    _check_callable(function, args)
+    runner = Runner.ASYNC if is_async(function) else Runner.THREAD
+    action: Call | Command = Call(target=target, runner=runner, args=args)
+    if _switch(options.pop("process", False), "process"):
+        action = _in_a_process(function, args)
+    fields = _fields(options)
+
+    def define(now: datetime, zone: str) -> Definition:
+        planned = (
+            parse_schedule(when, now=now, timezone=zone)
+            if isinstance(when, str)
+            else when(now, zone)
+        )
+        return Definition(name=target, schedule=planned, action=action, **fields)
+
+    now = datetime.now(UTC)
+    define(now, "UTC")  # say now what is wrong with it
+    return Declared(target, now, define)
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling it makes a coroutine, as far as it can be told beforehand."""
+    return _is(inspect.iscoroutinefunction, function)
+
+
+# -- the schedule ------------------------------------------------------------------------------
+def check_schedule(schedule: object) -> When | str:
+    """``schedule``, if it is one. Raises InvalidInput."""
+    if isinstance(schedule, When | str):
+        return schedule
+    if callable(schedule):
+        text = "there is no schedule, only a function"
+        raise InvalidInput(text, field="schedule", remedy='@tenure.job(every("30s"))')
+    raise InvalidInput(f"{schedule!r} is no schedule", field="schedule", remedy=_SAY_WHEN)
+
+
+def _dst(text: str | None) -> Dst | None:
+    return parse_dst(text) if text is not None else None
+
+
+# -- the function ------------------------------------------------------------------------------
+def _name_of(function: Callable[..., Any], name: object) -> str:
+    named = name or getattr(function, "__name__", None)
+    if not callable(function):
+        raise InvalidInput(
+            f"{function!r} cannot be called",
+            field="function",
+            remedy="a method is declared outside its class: tenure.job(schedule, Class.method)",
+        )
+    if not named:
+        raise InvalidInput(
+            f"{function!r} has no name of its own", field="name", remedy="pass name=..."
+        )
+    return str(named)
+
+
+def _check_callable(function: Callable[..., Any], args: dict[str, Any]) -> None:
+    if _is(inspect.isgeneratorfunction, function) or _is(inspect.isasyncgenfunction, function):
+        raise InvalidInput(
+            "it yields: calling it would run nothing of it",
+            field="function",
+            remedy="declare a function that goes through it: for _ in generator(): ...",
+        )
+    if hasattr(function, "__wrapped__") or hasattr(function, "__signature__"):
+        return  # a decorator, which may pass on other arguments than it shows
+    from tenure.runtime.callables.context import asks_for_context
+
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a builtin, say
+        return
+    wants = asks_for_context(function)
+    given = args if wants is None else {wants: None, **args}
+    try:
+        signature.bind(**given)
+    except TypeError as error:
+        raise InvalidInput(
+            f"it cannot be called with them: {error}",
+            field="args",
+            remedy="args={...} holds keyword arguments; a method is declared bound: "
+            "tenure.job(schedule, thing.method)",
+        ) from None
+
+
+def _is(kind: Callable[[Any], bool], function: Callable[..., Any]) -> bool:
+    return kind(function) or kind(getattr(function, "__call__", None))  # noqa: B004
+
+
+def _in_a_process(function: Callable[..., Any], args: dict[str, Any]) -> Command:
+    from tenure.runtime.callables.child import describe
+    from tenure.runtime.commands.gated import CHILD
+
+    if getattr(sys, "frozen", False):  # its executable is the whole program, and no Python
+        raise InvalidInput(
+            "a frozen program has no Python to run a function in a process of its own",
+            field="process",
+            remedy="leave process=True out, or declare a command that this program offers",
+        )
+    return Command(argv=(sys.executable, *CHILD), stdin=describe(function, args), cwd=os.getcwd())
+
+
+# -- the options -------------------------------------------------------------------------------
+def _args(args: object) -> dict[str, Any]:
+    if args is None:
+        return {}
+    if not isinstance(args, dict) or not all(isinstance(name, str) for name in args):
+        remedy = 'keyword arguments by their names: args={"region": "eu"}'
+        raise InvalidInput(f"{args!r} names no arguments", field="args", remedy=remedy)
+    return args
+
+
+def _fields(options: dict[str, Any]) -> dict[str, Any]:
+    """Definition fields from what the user wrote; None is 'not said'."""
+    fields: dict[str, Any] = {}
+    for name, value in options.items():
+        read = _READ.get(name)
+        if read is None:
+            raise InvalidInput(
+                f"there is no option {name!r}",
+                field=name,
+                remedy=f"name, args, process, {', '.join(_READ)}",
+            )
+        if value is not None:
+            fields[name] = read(value, name)
+    return fields
+
+
+def _duration(value: object, name: str) -> timedelta:
+    if isinstance(value, str):
+        return parse_duration(value, name)
+    if isinstance(value, timedelta):
+        return value
+    raise InvalidInput(
+        f"{value!r} is no duration", field=name, remedy='write "90s", "5m" or a timedelta'
+    )
+
+
+def _switch(value: object, name: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise InvalidInput(f"{value!r} is neither True nor False", field=name)
+
+
+def _number(value: object, name: str) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise InvalidInput(f"{value!r} is no whole number", field=name)
+
+
+def _one_of(kinds: type[Overlap] | type[CatchUp]) -> Callable[[Any, str], Any]:
+    def read(value: Any, name: str) -> Any:
+        try:
+            return kinds(value)
+        except ValueError:
+            known = ", ".join(kinds)
+            raise InvalidInput(f"{value!r} is none of {known}", field=name) from None
+
+    return read
+
+
+def _words(value: object, name: str) -> tuple[str, ...]:
+    words = (value,) if isinstance(value, str) else value
+    if isinstance(words, Iterable):
+        found = tuple(words)
+        if all(isinstance(word, str) for word in found):
+            return found
+    raise InvalidInput(f"{value!r} is no text, and no list of texts", field=name)
+
+
+_READ: dict[str, Callable[[Any, str], Any]] = {
+    **dict.fromkeys(_DURATIONS, _duration),
+    **dict.fromkeys(_SWITCHES, _switch),
+    "retries": _number,
+    "overlap": _one_of(Overlap),
+    "catch_up": _one_of(CatchUp),
+    "requires": _words,
+    "tags": _words,
+}

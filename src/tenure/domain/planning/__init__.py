@@ -1,0 +1,1 @@
+"""What an owner does about each job: due fires, catch-up, overlap, retries."""

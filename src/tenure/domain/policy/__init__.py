@@ -1,0 +1,1 @@
+"""Which process may own a profile: evidence, rules, admission."""

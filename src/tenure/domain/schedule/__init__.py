@@ -1,0 +1,1 @@
+"""When a job is due: schedules, their text, time zones."""

@@ -1,0 +1,119 @@
+"""Which files a process holds an exclusive lock on (flock(2)), as Linux' kernel says.
+
+Authority: ``/proc/<pid>/fdinfo/<n>``, where the kernel lists the locks of that very open file.
+``/proc/locks`` lists locks by inode only, and says of none through which open file it is held.
+
+A flock belongs to the open file, not to a process: whoever shares it (a child after a bare fork,
+one that was handed the descriptor) shares the lock. That is no evidence of being the process that
+took it: a gateway's shell would pass for the gateway. So the process that the kernel names as the
+taker must be this process itself. A program that takes its lock and then forks into the background
+is therefore not recognised. Locks by fcntl(2) are another kind and are not told.
+
+A path counts only while it leads, here and now, to the locked file: not once the file was deleted
+or replaced, and not if it has that name in the process's own mounts alone.
+
+Source: proc_pid_fdinfo(5), flock(2). Safe from any thread and after a fork.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tenure.host.file_locks import try_exclusive
+from tenure.host.linux.proc import folder, namespace, read
+from tenure.host.linux.procfs import holds_flock
+
+MOST = 20
+"""How many paths are told of one process."""
+_MOST_OPEN = 10_000
+"""How many descriptors are looked at: some microseconds each, and this is asked every second."""
+_DELETED = " (deleted)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldLocks:
+    """Resolved paths, and which of the fields of Evidence are not wholly known by them."""
+
+    paths: tuple[str, ...] = ()
+    unknown: frozenset[str] = frozenset()
+
+
+UNREAD = HeldLocks(unknown=frozenset({"locks"}))
+
+
+def held_locks(pid: int) -> HeldLocks:
+    """The locks of a process that this user may look into; else unknown. Raises nothing."""
+    process = folder(pid)
+    try:
+        if not _kernel_tells():
+            return UNREAD
+        taker = _number_in_proc(pid)
+        numbers = os.listdir(f"{process}/fd")
+    except OSError:
+        return UNREAD
+    paths: set[str] = set()
+    whole = len(numbers) <= _MOST_OPEN
+    for number in numbers[:_MOST_OPEN]:
+        path, known = _locked_path(pid, number, taker)
+        whole = whole and known
+        if path is not None:
+            paths.add(path)
+    return at_most(paths, whole=whole)
+
+
+def at_most(paths: Iterable[str], *, whole: bool, unknown: Iterable[str] = ()) -> HeldLocks:
+    """As many as are told, the live locks of Tenure's own members last: nobody asks for them."""
+    found = sorted(set(paths), key=lambda p: (p.split("/")[-2:-1] == ["live"], p))
+    more = () if whole and len(found) <= MOST else ("locks",)
+    return HeldLocks(paths=tuple(found[:MOST]), unknown=frozenset((*unknown, *more)))
+
+
+def _locked_path(pid: int, number: str, taker: str) -> tuple[str | None, bool]:
+    """The file that ``taker`` locked through this descriptor, and whether nothing was hidden."""
+    link = f"{folder(pid)}/fd/{number}"
+    try:
+        path = os.readlink(link)
+        if not path.startswith(("/", "(unreachable)")):  # a socket, a pipe
+            return None, True
+        if not holds_flock(read(f"{folder(pid)}/fdinfo/{number}"), taker):
+            return None, True
+        file = os.stat(link)
+    except (FileNotFoundError, ProcessLookupError):
+        return None, True  # closed meanwhile
+    except OSError:
+        return None, False
+    try:
+        if os.path.samestat(os.stat(path), file):
+            return os.fsencode(path).decode(), True
+    except UnicodeDecodeError:
+        return None, True  # a name that no rule can spell
+    except OSError:
+        pass
+    gone = file.st_nlink == 0 or path.endswith(_DELETED)
+    return None, gone and namespace("mnt", pid) == namespace("mnt")
+
+
+def _number_in_proc(pid: int) -> str:
+    """The pid as this /proc counts. In one of another pid namespace only our own is known."""
+    return os.readlink("/proc/self") if pid == os.getpid() else str(pid)
+
+
+@functools.cache
+def _kernel_tells() -> bool:
+    """Whether locks are listed at all, asked of a lock that is certainly held.
+
+    Before Linux 4.1, and where something else plays the kernel, they are not; then nothing listed
+    does not mean nothing held.
+    """
+    reading, writing = os.pipe()
+    try:
+        taken = try_exclusive(reading)
+        return taken and holds_flock(
+            read(f"/proc/self/fdinfo/{reading}"), _number_in_proc(os.getpid())
+        )
+    finally:
+        os.close(reading)
+        os.close(writing)

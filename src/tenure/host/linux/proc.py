@@ -1,0 +1,277 @@
+"""Reading Linux' /proc about one process: what is there, gone, hidden, or not to be believed.
+
+Source: proc(5), pid_namespaces(7), time_namespaces(7), cgroups(7).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+
+from tenure.domain.errors import NotFound, Undetermined
+from tenure.domain.policy.evidence import Service
+from tenure.host.linux import procfs
+from tenure.host.linux.systemd_units import service_of
+
+_MACHINE_ID_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+_DELETED = " (deleted)"
+_SYSTEMD_HIERARCHY = "/sys/fs/cgroup/systemd"
+_LOOKS = 3
+"""How often a pid that is taken and not shown is looked at: it may have ended in between."""
+# The kernel's fixed inodes of the first cgroup and user namespaces (linux/proc_ns.h).
+_FIRST_CGROUP_NAMESPACE = "cgroup:[4026531835]"
+FIRST_USER_NAMESPACE = "user:[4026531837]"
+
+
+_boot_id = ""
+_machine_id: str | None = None
+
+
+def boot_id() -> str:
+    """'' where there is none. Raises Undetermined where it cannot be read now: an identity
+    without it could never be verified."""
+    global _boot_id
+    if not _boot_id:
+        try:
+            _boot_id = read("/proc/sys/kernel/random/boot_id").strip()
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return ""
+        except OSError as error:
+            raise Undetermined(f"the boot id cannot be read: {error.strerror}") from error
+    return _boot_id
+
+
+def namespaces() -> str:
+    """The namespaces in which a pid and a start stamp mean something: pid's and time's inodes.
+
+    A process keeps its own for life (unshare and setns move its children); a fork's are new.
+    Raises Undetermined where they cannot be read now.
+    """
+    return _namespaces_of(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _namespaces_of(pid: int) -> str:
+    return f"{_own_namespace('pid')} {_own_namespace('time')}".strip()
+
+
+def _own_namespace(kind: str) -> str:
+    """'' where the kernel has no such thing. What is remembered must not be a fault's doing."""
+    try:
+        return os.readlink(f"/proc/self/ns/{kind}")
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return ""
+    except OSError as error:
+        raise Undetermined(f"/proc cannot be read: {error.strerror}") from error
+
+
+def namespace(kind: str, pid: int | None = None) -> str:
+    """The kernel's name of a namespace, by default of the calling process; '' if unreadable."""
+    try:
+        return os.readlink(f"{folder(pid or os.getpid())}/ns/{kind}")
+    except OSError:
+        return ""
+
+
+def read(path: str) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(descriptor, 65536):
+            parts.append(part)
+        return b"".join(parts).decode("utf-8", "backslashreplace")
+    finally:
+        os.close(descriptor)
+
+
+def folder(pid: int) -> str:
+    """Where /proc describes ``pid``. One's own entry is right even in a foreign /proc."""
+    return "/proc/self" if pid == os.getpid() else f"/proc/{pid}"
+
+
+def proc_is_ours() -> bool:
+    """Whether /proc is of this pid namespace. Raises Undetermined."""
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise Undetermined(f"/proc cannot be read: {error.strerror}") from error
+
+
+def stat_of(pid: int) -> procfs.Stat | None:
+    """``stat`` of a process, also of a dead one; None if there is no such process.
+
+    Raises Undetermined where it is hidden, and where it cannot be read now (no descriptor free):
+    what was not read is not gone.
+    """
+    if pid <= 0:
+        return None
+    if pid != os.getpid() and not proc_is_ours():
+        raise Undetermined(
+            f"whether process {pid} lives cannot be told: /proc belongs to another pid namespace",
+            remedy="mount a /proc of this pid namespace (unshare --mount-proc)",
+        )
+    for _ in range(_LOOKS):
+        try:
+            return procfs.parse_stat(read(f"{folder(pid)}/stat"))
+        except PermissionError:
+            break
+        except (FileNotFoundError, ProcessLookupError):
+            if not _is_taken(pid):
+                return None
+        except OSError as error:
+            raise Undetermined(
+                f"process {pid} cannot be looked at: {error.strerror}", errno=error.errno
+            ) from error
+    raise hidden(pid)
+
+
+def _is_taken(pid: int) -> bool:
+    """Whether there is such a process although /proc does not show it (``hidepid``)."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def hidden(pid: int) -> Undetermined:
+    return Undetermined(
+        f"process {pid} exists, but /proc does not show it to this user",
+        remedy="mount /proc without hidepid, or look as that process's user",
+    )
+
+
+def no_such(pid: int) -> NotFound:
+    return NotFound(f"there is no process {pid}", pid=pid)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executable:
+    path: str
+    deleted: bool
+
+
+def executable_of(pid: int) -> tuple[Executable | None, bool]:
+    """The program that a process runs, and whether nothing that matters was hidden.
+
+    The kernel prints the path as the *process's* mounts name it. Where those are not ours, the
+    path counts only if it leads here to the very file; else it is unknown. So is a program that
+    never had a path (memfd).
+    """
+    link = f"{folder(pid)}/exe"
+    try:
+        path = os.fsencode(os.readlink(link)).decode("utf-8", "backslashreplace")
+        file = os.stat(link)
+        ours = namespace("mnt", pid) == namespace("mnt")
+    except OSError as error:
+        hidden = isinstance(error, PermissionError)  # else it ended, or is the kernel's own
+        return None, pid == 1 or (hidden and is_roots_alone(pid))
+    if path.startswith("/memfd:") or not (ours or _leads_to(path, file)):
+        return None, pid == 1
+    deleted = path.endswith(_DELETED) and not _leads_to(path, file)
+    return Executable(path=path.removesuffix(_DELETED) if deleted else path, deleted=deleted), True
+
+
+def _leads_to(path: str, file: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), file)
+    except OSError:
+        return False
+
+
+def is_roots_alone(pid: int) -> bool:
+    """Whether a program may stay hidden: init's, and root's from an ordinary user.
+
+    Every user's ancestry ends in such processes (sshd, login). The user did not choose them.
+    The uid is read from ``status``: the *folder* of a process that made itself undumpable
+    belongs to root too.
+    """
+    try:
+        uid = procfs.parse_status(read(f"{folder(pid)}/status")).uid
+    except OSError:
+        return pid == 1
+    return pid == 1 or (uid == 0 and os.geteuid() != 0)
+
+
+def service_of_process(pid: int) -> tuple[str | None, Service | None]:
+    """The cgroup's path and its unit. Raises OSError."""
+    cgroup = procfs.parse_cgroup(read(f"{folder(pid)}/cgroup"))
+    if cgroup is None or cgroup.path.startswith("/.."):
+        return (None if cgroup is None else cgroup.path), None
+    service = service_of(cgroup.path)
+    if service is not None and service.attested and not is_hierarchy_roots(cgroup):
+        service = Service(name=service.name, manager=service.manager, attested=False)
+    return cgroup.path, service
+
+
+def is_hierarchy_roots(cgroup: procfs.Cgroup) -> bool:
+    """Whether the names in the hierarchy are the machine's own administrator's doing.
+
+    A user can make a user namespace with a cgroup namespace in it, in which his own subtree
+    looks like the root. And version 1 lets a user move processes into any cgroup that was
+    delegated to him, from anywhere.
+    """
+    if namespace("cgroup") != _FIRST_CGROUP_NAMESPACE and namespace("user") != FIRST_USER_NAMESPACE:
+        return False
+    if cgroup.version == 1:
+        try:
+            return os.stat(f"{_SYSTEMD_HIERARCHY}{cgroup.path}").st_uid == 0
+        except OSError:
+            return False
+    return True
+
+
+def machine_id() -> str | None:
+    """None where it cannot be read; that is asked again, for it may be for a moment only."""
+    global _machine_id
+    if _machine_id is None:
+        _machine_id = _read_machine_id()
+    return _machine_id
+
+
+def _read_machine_id() -> str | None:
+    for file in _MACHINE_ID_FILES:
+        try:
+            text = read(file).strip()
+        except OSError:
+            continue
+        if len(text) == 32 and set(text) <= set("0123456789abcdef"):
+            return text
+    return None
+
+
+def is_frozen(pid: int, hierarchies: str = "/sys/fs/cgroup") -> bool:
+    """Whether the process is frozen with its cgroup (cgroups(7): the freezer of version 2, that
+    of version 1). False where that cannot be read: most processes are in no frozen one."""
+    try:
+        lines = read(f"{folder(pid)}/cgroup").splitlines()
+    except OSError:
+        return False
+    for line in lines:
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if ".." in path.split("/"):
+            continue  # outside our cgroup namespace: its files are not at that place here
+        if number == "0" and not controllers:
+            # Beside version 1 the hierarchy is mounted one folder down (the hybrid layout).
+            places = [f"{path}/cgroup.events", f"/unified{path}/cgroup.events"]
+            frozen = "frozen 1"
+        elif "freezer" in controllers.split(","):
+            places, frozen = [f"/freezer{path}/freezer.state"], "FROZEN"
+        else:
+            continue
+        if any(frozen in _lines_of(f"{hierarchies}{place}") for place in places):
+            return True
+    return False
+
+
+def _lines_of(path: str) -> list[str]:
+    try:
+        return read(path).splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,1 @@
+"""macOS: libproc, sysctl, code signatures, launchd. Not yet verified on a Mac."""

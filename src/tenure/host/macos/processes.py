@@ -1,0 +1,108 @@
+"""macOS: processes as psutil, libproc, csops and launchd tell them. Untested on a real Mac.
+
+*Identity* is the pid with the kernel's unique id, which outlives reparenting and is never reused
+within a boot. *Ancestry* is checked against the launcher's unique id, so that an adoption by
+launchd shows. *Membership* is the resource coalition: launchd makes one for each job, children
+inherit it and cannot leave it. Its name, the job's label, comes from ``launchctl print``, whose
+text may change: then the service is unknown.
+
+``XPC_SERVICE_NAME`` is not asked: it is inherited, and anybody may set it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tenure.domain.policy.evidence import Link, Manager, Service
+from tenure.host.linux.held_locks import UNREAD, HeldLocks
+from tenure.host.macos import answers, calls
+from tenure.host.macos.locks import own_locks
+from tenure.host.psutil_host import PsutilHost
+
+
+class MacHost(PsutilHost):
+    """See :class:`~tenure.host.psutil_host.PsutilHost`."""
+
+    def read_boot_id(self) -> str:
+        return calls.sysctl_text("kern.bootsessionuuid") or ""
+
+    def counter_of(self, pid: int) -> int | None:
+        unique = self._unique(pid)
+        return None if unique is None else unique.number
+
+    def is_parent(self, pid: int, parent: int) -> bool | None:
+        child, above = self._unique(pid), self._unique(parent)
+        if child is None or above is None:
+            return None
+        return child.launcher == above.number
+
+    def particulars(self, pid: int, chain: tuple[Link, ...], complete: bool) -> dict[str, Any]:
+        own = pid == os.getpid()
+        coalition = answers.parse_coalition(
+            calls.pid_info(pid, calls.COALITIONS, answers.COALITION_SIZE)
+        )
+        signature, signature_known = answers.parse_signature(
+            calls.code_signing(pid, calls.CODE_STATUS, answers.STATUS_SIZE),
+            calls.code_signing(pid, calls.CODE_TEAM, answers.TEAM_SIZE),
+            calls.code_signing(pid, calls.CODE_HASH, answers.CODE_HASH_SIZE),
+        )
+        facts: dict[str, Any] = {
+            "host": answers.parse_host(calls.host_uuid()),
+            "uid": _effective_uid(pid),
+            "groups": _own_groups() if own else None,
+            "session": _session(pid),
+            "service": _service(pid, coalition),
+            "coalition": None if coalition is None else str(coalition),
+            "responsible_pid": calls.responsible_pid(pid),
+            "init": pid == 1,
+            "confinement": None,
+        }
+        if signature is not None or not signature_known:
+            facts["signature"] = signature
+        return facts
+
+    def locks_of(self, pid: int) -> HeldLocks:
+        """Another process's descriptors can be listed, but not who locked them."""
+        return own_locks() if pid == os.getpid() else UNREAD
+
+    def _unique(self, pid: int) -> answers.Unique | None:
+        return answers.parse_unique(
+            calls.pid_info(pid, calls.UNIQUE_IDENTIFIER, answers.UNIQUE_SIZE)
+        )
+
+
+def _service(pid: int, coalition: int | None) -> Service | None:
+    """The launchd job. A process outside of any has a coalition too, named after its app."""
+    label = answers.parse_label(calls.launchctl_print(pid), coalition)
+    return None if label is None else Service(name=label, manager=Manager.LAUNCHD)
+
+
+def _effective_uid(pid: int) -> int | None:
+    import psutil
+
+    try:
+        return int(psutil.Process(pid).uids().effective)
+    except (psutil.Error, OSError, AttributeError):
+        return None
+
+
+def _own_groups() -> tuple[int, ...]:
+    return tuple(dict.fromkeys((os.getegid(), *os.getgroups())))
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
+
+
+_host = MacHost()
+boot_id = _host.boot_id
+identity_of = _host.identity_of
+own_identity = _host.own_identity
+is_alive = _host.is_alive
+activity_of = _host.activity_of
+chain_of = _host.chain_of
+observe = _host.observe

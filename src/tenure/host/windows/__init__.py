@@ -1,0 +1,1 @@
+"""Windows, by psutil. Not yet verified on Windows."""

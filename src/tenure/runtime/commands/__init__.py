@@ -1,0 +1,1 @@
+"""Running a command that outlives its owner."""

@@ -1,0 +1,281 @@
+"""A run's output: capped while it is written, read back as one stream.
+
+The job writes straight into ``<attempt>.log``, append only, with nobody between. When the file
+passes the cap, its end is copied to ``<attempt>.log.1``, which replaces the one before, and the
+file is emptied; the job notices nothing, and its next line lands at the front. So at most twice
+the cap is kept, plus what a fast writer adds between two looks: the *latest* output is kept,
+and what was dropped is counted.
+
+``.1`` begins with one line that says so, and is what readers and a later owner go by::
+
+    [tenure: the first 10485760 bytes of this output were dropped]\\n
+
+Every byte has thereby a fixed *offset* in the whole output, whatever was rotated or dropped, and
+a follower that remembers its offset continues across rotations.
+
+Failure: what is written between the last count and the emptying is lost uncounted: microseconds,
+more if this process is put off the CPU just then. Offsets and counts are then lower bounds.
+While ``.log.1.new`` exists a rotation is going on, and readers look again; one that died in it
+leaves the file, and the next rotation replaces it. On a full disk the copy is given up and the
+log is emptied all the same: the cap is kept, and all of it counts as dropped. A writer faster
+than the copy loses what it is ahead by more than two caps; that is counted too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenure.domain.errors import Undetermined
+from tenure.store.folder.regular_files import NotRegular, open_regular
+
+CHUNK = 1 << 18
+_NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError, NotRegular)
+_HEADER = re.compile(rb"\[tenure: the first +(\d+) bytes of this output were dropped\]\n")
+
+
+class OutputUnreadable(Undetermined, OSError):
+    """There may be output, and it cannot be read now."""
+
+    code = "output_unreadable"
+
+    @classmethod
+    def of(cls, log_path: Path, error: OSError) -> OutputUnreadable:
+        return cls(
+            f"the output {log_path} cannot be read: {error.strerror or error}",
+            remedy="mend what stands in the way, then try again",
+        )
+
+
+def marker(dropped: int) -> bytes:
+    """The line that readers get in place of what was dropped."""
+    return b"[tenure: the first %d bytes of this output were dropped]\n" % dropped
+
+
+def _header(dropped: int) -> bytes:
+    """The same of fixed length, as it begins a rotated file: it is written last."""
+    return b"[tenure: the first %20d bytes of this output were dropped]\n" % dropped
+
+
+def _rotated(log_path: Path) -> Path:
+    return log_path.with_name(log_path.name + ".1")
+
+
+def _rotating(log_path: Path) -> Path:
+    return log_path.with_name(log_path.name + ".1.new")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where the bytes of an output are. Offsets count from the first byte ever written."""
+
+    dropped: int
+    """Bytes that are gone; the first kept byte has this offset."""
+    rotated: int
+    """Bytes kept in the rotated file, its marker not counted."""
+    header: int
+    """Length of the marker."""
+    current: int
+    """Bytes in the log itself."""
+    identity: tuple[int, int]
+    """Of the rotated file, (0, 0) for none: another one means another rotation."""
+
+    @property
+    def end(self) -> int:
+        return self.dropped + self.rotated + self.current
+
+
+def layout_of(log_path: Path) -> Layout:
+    """Where the output is now; all zero where there is none. Raises OutputUnreadable."""
+    current = 0
+    try:
+        with contextlib.suppress(*_NOT_THERE):
+            current = os.stat(log_path).st_size
+        with open_regular(_rotated(log_path)) as file:
+            status = os.fstat(file.fileno())
+            found = _HEADER.match(file.read(len(_header(0))))
+    except OSError as error:
+        if not isinstance(error, _NOT_THERE):
+            raise OutputUnreadable.of(log_path, error) from error
+        return Layout(dropped=0, rotated=0, header=0, current=current, identity=(0, 0))
+    header = found.end() if found else 0
+    return Layout(
+        dropped=int(found[1]) if found else 0,
+        rotated=status.st_size - header,
+        header=header,
+        current=current,
+        identity=(status.st_ino, status.st_mtime_ns),
+    )
+
+
+class OutputCap:
+    """Keeps one attempt's output within bounds. Holds no file open; one caller at a time."""
+
+    def __init__(self, log_path: Path, cap: int) -> None:
+        """``cap``: bytes after which the log is rotated, at least 1."""
+        if cap < 1:
+            raise ValueError("cap must be at least 1 byte")
+        self.log_path = log_path
+        self.cap = cap
+
+    def check(self) -> bool:
+        """Rotate if the log has passed the cap; whether it did. A missing log is no error.
+
+        Costs one stat(2) as long as there is nothing to do. Raises OSError, OutputUnreadable
+        among them, if the log cannot even be emptied.
+        """
+        try:
+            if os.stat(self.log_path).st_size <= self.cap:
+                return False
+            log = os.open(self.log_path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            self._rotate(log)
+        finally:
+            os.close(log)
+        return True
+
+    def _rotate(self, log: int) -> None:
+        before = layout_of(self.log_path)
+        start = before.dropped + before.rotated
+        new = _rotating(self.log_path)
+        first = max(0, os.fstat(log).st_size - self.cap)
+        target = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            end = self._copy(log, target, first)
+            lost = os.fstat(log).st_size - end
+            os.ftruncate(log, 0)
+            os.pwrite(target, _header(start + first + lost), 0)
+            os.replace(new, _rotated(self.log_path))
+        finally:
+            os.close(target)
+
+    def _copy(self, log: int, target: int, first: int) -> int:
+        """Copy the log from ``first`` on, until the writer is caught up with or far ahead.
+
+        Returns where it stopped; short of the end also on a full disk, which has room for what
+        is copied only once the log is emptied.
+        """
+        position, limit = first, first + 2 * self.cap
+        try:
+            _write_all(target, _header(0))
+            while position < limit and (part := os.pread(log, CHUNK, position)):
+                _write_all(target, part)
+                position += len(part)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            os.ftruncate(target, 0)
+            return first
+        return position
+
+
+def _write_all(descriptor: int, part: bytes) -> None:
+    view = memoryview(part)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def read_from(log_path: Path, offset: int, limit: int = CHUNK) -> tuple[int, bytes]:
+    """Up to ``limit`` bytes from ``offset`` on, and the offset at which they really begin.
+
+    That is later than asked where output was dropped. Empty at the end, where there is no
+    output, or while a rotation is going on (look again). Any process and thread. Raises
+    OutputUnreadable, as all that read here do: what cannot be read is not empty.
+    """
+    for _ in range(3):
+        before = layout_of(log_path)
+        offset = max(offset, before.dropped)
+        data = _read_at(log_path, before, offset, limit)
+        after = layout_of(log_path)
+        settled = not _rotating(log_path).exists() and after.current >= before.current
+        if after.identity == before.identity and settled:
+            return offset, data
+    return offset, b""
+
+
+def _read_at(log_path: Path, layout: Layout, offset: int, limit: int) -> bytes:
+    base = layout.dropped + layout.rotated
+    if offset < base:
+        path, position = _rotated(log_path), layout.header + offset - layout.dropped
+    else:
+        path, position = log_path, offset - base
+    try:
+        with open_regular(path) as file:
+            return os.pread(file.fileno(), limit, position)
+    except _NOT_THERE:
+        return b""
+    except OSError as error:
+        raise OutputUnreadable.of(log_path, error) from error
+
+
+def read_output(log_path: Path) -> Iterator[bytes]:
+    """All that is kept, oldest first, in pieces; begins with the marker if some was dropped."""
+    yield from _catch_up(log_path, 0)
+
+
+def _catch_up(log_path: Path, offset: int) -> Generator[bytes, None, int]:
+    """What is there from ``offset`` on, gaps marked; returns the offset where it ends."""
+    while True:
+        at, part = read_from(log_path, offset)
+        if at > offset:
+            yield marker(at)
+        if not part:
+            return at
+        yield part
+        offset = at + len(part)
+
+
+def tail(log_path: Path, lines: int) -> bytes:
+    """The last ``lines`` lines that are kept (an unfinished one counts); b'' for none.
+
+    Reads no more than it needs, and never more than is kept.
+    """
+    if lines < 1:
+        return b""
+    layout = layout_of(log_path)
+    size = CHUNK
+    while True:
+        begin = max(layout.dropped, layout.end - size)
+        text = _between(log_path, begin, layout.end)
+        # One line more than asked proves that the first of those asked is whole.
+        if begin <= layout.dropped or text.rstrip(b"\n").count(b"\n") >= lines:
+            return b"".join(text.splitlines(keepends=True)[-lines:])
+        size *= 4
+
+
+def _between(log_path: Path, begin: int, end: int) -> bytes:
+    parts = []
+    while begin < end:
+        at, part = read_from(log_path, begin, min(CHUNK * 4, end - begin))
+        if not part:
+            break
+        parts.append(part)
+        begin = at + len(part)
+    return b"".join(parts)
+
+
+def follow(
+    log_path: Path,
+    *,
+    ended: Callable[[], bool],
+    wait: Callable[[], None],
+    offset: int = 0,
+) -> Iterator[bytes]:
+    """The output from ``offset`` on, and what is still being written, until the run has ended.
+
+    ``wait`` is called whenever there is nothing more for now (sleep a little, or wait for a
+    nudge); ``ended`` before each look, so that what was written last is not missed.
+    """
+    while True:
+        last = ended()
+        offset = yield from _catch_up(log_path, offset)
+        if last:
+            return
+        wait()

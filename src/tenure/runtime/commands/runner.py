@@ -1,0 +1,523 @@
+"""Runs of commands, in one thread: spawn at the gate, watch, end what is out of time, report.
+
+    submit --> at its gate --> (the dispatcher commits 'started', opens) --> ended --> report
+    adopt  ----------------------------------------------------------------->
+
+Who opens the gate is the dispatcher, after its commit; this thread never does. How a command
+ended is read from its exit record, because a wait status may have been taken by the host and an
+adopted command is nobody's child here.
+
+Failure: whatever cannot be done now (no descriptor free, say) stays on its list and is done later.
+A run is in hand until its end is reported. It takes a slot while its command may live: one that
+has ended and whose record cannot be read waits without a slot, still active, so that its job's
+overlap rule holds; why is noted beside the run, and the record is read again until it can be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from tenure.domain.errors import Undetermined
+from tenure.domain.job import Command, Definition
+from tenure.domain.policy.evidence import Identity
+from tenure.domain.run import Result, Run, RunState
+from tenure.host.clocks import Clock
+from tenure.host.processes import boot_id
+from tenure.runtime.commands.children import Children
+from tenure.runtime.commands.exits import Exit, Outcome, read_exit
+from tenure.runtime.commands.gate import spawn_gated
+from tenure.runtime.commands.gated import (
+    CHILD,
+    REASON,
+    CommandNotStarted,
+    CommandSpec,
+    GatedCommand,
+)
+from tenure.runtime.commands.output import OutputCap
+from tenure.runtime.commands.session import members_of
+from tenure.runtime.commands.terminate import Ending
+from tenure.runtime.failure import Failure, lost_thread
+from tenure.runtime.tracebacks import one_line
+from tenure.runtime.watched_thread import WatchedThread
+from tenure.store.folder.regular_files import open_regular
+from tenure.store.folder.user_home import account_variables, job_folder
+
+log = logging.getLogger("tenure.commands")
+
+GRACE = timedelta(seconds=10)
+"""Between TERM and KILL."""
+_AFTER_AN_ERROR = 0.1
+_LONGEST_PAUSE_S = 5.0
+"""Seconds between two reads of a record that cannot be read; they begin at _AFTER_AN_ERROR."""
+GIVE_UP_AFTER_S = 60.0
+"""Seconds for which such a record is read even when the run was cancelled meanwhile."""
+_AGAIN = 1.0
+_CAP_EVERY = 0.5
+_BASE_EVERY = 1.0
+_CAP_SOON = 0.02
+_LONGEST_REASON_BYTES = 4096
+_NOT_INHERITED = frozenset(
+    (
+        "NOTIFY_SOCKET",
+        "WATCHDOG_PID",
+        "WATCHDOG_USEC",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "LISTEN_FDNAMES",
+        "INVOCATION_ID",
+        "JOURNAL_STREAM",
+        "XPC_SERVICE_NAME",
+    )
+)
+"""What a service manager tells one process: a job is not that process."""
+
+
+@dataclass(slots=True)
+class _Active:
+    run: Run
+    exit_path: Path
+    cap: OutputCap
+    deadline: float | None
+    ending: Ending
+    again: float | None = None
+    over: RunState | None = None
+    why: str = ""
+    gone: float | None = None
+    """Awake time since when its shell has ended; what is left is to read and report."""
+    gone_at: datetime | None = None
+    read_at: float = 0.0
+    pause: float = _AFTER_AN_ERROR
+    cancelled: bool = False
+    """Asked for after its shell had ended."""
+
+
+class CommandRunner:
+    """Thread-safe. The thread starts with the first command."""
+
+    def __init__(
+        self,
+        *,
+        process: str,
+        logs: Path,
+        slots: int,
+        log_size: int,
+        environment: Callable[[], Mapping[str, str]],
+        clock: Clock,
+        report: Callable[[Result], None],
+        at_gate: Callable[[Run, GatedCommand], None],
+        note: Callable[[Run, str], None] = lambda run, why: None,
+        grace: timedelta = GRACE,
+        failed: Callable[[Failure], None] = lambda failure: None,
+    ) -> None:
+        """``note``: why a run is still active though its command has ended."""
+        self._process = process
+        self._logs = logs
+        self._slots = slots
+        self._log_size = log_size
+        self._environment = environment
+        self._clock = clock
+        self._report = report
+        self._at_gate = at_gate
+        self._note = note
+        self._grace = grace
+        self._children = Children()
+        self._new: deque[tuple[Run, Definition]] = deque()
+        self._adopted: deque[tuple[Run, Definition]] = deque()
+        self._to_cancel: deque[str] = deque()
+        self._active: dict[str, _Active] = {}
+        self._held: dict[str, bool] = {}
+        """The runs that were taken, and whether each takes a slot."""
+        self._spawning = ""
+        self._lock = threading.Lock()
+        self._stopping = False
+        self.thread = WatchedThread(
+            self._loop,
+            name="tenure-commands",
+            is_stopping=lambda: self._stopping,
+            ended=lambda why: failed(lost_thread(why)),
+        )
+        self._is_started = False
+        self._next_cap = 0.0
+        self._base: dict[str, str] = {}
+        self._base_until = 0.0
+        self._leftovers: list[tuple[Ending, float]] = []
+
+    def room(self) -> int:
+        """How many more commands may be claimed now."""
+        with self._lock:
+            return max(0, self._slots - sum(self._held.values()))
+
+    def runs(self) -> frozenset[str]:
+        """The runs for which something is under way here. A run that only keeps a slot is not
+        among them: recovery has to see it."""
+        waiting = [run.id for run, _ in [*list(self._new), *list(self._adopted)]]
+        return frozenset((*list(self._active), *waiting, self._spawning)) - {""}
+
+    def forget(self, run_id: str) -> None:
+        """Free the slot of a run that :meth:`runs` does not name."""
+        with self._lock:
+            self._held.pop(run_id, None)
+
+    def active(self) -> int:
+        with self._lock:
+            return len(self._held)
+
+    def submit(self, run: Run, definition: Definition) -> None:
+        """Spawn a claimed run at its gate; ``at_gate`` is called from the runner's thread."""
+        self._take(run, definition, self._new)
+
+    def adopt(self, run: Run, definition: Definition) -> None:
+        """Watch a command that another process started and that still lives."""
+        self._take(run, definition, self._adopted)
+
+    def cancel(self, run_id: str) -> bool:
+        """End a run; whether it is one of ours."""
+        with self._lock:
+            if run_id not in self._held:
+                return False
+        self._to_cancel.append(run_id)
+        self._children.wake()
+        return True
+
+    def forget_in_child(self) -> None:
+        """After a fork, in the child."""
+        self._children.forget_in_child()
+
+    def close(self) -> None:
+        """Stop watching. Commands go on; the next owner adopts them."""
+        self._stopping = True
+        self._children.wake()
+        self.thread.join(timeout=5)
+        self._children.close()
+
+    # -- the thread --------------------------------------------------------------------------
+    def _take(self, run: Run, definition: Definition, where: deque[tuple[Run, Definition]]) -> None:
+        with self._lock:
+            if not self._is_started:
+                self.thread.start()  # raises where no thread is to be had: then nothing was taken
+                self._is_started = True
+            self._held[run.id] = True
+            where.append((run, definition))
+        self._children.wake()
+
+    def _loop(self) -> None:
+        while not self._stopping:
+            try:
+                self._turn()
+            except Exception:  # one command's trouble must not end the watch over the others
+                log.exception("the command runner met an error and goes on")
+                time.sleep(_AFTER_AN_ERROR)
+
+    def _turn(self) -> None:
+        with self.thread.step():
+            for _ in range(len(self._adopted)):
+                self._watch_adopted(*self._adopted.popleft())
+            for _ in range(len(self._to_cancel)):
+                self._cancel(self._to_cancel.popleft())
+            if self._new:
+                self._spawn(*self._new.popleft())
+            timeout = 0.0 if self._new else self._until_next()
+        try:
+            for key in self._children.poll(timeout):  # each comes once: noted before all else
+                self._note_gone(str(key))
+        finally:
+            with self.thread.step():
+                self._keep_time()
+
+    def _spawn(self, run: Run, definition: Definition) -> None:
+        if run.id not in self._held:
+            return
+        self._spawning = run.id
+        try:
+            self._spawn_and_watch(run, definition)
+        finally:
+            self._spawning = ""
+
+    def _spawn_and_watch(self, run: Run, definition: Definition) -> None:
+        folder = self._logs / run.id
+        try:
+            spec = self._spec(run, definition)
+            gated = spawn_gated(spec, folder=folder, attempt=run.attempt)
+        except Exception as error:  # whatever stands in the way, the run must not stay claimed
+            if not isinstance(error, CommandNotStarted):
+                log.exception("%s could not be started", run.id)
+            self._finish(run, RunState.FAILED, f"not started: {error}")
+            return
+        try:
+            self._watch(run, definition, gated)
+        except Exception as error:  # out of descriptors, say: nobody could tell its end
+            log.exception("%s could not be watched", run.id)
+            self._active.pop(run.id, None)
+            gated.abandon()
+            self._children.reap(gated.identity)
+            self._finish(run, RunState.NEVER_RAN, f"it could not be watched: {error}")
+            return
+        self._at_gate(run, gated)
+
+    def _watch(self, run: Run, definition: Definition, gated: GatedCommand) -> None:
+        timeout = definition.timeout
+        self._active[run.id] = _Active(
+            run=replace(run, identity=gated.identity),
+            exit_path=gated.exit_path,
+            cap=OutputCap(gated.log_path, self._log_size),
+            deadline=self._clock.awake() + timeout.total_seconds() if timeout else None,
+            ending=Ending(gated.identity, grace=self._grace),
+        )
+        self._children.add(run.id, gated.identity)
+
+    def _watch_adopted(self, run: Run, definition: Definition) -> None:
+        assert run.identity is not None
+        if run.id in self._active:
+            return
+        folder = self._logs / run.id
+        deadline = None
+        if definition.timeout is not None:
+            since = run.started_at or run.claimed_at
+            left = definition.timeout - (self._clock.now() - since)
+            deadline = self._clock.awake() + max(left.total_seconds(), 0.0)
+        self._active[run.id] = _Active(
+            run=run,
+            exit_path=folder / f"{run.attempt}.exit",
+            cap=OutputCap(folder / f"{run.attempt}.log", self._log_size),
+            deadline=deadline,
+            ending=Ending(run.identity, grace=self._grace),
+        )
+        try:
+            self._children.add(run.id, run.identity)
+        except Exception as error:  # noqa: BLE001  out of descriptors, say: it is tried again
+            log.warning("%s cannot be watched yet: %s", run.id, error)
+            self._active.pop(run.id, None)
+            self._adopted.append((run, definition))
+
+    def _spec(self, run: Run, definition: Definition) -> CommandSpec:
+        action = definition.action
+        assert isinstance(action, Command)
+        env = self._inherited()
+        env.update(self._environment())
+        env.update(action.env)
+        env["TENURE_RUN"] = run.id
+        env["TENURE_JOB"] = run.job_name
+        env["TENURE_TERM"] = str(run.term)
+        env["TENURE_FIRE_TIME"] = run.fire_time.isoformat()
+        env["TENURE_ATTEMPT"] = str(run.attempt)
+        if action.argv[1:3] == CHILD:
+            env[REASON] = str(reason_file(self._logs / run.id / f"{run.attempt}.exit"))
+        return CommandSpec(
+            argv=action.argv,
+            shell=action.shell,
+            env=env,
+            cwd=action.cwd or job_folder(os.environ),
+            stdin=action.stdin.encode() if action.stdin is not None else None,
+        )
+
+    def _inherited(self) -> dict[str, str]:
+        """A fresh copy of what a command inherits of our environment, at most a second old.
+
+        What a service manager leaves out, or empty, is filled in as cron does; what the owner has
+        stays, and the profile's and the job's own variables go over both.
+        """
+        now = self._clock.awake()
+        if now >= self._base_until:
+            account = account_variables(os.environ)
+            ours = {k: v for k, v in os.environ.items() if v or k not in account}
+            self._base = {k: v for k, v in (account | ours).items() if k not in _NOT_INHERITED}
+            self._base_until = now + _BASE_EVERY
+        return dict(self._base)
+
+    def _note_gone(self, run_id: str) -> None:
+        active = self._active.get(run_id)
+        if active is None:
+            return
+        active.gone = active.read_at = self._clock.awake()
+        active.gone_at = self._clock.now()
+        if active.over is not None:
+            # Its shell is gone; what else it started, and ignored TERM, is ended still.
+            self._leftovers.append((active.ending, active.again or 0.0))
+
+    def _report_end(self, active: _Active) -> None:
+        with contextlib.suppress(OSError):  # a log that cannot be capped costs no result
+            active.cap.check()
+        try:
+            state, reason, code, number = how_it_ended(active.run, active.exit_path)
+        except Exception as error:  # noqa: BLE001  whatever it is, it says nothing of the end
+            self._read_again(active, error)
+            return
+        if state is RunState.LOST:
+            reason += _who_is_left(active.ending.leader)
+        if active.over is not None:
+            # It was being ended, and its status says how it took that.
+            reason = active.why + (f" ({reason})" if reason else "")
+            state = active.over
+        self._finish(active.run, state, reason, code, number, at=active.gone_at)
+
+    def _read_again(self, active: _Active, error: Exception) -> None:
+        """Its command has ended, and how cannot be read now: it waits, without a slot."""
+        run, now = active.run, self._clock.awake()
+        assert active.gone is not None
+        if active.cancelled and now - active.gone >= GIVE_UP_AFTER_S:
+            why = f"cancelled on request; how its command ended is not known: {error}"
+            self._finish(run, RunState.CANCELLED, why, at=active.gone_at)
+            return
+        active.read_at = now + active.pause
+        active.pause = min(2 * active.pause, _LONGEST_PAUSE_S)
+        with self._lock:
+            first, self._held[run.id] = self._held[run.id], False
+        if first:
+            log.warning("%s of %s has ended, and %s; it is read again", run.id, run.job_name, error)
+            self._note(run, f"its command has ended, and {error}; it is read again")
+
+    def _finish(
+        self,
+        run: Run,
+        state: RunState,
+        reason: str,
+        exit_code: int | None = None,
+        number: int | None = None,
+        at: datetime | None = None,
+    ) -> None:
+        with self._lock:
+            self._held[run.id] = False  # the report wakes the one that claims for the slot
+        self._report(
+            Result(
+                run=run.id,
+                attempt=run.attempt,
+                process=self._process,
+                state=state,
+                at=at or self._clock.now(),
+                reason=reason,
+                exit_code=exit_code,
+                signal=number,
+            )
+        )
+        # Last: until it is reported the run is in hand, whatever fails before.
+        self._active.pop(run.id, None)
+        with self._lock:
+            self._held.pop(run.id, None)
+
+    def _cancel(self, run_id: str) -> None:
+        active = self._active.get(run_id)
+        if active is not None:
+            active.cancelled = active.gone is not None
+            self._end(active, RunState.CANCELLED, "cancelled on request")
+        elif run_id in self._held:  # not spawned or not watched yet
+            self._to_cancel.append(run_id)
+
+    def _end(self, active: _Active, state: RunState, why: str) -> None:
+        if active.over is not None or active.gone is not None:
+            return
+        active.over, active.why = state, why
+        active.again = self._clock.awake()
+
+    def _until_next(self) -> float | None:
+        if not self._active and not self._leftovers:
+            return _AGAIN if self._adopted else None
+        now = self._clock.awake()
+        nexts = [self._next_cap, *(again for _, again in self._leftovers)]
+        if self._adopted:
+            nexts.append(now + _AGAIN)
+        for active in self._active.values():
+            if active.gone is not None:
+                nexts.append(active.read_at)
+                continue
+            if active.over is None and active.deadline is not None:
+                nexts.append(active.deadline)
+            if active.again is not None:
+                nexts.append(active.again)
+        return max(0.0, min(nexts) - now)
+
+    def _keep_time(self) -> None:
+        now = self._clock.awake()
+        capping = now >= self._next_cap
+        if capping:
+            self._next_cap = now + _CAP_EVERY
+        self._leftovers = [
+            (ending, again)
+            for ending, at in self._leftovers
+            if (again := self._step(ending, now) if at <= now else at) is not None
+        ]
+        for active in list(self._active.values()):
+            if active.gone is not None:
+                if active.read_at <= now:
+                    self._report_end(active)
+                continue
+            if capping:
+                with contextlib.suppress(OSError):
+                    if active.cap.check():
+                        self._next_cap = now + _CAP_SOON  # it writes fast: look more often
+            if active.over is None and active.deadline is not None and active.deadline <= now:
+                self._end(active, RunState.TIMED_OUT, "not done in time")
+            if active.again is not None and active.again <= now:
+                active.again = self._step(active.ending, now)
+
+    def _step(self, ending: Ending, now: float) -> float | None:
+        """When to step again. What fails is tried again: it is not ended yet."""
+        try:
+            again = ending.step(now)
+        except Exception as error:  # noqa: BLE001  whatever it is, they are still to be ended
+            if not ending.failed:
+                log.warning("pid %s cannot be ended now: %s", ending.leader.pid, error)
+            ending.failed = True
+            return now + _AFTER_AN_ERROR
+        ending.failed = False
+        return again
+
+
+def _who_is_left(leader: Identity) -> str:
+    try:
+        left = members_of(leader)
+    except (OSError, Undetermined) as error:
+        return f"; which of its processes still live is unknown: {error}"
+    if not left:
+        return ""
+    pids = ", ".join(str(member.pid) for member in left[:10])
+    return f"; of its processes these still live: {pids}"
+
+
+def how_it_ended(run: Run, exit_path: Path) -> tuple[RunState, str, int | None, int | None]:
+    """The state, reason, exit code and signal of a command whose shell is gone.
+
+    Raises RecordUnreadable: ask again, it may have ended well.
+    """
+    same_boot = run.identity is not None and run.identity.boot_id == boot_id()
+    state, reason, code, number = _from_record(read_exit(exit_path, shell_gone=same_boot))
+    if state is RunState.FAILED:
+        reason = _reason_from_child(exit_path) or reason
+    if run.cancel_requested_at is not None and state is RunState.FAILED:
+        state, reason = RunState.CANCELLED, f"cancelled on request ({reason})"
+    return state, reason, code, number
+
+
+def reason_file(exit_path: Path) -> Path:
+    """Where a function in a process of its own says why it failed."""
+    return exit_path.with_suffix(".reason")
+
+
+def _reason_from_child(exit_path: Path) -> str:
+    try:
+        with open_regular(reason_file(exit_path)) as file:
+            return one_line((file.read(_LONGEST_REASON_BYTES) or b"").decode("utf-8", "replace"))
+    except OSError:  # it is not a function, or it was killed; its status says what is known
+        return ""
+
+
+def _from_record(record: Exit) -> tuple[RunState, str, int | None, int | None]:
+    if record.outcome is Outcome.NEVER_RAN:
+        return RunState.NEVER_RAN, "the gate never opened", None, None
+    if record.outcome is Outcome.NO_RECORD:
+        why = "it left no exit record: killed, or the machine stopped"
+        return RunState.LOST, why, None, None
+    if record.exit_code == 0:
+        return RunState.SUCCEEDED, "", 0, None
+    said = f"exit code {record.exit_code}"
+    if record.signal is not None:
+        said += f", signal {record.signal}"
+    return RunState.FAILED, said, record.exit_code, record.signal

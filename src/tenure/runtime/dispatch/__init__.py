@@ -1,0 +1,1 @@
+"""From a due fire to a recorded result."""

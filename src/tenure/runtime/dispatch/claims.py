@@ -1,0 +1,231 @@
+"""What an owner claims in one turn: requests answered, retries, and what is due.
+
+All of it happens inside the dispatcher's transaction, so nothing here asks the operating system
+or waits: evidence and probes were read before it began, and a job whose capability has no current
+answer is left for the next turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tenure.domain.errors import Damaged, NotFound, StaleTerm
+from tenure.domain.job import (
+    Definition,
+    Job,
+    Runner,
+    remedy_for_unreadable,
+    why_unreadable,
+)
+from tenure.domain.ownership import Authority
+from tenure.domain.planning.catch_up import CatchUpBudget
+from tenure.domain.planning.plan import Plan, Standing
+from tenure.domain.planning.planner import plan
+from tenure.domain.request import Ask, Request, RequestState
+from tenure.domain.run import ACTIVE, Run
+from tenure.runtime.commands.gated import GatedCommand
+from tenure.runtime.dispatch.probes import Probes
+from tenure.store.contract import ClaimOutcome, RunFilter, Store
+
+MOST_AT_ONCE = 256
+MOST_HELD = 64
+"""How many retries that must wait for another owner are looked past in one turn."""
+PENDING = frozenset({RequestState.PENDING})
+MOST_PENDING = 1000
+"""How many requests are looked at in one turn: more than queue up for an owner that is away, for
+those behind them, a cancel say, would not be heard."""
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What a turn does once its commit stands, and not otherwise."""
+
+    opened: list[GatedCommand] = field(default_factory=list)
+    closed: list[tuple[Run, GatedCommand]] = field(default_factory=list)
+    runs: list[tuple[Run, Definition]] = field(default_factory=list)
+    cancels: list[str] = field(default_factory=list)
+    stale: StaleTerm | None = None
+    warned: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    """For the log. Never inside: a host's handler that stands still would hold the store."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One turn's claims: under which authority, with how much room, and where to they go."""
+
+    authority: Authority
+    standing: Standing
+    room: dict[Runner, int]
+    outbox: Outbox
+    now: datetime
+    awake: float
+
+    def take(self, run: Run, wants: Definition) -> None:
+        self.room[wants.runner] -= 1
+        self.outbox.runs.append((run, wants))
+
+
+class Claiming:
+    """Used by the dispatcher's thread alone."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        probes: Probes,
+        catch_up_rate: float,
+        asked_to_hand_over: Callable[[Request], None],
+    ) -> None:
+        self._store = store
+        self._probes = probes
+        self._budget = CatchUpBudget(rate=catch_up_rate)
+        self._hand_over = asked_to_hand_over
+        self._reported: set[tuple[str, str]] = set()
+        self.to_probe: set[str] = set()
+        """Capabilities to ask the OS about before the next turn."""
+
+    def claim(self, turn: Round) -> bool:
+        """Whether anything due could be dealt with. Raises StaleTerm."""
+        self._answer_requests(turn)
+        retried = self._claim_retries(turn)
+        return self._claim_due(turn) or retried
+
+    # -- requests ----------------------------------------------------------------------------
+    def _answer_requests(self, turn: Round) -> None:
+        self._store.expire_requests(turn.now)
+        for request in self._store.requests(states=PENDING, limit=MOST_PENDING):
+            if request.kind is Ask.CANCEL:
+                self._answer_cancel(request, turn)
+            elif request.kind is Ask.HAND_OVER:
+                self._hand_over(request)
+            else:
+                try:
+                    self._answer_trigger(request, turn)
+                except Damaged as error:  # its job cannot be read: no reason to answer nobody
+                    remedy = error.remedy or "`tenure audit` says what else is wrong"
+                    self._refuse(request, turn, error.text, remedy)
+
+    def _answer_cancel(self, request: Request, turn: Round) -> None:
+        """Done once the run is marked. One that has ended, or is not kept any more, is refused."""
+        assert request.run is not None
+        try:
+            run = self._store.run(request.run)
+        except NotFound as error:  # a queued request that retention overtook
+            self._refuse(request, turn, error.text, error.remedy)
+            return
+        if run.state not in ACTIVE:
+            remedy = f"`tenure runs {run.job_name}` shows the job's runs"
+            self._refuse(request, turn, f"it has ended already: {run.state}", remedy)
+            return
+        self._store.ask_cancel(run.id, turn.now)
+        turn.outbox.cancels.append(run.id)
+        self._store.answer(
+            request.id,
+            RequestState.DONE,
+            authority=turn.authority,
+            now=turn.now,
+            answer="its holder ends it",
+            run=run.id,
+        )
+
+    def _answer_trigger(self, request: Request, turn: Round) -> None:
+        assert request.job is not None
+        job = self._store.job(request.job)
+        if job.damage is not None:
+            self._refuse(request, turn, why_unreadable(job), remedy_for_unreadable(job))
+            return
+        if turn.room[job.definition.runner] < 1 or not self._probed(job, turn):
+            return
+        why_held = turn.standing.why_held(job)
+        if why_held is None:
+            _, run = self._store.claim_trigger(turn.authority, request.id, turn.now)
+            if run is not None:
+                turn.take(run, self._store.definition(run.job, run.revision))
+        elif not request.queued:
+            remedy = f"tenure explain {job.name}; --queue waits for an owner that may"
+            why = "is protected" if job.definition.needs_authority else "is held"
+            self._refuse(request, turn, f"{job.name} {why}: {why_held}", remedy)
+
+    def _refuse(self, request: Request, turn: Round, why: str, remedy: str) -> None:
+        self._store.answer(
+            request.id,
+            RequestState.REFUSED,
+            authority=turn.authority,
+            now=turn.now,
+            answer=why,
+            remedy=remedy,
+            run=request.run,
+        )
+
+    # -- runs --------------------------------------------------------------------------------
+    def _claim_retries(self, turn: Round) -> bool:
+        """Protected ones that this owner may not run are left for one that may, and do not stand
+        in the way of others."""
+        wider = {runner: n + MOST_HELD for runner, n in turn.room.items() if n > 0}
+        found = False
+        for retry in self._store.due_retries(turn.now, wider):
+            job = self._store.job(retry.job)
+            if job.damage is not None:
+                continue  # its retry waits until it is mended
+            free = turn.room[job.definition.runner] > 0
+            if not free or not self._probed(job, turn) or turn.standing.why_held(job) is not None:
+                continue
+            found = True
+            for run in self._store.claim_retry(turn.authority, retry.id, turn.now).runs:
+                turn.take(run, self._store.definition(run.job, run.revision))
+        return found
+
+    def _claim_due(self, turn: Round) -> bool:
+        room = {runner: min(n, MOST_AT_ONCE) for runner, n in turn.room.items() if n > 0}
+        dues = self._store.due(turn.now, room)
+        if not dues:
+            return False
+        plans: list[Plan] = []
+        jobs: dict[str, Job] = {}
+        left = dict(turn.room)
+        for due in dues:
+            if due.job.damage is not None:
+                self._put_off(due.job, turn)
+                continue
+            runner = due.job.definition.runner
+            if left[runner] > 0 and self._probed(due.job, turn):
+                made = plan(due, turn.now, turn.standing, left[runner], self._budget)
+                left[runner] -= len(made.claims)
+                plans.append(made)
+                jobs[due.job.id] = due.job
+        answers = self._store.claim(turn.authority, plans, turn.now)
+        for made, answer in zip(plans, answers, strict=True):
+            for run in answer.runs:
+                turn.take(run, jobs[made.job].definition)
+            if made.cancel_previous and answer.outcome is ClaimOutcome.CLAIMED:
+                # The claim marked them; here they are ended at once if this process holds them.
+                active, _ = self._store.runs(RunFilter(job=made.job, states=ACTIVE))
+                turn.outbox.cancels.extend(run.id for run in active)
+        return True
+
+    def _put_off(self, job: Job, turn: Round) -> None:
+        """It stops no other, and is said once."""
+        assert job.damage is not None
+        self._store.put_off_unreadable(turn.authority, job, turn.now)
+        reported = (job.id, job.damage.reason)
+        if reported not in self._reported:
+            self._reported.add(reported)
+            turn.outbox.warned.append(
+                f"{why_unreadable(job)}; none of its fires runs until it is mended "
+                f"({remedy_for_unreadable(job)})"
+            )
+
+    def _probed(self, job: Job, turn: Round) -> bool:
+        """Whether its capabilities have a current answer; else they are asked before the next
+        turn."""
+        if not job.definition.requires:
+            return True
+        missing = self._probes.missing(job.definition.requires, turn.awake)
+        if turn.standing.authoritative:
+            # A denial that came after the turn's standing was read is for the next turn.
+            missing |= self._probes.denied(job.definition.requires) - turn.standing.denied
+        self.to_probe |= missing
+        return not missing

@@ -1,0 +1,149 @@
+"""Fires that a foreign scheduler in this process announces: claimed here, carried by it.
+
+    foreign ticker: "job J is due, its fire is F"
+        --> one commit: claimed | held | skipped | accounted for already
+        --> what was claimed is lent back; the ticker enters it and says how it ended
+
+The claim is the same as for any job: under the term, durable before the first instruction, never
+twice, and refused by the store where the job is protected and the owner is not authoritative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from tenure.domain.errors import Damaged, NotFound
+from tenure.domain.job import Job, State
+from tenure.domain.omission import Omitted
+from tenure.domain.planning.external import Announced, plan_announced
+from tenure.domain.planning.plan import Due, Plan, Standing
+from tenure.domain.run import ACTIVE, Run
+from tenure.domain.schedule.model import Kind
+from tenure.host.clocks import Clock
+from tenure.runtime.callables.run_handle import Lent
+from tenure.runtime.callables.runner import Callables
+from tenure.runtime.dispatch.dispatcher import Dispatcher, Mandate
+from tenure.runtime.dispatch.probes import Probes
+from tenure.store.contract import ClaimOutcome, RunFilter, Store
+
+PATIENCE = 5.0
+"""Seconds that the ticker waits for probes. A file system that hangs then holds up no other job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What became of one announced fire."""
+
+    lent: Lent | None = None
+    """The claimed run; None if it is not to be carried."""
+    why: str = ""
+    """Why it is not, in words."""
+    omitted: Omitted | None = None
+    settled: bool = False
+    """Whether the fire is accounted for: the other scheduler may go on to its next one. If not,
+    nothing was written about it, and it is to be announced again."""
+
+
+class Announcing:
+    """Thread-safe."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        dispatcher: Dispatcher,
+        callables: Callables,
+        probes: Probes,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._callables = callables
+        self._probes = probes
+        self._clock = clock
+
+    def claim(self, announced: Mapping[str, Announced]) -> dict[str, Answer] | None:
+        """Claim what is due, by job id; None if this process does not own (any more).
+
+        Waits for probes that have no current answer, up to :data:`PATIENCE`. Raises what the
+        store raises; then nothing was claimed.
+        """
+        self._probe(announced)
+
+        def carry(mandate: Mandate) -> dict[str, Answer]:
+            standing, began = self._standing(mandate), self._clock.continuous()
+            with self._store.batch():
+                made = {
+                    id: self._claim_one(mandate, id, fire, standing)
+                    for id, fire in announced.items()
+                }
+            # Lent once the commit stands, and not otherwise.
+            return {
+                id: Answer(lent=self._callables.lend(found, mandate.authority, began), settled=True)
+                if isinstance(found, Run)
+                else found
+                for id, found in made.items()
+            }
+
+        return self._dispatcher.under_mandate(carry)
+
+    def _probe(self, ids: Iterable[str]) -> None:
+        found = (self._job(id) for id in ids)
+        names = {n for job in found if isinstance(job, Job) for n in job.definition.requires}
+        if names:
+            self._probes.wait_for(
+                names, self._clock.awake, lambda freed: self._dispatcher.look(), PATIENCE
+            )
+
+    def _standing(self, mandate: Mandate) -> Standing:
+        """Read again what a protected claim stands on (C8)."""
+        best = mandate.standing
+        if not best.authoritative:
+            return best
+        return replace(
+            best, authoritative=self._dispatcher.recheck(), denied=self._probes.all_denied()
+        )
+
+    def _job(self, id: str) -> Job | Answer:
+        """A job that may be announced. One that cannot be read stops no other."""
+        try:
+            job = self._store.job(id)
+        except (NotFound, Damaged) as error:
+            return Answer(why=error.text)
+        if job.damage is not None:
+            return Answer(why=job.damage.reason)
+        if job.definition.schedule.kind is not Kind.FOREIGN:
+            return Answer(why="the job is planned here, and by nobody else")
+        return job if job.state is State.ACTIVE else Answer(why=f"the job is {job.state}")
+
+    def _claim_one(
+        self, mandate: Mandate, id: str, announced: Announced, standing: Standing
+    ) -> Answer | Run:
+        job, now = self._job(id), self._clock.now()
+        if isinstance(job, Answer):
+            return job
+        unknown = self._probes.missing(job.definition.requires, self._clock.awake())
+        if unknown:
+            return Answer(why=f"the OS has not answered yet about {', '.join(sorted(unknown))}")
+        plan = plan_announced(self._due(job), announced, standing, now)
+        if plan is None and announced.fire > now:
+            return Answer(why="this fire is yet to come")
+        if plan is None:
+            return Answer(why="this fire was accounted for already", settled=True)
+        (made,) = self._store.claim(mandate.authority, [plan], now)
+        return made.runs[0] if made.runs else self._why_not(plan, made.outcome)
+
+    def _due(self, job: Job) -> Due:
+        runs, _ = self._store.runs(RunFilter(job=job.id, states=ACTIVE))
+        holds, _ = self._store.omissions(job=job.id, only_open=True)
+        return Due(job=job, active=len(runs), holds=tuple(reversed(holds)))
+
+    @staticmethod
+    def _why_not(plan: Plan, outcome: ClaimOutcome) -> Answer:
+        if outcome is ClaimOutcome.CLAIMED:
+            stretch = plan.omissions[-1]
+            return Answer(why=stretch.reason, omitted=stretch.kind, settled=True)
+        if outcome is ClaimOutcome.REPEATED:
+            return Answer(why="this fire was claimed before", settled=True)
+        return Answer(why=f"the store refused the claim: {outcome}")

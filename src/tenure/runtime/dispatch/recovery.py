@@ -1,0 +1,213 @@
+"""What a dead process left behind, settled by the owner (C4, C6).
+
+For each active run whose holder is dead:
+
+* a command that never got as far as 'started' stood at a gate that nobody can open any more: it
+  never ran, proved;
+* a command that lives is adopted: watched, timed, and its true exit status recorded;
+* a command that has ended has an exit record, or is lost;
+* a callable died with its process, and whether it had finished cannot be known: lost.
+
+A holder that lives, however slowly, or that cannot be verified, keeps its runs; but not one that
+was deposed by force and has not noticed: it may be frozen, for ever. Nothing of its term can
+be committed any more, so a command that is not 'started' never will be; a gate that it may open
+when it wakes is withdrawn; what runs is adopted, and its end is recorded by whoever owns. Its
+callables are left to it, for only it can tell how they end; one that has a timeout is timed out in
+its stead, or the job would wait for a frozen process for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from tenure.domain.errors import Damaged, NotFound, Undetermined
+from tenure.domain.job import Command, Definition
+from tenure.domain.ownership import Authority, HolderLife
+from tenure.domain.policy.evidence import Identity
+from tenure.domain.process import Process, Standing
+from tenure.domain.run import Result, Run, RunState
+from tenure.host.clocks import Clock
+from tenure.host.processes import is_alive
+from tenure.runtime.commands.abort import withdraw
+from tenure.runtime.commands.exits import Outcome, RecordUnreadable, Stage
+from tenure.runtime.commands.runner import CommandRunner, how_it_ended
+from tenure.runtime.liveness import life_of_process
+from tenure.runtime.profile import Profile
+
+log = logging.getLogger("tenure.recovery")
+
+BEFORE_THE_GATE = "its owner died or was deposed before the gate opened"
+
+
+OVERDUE = timedelta(seconds=5)
+"""What a deposed process is given beyond a run's timeout, to end it by itself."""
+ASTRAY_AFTER = 10.0
+"""Seconds of awake time after which a run of this process that nobody has in hand is settled."""
+
+
+class Recovery:
+    """Used by the keeper's thread alone."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        process: str,
+        clock: Clock,
+        commands: CommandRunner,
+        report: Callable[[Result], None],
+        in_hand: Callable[[], frozenset[str]],
+    ) -> None:
+        self._profile = profile
+        self._store = profile.store
+        self._process = process
+        self._clock = clock
+        self._commands = commands
+        self._report = report
+        self._in_hand = in_hand
+        self._astray: dict[str, float] = {}
+        self._unsettled: dict[str, str] = {}
+        """Why a run could not be settled at the last look: it is logged once."""
+        self._unreadable: set[str] = set()
+
+    def settle(self, authority: Authority) -> None:
+        """Look at every run that somebody else holds. Raises StaleTerm."""
+        holders: dict[str, Process] = {}
+        lives: dict[str, HolderLife] = {}
+        for run in self._store.orphans(self._process):
+            if run.damage:  # without what is missing, whether it has ended is unknown
+                self._say_unreadable(run)
+                continue
+            if run.holder not in lives:
+                holders[run.holder] = self._store.process(run.holder)
+                lives[run.holder] = life_of_process(self._profile, holders[run.holder])
+            life = lives[run.holder]
+            if life is HolderLife.DEAD:
+                self._settle_one(partial(self._take_from_dead, authority), run)
+            elif life is HolderLife.ALIVE and holders[run.holder].standing is Standing.OWNER:
+                # It says that it owns, and we do: it was deposed, and has not noticed.
+                self._settle_one(partial(self._take_from_deposed, authority), run)
+        self._settle_own()
+
+    def _say_unreadable(self, run: Run) -> None:
+        if run.id not in self._unreadable:
+            self._unreadable.add(run.id)
+            log.warning("run %s of %s cannot be settled: %s", run.id, run.job_name, run.damage)
+
+    def _settle_own(self) -> None:
+        """A net: a run of this process that nobody here has had in hand for a while would never
+        end by itself. A turn of the dispatcher may be between its commit and its runners."""
+        awake = self._clock.awake()
+        mine = {run.id: run for run in self._store.held_by(self._process)}
+        astray = frozenset(mine) - self._in_hand()
+        self._astray = {run_id: self._astray.get(run_id, awake) for run_id in astray}
+        for run_id, since in list(self._astray.items()):
+            if awake - since >= ASTRAY_AFTER:
+                run = mine[run_id]
+                log.error("run %s of %s was lost sight of", run.id, run.job_name)
+                self._commands.forget(run.id)
+                if self._settle_one(self._take_own, run):
+                    del self._astray[run_id]
+
+    def _take_own(self, run: Run) -> None:
+        self._take_up(run, self._store.definition(run.job, run.revision))
+
+    def _settle_one(self, take: Callable[[Run], None], run: Run) -> bool:
+        """One that cannot be settled stays as it is, for the next look, and stops no other."""
+        try:
+            take(run)
+        except (NotFound, Damaged, Undetermined, OSError) as error:
+            level = logging.DEBUG if self._unsettled.get(run.id) == str(error) else logging.WARNING
+            log.log(level, "run %s of %s cannot be settled: %s", run.id, run.job_name, error)
+            self._unsettled[run.id] = str(error)
+            return False
+        self._unsettled.pop(run.id, None)
+        return True
+
+    def _take_from_dead(self, authority: Authority, run: Run) -> None:
+        if run.identity is not None and is_alive(run.identity) is None:
+            return  # started in another namespace: whether it has ended cannot be told from here
+        # Read before it is adopted: a run of ours that nobody watches would never end.
+        definition = self._store.definition(run.job, run.revision)
+        if self._store.adopt_run(authority, run.id, run.attempt, self._clock.now()):
+            self._take_up(run, definition)
+
+    def _take_from_deposed(self, authority: Authority, run: Run) -> None:
+        definition = self._store.definition(run.job, run.revision)
+        if run.term == authority.term:
+            return
+        if not isinstance(definition.action, Command):
+            self._time_out(authority, run, definition)
+            return
+        if run.identity is not None:
+            record = withdraw(run.identity, self._exit_path(run))
+            if record.stage is Stage.GATE and record.outcome is Outcome.NO_RECORD:
+                return  # could not tell; the next look tries again
+        if self._store.adopt_run(authority, run.id, run.attempt, self._clock.now()):
+            self._take_up(run, definition)
+
+    def _time_out(self, authority: Authority, run: Run, definition: Definition) -> None:
+        """As its own process would: a thread cannot be ended, and is said to run on."""
+        now, began = self._clock.now(), run.started_at or run.claimed_at
+        if definition.timeout is None or now - began < definition.timeout + OVERDUE:
+            return
+        if self._store.adopt_run(authority, run.id, run.attempt, now):
+            why = f"not done after {definition.timeout}; its process was deposed and may run on"
+            self._end(run, RunState.TIMED_OUT, why)
+
+    def _take_up(self, run: Run, definition: Definition) -> None:
+        if not isinstance(definition.action, Command):
+            self._end(run, RunState.LOST, "its owner died; whether it had finished is not known")
+        elif run.state is RunState.CLAIMED:
+            self._end(run, RunState.NEVER_RAN, BEFORE_THE_GATE)
+        elif run.identity is None or is_alive(run.identity) is False:
+            self._read_end(run, definition)
+        else:
+            # A fork of the dead holder may keep its gate from closing: nobody may open it now.
+            if self._never_ran(run, run.identity):
+                self._end(run, RunState.NEVER_RAN, BEFORE_THE_GATE)
+                return
+            log.info("adopting %s, pid %s", run.id, run.identity.pid)
+            self._commands.adopt(run, definition)
+
+    def _never_ran(self, run: Run, identity: Identity) -> bool:
+        try:
+            return withdraw(identity, self._exit_path(run)).outcome is Outcome.NEVER_RAN
+        except RecordUnreadable:  # its end is read by the one who adopts it
+            return False
+
+    def _read_end(self, run: Run, definition: Definition) -> None:
+        try:
+            self._end(run, *how_it_ended(run, self._exit_path(run)))
+        except RecordUnreadable:
+            if run.identity is None:
+                raise
+            self._commands.adopt(run, definition)  # which reads it again until it can be
+
+    def _exit_path(self, run: Run) -> Path:
+        return self._profile.folder.logs / run.id / f"{run.attempt}.exit"
+
+    def _end(
+        self,
+        run: Run,
+        state: RunState,
+        reason: str,
+        exit_code: int | None = None,
+        number: int | None = None,
+    ) -> None:
+        self._report(
+            Result(
+                run=run.id,
+                attempt=run.attempt,
+                process=self._process,
+                state=state,
+                at=self._clock.now(),
+                reason=reason,
+                exit_code=exit_code,
+                signal=number,
+            )
+        )

@@ -1,0 +1,1 @@
+"""Living inside a host program: servers, forks, gevent, exit."""

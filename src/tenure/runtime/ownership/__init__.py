@@ -1,0 +1,1 @@
+"""Becoming owner, staying owner, handing over."""

@@ -1,0 +1,152 @@
+"""A process that does not own: whether it is able to, whether it may take, for what it waits."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+
+from tenure.domain.errors import Damaged
+from tenure.domain.ownership import (
+    Contender,
+    Hold,
+    HolderLife,
+    Move,
+    Ownership,
+    consider,
+)
+from tenure.domain.policy.admission import Admission, Policy
+from tenure.domain.process import Process, Standing
+from tenure.domain.settings import Hung
+from tenure.host.clocks import Clock
+from tenure.runtime.liveness import life_of_process
+from tenure.runtime.ownership.member import Member
+from tenure.runtime.ownership.peers import Peers
+from tenure.runtime.ownership.term import OPEN_RANK
+from tenure.runtime.profile import Profile
+
+log = logging.getLogger("tenure.keeper")
+
+SOON_HUNG = timedelta(seconds=1)
+"""An owner that leaves a due fire for so long is looked at every second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a process that does not own makes of a look."""
+
+    move: Move
+    """``act`` is None where it waits, or may not take at all."""
+    standing: Standing
+    why: str
+    rule: int | None
+    holder: Process | None = None
+    """The living owner, whose death is to be noticed at once."""
+    rests: bool = False
+    """Whether nothing but a write, or that death, can change it."""
+
+
+class Contending:
+    """Used by the keeper's thread alone."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        member: Member,
+        *,
+        clock: Clock,
+        peers: Peers,
+        default_hung: Hung,
+        observe_every: float,
+    ) -> None:
+        self._profile = profile
+        self._store = profile.store
+        self._member = member
+        self._clock = clock
+        self._peers = peers
+        self._default_hung = default_hung
+        self._observe_every = observe_every
+        self._gives_way_since: float | None = None
+
+    def look(
+        self,
+        policy: Policy,
+        admission: Admission,
+        current: Ownership,
+        *,
+        just_ended: bool = False,
+        why_cannot_begin: str | None = None,
+    ) -> Wish:
+        """What the policy and the owner's life say about this process now."""
+        why_not = why_cannot_begin
+        if admission.admitted and why_not is None:
+            why_not = self.why_not_able()
+        rank = admission.rule.rank if admission.rule else OPEN_RANK
+        holder, life = self._holder(current)
+        looks = life is not HolderLife.ALIVE or rank > 0  # else that is the owner's to do
+        if looks:
+            self._peers.look(policy, current)
+        if not admission.admitted or why_not is not None:
+            # Evidence may change: a service manager moves processes after their start.
+            self._member.observe_again(at_most_every=self._observe_every)
+            why = why_not or admission.why
+            return Wish(
+                move=Move(act=None, why=why),
+                standing=Standing.REFUSED,
+                why=why,
+                rule=rank if admission.rule else None,
+            )
+        me = Contender(
+            process=self._member.id,
+            admitted=True,
+            rank=rank,
+            after=admission.after,
+            better_absent_for=self._peers.better_absent_for(rank),
+            hung_for=self._peers.hung_for(current),
+            replaces_hung=self._replaces_hung(),
+            just_ended=just_ended,
+            gave_way_for=self._gave_way(),
+        )
+        move = consider(me, self._clock.now(), current, life)
+        if move.act is not None:
+            if not looks:
+                self._peers.look(policy, current)
+            others = self._peers.candidates(policy, rank)
+            move = consider(me, self._clock.now(), current, life, others)
+        if not move.gives_way:
+            self._gives_way_since = None
+        elif self._gives_way_since is None:
+            self._gives_way_since = self._clock.awake()
+        return Wish(
+            move=move,
+            standing=Standing.CANDIDATE,
+            why=f"{admission.why}; {move.why}",
+            rule=rank,
+            holder=holder if life is HolderLife.ALIVE else None,
+            rests=move.again_in is None and me.hung_for < SOON_HUNG,
+        )
+
+    def why_not_able(self) -> str | None:
+        """Why this process cannot own although it is admitted: the folder is a copy, say, or it
+        does not carry the code of the jobs. None if it can."""
+        try:
+            problem = self._profile.identity_problem()
+        except Damaged as error:
+            return str(error)
+        if problem is not None:
+            return f"{problem.text} ({problem.remedy})"
+        return self._peers.why_app_refused()
+
+    def _gave_way(self) -> timedelta:
+        """For how long it has let others go first."""
+        since = self._gives_way_since
+        return timedelta(seconds=0 if since is None else self._clock.awake() - since)
+
+    def _holder(self, current: Ownership) -> tuple[Process | None, HolderLife | None]:
+        if current.hold is Hold.VACANT or current.process is None:
+            return None, None
+        holder = self._store.process(current.process)
+        return holder, life_of_process(self._profile, holder)
+
+    def _replaces_hung(self) -> bool:
+        return (self._profile.settings().hung or self._default_hung) is Hung.REPLACE

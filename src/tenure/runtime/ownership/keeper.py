@@ -1,0 +1,434 @@
+"""The keeper: one thread that joins, competes, watches over ownership, and lets go of it.
+
+    refused <--> candidate --take--> owner --hand over, step down, deposed--> candidate
+
+Every decision is made by :mod:`tenure.domain.ownership` and :mod:`tenure.domain.policy.admission`;
+the keeper brings them the facts: evidence, who lives (from the kernel), for how long a better
+process has been away. What follows is done by :mod:`.candidacy` where this process does not own, by
+:mod:`.term` where it does, and :mod:`.handover` says when to give way. It looks once a second, and
+at once when the owner's process dies (a death notice from the kernel), when somebody nudges the
+control socket, or when another thread wakes it.
+
+As owner it also settles what dead processes left behind: it adopts their commands that live,
+reads the exit records of those that ended, and declares the rest never run or lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Container, Sequence
+from datetime import datetime
+from typing import Any
+
+from tenure.domain.errors import TenureError
+from tenure.domain.event import EventKind
+from tenure.domain.ownership import Act, Authority, Candidate, Ownership
+from tenure.domain.policy.admission import Admission, Policy
+from tenure.domain.policy.warnings import PolicyWarning
+from tenure.domain.process import Standing
+from tenure.domain.request import Request
+from tenure.domain.settings import Hung
+from tenure.host.clocks import Clock
+from tenure.host.zone_data import ZoneData
+from tenure.runtime.dispatch.dispatcher import Dispatcher
+from tenure.runtime.dispatch.probes import Probes
+from tenure.runtime.dispatch.recovery import Recovery
+from tenure.runtime.failure import Failure, lost_store, lost_thread
+from tenure.runtime.ownership.candidacy import Contending
+from tenure.runtime.ownership.control import ControlSocket
+from tenure.runtime.ownership.handover import on_request, to_a_better_one
+from tenure.runtime.ownership.member import Member
+from tenure.runtime.ownership.peers import Peers
+from tenure.runtime.ownership.term import Holding
+from tenure.runtime.ownership.waker import Alarm
+from tenure.runtime.profile import Profile
+from tenure.runtime.replan import Replanning
+from tenure.runtime.watched_thread import Watch, WatchedThread
+
+log = logging.getLogger("tenure.keeper")
+
+LOOK_EVERY = 1.0
+FULL_LOOK_EVERY = 5.0
+PROBE_EVERY = 30.0
+OBSERVE_EVERY = 10.0
+GIVE_UP_PATIENCE_S = 2.0
+"""How long another thread waits for the keeper's to end the term."""
+CLOCK_SET = 0.1
+"""Seconds between the wall clock and awake time that no slewing makes between two looks."""
+
+
+class Keeper:
+    """Owns the membership of this process. Start with :meth:`begin`, end with :meth:`stop`."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        member: Member,
+        *,
+        clock: Clock,
+        dispatcher: Dispatcher,
+        recovery: Recovery,
+        probes: Probes,
+        default_hung: Hung,
+        on_owning: Callable[[Authority], None] | None = None,
+        upkeep: Callable[[], None] | None = None,
+        on_nudge: Callable[[str], None] | None = None,
+        stays_out: Callable[[], str | None] = lambda: None,
+        carried: Container[str] | None = None,
+        failed: Callable[[Failure], None] = lambda failure: None,
+    ) -> None:
+        self._profile = profile
+        self._store = profile.store
+        self._member = member
+        self._clock = clock
+        self._dispatcher = dispatcher
+        self._recovery = recovery
+        self._probes = probes
+        self._upkeep = upkeep
+        self._on_nudge = on_nudge
+        self._stays_out = stays_out
+        self._peers = Peers(profile, member, clock)
+        self._contending = Contending(
+            profile,
+            member,
+            clock=clock,
+            peers=self._peers,
+            default_hung=default_hung,
+            observe_every=OBSERVE_EVERY,
+        )
+        self._holding = Holding(
+            profile,
+            member,
+            clock=clock,
+            dispatcher=dispatcher,
+            recovery=recovery,
+            peers=self._peers,
+            on_owning=on_owning,
+            carried=carried,
+        )
+        self._file_warning: PolicyWarning | None = None
+        self._replanning = Replanning(profile, clock)
+        self._zone_data = ZoneData()
+        self._zone = profile.settings().timezone
+        self._hand_over: Request | None = None
+        self._stopping = threading.Event()
+        self._why_failed = ""
+        self._alarm = Alarm()
+        self._next_probe = 0.0
+        self._next_full = 0.0
+        self._mark: int | None = None
+        self._own_changes = 0
+        self._ahead: float | None = None
+        """By how much the wall clock is ahead of awake time, in seconds."""
+        self._more_declared = threading.Event()
+        self._may_rest = False
+        """After a look: whether the next is only worth while when something was written."""
+        self._failed = failed
+        self._gave_up = threading.Event()
+        self.thread = WatchedThread(
+            self._loop,
+            name="tenure-keeper",
+            is_stopping=self._stopping.is_set,
+            ended=lambda why: failed(lost_thread(why)),
+        )
+        self._watches: list[Watch] = []
+
+    # -- from other threads ------------------------------------------------------------------
+    def begin(self, *watched: WatchedThread) -> None:
+        """Join, and start to look; after ``watched`` too. Raises what joining raises."""
+        self._watches = [Watch(thread, self._clock) for thread in watched]
+        self.join()
+        self.thread.start()
+
+    def join(self) -> None:
+        """Open the control socket and enter the profile, without a thread."""
+        control: ControlSocket | None = None
+        with contextlib.suppress(OSError):  # without it, polling suffices
+            control = ControlSocket(self._member.id, self._heard)
+            self._alarm.listen(control)
+        self._member.join(control.path if control is not None else None)
+        if self._member.executes:
+            self._alarm.watch_launchers(self._member.launchers())
+
+    def wake(self) -> None:
+        self._alarm.ring()
+
+    def deposed(self, why: str) -> None:
+        """The dispatcher was refused: look into it."""
+        self._holding.doubt = why
+        self.wake()
+
+    def declare_again(self) -> None:
+        """More jobs were declared: an owner brings them in line at once."""
+        self._more_declared.set()
+        self.wake()
+
+    def asked_to_hand_over(self, request: Request) -> None:
+        self._hand_over = request
+        self.wake()
+
+    def recheck(self) -> bool:
+        """Read the changeable evidence again; whether this owner is still authoritative."""
+        self._member.look_at_chain()
+        self._member.observe_again()
+        admission = self._member.admission(self._profile.policy())
+        if not (admission.admitted and admission.authoritative):
+            self.wake()
+            return False
+        return True
+
+    @property
+    def authority(self) -> Authority | None:
+        return self._holding.authority
+
+    def stop(self, why: str) -> None:
+        """End the term by a hand-over, and the thread. The process stays joined till leave()."""
+        self._stopping.set()
+        self.wake()
+        self.thread.join(timeout=5)
+        self._holding.end(Act.HAND_OVER, why)
+        with contextlib.suppress(TenureError):  # it may drain for long, and is no candidate then
+            if self._member.executes:
+                self._member.say(Standing.REFUSED, why, None)
+
+    def give_up(self, why: str) -> None:
+        """End the term because this process has failed, and look no more. By the keeper's own
+        thread where that still works, else by the calling one: it returns within seconds."""
+        self._why_failed = why
+        self._stopping.set()
+        self.wake()
+        if self.thread.is_alive() and not self.thread.is_current():
+            self._gave_up.wait(GIVE_UP_PATIENCE_S)
+        if not self._gave_up.is_set():
+            self._end_failed()
+
+    def _end_failed(self) -> None:
+        try:
+            self._holding.end(Act.STEP_DOWN, self._why_failed)
+        finally:
+            self._gave_up.set()
+
+    def close(self) -> None:
+        """After stop: free what the thread used."""
+        self._alarm.close()
+
+    def forget_in_child(self) -> None:
+        """After a fork, in the child."""
+        self._alarm.forget_in_child()
+
+    # -- the thread --------------------------------------------------------------------------
+    def _loop(self) -> None:
+        rang, wait = True, LOOK_EVERY
+        while not self._stopping.is_set():
+            try:
+                with self.thread.step():
+                    if rang or not self._nothing_new():
+                        wait = self.look()
+                    self._look_at_threads()
+                rang = not self._stopping.is_set() and self._alarm.wait(wait)
+            except (TenureError, OSError) as error:  # a full or failing disk among them
+                log.warning("%s", error)
+                rang = True
+            except Exception:  # a look that failed changed nothing; the next one tries again
+                log.exception("a look failed")
+                rang = True
+            else:
+                continue
+            self._stopping.wait(LOOK_EVERY)
+        if self._why_failed and not self._gave_up.is_set():
+            self._end_failed()
+
+    def _look_at_threads(self) -> None:
+        for problem in filter(None, (watch.problem() for watch in self._watches)):
+            self._failed(lost_thread(problem))
+
+    def _heard(self, message: dict[str, Any], pid: int | None) -> None:
+        request = message.get("request")
+        if isinstance(request, str) and pid is not None:
+            with contextlib.suppress(TenureError):
+                self._peers.observe_requester(request, pid)
+        self._dispatcher.look()
+        if self._on_nudge is not None:
+            self._on_nudge(str(message.get("nudge", "")))
+
+    def _nothing_new(self) -> bool:
+        """Whether a look can be spared: nobody has written anything, and nothing waits for time.
+
+        What no write tells (a folder that was moved, a probe, the death of somebody else than the
+        owner) waits for the look that follows within FULL_LOOK_EVERY.
+        """
+        if not self._store.is_same_file():
+            return False
+        awake = self._clock.awake()
+        mark = self._store.change_mark()
+        quiet = (
+            self._may_rest
+            and self._holding.doubt is None
+            and self._hand_over is None
+            and mark == self._mark
+            and not self._profile.policy_file_changed()
+            and awake < self._next_full
+            and not self._zone_data.replaced()
+        )
+        if any((mark != self._mark, self._wrote_ourselves(), self._clock_was_set())):
+            self._dispatcher.look()
+        if not quiet:
+            self._mark, self._next_full = mark, awake + FULL_LOOK_EVERY
+        return quiet
+
+    def _wrote_ourselves(self) -> bool:
+        """Whether this process wrote since that was last asked: perhaps a job, from a thread of its
+        host, which tells nobody."""
+        was, self._own_changes = self._own_changes, self._store.own_changes()
+        return was != self._own_changes
+
+    def _clock_was_set(self) -> bool:
+        """Whether the wall clock parted from the one that waits go by, since it was last asked: it
+        was set, or the machine slept. What is due comes earlier or later than it is waited for."""
+        ahead = self._clock.now().timestamp() - self._clock.awake()
+        was, self._ahead = self._ahead, ahead
+        return was is not None and abs(ahead - was) > CLOCK_SET
+
+    def look(self) -> float:
+        """One look, by the thread or by a test; the seconds until the next is due."""
+        self._may_rest = False
+        loss = self._store.loss()
+        if loss is not None:
+            self._holding.lose_the_store(loss)
+            self._failed(lost_store(loss.text, loss.remedy))
+            return LOOK_EVERY
+        why = self._stays_out()
+        if why is not None:
+            self._holding.end(Act.HAND_OVER, why)
+            self._member.say(Standing.REFUSED, why, None)
+            return LOOK_EVERY
+        self._member.look_at_chain()
+        now = self._clock.now()
+        self._look_at_zone_data(now)
+        policy, _ = self._profile.refresh_policy(self._member.id, now)
+        self._log_file_warning()
+        if self.authority is not None and not (policy.open and self._member.is_same_user()):
+            # An owner with nothing to claim is to notice too that it is no longer admitted.
+            self._member.observe_again(at_most_every=OBSERVE_EVERY)
+        admission = self._member.admission(policy, owns=self.authority is not None)
+        if not self._member.executes:
+            self._member.say(Standing.OBSERVER, admission.why, None)
+            self._may_rest = True
+            return LOOK_EVERY
+        ownership = self._holding.see(self._store.ownership())
+        if self.authority is not None:
+            self._peers.look(policy, ownership)
+            return self._look_as_owner(admission, ownership)
+        return self._look_as_contender(policy, admission, ownership)
+
+    def _log_file_warning(self) -> None:
+        """Once for each thing that is wrong with profile.toml, and once when it is mended."""
+        warning = self._profile.file_warning
+        if warning != self._file_warning:
+            self._file_warning = warning
+            if warning is not None:
+                log.warning("%s (%s)", warning.text, warning.remedy)
+            else:
+                log.info("profile.toml can be read again")
+
+    def _look_as_contender(self, policy: Policy, admission: Admission, current: Ownership) -> float:
+        wish = self._contending.look(
+            policy,
+            admission,
+            current,
+            just_ended=self._holding.just_ended(current),
+            why_cannot_begin=self._holding.why_cannot_begin(),
+        )
+        move = wish.move
+        if move.act is not None:
+            self._alarm.watch(None)
+            return self._holding.take(move, current)
+        news = self._member.say(wish.standing, wish.why, wish.rule)
+        if news and wish.standing is Standing.REFUSED:
+            expected = not (admission.admitted or policy.closed)
+            level = logging.INFO if expected else logging.WARNING
+            log.log(level, "no candidate: %s", wish.why)
+        self._alarm.watch(wish.holder)
+        self._may_rest = wish.rests and self._alarm.is_watching
+        again = move.again_in.total_seconds() if move.again_in else LOOK_EVERY
+        return max(0.01, min(LOOK_EVERY, again))
+
+    def _look_as_owner(self, admission: Admission, current: Ownership) -> float:
+        if not admission.admitted:
+            self._holding.end(Act.STEP_DOWN, f"no longer admitted: {admission.why}")
+            self._member.say(Standing.REFUSED, admission.why, None)
+            return 0.0
+        problem = self._contending.why_not_able()
+        if problem is not None:
+            self._holding.end(Act.STEP_DOWN, problem)
+            return LOOK_EVERY
+        zone, self._zone = self._zone, self._profile.settings().timezone
+        if self._more_declared.is_set() or zone != self._zone:
+            self._more_declared.clear()
+            self._holding.prepare_anew()
+        before = self._holding.rank
+        if not self._holding.work(admission, current):
+            return LOOK_EVERY
+        candidates = self._peers.candidates(self._profile.policy(), self._holding.rank)
+        if self._yields(candidates, fell=self._holding.rank > before):
+            return 0.0
+        assert self.authority is not None
+        self._recovery.settle(self.authority)
+        self._look_at_probes()
+        if self._upkeep is not None:
+            self._upkeep()
+        goes_on = self._replanning.look(self.authority)
+        self._zone_data.replaced()  # from here on the files of zones met just now are known
+        rank = self._holding.rank
+        waits = any(c.rank < rank or (c.newer and c.rank == rank) for c in candidates)
+        self._may_rest = not (waits or goes_on)
+        return 0.0 if goes_on else LOOK_EVERY
+
+    def _look_at_zone_data(self, now: datetime) -> None:
+        """Go by the rules that an upgrade of the zone data left on disk, without a restart."""
+        replaced = self._zone_data.replaced()
+        if not replaced:
+            return
+        # A turn that began by the old rules must not store what they say after this.
+        self._dispatcher.between_turns(lambda: self._zone_data.reload(replaced))
+        self._replanning.begin_again()
+        zones = ", ".join(sorted(replaced))
+        text = f"the rules of {zones} were replaced on disk: times are planned by the new ones"
+        log.warning("%s", text)
+        if self.authority is not None:
+            facts = {"code": "zone_rules_replaced", "text": text}
+            term, process = self.authority.term, self._member.id
+            self._store.record(EventKind.WARNING, now, term=term, process=process, facts=facts)
+
+    def _yields(self, candidates: Sequence[Candidate], *, fell: bool) -> bool:
+        """Hand over, where that was asked for or a better candidate is there; whether that was
+        tried, so that this process is to look again at once. ``fell``: a worse rule admits this
+        owner than before."""
+        assert self.authority is not None
+        request, self._hand_over = self._hand_over, None
+        if request is None:
+            found = to_a_better_one(candidates, self._holding.rank, at_once=fell)
+        else:
+            now = self._clock.now()
+            found = on_request(self._store, candidates, self.authority, request, now)
+        if found is None:
+            return False
+        if self._holding.hand_over(found):
+            self._peers.forget(found.to)
+        return True
+
+    def _look_at_probes(self) -> None:
+        awake = self._clock.awake()
+        if self.authority is not None and self._probes.take_freed():
+            self._store.revisit_held(self.authority, self._clock.now())
+            self._dispatcher.look()
+        denied = self._probes.all_denied()
+        if denied and awake >= self._next_probe:
+            self._next_probe = awake + PROBE_EVERY
+            self._probes.ask_soon(denied, self._clock.awake, self._probed)
+
+    def _probed(self, freed: bool) -> None:
+        if freed:
+            self.wake()

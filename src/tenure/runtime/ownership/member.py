@@ -1,0 +1,201 @@
+"""This process as a member of a profile: its evidence, its live lock, what the policy says of it.
+
+The live lock is held before the row is written, so that whoever reads the row can ask the kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from tenure.domain.errors import TenureError
+from tenure.domain.policy.admission import Admission, Policy, admit
+from tenure.domain.policy.evidence import Evidence, Identity
+from tenure.domain.process import Process, Standing
+from tenure.domain.run import ACTIVE
+from tenure.host.clocks import Clock
+from tenure.host.live import LiveLock
+from tenure.host.processes import has_ended, observe
+from tenure.runtime.profile import Profile
+from tenure.store.contract import Page, RunFilter
+from tenure.store.ids import new_id
+
+REOBSERVE_AFTER = 1.0
+"""Seconds of awake time after which evidence that can change is read again."""
+_LINEAGE = frozenset(("chain", "chain.executable"))
+
+
+class Member:
+    """Thread-safe. Raises what the OS and the store raise when it joins."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        clock: Clock,
+        role: str | None,
+        executes: bool,
+        app: str | None = None,
+        app_version: str | None = None,
+        observe: Callable[..., Evidence] = observe,
+    ) -> None:
+        self._profile = profile
+        self._observe = observe
+        self._clock = clock
+        self.role = role
+        self.executes = executes
+        self.app = app
+        self.app_version = app_version
+        now = clock.now()
+        self.id = new_id("p", now)
+        self.evidence: Evidence = observe(now=now)
+        self.inside_run = self._descends_from_a_run()
+        self._observed = clock.awake()
+        self._lock = threading.Lock()
+        self._live: LiveLock | None = None
+        self._said: tuple[Standing, str, int | None] | None = None
+        self._chain_recorded = True
+
+    def join(self, socket: str | None) -> None:
+        """Hold the live lock, then enter the profile."""
+        identity = self.evidence.identity
+        self._live = LiveLock.hold(self._profile.folder.live, self.id, identity)
+        standing = Standing.OBSERVER if not self.executes else Standing.REFUSED
+        why = "just joined"
+        self._profile.store.join(
+            Process(
+                id=self.id,
+                evidence=self.evidence,
+                joined_at=self._clock.now(),
+                executes=self.executes,
+                standing=standing,
+                why=why,
+                role=self.role,
+                app=self.app,
+                app_version=self.app_version,
+                socket=socket,
+            )
+        )
+
+    @property
+    def said(self) -> tuple[Standing, str] | None:
+        """How this process stands and why, once that was decided for the first time."""
+        said = self._said
+        return None if said is None else said[:2]
+
+    def leave(self, why: str) -> None:
+        """Say goodbye, then let the lock go."""
+        try:
+            self._profile.store.leave(self.id, self._clock.now(), why=why)
+        except Exception:  # noqa: BLE001 - what cannot be said, the kernel says by itself
+            self.die()  # the file stays, without its lock: proof that this member is dead
+            return
+        if self._live is not None:
+            self._live.release()
+
+    def die(self) -> None:
+        """Let the live lock go without a word, as the kernel does for a dead process."""
+        if self._live is not None:
+            self._live.drop()
+
+    def forget_in_child(self) -> None:
+        self._lock = threading.Lock()  # another thread may have been reading as we were forked
+        if self._live is not None:
+            self._live.forget_in_child()
+
+    def is_same_user(self) -> bool:
+        """Whether it still acts as whom it was observed to be: all that counts without rules."""
+        return "uid" not in self.evidence.unknown and self.evidence.uid == os.geteuid()
+
+    def admission(self, policy: Policy, *, owns: bool = False) -> Admission:
+        """What the policy says, on the evidence as last observed; ``owns``: it is the owner."""
+        return admit(
+            policy,
+            self.evidence,
+            role=self.role,
+            me_uid=os.geteuid(),
+            executes=self.executes,
+            inside_run=self.inside_run,
+            owns=owns,
+        )
+
+    def observe_again(self, *, at_most_every: float = REOBSERVE_AFTER) -> None:
+        """Read again what can change: cgroup, uid, executable, locks. The chain is kept.
+
+        Who asks while another thread reads waits for what that finds: the evidence from before
+        may be old by any time.
+        """
+        with self._lock:
+            awake = self._clock.awake()
+            if awake - self._observed < at_most_every:
+                return
+            fresh = self._observe(now=self._clock.now())
+            # Ancestry is the lineage at joining, nor does it change what could not be read of it
+            # then: which of its processes have ended since, look_at_chain asks. The process itself
+            # may have changed. An orphan that process 1 adopted is no init process by that.
+            kept = self.evidence
+            unknown = (fresh.unknown - _LINEAGE) | (kept.unknown & _LINEAGE)
+            chain = (fresh.chain or kept.chain)[:1] + kept.chain[1:]
+            init = fresh.init and kept.init
+            self.evidence = replace(fresh, chain=chain, init=init, unknown=unknown)
+            self._observed = awake
+
+    def look_at_chain(self) -> bool:
+        """Ask the kernel, link by link, which processes of the chain have ended since the last
+        look, and record that; whether any has."""
+        with self._lock:
+            kept, now = self.evidence, self._clock.now()
+            links = tuple(
+                replace(link, ended_at=now)
+                if link.ended_at is None and link.pid > 1 and has_ended(link)
+                else link
+                for link in kept.ancestors()
+            )
+            news = links != kept.ancestors()
+            if news:
+                self.evidence = replace(kept, chain=kept.chain[:1] + links)
+                self._chain_recorded = False
+        if not self._chain_recorded:
+            with contextlib.suppress(TenureError):  # else at the next look
+                self._profile.store.observe_process(self.id, self.evidence)
+                self._chain_recorded = True
+        return news
+
+    def launchers(self) -> list[Identity]:
+        """The living processes of the chain above this one, without process 1."""
+        mine = self.evidence.identity
+        return [
+            replace(mine, pid=link.pid, start=link.start)
+            for link in self.evidence.ancestors()
+            if link.pid > 1 and link.start is not None and link.ended_at is None
+        ]
+
+    def say(self, standing: Standing, why: str, rule: int | None) -> bool:
+        """Record how this process stands, if that changed; whether it did."""
+        said = (standing, why, rule)
+        if said == self._said:
+            return False
+        self._profile.store.set_standing(self.id, standing, why, rule, self._clock.now())
+        self._said = said
+        return True
+
+    def _descends_from_a_run(self) -> bool:
+        links = {(link.pid, link.start) for link in self.evidence.chain}
+        cursor: str | None = None
+        while True:
+            runs, cursor = self._profile.store.runs(
+                RunFilter(states=ACTIVE), Page(limit=500, cursor=cursor)
+            )
+            for run in runs:
+                one = run.identity
+                if (
+                    one is not None
+                    and one.boot_id == self.evidence.identity.boot_id
+                    and (one.pid, one.start) in links
+                ):
+                    return True
+            if cursor is None:
+                return False

@@ -1,0 +1,165 @@
+"""The other processes of the profile, as one process sees them at each look.
+
+Their rows say what they are, the kernel says whether they live. Durations are awake time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from datetime import timedelta
+
+from tenure.domain.errors import Damaged, NotFound, TenureError
+from tenure.domain.ownership import ALWAYS, Candidate, HolderLife, Ownership, hung_for
+from tenure.domain.policy.admission import Policy
+from tenure.domain.process import Process, Standing
+from tenure.domain.request import Requester
+from tenure.domain.schedule.model import Kind
+from tenure.domain.version import is_newer
+from tenure.host.clocks import Clock
+from tenure.host.processes import boot_id, observe
+from tenure.runtime.liveness import candidates_among, life_of_process
+from tenure.runtime.ownership.control import remove_leftover
+from tenure.runtime.ownership.member import Member
+from tenure.runtime.profile import Profile
+from tenure.store.contract import Absence
+
+
+class Peers:
+    """Used by the keeper's thread alone."""
+
+    def __init__(self, profile: Profile, member: Member, clock: Clock) -> None:
+        self._profile = profile
+        self._store = profile.store
+        self._member = member
+        self._clock = clock
+        self._living: dict[str, Process] = {}
+        self._seen: dict[str, float] = {}
+
+    def look(self, policy: Policy, current: Ownership) -> None:
+        """See who is there; mark those that died without a word."""
+        living: dict[str, Process] = {}
+        for process in self._store.processes():
+            if process.id == self._member.id:
+                continue
+            life = life_of_process(self._profile, process)
+            if life is HolderLife.DEAD and process.id != current.process:
+                with contextlib.suppress(TenureError):
+                    self._store.leave(process.id, self._clock.now(), died=True)
+                    remove_leftover(process.socket)
+            elif life is not HolderLife.DEAD:
+                living[process.id] = process
+        self._living = living
+        awake = self._clock.awake()
+        contenders = {p.id for p in living.values() if p.standing is Standing.CANDIDATE}
+        self._seen = {id: self._seen.get(id, awake) for id in contenders}
+
+    def candidates(self, policy: Policy, rank: int) -> tuple[Candidate, ...]:
+        """The living candidates, as one that owns or is a candidate under this rank sees them."""
+        awake = self._clock.awake()
+        found = candidates_among(
+            self._profile, policy, self._living.values(), awake=awake, my_rank=rank
+        )
+        return tuple(
+            replace(
+                one,
+                lived_for=timedelta(seconds=awake - self._seen.get(one.process, awake)),
+                newer=self._is_newer(one.process),
+                older=self._is_newer(one.process, than_it=True),
+            )
+            for one in found
+        )
+
+    def forget(self, process: str) -> None:
+        """See it as if it had just come: a successor that does not take is not named again before
+        it has lived as long as any other."""
+        self._seen.pop(process, None)
+
+    def _is_newer(self, process: str, *, than_it: bool = False) -> bool:
+        """Whether it runs a newer version of our app than we do, or we than it."""
+        app, mine = self._member.app, self._member.app_version
+        theirs = self._living[process]
+        if app is None or mine is None or theirs.app != app:
+            return False
+        if than_it:
+            return theirs.app_version is not None and is_newer(mine, than=theirs.app_version)
+        return is_newer(theirs.app_version or "", than=mine)
+
+    def sockets(self, first: str | None = None) -> list[str]:
+        """Control sockets of living candidates, that of ``first`` before the better-ranked."""
+        found = sorted(
+            (self._living[id] for id in self._seen), key=lambda p: (p.id != first, p.rule or 0)
+        )
+        return [p.socket for p in found if p.socket]
+
+    def better_absent_for(self, rank: int) -> timedelta:
+        """How long no process admitted by a better rule has been there; the start is kept in
+        the store, so that a restart of this process does not start the wait again. No process is
+        better than one of the first rule: it never waits."""
+        if rank == 0:
+            return ALWAYS
+        kept = self._store.absence(rank)
+        better = any(
+            p.standing in (Standing.OWNER, Standing.CANDIDATE)
+            and p.rule is not None
+            and p.rule < rank
+            for p in self._living.values()
+        )
+        if better:
+            if kept is not None:
+                self._store.end_absence([rank])
+            return timedelta(0)
+        awake, boot = self._clock.awake(), boot_id()
+        if kept is None or kept.boot_id != boot or kept.awake > awake:
+            kept = self._store.note_absence(
+                Absence(rank=rank, boot_id=boot, awake=awake, since=self._clock.now())
+            )
+        return timedelta(seconds=max(0.0, awake - kept.awake))
+
+    def hung_for(self, current: Ownership) -> timedelta:
+        """For how long the owner has left a due fire unclaimed without any progress."""
+        return hung_for(
+            current,
+            self._store.next_due(),
+            now=self._clock.now(),
+            awake=self._clock.awake(),
+            boot=boot_id(),
+        )
+
+    def why_app_refused(self) -> str | None:
+        """Why this process cannot own a profile with declared jobs; None if it can."""
+        job = self._store.uncarried(self._member.app)
+        if job is None:
+            return None
+        with contextlib.suppress(NotFound, Damaged):
+            found, mine = self._store.job(job), self._member.app
+            if found.definition.schedule.kind is Kind.FOREIGN:
+                return f"job {job!r} is planned by another scheduler, which is not in this process"
+            if mine is not None and found.app is not None:
+                return (
+                    f"the profile has jobs of the app {found.app!r} ({job!r}), and one profile "
+                    f"belongs to one app: use another profile for the app {mine!r}"
+                )
+        return (
+            f"job {job!r} is Python code that this process does not carry "
+            "(tenure serve --app package.module:tenure)"
+        )
+
+    def observe_requester(self, request: str, pid: int) -> None:
+        """Put the kernel's word on who asks in place of the request's own."""
+        try:
+            seen = observe(pid, now=self._clock.now())
+        except NotFound:
+            return
+        said = self._store.request(request).requester
+        self._store.observe_requester(
+            request,
+            Requester(
+                pid=pid,
+                uid=seen.uid,
+                user=seen.user,
+                executable=seen.executable,
+                via=said.via,
+                observed=True,
+            ),
+        )

@@ -1,0 +1,322 @@
+"""The term that this process holds: taken, prepared, kept in line with the policy, ended.
+
+Each step stands in the store before it is acted on, and claiming stops before the end is written.
+What is cut short by an error is begun or ended anew at the next look.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Container
+
+from tenure.domain.errors import (
+    Conflict,
+    IllegalTransition,
+    InvalidInput,
+    Refused,
+    StaleTerm,
+    TenureError,
+)
+from tenure.domain.ownership import RESERVED_FOR, Act, Authority, Hold, Move, Ownership
+from tenure.domain.planning.plan import Standing as OwnerStanding
+from tenure.domain.policy.admission import Admission
+from tenure.domain.process import Standing
+from tenure.domain.request import Request, RequestState
+from tenure.host.clocks import Clock
+from tenure.host.processes import boot_id
+from tenure.runtime.dispatch.dispatcher import Dispatcher, Mandate
+from tenure.runtime.dispatch.recovery import Recovery
+from tenure.runtime.ownership.control import tell
+from tenure.runtime.ownership.handover import HandOver
+from tenure.runtime.ownership.member import Member
+from tenure.runtime.ownership.peers import Peers
+from tenure.runtime.profile import Profile
+from tenure.store.folder import identity
+from tenure.store.sqlite.files import Loss
+
+log = logging.getLogger("tenure.keeper")
+
+CANNOT_BEGIN_S = 30.0
+"""Seconds of awake time after which a process that could not begin a term may try again."""
+OPEN_RANK = 0
+
+
+class Holding:
+    """Used by the keeper's thread, and by whoever stops it once that has ended."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        member: Member,
+        *,
+        clock: Clock,
+        dispatcher: Dispatcher,
+        recovery: Recovery,
+        peers: Peers,
+        on_owning: Callable[[Authority], None] | None,
+        carried: Container[str] | None,
+    ) -> None:
+        self._profile = profile
+        self._store = profile.store
+        self._member = member
+        self._clock = clock
+        self._dispatcher = dispatcher
+        self._recovery = recovery
+        self._peers = peers
+        self._on_owning = on_owning
+        self._carried = carried
+        self.authority: Authority | None = None
+        """With what it claims; None where it does not own, as far as it knows."""
+        self.rank = OPEN_RANK
+        self.doubt: str | None = None
+        """Why the store refused a claim under it, until that was looked into."""
+        self._prepared = False
+        self._last_term = 0
+        """The last term that it held."""
+        self._cannot_begin: tuple[float, str] | None = None
+        """Until when (awake time), and why, it is no candidate."""
+
+    # -- its beginning -----------------------------------------------------------------------
+    def just_ended(self, current: Ownership) -> bool:
+        """Whether the last term of the profile was its own, and is over."""
+        return current.hold is Hold.VACANT and current.term == self._last_term
+
+    def why_cannot_begin(self) -> str | None:
+        """Why it is no candidate for a while: its last term could not begin. None if it is one."""
+        if self._cannot_begin is None or self._clock.awake() >= self._cannot_begin[0]:
+            return None
+        return self._cannot_begin[1]
+
+    def take(self, move: Move, current: Ownership) -> float:
+        """Reserve a term outside the store, take it there, record it outside again (C1). The
+        seconds until the next look."""
+        assert move.act is not None
+        self._member.observe_again(at_most_every=0.0)
+        policy = self._profile.policy()
+        admission = self._member.admission(policy)
+        if not admission.admitted:
+            return 0.0
+        if self._store.ownership().term != current.term:
+            return 0.0  # another process was faster: reserving a term would only skip a number
+        folder = self._profile.folder
+        term = identity.reserve_term(folder, self._store.facts().term)
+        try:
+            authority = self._store.take_ownership(
+                process=self._member.id,
+                act=move.act,
+                expected_term=current.term,
+                new_term=term,
+                rule=_rule(admission),
+                authoritative=admission.authoritative,
+                policy_version=policy.version,
+                boot_id=boot_id(),
+                awake=self._clock.awake(),
+                now=self._clock.now(),
+                why=move.why,
+                instead_of=move.instead_of,
+            )
+        except (Conflict, Refused) as error:
+            log.debug("another process took the term first: %s", error)
+            return 0.05
+        identity.commit_term(folder, term)
+        self.authority, self.doubt, self._prepared = authority, None, False
+        self._last_term, self._cannot_begin = term, None
+        self.rank = _rule(admission) or OPEN_RANK
+        try:
+            self._prepare(admission)
+            self._mandate(admission)
+        finally:  # a host's handler may stand still: what is to be claimed does not wait for it
+            log.info("owner of %s, term %s: %s", self._profile.name, authority.term, admission.why)
+        return 0.0
+
+    def prepare_anew(self) -> None:
+        """Before the next claim: what the code declares has changed."""
+        self._prepared = False
+
+    def _prepare(self, admission: Admission) -> None:
+        """What must be done before the first claim of a term; begun anew if it is cut short."""
+        authority = self.authority
+        assert authority is not None
+        worse = range(self.rank + 1, len(self._profile.policy().rules))
+        if worse:
+            self._store.end_absence(worse)
+        self._store.restart_planning(authority, self._clock.now())
+        if self._on_owning is not None:
+            self._on_owning(authority)
+        if self._carried is not None:  # an owner of another version may have held some
+            self._store.revisit_held(authority, self._clock.now())
+        # Said before anything is claimed: see Recovery, which reads it of a deposed process.
+        self._member.say(Standing.OWNER, admission.why, _rule(admission))
+        # What the dead left behind ends first: their runs are not previous runs that still go on.
+        self._recovery.settle(authority)
+        self._prepared = True
+
+    def _mandate(self, admission: Admission) -> None:
+        assert self.authority is not None
+        self._dispatcher.own(
+            Mandate(
+                authority=self.authority,
+                standing=OwnerStanding(
+                    authoritative=admission.authoritative,
+                    approve_protected=self._profile.settings().approve_protected,
+                    carried=self._carried,
+                ),
+            )
+        )
+
+    # -- while it lasts ----------------------------------------------------------------------
+    def see(self, current: Ownership) -> Ownership:
+        """Compare the record with what this process believes, and bring both in line; the record
+        as it is then."""
+        self._notice_loss(current)
+        if self.authority is None and current.process == self._member.id:
+            return self._finish_letting_go(current)
+        return current
+
+    def _notice_loss(self, current: Ownership) -> None:
+        """Whether the term that we believe to hold is still ours."""
+        mine = self.authority
+        if mine is None:
+            return
+        if current.hold is Hold.HELD and (current.term, current.process) == (
+            mine.term,
+            mine.process,
+        ):
+            if self.doubt is not None and self._store.is_same_file():
+                # Only the policy had moved on; the look that follows reaffirms or steps down.
+                self.doubt = None
+                self.authority = Authority(
+                    term=mine.term, process=mine.process, policy_version=current.policy_version
+                )
+            elif self.doubt is not None:
+                self.end(Act.STEP_DOWN, self.doubt)
+            return
+        log.warning("deposed: term %s is over (%s)", mine.term, current.ended_why)
+        self._dispatcher.disown()
+        self.authority = None
+
+    def _finish_letting_go(self, current: Ownership) -> Ownership:
+        """The record says that we own, and we do not act on it: a take, or the end of a term, was
+        cut short by an error. End it, and take anew."""
+        if current.authority is not None:
+            self.authority = current.authority
+            self.end(Act.STEP_DOWN, "its taking or its end had been cut short")
+        return self._store.ownership()
+
+    def work(self, admission: Admission, current: Ownership) -> bool:
+        """See to it that the dispatcher claims, under the policy in force. False where it can
+        never begin (its declarations are refused): such an owner must not keep the place."""
+        self._reaffirm(admission, current)
+        assert self.authority is not None
+        if not self._prepared:
+            try:
+                self._prepare(admission)
+            except StaleTerm:
+                raise
+            except (Conflict, InvalidInput, Refused) as error:
+                why = f"it cannot begin: {error}"
+                self.end(Act.STEP_DOWN, why)
+                self._cannot_begin = (self._clock.awake() + CANNOT_BEGIN_S, why)
+                return False
+            self._dispatcher.look()  # which may rest, and knows nothing of what is new
+        if not self._dispatcher.owns(self.authority):
+            self._mandate(admission)
+        return True
+
+    def _reaffirm(self, admission: Admission, current: Ownership) -> None:
+        """Bring the record in line with a policy that changed; the term stays."""
+        assert self.authority is not None
+        policy, rule = self._profile.policy(), _rule(admission)
+        same = (current.policy_version, current.rule, current.authoritative) == (
+            policy.version,
+            rule,
+            admission.authoritative,
+        )
+        if same and self.authority.policy_version == policy.version:
+            return
+        self.authority = self._store.reaffirm(
+            self.authority,
+            rule=rule,
+            authoritative=admission.authoritative,
+            policy_version=policy.version,
+            now=self._clock.now(),
+        )
+        self.rank = rule or OPEN_RANK
+        self._dispatcher.disown()
+        self._member.say(Standing.OWNER, admission.why, rule)
+
+    # -- its end -----------------------------------------------------------------------------
+    def end(self, act: Act, why: str) -> None:
+        """Stop claiming, then end the term, if one is held, for the candidate that is first."""
+        authority, self.authority = self.authority, None
+        if authority is None:
+            return
+        self._dispatcher.disown()
+        with contextlib.suppress(TenureError), self._store.batch():
+            self._store.end_term(authority, act=act, why=why, now=self._clock.now())
+            self._member.say(Standing.REFUSED, _ended(authority, why), self.rank)
+        self._tell_candidates(authority, why)
+
+    def hand_over(self, to: HandOver) -> bool:
+        """Stop claiming, then end the term for the successor. Whether that was done: where the
+        request was withdrawn, or expired, this process goes on at its next look.
+
+        One commit accepts the request, ends the term and keeps the place, so that an accepted
+        request and a reservation are never found apart. Raises what the store raises.
+        """
+        authority = self.authority
+        assert authority is not None
+        self._dispatcher.disown()
+        now = self._clock.now()
+        with self._store.batch():
+            if to.request is not None and not self._accept(authority, to.to, to.request):
+                return False
+            self._store.end_term(
+                authority,
+                act=Act.HAND_OVER,
+                why=to.why,
+                now=now,
+                reserved_for=to.to,
+                reserved_until=now + RESERVED_FOR,
+            )
+            # One commit: who says 'owner' and does not own was deposed, and has not noticed.
+            self._member.say(Standing.CANDIDATE, _ended(authority, to.why), self.rank)
+        self.authority = None
+        self._tell_candidates(authority, to.why, first=to.to)
+        return True
+
+    def _accept(self, authority: Authority, to: str, request: Request) -> bool:
+        try:
+            answered = self._store.answer(
+                request.id,
+                RequestState.ACCEPTED,
+                authority=authority,
+                now=self._clock.now(),
+                answer=f"term {authority.term} ends for {to}",
+            )
+        except IllegalTransition as error:  # withdrawn, or answered meanwhile
+            log.info("no hand-over: %s", error)
+            return False
+        return answered.state is RequestState.ACCEPTED
+
+    def _tell_candidates(self, authority: Authority, why: str, *, first: str | None = None) -> None:
+        log.info("term %s ended: %s", authority.term, why)
+        for socket in self._peers.sockets(first):
+            tell(socket, {"nudge": "ownership"})
+
+    def lose_the_store(self, loss: Loss) -> None:
+        """A file of the store is gone, replaced or cut short: nothing can be written to it."""
+        self._dispatcher.disown()
+        authority, self.authority = self.authority, None
+        if authority is not None:
+            log.error("term %s ended: %s", authority.term, loss.text)
+
+
+def _ended(authority: Authority, why: str) -> str:
+    return f"its term {authority.term} ended: {why}"
+
+
+def _rule(admission: Admission) -> int | None:
+    """The rank of the rule that admits; None in an open profile."""
+    return admission.rule.rank if admission.rule else None

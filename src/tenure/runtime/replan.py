@@ -1,0 +1,133 @@
+"""Keeps what is planned in line with the rules of time zones and with the profile's zone.
+
+When a job is due next is stored, computed by whichever process wrote it, by the zone rules that it
+had read. Those rules are replaced on disk now and then, under running programs; and a profile's
+``timezone`` moves the jobs that named no zone. The owner goes through the jobs when it takes
+ownership, when either changed, and every so often, because another process may have written by
+older rules. A job whose stored due time is not what its schedule says is looked at, at once, and
+planned from its watermark: no fire is lost, and no fire time is claimed twice (C5, C13).
+
+Used by the keeper's thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from datetime import datetime
+
+from tenure.domain.errors import Conflict, InvalidInput
+from tenure.domain.job import Definition, Job, State, jitter_of
+from tenure.domain.ownership import Authority
+from tenure.domain.schedule.model import Kind, cron_schedule
+from tenure.host.clocks import Clock
+from tenure.runtime.profile import Profile
+from tenure.store.contract import Page
+
+log = logging.getLogger("tenure.keeper")
+
+AT_ONCE = 200
+"""Jobs that are gone through in one look."""
+EVERY_S = 30.0
+"""Awake seconds between two passes, at least."""
+IDLE_SHARE = 200
+"""The pause after a pass, at least, as a multiple of its duration."""
+EDITOR = "profile.toml"
+_STATES = frozenset({State.ACTIVE, State.PAUSED})
+
+
+class Replanning:
+    """One owner's passes over the jobs. Not thread-safe."""
+
+    def __init__(self, profile: Profile, clock: Clock) -> None:
+        self._profile = profile
+        self._store = profile.store
+        self._clock = clock
+        self._cause: tuple[int, str | None] | None = None
+        """The term and the profile's zone of the last pass."""
+        self._cursor: str | None = None
+        self._under_way = False
+        self._next = 0.0
+        self._took = 0.0
+
+    def begin_again(self) -> None:
+        """Rules were replaced: start a pass at the next look."""
+        self._under_way, self._cursor, self._took = True, None, 0.0
+
+    def look(self, authority: Authority) -> bool:
+        """Go through some jobs, if it is time to. Whether the pass goes on at the next look.
+
+        Raises StaleTerm.
+        """
+        cause = (authority.term, self._profile.settings().timezone)
+        if cause != self._cause or (not self._under_way and self._clock.awake() >= self._next):
+            self.begin_again()
+            self._cause = cause
+        if not self._under_way:
+            return False
+        began = time.monotonic()
+        self._go_through(authority, cause[1])
+        self._took += time.monotonic() - began
+        self._under_way = self._cursor is not None
+        if not self._under_way:
+            self._next = self._clock.awake() + max(EVERY_S, IDLE_SHARE * self._took)
+        return self._under_way
+
+    def _go_through(self, authority: Authority, zone: str | None) -> None:
+        page = Page(limit=AT_ONCE, cursor=self._cursor)
+        jobs, self._cursor = self._store.jobs(states=_STATES, page=page)
+        now = self._clock.now()
+        if zone is not None:
+            self._move(jobs, zone, now)
+        stale = [job.id for job in jobs if is_stale(job, now)]
+        if stale:
+            log.info("%d jobs are planned again: the rules of their time zones changed", len(stale))
+            self._store.replan(authority, stale, now)
+
+    def _move(self, jobs: tuple[Job, ...], zone: str, now: datetime) -> None:
+        wanted = [(job, wants) for job in jobs if (wants := in_zone(job.definition, zone))]
+        if not wanted:
+            return
+        moved = []
+        with self._store.batch():
+            for job, wants in wanted:
+                try:
+                    self._store.edit_job(job.id, job.revision, wants, by=EDITOR, now=now)
+                except Conflict:  # edited meanwhile: the next pass sees what became of it
+                    continue
+                moved.append(job.name)
+        if moved:
+            log.info("%d jobs follow the profile's timezone to %s", len(moved), zone)
+
+
+def in_zone(wants: Definition, zone: str) -> Definition | None:
+    """The definition with its schedule in the profile's zone; None where that changes nothing, or
+    where it would never fire there."""
+    schedule = wants.schedule
+    if wants.damage is not None:
+        return None
+    if not schedule.follows_profile or schedule.kind is not Kind.CRON or schedule.timezone == zone:
+        return None
+    try:
+        moved = cron_schedule(schedule.expression or "", zone, schedule.dst, text=schedule.text)
+    except InvalidInput as error:
+        log.warning("%s does not follow the profile's timezone: %s", wants.name, error)
+        return None
+    return replace(wants, schedule=replace(moved, follows_profile=True))
+
+
+def is_stale(job: Job, now: datetime) -> bool:
+    """Whether a job waits for another time than its schedule says. One that waits for something
+    else than its next fire (an end, a place in a catch-up) is planned when that comes."""
+    schedule = job.definition.schedule
+    if job.definition.damage is not None:
+        return False
+    if job.state is not State.ACTIVE or schedule.kind is not Kind.CRON or job.due_at is None:
+        return False
+    if job.waiting or job.deferred or job.due_at <= now:
+        return False
+    upcoming = schedule.next_after(job.watermark)
+    return upcoming is not None and job.due_at != upcoming + jitter_of(
+        job.id, job.definition.jitter
+    )

@@ -1,0 +1,1 @@
+"""The profile's folder: its layout, its identity, the files beside the database."""

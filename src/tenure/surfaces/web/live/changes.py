@@ -1,0 +1,237 @@
+"""What changed in a profile since the last look: in its store, and the kernel's word on its owner.
+
+Nothing is changed by looking. The store is asked on a connection of its own, read-only, so that its
+change mark also moves for what this process itself wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from tenure.client.documents import owner_document
+from tenure.domain.errors import NotFound
+from tenure.domain.event import Event
+from tenure.domain.ownership import HUNG_AFTER, Hold, HolderLife, Ownership, hung_for
+from tenure.domain.process import Process
+from tenure.domain.run import ACTIVE, Run
+from tenure.host.clocks import Clock
+from tenure.host.processes import activity_of, boot_id
+from tenure.runtime.liveness import life_of_process
+from tenure.runtime.profile import Profile
+from tenure.store.contract import Mark, Page, RunFilter
+from tenure.store.sqlite import SqliteStore
+
+MOST_RUNS = 1000
+"""More than so many new runs between two looks are not told one by one."""
+_HUNG_EVERY = 1.0
+_UNEXPLAINED_EVERY = 5.0
+TOPICS = ("jobs", "runs", "owner", "requests")
+_TOPIC_OF = {
+    "job": "jobs",
+    "process": "owner",
+    "standing": "owner",
+    "ownership": "owner",
+    "policy": "owner",
+    "requested": "requests",
+    "answered": "requests",
+    "run": "runs",
+    "late": "runs",
+    "claim": "runs",
+    "planning": "jobs",
+    "profile": "owner",
+}
+"""By the first word of an event's kind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What one look found. ``owner`` is None if nothing about it is new."""
+
+    topics: tuple[str, ...] = ()
+    events: tuple[Event, ...] = ()
+    runs: tuple[Run, ...] = ()
+    owner: dict[str, Any] | None = None
+    missed: bool = False
+    """More happened than is told here."""
+    takeover: float | None = None
+    """Where a term began: for how many seconds at most nobody alive had owned."""
+
+    def __bool__(self) -> bool:
+        return bool(self.topics or self.events or self.owner is not None)
+
+
+class Looker:
+    """One thread uses it, again and again. Close it when done."""
+
+    def __init__(self, profile: Profile, clock: Clock) -> None:
+        """Raises what opening the store raises."""
+        self.profile = profile
+        self._clock = clock
+        self._store = SqliteStore.open(profile.folder.database, readonly=True)
+        self._change = self._store.change_mark()
+        self.mark: Mark = self._store.mark()
+        self._active = {run.id: run for run in self._now_active()}
+        self._ownership = self._store.ownership()
+        self._holder = self._process_of(self._ownership)
+        self._hung = False
+        self._next_hung = 0.0
+        self._next_unexplained = 0.0
+        self._alive_at: datetime | None = None
+        self.owner: dict[str, Any] = self._owner()
+        self._note_alive()
+
+    def look(self) -> News:
+        """What is new. Costs a PRAGMA and a flock(2) when nothing is."""
+        change = self._store.change_mark()
+        changed, self._change = change != self._change, change
+        before = self._ownership
+        news = self._read() if changed else News()
+        owner = self._owner()
+        if owner == self.owner:
+            self._note_alive()
+            return news
+        self.owner = owner
+        news = replace(
+            news,
+            topics=_together(news.topics, ("owner",)),
+            owner=owner,
+            takeover=self._gap(before),
+        )
+        self._note_alive()
+        return news
+
+    def _note_alive(self) -> None:
+        """Until when somebody alive is known to have owned."""
+        if self.owner["state"] in ("owned", "stopped", "frozen", "hung"):
+            self._alive_at = self._clock.now()
+
+    def _gap(self, before: Ownership) -> float | None:
+        now = self._ownership
+        if now.hold is not Hold.HELD or now.since is None or now.term == before.term:
+            return None
+        since = before.ended_at if before.hold is Hold.VACANT else self._alive_at
+        return None if since is None else max(0.0, (now.since - since).total_seconds())
+
+    def close(self) -> None:
+        self._store.close()
+
+    @property
+    def mark_text(self) -> str:
+        return mark_text(self.mark, self.owner["state"])
+
+    def _read(self) -> News:
+        before, self.mark = self.mark, self._store.mark()
+        if self.mark.event < before.event or self.mark.run < before.run:
+            before = self.mark  # another history: a backup was restored
+        events, more = self._events(before.event)
+        runs, many = self._runs(before.run)
+        self.mark = replace(self.mark, event=max(self.mark.event, *(e.seq for e in events), 0))
+        topics = {_TOPIC_OF.get(event.kind.partition("_")[0], "runs") for event in events}
+        if runs or self.mark.omission != before.omission:
+            topics |= {"jobs", "runs"}
+        was, self._ownership = self._ownership, self._store.ownership()
+        if (was.hold, was.term, was.rule) != (
+            self._ownership.hold,
+            self._ownership.term,
+            self._ownership.rule,
+        ):
+            topics.add("owner")
+        self._holder = self._process_of(self._ownership)
+        if not topics:
+            topics = self._unexplained()
+        return News(topics=_together(topics), events=events, runs=runs, missed=more or many)
+
+    def _unexplained(self) -> set[str]:
+        """A stretch of fires left out that grew, say; or only the owner's sign of progress."""
+        awake = self._clock.awake()
+        if awake < self._next_unexplained:
+            return set()
+        self._next_unexplained = awake + _UNEXPLAINED_EVERY
+        return {"runs"}
+
+    def _events(self, after: int) -> tuple[tuple[Event, ...], bool]:
+        events = self._store.events(after=after, limit=MOST_RUNS + 1)
+        return events[-MOST_RUNS:], len(events) > MOST_RUNS
+
+    def _runs(self, after: int) -> tuple[tuple[Run, ...], bool]:
+        """Runs that are new, or not what they were at the last look."""
+        fresh, number = self._store.runs_after(after, limit=MOST_RUNS)
+        many = number < self.mark.run
+        self.mark = replace(self.mark, run=max(number, self.mark.run))
+        # Each of these reads sees a later state of the store than the one before. What was active
+        # in the first and not in the second has ended in between: it is asked about next time.
+        active = {run.id: run for run in fresh if run.state in ACTIVE}
+        active |= {run.id: run for run in self._now_active()}
+        ended = self._store.runs_named([id for id in self._active if id not in active])
+        before, self._active = self._active, active
+        # One that is neither fresh nor known was claimed after the first read: fresh next time.
+        moved = [
+            run
+            for run in (*active.values(), *ended)
+            if run.id in before and _moved(before[run.id], run)
+        ]
+        return (*fresh, *moved), many
+
+    def _now_active(self) -> Sequence[Run]:
+        return self._store.runs(RunFilter(states=ACTIVE), Page(limit=MOST_RUNS))[0]
+
+    def _owner(self) -> dict[str, Any]:
+        """The owner as a document; ``state`` says in one word how it stands."""
+        document = owner_document(self._ownership)
+        if document is None or self._holder is None:
+            return {"state": "nobody", "term": self._ownership.term, "owner": None}
+        document.pop("progress_at")
+        life = life_of_process(self.profile, self._holder)
+        state = {HolderLife.DEAD: "dead", HolderLife.UNVERIFIABLE: "unverifiable"}.get(life)
+        if state is None:
+            activity = activity_of(self._holder.evidence.identity)
+            state = "hung" if self._is_hung() else "owned"
+            if activity.halted:
+                state = str(activity)
+        identity = self._holder.evidence.identity
+        document |= {"life": str(life), "pid": identity.pid, "role": self._holder.role}
+        return {"state": state, "term": self._ownership.term, "owner": document}
+
+    def _is_hung(self) -> bool:
+        awake = self._clock.awake()
+        if awake >= self._next_hung:
+            self._next_hung = awake + _HUNG_EVERY
+            late = hung_for(
+                self._ownership,
+                self._store.next_due(),
+                now=self._clock.now(),
+                awake=awake,
+                boot=boot_id(),
+            )
+            self._hung = late >= HUNG_AFTER
+        return self._hung
+
+    def _process_of(self, ownership: Ownership) -> Process | None:
+        if ownership.hold is not Hold.HELD or ownership.process is None:
+            return None
+        try:
+            return self._store.process(ownership.process)
+        except NotFound:
+            return None
+
+
+def mark_text(mark: Mark, state: str) -> str:
+    """The mark as pages carry it, with how the owner stands."""
+    return f"{mark.event}.{mark.run}.{mark.omission}.{state}"
+
+
+def _moved(before: Run, now: Run) -> bool:
+    return (before.state, before.attempt, before.cancel_requested_at) != (
+        now.state,
+        now.attempt,
+        now.cancel_requested_at,
+    )
+
+
+def _together(*topics: Iterable[str]) -> tuple[str, ...]:
+    """Without repetition, in the order of :data:`TOPICS`."""
+    wanted = {topic for some in topics for topic in some}
+    return tuple(topic for topic in TOPICS if topic in wanted)

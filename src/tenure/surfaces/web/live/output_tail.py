@@ -1,0 +1,150 @@
+"""A run's output as it is being written, for one who follows it.
+
+A look costs a stat(2) on the event loop; what is new is read in a thread. Whether the run has ended
+is asked of the store when the profile's news say that something about its runs has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+
+from tenure.domain.errors import NotFound
+from tenure.domain.run import FINAL
+from tenure.runtime.commands.output import CHUNK, layout_of, marker, read_from
+from tenure.runtime.profile import Profile
+from tenure.surfaces.web.live.hub import Hub
+from tenure.surfaces.web.live.news import Piece, sse
+
+PAUSE = 0.2
+STILL_HERE = 15.0
+_ID = re.compile(r"(?:([1-9]\d{0,3})-)?(\d{1,15})", re.ASCII)
+
+
+@dataclass(slots=True, kw_only=True)
+class Tail:
+    """Where somebody who follows has got to."""
+
+    profile: Profile
+    run: str
+    attempt: int
+    offset: int = 0
+
+    @property
+    def path(self) -> Path:
+        return self.profile.folder.logs / self.run / f"{self.attempt}.log"
+
+
+def event_id(attempt: int, offset: int) -> str:
+    """What a client sends back to go on: the offset, of a later attempt with its number."""
+    return str(offset) if attempt == 1 else f"{attempt}-{offset}"
+
+
+def of_event_id(said: str) -> tuple[int | None, int] | None:
+    """The attempt, where it is told, and the offset; None for what is no id of ours."""
+    match = _ID.fullmatch(said)
+    return None if match is None else (int(match[1]) if match[1] else None, int(match[2]))
+
+
+async def tail_stream(hub: Hub, log: Tail) -> AsyncIterator[bytes]:
+    """``output`` events (a text; their id leads on after it), ``end`` with the final state.
+
+    ``attempt`` says that another attempt has begun, whose output starts anew.
+    """
+    yield b"retry: 1000\n\n"
+    looking = asyncio.Event()
+    looking.set()
+    watching = asyncio.create_task(_watch(hub, log.profile.name, looking))
+    try:
+        async for chunk in _follow(log, looking, watching):
+            yield chunk
+    finally:
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+
+
+async def _watch(hub: Hub, profile: str, looking: asyncio.Event) -> None:
+    """Set ``looking`` whenever the state of a run may have changed; ends when the site closes."""
+    events = hub.events(profile)
+    try:
+        async for piece in events:
+            if not isinstance(piece, Piece) or b"runs" in piece.page or b"owner" in piece.page:
+                looking.set()
+    finally:
+        await events.aclose()
+
+
+async def _follow(
+    log: Tail, looking: asyncio.Event, watching: asyncio.Task[None]
+) -> AsyncIterator[bytes]:
+    text = codecs.getincrementaldecoder("utf-8")("replace")
+    state, latest, quiet, size = "", log.attempt, 0.0, -1
+    while True:
+        if looking.is_set():
+            looking.clear()
+            state, latest = await _state(log)
+        over = state in FINAL or latest > log.attempt
+        if over or _size(log.path) != size:
+            size = _size(log.path)
+            async for chunk in _new(log, text, over=over):
+                quiet = 0.0
+                yield chunk
+        if latest > log.attempt:  # each of them in turn: none is left out
+            log.attempt, log.offset, size = log.attempt + 1, 0, -1
+            text.reset()
+            told = {"v": 1, "run": log.run, "attempt": log.attempt}
+            yield sse("attempt", told, event_id(log.attempt, 0))
+            continue
+        if state in FINAL:
+            yield sse("end", {"v": 1, "run": log.run, "state": state})
+            return
+        if watching.done():
+            return
+        await asyncio.sleep(PAUSE)
+        quiet += PAUSE
+        if quiet >= STILL_HERE:
+            quiet = 0.0
+            yield b": still here\n\n"
+
+
+async def _state(log: Tail) -> tuple[str, int]:
+    try:
+        run = await run_in_threadpool(log.profile.store.run, log.run)
+    except NotFound:  # retention has taken it
+        return "lost", log.attempt
+    return str(run.state), run.attempt
+
+
+def _size(path: Path) -> int:
+    layout = layout_of(path)
+    return layout.end
+
+
+async def _new(log: Tail, text: codecs.IncrementalDecoder, *, over: bool) -> AsyncIterator[bytes]:
+    """What is there now. Of a character that is not whole yet no part is told, nor counted in the
+    offset, so that whoever comes back gets it whole."""
+    while True:
+        at, part = await run_in_threadpool(read_from, log.path, log.offset, CHUNK)
+        if at > log.offset:
+            yield _output(log, at, marker(at if log.offset == 0 else at - log.offset).decode())
+            log.offset = at
+            text.reset()
+        if not part:
+            break
+        log.offset = at + len(part)
+        if decoded := text.decode(part):
+            yield _output(log, log.offset - len(text.getstate()[0]), decoded)
+    if over and (rest := text.decode(b"", True)):
+        yield _output(log, log.offset, rest)
+
+
+def _output(log: Tail, offset: int, text: str) -> bytes:
+    return sse("output", {"v": 1, "offset": offset, "text": text}, event_id(log.attempt, offset))

@@ -1,0 +1,71 @@
+"""The thread that looks at one profile, four times a second, while somebody listens."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from tenure.domain.errors import TenureError
+from tenure.surfaces.web.live.changes import TOPICS, Looker, News
+from tenure.surfaces.web.live.news import Piece, blind, piece_of
+from tenure.surfaces.web.site import Site
+
+TICK = 0.25
+log = logging.getLogger("tenure.web")
+
+
+class Watcher:
+    """Tells each piece of news from its own thread. What fails is tried again at the next look."""
+
+    def __init__(self, site: Site, profile: str, tell: Callable[[Piece], None]) -> None:
+        self._site = site
+        self._profile = profile
+        self._tell = tell
+        self._over = threading.Event()
+        self._looker: Looker | None = None
+        self._failing = False
+
+    def start(self) -> None:
+        thread = threading.Thread(target=self._run, name=f"tenure-web-{self._profile}", daemon=True)
+        thread.start()
+
+    def stop(self) -> None:
+        """It ends within a tick; nobody waits for it."""
+        self._over.set()
+
+    def _run(self) -> None:
+        try:
+            while not self._over.is_set():
+                try:
+                    self._look()
+                    self._failing = False
+                except (TenureError, OSError) as error:
+                    self._failed(error)
+                self._over.wait(TICK)
+        finally:
+            self._close()
+
+    def _look(self) -> None:
+        profile = self._site.profile(self._profile)
+        looker = self._looker
+        if looker is not None and looker.profile is profile:
+            news = looker.look()
+        else:
+            self._close()
+            looker = self._looker = Looker(profile, self._site.clock)
+            news = News(topics=TOPICS, owner=looker.owner)
+        if news:
+            self._tell(piece_of(news, mark=looker.mark_text, owner=looker.owner))
+
+    def _failed(self, error: Exception) -> None:
+        if not self._failing:
+            log.warning("cannot look at the profile %s: %s", self._profile, error)
+            self._tell(blind())  # a page that asks is told why
+        self._failing = True
+        self._close()
+
+    def _close(self) -> None:
+        looker, self._looker = self._looker, None
+        if looker is not None:
+            looker.close()

@@ -1,0 +1,190 @@
+"""What the buttons do: each a form that works without a script, each ends in a page to look at.
+
+The owner is asked, never bypassed. What it refuses, or what nobody is there to do, becomes a page
+that says why and what to do, with the way to leave it for the owner where there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from fastapi import APIRouter, Request
+from starlette.datastructures import FormData
+from starlette.responses import Response
+
+from tenure.domain.errors import Conflict, NotFound, Refused, TenureError
+from tenure.domain.job import State
+from tenure.domain.ownership import HolderLife
+from tenure.domain.request import Request as Asked
+from tenure.runtime.profile import Profile
+from tenure.surfaces.web import actions, words
+from tenure.surfaces.web.deps import FormDep, ProfileDep, SiteDep
+from tenure.surfaces.web.pages.job_editor import revision_of
+from tenure.surfaces.web.pages.render import Frame, back_to, frame, page
+from tenure.surfaces.web.problems import of_error
+
+router = APIRouter()
+_BY_SHELL = "; or ask with --queue to leave it for the owner"
+"""How the command line leaves a request; here there is a button."""
+
+
+@router.post("/p/{profile}/jobs/{ref}/trigger")
+def trigger(profile: ProfileDep, request: Request, ref: str, given: FormDep) -> Response:
+    job = profile.store.job(ref)
+
+    def ask() -> Asked:
+        return actions.trigger(profile, job.id, via=actions.PAGE, queue=_queue(given))
+
+    what = f"run {job.name} now"
+    return _asking(request, profile, ask, what, f"jobs/{job.id}/trigger", f"jobs/{job.id}")
+
+
+@router.post("/p/{profile}/runs/{ref}/cancel")
+def cancel(profile: ProfileDep, request: Request, ref: str, given: FormDep) -> Response:
+    run = profile.store.run(ref)
+
+    def ask() -> Asked:
+        return actions.cancel(profile, run.id, via=actions.PAGE, queue=_queue(given))
+
+    return _asking(request, profile, ask, f"cancel this run of {run.job_name}",
+                   f"runs/{run.id}/cancel", f"runs/{run.id}", done="cancel")  # fmt: skip
+
+
+@router.post("/p/{profile}/runs/{ref}/retry")
+def retry(profile: ProfileDep, request: Request, ref: str, given: FormDep) -> Response:
+    run = profile.store.run(ref)
+
+    def ask() -> Asked:
+        return actions.retry(profile, run.id, via=actions.PAGE, queue=_queue(given))
+
+    return _asking(request, profile, ask, f"run {run.job_name} again", f"runs/{run.id}/retry",
+                   f"runs/{run.id}")  # fmt: skip
+
+
+@router.post("/p/{profile}/owner/hand-over")
+def hand_over(profile: ProfileDep, request: Request, site: SiteDep, given: FormDep) -> Response:
+    to = given.get("to")
+    target = to if isinstance(to, str) and to else None
+
+    def ask() -> Asked:
+        return actions.hand_over(profile, via=actions.PAGE, now=site.now(), to=target)
+
+    return _asking(request, profile, ask, "hand over the ownership", "", "owner")
+
+
+def _queue(given: FormData) -> bool:
+    return bool(given.get("queue"))
+
+
+def _asking(
+    request: Request,
+    profile: Profile,
+    ask: Callable[[], Asked],
+    what: str,
+    again: str,
+    back: str,
+    done: str = "",
+) -> Response:
+    """Ask, and go where the answer can be followed: the run, or the request while it waits."""
+    base = f"/p/{profile.name}"
+    try:
+        asked = ask()
+    except (Refused, Conflict) as error:
+        return _refused(request, profile, error, what, again, back)
+    if done == "cancel" and asked.run and asked.answered_at:
+        return back_to(f"{base}/runs/{asked.run}?done=cancel")
+    if asked.run and asked.answered_at:
+        return back_to(f"{base}/runs/{asked.run}")
+    return back_to(f"{base}/requests/{asked.id}")
+
+
+def _refused(
+    request: Request, profile: Profile, error: TenureError, what: str, again: str, back: str
+) -> Response:
+    around = frame(request, profile)
+    nobody = not around.health.owned
+    return page(
+        request,
+        "refused.html",
+        around,
+        code=409 if nobody else of_error(error).status,
+        section="requests",
+        what=what,
+        error=error,
+        nobody=nobody,
+        again=again if nobody else "",
+        back=back,
+        reasons=list(_reasons(around, error)),
+        remedy=error.remedy.removesuffix(_BY_SHELL),
+        should=error.facts.get("should_own"),
+        request_id=error.facts.get("request"),
+    )
+
+
+def _reasons(around: Frame, error: TenureError) -> Iterator[str]:
+    """Why each process that could do it does not, in a sentence each; observers never could."""
+    owner = around.health.owner
+    known = {one.process.id: one.process for one in around.health.present}
+    listed = error.facts.get("processes")
+    for told in listed if isinstance(listed, list) else ():
+        process = known.get(told["id"])
+        if process is None or told["standing"] == "observer":
+            continue
+        who = words.who(process)
+        if owner is not None and process is owner.process and owner.life is HolderLife.DEAD:
+            yield f"The owner, {who}, is dead"
+        else:
+            yield f"{who}, is {told['standing']}: {told['why']}"
+
+
+@router.get("/p/{profile}/{kind}/{ref}/{verb}")
+def after_a_form(profile: ProfileDep, kind: str, ref: str, verb: str) -> Response:
+    """The address of a form, opened anew: where its answer stood, there is the page again."""
+    known = {"jobs": {"trigger", "state", "restore", "approve"}, "runs": {"cancel", "retry"}}
+    if verb not in known.get(kind, ()):
+        raise NotFound("there is nothing at this address")
+    return back_to(f"/p/{profile.name}/{kind}/{ref}")
+
+
+# -- definitions -----------------------------------------------------------------------------------
+
+_STATES = {
+    "pause": (State.PAUSED, "paused"),
+    "resume": (State.ACTIVE, "resumed"),
+    "remove": (State.REMOVED, "removed"),
+}
+
+
+@router.post("/p/{profile}/jobs/{ref}/state")
+def change_state(profile: ProfileDep, site: SiteDep, ref: str, given: FormDep) -> Response:
+    """Pause, resume or remove. A removal can be undone from the page that follows."""
+    verb = given.get("to")
+    state, done = _STATES[verb] if isinstance(verb, str) and verb in _STATES else (None, "")
+    job = profile.store.job(ref)
+    if state is None:
+        return back_to(f"/p/{profile.name}/jobs/{job.id}")
+    actions.set_state(profile, job.id, state, via=actions.PAGE, now=site.now())
+    if state is State.REMOVED or given.get("from") == "list":
+        return back_to(f"/p/{profile.name}/jobs?done={done}&job={job.id}")
+    return back_to(f"/p/{profile.name}/jobs/{job.id}?done={done}")
+
+
+@router.post("/p/{profile}/jobs/{ref}/restore")
+def restore(profile: ProfileDep, site: SiteDep, ref: str, given: FormDep) -> Response:
+    """Undo a removal, as far as that is possible: the same definition, as a new job."""
+    job = actions.restore(profile, ref, via=actions.PAGE, now=site.now())
+    return back_to(f"/p/{profile.name}/jobs/{job.id}?done=restored")
+
+
+@router.post("/p/{profile}/jobs/{ref}/approve")
+def approve(profile: ProfileDep, site: SiteDep, ref: str, given: FormDep) -> Response:
+    job = profile.store.job(ref)
+    revision = revision_of(given.get("revision"), job)
+    actions.approve(profile, job.id, revision, via=actions.PAGE, now=site.now())
+    return back_to(f"/p/{profile.name}/jobs/{job.id}?done=approved")
+
+
+@router.post("/p/{profile}/requests/{ref}/withdraw")
+def withdraw(profile: ProfileDep, site: SiteDep, ref: str, given: FormDep) -> Response:
+    actions.withdraw(profile, ref, now=site.now())
+    return back_to(f"/p/{profile.name}/requests?done=withdrawn")

@@ -1,0 +1,164 @@
+"""Reports that the API and the page share, as the command line gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from tenure.client.advice import Warning
+from tenure.client.documents import instant, run_document, seconds
+from tenure.client.health import Health
+from tenure.client.status import UPCOMING, Status, read_status
+from tenure.client.warnings import policy_warnings_of
+from tenure.domain.errors import NotFound
+from tenure.domain.job import Job
+from tenure.domain.ownership import HolderLife
+from tenure.domain.policy.admission import Admission, Policy, admit
+from tenure.domain.policy.conditions import findings
+from tenure.domain.policy.evidence import Evidence
+from tenure.domain.policy.rule import Rule
+from tenure.domain.process import Process, Standing
+from tenure.domain.request import Request
+from tenure.domain.run import Run
+from tenure.runtime.profile import Profile
+
+
+def status_of(profile: Profile, now: datetime, *, upcoming: int = UPCOMING) -> Status:
+    """The status, with the schedulers of an adopted Hermes profile that do not obey."""
+    return read_status(profile, now, foreign=foreign_in(profile), upcoming=upcoming)
+
+
+def foreign_in(profile: Profile) -> tuple[Process, ...]:
+    """The schedulers of a Hermes profile that was adopted into this one, and that do not obey."""
+    link = profile.folder.path / "hermes.json"
+    if not link.exists():
+        return ()
+    from tenure.adapters.hermes.look.survey import foreign_of  # costs what only such a profile pays
+
+    return foreign_of(link)
+
+
+def run_documents(profile: Profile, runs: Iterable[Run]) -> list[dict[str, Any]]:
+    """Runs with who ran them and who asked. Each process's evidence is read once."""
+    evidence: dict[str, Evidence | None] = {}
+    documents = []
+    for run in runs:
+        if run.process not in evidence:
+            evidence[run.process] = _evidence(profile, run.process)
+        documents.append(run_document(run, evidence[run.process], request_of(profile, run)))
+    return documents
+
+
+def _evidence(profile: Profile, process: str) -> Evidence | None:
+    try:
+        return profile.store.process(process).evidence
+    except NotFound:
+        return None
+
+
+def request_of(profile: Profile, run: Run) -> Request | None:
+    """The request that a run answers, unless retention has taken it."""
+    try:
+        return profile.store.request(run.request) if run.request else None
+    except NotFound:
+        return None
+
+
+def fires_of(job: Job, now: datetime, count: int) -> list[datetime]:
+    """The nominal fires to come, as if the job were active."""
+    fires: list[datetime] = []
+    fire = job.definition.schedule.next_after(now)
+    while fire is not None and len(fires) < count:
+        fires.append(fire)
+        fire = job.definition.schedule.next_after(fire)
+    return fires
+
+
+def warning_documents(warnings: Iterable[Warning]) -> list[dict[str, Any]]:
+    return [{"code": w.code, "text": w.text, "remedy": w.remedy} for w in warnings]
+
+
+# -- the policy and whom it admits ---------------------------------------------------------------
+
+
+def policy_document(profile: Profile) -> dict[str, Any]:
+    """The accepted rules in words, and what is doubtful about them (as `owner policy --json`)."""
+    accepted = profile.policy()
+    return {
+        "version": accepted.version,
+        "open": accepted.open,
+        "text": accepted.text,
+        "hash": accepted.hash,
+        "rules": [rule_document(rule) for rule in accepted.rules],
+        "warnings": warning_documents(policy_warnings_of(profile, accepted)),
+    }
+
+
+def rule_document(rule: Rule) -> dict[str, Any]:
+    return {
+        "number": rule.number,
+        "words": rule.describe(),
+        "refuse": rule.refuse,
+        "authoritative": rule.authoritative,
+        "after": seconds(rule.after),
+    }
+
+
+def admission_of(profile: Profile, policy: Policy, process: Process) -> Admission:
+    """What the policy says of a process, on the evidence that it joined with."""
+    uid = profile.folder.path.stat().st_uid
+    return admit(
+        policy,
+        process.evidence,
+        role=process.role,
+        me_uid=uid,
+        executes=process.executes,
+        owns=process.standing is Standing.OWNER,
+    )
+
+
+def admission_document(profile: Profile, policy: Policy, process: Process) -> dict[str, Any]:
+    """Which rule admits or refuses it and on which evidence, rule by rule."""
+    uid = profile.folder.path.stat().st_uid
+    found = admission_of(profile, policy, process)
+    return {
+        "admitted": found.admitted,
+        "rule": found.rule.number if found.rule else None,
+        "authoritative": found.authoritative,
+        "attested": found.attested,
+        "after": seconds(found.after),
+        "why": found.why,
+        "remedy": found.remedy or None,
+        "observed_at": instant(process.evidence.observed_at),
+        "rules": [
+            {
+                "number": rule.number,
+                "words": rule.describe(),
+                "decides": found.rule is not None and rule.number == found.rule.number,
+                "findings": [
+                    {
+                        "key": one.key,
+                        "asks": one.asks,
+                        "observed": one.observed,
+                        "answer": str(one.answer),
+                        "vouched": one.vouched,
+                    }
+                    for one in findings(rule, process.evidence, role=process.role, me_uid=uid)
+                ],
+            }
+            for rule in policy.rules
+        ],
+    }
+
+
+def state_of(health: Health) -> str:
+    """How the ownership stands in one word: owned, stopped, frozen, hung, dead, unverifiable,
+    nobody."""
+    if health.owner is None:
+        return "nobody"
+    if health.owner.life is not HolderLife.ALIVE:
+        return str(health.owner.life)
+    if health.halted:
+        return str(health.owner.activity)
+    return "hung" if health.hung else "owned"

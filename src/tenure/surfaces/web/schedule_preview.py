@@ -1,0 +1,111 @@
+"""A schedule as it is being typed: its words and its next fires, with the clock changes marked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from tenure.client.documents import instant, seconds
+from tenure.client.schedules import schedule_from
+from tenure.domain.schedule.model import Schedule, local_time, parse_dst
+from tenure.domain.schedule.parser import parse_schedule
+from tenure.domain.schedule.words import either_day
+
+FIRES = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fire:
+    """One fire to come."""
+
+    at: datetime
+    """UTC."""
+    local: datetime
+    """On the schedule's wall clock, with its offset then."""
+    change: timedelta
+    """By how much clocks changed since the fire before (the first: since now)."""
+    twice: str | None
+    """``first`` or ``second``, where this local time comes twice that day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    schedule: Schedule
+    words: str
+    fires: tuple[Fire, ...]
+    note: tuple[str, str] | None = None
+    """What to know of it, and what to write instead."""
+
+
+def preview(
+    text: str,
+    *,
+    now: datetime,
+    timezone: str,
+    dst: str | None = None,
+    base: Schedule | None = None,
+    count: int = FIRES,
+) -> Preview:
+    """Read a schedule as ``tenure add`` would, or, over ``base``, as ``tenure edit`` would.
+
+    Raises InvalidInput naming the field (``schedule``, ``timezone``, ``dst``). Pure; any thread.
+    """
+    if base is None:
+        rule = parse_dst(dst) if dst else None
+        schedule = parse_schedule(text, now=now, timezone=timezone, dst=rule)
+    else:
+        fields = {"schedule": text, "tz": timezone, "dst": dst or None}
+        schedule = schedule_from(fields, now=now, timezone=timezone, base=base)
+    return Preview(
+        schedule=schedule,
+        words=schedule.describe(),
+        fires=upcoming(schedule, now, count),
+        note=either_day(schedule),
+    )
+
+
+def upcoming(schedule: Schedule, now: datetime, count: int = FIRES) -> tuple[Fire, ...]:
+    """The next fires after ``now``, the earliest first."""
+    fires: list[Fire] = []
+    before = local_time(schedule, now)
+    fire = schedule.next_after(now)
+    while fire is not None and len(fires) < count:
+        local = local_time(schedule, fire)
+        change = (local.utcoffset() or timedelta()) - (before.utcoffset() or timedelta())
+        fires.append(Fire(at=fire, local=local, change=change, twice=_twice(local)))
+        before, fire = local, schedule.next_after(fire)
+    return tuple(fires)
+
+
+def _twice(local: datetime) -> str | None:
+    other = local.replace(fold=1 - local.fold).utcoffset()
+    if other == local.utcoffset():
+        return None
+    # In a gap the two also differ, but an instant's own local time never lies in one.
+    return "second" if local.fold else "first"
+
+
+def preview_document(found: Preview) -> dict[str, Any]:
+    """The stable JSON (without its version)."""
+    return {
+        "schedule": {
+            **found.schedule.to_json(),
+            "anchor": instant(found.schedule.anchor),
+            "at": instant(found.schedule.at),
+            "words": found.words,
+        },
+        "words": found.words,
+        "note": None if found.note is None else {"text": found.note[0], "remedy": found.note[1]},
+        "fires": [
+            {
+                "fire_time": instant(fire.at),
+                "local": fire.local.isoformat(),
+                "offset": fire.local.isoformat()[-6:],
+                "abbreviation": fire.local.tzname(),
+                "clock_change": seconds(fire.change) or None,
+                "twice": fire.twice,
+            }
+            for fire in found.fires
+        ],
+    }

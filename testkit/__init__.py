@@ -1,0 +1,1 @@
+"""What tests, benchmarks and the scenario build on. Not part of the installed package."""
