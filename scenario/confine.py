@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> None:
     if wish.uid is not None:
         become(wish.uid, [int(g) for g in wish.groups.split(",") if g])
     if wish.deny is not None:
-        from scenario.landlock import deny_beneath
+        from landlock import deny_beneath
 
         deny_beneath(wish.deny)
     program, *argv = arguments[split + 1 :]

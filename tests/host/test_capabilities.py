@@ -112,12 +112,13 @@ def test_the_probe_acts_and_so_sees_what_access_does_not(spawn, tmp_path: Path) 
     denied.mkdir()
     (denied / "secret").write_text("42")
     child = spawn(
-        "import os, sys; from pathlib import Path; from tenure.host import landlock\n"
+        "import os, sys; from pathlib import Path; from scenario import landlock\n"
         "from tenure.host.capabilities import probe\n"
         "landlock.deny_beneath(Path(sys.argv[1])); secret = sys.argv[1] + '/secret'\n"
         "print(os.access(secret, os.R_OK), probe('read:' + secret), probe('write:' + secret),"
         " flush=True)",
         str(denied),
+        environment={"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
     )
     assert child.line() == "True denied denied"
     assert probe(f"read:{denied / 'secret'}") is GRANTED

@@ -16,10 +16,12 @@ pytestmark = [
     pytest.mark.skipif(not landlock.available(), reason="this kernel has no Landlock"),
 ]
 
+SCENARIO = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 TRY = """
 import os, subprocess, sys
 from pathlib import Path
-from tenure.host import landlock, processes
+from scenario import landlock
+from tenure.host import processes
 denied, usable = Path(sys.argv[1]), Path(sys.argv[2])
 def attempt(name, act):
     try: act(); print(name, "ok", flush=True)
@@ -49,7 +51,7 @@ def test_one_place_is_denied_to_a_chain_and_nothing_else(spawn, tmp_path: Path) 
     (usable / "deeper").mkdir(parents=True)
     (denied / "secret").write_text("42")
     (usable / "alias").symlink_to(denied)
-    child = spawn(TRY, str(denied), str(usable))
+    child = spawn(TRY, str(denied), str(usable), environment=SCENARIO)
     said = [child.line() for _ in range(13)]
     assert said[:2] == ["read Permission denied", "write Permission denied"]
     assert said[2:4] == ["access says True", "access ok"], "access(2) does not see it, as with TCC"
@@ -68,12 +70,13 @@ def test_a_link_beside_the_place_is_no_way_in(spawn, tmp_path: Path) -> None:
     (denied / "secret").write_text("42")
     (tmp_path / "alias").symlink_to(denied / "secret")
     child = spawn(
-        "import sys; from pathlib import Path; from tenure.host import landlock\n"
+        "import sys; from pathlib import Path; from scenario import landlock\n"
         "landlock.deny_beneath(Path(sys.argv[1]))\n"
         "try: open(sys.argv[2]); print('open', flush=True)\n"
         "except PermissionError: print('denied', flush=True)",
         str(denied),
         str(tmp_path / "alias"),
+        environment=SCENARIO,
     )
     assert child.line() == "denied"
 
@@ -83,13 +86,14 @@ def test_only_what_is_allowed_stays(spawn, tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
     child = spawn(
-        "import sys; from pathlib import Path; from tenure.host import landlock\n"
+        "import sys; from pathlib import Path; from scenario import landlock\n"
         "landlock.restrict([Path(sys.argv[1]), Path('/no/such')])\n"
         "print(open(sys.argv[1] + '/file').read(), flush=True)\n"
         "try: open(sys.argv[2] + '/file'); print('open', flush=True)\n"
         "except PermissionError: print('denied', flush=True)",
         str(tmp_path / "a"),
         str(tmp_path / "b"),
+        environment=SCENARIO,
     )
     assert [child.line(), child.line()] == ["a", "denied"]
 

@@ -246,7 +246,7 @@ def test_frames_of_this_package_below_the_jobs_own_stay() -> None:
         parse_schedule("no schedule", now=NOW, timezone="UTC")
     text = traceback_of(raised.value)
     assert "test_tracebacks.py" in text.splitlines()[1]
-    assert "schedule_text.py" in text
+    assert "parser.py" in text
     assert "\n" not in reason_of(raised.value)
 
 

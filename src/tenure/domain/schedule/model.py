@@ -10,7 +10,7 @@ Hermes ticker) as they fall due. Such a schedule can name none of them, and is n
 Fires are aware UTC datetimes, ascending, each once. Ranges are ``(after, until]`` throughout, so
 that ranges that meet neither lose a fire nor count one twice. Nothing fires before 1970 or after
 9900. A :class:`Schedule` is immutable, and every method safe to call from any thread; an instant
-without a zone raises ``TypeError``. Text becomes a schedule in ``schedule_text``.
+without a zone raises ``TypeError``. Text becomes a schedule in :mod:`.parser`.
 """
 
 from __future__ import annotations
