@@ -142,7 +142,7 @@ def _recycle(running: Running) -> tuple[Any, str]:
     done = faults.recycle(running, seconds=30)
     besides = f"{done.owners} processes ran them"
     if running.scheduler == "tenure":
-        besides += f" in turn; {done.died} left without a word"
+        besides += f" in turn; {done.died} ended without deregistering"
     return done.fires, besides
 
 
@@ -164,7 +164,7 @@ def _freeze_hung(running: Running) -> tuple[Any, str]:
 
 def _reload(running: Running) -> tuple[Any, str]:
     gap, fires, missed = reload(running)
-    return fires, f"nobody there for {gap:.1f} s; {missed} fires recorded as missed"
+    return fires, f"no owner for {gap:.1f} s; {missed} fires recorded as missed"
 
 
 def _overhead(options: argparse.Namespace, folder: Path) -> dict[str, Any]:

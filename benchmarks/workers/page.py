@@ -28,9 +28,9 @@ def render(measured: dict[str, Any]) -> str:
 def _head(measured: dict[str, Any]) -> str:
     return f"""# One run under any number of workers
 
-A job that is due every second, in every program that people run with more than one process; how
-often each of its fires ran. Written by `python -m benchmarks.workers`; [embedding.md](embedding.md)
-says how each host is set up.
+A job is due every second, in programs that run as more than one process: how often each fire ran.
+Written by `python -m benchmarks.workers`; [embedding.md](embedding.md) shows how to set up each
+host.
 
 Measured {measured["at"][:10]}, {measured["seconds"]} s each, with {measured["versions"]}, on
 {measured["machine"]}. These are counts and ratios; on another machine only the milliseconds differ.
@@ -41,16 +41,16 @@ def _hosts(hosts: Sequence[dict[str, Any]]) -> str:
     lines = [
         "## Each fire once",
         "",
-        "*runs a fire*: 1.00 is right. *once*: fires that ran exactly once. *errors*: lines of the",
-        "host's log that tell of one.",
+        "*runs per fire*: 1.00 is right. *once*: fires that ran exactly once. *errors*: lines of",
+        "the host's log that report an error.",
         "",
         _row(
             "Host",
             "Tenure: once",
             "latest start",
             "owner + candidates",
-            "APScheduler, memory: runs a fire",
-            "APScheduler, shared SQLite: runs a fire",
+            "APScheduler, memory: runs per fire",
+            "APScheduler, shared SQLite: runs per fire",
             "once",
         ),
         _row(*["---"] * 7),
@@ -106,8 +106,8 @@ def _faults(faults: Sequence[dict[str, Any]]) -> str:
     lines = [
         "## Killed, recycled, frozen, deployed",
         "",
-        "`gunicorn -w 8` unless it says otherwise. What happens to the process that runs the jobs",
-        "(of APScheduler: to one that does), and what to the fires.",
+        "Under `gunicorn -w 8` unless stated otherwise. What is done to the process that executes",
+        "the jobs (with APScheduler: to one of them), and what happens to the fires.",
         "",
         _row(
             "What", "Under", "Fires", "once", "missed", "more than once", "latest start", "besides"
@@ -153,7 +153,7 @@ def _overhead(cost: dict[str, Any]) -> str:
 
 {table}
 
-Idle is over what the same worker takes without Tenure ({idle["without"]:.4f} %), one job an hour
+Idle is the difference to the same worker without Tenure ({idle["without"]:.4f} %), one job an hour
 away.
 """
 
@@ -161,24 +161,24 @@ away.
 def _how(measured: dict[str, Any]) -> str:
     return """## How it is measured
 
-Real servers on loopback, started as their documentation says (the programs are in
+Real servers on loopback, started as their documentation describes (the programs are in
 `benchmarks/workers/apps/`). Each host runs under the three schedulers at the same time. Tenure is
 started by its integration: the ASGI lifespan, `init_app`, the Django app, or `tenure.start()` where
 the module is loaded, at Celery's signals, in a notebook's cell. APScheduler 3 is started where its
 users start it: where the module is loaded, in the lifespan, in `AppConfig.ready`; with a cron
 trigger for every second, in SQLite as one job with an id and `replace_existing=True`, its table
-made beforehand (eight workers that make it at once fail to boot).
+created beforehand (eight workers that create it at once fail to boot).
 
-Each run adds a line to a file; nothing else is believed. A run of Tenure says which fire it is for;
-one of APScheduler counts for the whole second before it. Counting begins once all processes have
-started. For Tenure the store's whole history is then audited too (`tenure audit`): what is no run
-must be a record that says why.
+Each run appends a line to a file; only these lines count. A run of Tenure names its fire; a run of
+APScheduler counts for the whole second before it. Counting begins once all processes have started.
+For Tenure the whole history of the store is then audited too (`tenure audit`): a fire without a run
+must have a record that says why.
 
-Under `--preload` APScheduler's one thread stays in the arbiter: one run a fire, in the process that
-serves nothing and keeps the old code. Where it is started before a fork the same holds for the
-parent: the main process of Celery's prefork pool, uWSGI's first. With one process there is nothing
-to go wrong.
+Under `--preload` APScheduler's only thread stays in the arbiter: one run per fire, in the process
+that serves no requests and keeps the old code. The same holds for any parent if the scheduler is
+started before a fork: the main process of Celery's prefork pool, uWSGI's first process. With a
+single process the problem does not arise.
 
-Celery's broker is a folder, whose messages appear whole (kombu's own can be read half written).
-Tenure has a second job there, which sends a task at each fire, in the place of `celery beat`.
+Celery's broker is a folder, whose messages appear atomically (kombu's own can be read half
+written). Tenure has a second job there, which sends a task at each fire, instead of `celery beat`.
 """
