@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -90,13 +89,13 @@ def test_on_an_event_loop_it_does_not_wait_for_long(
 ) -> None:
     """Everything else would wait with it; the request has a deadline that says so."""
     seen: list[Any] = []
-    real = requests.ask
+    real = requests.trigger
 
-    def ask(profile: Any, wish: Any, requester: Any) -> Any:
-        seen.append(wish.deadline)
-        return real(profile, replace(wish, deadline=None), requester)  # on a busy machine too
+    def trigger(profile: Any, job: str, *, by: Any, deadline: Any) -> Any:
+        seen.append(deadline)
+        return real(profile, job, by=by)  # with the usual deadline: on a busy machine too
 
-    monkeypatch.setattr("tenure.adapters.hermes.inside.owner_requests.ask", ask)
+    monkeypatch.setattr("tenure.adapters.hermes.inside.owner_requests.trigger", trigger)
 
     async def handler() -> Any:
         return owner.jobs.trigger_job("a")

@@ -273,7 +273,7 @@ def test_a_refusal_waits_a_moment_for_a_candidate_that_takes_over(
             taken.append(world.own("p-next"))
 
     waiting = asking.Waiting(sleep=sleep)
-    wish = asking.Wish(kind=Ask.TRIGGER, job=job, deadline=timedelta(milliseconds=1))
+    by, deadline = asking.Requester(pid=1), timedelta(milliseconds=1)
     with pytest.raises(asking.Undetermined):  # asked of the new owner, which does not answer
-        asking.ask(world.profile, wish, asking.Requester(pid=1), waiting)
+        asking.trigger(world.profile, job, by=by, deadline=deadline, waiting=waiting)
     assert taken

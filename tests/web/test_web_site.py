@@ -225,14 +225,15 @@ class TestFigures:
 
 def test_edits_from_two_pages_are_merged(web: Web) -> None:
     """Issue: edit from two tabs at once and lose nothing; the second is told where both differ."""
+    from tenure.client import edits
     from tenure.domain.errors import Conflict
-    from tenure.surfaces.web import actions
+    from tenure.surfaces.web import VIA_PAGE
 
     web.add(timeout="1m")
     profile = web.site.profile("default")
 
     def save(fields: dict[str, Any]) -> None:
-        actions.edit(profile, "job", fields, revision=1, via=actions.PAGE, now=now(), merge=True)
+        edits.edit(profile, "job", fields, revision=1, via=VIA_PAGE, now=now(), merge=True)
 
     save({"timeout": "2m"})
     save({"tags": ["a"]})

@@ -58,7 +58,7 @@ def edit_job(
     job = first = store.job(ref)
     refuse_foreign([job], "edit")
     wanted = change(first.definition)
-    touched = _differing(first.definition, wanted)
+    touched = differing(first.definition, wanted)
     for _ in range(TRIES):
         try:
             return job, store.edit_job(job.id, job.revision, wanted, by=by, now=now)
@@ -66,7 +66,7 @@ def edit_job(
             current = store.job(first.id)
             if current.revision == job.revision:
                 raise
-            both = touched & _differing(first.definition, current.definition)
+            both = touched & differing(first.definition, current.definition)
             theirs = {f for f in both if getattr(current.definition, f) != getattr(wanted, f)}
             if theirs:
                 raise Conflict(
@@ -101,5 +101,6 @@ def set_states(
     return list(zip(jobs, store.change_jobs([step(job) for job in jobs]), strict=True))
 
 
-def _differing(a: Definition, b: Definition) -> set[str]:
+def differing(a: Definition, b: Definition) -> set[str]:
+    """The names of the fields in which two definitions differ."""
     return {f.name for f in fields_of(a) if getattr(a, f.name) != getattr(b, f.name)}

@@ -1,8 +1,8 @@
-"""Ask the owner: trigger, cancel, retry, hand over (C7).
+"""Trigger, cancel, retry, hand over: requests that the owner answers (C7).
 
     durable row --> nudge --> wait for the answer --> accepted | done (a hand-over: done)
          |                                     \\--> refused, expired: an error with the remedy
-         \\--> nobody owns: recorded as refused, at once; with ``queue`` left pending for a day
+         \\--> no owner: recorded as refused at once; with ``queue`` left pending for a day
 
 The row is the request; the nudge only shortens the wait, and lets the owner read from the kernel
 who asks. Nothing is ever run here. The waiting costs a look at the store's change mark.
@@ -10,6 +10,7 @@ who asks. Nothing is ever run here. The waiting costs a look at the store's chan
 
 from __future__ import annotations
 
+import shlex
 import time
 import uuid
 from collections.abc import Callable
@@ -17,8 +18,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from tenure.client.health import Health, examine
-from tenure.client.refusal import no_owner, owner_halted
-from tenure.domain.errors import Refused, TenureError, Undetermined
+from tenure.client.refusal import no_owner, owner_halted, pid_of
+from tenure.domain.errors import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    Refused,
+    TenureError,
+    Undetermined,
+)
 from tenure.domain.request import (
     DEADLINE,
     QUEUE_DEADLINE,
@@ -27,7 +35,7 @@ from tenure.domain.request import (
     Requester,
     RequestState,
 )
-from tenure.domain.run import FINAL, Run
+from tenure.domain.run import ACTIVE, FINAL, Run
 from tenure.runtime.ownership.control import nudge
 from tenure.runtime.profile import Profile
 
@@ -53,43 +61,176 @@ class Waiting:
     """After this the request is returned as it is then, also pending; None: until its deadline."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What is asked. ``key`` makes asking twice one request; one is made up if it is None."""
+def trigger(
+    profile: Profile,
+    job: str,
+    *,
+    by: Requester,
+    queue: bool = False,
+    key: str | None = None,
+    deadline: timedelta | None = None,
+    waiting: Waiting | None = None,
+) -> Request:
+    """Ask the owner to run a job now. ``job`` is an id or a name. The accepted request names the
+    run. Raises NotFound, and what :func:`ask` raises."""
+    found = profile.store.job(job)
+    return ask(
+        profile, Ask.TRIGGER, by, job=found.id, queue=queue, key=key, deadline=deadline,
+        waiting=waiting,
+    )  # fmt: skip
 
-    kind: Ask
-    job: str | None = None
-    run: str | None = None
-    to_process: str | None = None
-    queued: bool = False
-    key: str | None = None
-    deadline: timedelta | None = None
+
+def retry(
+    profile: Profile,
+    run: str,
+    *,
+    by: Requester,
+    queue: bool = False,
+    key: str | None = None,
+    waiting: Waiting | None = None,
+) -> Request:
+    """Ask the owner to run the job of a finished run again, as a new run. Raises NotFound;
+    Conflict while the run is active; what :func:`ask` raises."""
+    found = find_run(profile, run)
+    if found.state in ACTIVE:
+        raise Conflict(
+            f"run {found.id} is {found.state}: it can be retried once it has ended",
+            remedy=f"wait for it, or `tenure cancel {found.id}` first",
+            run=found.id,
+            state=str(found.state),
+        )
+    return ask(
+        profile, Ask.RETRY, by, job=found.job, run=found.id, queue=queue, key=key, waiting=waiting
+    )
+
+
+def cancel(
+    profile: Profile,
+    run: str,
+    *,
+    by: Requester,
+    queue: bool = False,
+    key: str | None = None,
+    waiting: Waiting | None = None,
+) -> Request:
+    """Ask the owner to cancel a run. Raises NotFound; Conflict if the run has ended; what
+    :func:`ask` raises."""
+    found = find_run(profile, run)
+    if found.state in FINAL:
+        raise Conflict(
+            f"run {found.id} has ended already: {found.state}",
+            remedy=f"`tenure runs {shlex.quote(found.job_name)}` shows the job's runs",
+            run=found.id,
+            state=str(found.state),
+        )
+    return ask(profile, Ask.CANCEL, by, run=found.id, queue=queue, key=key, waiting=waiting)
+
+
+def hand_over(
+    profile: Profile,
+    *,
+    by: Requester,
+    to: str | None = None,
+    key: str | None = None,
+    waiting: Waiting | None = None,
+) -> Request:
+    """Ask the owner to hand over: to the candidate with this process id or pid, else to the best.
+    Raises InvalidInput if ``to`` is not a living candidate; what :func:`ask` raises."""
+    target = None
+    if to is not None:
+        target = _candidate(examine(profile, (waiting or Waiting()).now()), to)
+    return ask(profile, Ask.HAND_OVER, by, to_process=target, key=key, waiting=waiting)
+
+
+def withdraw(profile: Profile, request: str, *, now: datetime) -> Request:
+    """Cancel a pending request. Raises NotFound; Conflict if it was answered."""
+    found = profile.store.request(request)
+    if found.state is not RequestState.PENDING:
+        raise Conflict(
+            f"request {found.id} is {found.state} already",
+            remedy=f"cancel its run, {found.run}" if found.run else "",
+            request=found.id,
+            state=str(found.state),
+        )
+    return profile.store.answer(
+        found.id,
+        RequestState.WITHDRAWN,
+        authority=None,
+        now=now,
+        answer="withdrawn by whoever asked",
+    )
+
+
+def find_run(profile: Profile, run: str) -> Run:
+    """A run by its id. Raises NotFound, which says so where a job is named instead."""
+    try:
+        return profile.store.run(run)
+    except NotFound as error:
+        try:
+            job = profile.store.job(run)
+        except NotFound:
+            raise error from None
+    name = shlex.quote(job.name)
+    raise NotFound(f"{job.name} is a job, not a run", remedy=f"`tenure runs {name}` lists its runs")
+
+
+def _candidate(health: Health, to: str) -> str:
+    for process in health.candidates():
+        if to in (process.id, str(pid_of(process))):
+            return process.id
+    listed = ", ".join(f"{pid_of(p)} ({p.id})" for p in health.candidates())
+    raise InvalidInput(
+        f"{to[:80]!r} is not a living candidate",
+        field="to",
+        remedy=f"candidates: {listed or 'there are none'}",
+    )
 
 
 def ask(
-    profile: Profile, wish: Wish, requester: Requester, waiting: Waiting | None = None
+    profile: Profile,
+    kind: Ask,
+    by: Requester,
+    *,
+    job: str | None = None,
+    run: str | None = None,
+    to_process: str | None = None,
+    queue: bool = False,
+    key: str | None = None,
+    deadline: timedelta | None = None,
+    waiting: Waiting | None = None,
 ) -> Request:
     """Ask, and return the answered request; queued, or with ``patience``, it may be pending still.
-    A hand-over is waited for until the successor holds the term.
+    A hand-over is waited for until the successor holds the term. The same ``key`` again returns
+    the first request.
 
-    Raises NotFound; Refused, with the remedy, when nobody owns or the owner says no (the request
-    is recorded as refused); Undetermined when the owner gave no answer within the deadline, after
-    which it cannot be accepted any more. Blocks the calling thread; safe from any.
+    Raises NotFound; Refused, with the remedy, when no process owns or the owner says no (the
+    request is recorded as refused); Undetermined when the owner gave no answer within the
+    deadline, after which it cannot be accepted any more. Blocks the calling thread; safe from any.
     """
     waiting = waiting or Waiting()
     health = examine(profile, waiting.now())
-    if not health.owned and health.candidates() and not wish.queued:
+    if not health.owned and health.candidates() and not queue:
         health = _await_owner(profile, waiting)
     if not health.owned:
         # The refusal is to speak of the rules as the user wrote them, accepted or not so far.
-        profile.refresh_policy(requester.describe(), waiting.now())
+        profile.refresh_policy(by.describe(), waiting.now())
         health = examine(profile, waiting.now())
-    request = _record(profile, wish, requester, waiting.now())
+    request = profile.store.ask(
+        kind=kind,
+        key=key or uuid.uuid4().hex,
+        requester=by,
+        now=waiting.now(),
+        deadline=deadline or (QUEUE_DEADLINE if queue else DEADLINE),
+        job=job,
+        run=run,
+        to_process=to_process,
+        queued=queue,
+    )
     if request.unsettled and request.state is RequestState.ACCEPTED:  # asked again with its key
         return _await_answer(profile, request, waiting, was_halted=False)
     if request.state is not RequestState.PENDING:
         return settled(request)
-    if not health.owned and not wish.queued:
+    if not health.owned and not queue:
         raise _refuse(profile, request, health, waiting.now())
     if not health.owned:
         return request
@@ -137,21 +278,6 @@ def await_end(
         if seen != mark:
             mark, found = seen, profile.store.run(run)
     return found
-
-
-def _record(profile: Profile, wish: Wish, requester: Requester, now: datetime) -> Request:
-    usual = QUEUE_DEADLINE if wish.queued else DEADLINE
-    return profile.store.ask(
-        kind=wish.kind,
-        key=wish.key or uuid.uuid4().hex,
-        requester=requester,
-        now=now,
-        deadline=wish.deadline or usual,
-        job=wish.job,
-        run=wish.run,
-        to_process=wish.to_process,
-        queued=wish.queued,
-    )
 
 
 def _await_owner(profile: Profile, waiting: Waiting) -> Health:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-
 import click
 
+from tenure.client import requests
 from tenure.client.definitions import requester
 from tenure.client.documents import request_document, run_document
-from tenure.client.requests import Wish, ask, await_end
-from tenure.domain.errors import Conflict, NotFound
-from tenure.domain.request import Ask, Request, RequestState
-from tenure.domain.run import ACTIVE, FINAL, Run, RunState
+from tenure.client.requests import await_end
+from tenure.domain.request import Request, RequestState
+from tenure.domain.run import Run, RunState
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import Verb
@@ -33,10 +31,9 @@ _KEY = click.option("--key", metavar="KEY", help="Asking again with the same key
 def trigger(where: Where, job: str, wait: bool, queue: bool, key: str | None) -> int:
     """Ask the owner to run a job now. Ctrl-C while waiting cancels nothing."""
     with where.open() as profile:
-        found = profile.store.job(job)
-        wish = Wish(kind=Ask.TRIGGER, job=found.id, queued=queue, key=key)
-        request = ask(profile, wish, requester("tenure trigger"))
-        return _follow_up(where, profile, request, found.name, wait)
+        by = requester("tenure trigger")
+        request = requests.trigger(profile, job, by=by, queue=queue, key=key)
+        return _follow_up(where, profile, request, wait)
 
 
 @click.command(cls=Verb)
@@ -48,15 +45,9 @@ def trigger(where: Where, job: str, wait: bool, queue: bool, key: str | None) ->
 def retry(where: Where, run: str, wait: bool, queue: bool, key: str | None) -> int:
     """Ask the owner to run the job of a finished run again."""
     with where.open() as profile:
-        found = _run(profile, run)
-        if found.state in ACTIVE:
-            raise Conflict(
-                f"run {found.id} is {found.state}: there is nothing to retry yet",
-                remedy=f"wait for it, or `tenure cancel {found.id}` first",
-            )
-        wish = Wish(kind=Ask.RETRY, job=found.job, run=found.id, queued=queue, key=key)
-        request = ask(profile, wish, requester("tenure retry"))
-        return _follow_up(where, profile, request, found.job_name, wait)
+        by = requester("tenure retry")
+        request = requests.retry(profile, run, by=by, queue=queue, key=key)
+        return _follow_up(where, profile, request, wait)
 
 
 @click.command(cls=Verb)
@@ -68,48 +59,29 @@ def retry(where: Where, run: str, wait: bool, queue: bool, key: str | None) -> i
 def cancel(where: Where, run: str, wait: bool, queue: bool, key: str | None) -> int:
     """Ask the owner to cancel a run: its whole process group is ended."""
     with where.open() as profile:
-        found = _run(profile, run)
-        if found.state in FINAL:
-            raise Conflict(
-                f"run {found.id} has ended already: {found.state}",
-                remedy=f"`tenure runs {found.job_name}` shows the job's runs",
-                run=found.id,
-                state=str(found.state),
-            )
-        wish = Wish(kind=Ask.CANCEL, run=found.id, queued=queue, key=key)
-        request = ask(profile, wish, requester("tenure cancel"))
-        ended = _waited_for(where, profile, found.id) if wait else None
+        by = requester("tenure cancel")
+        request = requests.cancel(profile, run, by=by, queue=queue, key=key)
+        run = request.run or run
+        ended = _waited_for(where, profile, run) if wait else None
     if where.json:
         run_part = run_document(ended, None, None) if ended else None
         output.print_json({"request": request_document(request), "run": run_part})
     elif ended is not None:
         output.say(f"run {ended.id} ended: {output.state(ended.state)}")
     elif request.state is RequestState.PENDING:
-        output.say(f"asked to cancel run {found.id}; {_pending(request)}")
+        output.say(f"asked to cancel run {run}; {_pending(request)}")
     else:
-        output.say(f"run {found.id} is being cancelled: {output.safe(request.answer)}")
+        output.say(f"run {run} is being cancelled: {output.safe(request.answer)}")
     return 0
 
 
-def _run(profile: Profile, ref: str) -> Run:
-    """A run by its id. NotFound says so where a job is named instead."""
-    try:
-        return profile.store.run(ref)
-    except NotFound as error:
-        try:
-            job = profile.store.job(ref)
-        except NotFound:
-            raise error from None
-    name = shlex.quote(job.name)
-    raise NotFound(f"{job.name} is a job, not a run", remedy=f"`tenure runs {name}` lists its runs")
-
-
-def _follow_up(where: Where, profile: Profile, request: Request, name: str, wait: bool) -> int:
+def _follow_up(where: Where, profile: Profile, request: Request, wait: bool) -> int:
     """Say what became of a trigger or retry, and wait for the run if asked to."""
     if request.state is RequestState.PENDING:
         if where.json:
             output.print_json({"request": request_document(request), "run": None})
         else:
+            name = profile.store.job(request.job or "").name
             output.say(f"asked for {output.safe(name)}; {_pending(request)}")
         if wait and not where.json:
             output.warn("not waited for: nobody has accepted it yet", "see `tenure requests`")
@@ -117,9 +89,8 @@ def _follow_up(where: Where, profile: Profile, request: Request, name: str, wait
     assert request.run is not None
     run = profile.store.run(request.run)
     if not where.json:
-        output.say(
-            f"run {run.id} of {output.safe(name)}: accepted by the owner, term {request.term}"
-        )
+        name = output.safe(run.job_name)
+        output.say(f"run {run.id} of {name}: accepted by the owner, term {request.term}")
     if wait:
         ended = _waited_for(where, profile, run.id)
         run = ended

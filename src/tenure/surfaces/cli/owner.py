@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tenure.client import force_takeover
+from tenure.client import force_takeover, requests
 from tenure.client.advice import Warning
 from tenure.client.definitions import editor, requester
 from tenure.client.documents import (
@@ -16,16 +16,14 @@ from tenure.client.documents import (
     request_document,
     term_document,
 )
-from tenure.client.health import Health, examine
+from tenure.client.health import examine
 from tenure.client.refusal import pid_of, who_should_own, why_nobody_owns
-from tenure.client.requests import Wish, ask
 from tenure.client.warnings import policy_warnings_of
 from tenure.domain.errors import InvalidInput
 from tenure.domain.ownership import HolderLife, Term
 from tenure.domain.policy.admission import Policy
 from tenure.domain.policy.change import Problem, policy_in_force
 from tenure.domain.policy.text import make_policy
-from tenure.domain.request import Ask
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import VerbGroup
@@ -212,23 +210,12 @@ def _show_policy(where: Where, accepted: Policy, warnings: list[Warning], toml: 
 def hand_over(where: Where, to: str | None) -> None:
     """Ask the owner to hand over to a candidate."""
     with where.open() as profile:
-        target = _candidate(examine(profile, now()), to) if to else None
-        wish = Wish(kind=Ask.HAND_OVER, to_process=target)
-        request = ask(profile, wish, requester("tenure owner hand-over"))
+        by = requester("tenure owner hand-over")
+        request = requests.hand_over(profile, by=by, to=to or None)
     if where.json:
         output.print_json({"request": request_document(request)})
     else:
         output.say(output.safe(request.answer or "the owner hands over"))
-
-
-def _candidate(health: Health, to: str) -> str:
-    for process in health.candidates():
-        if to in (process.id, str(pid_of(process))):
-            return process.id
-    listed = ", ".join(f"{pid_of(p)} ({p.id})" for p in health.candidates()) or "there are none"
-    raise InvalidInput(
-        f"{to!r} is not a living candidate", field="to", remedy=f"candidates: {listed}"
-    )
 
 
 @owner.command()

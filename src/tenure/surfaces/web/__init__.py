@@ -4,6 +4,11 @@ It reads the store, changes definitions in the store, and asks the owner; it nev
 closing it changes nothing for the jobs. Needs the extra ``tenure[web]``; nothing else of Tenure
 imports this package.
 
-Read ``app.py`` (what is served), ``site.py`` (what is opened), ``security.py`` (who is let in)
-and ``actions.py`` (what may be asked and changed) first.
+Read ``app.py`` (what is served), ``site.py`` (what is opened), ``guard/security.py`` (who is let
+in), and :mod:`tenure.client.edits` and :mod:`tenure.client.requests` (what can be changed and
+requested) first.
 """
+
+VIA_PAGE = "tenure dashboard, page"
+VIA_API = "tenure dashboard, API"
+"""Which interface edits and asks, for the record."""

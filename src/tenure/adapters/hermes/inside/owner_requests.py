@@ -10,10 +10,10 @@ from typing import Any
 
 from tenure.adapters.hermes.inside.host import Seat
 from tenure.adapters.hermes.inside.refusals import name_of
-from tenure.client.requests import Wish, ask, await_end
+from tenure.client.requests import await_end, trigger
 from tenure.domain.errors import Refused, TenureError
 from tenure.domain.job import Job, State
-from tenure.domain.request import Ask, Request, Requester
+from tenure.domain.request import Request, Requester
 from tenure.domain.run import RunState
 
 ON_A_LOOP = timedelta(seconds=2)
@@ -36,9 +36,8 @@ def ask_owner(seat: Seat, job: Mapping[str, Any], via: str) -> Request:
         if mine.state is State.DONE:
             again = f"set it again: {seat.home.command} cron edit {id} --schedule ..."
             raise Refused("the job has run for the last time", remedy=again)
-        wish = Wish(kind=Ask.TRIGGER, job=mine.id, deadline=_patience())
         try:
-            return ask(profile, wish, _me(via))
+            return trigger(profile, mine.id, by=_me(via), deadline=_patience())
         except Refused as error:
             raise _of_hermes(seat, error, mine, job) from None
 

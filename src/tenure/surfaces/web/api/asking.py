@@ -9,8 +9,11 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
+from tenure.client.definitions import requester
 from tenure.client.documents import request_document
+from tenure.client.requests import Waiting
 from tenure.runtime.profile import Profile
+from tenure.surfaces.web import VIA_API
 from tenure.surfaces.web.api.common import Asks, Reply
 
 
@@ -21,8 +24,8 @@ def asks(request: Request) -> Asks:
 
 async def asked(profile: Profile, asks: Asks, act: Callable[..., Any], wait: float) -> Response:
     """Carry out an asking in a thread, wait a little for its answer, and say where to follow it."""
-    patience = timedelta(seconds=wait)
-    request = await asks.run(lambda: act(patience=patience))
+    waiting = Waiting(patience=timedelta(seconds=wait))
+    request = await asks.run(lambda: act(by=requester(VIA_API), waiting=waiting))
     return Reply(
         {"request": request_document(request)},
         status_code=202,

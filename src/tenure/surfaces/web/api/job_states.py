@@ -8,9 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
+from tenure.client import edits, requests
 from tenure.client.explain import explain, explanation_document
 from tenure.domain.job import State
-from tenure.surfaces.web import actions
+from tenure.surfaces.web import VIA_API
 from tenure.surfaces.web.api.asking import asked, asks
 from tenure.surfaces.web.api.common import Asks, IfMatch, JobRef, Key, Reply, Wait
 from tenure.surfaces.web.api.jobs import ETAG, job_reply
@@ -29,14 +30,14 @@ _CHANGED: dict[int | str, dict[str, Any]] = {
 @router.post("/pause", response_model=JobReply, responses=_CHANGED)
 def pause_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
     """Fires while it is paused are recorded as skipped."""
-    found = actions.set_state(profile, job, State.PAUSED, via=actions.API, now=site.now())
+    found = edits.set_state(profile, job, State.PAUSED, via=VIA_API, now=site.now())
     return job_reply(profile, found, site.now())
 
 
 @router.post("/resume", response_model=JobReply, responses=_CHANGED)
 def resume_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
     """From now on."""
-    found = actions.set_state(profile, job, State.ACTIVE, via=actions.API, now=site.now())
+    found = edits.set_state(profile, job, State.ACTIVE, via=VIA_API, now=site.now())
     return job_reply(profile, found, site.now())
 
 
@@ -48,7 +49,7 @@ def resume_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
 )
 def restore_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
     """A removed job, by its id, as a new one with the same definition."""
-    found = actions.restore(profile, job, via=actions.API, now=site.now())
+    found = edits.restore(profile, job, via=VIA_API, now=site.now())
     answer = job_reply(profile, found, site.now())
     answer.status_code = 201
     answer.headers["Location"] = f"/api/v1/profiles/{profile.name}/jobs/{found.id}"
@@ -63,11 +64,11 @@ def restore_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
 def approve_job(profile: ProfileDep, job: JobRef, match: IfMatch, site: SiteDep) -> Response:
     """Approve the revision that was read for protected runs (`approve_protected = true`)."""
     current = profile.store.job(job)
-    found = actions.approve(
+    found = edits.approve(
         profile,
         current.id,
         match.seen(current.revision),
-        via=actions.API,
+        via=VIA_API,
         now=site.now(),
     )
     return job_reply(profile, found, site.now())
@@ -88,7 +89,7 @@ async def trigger_job(
     key: Key = None,
 ) -> Response:
     """Ask the owner to run it now. 409 with the remedy when nobody owns, unless `queue`."""
-    act = partial(actions.trigger, profile, job, via=actions.API, queue=queue, key=key)
+    act = partial(requests.trigger, profile, job, queue=queue, key=key)
     return await asked(profile, waiting, act, wait)
 
 

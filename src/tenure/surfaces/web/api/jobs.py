@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from tenure.client import edits
 from tenure.client.advice import advice
 from tenure.client.documents import definition_document, instant, job_document
 from tenure.client.fields import RESETTABLE
@@ -15,7 +16,7 @@ from tenure.domain.job import Command, Job, State
 from tenure.domain.run import Run
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page
-from tenure.surfaces.web import actions
+from tenure.surfaces.web import VIA_API
 from tenure.surfaces.web.api.common import Body, Cursor, IfMatch, JobRef, Limit, Reply, page
 from tenure.surfaces.web.api.openapi import json_body, problems
 from tenure.surfaces.web.api.shapes.jobs import (
@@ -89,7 +90,7 @@ def _brief(run: Run) -> dict[str, Any]:
 )
 def create_job(profile: ProfileDep, body: Body, site: SiteDep) -> Response:
     """A new job, in the store at once; the owner, if there is one, looks at it at once."""
-    job = actions.create(profile, body, via=actions.API, now=site.now())
+    job = edits.create(profile, body, via=VIA_API, now=site.now())
     found = job_reply(profile, job, site.now())
     found.status_code = 201
     found.headers["Location"] = f"/api/v1/profiles/{profile.name}/jobs/{job.id}"
@@ -113,12 +114,12 @@ def replace_job(
 ) -> Response:
     """The whole definition anew: what is not said has its default. Masked secrets stay."""
     current = profile.store.job(job)
-    found = actions.replace(
+    found = edits.replace(
         profile,
         current.id,
         body,
         revision=match.seen(current.revision),
-        via=actions.API,
+        via=VIA_API,
         now=site.now(),
     )
     return job_reply(profile, found, site.now())
@@ -136,13 +137,13 @@ def change_job(
     """Only what is said (RFC 7396): null is the default again, `env` is merged by name."""
     current = profile.store.job(job)
     fields, resets = _merge(current, body)
-    found = actions.edit(
+    found = edits.edit(
         profile,
         current.id,
         fields,
         resets=resets,
         revision=match.seen(current.revision),
-        via=actions.API,
+        via=VIA_API,
         now=site.now(),
     )
     return job_reply(profile, found, site.now())
@@ -170,12 +171,12 @@ def _merge(job: Job, body: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 def remove_job(profile: ProfileDep, job: JobRef, match: IfMatch, site: SiteDep) -> Response:
     """Remove a job; its history stays, and `restore` takes it back."""
     current = profile.store.job(job)
-    found = actions.set_state(
+    found = edits.set_state(
         profile,
         current.id,
         State.REMOVED,
         revision=match.seen(current.revision),
-        via=actions.API,
+        via=VIA_API,
         now=site.now(),
     )
     return job_reply(profile, found, site.now())

@@ -8,11 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
+from tenure.client import requests
 from tenure.client.documents import owner_document, process_document, term_document
 from tenure.client.health import examine
 from tenure.client.refusal import who_should_own, why_nobody_owns
 from tenure.domain.errors import InvalidInput
-from tenure.surfaces.web import actions
 from tenure.surfaces.web.api.asking import asked, asks
 from tenure.surfaces.web.api.common import Asks, Body, Key, Reply, Wait, page
 from tenure.surfaces.web.api.openapi import ACCEPTED, json_body, problems
@@ -94,5 +94,5 @@ async def hand_over(
     unknown = next((name for name in body if name != "to"), None)
     if unknown is not None:
         raise InvalidInput(f"there is no field {unknown[:80]!r}", field=unknown[:80])
-    act = partial(actions.hand_over, profile, via=actions.API, now=site.now(), to=to, key=key)
+    act = partial(requests.hand_over, profile, to=to, key=key)
     return await asked(profile, waiting, act, wait)

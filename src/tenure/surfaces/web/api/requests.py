@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
+from tenure.client import requests
 from tenure.client.documents import request_document
 from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.request import RequestState
-from tenure.surfaces.web import actions
 from tenure.surfaces.web.api.common import Cursor, Limit, Reply, page
 from tenure.surfaces.web.api.openapi import problems
 from tenure.surfaces.web.api.shapes.runs import RequestList, RequestReply
@@ -57,5 +57,5 @@ def get_request(profile: ProfileDep, request: RequestId, site: SiteDep) -> Respo
 @router.delete("/{request}", response_model=RequestReply, responses=problems(403, 404, 409))
 def withdraw_request(profile: ProfileDep, request: RequestId, site: SiteDep) -> Response:
     """Take back what nobody has answered yet."""
-    found = actions.withdraw(profile, request, now=site.now())
+    found = requests.withdraw(profile, request, now=site.now())
     return Reply({"request": request_document(found)})

@@ -11,13 +11,13 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime
 from starlette.responses import Response
 
+from tenure.client import requests
 from tenure.client.documents import omission_document
 from tenure.domain.errors import InvalidInput
 from tenure.domain.omission import Omission
 from tenure.domain.run import Run, RunState
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
-from tenure.surfaces.web import actions
 from tenure.surfaces.web.api.asking import asked, asks
 from tenure.surfaces.web.api.common import Asks, Cursor, Key, Limit, Reply, RunId, Wait
 from tenure.surfaces.web.api.openapi import ACCEPTED, problems
@@ -126,7 +126,7 @@ async def cancel_run(
     key: Key = None,
 ) -> Response:
     """Ask the owner to cancel a run: its whole process group is ended."""
-    act = partial(actions.cancel, profile, run, via=actions.API, queue=queue, key=key)
+    act = partial(requests.cancel, profile, run, queue=queue, key=key)
     return await asked(profile, waiting, act, wait)
 
 
@@ -145,5 +145,5 @@ async def retry_run(
     key: Key = None,
 ) -> Response:
     """Ask the owner to run the job of a finished run again."""
-    act = partial(actions.retry, profile, run, via=actions.API, queue=queue, key=key)
+    act = partial(requests.retry, profile, run, queue=queue, key=key)
     return await asked(profile, waiting, act, wait)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from tenure.domain.errors import InvalidInput
 from tenure.host.local_zone import local_zone
-from tenure.surfaces.web import actions
+from tenure.surfaces.web import schedule_preview
 from tenure.surfaces.web.api.common import Body, Reply
 from tenure.surfaces.web.api.openapi import json_body, problems
 from tenure.surfaces.web.api.shapes.jobs import PreviewAsked, PreviewReply
@@ -32,8 +32,10 @@ def preview_schedule(body: Body, site: SiteDep) -> Response:
     if not text.strip():
         raise InvalidInput("a schedule is expected", field="text", remedy="such as 'every 5m'")
     zone = _text(body, "timezone") or local_zone()
-    found = actions.preview(text, now=site.now(), timezone=zone, dst=_text(body, "dst") or None)
-    return Reply(actions.preview_document(found))
+    found = schedule_preview.preview(
+        text, now=site.now(), timezone=zone, dst=_text(body, "dst") or None
+    )
+    return Reply(schedule_preview.preview_document(found))
 
 
 def _text(body: dict[str, object], name: str) -> str:

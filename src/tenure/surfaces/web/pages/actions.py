@@ -7,23 +7,29 @@ that says why and what to do, with the way to leave it for the owner where there
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 from fastapi import APIRouter, Request
 from starlette.datastructures import FormData
 from starlette.responses import Response
 
+from tenure.client import edits, requests
+from tenure.client.definitions import requester
+from tenure.client.requests import Waiting
 from tenure.domain.errors import Conflict, NotFound, Refused, TenureError
 from tenure.domain.job import State
 from tenure.domain.ownership import HolderLife
 from tenure.domain.request import Request as Asked
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web import actions, words
+from tenure.surfaces.web import VIA_PAGE, words
 from tenure.surfaces.web.deps import FormDep, ProfileDep, SiteDep
 from tenure.surfaces.web.pages.job_editor import revision_of
 from tenure.surfaces.web.pages.render import Frame, back_to, frame, page
 from tenure.surfaces.web.problems import of_error
 
 router = APIRouter()
+_WAITING = Waiting(patience=timedelta(seconds=2))
+"""The owner's answer is waited for this long; then the page shows the pending request."""
 _BY_SHELL = "; or ask with --queue to leave it for the owner"
 """How the command line leaves a request; here there is a button."""
 
@@ -33,7 +39,9 @@ def trigger(profile: ProfileDep, request: Request, ref: str, given: FormDep) -> 
     job = profile.store.job(ref)
 
     def ask() -> Asked:
-        return actions.trigger(profile, job.id, via=actions.PAGE, queue=_queue(given))
+        return requests.trigger(
+            profile, job.id, by=requester(VIA_PAGE), queue=_queue(given), waiting=_WAITING
+        )
 
     what = f"run {job.name} now"
     return _asking(request, profile, ask, what, f"jobs/{job.id}/trigger", f"jobs/{job.id}")
@@ -44,7 +52,9 @@ def cancel(profile: ProfileDep, request: Request, ref: str, given: FormDep) -> R
     run = profile.store.run(ref)
 
     def ask() -> Asked:
-        return actions.cancel(profile, run.id, via=actions.PAGE, queue=_queue(given))
+        return requests.cancel(
+            profile, run.id, by=requester(VIA_PAGE), queue=_queue(given), waiting=_WAITING
+        )
 
     return _asking(request, profile, ask, f"cancel this run of {run.job_name}",
                    f"runs/{run.id}/cancel", f"runs/{run.id}", done="cancel")  # fmt: skip
@@ -55,7 +65,9 @@ def retry(profile: ProfileDep, request: Request, ref: str, given: FormDep) -> Re
     run = profile.store.run(ref)
 
     def ask() -> Asked:
-        return actions.retry(profile, run.id, via=actions.PAGE, queue=_queue(given))
+        return requests.retry(
+            profile, run.id, by=requester(VIA_PAGE), queue=_queue(given), waiting=_WAITING
+        )
 
     return _asking(request, profile, ask, f"run {run.job_name} again", f"runs/{run.id}/retry",
                    f"runs/{run.id}")  # fmt: skip
@@ -67,7 +79,7 @@ def hand_over(profile: ProfileDep, request: Request, site: SiteDep, given: FormD
     target = to if isinstance(to, str) and to else None
 
     def ask() -> Asked:
-        return actions.hand_over(profile, via=actions.PAGE, now=site.now(), to=target)
+        return requests.hand_over(profile, by=requester(VIA_PAGE), to=target, waiting=_WAITING)
 
     return _asking(request, profile, ask, "hand over the ownership", "", "owner")
 
@@ -163,7 +175,7 @@ def change_state(profile: ProfileDep, site: SiteDep, ref: str, given: FormDep) -
     job = profile.store.job(ref)
     if state is None:
         return back_to(f"/p/{profile.name}/jobs/{job.id}")
-    actions.set_state(profile, job.id, state, via=actions.PAGE, now=site.now())
+    edits.set_state(profile, job.id, state, via=VIA_PAGE, now=site.now())
     if state is State.REMOVED or given.get("from") == "list":
         return back_to(f"/p/{profile.name}/jobs?done={done}&job={job.id}")
     return back_to(f"/p/{profile.name}/jobs/{job.id}?done={done}")
@@ -172,7 +184,7 @@ def change_state(profile: ProfileDep, site: SiteDep, ref: str, given: FormDep) -
 @router.post("/p/{profile}/jobs/{ref}/restore")
 def restore(profile: ProfileDep, site: SiteDep, ref: str, given: FormDep) -> Response:
     """Undo a removal, as far as that is possible: the same definition, as a new job."""
-    job = actions.restore(profile, ref, via=actions.PAGE, now=site.now())
+    job = edits.restore(profile, ref, via=VIA_PAGE, now=site.now())
     return back_to(f"/p/{profile.name}/jobs/{job.id}?done=restored")
 
 
@@ -180,11 +192,11 @@ def restore(profile: ProfileDep, site: SiteDep, ref: str, given: FormDep) -> Res
 def approve(profile: ProfileDep, site: SiteDep, ref: str, given: FormDep) -> Response:
     job = profile.store.job(ref)
     revision = revision_of(given.get("revision"), job)
-    actions.approve(profile, job.id, revision, via=actions.PAGE, now=site.now())
+    edits.approve(profile, job.id, revision, via=VIA_PAGE, now=site.now())
     return back_to(f"/p/{profile.name}/jobs/{job.id}?done=approved")
 
 
 @router.post("/p/{profile}/requests/{ref}/withdraw")
 def withdraw(profile: ProfileDep, site: SiteDep, ref: str, given: FormDep) -> Response:
-    actions.withdraw(profile, ref, now=site.now())
+    requests.withdraw(profile, ref, now=site.now())
     return back_to(f"/p/{profile.name}/requests?done=withdrawn")

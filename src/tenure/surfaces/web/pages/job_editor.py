@@ -12,13 +12,14 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
+from tenure.client import edits
 from tenure.client.foreign_jobs import is_foreign
 from tenure.domain.errors import Conflict, InvalidInput, TenureError
 from tenure.domain.job import Command, Job, State
 from tenure.domain.schedule.model import Schedule
 from tenure.domain.schedule.zones import check_zone
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web import actions, schedule_preview
+from tenure.surfaces.web import VIA_PAGE, schedule_preview
 from tenure.surfaces.web.deps import FormDep, ProfileDep
 from tenure.surfaces.web.pages import form_fields, lookups
 from tenure.surfaces.web.pages.fires import next_change, told
@@ -46,7 +47,7 @@ def create(profile: ProfileDep, request: Request, given: FormDep) -> Response:
         return _form(request, around, form)
     try:
         fields = form_fields.to_fields(form) | {"paused": bool(form["paused"])}
-        job = actions.create(profile, fields, via=actions.PAGE, now=around.now)
+        job = edits.create(profile, fields, via=VIA_PAGE, now=around.now)
     except (InvalidInput, Conflict) as error:
         return _form(request, around, form, error=error)
     return back_to(f"/p/{profile.name}/jobs/{job.id}?done=added")
@@ -109,9 +110,9 @@ def _save(request: Request, around: Frame, job: Job, mine: Form, revision: int) 
         fields = form_fields.over(merging.form, job.definition)
         fields["paused"] = job.state is State.PAUSED
         try:
-            actions.replace(profile, job.id, fields, revision=job.revision, via=actions.PAGE,
+            edits.replace(profile, job.id, fields, revision=job.revision, via=VIA_PAGE,
                             now=around.now)  # fmt: skip
-        except actions.Overtaken:
+        except edits.Overtaken:
             if attempt == TRIES - 1:
                 raise
             continue

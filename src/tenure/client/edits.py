@@ -1,19 +1,19 @@
-"""Definitions changed through the web: create, edit, pause, resume, remove, restore (C7, C12).
+"""Create, edit, pause, resume, remove, restore a job by named fields (C7, C12).
 
-An edit names the revision that its editor saw. The API refuses it when that is not the current one;
-the page merges it, as long as the two touched different things. Nothing is ever lost silently.
+An edit names the revision that its editor saw. It is refused when that is not the current one
+(the HTTP API), or merged where the two edits touched different fields (the page, the library).
+Every change is one transaction of the store; the owner is only notified.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields as fields_of
 from dataclasses import replace as replaced
 from datetime import datetime
 from typing import Any
 
 from tenure.client.apply import whole_definition
-from tenure.client.definitions import editor, set_states
+from tenure.client.definitions import differing, editor
 from tenure.client.fields import build, reset
 from tenure.client.foreign_jobs import refuse_foreign
 from tenure.client.notify import nudge_owner
@@ -116,13 +116,6 @@ def set_state(
     return found
 
 
-def set_all(profile: Profile, state: State, jobs: list[Job], *, via: str, now: datetime) -> int:
-    """Pause, resume or remove many; how many were changed."""
-    changed = set_states(profile.store, jobs, state, by=editor(via), now=now)
-    nudge_owner(profile, "jobs")
-    return sum(before.state is not after.state for before, after in changed)
-
-
 def restore(profile: Profile, ref: str, *, via: str, now: datetime) -> Job:
     """A removed job again, as a new one with its last definition: the undo of a removal.
 
@@ -199,7 +192,7 @@ def _write(
 
 def _merged(job: Job, seen: Definition, wants: Definition) -> Definition:
     """What ``wants`` changed of ``seen``, on what the job is now."""
-    mine, theirs = _differing(seen, wants), _differing(seen, job.definition)
+    mine, theirs = differing(seen, wants), differing(seen, job.definition)
     both = {f for f in mine & theirs if getattr(wants, f) != getattr(job.definition, f)}
     if both:
         raise Conflict(
@@ -212,10 +205,6 @@ def _merged(job: Job, seen: Definition, wants: Definition) -> Definition:
             edited_by=job.edited_by,
         )
     return replaced(job.definition, **{f: getattr(wants, f) for f in mine})
-
-
-def _differing(a: Definition, b: Definition) -> set[str]:
-    return {f.name for f in fields_of(a) if getattr(a, f.name) != getattr(b, f.name)}
 
 
 def _without_state(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
