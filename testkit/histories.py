@@ -174,7 +174,7 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
             """What happens most: time goes on, a fire is claimed, and its run ends."""
             self.history.now += timedelta(seconds=61)
             self.history.plan(self.authority(n), 2)
-            runs = self.history.store.held_by(self.authority(n).process)
+            runs = self.history.store.runs_held_by(self.authority(n).process)
             if runs and ends is not None:
                 run = min(runs, key=lambda r: (r.job_name, r.fire_time))
                 self.history.finish(run, ends, None, run.attempt)

@@ -270,7 +270,7 @@ class History:
         )
 
     def cancel(self, run: Run) -> None:
-        self.pair.both(lambda s: s.store.ask_cancel(self._id(s, run), self.now))
+        self.pair.both(lambda s: s.store.request_cancel(self._id(s, run), self.now))
 
     def _id(self, side: Side, run: Run) -> str:
         return side.run_id(self.pair.model.jobs.index(run.job), run.fire_time)
@@ -280,7 +280,7 @@ class History:
         key = f"k{self.keys}"
 
         def act(side: Side) -> Any:
-            return side.store.ask(
+            return side.store.create_request(
                 kind=Ask.TRIGGER if run is None else Ask.RETRY,
                 key=key,
                 requester=SOMEBODY,
@@ -305,7 +305,7 @@ class History:
         self.pair.both(lambda s: s.store.expire_requests(self.now))
 
     def revisit(self, authority: Authority) -> None:
-        self.fenced(authority, lambda s: s.store.revisit_held(authority, self.now))
+        self.fenced(authority, lambda s: s.store.wake_held_jobs(authority, self.now))
 
     def replan(self, authority: Authority) -> None:
         """The rules of time zones changed, and the owner has every job planned again."""

@@ -205,7 +205,7 @@ class ForeignConformance(StoreCase):
     def test_a_trigger_takes_the_place_of_no_fire(self, store: Store) -> None:
         """C7: the watermark stays, and the fire that is announced next is claimed."""
         job, authority = add(store), own(store)
-        request = store.ask(
+        request = store.create_request(
             kind=Ask.TRIGGER,
             key="k",
             requester=SOMEBODY,
@@ -235,9 +235,9 @@ class ForeignConformance(StoreCase):
     def test_who_does_not_carry_it_must_not_own(self, store: Store) -> None:
         """A process without the other scheduler could run none of its jobs."""
         job = add(store)
-        assert store.uncarried(None) == job.name
-        assert store.uncarried("other") is None
+        assert store.find_job_without_code(None) == job.name
+        assert store.find_job_without_code("other") is None
         store.set_job_state(job.id, State.PAUSED, by="ada", now=START)
-        assert store.uncarried(None) is None
+        assert store.find_job_without_code(None) is None
         store.add_job(make_definition(name="command"), by="ada", now=START)
-        assert store.uncarried(None) is None
+        assert store.find_job_without_code(None) is None

@@ -31,7 +31,7 @@ class ForeignHeldConformance(StoreCase):
         hold = (Omitted.HELD, after(minutes=5), after(minutes=30), 3)
         assert records(store, job) == [hold]
         assert store.job(job.id).due_at is None
-        assert store.revisit_held(authority, after(minutes=31)) == 1
+        assert store.wake_held_jobs(authority, after(minutes=31)) == 1
         plan_round(store, authority, after(minutes=31))
         assert (store.job(job.id).due_at, store.job(job.id).state) == (None, State.ACTIVE)
         assert records(store, job) == [hold]
@@ -148,7 +148,7 @@ class ForeignHeldConformance(StoreCase):
         """C4: of a profile that was restored nobody knows what ran since."""
         job, authority = add(store, protected=True), own(store, authoritative=False)
         announce(store, authority, job, after(minutes=5))
-        store.miss_held(job.id, "the profile was restored", now=after(minutes=30))
+        store.miss_held_fires(job.id, "the profile was restored", now=after(minutes=30))
         assert not only(store, job).open
         assert store.job(job.id).watermark == after(minutes=30)
         due = Due(job=store.job(job.id))
@@ -157,5 +157,5 @@ class ForeignHeldConformance(StoreCase):
         )
         announce(store, authority, job, after(minutes=31))
         planned = store.add_job(make_definition("planned here"), by="ada", now=START)
-        store.miss_held(planned.id, "the profile was restored", now=after(minutes=40))
+        store.miss_held_fires(planned.id, "the profile was restored", now=after(minutes=40))
         assert store.job(planned.id) == planned

@@ -264,14 +264,14 @@ class JobsConformance(StoreCase):
     def test_who_does_not_carry_the_code_is_told_of_a_job(self, store: Store) -> None:
         """An owner that does not carry the code is refused ownership (design, part 8)."""
         store.add_job(make_definition("plain"), by="ada", now=START)
-        assert store.uncarried(None) is None
+        assert store.find_job_without_code(None) is None
         authority = own(store)
         store.reconcile(authority, "shop", "1", [declared("a")], START)
-        assert store.uncarried(None) == "shop:a"
-        assert store.uncarried("shop") is None
-        assert store.uncarried("other") == "shop:a"
+        assert store.find_job_without_code(None) == "shop:a"
+        assert store.find_job_without_code("shop") is None
+        assert store.find_job_without_code("other") == "shop:a"
         store.set_job_state(store.job("shop:a").id, State.PAUSED, by="ada", now=START)
-        assert store.uncarried(None) is None
+        assert store.find_job_without_code(None) is None
 
     def test_a_profile_belongs_to_one_app(self, store: Store) -> None:
         """A second app in the same profile is an error that says to use another profile."""

@@ -59,10 +59,10 @@ class LookingOnConformance(StoreCase):
         job = store.add_job(make_definition(), by="ada", now=START)
         run = claim_one(store, authority, job, after(minutes=1))
         store.finish([ended(run)], after(minutes=1, seconds=1))
-        (found,) = store.runs_named([run.id, "nothing"])
+        (found,) = store.runs_by_id([run.id, "nothing"])
         assert found == store.run(run.id)
         assert found.state is RunState.SUCCEEDED
-        assert store.runs_named([]) == ()
+        assert store.runs_by_id([]) == ()
 
     def test_the_latest_runs_of_each_job(self, store: Store) -> None:
         """C9: how each job did last."""
@@ -131,13 +131,15 @@ class LookingOnConformance(StoreCase):
         """C7: what was asked, newest first, a page at a time."""
         store.add_job(make_definition(), by="ada", now=START)
         ids = [
-            store.ask(
+            store.create_request(
                 kind=Ask.TRIGGER, key=f"k{i}", requester=SOMEBODY, now=after(seconds=i),
                 deadline=timedelta(seconds=30), job="report",
             ).id
             for i in range(4)
         ]  # fmt: skip
-        store.answer(ids[1], RequestState.REFUSED, authority=None, now=after(seconds=9), answer="")
+        store.resolve_request(
+            ids[1], RequestState.REFUSED, authority=None, now=after(seconds=9), answer=""
+        )
         assert [r.id for r in store.requests(before=ids[3], limit=2)] == [ids[2], ids[1]]
         pending = frozenset({RequestState.PENDING})
         older = store.requests(before=ids[3], states=pending, newest_first=True)

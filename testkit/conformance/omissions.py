@@ -156,25 +156,25 @@ class OmissionsConformance(StoreCase):
     def test_held_fires_can_be_given_up(self, store: Store) -> None:
         """C4: what may have run elsewhere meanwhile is not run from here."""
         job = add(store, schedule=once(after(minutes=1)), protected=True)
-        store.miss_held(job.id, "nothing is held yet", now=START)
+        store.miss_held_fires(job.id, "nothing is held yet", now=START)
         hold(store, job, 1)
-        store.miss_held(job.id, "the profile was restored", now=after(minutes=3))
+        store.miss_held_fires(job.id, "the profile was restored", now=after(minutes=3))
         given_up = only(store, job)
         assert (given_up.open, given_up.claimed) == (False, 0)
         assert "restored" in given_up.resolution
         owner = own(store, "gateway", now=after(minutes=9))
-        assert store.revisit_held(owner, after(minutes=9)) == 0
+        assert store.wake_held_jobs(owner, after(minutes=9)) == 0
         plan_round(store, owner, after(minutes=9))
         assert store.runs(RunFilter())[0] == ()
         with pytest.raises(NotFound):
-            store.miss_held("nobody", "gone", now=START)
+            store.miss_held_fires("nobody", "gone", now=START)
 
     def test_a_probe_that_changed_revisits_held_jobs(self, store: Store) -> None:
         """C8: Evidence that can change is read again."""
         job = add(store, schedule=once(after(minutes=1)), protected=True)
         add(store, name="other")
         authority = hold(store, job, 1)
-        assert store.revisit_held(authority, after(minutes=2)) == 1
+        assert store.wake_held_jobs(authority, after(minutes=2)) == 1
         assert store.job(job.id).due_at == after(minutes=2)
 
     def test_omissions_are_listed_in_pages(self, store: Store) -> None:

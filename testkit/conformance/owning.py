@@ -62,7 +62,7 @@ class OwningConformance(StoreCase):
         assert (term.term, term.process, term.how, term.ended_at) == (1, "gateway", Act.TAKE, None)
         kinds = [event.kind for event in store.events()]
         assert kinds == [EventKind.PROCESS_JOINED, EventKind.OWNERSHIP_TAKEN]
-        store.check(authority)
+        store.check_authority(authority)
 
     def test_the_place_is_taken_once(self, store: Store) -> None:
         """C1: A profile has at most one owner."""
@@ -142,13 +142,13 @@ class OwningConformance(StoreCase):
         before = (store.job(job.id), store.ownership(), store.events())
         now = after(minutes=2)
         writes: list[Any] = [
-            lambda: store.check(stale),
+            lambda: store.check_authority(stale),
             lambda: store.claim(stale, [], now),
             lambda: plan_round(store, stale, now),
             lambda: store.start(stale, []),
-            lambda: store.progress(stale, 1.0, now),
+            lambda: store.record_progress(stale, 1.0, now),
             lambda: store.restart_planning(stale, START - timedelta(days=1)),
-            lambda: store.revisit_held(stale, now),
+            lambda: store.wake_held_jobs(stale, now),
             lambda: store.replan(stale, [], now),
             lambda: store.reconcile(stale, "app", "1", [], now),
             lambda: store.claim_retry(stale, "r1", now),
@@ -169,21 +169,21 @@ class OwningConformance(StoreCase):
         """C3: Every claim names its term and the policy version."""
         authority = own(store, "gateway")
         with pytest.raises(StaleTerm):
-            store.check(replace(authority, **changes))
+            store.check_authority(replace(authority, **changes))
 
     def test_a_newer_policy_fences_until_reaffirmed(self, store: Store) -> None:
         """C3: A stale one changes nothing. C11: no longer admitted stops claiming at once."""
         authority = own(store)
         store.accept_policy(POLICY, "ada", after(seconds=1))
         with pytest.raises(StaleTerm):
-            store.check(authority)
+            store.check_authority(authority)
         with pytest.raises(StaleTerm):
             store.reaffirm(authority, rule=1, authoritative=False, policy_version=0, now=START)
         renewed = store.reaffirm(
             authority, rule=1, authoritative=False, policy_version=1, now=after(seconds=2)
         )
         assert renewed == replace(authority, policy_version=1)
-        store.check(renewed)
+        store.check_authority(renewed)
         assert (store.ownership().rule, store.ownership().authoritative) == (1, False)
         assert store.terms()[0].policy_version == 1
         assert store.events()[-1].kind is EventKind.OWNERSHIP_REAFFIRMED
@@ -277,7 +277,7 @@ class OwningConformance(StoreCase):
     def test_progress_is_recorded(self, store: Store) -> None:
         """C9: an owner that makes no progress is seen."""
         authority = own(store)
-        store.progress(authority, 12.5, after(seconds=12))
+        store.record_progress(authority, 12.5, after(seconds=12))
         record = store.ownership()
         assert (record.progress_at, record.progress_awake) == (after(seconds=12), 12.5)
 

@@ -31,7 +31,7 @@ NOW = after(seconds=10)
 
 def ask(store: Store, kind: Ask = Ask.TRIGGER, key: str = "k", **changes: Any) -> Request:
     values: dict[str, Any] = {"requester": SOMEBODY, "now": START, "deadline": DEADLINE}
-    return store.ask(kind=kind, key=key, **(values | changes))
+    return store.create_request(kind=kind, key=key, **(values | changes))
 
 
 def add(store: Store, name: str = "report", **changes: Any) -> str:
@@ -191,7 +191,7 @@ class RequestsConformance(StoreCase):
         request = ask(store, Ask.HAND_OVER, to_process="gateway")
         with pytest.raises(InvalidInput):
             store.claim_trigger(authority, request.id, NOW)
-        accepted = store.answer(
+        accepted = store.resolve_request(
             request.id, RequestState.ACCEPTED, authority=authority, now=NOW, answer="draining"
         )
         assert (accepted.state, accepted.answer, accepted.term) == (
@@ -199,13 +199,15 @@ class RequestsConformance(StoreCase):
             "draining",
             1,
         )
-        done = store.answer(
+        done = store.resolve_request(
             request.id, RequestState.DONE, authority=authority, now=NOW, answer="handed over"
         )
         assert store.request(request.id) == done
         assert store.events()[-1].kind is EventKind.ANSWERED
         with pytest.raises(IllegalTransition):
-            store.answer(request.id, RequestState.REFUSED, authority=None, now=NOW, answer="no")
+            store.resolve_request(
+                request.id, RequestState.REFUSED, authority=None, now=NOW, answer="no"
+            )
 
     @pytest.mark.parametrize(
         ("named", "taker", "state"),
@@ -222,7 +224,7 @@ class RequestsConformance(StoreCase):
         """C7: a hand-over is done when the successor holds the term."""
         authority = own(store, "gateway")
         request = ask(store, Ask.HAND_OVER, to_process=named)
-        accepted = store.answer(
+        accepted = store.resolve_request(
             request.id, RequestState.ACCEPTED, authority=authority, now=NOW, answer="it goes"
         )
         until = NOW + RESERVED_FOR
@@ -243,13 +245,17 @@ class RequestsConformance(StoreCase):
         event = store.events()[-1]
         assert (event.kind, event.facts["state"]) == (EventKind.ANSWERED, state.value)
         with pytest.raises(IllegalTransition):
-            store.answer(request.id, RequestState.EXPIRED, authority=None, now=NOW, answer="")
+            store.resolve_request(
+                request.id, RequestState.EXPIRED, authority=None, now=NOW, answer=""
+            )
 
     def test_a_hand_over_that_was_accepted_and_not_taken_up_is_refused(self, store: Store) -> None:
         """C7: the owner died before it let go."""
         authority = own(store, "gateway")
         request = ask(store, Ask.HAND_OVER)
-        store.answer(request.id, RequestState.ACCEPTED, authority=authority, now=NOW, answer="so")
+        store.resolve_request(
+            request.id, RequestState.ACCEPTED, authority=authority, now=NOW, answer="so"
+        )
         own(store, "desktop", now=NOW)
         assert store.request(request.id).state is RequestState.REFUSED
 
@@ -257,7 +263,9 @@ class RequestsConformance(StoreCase):
         """C7: a request is never open for ever."""
         authority = own(store, "gateway")
         request = ask(store, Ask.HAND_OVER)
-        store.answer(request.id, RequestState.ACCEPTED, authority=authority, now=NOW, answer="so")
+        store.resolve_request(
+            request.id, RequestState.ACCEPTED, authority=authority, now=NOW, answer="so"
+        )
         assert store.expire_requests(START + DEADLINE * 2) == 0  # the owner is to let go still
         store.end_term(authority, act=Act.HAND_OVER, why="asked", now=NOW, reserved_for="gone")
         assert store.expire_requests(START + DEADLINE) == 0
@@ -275,16 +283,18 @@ class RequestsConformance(StoreCase):
         own(store, "gateway")
         for state in (RequestState.ACCEPTED, RequestState.DONE):
             with pytest.raises(InvalidInput):
-                store.answer(request.id, state, authority=None, now=NOW, answer="yes")
+                store.resolve_request(request.id, state, authority=None, now=NOW, answer="yes")
         with pytest.raises(StaleTerm):
-            store.answer(request.id, RequestState.ACCEPTED, authority=stale, now=NOW, answer="")
+            store.resolve_request(
+                request.id, RequestState.ACCEPTED, authority=stale, now=NOW, answer=""
+            )
         for key, state in (
             ("r", RequestState.REFUSED),
             ("e", RequestState.EXPIRED),
             ("w", RequestState.WITHDRAWN),
         ):
             other = ask(store, key=key, job=job)
-            said = store.answer(
+            said = store.resolve_request(
                 other.id, state, authority=None, now=NOW, answer="no", remedy="tenure serve"
             )
             assert (said.state, said.remedy, said.term) == (state, "tenure serve", None)
@@ -293,7 +303,7 @@ class RequestsConformance(StoreCase):
         """C7: a deadline that is checked in the accepting transaction."""
         request = ask(store, Ask.HAND_OVER)
         late = START + DEADLINE * 2
-        answered = store.answer(
+        answered = store.resolve_request(
             request.id, RequestState.ACCEPTED, authority=own(store), now=late, answer="yes"
         )
         assert answered.state is RequestState.EXPIRED

@@ -51,7 +51,7 @@ class RunsConformance(StoreCase):
         authority, run = a_run(store)
         unknown = Start(run="nothing", attempt=1, at=NOW, identity=None)
         assert store.start(authority, [begin(run, 2), unknown]) == (False, False)
-        store.ask_cancel(run.id, NOW)
+        store.request_cancel(run.id, NOW)
         assert store.start(authority, [begin(run)]) == (False,)
 
     def test_a_later_term_does_not_start_an_old_claim(self, store: Store) -> None:
@@ -149,7 +149,7 @@ class RunsConformance(StoreCase):
     def test_orphans_are_adopted(self, store: Store) -> None:
         """C6: A command that outlives its owner keeps its output and its true exit status."""
         _, run = a_run(store)
-        assert [r.id for r in store.held_by("gateway")] == [run.id]
+        assert [r.id for r in store.runs_held_by("gateway")] == [run.id]
         assert store.orphans("gateway") == ()
         desktop = own(store, "desktop", now=NOW)
         assert [r.id for r in store.orphans("desktop")] == [run.id]
@@ -158,7 +158,7 @@ class RunsConformance(StoreCase):
         events = len(store.events(limit=1000))
         assert store.adopt_run(desktop, run.id, 1, NOW)
         assert len(store.events(limit=1000)) == events
-        assert store.held_by("gateway") == ()
+        assert store.runs_held_by("gateway") == ()
         adopted = store.run(run.id)
         assert (adopted.holder, adopted.process, adopted.term) == ("desktop", "gateway", 1)
         assert store.finish([ended(run)], NOW) == (Took.NOT_HELD,)
@@ -177,16 +177,16 @@ class RunsConformance(StoreCase):
     def test_cancel_is_asked_of_the_holder(self, store: Store) -> None:
         """C7: cancel is a request that the owner answers."""
         _, run = a_run(store)
-        store.ask_cancel(run.id, NOW)
-        store.ask_cancel(run.id, after(hours=1))
-        (marked,) = store.held_by("gateway")
+        store.request_cancel(run.id, NOW)
+        store.request_cancel(run.id, after(hours=1))
+        (marked,) = store.runs_held_by("gateway")
         assert (marked.cancel_requested_at, marked.state) == (NOW, RunState.CLAIMED)
         store.finish([ended(run, RunState.CANCELLED)], NOW)
         over = store.run(run.id)
-        store.ask_cancel(run.id, after(hours=2))
+        store.request_cancel(run.id, after(hours=2))
         assert store.run(run.id) == over
         with pytest.raises(NotFound):
-            store.ask_cancel("nothing", NOW)
+            store.request_cancel("nothing", NOW)
 
     @pytest.mark.parametrize("first", ["cancel", "retry"])
     def test_a_cancelled_run_is_not_retried(self, store: Store, first: str) -> None:
@@ -194,11 +194,11 @@ class RunsConformance(StoreCase):
         _, run = a_run(store, retries=3, overlap=Overlap.QUEUE)
         again = ended(run, RunState.RETRYING, retry_at=after(minutes=2))
         if first == "cancel":
-            store.ask_cancel(run.id, NOW)
+            store.request_cancel(run.id, NOW)
         assert store.finish([again], NOW) == (Took.TAKEN,)
         if first == "retry":
             assert store.finish([again], NOW) == (Took.ALREADY,)
-            store.ask_cancel(run.id, NOW)
+            store.request_cancel(run.id, NOW)
         over = store.run(run.id)
         assert (over.state, over.retry_at) == (RunState.CANCELLED, None)
 

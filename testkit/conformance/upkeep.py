@@ -153,7 +153,7 @@ class UpkeepConformance(StoreCase):
     def test_events_are_in_order(self, store: Store) -> None:
         """One event per business fact."""
         for number in range(3):
-            store.record(EventKind.WARNING, START, term=1, job="j", facts={"n": number})
+            store.record_event(EventKind.WARNING, START, term=1, job="j", facts={"n": number})
         events = store.events()
         assert [e.facts["n"] for e in events] == [0, 1, 2]
         assert [e.seq for e in events] == sorted({e.seq for e in events})
@@ -167,7 +167,9 @@ class UpkeepConformance(StoreCase):
             store.add_job(make_definition(name, protected=protected), by="ada", now=START)
         store.set_job_state(store.job("c").id, State.PAUSED, by="ada", now=START)
         plan_round(store, authority, after(minutes=1))
-        store.ask(kind=Ask.HAND_OVER, key="k", requester=SOMEBODY, now=START, deadline=DEADLINE)
+        store.create_request(
+            kind=Ask.HAND_OVER, key="k", requester=SOMEBODY, now=START, deadline=DEADLINE
+        )
         counts = store.counts()
         assert (counts.jobs[State.ACTIVE], counts.jobs[State.PAUSED]) == (2, 1)
         assert (counts.protected, counts.active_runs, counts.open_holds) == (2, 1, 1)
@@ -246,10 +248,10 @@ class UpkeepConformance(StoreCase):
         job = store.add_job(make_definition(), by="ada", now=START)
         store.set_job_state(job.id, State.PAUSED, by="ada", now=after(minutes=3))
         values = {"kind": Ask.HAND_OVER, "requester": SOMEBODY, "deadline": DEADLINE}
-        first = store.ask(key="a", now=START, **values)  # type: ignore[arg-type]
-        second = store.ask(key="b", now=START, **values)  # type: ignore[arg-type]
+        first = store.create_request(key="a", now=START, **values)  # type: ignore[arg-type]
+        second = store.create_request(key="b", now=START, **values)  # type: ignore[arg-type]
         refused = RequestState.REFUSED
-        store.answer(first.id, refused, authority=None, now=START, answer="no")
+        store.resolve_request(first.id, refused, authority=None, now=START, answer="no")
         nothing = Retention(runs_per_job=1000, days=0)
         early = store.purge(nothing, START + DAY)
         assert (early.omissions, early.requests) == (1, 0)

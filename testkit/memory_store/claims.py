@@ -39,7 +39,7 @@ class Claims(Runs):
         return tuple(found)
 
     @verb
-    def put_off_unreadable(self, authority: Authority, job: Job, now: datetime) -> None:
+    def defer_unreadable_job(self, authority: Authority, job: Job, now: datetime) -> None:
         self._require(authority)  # no job of this store is unreadable
 
     def _as_due(self, job: Job) -> Due:
@@ -286,7 +286,7 @@ class Claims(Runs):
         return cut
 
     @verb
-    def revisit_held(self, authority: Authority, now: datetime) -> int:
+    def wake_held_jobs(self, authority: Authority, now: datetime) -> int:
         self._require(authority)
         return self._make_held_due(now)
 

@@ -141,7 +141,7 @@ class Jobs(Pending):
         return tuple(step(self) for step in steps)
 
     @verb
-    def miss_held(self, job: str, reason: str, *, now: datetime) -> None:
+    def miss_held_fires(self, job: str, reason: str, *, now: datetime) -> None:
         found = self._get_job(job)
         self._miss_holds(found.id, reason, now)
         if found.definition.schedule.kind is Kind.FOREIGN:
@@ -183,7 +183,7 @@ class Jobs(Pending):
         return ()  # objects are kept, and nothing is decoded
 
     @verb
-    def uncarried(self, app: str | None) -> str | None:
+    def find_job_without_code(self, app: str | None) -> str | None:
         for job in self._tables.jobs.values():
             if job.state is not State.ACTIVE or job.definition.runner is Runner.COMMAND:
                 continue

@@ -25,7 +25,7 @@ class LookingOn(Requests):
         return tuple(found), _number(found[-1].id) if found else number
 
     @verb
-    def runs_named(self, runs: Collection[str]) -> tuple[Run, ...]:
+    def runs_by_id(self, runs: Collection[str]) -> tuple[Run, ...]:
         return tuple(run for id, run in self._tables.runs.items() if id in runs)
 
     @verb

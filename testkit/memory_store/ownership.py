@@ -195,7 +195,7 @@ class Owning(Replies):
         self._tables.terms[term] = replace(record, ended_at=now, ended_why=why)
 
     @verb
-    def progress(self, authority: Authority, awake: float, now: datetime) -> None:
+    def record_progress(self, authority: Authority, awake: float, now: datetime) -> None:
         self._require(authority)
         current = self._tables.ownership
         self._tables.ownership = replace(current, progress_at=now, progress_awake=awake)
@@ -206,5 +206,5 @@ class Owning(Replies):
         return tuple(self._tables.terms[n] for n in sorted(numbers, reverse=True)[:limit])
 
     @verb
-    def check(self, authority: Authority) -> None:
+    def check_authority(self, authority: Authority) -> None:
         self._require(authority)

@@ -29,7 +29,7 @@ ASK_AGAIN = "ask again; with --queue it waits for 24 hours"
 
 class Requests(Claims):
     @verb
-    def ask(
+    def create_request(
         self,
         *,
         kind: Ask,
@@ -138,7 +138,7 @@ class Requests(Claims):
         return self._reply(request, RequestState.EXPIRED, None, now, EXPIRED, ASK_AGAIN)
 
     @verb
-    def answer(
+    def resolve_request(
         self,
         request: str,
         state: RequestState,

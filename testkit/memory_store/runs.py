@@ -144,7 +144,7 @@ class Runs(Jobs):
         return tuple(r for r in watched if r.holder != process)
 
     @verb
-    def held_by(self, process: str) -> tuple[Run, ...]:
+    def runs_held_by(self, process: str) -> tuple[Run, ...]:
         watched = [r for r in self._tables.runs.values() if r.state in HELD_STATES]
         return tuple(r for r in watched if r.holder == process)
 
@@ -168,7 +168,7 @@ class Runs(Jobs):
         return True
 
     @verb
-    def ask_cancel(self, run: str, now: datetime) -> None:
+    def request_cancel(self, run: str, now: datetime) -> None:
         self._cancel(self._get_run(run), now)
 
     def _cancel(self, run: Run, now: datetime) -> None:

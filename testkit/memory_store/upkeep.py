@@ -27,7 +27,7 @@ class Upkeep(LookingOn):
     created_at: datetime
 
     @verb
-    def record(
+    def record_event(
         self,
         kind: EventKind,
         now: datetime,

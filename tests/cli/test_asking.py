@@ -233,9 +233,9 @@ def test_cancel_is_asked_of_the_owner(tenure: Tenure, world: World, job: str) ->
 
     def cancelled(profile: Profile, request: Request) -> None:
         assert request.run is not None
-        profile.store.ask_cancel(request.run, asking._now())
+        profile.store.request_cancel(request.run, asking._now())
         current = profile.store.ownership().authority
-        profile.store.answer(
+        profile.store.resolve_request(
             request.id, RequestState.ACCEPTED, authority=current, now=asking._now(),
             answer="its holder ends it", run=request.run,
         )  # fmt: skip

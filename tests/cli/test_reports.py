@@ -275,7 +275,7 @@ def test_take_by_force_keeps_the_place_for_the_best_candidate(
     assert (current.authority, current.reserved_for) == (None, "p-first")
     assert "tenure owner take" in current.ended_why
     with pytest.raises(Exception, match=r"term|over|current"):
-        world.store.check(authority)
+        world.store.check_authority(authority)
 
 
 def test_take_from_a_dead_owner_needs_no_force(tenure: Tenure, world: World, job: str) -> None:

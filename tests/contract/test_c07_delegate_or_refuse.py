@@ -31,10 +31,10 @@ def test_definitions_need_no_owner(store: Store) -> None:
 def test_a_trigger_lives_from_ask_to_done(store: Store) -> None:
     """C7: pending, accepted, done; accepting a trigger and claiming its run is one commit."""
     job = store.add_job(make_definition(), by="ada", now=START)
-    request = store.ask(
+    request = store.create_request(
         kind=Ask.TRIGGER, key="k", requester=SOMEBODY, now=START, deadline=DEADLINE, job=job.id
     )
-    again = store.ask(
+    again = store.create_request(
         kind=Ask.TRIGGER, key="k", requester=SOMEBODY, now=START, deadline=DEADLINE, job=job.id
     )
     assert again == request
@@ -56,7 +56,7 @@ def test_the_deadline_is_checked_where_it_is_accepted(store: Store) -> None:
         ("short", DEADLINE, after(seconds=31)),
         ("long", QUEUE_DEADLINE, after(hours=25)),
     ):
-        request = store.ask(
+        request = store.create_request(
             kind=Ask.TRIGGER, key=key, requester=SOMEBODY, now=START, deadline=deadline, job=job.id
         )
         answered, run = store.claim_trigger(authority, request.id, late)
@@ -68,7 +68,7 @@ def test_an_undone_acceptance_claims_nothing(store: Store) -> None:
     """C7: accepting a trigger and claiming its run is one commit."""
     authority = own(store)
     job = store.add_job(make_definition(), by="ada", now=START)
-    request = store.ask(
+    request = store.create_request(
         kind=Ask.TRIGGER, key="k", requester=SOMEBODY, now=START, deadline=DEADLINE, job=job.id
     )
     try:
@@ -84,11 +84,11 @@ def test_an_undone_acceptance_claims_nothing(store: Store) -> None:
 def test_a_hand_over_is_done_when_the_successor_holds_the_term(store: Store) -> None:
     """C7: A request is `done` only when its effect has happened."""
     authority = own(store, "gateway")
-    request = store.ask(
+    request = store.create_request(
         kind=Ask.HAND_OVER, key="k", requester=SOMEBODY, now=START, deadline=DEADLINE
     )
     with store.batch():
-        store.answer(
+        store.resolve_request(
             request.id, RequestState.ACCEPTED, authority=authority, now=START, answer="it goes"
         )
         store.end_term(

@@ -75,7 +75,7 @@ def test_the_store_itself_refuses(store: Store, needs: dict[str, Any]) -> None:
     assert pretending.claims
     (claimed,) = store.claim(fallback, [pretending], now)
     assert (claimed.outcome, claimed.runs) == (ClaimOutcome.PROTECTED, ())
-    request = store.ask(
+    request = store.create_request(
         kind=Ask.TRIGGER, key="k", requester=SOMEBODY, now=now, deadline=DEADLINE, job=job.id
     )
     answered, none = store.claim_trigger(fallback, request.id, now)

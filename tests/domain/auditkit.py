@@ -104,7 +104,7 @@ class Story:
             runs += self.store.claim_retry(self.authority, run.id, self.now).runs
         for run in runs:
             self.run(run)
-        self.store.progress(self.authority, 1.0, self.now)
+        self.store.record_progress(self.authority, 1.0, self.now)
 
     def run(self, run: Run) -> None:
         assert self.authority is not None
@@ -139,7 +139,7 @@ class Story:
 
     def ask(self, kind: Ask, **about: Any) -> Request:
         self.keys += 1
-        return self.store.ask(
+        return self.store.create_request(
             kind=kind,
             key=f"key-{self.keys}",
             requester=Requester(pid=7, uid=1000),

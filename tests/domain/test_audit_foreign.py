@@ -234,7 +234,7 @@ class Fate(Told):
         elif what == "back" and self.authority is not None:
             self.now -= how * MINUTE
             facts = {"kind": "step_backward", "seconds": how * 60.0}
-            store.record(EventKind.CLOCK, self.now, facts=facts)
+            store.record_event(EventKind.CLOCK, self.now, facts=facts)
             store.restart_planning(self.authority, self.now)
         elif what == "purge":
             store.purge(Retention(runs_per_job=how, days=1, events=5 + how * 20), self.now)

@@ -118,7 +118,7 @@ class Fate(Story):
         self.now -= minutes * MINUTE
         if self.authority is not None:
             facts = {"kind": "step_backward", "seconds": minutes * 60.0}
-            self.store.record(EventKind.CLOCK, self.now, facts=facts)
+            self.store.record_event(EventKind.CLOCK, self.now, facts=facts)
             self.store.restart_planning(self.authority, self.now)
 
     def do_end(self, state: RunState) -> None:

@@ -152,7 +152,7 @@ def test_a_cancel_that_the_dead_owner_had_accepted_is_carried_out_by_the_next(
     run = world.wait_run(RunState.RUNNING)
     canary.wait()
     world.freeze_outside_a_transaction(owner)
-    world.store.ask_cancel(run.id, now())
+    world.store.request_cancel(run.id, now())
     owner.kill()
     world.wait_owner(candidate)
     run = world.wait_end()

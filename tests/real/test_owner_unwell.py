@@ -218,7 +218,7 @@ def test_a_machine_that_slept_leaves_no_fire_unclaimed(
     """What was slept, as the owner wrote it down, is no awake time."""
     eventually(lambda: codes(full).get("due_unclaimed"), "the warning", DEADLINE)
     facts = {"kind": "suspended", "seconds": 3600.0}
-    full.store.record(EventKind.CLOCK, now(), facts=facts)
+    full.store.record_event(EventKind.CLOCK, now(), facts=facts)
     assert "due_unclaimed" not in codes(full)
     (full.folder / "go").touch()
 

@@ -98,7 +98,7 @@ def finish_all(cluster: Cluster, node: Node) -> None:
 
 
 def ask(cluster: Cluster, kind: Ask = Ask.TRIGGER, key: str = "k", **what: Any) -> Request:
-    return cluster.profile.store.ask(
+    return cluster.profile.store.create_request(
         kind=kind,
         key=key,
         requester=Requester(pid=1, uid=0),

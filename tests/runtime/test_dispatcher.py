@@ -195,7 +195,7 @@ def test_overlap_cancel_ends_the_previous_run_first(world: World) -> None:
     world.turn_until(RunState.CANCELLED)
     (running,) = world.turn_until(RunState.RUNNING)
     assert running.fire_time == ANCHOR + timedelta(minutes=2)
-    world.store.ask_cancel(running.id, world.cluster.clock.now())
+    world.store.request_cancel(running.id, world.cluster.clock.now())
     world.node.scheduler.dispatcher.cancel(running.id)
     world.turn_until(RunState.CANCELLED, count=2)
 

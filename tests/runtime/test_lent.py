@@ -27,7 +27,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def ask(world: World, kind: Ask, **what: Any) -> str:
-    return world.store.ask(
+    return world.store.create_request(
         kind=kind,
         key=f"{kind} {what}",
         requester=Requester(pid=1, uid=0),

@@ -226,7 +226,7 @@ def test_a_hand_over_that_was_withdrawn_hands_nothing_over(cluster: Cluster) -> 
     first, _ = cluster.node("a"), cluster.node("b")
     cluster.settle()
     store = cluster.profile.store
-    request = store.ask(
+    request = store.create_request(
         kind=Ask.HAND_OVER,
         key="k",
         requester=Requester(pid=1),
@@ -234,7 +234,7 @@ def test_a_hand_over_that_was_withdrawn_hands_nothing_over(cluster: Cluster) -> 
         deadline=timedelta(seconds=30),
     )
     first.turn()
-    store.answer(
+    store.resolve_request(
         request.id,
         RequestState.WITHDRAWN,
         authority=None,

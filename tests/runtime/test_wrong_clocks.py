@@ -221,7 +221,7 @@ def test_a_minute_in_2036_with_requests_and_one_shots(world: Profile) -> None:
     world.clock.step(ten_years)
     world.pass_time(node, MINUTE, timedelta(seconds=20))
     wrong = world.add("in 30m", "made in 2036")
-    asked = world.profile.store.ask(
+    asked = world.profile.store.create_request(
         kind=Ask.TRIGGER,
         key="k",
         requester=Requester(pid=1, uid=0),
@@ -238,7 +238,7 @@ def test_a_minute_in_2036_with_requests_and_one_shots(world: Profile) -> None:
     world.pass_time(node, HOUR)
     assert len(world.fires(cron)) == before + 12
     # A trigger after it is answered too.
-    again = world.profile.store.ask(
+    again = world.profile.store.create_request(
         kind=Ask.TRIGGER,
         key="k2",
         requester=Requester(pid=1, uid=0),
@@ -293,7 +293,7 @@ def test_a_wrong_clock_for_an_hour_deletes_no_history(world: Profile) -> None:
     store.set_job_state(paused.id, State.PAUSED, by="ada", now=now)
     world.pass_time(owner, 2 * HOUR, 30 * MINUTE)
     store.set_job_state(paused.id, State.ACTIVE, by="ada", now=world.clock.now())
-    asked = store.ask(
+    asked = store.create_request(
         kind=Ask.HAND_OVER,
         key="k",
         requester=Requester(pid=1),

@@ -38,7 +38,7 @@ def store(path: Path) -> Iterator[SqliteStore]:
 
 def write(store: SqliteStore, times: int = 1) -> None:
     for _ in range(times):
-        store.record(EventKind.WARNING, START, facts={})
+        store.record_event(EventKind.WARNING, START, facts={})
 
 
 def missing(path: Path, *, readonly: bool = False) -> int:
@@ -232,7 +232,7 @@ def test_processes_that_write_at_once_are_never_accused(store: SqliteStore, path
         "from testkit.factories import START\n"
         "with SqliteStore.open(sys.argv[1]) as store:\n"
         "    for _ in range(100):\n"
-        "        store.record(EventKind.WARNING, START, facts={})\n"
+        "        store.record_event(EventKind.WARNING, START, facts={})\n"
     )
     children = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(3)]
     found: set[int] = set()

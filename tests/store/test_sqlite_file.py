@@ -595,9 +595,9 @@ def test_bad_pages_are_refused(store: SqliteStore) -> None:
 
 def test_facts_of_an_event_are_json(store: SqliteStore) -> None:
     with pytest.raises(InvalidInput):
-        store.record(EventKind.WARNING, START, facts={"x": {1, 2}})
+        store.record_event(EventKind.WARNING, START, facts={"x": {1, 2}})
     with pytest.raises(InvalidInput):
-        store.record(EventKind.WARNING, START, facts={"x": float("nan")})
+        store.record_event(EventKind.WARNING, START, facts={"x": float("nan")})
     assert store.events() == ()
 
 

@@ -121,7 +121,7 @@ def takes(world: World) -> None:
 
 
 def makes_progress(world: World) -> None:
-    world.store.progress(world.authority, 1.0, after(minutes=2))
+    world.store.record_progress(world.authority, 1.0, after(minutes=2))
 
 
 def ends_its_term(world: World) -> None:
@@ -143,7 +143,7 @@ def purges(world: World) -> None:
 def asks(world: World) -> None:
     from tenure.domain.request import Ask
 
-    world.store.ask(
+    world.store.create_request(
         kind=Ask.TRIGGER,
         key="k",
         requester=SOMEBODY,

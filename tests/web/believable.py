@@ -97,12 +97,12 @@ class Story:
 
     def ask(self, name: str, state: RequestState, answer: str) -> None:
         """Somebody asks to run a job, and is answered at once."""
-        asked = self.store.ask(
+        asked = self.store.create_request(
             kind=Ask.TRIGGER, key=name, requester=SOMEBODY, now=self.now,
             deadline=timedelta(seconds=30), job=name,
         )  # fmt: skip
         remedy = "start the process that should own" if state is RequestState.REFUSED else ""
-        self.store.answer(
+        self.store.resolve_request(
             asked.id, state, authority=None, now=self.now, answer=answer, remedy=remedy
         )
 

@@ -292,7 +292,7 @@ def test_a_trigger_leads_to_its_run(sitting: Sitting, web: Web) -> None:
     web.world.owner()
     with Answering(web.world.profile.folder.home, accept):
         where = sitting.done(f"/jobs/{job.id}/trigger")
-    (run,) = web.store.held_by(web.store.ownership().process or "")
+    (run,) = web.store.runs_held_by(web.store.ownership().process or "")
     assert where == f"/p/default/runs/{run.id}"
     found = shown(sitting.client.get(where))
     assert "asked by" in found.said()
@@ -343,7 +343,7 @@ def test_a_form_without_its_token_changes_nothing(sitting: Sitting) -> None:
 
 def test_who_may_only_look_is_offered_nothing_and_can_do_nothing(web: Web) -> None:
     job = job_of(Sitting(web))
-    web.store.ask(
+    web.store.create_request(
         kind=Ask.TRIGGER, key="k", requester=Requester(pid=1), now=now(),
         deadline=timedelta(hours=1), job=job.id,
     )  # fmt: skip

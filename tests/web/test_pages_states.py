@@ -138,7 +138,7 @@ def test_a_late_result_stands_beside_the_first(web: Web) -> None:
 
 def test_a_request_that_expired_says_that_it_is_not_carried_out(web: Web) -> None:
     job = web.add("report")
-    asked = web.store.ask(
+    asked = web.store.create_request(
         kind=Ask.TRIGGER, key="k", requester=Requester(pid=1), now=now() - timedelta(minutes=1),
         deadline=timedelta(seconds=30), job=job["id"],
     )  # fmt: skip
@@ -234,12 +234,12 @@ def test_an_answer_leads_to_its_run_by_a_link_and_not_by_an_id(web: Web) -> None
     job = web.add("report")
     authority = web.world.owner()
     run = web.run_of("report", end=None)
-    asked = web.store.ask(
+    asked = web.store.create_request(
         kind=Ask.TRIGGER, key="k", requester=Requester(pid=1), now=now(),
         deadline=timedelta(seconds=30), job=job["id"],
     )  # fmt: skip
     text = f"run {run.id} timed_out"
-    web.store.answer(
+    web.store.resolve_request(
         asked.id, RequestState.ACCEPTED, authority=authority, now=now(), answer=text, run=run.id
     )
     for path in ("/requests", f"/requests/{asked.id}"):

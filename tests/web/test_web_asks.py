@@ -182,7 +182,7 @@ class TestRequests:
     def test_past_its_deadline_it_is_expired(self, web: Web) -> None:
         """Never a pending request for ever, whatever the owner does."""
         job = web.add()
-        asked = web.store.ask(
+        asked = web.store.create_request(
             kind=Ask.TRIGGER, key="k", requester=requester("test"), job=job["id"],
             now=now() - timedelta(minutes=2), deadline=timedelta(seconds=30),
         )  # fmt: skip

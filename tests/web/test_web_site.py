@@ -200,7 +200,7 @@ class TestFigures:
         assert self.value(web, "tenure_claims_total", cause="request") == 1
         web.ask("POST", "/jobs/job/trigger?queue=true&wait=0")
         assert self.value(web, "tenure_requests_pending") == 1
-        web.store.record(EventKind.CLAIM_REFUSED, now())
+        web.store.record_event(EventKind.CLAIM_REFUSED, now())
         assert self.value(web, "tenure_claims_refused_total") == 1
         web.world.die("p-gateway")
         assert self.value(web, "tenure_owner_state", state="dead") == 1

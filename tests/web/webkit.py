@@ -101,7 +101,7 @@ def accept(profile: Profile, request: Request) -> None:
 def answer(state: RequestState, text: str, remedy: str = "") -> Callable[[Profile, Request], None]:
     def say(profile: Profile, request: Request) -> None:
         authority = profile.store.ownership().authority
-        profile.store.answer(
+        profile.store.resolve_request(
             request.id, state, authority=authority, now=now(), answer=text, remedy=remedy
         )
 

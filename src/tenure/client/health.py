@@ -142,7 +142,7 @@ def examine(profile: Profile, now: datetime) -> Health:
         owner=owner,
         hung_for=timedelta(0) if problem else _hung_for(profile, ownership, now),
         start=profile.settings().start,
-        app=_app_of(profile.store.uncarried(None)),
+        app=_app_of(profile.store.find_job_without_code(None)),
         able=_able(profile, living),
         problem=problem,
     )
@@ -170,7 +170,7 @@ def taken_slots(profile: Profile, health: Health, runner: Runner) -> Taken | Non
     slots = profile.settings().slots
     number = slots.commands if runner is Runner.COMMAND else slots.callables
     held = []
-    for run in profile.store.held_by(health.owner.process.id):
+    for run in profile.store.runs_held_by(health.owner.process.id):
         with contextlib.suppress(NotFound, Damaged):
             if profile.store.definition(run.job, run.revision).runner is runner:
                 held.append(run)

@@ -191,7 +191,7 @@ def adopt(profile: Profile, how: How, *, by: str, now: datetime) -> Adopted:
     known = profile_id.read(folder)
     if known is not None and known.id != facts.profile_id:
         store.set_profile_id(known.id)
-    store.record(
+    store.record_event(
         EventKind.PROFILE_ADOPTED,
         now,
         facts={"how": str(how), "by": by, "term": floor, "problem": problem.text},
@@ -263,13 +263,13 @@ def _settle_the_past(profile: Profile, by: str, now: datetime) -> int:
     foreign = {job.id for job in all_jobs(store) if job.definition.schedule.kind is Kind.FOREIGN}
     with store.batch():
         for job_id in {hold.job for hold in held} | foreign:
-            store.miss_held(job_id, reason, now=now)
+            store.miss_held_fires(job_id, reason, now=now)
         for job in active:
             store.set_job_state(job.id, State.PAUSED, by=by, now=now)
             store.set_job_state(job.id, State.ACTIVE, by=by, now=now)
         waiting = frozenset({RequestState.PENDING})
         for request in store.requests(states=waiting, limit=1_000_000):
-            store.answer(
+            store.resolve_request(
                 request.id,
                 RequestState.WITHDRAWN,
                 authority=None,
@@ -278,7 +278,7 @@ def _settle_the_past(profile: Profile, by: str, now: datetime) -> int:
             )
         retrying = RunFilter(states=frozenset({RunState.RETRYING}))
         for run in store.runs(retrying, Page(limit=1_000_000))[0]:
-            store.ask_cancel(run.id, now)
+            store.request_cancel(run.id, now)
     return len(active)
 
 

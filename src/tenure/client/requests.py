@@ -152,7 +152,7 @@ def withdraw(profile: Profile, request: str, *, now: datetime) -> Request:
             request=found.id,
             state=str(found.state),
         )
-    return profile.store.answer(
+    return profile.store.resolve_request(
         found.id,
         RequestState.WITHDRAWN,
         authority=None,
@@ -215,7 +215,7 @@ def ask(
         # The refusal is to speak of the rules as the user wrote them, accepted or not so far.
         profile.refresh_policy(by.describe(), waiting.now())
         health = examine(profile, waiting.now())
-    request = profile.store.ask(
+    request = profile.store.create_request(
         kind=kind,
         key=key or uuid.uuid4().hex,
         requester=by,
@@ -294,7 +294,7 @@ def _refuse(profile: Profile, request: Request, health: Health, now: datetime) -
     """Record the refusal; an owner that begins, or goes on, this instant may have been faster."""
     error = (owner_halted if health.owned else no_owner)(health, profile.name)
     try:
-        profile.store.answer(
+        profile.store.resolve_request(
             request.id,
             RequestState.REFUSED,
             authority=None,

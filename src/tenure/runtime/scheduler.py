@@ -242,7 +242,7 @@ class Scheduler:
 
     def _still_owner(self, authority: Authority) -> bool:
         try:
-            self.profile.store.check(authority)
+            self.profile.store.check_authority(authority)
         except TenureError:  # a stale term; or a store that cannot be asked, and in doubt no (C11)
             return False
         return True

@@ -347,13 +347,13 @@ class Store(Protocol):
         The policy version is not compared: an owner must be able to go. The record keeps its
         term, and no process. IllegalTransition for another act. OWNERSHIP_ENDED."""
 
-    def progress(self, authority: Authority, awake: float, now: datetime) -> None:
+    def record_progress(self, authority: Authority, awake: float, now: datetime) -> None:
         """The owner looked at everything due. StaleTerm."""
 
     def terms(self, *, limit: int = 100, before: int | None = None) -> tuple[Term, ...]:
         """Newest first; with ``before`` only lower ones."""
 
-    def check(self, authority: Authority) -> None:
+    def check_authority(self, authority: Authority) -> None:
         """StaleTerm unless current; reads only."""
 
     # -- jobs (C7, C12: from any process, with or without an owner) ---------------------------
@@ -388,7 +388,7 @@ class Store(Protocol):
         raised and nothing is changed. What each step gave, in order. A step may be called twice,
         and by then on what others changed meanwhile; it does nothing but call its argument."""
 
-    def miss_held(self, job: str, reason: str, *, now: datetime) -> None:
+    def miss_held_fires(self, job: str, reason: str, *, now: datetime) -> None:
         """Close a job's open held stretches, and of a foreign job what was not announced up to
         ``now``: nothing of them will run (a profile that was restored or copied cannot know what
         ran since). Without any, nothing changes. NotFound."""
@@ -419,7 +419,7 @@ class Store(Protocol):
         jobs, one that has another fault than an unknown zone or a record that is not JSON is
         found only after an owner met it."""
 
-    def uncarried(self, app: str | None) -> str | None:
+    def find_job_without_code(self, app: str | None) -> str | None:
         """The name of an active job that is declared by another app than ``app``, or, for None,
         of one that is Python code at all: a process without that code must not own. None if there
         is none. Cheap: asked at every look."""
@@ -453,7 +453,7 @@ class Store(Protocol):
         kind, with their active runs counted and their open held stretches. One that cannot be read
         is among them, with its damage. Writes nothing."""
 
-    def put_off_unreadable(self, authority: Authority, job: Job, now: datetime) -> None:
+    def defer_unreadable_job(self, authority: Authority, job: Job, now: datetime) -> None:
         """Look at a due job that cannot be read again in a minute, so that it stops no other; a
         WARNING with the reason, the first time. Its watermark stays, so that no fire is forgotten.
         Raises StaleTerm."""
@@ -470,7 +470,7 @@ class Store(Protocol):
         with an older one as said above; so do skipped and missed ones. A plan that names a held
         omission which is not open takes nothing (CHANGED). PROTECTED only if it claims;
         CLAIM_REFUSED. Cancel
-        the previous: each active run of the job is asked to cancel, as by ``ask_cancel``."""
+        the previous: each active run of the job is asked to cancel, as by ``request_cancel``."""
 
     def due_retries(self, now: datetime, room: Mapping[Runner, int]) -> tuple[Run, ...]:
         """Runs in RETRYING with ``retry_at <= now``, earliest first, at most so many a runner."""
@@ -509,7 +509,7 @@ class Store(Protocol):
         latest, and so are retries that are more than an hour ahead. ``clock_era`` grows if any
         job planned anew."""
 
-    def revisit_held(self, authority: Authority, now: datetime) -> int:
+    def wake_held_jobs(self, authority: Authority, now: datetime) -> int:
         """Make the jobs with open held fires due (a probe changed its answer)."""
 
     def replan(self, authority: Authority, jobs: Collection[str], now: datetime) -> int:
@@ -545,7 +545,7 @@ class Store(Protocol):
         RUN_ADOPTED, unless it is the holder already. Also lets the caller declare it lost or
         never run by ``finish``."""
 
-    def ask_cancel(self, run: str, now: datetime) -> None:
+    def request_cancel(self, run: str, now: datetime) -> None:
         """Mark an active run: whoever holds it ends it. A RETRYING one becomes CANCELLED. An
         ended one is left as it is."""
 
@@ -555,7 +555,7 @@ class Store(Protocol):
         self, where: RunFilter, page: Page | None = None
     ) -> tuple[tuple[Run, ...], str | None]: ...
 
-    def held_by(self, process: str) -> tuple[Run, ...]:
+    def runs_held_by(self, process: str) -> tuple[Run, ...]:
         """Active runs (not RETRYING) that this process holds, with their cancel marks."""
 
     def provenance(self, run: str) -> Evidence:
@@ -580,7 +580,7 @@ class Store(Protocol):
         """Runs that were first claimed after the one of that number (of a mark), oldest first;
         also the number of the last of them, or ``number`` where there is none."""
 
-    def runs_named(self, runs: Collection[str]) -> tuple[Run, ...]:
+    def runs_by_id(self, runs: Collection[str]) -> tuple[Run, ...]:
         """Those of these ids that are there, in no order."""
 
     def latest_runs(self, jobs: Collection[str], *, each: int = 1) -> Mapping[str, Sequence[Run]]:
@@ -588,7 +588,7 @@ class Store(Protocol):
         none are left out."""
 
     # -- requests ---------------------------------------------------------------------------
-    def ask(
+    def create_request(
         self,
         *,
         kind: Ask,
@@ -606,7 +606,7 @@ class Store(Protocol):
         ``job`` is an id or a name, kept as the id; of a run's request, the run's job. InvalidInput
         without what the kind needs: a trigger a job, cancel and retry a run. REQUESTED."""
 
-    def answer(
+    def resolve_request(
         self,
         request: str,
         state: RequestState,
@@ -644,7 +644,7 @@ class Store(Protocol):
         """The control socket knows better than the request's own word who asked."""
 
     # -- events, figures, upkeep ---------------------------------------------------------------
-    def record(
+    def record_event(
         self,
         kind: EventKind,
         now: datetime,

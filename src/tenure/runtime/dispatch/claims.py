@@ -120,9 +120,9 @@ class Claiming:
             remedy = f"`tenure runs {run.job_name}` shows the job's runs"
             self._refuse(request, turn, f"it has ended already: {run.state}", remedy)
             return
-        self._store.ask_cancel(run.id, turn.now)
+        self._store.request_cancel(run.id, turn.now)
         turn.outbox.cancels.append(run.id)
-        self._store.answer(
+        self._store.resolve_request(
             request.id,
             RequestState.DONE,
             authority=turn.authority,
@@ -150,7 +150,7 @@ class Claiming:
             self._refuse(request, turn, f"{job.name} {why}: {why_held}", remedy)
 
     def _refuse(self, request: Request, turn: Round, why: str, remedy: str) -> None:
-        self._store.answer(
+        self._store.resolve_request(
             request.id,
             RequestState.REFUSED,
             authority=turn.authority,
@@ -209,7 +209,7 @@ class Claiming:
     def _put_off(self, job: Job, turn: Round) -> None:
         """It stops no other, and is said once."""
         assert job.damage is not None
-        self._store.put_off_unreadable(turn.authority, job, turn.now)
+        self._store.defer_unreadable_job(turn.authority, job, turn.now)
         reported = (job.id, job.damage.reason)
         if reported not in self._reported:
             self._reported.add(reported)

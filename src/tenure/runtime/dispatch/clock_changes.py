@@ -38,7 +38,7 @@ class ClockChanges:
         while self._changes and authority is not None:
             change = self._changes[0]
             with self._store.batch():
-                self._store.record(
+                self._store.record_event(
                     EventKind.CLOCK,
                     now,
                     term=authority.term,

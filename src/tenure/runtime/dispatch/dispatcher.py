@@ -336,7 +336,7 @@ class Dispatcher:
     def _make_progress(self, turn: Round) -> None:
         if turn.awake >= self._next_progress:
             if not self._callables.exhausted():  # or it passes for hung, if a fire waits (C9)
-                self._store.progress(turn.authority, turn.awake, turn.now)
+                self._store.record_progress(turn.authority, turn.awake, turn.now)
             self._next_progress = turn.awake + PROGRESS_EVERY
 
     def _standing(self, mandate: Mandate | None, now: datetime) -> Standing:
@@ -417,7 +417,7 @@ class Dispatcher:
         return self._callables.cancel(run_id) or self._commands.cancel(run_id)
 
     def _note_refusal(self, authority: Authority, error: StaleTerm) -> None:
-        self._store.record(
+        self._store.record_event(
             EventKind.CLAIM_REFUSED,
             self._clock.now(),
             term=authority.term,
@@ -454,6 +454,6 @@ class Dispatcher:
         if awake < self._next_chores or not (self._commands.active() or self._callables.active()):
             return
         self._next_chores = awake + POLL
-        for run in self._store.held_by(self._process):
+        for run in self._store.runs_held_by(self._process):
             if run.cancel_requested_at is not None:
                 self.cancel(run.id)

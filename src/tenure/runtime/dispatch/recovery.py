@@ -102,7 +102,7 @@ class Recovery:
         """A net: a run of this process that nobody here has had in hand for a while would never
         end by itself. A turn of the dispatcher may be between its commit and its runners."""
         awake = self._clock.awake()
-        mine = {run.id: run for run in self._store.held_by(self._process)}
+        mine = {run.id: run for run in self._store.runs_held_by(self._process)}
         astray = frozenset(mine) - self._in_hand()
         self._astray = {run_id: self._astray.get(run_id, awake) for run_id in astray}
         for run_id, since in list(self._astray.items()):

@@ -45,7 +45,7 @@ def on_request(
     """The hand-over that a request asks for; None where it is answered without one."""
     if request.to_process == authority.process:
         with contextlib.suppress(TenureError):
-            store.answer(
+            store.resolve_request(
                 request.id,
                 RequestState.DONE,
                 authority=authority,
@@ -56,7 +56,7 @@ def on_request(
     found = find_successor(candidates, request.to_process)
     if isinstance(found, Unfit):
         with contextlib.suppress(TenureError):
-            store.answer(
+            store.resolve_request(
                 request.id,
                 RequestState.REFUSED,
                 authority=authority,

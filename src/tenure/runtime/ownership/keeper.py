@@ -400,7 +400,9 @@ class Keeper:
         if self.authority is not None:
             facts = {"code": "zone_rules_replaced", "text": text}
             term, process = self.authority.term, self._member.id
-            self._store.record(EventKind.WARNING, now, term=term, process=process, facts=facts)
+            self._store.record_event(
+                EventKind.WARNING, now, term=term, process=process, facts=facts
+            )
 
     def _yields(self, candidates: Sequence[Candidate], *, fell: bool) -> bool:
         """Hand over, where that was asked for or a better candidate is there; whether that was
@@ -422,7 +424,7 @@ class Keeper:
     def _look_at_probes(self) -> None:
         awake = self._clock.awake()
         if self.authority is not None and self._probes.take_freed():
-            self._store.revisit_held(self.authority, self._clock.now())
+            self._store.wake_held_jobs(self.authority, self._clock.now())
             self._dispatcher.look()
         denied = self._probes.all_denied()
         if denied and awake >= self._next_probe:

@@ -128,7 +128,7 @@ class Peers:
 
     def why_app_refused(self) -> str | None:
         """Why this process cannot own a profile with declared jobs; None if it can."""
-        job = self._store.uncarried(self._member.app)
+        job = self._store.find_job_without_code(self._member.app)
         if job is None:
             return None
         with contextlib.suppress(NotFound, Damaged):

@@ -145,7 +145,7 @@ class Holding:
         if self._on_owning is not None:
             self._on_owning(authority)
         if self._carried is not None:  # an owner of another version may have held some
-            self._store.revisit_held(authority, self._clock.now())
+            self._store.wake_held_jobs(authority, self._clock.now())
         # Said before anything is claimed: see Recovery, which reads it of a deposed process.
         self._member.say(Standing.OWNER, admission.why, _rule(admission))
         # What the dead left behind ends first: their runs are not previous runs that still go on.
@@ -288,7 +288,7 @@ class Holding:
 
     def _accept(self, authority: Authority, to: str, request: Request) -> bool:
         try:
-            answered = self._store.answer(
+            answered = self._store.resolve_request(
                 request.id,
                 RequestState.ACCEPTED,
                 authority=authority,

@@ -226,7 +226,7 @@ class Claiming(Part):
                 for row in rows
             )
 
-    def put_off_unreadable(self, authority: Authority, job: Job, now: datetime) -> None:
+    def defer_unreadable_job(self, authority: Authority, job: Job, now: datetime) -> None:
         assert job.damage is not None
         facts: dict[str, Any] = {
             "code": "unreadable_job",

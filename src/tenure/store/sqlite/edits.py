@@ -279,7 +279,7 @@ class Editing(Part):
         with self._db.writing() as db:
             return Editor(db, self._db.definitions).set_job_state(job, state, by=by, now=now)
 
-    def miss_held(self, job: str, reason: str, *, now: datetime) -> None:
+    def miss_held_fires(self, job: str, reason: str, *, now: datetime) -> None:
         with self._db.writing() as db:
             found = load(db, self._db.definitions, job)
             omissions.miss_holds(db, found.id, reason, micros(now))

@@ -35,7 +35,7 @@ def emit(
 
 
 class Events(Part):
-    def record(
+    def record_event(
         self,
         kind: EventKind,
         now: datetime,

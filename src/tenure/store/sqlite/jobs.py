@@ -172,7 +172,7 @@ class Jobs(Part):
             found = (job_of(row, self._db.definitions) for row in rows)
             return tuple(job for job in found if job.damage is not None)
 
-    def uncarried(self, app: str | None) -> str | None:
+    def find_job_without_code(self, app: str | None) -> str | None:
         with self._db.reading() as db:
             if app is None:
                 row = db.execute(SQL.any_call).fetchone()

@@ -22,7 +22,7 @@ class LookingOn(Part):
             rows = db.execute(SQL.after, (number, limit)).fetchall()
             return tuple(run_of(db, row) for row in rows), rows[-1][0] if rows else number
 
-    def runs_named(self, runs: Collection[str]) -> tuple[Run, ...]:
+    def runs_by_id(self, runs: Collection[str]) -> tuple[Run, ...]:
         with self._db.snapshot() as db:
             rows = db.execute(SQL.named, (json.dumps(sorted(runs)),)).fetchall()
             return tuple(run_of(db, row) for row in rows)

@@ -175,7 +175,7 @@ class Owning(Part):
             )
         return True
 
-    def progress(self, authority: Authority, awake: float, now: datetime) -> None:
+    def record_progress(self, authority: Authority, awake: float, now: datetime) -> None:
         with self._db.writing() as db:
             fence(db, authority)
             db.execute(SQL.progress, (micros(now), awake))
@@ -198,7 +198,7 @@ class Owning(Part):
             for row in rows
         )
 
-    def check(self, authority: Authority) -> None:
+    def check_authority(self, authority: Authority) -> None:
         with self._db.reading() as db:
             fence(db, authority)
 

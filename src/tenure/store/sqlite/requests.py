@@ -40,7 +40,7 @@ from tenure.store.sqlite.run_rows import load_run
 
 
 class Requests(Part):
-    def ask(
+    def create_request(
         self,
         *,
         kind: Ask,
@@ -99,7 +99,7 @@ class Requests(Part):
             raise InvalidInput(f"a {kind} request names a run", field="run")
         return load_run(db, run).job
 
-    def answer(
+    def resolve_request(
         self,
         request: str,
         state: RequestState,

@@ -53,7 +53,7 @@ class Restarting(Part):
                 )
             return len(ahead)
 
-    def revisit_held(self, authority: Authority, now: datetime) -> int:
+    def wake_held_jobs(self, authority: Authority, now: datetime) -> int:
         with self._db.writing() as db:
             fence(db, authority)
             return wake_held(db, micros(now))

@@ -63,7 +63,7 @@ def cancel(db: sqlite3.Connection, run_id: str, at: int) -> None:
     run = load_run(db, run_id)
     if run.state in FINAL:
         return
-    db.execute(SQL.ask_cancel, (at, run_id))
+    db.execute(SQL.request_cancel, (at, run_id))
     if run.state is RunState.RETRYING:
         end_retries(db, run, RunState.CANCELLED, "cancelled before its next attempt", at)
 
@@ -195,7 +195,7 @@ class Runs(Part):
         with self._db.snapshot() as db:
             return tuple(run_of(db, row) for row in db.execute(SQL.orphans, (process,)).fetchall())
 
-    def held_by(self, process: str) -> tuple[Run, ...]:
+    def runs_held_by(self, process: str) -> tuple[Run, ...]:
         with self._db.snapshot() as db:
             return tuple(run_of(db, row) for row in db.execute(SQL.held_by, (process,)).fetchall())
 
@@ -221,7 +221,7 @@ class Runs(Part):
                 )
             return True
 
-    def ask_cancel(self, run: str, now: datetime) -> None:
+    def request_cancel(self, run: str, now: datetime) -> None:
         with self._db.writing() as db:
             cancel(db, run, micros(now))
 

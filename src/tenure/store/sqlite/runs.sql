@@ -63,7 +63,7 @@ UPDATE runs SET late = ? WHERE id = ?
 -- name: end_retries
 UPDATE runs SET state = ?, reason = ?, finished_at = ?, retry_at = NULL WHERE id = ?
 
--- name: ask_cancel
+-- name: request_cancel
 UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, ?) WHERE id = ?
 
 -- name: adopt

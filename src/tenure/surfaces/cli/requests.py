@@ -90,7 +90,7 @@ def cancel_request(where: Where, request: str) -> None:
                 f"request {found.id} is {found.state} already",
                 remedy=f"`tenure cancel {found.run}` cancels its run" if found.run else "",
             )
-        done = profile.store.answer(
+        done = profile.store.resolve_request(
             found.id,
             RequestState.WITHDRAWN,
             authority=None,

@@ -158,7 +158,7 @@ class Refusals:
         if profile is None:
             return
         try:
-            profile.store.record(
+            profile.store.record_event(
                 EventKind.CLAIM_REFUSED,
                 datetime.now(UTC),
                 process=None if scheduler is None else scheduler.member.id,

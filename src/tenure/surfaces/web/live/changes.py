@@ -165,7 +165,7 @@ class Looker:
         # in the first and not in the second has ended in between: it is asked about next time.
         active = {run.id: run for run in fresh if run.state in ACTIVE}
         active |= {run.id: run for run in self._now_active()}
-        ended = self._store.runs_named([id for id in self._active if id not in active])
+        ended = self._store.runs_by_id([id for id in self._active if id not in active])
         before, self._active = self._active, active
         # One that is neither fresh nor known was claimed after the first read: fresh next time.
         moved = [

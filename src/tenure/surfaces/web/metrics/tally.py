@@ -80,7 +80,7 @@ class Tally:
         store, number = self.profile.store, self._mark.run
         if store.mark().run < number:  # another history: a backup was restored
             number = store.mark().run
-        watched = store.runs_named(self._active)
+        watched = store.runs_by_id(self._active)
         fresh: list[Run] = []
         for _ in range(MOST_STEPS):
             found, number = store.runs_after(number, limit=STEP)
