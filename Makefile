@@ -10,7 +10,7 @@ DOCS_VENV := .venv-docs
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
 
-setup: $(STAMP)  ## a virtual environment with Tenure and its tools
+setup: $(STAMP)  ## .venv with Tenure and its tools
 $(STAMP): pyproject.toml requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Tenure needs Python 3.11 or later; run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
@@ -19,50 +19,50 @@ $(STAMP): pyproject.toml requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-system:  ## system packages that some tests need (Debian, as root; says so elsewhere)
+system:  ## install the system packages that some tests need (Debian, as root)
 	@sh scripts/system-packages.sh
 
-run: setup  ## the founding scenario, live, in a temporary home (under two minutes)
+run: setup  ## the founding scenario, live, in a temporary home (under 2 minutes)
 	@$(BIN)/python -m scenario run
 
-quick: setup  ## the tests to run while working: no processes (under a minute)
+quick: setup  ## the tests to run while working: no processes (under 1 minute)
 	@$(BIN)/python scripts/quick_tests.py
 
 test: setup system  ## the whole test suite, with coverage of domain/ and store/
 	@$(BIN)/python scripts/all_tests.py
 
-test-root: setup system  ## as root: the test files in which it matters who runs them
+test-root: setup system  ## as root: the test files in which the user matters
 	@$(BIN)/python -m pytest -q -p no:cacheprovider -m "not hermes and not browser" \
 	  $$(grep -rlE 'geteuid|needs_root|import .*ROOT|cgroup may be|pids cannot be' tests --include='test_*.py')
 
-test-user: setup system  ## as root: the whole test suite as an ordinary user, in a copy of the clone
+test-user: setup system  ## as root: the whole test suite as an ordinary user, in a copy
 	@scripts/as_ordinary_user.sh make test
 
-hermes: setup  ## real Hermes Agents from the registry, each in its own environment, kept in ~/.cache
+hermes: setup  ## install real Hermes Agents into ~/.cache, each in its own environment
 	@$(BIN)/python scripts/hermes_venvs.py
 
 test-hermes: setup system hermes  ## the tests with real Hermes Agents (at most 8 minutes)
 	@$(BIN)/python scripts/hermes_tests.py
 
-test-browser: setup system  ## what a person does, in a real Chromium (at most 2 minutes)
+test-browser: setup system  ## the page in a real Chromium (at most 2 minutes)
 	@$(BIN)/python -m pytest -q -p no:cacheprovider -m browser tests/browser
 
-pictures: setup system  ## pictures of the web page into build/pictures, those of the README renewed
+pictures: setup system  ## screenshots into build/pictures; renews those of the README
 	@TENURE_PICTURES=build/pictures $(BIN)/python -m pytest -q -m browser tests/browser/test_browser_pictures.py
 	@mkdir -p docs/images && cp build/pictures/overview.png build/pictures/gateway-killed.png docs/images/
 
-check: setup  ## lint, format, types, layering, language rules
+check: setup  ## lint, format, types, import layers, language rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_words.py
 
-format: setup  ## let ruff format the files
+format: setup  ## format the code with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(DOCS_VENV)/.stamp-installed  ## this documentation as a site in build/docs, every link checked
+docs: $(DOCS_VENV)/.stamp-installed  ## the documentation site in build/docs, every link checked
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
 $(DOCS_VENV)/.stamp-installed: requirements-docs.lock
 	$(PYTHON) -m venv $(DOCS_VENV)
@@ -76,10 +76,10 @@ dist: setup  ## the wheel and the source distribution, into dist/
 soak: setup  ## the founding scenario for 10 minutes, with random kills and freezes
 	@$(BIN)/python -m scenario soak --seconds 600
 
-bench: setup  ## measure Tenure beside APScheduler and a bare loop; writes benchmarks/results.{md,json}
+bench: setup  ## measure Tenure beside APScheduler; writes benchmarks/results.{md,json}
 	@$(BIN)/python -m benchmarks
 
-lock: setup  ## pin the tools and dependencies again
+lock: setup  ## renew requirements-*.lock
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/pip-compile -q --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	  --no-emit-options --no-header --strip-extras --allow-unsafe --generate-hashes --extra dev \
@@ -88,5 +88,5 @@ lock: setup  ## pin the tools and dependencies again
 	  --no-emit-options --no-header --strip-extras --allow-unsafe --generate-hashes --extra docs \
 	  -o requirements-docs.lock pyproject.toml
 
-clean:  ## remove what was built
+clean:  ## remove everything that was built
 	rm -rf $(VENV) $(DOCS_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist build

@@ -2,8 +2,8 @@
 
     hermes_tests.py [PYTEST OPTION]...
 
-They wait most of their time, for ticks that must not come and processes that start, so the files
-run side by side, each in a pytest of its own. What each said is printed when it is done.
+The tests mostly wait, for ticks that must not happen and for processes to start, so the files run
+side by side, each in a pytest of its own. The output of each is printed when it is done.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "hermes"
 AT_ONCE = min(4, os.cpu_count() or 1)
 LONGEST = ("test_adopted_real.py", "test_survey_real.py", "test_adopt_real.py")
-"""These first, so that nobody waits for them at the end."""
+"""They start first, so that the others do not finish long before them."""
 NOTHING_TO_DO = 5
-"""pytest's exit code where the options left no test of a file."""
+"""pytest's exit code if the options select no test of a file."""
 
 
 def run(file: Path, options: list[str]) -> tuple[str, int, float, str]:

@@ -2,15 +2,15 @@
 
     hermes_venvs.py [VERSION]...
 
-They lie in ``$TENURE_HERMES_CACHE``, else ``$XDG_CACHE_HOME/tenure-tests``, else
-``~/.cache/tenure-tests``. A file ``.complete``, written last, says that one may be used; what has
-none was cut off and is made anew. A virtual environment cannot be moved, so there is no building
-elsewhere and renaming. Two runs at once wait for each other, and also for a pip that outlived the
-run that started it.
+Their folder is ``$TENURE_HERMES_CACHE``, else ``$XDG_CACHE_HOME/tenure-tests``, else
+``~/.cache/tenure-tests``. A file ``.complete``, written last, marks a usable environment; without
+it the installation was interrupted and is repeated. A virtual environment cannot be moved, so it is
+not built elsewhere and renamed. Concurrent runs wait for each other, and also for a pip that
+outlived the run that started it.
 
-Exit code 0: each is there, or the registry does not have it or cannot be reached; the reason then
-lies in ``hermes-VERSION.absent`` and is printed, and the tests skip with it. 1: it is there, but
-installing it failed.
+Exit code 0: each version is installed, or the registry does not have it or cannot be reached; the
+reason is then in ``hermes-VERSION.absent`` and is printed, and the tests skip with it. 1: the
+registry has it, but the installation failed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pathlib import Path
 
 VERSIONS = ("0.19.0", "0.18.2", "0.16.0")
 RECIPE = "1\n"
-"""Goes into ``.complete``; to change it makes all of them anew."""
+"""The content of ``.complete``; a change of it reinstalls all versions."""
 _UNREACHABLE = re.compile(
     r"NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|ProxyError"
     r"|Failed to establish a new connection|Connection (aborted|refused|reset)"
@@ -38,7 +38,7 @@ _NOT_THERE = re.compile(r"No matching distribution found for hermes-agent==")
 
 
 def cache() -> Path:
-    """The folder of them all."""
+    """The folder of all environments."""
     if named := os.environ.get("TENURE_HERMES_CACHE"):
         return Path(named).expanduser().resolve()
     xdg = os.environ.get("XDG_CACHE_HOME")
@@ -46,18 +46,18 @@ def cache() -> Path:
 
 
 def folder_of(version: str) -> Path:
-    """Where the virtual environment of a version lies, or would."""
+    """The path of a version's virtual environment, whether or not it exists."""
     return cache() / f"hermes-{version}"
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether it may be used."""
+    """Whether the environment is usable."""
     stamp = folder / ".complete"
     return stamp.is_file() and stamp.read_text() == RECIPE
 
 
 def why_absent(version: str) -> str | None:
-    """What was said when it was tried last; None if it is there."""
+    """The reason of the last failed installation; None if the version is installed."""
     if is_complete(folder_of(version)):
         return None
     note = cache() / f"hermes-{version}.absent"
@@ -68,14 +68,14 @@ def why_absent(version: str) -> str | None:
 
 @contextlib.contextmanager
 def _alone(version: str) -> Iterator[int]:
-    """The lock's descriptor: whoever inherits it keeps the lock."""
+    """The lock's descriptor: a process that inherits it keeps the lock."""
     with open(cache() / f"hermes-{version}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()
 
 
 def make(version: str) -> bool:
-    """Make it if it is not there. False if that failed though the registry has it."""
+    """Install the version if it is missing. False if that failed although the registry has it."""
     folder = folder_of(version)
     with _alone(version) as lock:
         if is_complete(folder):
@@ -100,7 +100,7 @@ def make(version: str) -> bool:
 
 
 def _why_not(version: str, said: str) -> str | None:
-    """Why it is nobody's fault here; None if it is."""
+    """The reason, if the registry is the cause; else None."""
     if _UNREACHABLE.search(said):
         return f"hermes-agent {version} cannot be installed: the package index cannot be reached"
     if _NOT_THERE.search(said):

@@ -1,4 +1,4 @@
-"""A bare WSGI application under gunicorn: started before the fork, joined anew in each worker."""
+"""A bare WSGI application under gunicorn: started before the fork, joined again in each worker."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
