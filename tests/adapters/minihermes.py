@@ -21,7 +21,7 @@ import pytest
 from minisources import API, CLI, CONSTANTS, JOBS, ONLY_NEW, PACKAGE, SCHEDULER, TOOLS
 
 from tenure.adapters.hermes.facts.home import HermesHome, home_of
-from tenure.adapters.hermes.inside.host_registry import seats
+from tenure.adapters.hermes.inside.host_registry import hosts
 from tenure.adapters.hermes.inside.patches import PATCHES
 from tenure.adapters.hermes.inside.replacement import _Finder, install
 from tenure.domain.run import Run
@@ -137,9 +137,9 @@ def hermes(
     """An adopted home, its modules patched, and a Tenure profile: open, unless told otherwise."""
     mini = MiniHermes(folder, new=new)
     monkeypatch.setenv("HERMES_HOME", str(mini.home.path))
-    monkeypatch.setattr(seats, "_seats", {})
+    monkeypatch.setattr(hosts, "_hosts", {})
     monkeypatch.setattr(
-        "tenure.adapters.hermes.inside.host.FIRST_LOOK", 30.0
+        "tenure.adapters.hermes.inside.membership.DECISION_WAIT_S", 30.0
     )  # this machine may be busy
     mini.adopt()
     now = datetime.now(UTC)
@@ -153,7 +153,7 @@ def hermes(
         try:
             yield mini
         finally:
-            seats.close()
+            hosts.close()
 
 
 @contextmanager

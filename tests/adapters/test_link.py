@@ -44,7 +44,7 @@ def test_a_record_that_stands(home: HermesHome) -> None:
     assert (link.tenure_home, link.tenure_profile, link.hermes_version, link.refusal) == (
         "/t", "hermes-la", "0.19.0", "",
     )  # fmt: skip
-    assert link == read_link(home), "one that did not change is the same: a seat is kept"
+    assert link == read_link(home), "one that did not change is the same: a host is kept"
 
 
 @pytest.mark.parametrize("state", ["adopting", "adopted", "releasing"])

@@ -10,7 +10,8 @@ import pytest
 from minihermes import MiniHermes, hermes, job, once
 from pluginkit import cronjob, first_ended
 
-from tenure.adapters.hermes.inside.host_registry import seats
+from tenure.adapters.hermes.inside.host_registry import hosts
+from tenure.adapters.hermes.inside.membership import TickerCall
 from tenure.domain.run import Cause, RunState
 from waiting import DEADLINE, eventually
 
@@ -73,14 +74,14 @@ def test_one_that_is_due_and_that_no_tick_has_seen_yet(owner: MiniHermes) -> Non
 
 
 def test_one_that_is_paused_between_its_acceptance_and_its_start(owner: MiniHermes) -> None:
-    seat = seats.of(owner.home)
-    assert seat is not None
+    host = hosts.of(owner.home)
+    assert host is not None
 
     def pause() -> bool:
         owner.write(job("a", ago=-600, enabled=False, state="paused"))
-        return False
+        return True
 
-    seat.draining = pause  # type: ignore[method-assign]
+    host.ticker_call = TickerCall(can_dispatch=pause)
     owner.jobs.trigger_job("a")
     run = first_ended(owner)
     assert run.state is RunState.FAILED
@@ -169,15 +170,15 @@ def test_the_owners_own_agent_waits_for_the_end(owner: MiniHermes) -> None:
 
 def test_a_run_that_hermes_would_not_give_back_fails_and_says_so(owner: MiniHermes) -> None:
     """A job that is removed between its acceptance and its start."""
-    seat = seats.of(owner.home)
-    assert seat is not None
-    forgo = seat.dues.forgo
+    host = hosts.of(owner.home)
+    assert host is not None
+    skip = host.handoff._skip_due_fire
 
     def gone(id: str) -> None:
-        forgo(id)
+        skip(id)
         owner.write()
 
-    seat.dues.forgo = gone  # type: ignore[method-assign]
+    host.handoff._skip_due_fire = gone
     owner.jobs.trigger_job("a")
     run = first_ended(owner)
     assert run.state is RunState.FAILED
@@ -209,7 +210,7 @@ def test_a_hermes_that_is_about_to_stop_takes_up_no_run(owner: MiniHermes) -> No
 def test_a_run_that_must_wait_for_the_tick_at_hand_gives_up_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tenure.adapters.hermes.inside.run_handoff.TICK_LOCK", 0.2)
+    monkeypatch.setattr("tenure.adapters.hermes.inside.run_handoff.TICK_WAIT_S", 0.2)
     with hermes(tmp_path, monkeypatch, new=False) as mini:
         began, go = threading.Event(), threading.Event()
 

@@ -14,7 +14,7 @@ import pytest
 from minihermes import MiniHermes, hermes, job, once
 from pluginkit import tick
 
-from tenure.adapters.hermes.inside.host_registry import seats
+from tenure.adapters.hermes.inside.host_registry import hosts
 from tenure.domain.errors import StoreBlocked
 from tenure.runtime.dispatch.external_fires import Announcing, Answer
 from tenure.runtime.profile import Profile
@@ -122,15 +122,15 @@ def test_a_job_without_an_instant_is_told_of_and_stops_no_other(
 ) -> None:
     mini.write(job("a"), job("b"))
     mini.scheduler.get_due_jobs.__tenure__  # noqa: B018  the wrapped one is there
-    seat = seats.of(mini.home)
-    assert seat is not None
-    find = seat.dues.claimed
+    host = hosts.of(mini.home)
+    assert host is not None
+    find = host.due_jobs.claimed
 
     def with_an_odd_one(original: Any) -> Any:
         return find(lambda: [{**job, "next_run_at": None} if job["id"] == "a" else job
                              for job in original()])  # fmt: skip
 
-    seat.dues.claimed = with_an_odd_one  # type: ignore[method-assign]
+    host.due_jobs.claimed = with_an_odd_one  # type: ignore[method-assign]
     assert tick(mini) == 1
     assert mini.ran == ["b"]
     assert "job job a is not run" in caplog.text
@@ -215,8 +215,8 @@ def test_what_could_not_be_written_down_is_written_down_the_next_time(
     old: MiniHermes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old.write(job("a", ago=1000, minutes=5))
-    seat = seats.of(old.home)
-    assert seat is not None
+    host = hosts.of(old.home)
+    assert host is not None
     with monkeypatch.context() as patched:
 
         def blocked(self: Any, claim: Any) -> Any:
@@ -238,9 +238,9 @@ def test_an_edit_at_that_moment_is_no_fire_passed_over(old: MiniHermes) -> None:
         old.write(job("a", ago=-600, minutes=7))
         return found
 
-    seat = seats.of(old.home)
-    assert seat is not None
-    claimed = seat.dues.claimed
-    seat.dues.claimed = lambda original: claimed(edited)  # type: ignore[method-assign]
+    host = hosts.of(old.home)
+    assert host is not None
+    claimed = host.due_jobs.claimed
+    host.due_jobs.claimed = lambda original: claimed(edited)  # type: ignore[method-assign]
     tick(old)
     assert old.profile.store.omissions()[0] == ()

@@ -14,7 +14,7 @@ import pytest
 from minihermes import OTHERS, MiniHermes, hermes, job, loaded
 
 from tenure.adapters.hermes import plugin
-from tenure.adapters.hermes.inside.host_registry import seats
+from tenure.adapters.hermes.inside.host_registry import hosts
 from tenure.adapters.hermes.inside.patches import PATCHES
 from tenure.adapters.hermes.inside.replacement import MARK, install, original_of
 from tenure.domain.ownership import Hold
@@ -34,10 +34,10 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MiniHermes
     made = MiniHermes(tmp_path)
     made.adopt()
     monkeypatch.setenv("HERMES_HOME", str(made.home.path))
-    monkeypatch.setattr(seats, "_seats", {})
+    monkeypatch.setattr(hosts, "_hosts", {})
     with loaded(made):
         yield made
-        seats.close()
+        hosts.close()
 
 
 def replaced(module: Any) -> set[str]:
@@ -236,14 +236,14 @@ def test_a_forked_child_neither_owns_nor_ends_what_its_parent_has(mini: MiniHerm
     mini.write(job("a"))
     mini.scheduler.tick(False, None, None, True)
     term = mini.profile.store.ownership().term
-    seat = seats.of(mini.home)
-    assert seat is not None
+    host = hosts.of(mini.home)
+    assert host is not None
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            seats.forget_in_child()
-            code = 0 if seats._seats == {} and seat.profile is None else 2
+            hosts.forget_in_child()
+            code = 0 if hosts._hosts == {} and host.membership.profile is None else 2
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -269,8 +269,8 @@ def test_ticks_and_requests_leave_no_thread_behind(mini: MiniHermes) -> None:
 def test_many_nudges_are_one_tick_at_a_time(mini: MiniHermes) -> None:
     mini.write(job("a", ago=-600))
     mini.scheduler.tick(False, None, None, True)
-    seat = seats.of(mini.home)
-    assert seat is not None
+    host = hosts.of(mini.home)
+    assert host is not None
     inside, go, ticks = threading.Event(), threading.Event(), []
 
     def slow(*args: Any, **kwargs: Any) -> int:
@@ -279,17 +279,19 @@ def test_many_nudges_are_one_tick_at_a_time(mini: MiniHermes) -> None:
         assert go.wait(DEADLINE)
         return 0
 
-    seat._tick = slow  # type: ignore[method-assign]
-    seat._nudged("tick")
+    host._tick = slow  # type: ignore[method-assign]
+    host._nudged("tick")
     assert inside.wait(DEADLINE)
     before = threading.active_count()
     for _ in range(50):
-        seat._nudged("tick")
-        seat._nudged("jobs")
+        host._nudged("tick")
+        host._nudged("jobs")
     assert threading.active_count() == before
     go.set()
-    eventually(lambda: len(ticks) == 2 and seat._asked is None, "one more tick for all of them")
-    seat._nudged("tick")
+    eventually(
+        lambda: len(ticks) == 2 and host._tick_wanted is None, "one more tick for all of them"
+    )
+    host._nudged("tick")
     eventually(lambda: len(ticks) == 3, "the next one")
 
 
@@ -299,9 +301,9 @@ def test_a_nudge_after_the_ownership_is_gone_does_nothing(
     with hermes(tmp_path, monkeypatch, policy=OTHERS) as mini:
         mini.write(job("a"))
         mini.scheduler.tick(False)
-        seat = seats.of(mini.home)
-        assert seat is not None
+        host = hosts.of(mini.home)
+        assert host is not None
         before = threading.active_count()
-        seat._nudged("tick")
+        host._nudged("tick")
         assert threading.active_count() == before
         assert mini.ran == []

@@ -149,7 +149,7 @@ def test_without_any_nothing_runs(folder: Folder, how: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "why"),
     [
-        ("adapters/hermes/patches.py", BROKEN, "SyntaxError"),
+        ("adapters/hermes/inside/patches.py", BROKEN, "SyntaxError"),
         ("__init__.py", "raise OSError(5, 'a disk that fails')\n", "a disk that fails"),
         ("adapters/hermes/plugin.py", "", "ImportError"),
     ],

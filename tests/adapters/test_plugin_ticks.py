@@ -11,7 +11,7 @@ import pytest
 from minihermes import OTHERS, MiniHermes, hermes, job
 from pluginkit import ended, tick
 
-from tenure.adapters.hermes.inside.host_registry import seats
+from tenure.adapters.hermes.inside.host_registry import hosts
 from tenure.domain.run import RunState
 from waiting import DEADLINE, eventually
 
@@ -122,10 +122,10 @@ def test_a_run_that_hermes_gives_up_ends_with_its_word(mini: MiniHermes) -> None
 
 def test_a_second_tick_does_not_end_what_the_first_is_about_to_dispatch(mini: MiniHermes) -> None:
     """A tick settles what it has claimed itself."""
-    seat = seats.of(mini.home)
-    assert seat is not None
+    host = hosts.of(mini.home)
+    assert host is not None
     mini.write(job("a"))
-    took = seat.carrying.take
+    took = host.handoff.take
 
     def take_and_be_disturbed(id: str, lent: Any) -> bool:
         done = took(id, lent)
@@ -134,7 +134,7 @@ def test_a_second_tick_does_not_end_what_the_first_is_about_to_dispatch(mini: Mi
         thread.join(DEADLINE)
         return done
 
-    seat.carrying.take = take_and_be_disturbed  # type: ignore[method-assign]
+    host.handoff.take = take_and_be_disturbed  # type: ignore[method-assign]
     assert tick(mini) == 1
     (run,) = ended(mini)
     assert run.state is RunState.SUCCEEDED
@@ -144,7 +144,7 @@ def test_what_hermes_passes_over_never_ran(
     mini: MiniHermes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run goes on that nobody claimed: Hermes does not run the job beside it."""
-    monkeypatch.setattr("tenure.adapters.hermes.inside.run_handoff.PUTTING_AWAY", 0.0)
+    monkeypatch.setattr("tenure.adapters.hermes.inside.run_handoff.CLEANUP_WAIT_S", 0.0)
     mini.write(job("a"))
     mini.scheduler._running_job_ids.add("a")
     assert tick(mini) == 0
@@ -159,7 +159,7 @@ def test_a_run_that_hermes_is_just_putting_away_does_not_cost_the_next_its_fire(
     mini: MiniHermes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its thread counts it as running for a moment after it has ended."""
-    monkeypatch.setattr("tenure.adapters.hermes.inside.run_handoff.PUTTING_AWAY", DEADLINE)
+    monkeypatch.setattr("tenure.adapters.hermes.inside.run_handoff.CLEANUP_WAIT_S", DEADLINE)
     mini.write(job("a"))
     mini.scheduler._running_job_ids.add("a")
     timer = threading.Timer(0.1, mini.scheduler._running_job_ids.discard, ["a"])
@@ -186,18 +186,18 @@ def test_deposed_between_claim_and_dispatch_it_is_not_run(
     mini: MiniHermes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tenure.runtime.callables.runner.FRESH", 0.0)
-    seat = seats.of(mini.home)
-    assert seat is not None
+    host = hosts.of(mini.home)
+    assert host is not None
     mini.write(job("a"))
-    took = seat.carrying.take
+    took = host.handoff.take
 
     def take_and_lose(id: str, lent: Any) -> bool:
         done = took(id, lent)
-        assert seat.scheduler is not None
-        seat.scheduler.keeper.stop("the test takes it away")
+        assert host.membership.scheduler is not None
+        host.membership.scheduler.keeper.stop("the test takes it away")
         return done
 
-    seat.carrying.take = take_and_lose  # type: ignore[method-assign]
+    host.handoff.take = take_and_lose  # type: ignore[method-assign]
     tick(mini)
     assert mini.ran == []
     (run,) = ended(mini)
@@ -224,11 +224,11 @@ def test_a_tick_bound_before_the_plugin_came_finds_the_fence(mini: MiniHermes) -
 
 def test_what_a_thread_is_doing_is_its_own(mini: MiniHermes) -> None:
     """While the owner ticks, no other thread of its process is let through the fence."""
-    seat = seats.of(mini.home)
-    assert seat is not None
+    host = hosts.of(mini.home)
+    assert host is not None
     mini.write(job("a"))
     seen: list[Any] = []
-    find = seat.dues.claimed
+    find = host.due_jobs.claimed
 
     def look_around(original: Any) -> Any:
         thread = threading.Thread(
@@ -238,7 +238,7 @@ def test_what_a_thread_is_doing_is_its_own(mini: MiniHermes) -> None:
         thread.join(DEADLINE)
         return find(original)
 
-    seat.dues.claimed = look_around  # type: ignore[method-assign]
+    host.due_jobs.claimed = look_around  # type: ignore[method-assign]
     assert tick(mini) == 1
     assert seen == [mini.home.tick_lock, []]
 

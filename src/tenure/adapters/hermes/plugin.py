@@ -2,7 +2,7 @@
 
 Hermes finds it as the entry point ``tenure`` where Tenure is installed in its environment, or
 through the folder plugin that adoption writes, and calls :func:`register`. Loading it decides
-nothing: each call asks whether the home at hand is adopted.
+nothing: each call checks whether the current home is adopted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import atexit
 import os
 from typing import Any
 
-from tenure.adapters.hermes.inside.host_registry import seats
+from tenure.adapters.hermes.inside.host_registry import hosts
 from tenure.adapters.hermes.inside.patches import PATCHES
 from tenure.adapters.hermes.inside.replacement import install
 
@@ -25,5 +25,5 @@ def register(ctx: Any = None) -> None:
     if _registered:
         return
     _registered = True
-    atexit.register(seats.close)
-    os.register_at_fork(after_in_child=seats.forget_in_child)
+    atexit.register(hosts.close)
+    os.register_at_fork(after_in_child=hosts.forget_in_child)

@@ -1,4 +1,4 @@
-"""The seats of this process: one for each adopted Hermes home that it works on."""
+"""The hosts of this process: one for each adopted Hermes home that it works on."""
 
 from __future__ import annotations
 
@@ -10,77 +10,77 @@ from tenure.adapters.hermes.facts.link import Link, read_link
 from tenure.adapters.hermes.inside import hermes_api
 from tenure.adapters.hermes.inside.replacement import original_of
 
-if TYPE_CHECKING:  # loaded with the first seat: most processes of Hermes never need one
-    from tenure.adapters.hermes.inside.host import Seat
+if TYPE_CHECKING:  # loaded with the first host: most processes of Hermes never need it
+    from tenure.adapters.hermes.inside.host import HermesHost
 
-LEAVING = 3600.0
-"""Seconds that runs under way get, when their home is released, to say how they ended."""
+DRAIN_AFTER_RELEASE_S = 3600.0
+"""How long active runs may take to report their end when their home is released."""
 
 
-class Seats:
-    """Thread-safe. Whether a home is adopted is read anew each time: one file, opened or not."""
+class HostRegistry:
+    """Thread-safe. Each call reads whether the home is adopted: one small file."""
 
     def __init__(self) -> None:
-        self._seats: dict[HermesHome, Seat] = {}
-        self._leaving: list[Seat] = []
+        self._hosts: dict[HermesHome, HermesHost] = {}
+        self._leaving: list[HermesHost] = []
         self._lock = threading.Lock()
 
-    def of(self, home: HermesHome) -> Seat | None:
-        """None where the home is not adopted (any more): Hermes then does as it always did."""
+    def of(self, home: HermesHome) -> HermesHost | None:
+        """None where the home is not adopted: Hermes then works as without Tenure."""
         link = read_link(home)
         with self._lock:
-            old = self._seats.get(home)
+            old = self._hosts.get(home)
             if old is not None and old.link == link:
                 return old
-            self._seats.pop(home, None)
-            seat = None
+            self._hosts.pop(home, None)
+            host = None
             if link is not None:
-                seat = self._seats[home] = _seat(link)
+                host = self._hosts[home] = _make_host(link)
         if old is not None:
             self._leave(old)
-        return seat
+        return host
 
     def marked(self, job_id: str, *how: Any) -> None:
-        """A run of one of them was written down."""
-        for seat in (*list(self._seats.values()), *self._leaving):
-            seat.carrying.marked(job_id, *how)
+        """Hermes has recorded how a run of one of the homes ended."""
+        for host in (*list(self._hosts.values()), *self._leaving):
+            host.handoff.marked(job_id, *how)
 
-    def _leave(self, seat: Seat) -> None:
-        if not seat.carrying.active():
-            seat.close()
+    def _leave(self, host: HermesHost) -> None:
+        if not host.handoff.active():
+            host.close()
             return
-        self._leaving.append(seat)
+        self._leaving.append(host)
         threading.Thread(
-            target=self._close_later, args=(seat,), name="tenure-hermes-leaving", daemon=True
+            target=self._close_later, args=(host,), name="tenure-hermes-leaving", daemon=True
         ).start()
 
-    def _close_later(self, seat: Seat) -> None:
+    def _close_later(self, host: HermesHost) -> None:
         try:
-            seat.close(LEAVING)
+            host.close(DRAIN_AFTER_RELEASE_S)
         finally:
-            self._leaving.remove(seat)
+            self._leaving.remove(host)
 
     def close(self) -> None:
         with self._lock:
-            seats, self._seats = list(self._seats.values()), {}
-        for seat in seats:
-            seat.close()
+            hosts, self._hosts = list(self._hosts.values()), {}
+        for host in hosts:
+            host.close()
 
     def forget_in_child(self) -> None:
         self._lock = threading.Lock()
-        seats, self._seats = [*self._seats.values(), *self._leaving], {}
+        hosts, self._hosts = [*self._hosts.values(), *self._leaving], {}
         self._leaving = []
-        for seat in seats:
-            seat.forget_in_child()
+        for host in hosts:
+            host.forget_in_child()
 
 
-seats = Seats()
+hosts = HostRegistry()
 
 
-def _seat(link: Link) -> Seat:
-    """Raises RuntimeError if what it needs cannot be loaded: then nothing runs."""
+def _make_host(link: Link) -> HermesHost:
+    """Raises RuntimeError if a part cannot be loaded: then nothing runs."""
     try:
-        from tenure.adapters.hermes.inside.host import Seat
+        from tenure.adapters.hermes.inside.host import HermesHost
         from tenure.adapters.hermes.inside.run_handoff import Originals
     except Exception as error:
         why = f"Tenure cannot be loaded here ({type(error).__name__}: {error})"
@@ -92,4 +92,4 @@ def _seat(link: Link) -> Seat:
         body=original_of(scheduler.run_one_job if whole else scheduler.run_job),
         whole=whole,
     )
-    return Seat(link, originals)
+    return HermesHost(link, originals)

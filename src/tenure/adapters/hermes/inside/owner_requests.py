@@ -1,4 +1,4 @@
-"""Asking the owner to run a job now, as a request of Tenure's, and its answer in Hermes' words."""
+"""Requests to the owner to run a job now, and their answers as texts for users of Hermes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from tenure.adapters.hermes.inside.host import Seat
+from tenure.adapters.hermes.inside.host import HermesHost
 from tenure.adapters.hermes.inside.refusals import name_of
 from tenure.client.requests import await_end, trigger
 from tenure.domain.errors import Refused, TenureError
@@ -16,35 +16,35 @@ from tenure.domain.job import Job, State
 from tenure.domain.request import Request, Requester
 from tenure.domain.run import RunState
 
-ON_A_LOOP = timedelta(seconds=2)
-"""For how long a request may be waited for on the thread of an event loop."""
+LOOP_WAIT = timedelta(seconds=2)
+"""The longest wait for an answer on the thread of an event loop."""
 
 
-def ask_owner(seat: Seat, job: Mapping[str, Any], via: str) -> Request:
+def ask_owner(host: HermesHost, job: Mapping[str, Any], via: str) -> Request:
     """Ask the owner to run a job now. Raises Refused and what else asking raises.
 
-    It is the same in the owner itself, so that there is one way. Blocks until it is answered.
+    Works alike in the owner's own process. Blocks until the request is answered.
     """
-    if seat.link.refusal:
-        raise Refused(seat.link.refusal, remedy="`tenure hermes status` says more")
-    with seat.opened() as profile:
-        mirrored = seat.follow(profile, whole=False)
+    if host.link.refusal:
+        raise Refused(host.link.refusal, remedy="`tenure hermes status` says more")
+    with host.membership.opened() as profile:
+        mirrored = host.membership.follow(profile, whole=False)
         id = str(job["id"])
         mine = mirrored.jobs.get(id)
         if mine is None:
             raise Refused(mirrored.problems.get(id, "the job is gone"))
         if mine.state is State.DONE:
-            again = f"set it again: {seat.home.command} cron edit {id} --schedule ..."
+            again = f"set it again: {host.home.command} cron edit {id} --schedule ..."
             raise Refused("the job has run for the last time", remedy=again)
         try:
             return trigger(profile, mine.id, by=_me(via), deadline=_patience())
         except Refused as error:
-            raise _of_hermes(seat, error, mine, job) from None
+            raise _of_hermes(host, error, mine, job) from None
 
 
-def who_runs(seat: Seat, request: Request) -> str:
-    """An accepted request in words."""
-    with seat.opened() as profile:
+def who_runs(host: HermesHost, request: Request) -> str:
+    """Which process runs an accepted request, as text."""
+    with host.membership.opened() as profile:
         if request.run is None:
             return "queued for the owner"
         run = profile.store.run(request.run)
@@ -53,38 +53,38 @@ def who_runs(seat: Seat, request: Request) -> str:
         return f"queued for {who}: run {run.id}"
 
 
-def queued(seat: Seat, job: Mapping[str, Any], via: str) -> str:
-    """Ask, and say who runs it. Raises as :func:`ask_owner` does."""
-    return who_runs(seat, ask_owner(seat, job, via))
+def queued(host: HermesHost, job: Mapping[str, Any], via: str) -> str:
+    """Ask; which process runs it, as text. Raises as :func:`ask_owner` does."""
+    return who_runs(host, ask_owner(host, job, via))
 
 
-def run_by_owner(seat: Seat, job: Mapping[str, Any]) -> tuple[bool, str]:
-    """In the owner: ask, and wait for the end; whether it went well, else why not."""
-    request = ask_owner(seat, job, "run")
-    with seat.opened() as profile:
+def run_by_owner(host: HermesHost, job: Mapping[str, Any]) -> tuple[bool, str]:
+    """In the owner: ask, and wait for the end. Whether it succeeded, and why not."""
+    request = ask_owner(host, job, "run")
+    with host.membership.opened() as profile:
         run = await_end(profile, request.run or "")
     return run.state is RunState.SUCCEEDED, run.reason
 
 
-def in_words(seat: Seat, error: Exception) -> str:
-    """A refusal, and what a user of Hermes types."""
+def refusal_text(host: HermesHost, error: Exception) -> str:
+    """A refusal, and the command that a user of Hermes types next."""
     if not isinstance(error, TenureError):
         return f"{type(error).__name__}: {error}"
     if "should_own" in error.facts:
-        who = seat.home.profile
+        who = host.home.profile
         return (
             f"no process that may run the jobs of {who} is there; the gateway may: "
-            f"start it with: {seat.refusals.how_to_start()} "
-            f"(`tenure status --profile {seat.link.tenure_profile}` says more)"
+            f"start it with: {host.refusals.start_command()} "
+            f"(`tenure status --profile {host.link.tenure_profile}` says more)"
         )
     return f"{error.text} ({error.remedy})" if error.remedy else error.text
 
 
-def _of_hermes(seat: Seat, error: Refused, mine: Job, job: Mapping[str, Any]) -> Refused:
-    """It is Hermes that pauses its jobs, and that goes on with them."""
+def _of_hermes(host: HermesHost, error: Refused, mine: Job, job: Mapping[str, Any]) -> Refused:
+    """Hermes pauses and resumes its own jobs, so the remedy is a command of Hermes."""
     if mine.state is State.ACTIVE or "should_own" in error.facts:
         return error
-    resume = f"{seat.home.command} cron resume {job['id']}"
+    resume = f"{host.home.command} cron resume {job['id']}"
     return Refused(error.text, remedy=resume, **error.facts)
 
 
@@ -94,12 +94,12 @@ def _me(via: str) -> Requester:
 
 
 def _patience() -> timedelta | None:
-    """The usual one, but not where everything else would wait with us."""
-    asyncio = sys.modules.get("asyncio")  # without it there is no loop
+    """None: the usual one. On an event loop's thread all else would wait too, so it is short."""
+    asyncio = sys.modules.get("asyncio")  # not loaded: no loop can run
     if asyncio is None:
         return None
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return None
-    return ON_A_LOOP
+    return LOOP_WAIT

@@ -1,9 +1,9 @@
-"""Where Tenure stands in Hermes' way: the functions that run a job, and those that ask for it.
+"""The functions of Hermes that Tenure replaces: those that run a job, and those that ask for it.
 
 Hermes' callers look these names up when they call, so replacing them in their modules is enough;
-nothing on disk is touched. A module that is not loaded yet is patched as soon as it is, so that a
-process that never touches its jobs pays nothing; a name that another module has taken before is
-replaced there too.
+nothing on disk changes. A module that is not loaded yet is patched when it loads, so a process
+that never uses its jobs pays nothing. A name that another module imported before is replaced there
+too.
 
     cron.scheduler      tick, get_due_jobs, run_one_job, run_job, mark_job_run, _get_lock_paths
     cron.scheduler_provider  CronScheduler.fire_due
@@ -22,11 +22,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tenure.adapters.hermes.inside import hermes_api
-from tenure.adapters.hermes.inside.host_registry import seats
+from tenure.adapters.hermes.inside.host_registry import hosts
 from tenure.adapters.hermes.inside.replacement import replace
 
 if TYPE_CHECKING:
-    from tenure.adapters.hermes.inside.host import Seat
+    from tenure.adapters.hermes.inside.host import HermesHost
 
 log = logging.getLogger("tenure.hermes")
 
@@ -46,36 +46,36 @@ def patch_scheduler(module: Any) -> None:
 
 def _tick(original: Any) -> Callable[..., Any]:
     def tick(*args: Any, **kwargs: Any) -> Any:
-        seat = seats.of(hermes_api.home_of_tick())
-        return original(*args, **kwargs) if seat is None else seat.tick(args, kwargs)
+        host = hosts.of(hermes_api.home_of_tick())
+        return original(*args, **kwargs) if host is None else host.tick(args, kwargs)
 
     return tick
 
 
 def _due(original: Any) -> Callable[..., Any]:
     def get_due_jobs() -> Any:
-        seat = seats.of(hermes_api.home_of_tick())
-        return original() if seat is None else seat.dues.claimed(original)
+        host = hosts.of(hermes_api.home_of_tick())
+        return original() if host is None else host.due_jobs.claimed(original)
 
     return get_due_jobs
 
 
 def _body(original: Any) -> Callable[..., Any]:
     def run(job: Any, *args: Any, **kwargs: Any) -> Any:
-        seat = seats.of(hermes_api.home_of_tick())
-        if seat is None:
+        host = hosts.of(hermes_api.home_of_tick())
+        if host is None:
             return original(job, *args, **kwargs)
-        return seat.carrying.body(job, args, kwargs)
+        return host.handoff.body(job, args, kwargs)
 
     return run
 
 
 def _part(original: Any) -> Callable[..., Any]:
     def run_job(job: Any, *args: Any, **kwargs: Any) -> Any:
-        seat = seats.of(hermes_api.home_of_tick())
-        if seat is None:
+        host = hosts.of(hermes_api.home_of_tick())
+        if host is None:
             return original(job, *args, **kwargs)
-        return seat.carrying.part(original, job, args, kwargs)
+        return host.handoff.part(original, job, args, kwargs)
 
     return run_job
 
@@ -87,7 +87,7 @@ def _mark(original: Any) -> Callable[..., Any]:
         try:
             return original(job_id, success, error, delivery_error=delivery_error)
         finally:
-            seats.marked(job_id, success, error, delivery_error)
+            hosts.marked(job_id, success, error, delivery_error)
 
     return mark_job_run
 
@@ -95,21 +95,21 @@ def _mark(original: Any) -> Callable[..., Any]:
 def _lock_paths(original: Any) -> Callable[..., Any]:
     def lock_paths() -> Any:
         folder, path = original()
-        seat = seats.of(hermes_api.home_of_tick())
-        return (folder, path) if seat is None else seat.lock_paths(folder, path)
+        host = hosts.of(hermes_api.home_of_tick())
+        return (folder, path) if host is None else host.lock_paths(folder, path)
 
     return lock_paths
 
 
-# -- who asks --------------------------------------------------------------------------------
-class _Said(threading.local):
-    """What this thread was answered: Hermes has texts of its own for it, which are not so."""
+# -- requests --------------------------------------------------------------------------------
+class _Answer(threading.local):
+    """The owner's answer to this thread's request: Hermes' own texts would be wrong."""
 
-    answer: str | None = None
+    text: str | None = None
     refused: bool = False
 
 
-_said = _Said()
+_answer = _Answer()
 
 
 def patch_provider(module: Any) -> None:
@@ -118,17 +118,17 @@ def patch_provider(module: Any) -> None:
 
 def _fire_due(original: Any) -> Callable[..., Any]:
     def fire_due(self: Any, job_id: str, **kwargs: Any) -> Any:
-        seat = seats.of(hermes_api.home_of_jobs())
-        if seat is None:
+        host = hosts.of(hermes_api.home_of_jobs())
+        if host is None:
             return original(self, job_id, **kwargs)
         job = hermes_api.find_job(job_id)
         if job is None:
             return False
         try:
-            log.info("job %s: %s", job_id, _queued(seat, job, "fire_due"))
-        except RuntimeError as error:  # this is called in the background: it is logged
+            log.info("job %s: %s", job_id, _queued(host, job, "fire_due"))
+        except RuntimeError as error:  # this is called in the background
             log.warning("job %s: %s", job_id, error)
-        return False  # it was not run here; by whom it is, the record says
+        return False  # it was not run here
 
     return fire_due
 
@@ -139,14 +139,14 @@ def patch_jobs(module: Any) -> None:
 
 def _trigger(original: Any) -> Callable[..., Any]:
     def trigger_job(job_id: str) -> Any:
-        seat = seats.of(hermes_api.home_of_jobs())
-        if seat is None:
+        host = hosts.of(hermes_api.home_of_jobs())
+        if host is None:
             return original(job_id)
         job = hermes_api.find_job(job_id)
         if job is None:
             return None
         try:
-            answer = _said.answer = _queued(seat, job, "trigger")
+            answer = _answer.text = _queued(host, job, "trigger")
         except RuntimeError as error:
             raise _in_a_dashboard(error) from None
         return {**(hermes_api.find_job(job["id"]) or job), "tenure": answer}
@@ -161,22 +161,22 @@ def patch_tools(module: Any) -> None:
 
 def _cronjob(original: Any) -> Callable[..., Any]:
     def cronjob(*args: Any, **kwargs: Any) -> Any:
-        _said.answer, _said.refused = None, False
-        return _with_answer(original(*args, **kwargs), _said.answer)
+        _answer.text, _answer.refused = None, False
+        return _with_answer(original(*args, **kwargs), _answer.text)
 
     return cronjob
 
 
 def _execute(original: Any) -> Callable[..., Any]:
     def execute_job_now(job: Mapping[str, Any]) -> Any:
-        seat = seats.of(hermes_api.home_of_jobs())
-        if seat is None:
+        host = hosts.of(hermes_api.home_of_jobs())
+        if host is None:
             return original(job)
-        if seat.owns():  # an agent of its own asks it, and waits for the end, as ever
-            good, why = _refused_in_words(seat, lambda requests: requests.run_by_owner(seat, job))
+        if host.owns():  # its own agent asks, and waits for the end as without Tenure
+            good, why = _ask(host, lambda requests: requests.run_by_owner(host, job))
             return {"claimed": True, "success": good, "error": None if good else why}
-        _said.answer = _queued(seat, job, "run")
-        return {"claimed": False, "success": False, "error": _said.answer}
+        _answer.text = _queued(host, job, "run")
+        return {"claimed": False, "success": False, "error": _answer.text}
 
     return execute_job_now
 
@@ -187,7 +187,7 @@ def patch_cli(module: Any) -> None:
 
 def _job_action(original: Any) -> Callable[..., Any]:
     def job_action(action: str, job_id: str, success_verb: str) -> Any:
-        if action != "run" or seats.of(hermes_api.home_of_jobs()) is None:
+        if action != "run" or hosts.of(hermes_api.home_of_jobs()) is None:
             return original(action, job_id, success_verb)
         return _cron_run(job_id)
 
@@ -195,23 +195,23 @@ def _job_action(original: Any) -> Callable[..., Any]:
 
 
 def _cron_run(job_id: str) -> int:
-    """``hermes cron run``: it says who runs it, and ends with 3 if nobody does."""
+    """``hermes cron run``: it prints which process runs the job, and exits with 3 if none does."""
     result = json.loads(hermes_api.cronjob(action="run", job_id=job_id))
     if not result.get("success"):
         print(f"Failed to run job: {result.get('error', 'unknown error')}")
-        if _said.refused:
+        if _answer.refused:
             sys.stdout.flush()
             raise SystemExit(3)
         return 1
     job = result.get("job") or {}
     print(f"Triggered job: {job.get('name', job_id)} ({job_id})")
     how = "succeeded" if job.get("execution_success") else "failed"
-    print(f"  {_said.answer or f'Ran now: {how}.'}")
+    print(f"  {_answer.text or f'Ran now: {how}.'}")
     return 0
 
 
 def _with_answer(text: str, answer: str | None) -> str:
-    """The tool's JSON, with the answer where it tells why nothing was run here."""
+    """The tool's JSON, with the owner's answer as the reason why nothing ran here."""
     if answer is None:
         return text
     result = json.loads(text)
@@ -220,23 +220,23 @@ def _with_answer(text: str, answer: str | None) -> str:
     return json.dumps(result, indent=2)
 
 
-def _queued(seat: Seat, job: Mapping[str, Any], via: str) -> str:
-    """Ask the owner; who runs it, in words. Raises RuntimeError for a refusal."""
-    return str(_refused_in_words(seat, lambda requests: requests.queued(seat, job, via)))
+def _queued(host: HermesHost, job: Mapping[str, Any], via: str) -> str:
+    """Ask the owner; which process runs it, as text. Raises RuntimeError for a refusal."""
+    return str(_ask(host, lambda requests: requests.queued(host, job, via)))
 
 
-def _refused_in_words(seat: Seat, ask: Callable[[Any], Any]) -> Any:
+def _ask(host: HermesHost, request: Callable[[Any], Any]) -> Any:
     from tenure.adapters.hermes.inside import owner_requests
 
     try:
-        return ask(owner_requests)
-    except Exception as error:  # noqa: BLE001  raised as what Hermes knows to print
-        _said.refused = True
-        raise RuntimeError(f"refused: {owner_requests.in_words(seat, error)}") from None
+        return request(owner_requests)
+    except Exception as error:  # noqa: BLE001  Hermes prints a RuntimeError
+        _answer.refused = True
+        raise RuntimeError(f"refused: {owner_requests.refusal_text(host, error)}") from None
 
 
 def _in_a_dashboard(error: RuntimeError) -> Exception:
-    """An answer of its API; the same error elsewhere."""
+    """Its API's error in a dashboard; the same error elsewhere."""
     if "hermes_cli.web_server" not in sys.modules:
         return error
     from fastapi import HTTPException  # type: ignore[import-not-found,unused-ignore]

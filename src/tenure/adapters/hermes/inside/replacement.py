@@ -1,4 +1,4 @@
-"""Put functions in the place of others in modules: of those that are loaded, and as others are."""
+"""Replacement of functions in modules: in loaded ones at once, in others when they load."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Patches = Mapping[str, Callable[[Any], None]]
 
 
 def original_of(function: Any) -> Any:
-    """What a replaced function stands for; any other is its own."""
+    """The function that a replacement replaces; any other function itself."""
     return getattr(function, MARK, function)
 
 
 def replace(owner: Any, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
-    """Put a function in the place of another, once; a name that is not there is let be."""
+    """Replace a function, once. A name that does not exist is left out."""
     original = getattr(owner, name, None)
     if original is None or hasattr(original, MARK):
         return
@@ -35,7 +35,7 @@ def replace(owner: Any, name: str, make: Callable[[Any], Callable[..., Any]]) ->
 
 
 def install(patches: Patches) -> None:
-    """Patch what is loaded, and what will be. Doing it twice does nothing more."""
+    """Patch loaded modules at once, others when they load. A second call changes nothing."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder(patches))
     loaded = [name for name in patches if sys.modules.get(name) is not None]
@@ -50,8 +50,7 @@ def install(patches: Patches) -> None:
 
 
 def rebind(names: Sequence[str]) -> None:
-    """What other modules took from these before they were patched (``from x import y``) is
-    replaced there too."""
+    """Replace them in other modules too, which imported them before (``from x import y``)."""
     new: dict[int, Any] = {}
     for name in names:
         for value in vars(sys.modules[name]).values():
@@ -64,7 +63,7 @@ def rebind(names: Sequence[str]) -> None:
 
 
 def _when_loaded(name: str, patch: Callable[[Any], None]) -> None:
-    """It is being loaded at this moment, perhaps by this very thread: wait for it in another."""
+    """It loads at this moment, perhaps on this thread: wait for it on another."""
 
     def wait() -> None:
         try:

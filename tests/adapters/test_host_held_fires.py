@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from minihermes import OTHERS, MiniHermes, hermes, job, once
 
-from tenure.adapters.hermes.inside.host_registry import seats
+from tenure.adapters.hermes.inside.host_registry import hosts
 from tenure.domain.run import Cause, RunState
 from waiting import eventually
 
@@ -33,10 +33,10 @@ def mini(
 def better(mini: MiniHermes) -> None:
     """The policy says now that this process is the authoritative one."""
     mini.profile.folder.toml.write_text(MINE)
-    seat = seats.of(mini.home)
-    assert seat is not None
-    assert seat.scheduler is not None
-    seat.scheduler.keeper.wake()
+    host = hosts.of(mini.home)
+    assert host is not None
+    assert host.membership.scheduler is not None
+    host.membership.scheduler.keeper.wake()
     eventually(
         lambda: mini.profile.store.ownership().authoritative, "the owner to be authoritative"
     )

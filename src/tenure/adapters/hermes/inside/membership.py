@@ -1,0 +1,194 @@
+"""This process's membership of the Tenure profile of one adopted home.
+
+The process joins at its first tick. Whether it may own is decided by the profile's rules and the
+operating system's evidence; nothing here decides it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from tenure.adapters.hermes.facts.link import Link
+from tenure.adapters.hermes.inside import hermes_api
+from tenure.adapters.hermes.inside.fires import instant_of
+from tenure.adapters.hermes.inside.mirror import Mirror, Mirrored
+from tenure.domain.errors import Undetermined
+from tenure.domain.settings import Hung
+from tenure.runtime.profile import Profile
+from tenure.runtime.scheduler import Scheduler
+
+DECISION_WAIT_S = 3.0
+"""How long the first tick waits for the decision who owns; the next tick comes in a minute."""
+APP = "hermes"
+GATEWAY, DESKTOP = "hermes gateway", "hermes desktop backend"
+"""The roles that processes of Hermes state."""
+
+
+@dataclass(frozen=True, slots=True)
+class TickerCall:
+    """What Hermes' ticker passed to its last tick."""
+
+    adapters: Any = None
+    loop: Any = None
+    can_dispatch: Callable[[], bool] | None = None
+    """Hermes' own answer to whether it may start work; some versions have none."""
+
+    @staticmethod
+    def of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TickerCall:
+        return TickerCall(
+            adapters=kwargs.get("adapters", args[1] if len(args) > 1 else None),
+            loop=kwargs.get("loop", args[2] if len(args) > 2 else None),
+            can_dispatch=kwargs.get("can_dispatch"),
+        )
+
+    def delivery(self) -> dict[str, Any]:
+        """The gateway's live adapters, as keyword arguments of Hermes' functions."""
+        return {"adapters": self.adapters, "loop": self.loop}
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments for another tick like it."""
+        gate = {"can_dispatch": self.can_dispatch} if self.can_dispatch else {}
+        return {**self.delivery(), **gate}
+
+    def draining(self) -> bool:
+        """Whether Hermes accepts no work at the moment because it is about to stop."""
+        return self.can_dispatch is not None and not self.can_dispatch()
+
+
+class ProfileMembership:
+    """Thread-safe. Made for one adoption."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.home = link.home
+        self.mirrored = Mirrored({}, {})
+        """Hermes' jobs as the last tick of the owner wrote them to the profile."""
+        self.decision_deadline = 0.0
+        """On the monotonic clock: until then the first tick waits for the decision who owns."""
+        self._lock = threading.RLock()
+        self._profile: Profile | None = None
+        self._scheduler: Scheduler | None = None
+
+    @property
+    def profile(self) -> Profile | None:
+        """None before the first tick."""
+        return self._profile
+
+    @property
+    def scheduler(self) -> Scheduler | None:
+        """None before the first tick."""
+        return self._scheduler
+
+    def owns(self) -> bool:
+        """Whether this process owns, and has begun to claim."""
+        scheduler = self._scheduler
+        return scheduler is not None and scheduler.dispatcher.owns(scheduler.keeper.authority)
+
+    def join(
+        self, functions: Mapping[str, Callable[..., Any]], on_nudge: Callable[[str], None]
+    ) -> Scheduler:
+        """Join once. Raises what opening the profile and starting the scheduler raise."""
+        with self._lock:
+            if self._scheduler is not None and self._scheduler.failure is not None:
+                self.leave(drain=0.0)
+            if self._profile is not None and not self._profile.store.is_same_file():
+                self.leave()  # the folder was replaced or removed
+            if self._scheduler is None:
+                self._profile, self._scheduler = self._start(functions, on_nudge)
+                self.decision_deadline = time.monotonic() + DECISION_WAIT_S
+            return self._scheduler
+
+    def _start(
+        self, functions: Mapping[str, Callable[..., Any]], on_nudge: Callable[[str], None]
+    ) -> tuple[Profile, Scheduler]:
+        with contextlib.ExitStack() as undo:
+            profile = Profile.open(self.link.tenure_profile, home=self.link.tenure_home)
+            undo.callback(profile.close)
+            scheduler = Scheduler(
+                profile,
+                role=role(),
+                executes=True,
+                app=APP,
+                app_version=hermes_api.version(),
+                functions=functions,
+                on_nudge=on_nudge,
+                default_hung=Hung.WARN,
+            )
+            undo.callback(scheduler.stop, 0.0, why="it could not start")
+            scheduler.start()
+            undo.pop_all()
+        return profile, scheduler
+
+    def leave(self, drain: float = 1.0) -> None:
+        """Hand over at once; close when active runs have ended, or after ``drain`` seconds."""
+        with self._lock:
+            scheduler, self._scheduler = self._scheduler, None
+            profile, self._profile = self._profile, None
+        if scheduler is not None:
+            scheduler.stop(drain, why="its process stops")
+        if profile is not None:
+            profile.close()
+
+    def forget_in_child(self) -> None:
+        """After a fork, in the child: ownership and threads stay with the parent."""
+        self._lock = threading.RLock()
+        scheduler, self._scheduler, self._profile = self._scheduler, None, None
+        if scheduler is not None:
+            scheduler.forget_in_child()
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Profile]:
+        """The Tenure profile on a connection of its own.
+
+        A caller that waits in the owner's process sees the owner's commits only that way.
+        """
+        profile = Profile.open(self.link.tenure_profile, home=self.link.tenure_home)
+        try:
+            yield profile
+        finally:
+            profile.close()
+
+    # -- Hermes' jobs --------------------------------------------------------------------------
+    def follow(self, profile: Profile, *, whole: bool) -> Mirrored:
+        """Write Hermes' jobs to the profile. Raises what reading them raises."""
+        mirror = Mirror(profile.store, self.home, by="hermes", timezone=hermes_api.zone_name())
+        return mirror.follow(self._jobs, datetime.now(UTC), whole=whole)
+
+    def due_now(self) -> list[str]:
+        """The names of the jobs that are due at this moment."""
+        now = datetime.now(UTC)
+        return [
+            str(job.get("name") or job.get("id"))
+            for job in self._jobs() or ()
+            if job.get("enabled", True)
+            and (at := instant_of(job.get("next_run_at"))) is not None
+            and at <= now
+        ]
+
+    def _jobs(self) -> list[dict[str, Any]] | None:
+        """None if the file does not exist.
+
+        Raises Undetermined while Hermes works on another profile: older dashboards switch all
+        their threads to it for a moment.
+        """
+        before, jobs = hermes_api.home_of_jobs(), hermes_api.load_jobs()
+        if {before, hermes_api.home_of_jobs()} != {self.home}:
+            raise Undetermined(
+                "Hermes is working on another profile at this moment",
+                remedy="it looks again in a minute",
+            )
+        return jobs if jobs or self.home.jobs_file.exists() else None
+
+
+def role() -> str:
+    """The role that this process states. For display: no rule that protects relies on it."""
+    if hermes_api.holds_gateway_lock():
+        return GATEWAY
+    return DESKTOP if os.environ.get("HERMES_DESKTOP") == "1" else "hermes"
