@@ -80,7 +80,8 @@ class World:
         """Make it the owner; ``awake``: so long ago, by the awake clock, it last made progress."""
         term = self.store.ownership().term
         authority = self.store.take_ownership(
-            process=process, act=Act.TAKE, expected_term=term, new_term=term + 1, rule=rule,
+            process=process, act=Act.TAKE, expected_term=term,
+            new_term=self.store.facts().term + 1, rule=rule,
             authoritative=authoritative, policy_version=self.store.policy().version,
             boot_id=boot_id(), awake=SystemClock().awake() - awake, now=self.now(), why="a test",
         )  # fmt: skip
