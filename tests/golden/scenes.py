@@ -21,7 +21,7 @@ from tenure.domain.job import Call, Definition
 from tenure.domain.process import Standing
 from tenure.domain.request import RequestState
 from tenure.domain.run import Result, RunState
-from tenure.domain.schedule import cron_schedule, foreign_schedule
+from tenure.domain.schedule.model import cron_schedule, foreign_schedule
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli.main import main
 
@@ -219,8 +219,8 @@ def accept(profile: Profile, request: Any) -> None:
     authority = profile.store.ownership().authority
     assert authority is not None
     if request.kind == "cancel":
-        profile.store.ask_cancel(request.run, request.asked_at)
-        profile.store.answer(
+        profile.store.request_cancel(request.run, request.asked_at)
+        profile.store.resolve_request(
             request.id, RequestState.ACCEPTED, authority=authority, now=request.asked_at,
             answer="the run is asked to end", run=request.run,
         )  # fmt: skip

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from tenure.surfaces.web.app import create_app
 from tenure.surfaces.web.site import Site
-from tenure.surfaces.web.tokens import Tokens
+from tenure.surfaces.web.guard.tokens import Tokens
 
 FOLDER = HERE / "http"
 ORIGIN = "http://127.0.0.1:8787"
