@@ -16,8 +16,8 @@ from scenes import Play, Scene, Shelf, answering
 from starlette.testclient import TestClient
 
 from tenure.surfaces.web.app import create_app
-from tenure.surfaces.web.site import Site
 from tenure.surfaces.web.guard.tokens import Tokens
+from tenure.surfaces.web.site import Site
 
 FOLDER = HERE / "http"
 ORIGIN = "http://127.0.0.1:8787"
