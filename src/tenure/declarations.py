@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from tenure.client.job_fields import OPTIONS, read_flag
 from tenure.domain.durations import parse_duration
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import Call, CatchUp, Command, Definition, Overlap, Runner
+from tenure.domain.job import Call, Command, Definition, Runner
 from tenure.domain.schedule.model import (
     Dst,
     Kind,
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from tenure.store.contract import Declaration
 
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
-_DURATIONS = ("grace", "jitter", "timeout", "backoff", "window")
-_SWITCHES = ("protected", "retry_lost")
+_OPTIONS = {field.name: field for field in OPTIONS}
+_LISTS = ("requires", "tags")
 _SAY_WHEN = 'such as cron("0 3 * * *"), every("30s"), at(...) or a text: "every 30s"'
 
 
@@ -117,7 +118,7 @@ def declared(
     _check_callable(function, args)
     runner = Runner.ASYNC if is_async(function) else Runner.THREAD
     action: Call | Command = Call(target=target, runner=runner, args=args)
-    if _switch(options.pop("process", False), "process"):
+    if read_flag(options.pop("process", False), "process"):
         action = _in_a_process(function, args)
     fields = _fields(options)
 
@@ -229,16 +230,24 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
     """Definition fields from what the user wrote; None is 'not said'."""
     fields: dict[str, Any] = {}
     for name, value in options.items():
-        read = _READ.get(name)
-        if read is None:
+        if name not in _OPTIONS and name != "window":
             raise InvalidInput(
                 f"there is no option {name!r}",
                 field=name,
-                remedy=f"name, args, process, {', '.join(_READ)}",
+                remedy=f"name, args, process, window, {', '.join(_OPTIONS)}",
             )
-        if value is not None:
-            fields[name] = read(value, name)
+        if value is not None and name != "window":
+            fields |= _OPTIONS[name].read(_listed(value) if name in _LISTS else value)
+    if options.get("window") is not None:
+        fields["window"] = _duration(options["window"], "window")
     return fields
+
+
+def _listed(value: object) -> object:
+    """One text is a list of one; any iterable of texts will do."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, Iterable) else value
 
 
 def _duration(value: object, name: str) -> timedelta:
@@ -249,46 +258,3 @@ def _duration(value: object, name: str) -> timedelta:
     raise InvalidInput(
         f"{value!r} is no duration", field=name, remedy='write "90s", "5m" or a timedelta'
     )
-
-
-def _switch(value: object, name: str) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise InvalidInput(f"{value!r} is neither True nor False", field=name)
-
-
-def _number(value: object, name: str) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise InvalidInput(f"{value!r} is no whole number", field=name)
-
-
-def _one_of(kinds: type[Overlap] | type[CatchUp]) -> Callable[[Any, str], Any]:
-    def read(value: Any, name: str) -> Any:
-        try:
-            return kinds(value)
-        except ValueError:
-            known = ", ".join(kinds)
-            raise InvalidInput(f"{value!r} is none of {known}", field=name) from None
-
-    return read
-
-
-def _words(value: object, name: str) -> tuple[str, ...]:
-    words = (value,) if isinstance(value, str) else value
-    if isinstance(words, Iterable):
-        found = tuple(words)
-        if all(isinstance(word, str) for word in found):
-            return found
-    raise InvalidInput(f"{value!r} is no text, and no list of texts", field=name)
-
-
-_READ: dict[str, Callable[[Any, str], Any]] = {
-    **dict.fromkeys(_DURATIONS, _duration),
-    **dict.fromkeys(_SWITCHES, _switch),
-    "retries": _number,
-    "overlap": _one_of(Overlap),
-    "catch_up": _one_of(CatchUp),
-    "requires": _words,
-    "tags": _words,
-}

@@ -1,8 +1,8 @@
-"""From named fields, as people and files give them, to a valid definition.
+"""From named fields, as people and files give them, to a valid definition, and back.
 
-One table of fields serves ``add``, ``edit``, ``apply`` and the web page, so that each of them
-reads the same words and refuses the same mistakes. A value is text, a number, a flag, a list or
-a table as TOML and JSON have them; durations are text (``"1h30m"``).
+``add``, ``edit``, ``apply``, the API and the web page all come here, so that each of them reads
+the same words and refuses the same mistakes. A value is text, a number, a flag, a list or a table
+as TOML and JSON have them; durations are text (``"1h30m"``).
 """
 
 from __future__ import annotations
@@ -10,51 +10,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
-from tenure.client.schedules import schedule_from
-from tenure.client.secrets import MASK
-from tenure.domain.durations import parse_duration
+from tenure.client.job_fields import (
+    BY_NAME,
+    COMMAND,
+    NAMES,
+    OPTIONS,
+    RESETTABLE,
+    Part,
+    read_text,
+    read_texts,
+)
+from tenure.client.schedules import schedule_fields, schedule_from
+from tenure.client.secrets import MASK, masked, masked_text
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import (
-    DEFAULT_BACKOFF,
-    DEFAULT_GRACE,
-    Call,
-    CatchUp,
-    Command,
-    Damage,
-    Definition,
-    Overlap,
-)
+from tenure.domain.job import DEFAULT_GRACE, Call, Command, Damage, Definition
 from tenure.domain.schedule.model import Kind
-
-E = TypeVar("E", bound=StrEnum)
-
-SCHEDULE = ("schedule", "tz", "dst", "at", "anchor", "interval", "cron")
-COMMAND = ("command", "shell", "env", "cwd", "stdin")
-FIELDS = (
-    "name",
-    *SCHEDULE,
-    *COMMAND,
-    "protected",
-    "requires",
-    "overlap",
-    "catch_up",
-    "grace",
-    "jitter",
-    "timeout",
-    "retries",
-    "backoff",
-    "retry_lost",
-    "tags",
-)
-"""Every field. ``paused`` is not among them: it is a job's state, not its definition."""
-
-RESETTABLE = (
-    "requires", "overlap", "catch_up", "grace", "jitter", "timeout", "retries", "backoff",
-    "env", "cwd", "stdin", "tags", "dst",
-)  # fmt: skip
 
 
 def build(
@@ -71,11 +43,11 @@ def build(
     Raises :class:`InvalidInput` naming the field.
     """
     for key in fields:
-        if key not in FIELDS:
+        if key not in NAMES:
             raise InvalidInput(
                 f"there is no field {key!r}",
                 field=key,
-                remedy="the fields are " + ", ".join(FIELDS),
+                remedy="the fields are " + ", ".join(NAMES),
             )
     given = {key: value for key, value in fields.items() if value is not None}
     damage = None if base is None else base.damage
@@ -85,7 +57,12 @@ def build(
         given, now=now, timezone=timezone, base=base.schedule if base else None
     )
     action = _action(given, base)
-    changes = _rest(given)
+    changes: dict[str, Any] = {}
+    if "name" in given:
+        changes["name"] = read_text(given["name"], "name")
+    for field in OPTIONS:
+        if field.name in given:
+            changes |= field.read(given[field.name])
     if base is not None:
         made = replace(base, schedule=schedule, action=action, **changes)
         return made if made.damage is None else _mended(made, made.damage, given)
@@ -98,13 +75,11 @@ def build(
 
 def _mended(made: Definition, damage: Damage, given: Mapping[str, Any]) -> Definition:
     """``made`` without damage. Raises InvalidInput for a field that still cannot be read."""
-    new = set(given)
+    new = {name for key in given for name in (key, *BY_NAME[key].names)}
     if made.schedule.kind is not Kind.UNREADABLE:
         new |= {"schedule", "timezone"}
     if new & {"command", "shell"}:
         new.add("action")
-    if "catch_up" in new:
-        new.add("window")
     left = [name for name in damage.fields if name not in new]
     if left or made.schedule.kind is Kind.UNREADABLE:
         field = left[0] if left else "schedule"
@@ -126,10 +101,6 @@ def default_name(action: Command | Call) -> str:
 
 def reset(definition: Definition, names: Sequence[str], *, grace: timedelta) -> Definition:
     """``definition`` with these fields as if they had never been given."""
-    plain: dict[str, Any] = {
-        "requires": (), "overlap": Overlap.SKIP, "grace": grace, "jitter": timedelta(0),
-        "timeout": None, "retries": 0, "backoff": DEFAULT_BACKOFF, "tags": (),
-    }  # fmt: skip
     for name in names:
         name = name.replace("-", "_")
         if name not in RESETTABLE:
@@ -141,65 +112,40 @@ def reset(definition: Definition, names: Sequence[str], *, grace: timedelta) -> 
         if definition.damage is not None:
             left = tuple(field for field in definition.damage.fields if field != name)
             definition = replace(definition, damage=replace(definition.damage, fields=left))
-        if name == "catch_up":
-            definition = replace(definition, catch_up=None, window=None)
-        elif name == "dst":
+        field = BY_NAME[name]
+        if field.part is Part.SCHEDULE:
             schedule = schedule_from(
                 {"dst": "cron"}, now=definition.schedule.at or _EPOCH,
                 timezone="UTC", base=definition.schedule,
             )  # fmt: skip
             definition = replace(definition, schedule=schedule)
-        elif name in ("env", "cwd", "stdin"):
-            command = _command_of(definition)
-            empty: Any = {} if name == "env" else None
-            definition = replace(definition, action=replace(command, **{name: empty}))
+        elif field.part is Part.COMMAND:
+            command = replace(_command_of(definition), **field.defaults)
+            definition = replace(definition, action=command)
         else:
-            definition = replace(definition, **{name: plain[name]})
+            plain = {**field.defaults, "grace": grace} if name == "grace" else field.defaults
+            definition = replace(definition, **plain)
     return definition
 
 
+def fields_of(wants: Definition, *, show_secrets: bool = False) -> dict[str, Any]:
+    """The fields from which the same definition is built again. For commands only."""
+    assert isinstance(wants.action, Command)
+    command = wants.action
+    fields: dict[str, Any] = {"name": wants.name, **schedule_fields(wants.schedule)}
+    if command.shell:
+        fields["shell"] = command.argv[0]
+    else:
+        fields["command"] = list(command.argv)
+    optional: dict[str, Any] = {
+        "env": masked(command.env, show=show_secrets) or None,
+        "cwd": command.cwd,
+        "stdin": masked_text(command.stdin, show=show_secrets),
+    } | {field.name: field.write(wants) for field in OPTIONS}
+    return fields | {key: value for key, value in optional.items() if value is not None}
+
+
 _EPOCH = datetime.fromisoformat("2024-01-01T00:00:00+00:00")
-
-
-def read_catch_up(text: object) -> tuple[CatchUp | None, timedelta | None]:
-    """``none``, ``latest``, ``all``, the last two with ``:window``; ``default`` is by schedule."""
-    word, _, window = str(text).partition(":")
-    if word == "default" and not window:
-        return None, None
-    mode = _choice(word, CatchUp, "catch_up")
-    if not window:
-        return mode, None
-    if mode is CatchUp.NONE:
-        raise InvalidInput("'none' has no window", field="catch_up", remedy="latest:2h or all:2h")
-    return mode, parse_duration(window, "catch_up", minimum=timedelta(seconds=1))
-
-
-def _rest(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything but schedule and command, as keywords of Definition."""
-    changes: dict[str, Any] = {}
-    if "name" in given:
-        changes["name"] = _text(given["name"], "name")
-    for key in ("protected", "retry_lost"):
-        if key in given:
-            if not isinstance(given[key], bool):
-                raise InvalidInput("true or false is expected", field=key)
-            changes[key] = given[key]
-    for key in ("requires", "tags"):
-        if key in given:
-            changes[key] = _texts(given[key], key)
-    for key in ("grace", "jitter", "timeout", "backoff"):
-        if key in given:
-            value = given[key]
-            changes[key] = value if isinstance(value, timedelta) else parse_duration(value, key)
-    if "overlap" in given:
-        changes["overlap"] = _choice(given["overlap"], Overlap, "overlap")
-    if "catch_up" in given:
-        changes["catch_up"], changes["window"] = read_catch_up(given["catch_up"])
-    if "retries" in given:
-        if not isinstance(given["retries"], int) or isinstance(given["retries"], bool):
-            raise InvalidInput("a whole number is expected", field="retries")
-        changes["retries"] = given["retries"]
-    return changes
 
 
 def _action(given: Mapping[str, Any], base: Definition | None) -> Command | Call:
@@ -218,13 +164,13 @@ def _action(given: Mapping[str, Any], base: Definition | None) -> Command | Call
         )
     changes: dict[str, Any] = {}
     if "command" in given:
-        changes.update(argv=_texts(given["command"], "command"), shell=False)
+        changes.update(argv=read_texts(given["command"], "command"), shell=False)
     elif "shell" in given:
-        changes.update(argv=(_text(given["shell"], "shell"),), shell=True)
+        changes.update(argv=(read_text(given["shell"], "shell"),), shell=True)
     if "env" in given:
         changes["env"] = _env(given["env"], command.env if command else {})
     if "cwd" in given:
-        changes["cwd"] = _text(given["cwd"], "cwd")
+        changes["cwd"] = read_text(given["cwd"], "cwd")
     if "stdin" in given:
         changes["stdin"] = _unmasked(given["stdin"], "stdin", command.stdin if command else None)
     return replace(command, **changes) if command else Command(**changes)
@@ -245,14 +191,14 @@ def _env(value: object, standing: Mapping[str, str]) -> dict[str, str]:
         raise InvalidInput("a table of names and texts is expected", field="env")
     env = {}
     for name, text in value.items():
-        name = _text(name, "env")
+        name = read_text(name, "env")
         env[name] = _unmasked(text, f"env.{name}", standing.get(name))
     return env
 
 
 def _unmasked(value: object, field: str, standing: str | None) -> str:
     """A text; what stands, where it is masked."""
-    text = _text(value, field)
+    text = read_text(value, field)
     if text != MASK:
         return text
     if standing is None:
@@ -262,31 +208,3 @@ def _unmasked(value: object, field: str, standing: str | None) -> str:
             remedy="give the value; `tenure export --show-secrets` writes them out",
         )
     return standing
-
-
-def _choice(value: object, kind: type[E], field: str) -> E:
-    try:
-        return kind(str(value))
-    except ValueError:
-        words = ", ".join(str(word) for word in kind)
-        raise InvalidInput(
-            f"{str(value)[:40]!r} is not one of {words}", field=field, remedy=f"use {words}"
-        ) from None
-
-
-def _texts(value: object, field: str) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise InvalidInput("a list of texts is expected", field=field)
-    return tuple(_text(item, field) for item in value)
-
-
-def _text(value: object, field: str) -> str:
-    if not isinstance(value, str):
-        raise InvalidInput(f"a text is expected, not {type(value).__name__}", field=field)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidInput(
-            "holds bytes that are not UTF-8", field=field, remedy="write it in UTF-8"
-        ) from None
-    return value

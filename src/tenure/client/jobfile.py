@@ -11,7 +11,7 @@
     catch_up = "latest:6h"
     env = { LANG = "C.UTF-8" }
 
-The keys are those of :mod:`tenure.client.fields` with ``paused`` beside them. What is
+The keys are those of :mod:`tenure.client.job_fields` with ``paused`` beside them. What is
 not said has its default: a file describes the whole job. Reading what was written gives the same
 definitions again, to the millisecond; jobs that an app's code declares, or that another scheduler
 plans, are not written.
@@ -27,22 +27,12 @@ from datetime import datetime
 from typing import Any
 
 from tenure.client.documents import instant
-from tenure.client.fields import FIELDS
+from tenure.client.fields import fields_of
 from tenure.client.foreign_jobs import change_there, is_foreign
-from tenure.client.schedules import schedule_fields
-from tenure.client.secrets import masked, masked_text
-from tenure.domain.durations import format_duration
+from tenure.client.job_fields import NAMES
 from tenure.domain.errors import InvalidInput
 from tenure.domain.file_text import line_of, parse_toml
-from tenure.domain.job import (
-    DEFAULT_BACKOFF,
-    CatchUp,
-    Command,
-    Definition,
-    Job,
-    Overlap,
-    State,
-)
+from tenure.domain.job import Command, Job, State
 
 LARGEST = 50_000_000
 
@@ -123,42 +113,6 @@ def _comment(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def fields_of(wants: Definition, *, show_secrets: bool = False) -> dict[str, Any]:
-    """The fields from which the same definition is built again. For commands only."""
-    assert isinstance(wants.action, Command)
-    command = wants.action
-    fields: dict[str, Any] = {"name": wants.name, **schedule_fields(wants.schedule)}
-    if command.shell:
-        fields["shell"] = command.argv[0]
-    else:
-        fields["command"] = list(command.argv)
-    optional: dict[str, Any] = {
-        "env": masked(command.env, show=show_secrets) or None,
-        "cwd": command.cwd,
-        "stdin": masked_text(command.stdin, show=show_secrets),
-        "protected": wants.protected or None,
-        "requires": list(wants.requires) or None,
-        "overlap": None if wants.overlap is Overlap.SKIP else str(wants.overlap),
-        "catch_up": _catch_up(wants),
-        "grace": format_duration(wants.grace),
-        "jitter": format_duration(wants.jitter) if wants.jitter else None,
-        "timeout": format_duration(wants.timeout) if wants.timeout else None,
-        "retries": wants.retries or None,
-        "backoff": None if wants.backoff == DEFAULT_BACKOFF else format_duration(wants.backoff),
-        "retry_lost": wants.retry_lost or None,
-        "tags": list(wants.tags) or None,
-    }
-    return fields | {key: value for key, value in optional.items() if value is not None}
-
-
-def _catch_up(wants: Definition) -> str | None:
-    if wants.catch_up is None:
-        return None
-    if wants.window is None or wants.catch_up is CatchUp.NONE:
-        return str(wants.catch_up)
-    return f"{wants.catch_up}:{format_duration(wants.window)}"
-
-
 def _entry(number: int, table: object) -> Entry:
     where = f"job[{number}]"
     if not isinstance(table, dict):
@@ -169,11 +123,11 @@ def _entry(number: int, table: object) -> Entry:
     if "schedule" not in table:
         raise InvalidInput("each job of a file needs a schedule", field=f"{where}.schedule")
     for key in table:
-        if key not in FIELDS and key != "paused":
+        if key not in NAMES and key != "paused":
             raise InvalidInput(
                 f"there is no field {key!r}",
                 field=f"{where}.{key}",
-                remedy="the fields are " + ", ".join((*FIELDS, "paused")),
+                remedy="the fields are " + ", ".join((*NAMES, "paused")),
             )
     paused = table.get("paused", False)
     if not isinstance(paused, bool):

@@ -1,6 +1,6 @@
 """The options that describe a job, shared by ``add`` and ``edit``.
 
-Values stay text: what they mean is checked in one place, :mod:`tenure.client.fields`.
+Values stay text: :mod:`tenure.client.fields` checks what they mean.
 """
 
 from __future__ import annotations
@@ -12,43 +12,31 @@ from typing import Any, TypeVar
 
 import click
 
+from tenure.client.job_fields import FIELDS, FLAG, NUMBER, JobField, Option
 from tenure.domain.errors import InvalidInput
 from tenure.store.folder.user_home import expand
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
-    (("--protected/--no-protected",),
-     {"default": None, "help": "Only an authoritative owner may run it."}),
-    (("--requires",), {"multiple": True, "metavar": "CAP",
-     "help": "A capability the owner must have (repeatable)."}),
-    (("--tz",), {"metavar": "ZONE", "help": "Time zone of the schedule (profile: the profile's)."}),
-    (("--dst",), {"metavar": "RULE", "help": "cron; or gap=skip|shift,fold=first|second|both."}),
-    (("--overlap",), {"metavar": "HOW",
-     "help": "While the previous run is active: skip, queue, allow, cancel."}),
-    (("--catch-up", "catch_up"), {"metavar": "WHAT",
-     "help": "Missed fires: none, latest[:WINDOW], all[:WINDOW]."}),
-    (("--grace",), {"metavar": "TIME", "help": "How late a fire may start (1m)."}),
-    (("--jitter",), {"metavar": "TIME", "help": "Delay each fire by a fixed part of this."}),
-    (("--timeout",), {"metavar": "TIME", "help": "End the command after so long."}),
-    (("--retries",), {"type": int, "metavar": "N", "help": "Try again so often if it fails."}),
-    (("--backoff",), {"metavar": "TIME",
-     "help": "Pause before the first retry; doubles each time."}),
-    (("--retry-lost/--no-retry-lost", "retry_lost"),
-     {"default": None, "help": "Also retry a run whose end is not known."}),
-    (("--env",), {"multiple": True, "metavar": "K=V", "help": "A variable (repeatable)."}),
-    (("--cwd",), {"metavar": "DIR", "help": "Working folder (the home folder)."}),
-    (("--stdin",), {"metavar": "TEXT", "help": "What it reads; - reads it from here."}),
-    (("--shell",), {"is_flag": True, "help": "COMMAND is one line for /bin/sh."}),
-    (("--tag", "tags"), {"multiple": True, "help": "A word to find it by (repeatable)."}),
-]  # fmt: skip
-
 
 def job_options(function: F) -> F:
-    """Add the options above to a command."""
-    for names, attributes in reversed(_OPTIONS):
-        function = click.option(*names, **attributes)(function)
+    """Add the options of :data:`tenure.client.job_fields.FIELDS` to a command."""
+    for field in reversed(FIELDS):
+        if field.option is not None:
+            function = _option(field, field.option)(function)
     return function
+
+
+def _option(field: JobField, option: Option) -> Callable[[F], F]:
+    word = (option.name or field.name).replace("_", "-")
+    attributes: dict[str, Any] = {"help": option.help, "metavar": option.metavar}
+    if field.type is FLAG:
+        return click.option(f"--{word}/--no-{word}", field.name, default=None, **attributes)
+    if field.type is NUMBER:
+        attributes["type"] = int
+    if option.flag:
+        attributes["is_flag"] = True
+    return click.option(f"--{word}", field.name, multiple=option.repeatable, **attributes)
 
 
 def given_fields(options: Mapping[str, Any], command: Sequence[str]) -> dict[str, Any]:

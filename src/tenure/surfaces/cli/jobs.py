@@ -14,11 +14,11 @@ from tenure.client.definitions import editor, set_states
 from tenure.client.documents import instant, job_document
 from tenure.client.foreign_jobs import change_there, is_foreign, planner_of
 from tenure.client.health import examine
+from tenure.client.job_fields import FIELDS
 from tenure.client.secrets import masked
 from tenure.client.warnings import find_liveness_warnings
-from tenure.domain.durations import format_duration
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import Call, Command, Job, State, remedy_for_unreadable, why_unreadable
+from tenure.domain.job import Command, Job, State, remedy_for_unreadable, why_unreadable
 from tenure.domain.schedule.model import Kind
 from tenure.domain.schedule.words import either_day
 from tenure.store.contract import Page
@@ -149,10 +149,6 @@ def _print_job(job: Job, at: datetime, show_secrets: bool) -> None:
     wants, zone = job.definition, job.definition.schedule.timezone
     action = wants.action
     output.say(f"{output.paint(output.safe(job.name), 'bold')}  {output.state(job.state)}")
-    catch_up = str(wants.catching_up)
-    if wants.window:
-        catch_up += f" within {format_duration(wants.window)}"
-    retries = f"{wants.retries}, the first after {format_duration(wants.backoff)}"
     if job.damage is not None:
         output.warn(why_unreadable(job), remedy_for_unreadable(job))
     words, note = wants.schedule.describe(), either_day(wants.schedule)
@@ -160,7 +156,6 @@ def _print_job(job: Job, at: datetime, show_secrets: bool) -> None:
         words = f"{wants.schedule.text}: {words}"
     upcoming = decided_elsewhere(job) or when(job.next_fire, zone, at)
     changed_by = change_there(job, "edit") if is_foreign(job) else None
-    approved = "approved" if job.approved_revision == job.revision else "not approved"
     output.facts(
         [
             ("id", job.id),
@@ -168,18 +163,7 @@ def _print_job(job: Job, at: datetime, show_secrets: bool) -> None:
             ("note", f"{note[0]}; {note[1]}" if note is not None else None),
             ("next", upcoming),
             ("command", output.safe(action.describe())),
-            ("cwd", action.cwd if isinstance(action, Command) else None),
-            ("stdin", _reads(action, show_secrets)),
-            ("protected", f"yes, revision {approved}" if wants.protected else None),
-            ("requires", ", ".join(wants.requires) or None),
-            ("overlap", wants.overlap),
-            ("catch-up", catch_up),
-            ("grace", format_duration(wants.grace)),
-            ("jitter", format_duration(wants.jitter) if wants.jitter else None),
-            ("timeout", format_duration(wants.timeout) if wants.timeout else None),
-            ("retries", retries if wants.retries else None),
-            ("retry lost", "yes" if wants.retry_lost else None),
-            ("tags", ", ".join(wants.tags) or None),
+            *_field_rows(job, show_secrets),
             ("app", job.app),
             ("revision", f"{job.revision}, {when(job.edited_at, zone, at)}"),
             ("edited by", output.safe(job.edited_by)),
@@ -192,12 +176,19 @@ def _print_job(job: Job, at: datetime, show_secrets: bool) -> None:
             output.say(f"  env        {output.safe(name)}={output.safe(value)}")
 
 
-def _reads(action: Command | Call, show_secrets: bool) -> str | None:
-    if not isinstance(action, Command) or not action.stdin:
-        return None
-    if show_secrets:
-        return output.safe(action.stdin)
-    return f"{len(action.stdin)} characters, not shown: --show-secrets shows them"
+def _field_rows(job: Job, show_secrets: bool) -> list[tuple[str, str | None]]:
+    rows = []
+    for field in FIELDS:
+        if field.shown_as:
+            text = field.describe(job.definition)
+            if text and field.name == "protected":
+                approved = job.approved_revision == job.revision
+                text = f"yes, revision {'approved' if approved else 'not approved'}"
+            elif text and field.name == "stdin":
+                hidden = f"{len(text)} characters, not shown: --show-secrets shows them"
+                text = output.safe(text) if show_secrets else hidden
+            rows.append((field.shown_as, text))
+    return rows
 
 
 def _change_state(where: Where, names: tuple[str, ...], every: bool, state: State) -> int:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from tenure.client import edits
 from tenure.client.advice import advice
 from tenure.client.documents import definition_document, instant, job_document
-from tenure.client.fields import RESETTABLE
+from tenure.client.job_fields import RESETTABLE
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command, Job, State
 from tenure.domain.run import Run

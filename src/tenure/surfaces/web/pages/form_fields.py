@@ -8,10 +8,22 @@ secret, a line break within a variable) stays what it is.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import groupby
 from typing import Any
 
-from tenure.client.jobfile import fields_of
+from tenure.client.fields import fields_of
+from tenure.client.job_fields import (
+    CAPABILITIES,
+    DURATION,
+    FIELDS,
+    FLAG,
+    NUMBER,
+    OPTIONS,
+    WORDS,
+    FieldType,
+    Input,
+)
 from tenure.client.secrets import MASK, masked, masked_text
 from tenure.domain.durations import format_duration
 from tenure.domain.errors import InvalidInput
@@ -20,58 +32,38 @@ from tenure.store.folder.user_home import expand
 
 Form = dict[str, str]
 
-NAMES = {
-    "name": "name",
-    "command": "command",
-    "cwd": "folder",
-    "stdin": "standard input",
-    "env": "variables",
-    "schedule": "schedule",
-    "tz": "time zone",
-    "dst": "when clocks change",
-    "protected": "protected",
-    "requires": "required capabilities",
-    "overlap": "while the previous run is active",
-    "catch_up": "catch up missed fires",
-    "grace": "may start late by",
-    "jitter": "jitter",
-    "timeout": "timeout",
-    "retries": "retries",
-    "backoff": "first pause before a retry",
-    "retry_lost": "retry a lost run",
-    "tags": "tags",
-}
+PARTS = {field.name: field for field in FIELDS if field.inputs}
 """The parts that are compared, and merged, each by itself."""
-PARTS = {"command": ("shell", "command"), "catch_up": ("catch_up", "window")}
-"""Parts that are more than one input."""
-DST = {
-    "cron": "as cron does (the usual)",
-    "gap=shift,fold=first": "missing: at the change. Twice: the first",
-    "gap=shift,fold=second": "missing: at the change. Twice: the second",
-    "gap=shift,fold=both": "missing: at the change. Twice: both",
-    "gap=skip,fold=first": "missing: not that day. Twice: the first",
-    "gap=skip,fold=second": "missing: not that day. Twice: the second",
-    "gap=skip,fold=both": "missing: not that day. Twice: both",
-}
-"""What a local time does that is missing in spring, or comes twice in autumn."""
+LABELS = {name: field.label for name, field in PARTS.items()}
+_INPUTS = {name: tuple(i.id or name for i in field.inputs) for name, field in PARTS.items()}
 _AT_FAULT = {"timezone": "tz", "shell": "command", "window": "catch_up"}
+
+
+def rows(section: str) -> list[list[tuple[str, Input]]]:
+    """The inputs of a section of the form, row by row, each with its id."""
+    inputs = [(i.id or name, i) for name, part in PARTS.items() for i in part.inputs]
+    found = sorted(
+        (each for each in inputs if each[1].section == section),
+        key=lambda each: (each[1].row, each[1].last),
+    )
+    return [list(row) for _, row in groupby(found, key=lambda each: each[1].row)]
 
 
 def blank(timezone: str) -> Form:
     """The form of a new job: what ``tenure add`` would take by default."""
-    form = dict.fromkeys((k for part in NAMES for k in inputs(part)), "")
+    form = dict.fromkeys((key for part in PARTS for key in inputs(part)), "")
     return {**form, "tz": timezone, "dst": "cron", "overlap": str(Overlap.SKIP), "paused": ""}
 
 
 def inputs(part: str) -> tuple[str, ...]:
-    return PARTS.get(part, (part,))
+    return _INPUTS[part]
 
 
 def of_definition(wants: Definition) -> Form:
     """What the form of a standing job shows. For commands only."""
     assert isinstance(wants.action, Command)
     command = wants.action
-    return {
+    form = {
         "name": wants.name,
         "shell": "on" if command.shell else "",
         "command": command.argv[0] if command.shell else shlex.join(command.argv),
@@ -81,18 +73,13 @@ def of_definition(wants: Definition) -> Form:
         "schedule": wants.schedule.text,
         "tz": wants.schedule.timezone,
         "dst": str(wants.schedule.dst),
-        "protected": _flag(wants.protected),
-        "requires": "\n".join(wants.requires),
-        "overlap": str(wants.overlap),
         "catch_up": str(wants.catch_up) if wants.catch_up else "",
-        "window": _duration(wants.window),
-        "grace": _duration(wants.grace),
-        "jitter": _duration(wants.jitter),
-        "timeout": _duration(wants.timeout),
-        "retries": str(wants.retries) if wants.retries else "",
-        "backoff": _duration(wants.backoff),
-        "retry_lost": _flag(wants.retry_lost),
-        "tags": ", ".join(wants.tags),
+        "window": format_duration(wants.window) if wants.window else "",
+    }
+    return form | {
+        field.name: _TEXTS.get(field.type, str)(getattr(wants, field.name) or "")
+        for field in OPTIONS
+        if field.name not in form
     }
 
 
@@ -107,7 +94,7 @@ def of_posted(given: Mapping[str, Any]) -> Form:
 
 def differing(a: Form, b: Form) -> set[str]:
     """The parts in which two forms differ."""
-    return {part for part in NAMES if any(a[k] != b[k] for k in inputs(part))}
+    return {part for part in PARTS if any(a[k] != b[k] for k in inputs(part))}
 
 
 def with_part(form: Form, other: Form, part: str) -> Form:
@@ -118,7 +105,7 @@ def with_part(form: Form, other: Form, part: str) -> Form:
 def to_fields(form: Form) -> dict[str, Any]:
     """The fields of a new job. Raises InvalidInput naming the field."""
     fields: dict[str, Any] = {}
-    for part in NAMES:
+    for part in PARTS:
         fields |= _read(part, form)
     return {key: value for key, value in fields.items() if value is not None}
 
@@ -146,7 +133,7 @@ def at_fault(error: InvalidInput) -> str:
     """The input of the form that an error is about; empty if it is about none."""
     name = (error.field or "").partition(".")[0]
     name = _AT_FAULT.get(name, name)
-    return name if name in NAMES else ""
+    return name if name in PARTS else ""
 
 
 def _read(part: str, form: Form) -> dict[str, Any]:
@@ -165,17 +152,9 @@ def _read(part: str, form: Form) -> dict[str, Any]:
         return {"stdin": form["stdin"] or None}
     if part == "env":
         return {"env": _variables(form["env"])}
-    if part in ("protected", "retry_lost"):
-        return {part: True if text else None}
-    if part == "requires":
-        return {"requires": _requirements(form["requires"])}
-    if part == "tags":
-        return {"tags": [tag for each in form["tags"].split(",") if (tag := each.strip())] or None}
-    if part == "retries":
-        return {"retries": _number(text)}
     if part == "cwd":
         return {"cwd": _folder(text)}
-    return {part: text or None}
+    return {part: _VALUES.get(PARTS[part].type, _as_it_is)(text)}
 
 
 def _command(form: Form) -> dict[str, Any]:
@@ -215,6 +194,10 @@ def _requirements(text: str) -> list[str] | None:
     return found or None
 
 
+def _words(text: str) -> list[str] | None:
+    return [tag for each in text.split(",") if (tag := each.strip())] or None
+
+
 def _number(text: str) -> int | None:
     if not text:
         return None
@@ -242,9 +225,21 @@ def _one_line(value: str) -> bool:
     return "\n" not in value and "\r" not in value
 
 
-def _flag(value: bool) -> str:
-    return "on" if value else ""
+def _as_it_is(text: str) -> str | None:
+    return text or None
 
 
-def _duration(value: Any) -> str:
-    return format_duration(value) if value else ""
+_TEXTS: dict[FieldType, Callable[[Any], str]] = {
+    FLAG: lambda value: "on" if value else "",
+    CAPABILITIES: "\n".join,
+    WORDS: ", ".join,
+    DURATION: lambda value: format_duration(value) if value else "",
+}
+"""A value that is not its type's empty one, as an input shows it."""
+_VALUES: dict[FieldType, Callable[[str], Any]] = {
+    FLAG: lambda text: True if text else None,
+    CAPABILITIES: _requirements,
+    WORDS: _words,
+    NUMBER: _number,
+}
+"""The text of an input as a field's value; None for an empty one."""

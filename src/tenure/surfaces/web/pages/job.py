@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from tenure.client.explain import explain
 from tenure.client.foreign_jobs import change_there, is_foreign, planner_of
+from tenure.client.job_fields import FIELDS
 from tenure.client.secrets import masked
 from tenure.domain.job import Command, Job, State
 from tenure.domain.schedule.model import Kind
@@ -74,33 +73,13 @@ def _run_url(around: Frame, id: str) -> str:
 
 def facts(job: Job) -> list[tuple[str, str]]:
     """The options that matter, in words; those at their default without meaning are left out."""
-    wants, action = job.definition, job.definition.action
-    catch_up = {"none": "none", "latest": "the latest missed fire", "all": "every missed fire"}
-    overlap = {
-        "skip": "skip the fire",
-        "queue": "let one fire wait",
-        "allow": "run beside it",
-        "cancel": "cancel the previous run",
-    }
-    span = words.span
-    found: list[tuple[str, Any]] = [
-        ("while it still runs", overlap[wants.overlap]),
-        ("catch-up", catch_up[wants.catching_up]
-         + (f" of the last {span(wants.window)}" if wants.window else "")),
-        ("may start late by", span(wants.grace)),
-        ("jitter", f"up to {span(wants.jitter)}" if wants.jitter else None),
-        ("timeout", span(wants.timeout) if wants.timeout else "none"),
-        ("retries", f"{wants.retries}, the first after {span(wants.backoff)}, then twice as long"
-         if wants.retries else "none"),
-        ("if its end is lost", "it is retried, which may repeat its effects"
-         if wants.retry_lost else None),
-        ("folder", (action.cwd or "the home folder") if isinstance(action, Command) else None),
-        ("standard input", f"{len(action.stdin)} characters"
-         if isinstance(action, Command) and action.stdin else None),
+    rows = sorted((f.row for f in FIELDS if f.row is not None), key=lambda row: row.last)
+    found = [(row.label, row.text(job.definition, words.span)) for row in rows]
+    found += [
         ("declared by", f"the app {job.app}, version {job.app_version}" if job.app else None),
         ("id", job.id),
-    ]  # fmt: skip
-    return [(name, str(value)) for name, value in found if value]
+    ]
+    return [(label, text) for label, text in found if text]
 
 
 def env_of(action: object) -> dict[str, str]:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from tenure.client import edits
 from tenure.client.foreign_jobs import is_foreign
+from tenure.domain.durations import format_duration
 from tenure.domain.errors import Conflict, InvalidInput, TenureError
 from tenure.domain.job import Command, Job, State
 from tenure.domain.schedule.model import Schedule
@@ -86,7 +87,7 @@ def save(profile: ProfileDep, request: Request, ref: str, given: FormDep) -> Res
     mine = form_fields.of_posted(given)
     revision = revision_of(given.get("revision"), job)
     seen = form_fields.of_definition(profile.store.definition(job.id, revision))
-    for part in form_fields.NAMES:
+    for part in form_fields.PARTS:
         if given.get(f"take.{part}") == "theirs":
             mine = form_fields.with_part(mine, seen, part)
     if "preview" in given:
@@ -162,7 +163,7 @@ def merge(profile: Profile, job: Job, mine: Form, revision: int) -> Merging:
 
 def _conflict(request: Request, around: Frame, job: Job, merging: Merging) -> HTMLResponse:
     """Both versions of what both changed, and what else is different; the choice is made here."""
-    parts = [p for p in form_fields.NAMES if p in merging.by_me | merging.by_them]
+    parts = [p for p in form_fields.PARTS if p in merging.by_me | merging.by_them]
     return page(
         request,
         "conflict.html",
@@ -172,7 +173,7 @@ def _conflict(request: Request, around: Frame, job: Job, merging: Merging) -> HT
         job=job,
         merging=merging,
         parts=sorted(parts, key=lambda part: part not in merging.both),
-        names=form_fields.NAMES,
+        names=form_fields.LABELS,
         inputs=form_fields.inputs,
         shown=_shown,
     )
@@ -241,10 +242,14 @@ def _form(
         wrong=wrong,
         preview=previewed(around, form, base),
         zones=lookups.zones(),
-        dst_rules=form_fields.DST,
-        labels=form_fields.NAMES,
+        rows=form_fields.rows,
+        labels=form_fields.LABELS,
         policy=around.health.policy,
-        grace=around.profile.settings().grace,
+        placeholders={
+            "tz": around.zone,
+            "grace": format_duration(around.profile.settings().grace),
+            **({"name": ""} if job else {}),
+        },
     )
 
 
