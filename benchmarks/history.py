@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from benchmarks.populated import fill
 from tenure.domain.job import Job
-from tenure.domain.process import Process, Standing
+from tenure.domain.process import Process, ProcessStatus
 from tenure.host.processes import observe
 from tenure.runtime.profile import Profile
 from tenure.store.codec import micros
@@ -32,7 +32,7 @@ def with_history(profile: Profile, jobs: int, runs: int) -> None:
             evidence=observe(),
             joined_at=now - SPAN,
             executes=True,
-            standing=Standing.CANDIDATE,
+            standing=ProcessStatus.CANDIDATE,
             why="for the history",
             role="bench",
         )

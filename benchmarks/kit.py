@@ -98,10 +98,10 @@ def all_succeeded(store: SqliteStore, count: int) -> None:
 
 def nothing_left(store: SqliteStore) -> bool:
     """Whether every one-shot has been claimed and every run has ended, in the store."""
-    from tenure.domain.job import State
+    from tenure.domain.job import JobState
 
     counts = store.counts()
-    return not counts.active_runs and not counts.jobs.get(State.ACTIVE)
+    return not counts.active_runs and not counts.jobs.get(JobState.ACTIVE)
 
 
 def apscheduler_at(work: Path, kind: str, *, pool: int = POOL) -> BackgroundScheduler:

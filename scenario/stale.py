@@ -6,7 +6,7 @@ import random
 from datetime import UTC, datetime
 
 from scenario.world import PROFILE, World
-from tenure.domain.errors import StaleTerm, Undetermined
+from tenure.domain.errors import OutcomeUnknown, StaleTerm
 from tenure.domain.ownership import Authority
 from tenure.domain.planning.plan import Fire, Plan
 from tenure.domain.run import Cause
@@ -51,7 +51,7 @@ class StaleWriter:
             claimed = store.claim(stale, [plan], now)
         except StaleTerm:
             return 1
-        except Undetermined:
+        except OutcomeUnknown:
             return 0
         self.accepted.append(f"term {term.term} claimed {claimed} when {current} was current")
         return 1

@@ -17,15 +17,15 @@ from typing import Any
 
 from scenario.lineage import LOST, Lineage, Place
 from scenario.world import PROFILE, World
-from tenure.domain.job import State
-from tenure.domain.omission import Omission, Omitted
+from tenure.domain.job import JobState
+from tenure.domain.omission import Omission, OmissionKind
 from tenure.domain.ownership import Term
 from tenure.domain.run import ACTIVE, Cause, Run, RunState
-from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.model import ScheduleKind
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, Revision, RunFilter, Store
 
-_STATES = frozenset(State)
+_STATES = frozenset(JobState)
 _LINE_OPTIONAL = frozenset(
     {RunState.NEVER_RAN, RunState.LOST, RunState.CANCELLED, RunState.TIMED_OUT}
 )
@@ -194,7 +194,7 @@ def _check_fires(verdict: Verdict, job: str, records: Records) -> None:
     for fire in _expected(records.revisions[job], *records.spans[job]):
         verdict.figures["due"] += 1
         left_out = [o for o in omissions if o.first <= fire <= o.last]
-        resolved = fire in from_hold and [o.kind for o in left_out] == [Omitted.HELD]
+        resolved = fire in from_hold and [o.kind for o in left_out] == [OmissionKind.HELD]
         if runs[fire] + len(left_out) == 0:
             verdict.violated("not accounted for", f"fire {fire} of {job}")
         elif runs[fire] > 1 or (runs[fire] + len(left_out) > 1 and not resolved):
@@ -214,7 +214,7 @@ def _expected(
         schedule = revision.definition.schedule
         low = max(after, revision.valid_after)
         high = until if following is None else min(until, following.valid_after)
-        if schedule.kind is not Kind.EVERY:
+        if schedule.kind is not ScheduleKind.EVERY:
             continue
         assert schedule.anchor is not None
         assert schedule.interval is not None

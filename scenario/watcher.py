@@ -18,8 +18,8 @@ from scenario.lineage import Lineage
 from scenario.world import PROFILE, World
 from tenure.domain.errors import TenureError
 from tenure.domain.event import Event, EventKind
-from tenure.domain.ownership import Act
-from tenure.domain.process import Standing
+from tenure.domain.ownership import OwnershipAction
+from tenure.domain.process import ProcessStatus
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page
 
@@ -37,8 +37,8 @@ class Watcher:
         self._view = world.view
         self._store = Profile.open(PROFILE, home=world.home, readonly=True).store
         self._seq = max((e.seq for e in self._events(0)), default=0)
-        self._told: dict[str, Standing] = {}
-        self._news: dict[tuple[Standing, str], list[str]] = {}
+        self._told: dict[str, ProcessStatus] = {}
+        self._news: dict[tuple[ProcessStatus, str], list[str]] = {}
         self._news_age = 0
         self._explained: set[str] = set()
         self._holds: set[int] = set()
@@ -96,7 +96,10 @@ class Watcher:
     def _note_standing(self, event: Event, name: str) -> None:
         """Remember it for a moment: processes that start together are told together."""
         process = self._store.process(event.process or "")
-        if process.standing is self._told.get(process.id) or process.standing is Standing.OWNER:
+        if (
+            process.standing is self._told.get(process.id)
+            or process.standing is ProcessStatus.OWNER
+        ):
             return
         if process.why == "just joined":
             return
@@ -166,15 +169,15 @@ class Watcher:
 
 
 _A = {
-    Standing.CANDIDATE: "a candidate",
-    Standing.REFUSED: "refused",
-    Standing.OBSERVER: "an observer",
+    ProcessStatus.CANDIDATE: "a candidate",
+    ProcessStatus.REFUSED: "refused",
+    ProcessStatus.OBSERVER: "an observer",
 }
 
 
 _HOW: dict[str, str] = {
-    Act.TAKE_FROM_DEAD: ", for the owner's process is dead",
-    Act.TAKE_BY_FORCE: ", by force, for the owner made no progress",
+    OwnershipAction.TAKE_FROM_DEAD: ", for the owner's process is dead",
+    OwnershipAction.TAKE_BY_FORCE: ", by force, for the owner made no progress",
 }
 
 

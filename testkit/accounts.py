@@ -6,9 +6,9 @@ from collections.abc import Collection, Container
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from tenure.domain.omission import Omission, Omitted
+from tenure.domain.omission import Omission, OmissionKind
 from tenure.domain.run import Cause, Run
-from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.model import ScheduleKind
 from tenure.store.contract import Page, RunFilter, Store
 
 _EVERYTHING = Page(limit=1_000_000)
@@ -47,11 +47,13 @@ def account_for(
         if at in claimed_ahead or run.revision in foreign:
             continue
         assert at in fires, f"{run} ran at {at}, which is no fire of its revision"
-        of_hold = at in omitted and omitted[at].kind is Omitted.HELD and run.cause is Cause.HELD
+        of_hold = (
+            at in omitted and omitted[at].kind is OmissionKind.HELD and run.cause is Cause.HELD
+        )
         assert at not in omitted or of_hold, f"{at} ran, and is recorded as {omitted[at]}"
     for at, omission in omitted.items():
         assert at in fires or at in claimed_ahead, f"{omission} covers {at}, which is no fire"
-        settled = not omission.open and omission.kind is Omitted.HELD
+        settled = not omission.open and omission.kind is OmissionKind.HELD
         if settled and omission.cut_at is None and at not in claimed_ahead:
             assert omission.claimed <= omission.count
 
@@ -82,7 +84,7 @@ def _check_announced(
             runs[run.fire_time] = run
     inside = {at: [o for o in records if o.first <= at <= o.last] for at in (*runs, *announced)}
     for at, run in runs.items():
-        of_hold = run.cause is Cause.HELD and all(o.kind is Omitted.HELD for o in inside[at])
+        of_hold = run.cause is Cause.HELD and all(o.kind is OmissionKind.HELD for o in inside[at])
         assert not inside[at] or of_hold or at in claimed_ahead, f"{run} ran, and {inside[at]}"
     for at in announced:
         done = at in runs or inside[at] or at in claimed_ahead
@@ -91,7 +93,7 @@ def _check_announced(
 
 
 def _is_foreign(store: Store, job: str, revision: int) -> bool:
-    return store.definition(job, revision).schedule.kind is Kind.FOREIGN
+    return store.definition(job, revision).schedule.kind is ScheduleKind.FOREIGN
 
 
 def _fires(store: Store, job: str, low: datetime, high: datetime) -> set[datetime]:
@@ -110,7 +112,7 @@ def _omitted_fires(
     store: Store, omission: Omission, low: datetime, high: datetime
 ) -> list[datetime]:
     schedule = store.definition(omission.job, omission.revision).schedule
-    if not omission.count or schedule.kind is Kind.FOREIGN:
+    if not omission.count or schedule.kind is ScheduleKind.FOREIGN:
         return []
     count = schedule.count(omission.first - _INSTANT, omission.last)
     assert count == omission.count, f"{omission} covers {count} fires"

@@ -20,8 +20,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tenure.domain.policy.evidence import Evidence, Link
-from tenure.domain.process import Standing
+from tenure.domain.policy.evidence import ChainLink, Evidence
+from tenure.domain.process import ProcessStatus
 from tenure.host.processes import observe
 from tenure.runtime.profile import Profile
 from tenure.runtime.scheduler import Scheduler
@@ -46,7 +46,7 @@ class Node:
         return self.scheduler.keeper.authority is not None
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> ProcessStatus:
         return self.scheduler.profile.store.process(self.id).standing
 
     @property
@@ -92,7 +92,7 @@ class Cluster:
             real = observe(pid, now=now)
             if executable is None:
                 return real
-            me = replace(real.chain[0], executable=executable) if real.chain else Link(pid=0)
+            me = replace(real.chain[0], executable=executable) if real.chain else ChainLink(pid=0)
             return replace(real, executable=executable, chain=(me, *real.chain[1:]))
 
         scheduler = Scheduler(

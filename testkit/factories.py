@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tenure.domain.job import Command, Definition, Job, Runner
-from tenure.domain.ownership import Act, Authority, Hold
+from tenure.domain.ownership import Authority, OwnershipAction, OwnershipState
 from tenure.domain.planning.catch_up import CatchUpBudget
-from tenure.domain.planning.plan import Standing as OwnerStanding
+from tenure.domain.planning.plan import OwnerCapabilities as OwnerStanding
 from tenure.domain.planning.planner import plan
 from tenure.domain.policy.evidence import Evidence, Identity
-from tenure.domain.process import Process, Standing
+from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.request import Requester
 from tenure.domain.run import Result, Run, RunState
 from tenure.domain.schedule.model import Schedule, at_schedule, cron_schedule, every_schedule
@@ -40,7 +40,7 @@ def make_process(name: str, *, pid: int = 100, joined_at: datetime = START) -> P
         evidence=Evidence(identity=identity, observed_at=joined_at, uid=1000, user="ada"),
         joined_at=joined_at,
         executes=True,
-        standing=Standing.CANDIDATE,
+        standing=ProcessStatus.CANDIDATE,
         why="for a test",
     )
 
@@ -76,13 +76,17 @@ def own(
     *,
     now: datetime = START,
     authoritative: bool = True,
-    act: Act | None = None,
+    act: OwnershipAction | None = None,
 ) -> Authority:
     """Join, if it has not, and begin a term; by force where somebody owns."""
     if process not in {p.id for p in store.processes(gone=True)}:
         store.join(make_process(process, joined_at=now))
     current = store.ownership()
-    default = Act.TAKE if current.hold is Hold.VACANT else Act.TAKE_BY_FORCE
+    default = (
+        OwnershipAction.TAKE
+        if current.hold is OwnershipState.VACANT
+        else OwnershipAction.TAKE_BY_FORCE
+    )
     return store.take_ownership(
         process=process,
         act=act or default,

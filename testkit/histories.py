@@ -14,8 +14,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from tenure.domain.job import Call, CatchUp, Definition, Overlap, State
-from tenure.domain.ownership import Act, Authority
+from tenure.domain.job import Call, CatchUp, Definition, JobState, Overlap
+from tenure.domain.ownership import Authority, OwnershipAction
 from tenure.domain.planning.external import Announced
 from tenure.domain.request import RequestState
 from tenure.domain.run import Run, RunState
@@ -128,8 +128,8 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
             self.history.edit(self.job(n), definition, stale)
 
         @job_exists
-        @rule(n=number, state=st.sampled_from([*State, State.ACTIVE, State.ACTIVE]))
-        def set_state(self, n: int, state: State) -> None:
+        @rule(n=number, state=st.sampled_from([*JobState, JobState.ACTIVE, JobState.ACTIVE]))
+        def set_state(self, n: int, state: JobState) -> None:
             self.history.set_state(self.job(n), state)
 
         @job_exists
@@ -140,20 +140,30 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
         @rule(
             process=st.sampled_from(PROCESSES),
             act=st.sampled_from(
-                [Act.TAKE, Act.TAKE, Act.TAKE_BY_FORCE, Act.TAKE_FROM_DEAD, Act.REAFFIRM]
+                [
+                    OwnershipAction.TAKE,
+                    OwnershipAction.TAKE,
+                    OwnershipAction.TAKE_BY_FORCE,
+                    OwnershipAction.TAKE_FROM_DEAD,
+                    OwnershipAction.REAFFIRM,
+                ]
             ),
             authoritative=st.booleans(),
             behind=st.sampled_from([0, 0, 0, 1]),
         )
-        def take(self, process: str, act: Act, authoritative: bool, behind: int) -> None:
+        def take(
+            self, process: str, act: OwnershipAction, authoritative: bool, behind: int
+        ) -> None:
             self.history.take(process, act, authoritative, behind)
 
         @rule(
             n=number,
-            act=st.sampled_from([Act.HAND_OVER, Act.STEP_DOWN, Act.TAKE]),
+            act=st.sampled_from(
+                [OwnershipAction.HAND_OVER, OwnershipAction.STEP_DOWN, OwnershipAction.TAKE]
+            ),
             reserved_for=st.sampled_from([None, *PROCESSES]),
         )
-        def end(self, n: int, act: Act, reserved_for: str | None) -> None:
+        def end(self, n: int, act: OwnershipAction, reserved_for: str | None) -> None:
             self.history.end(self.authority(n), act, reserved_for)
 
         @rule()
@@ -297,7 +307,7 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
             self.history.finish_all()
             self.history.think(2, authoritative)
             self.history.now += timedelta(seconds=seconds)
-            self.history.set_state(self.job(n), (State.PAUSED, State.ACTIVE)[n % 2])
+            self.history.set_state(self.job(n), (JobState.PAUSED, JobState.ACTIVE)[n % 2])
             self.history.claim(self.authority(n))
 
         @rule(runs_per_job=st.sampled_from([0, 2, 1000]), days=st.sampled_from([0, 90]))

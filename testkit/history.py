@@ -12,18 +12,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tenure.domain.errors import StaleTerm, TenureError
-from tenure.domain.job import Definition, State
-from tenure.domain.omission import Omitted
-from tenure.domain.ownership import Act, Authority, Hold
+from tenure.domain.job import Definition, JobState
+from tenure.domain.omission import OmissionKind
+from tenure.domain.ownership import Authority, OwnershipAction, OwnershipState
 from tenure.domain.planning.catch_up import CatchUpBudget
 from tenure.domain.planning.external import Announced, plan_announced
 from tenure.domain.planning.plan import Due, Plan
-from tenure.domain.planning.plan import Standing as OwnerStanding
+from tenure.domain.planning.plan import OwnerCapabilities as OwnerStanding
 from tenure.domain.planning.planner import plan
 from tenure.domain.policy.admission import Policy, hash_of
-from tenure.domain.request import Ask
+from tenure.domain.request import RequestKind
 from tenure.domain.run import ACTIVE, Run, RunState, Start
-from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.model import ScheduleKind
 from tenure.store.contract import ClaimOutcome, Retention, RunFilter, Store
 from testkit.accounts import account_for
 from testkit.factories import (
@@ -76,14 +76,14 @@ class History:
             lambda s: s.store.edit_job(s.jobs[job], revision, definition, by="bob", now=self.now)
         )
 
-    def set_state(self, job: int, state: State) -> None:
+    def set_state(self, job: int, state: JobState) -> None:
         self.pair.both(lambda s: s.store.set_job_state(s.jobs[job], state, by="bob", now=self.now))
 
     def approve(self, job: int) -> None:
         revision = self.store.job(self.pair.model.jobs[job]).revision
         self.pair.both(lambda s: s.store.approve_job(s.jobs[job], revision, by="bob", now=self.now))
 
-    def take(self, process: str, act: Act, authoritative: bool, behind: int) -> None:
+    def take(self, process: str, act: OwnershipAction, authoritative: bool, behind: int) -> None:
         term = self.store.ownership().term
         version = self.store.policy().version
         answer = self.pair.both(
@@ -109,12 +109,12 @@ class History:
         """An authority that is valid now: a place that is free is taken, a policy reaffirmed."""
         record = self.store.ownership()
         if record.authority is None:
-            self.take(PROCESSES[n % 3], Act.TAKE_BY_FORCE, bool(n % 2), behind=0)
+            self.take(PROCESSES[n % 3], OwnershipAction.TAKE_BY_FORCE, bool(n % 2), behind=0)
         elif record.policy_version != self.store.policy().version:
             self.reaffirm(record.authority, bool(n % 2))
         return self.authorities[-1]
 
-    def end(self, authority: Authority, act: Act, reserved_for: str | None) -> None:
+    def end(self, authority: Authority, act: OwnershipAction, reserved_for: str | None) -> None:
         until = self.now + timedelta(seconds=5)
         self.pair.both(
             lambda s: s.store.end_term(
@@ -190,7 +190,7 @@ class History:
         return [
             number
             for number, job in enumerate(jobs)
-            if job.state is State.ACTIVE and job.definition.schedule.kind is Kind.FOREIGN
+            if job.state is JobState.ACTIVE and job.definition.schedule.kind is ScheduleKind.FOREIGN
         ]
 
     def announce(
@@ -281,7 +281,7 @@ class History:
 
         def act(side: Side) -> Any:
             return side.store.create_request(
-                kind=Ask.TRIGGER if run is None else Ask.RETRY,
+                kind=RequestKind.TRIGGER if run is None else RequestKind.RETRY,
                 key=key,
                 requester=SOMEBODY,
                 now=self.now,
@@ -353,9 +353,9 @@ class History:
         self.pair.compare(self.now)
         lasting = [term.term for term in self.store.terms() if term.ended_at is None]
         record = self.store.ownership()
-        assert lasting == ([record.term] if record.hold is Hold.HELD else [])
+        assert lasting == ([record.term] if record.hold is OwnershipState.HELD else [])
         for number, job in enumerate(self.pair.model.jobs):
             account_for(self.store, job, self.ahead[number], self.announced[number])
-        for omission in self.store.omissions(kind=Omitted.HELD, page=EVERYTHING)[0]:
+        for omission in self.store.omissions(kind=OmissionKind.HELD, page=EVERYTHING)[0]:
             definition = self.store.definition(omission.job, omission.revision)
             assert definition.needs_authority, f"{omission} is held, and its job is not protected"

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from tenure.domain.errors import NotFound, TenureError
-from tenure.domain.job import State
+from tenure.domain.job import JobState
 from tenure.domain.omission import Omission
 from tenure.store.contract import Page, RunFilter, Store
 from testkit.factories import ROOM
@@ -72,7 +72,7 @@ class Side:
             "revisions": [store.revisions(job) for job in self.jobs],
             "accounting": [store.accounting(job) for job in self.jobs],
             "next_due": store.next_due(),
-            "counts": {s: store.counts().jobs.get(s, 0) for s in State},
+            "counts": {s: store.counts().jobs.get(s, 0) for s in JobState},
             "active": store.counts().active_runs,
         }
         names = self._names()

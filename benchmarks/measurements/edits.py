@@ -13,7 +13,7 @@ from benchmarks.model import Figures, Goal, Measurement, Row
 
 def tenure(work: Path, sizes: Mapping[str, Any]) -> Figures:
     from benchmarks.populated import definition, populated, times
-    from tenure.domain.job import State
+    from tenure.domain.job import JobState
 
     store, jobs, now = populated(work, sizes["jobs"])
     step = max(1, len(jobs) // (2 * sizes["edits"]) - 1)
@@ -25,7 +25,8 @@ def tenure(work: Path, sizes: Mapping[str, Any]) -> Figures:
 
     adds: list[Callable[[], object]] = [partial(add, i) for i in range(sizes["edits"])]
     pauses: list[Callable[[], object]] = [
-        partial(store.set_job_state, job.id, State.PAUSED, by="bench", now=now) for job in to_pause
+        partial(store.set_job_state, job.id, JobState.PAUSED, by="bench", now=now)
+        for job in to_pause
     ]
     edits: list[Callable[[], object]] = [
         partial(

@@ -20,8 +20,8 @@ from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Call, Command, Definition, Runner
 from tenure.domain.schedule.model import (
     Dst,
-    Kind,
     Schedule,
+    ScheduleKind,
     at_schedule,
     cron_schedule,
     every_schedule,
@@ -99,13 +99,13 @@ class Declared:
         from tenure.store.contract import Declaration
 
         definition = self.define(self.at, zone)
-        once = definition.schedule.kind is Kind.AT
+        once = definition.schedule.kind is ScheduleKind.AT
         return Declaration(definition=definition, since=self.at if once else None)
 
     def reads_the_profiles_zone(self) -> bool:
         """Whether its fires depend on the zone of the profile."""
         east, west = (self.define(self.at, zone).schedule for zone in ("Asia/Tokyo", "UTC"))
-        return east.kind is Kind.CRON and east.timezone != west.timezone
+        return east.kind is ScheduleKind.CRON and east.timezone != west.timezone
 
 
 def declared(

@@ -10,10 +10,10 @@ import pytest
 
 from tenure.domain.errors import NotFound
 from tenure.domain.event import EventKind
-from tenure.domain.job import Job, Overlap, Runner, State
+from tenure.domain.job import Job, JobState, Overlap, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.planning.catch_up import CatchUpBudget
-from tenure.domain.planning.plan import Fire, Plan, Standing
+from tenure.domain.planning.plan import Fire, OwnerCapabilities, Plan
 from tenure.domain.planning.planner import plan
 from tenure.domain.run import Cause, Run, RunState
 from tenure.store.contract import ClaimOutcome, Store
@@ -30,7 +30,7 @@ from testkit.factories import (
     plan_round,
 )
 
-ALLOWED = Standing(authoritative=True)
+ALLOWED = OwnerCapabilities(authoritative=True)
 
 
 def planned(store: Store, job: Job, now: datetime) -> Plan:
@@ -117,8 +117,8 @@ class ClaimsConformance(StoreCase):
         now = after(minutes=1)
         plans = [planned(store, jobs[n], now) for n in names]
         plans[-1] = replace(plans[-1], job="nothing")
-        store.set_job_state(jobs["paused"].id, State.PAUSED, by="ada", now=now)
-        store.set_job_state(jobs["removed"].id, State.REMOVED, by="ada", now=now)
+        store.set_job_state(jobs["paused"].id, JobState.PAUSED, by="ada", now=now)
+        store.set_job_state(jobs["removed"].id, JobState.REMOVED, by="ada", now=now)
         store.edit_job(jobs["revised"].id, 1, make_definition("new"), by="ada", now=now)
         outcomes = [c.outcome for c in store.claim(authority, plans, now)]
         assert outcomes == [ClaimOutcome.CLAIMED] + [ClaimOutcome.CHANGED] * 4
@@ -159,7 +159,7 @@ class ClaimsConformance(StoreCase):
     def test_only_active_jobs_are_due(self, store: Store) -> None:
         """C12: a claim fails if the job is paused."""
         job = store.add_job(make_definition(), by="ada", now=after())
-        store.set_job_state(job.id, State.PAUSED, by="ada", now=after())
+        store.set_job_state(job.id, JobState.PAUSED, by="ada", now=after())
         assert store.due(after(hours=1), ROOM) == ()
         assert store.next_due() is None
 
@@ -178,7 +178,7 @@ class ClaimsConformance(StoreCase):
         job = store.add_job(definition, by="ada", now=after())
         claim_one(store, authority, job, after(minutes=1))
         done = store.job(job.id)
-        assert (done.state, done.due_at, done.next_fire) == (State.DONE, None, None)
+        assert (done.state, done.due_at, done.next_fire) == (JobState.DONE, None, None)
 
     def test_a_waiting_job_wakes_when_its_run_ends(self, store: Store) -> None:
         """A final state wakes the job if a fire of it waits."""
@@ -275,7 +275,7 @@ class ClaimsConformance(StoreCase):
         if change == "edit":
             store.edit_job(job.id, 1, make_definition(retries=3), by="ada", now=now)
         else:
-            state = State.PAUSED if change == "pause" else State.REMOVED
+            state = JobState.PAUSED if change == "pause" else JobState.REMOVED
             store.set_job_state(job.id, state, by="ada", now=now)
         claimed = store.claim_retry(authority, run.id, now)
         assert (claimed.outcome, claimed.runs) == (ClaimOutcome.CHANGED, ())
@@ -301,7 +301,7 @@ class ClaimsConformance(StoreCase):
         authority = own(store)
         later = store.add_job(make_definition("later", each(hours=1)), by="ada", now=after())
         paused = store.add_job(make_definition("paused", each(hours=1)), by="ada", now=after())
-        paused = store.set_job_state(paused.id, State.PAUSED, by="ada", now=after())
+        paused = store.set_job_state(paused.id, JobState.PAUSED, by="ada", now=after())
         other = store.add_job(make_definition("other", each(hours=1)), by="ada", now=after())
         due = store.add_job(make_definition("due", each(seconds=30)), by="ada", now=after())
         at = after(minutes=1)
@@ -331,7 +331,7 @@ class ClaimsConformance(StoreCase):
         assert store.restart_planning(authority, after(hours=2)) == 0
         for job in (interval, single):
             restarted = store.job(job.id)
-            assert (restarted.watermark, restarted.state) == (after(hours=2), State.ACTIVE)
+            assert (restarted.watermark, restarted.state) == (after(hours=2), JobState.ACTIVE)
             assert store.accounting(job.id).accounted_from == after(hours=2)
             for omission in store.omissions(job=job.id)[0]:
                 assert omission.cut_at == after(hours=2)

@@ -9,12 +9,12 @@ import pytest
 
 from tenure.domain.errors import IllegalTransition
 from tenure.domain.event import EventKind
-from tenure.domain.job import Call, Definition, Job, State
-from tenure.domain.omission import Omission, Omitted
+from tenure.domain.job import Call, Definition, Job, JobState
+from tenure.domain.omission import Omission, OmissionKind
 from tenure.domain.ownership import Authority
 from tenure.domain.planning.external import Announced, plan_announced
-from tenure.domain.planning.plan import Due, Plan, Standing
-from tenure.domain.request import Ask
+from tenure.domain.planning.plan import Due, OwnerCapabilities, Plan
+from tenure.domain.request import RequestKind
 from tenure.domain.run import ACTIVE, Cause, Run, RunState
 from tenure.domain.schedule.model import foreign_schedule
 from tenure.store.contract import Claimed, ClaimOutcome, Retention, RunFilter, Store
@@ -31,8 +31,8 @@ from testkit.factories import (
     plan_round,
 )
 
-ALLOWED = Standing(authoritative=True)
-FALLBACK = Standing(authoritative=False)
+ALLOWED = OwnerCapabilities(authoritative=True)
+FALLBACK = OwnerCapabilities(authoritative=False)
 
 
 def foreign(text: str = "every 5m", **changes: Any) -> Definition:
@@ -51,7 +51,11 @@ def due_of(store: Store, job: Job) -> Due:
 
 
 def planned(
-    store: Store, job: Job, announced: Announced, standing: Standing, now: datetime | None = None
+    store: Store,
+    job: Job,
+    announced: Announced,
+    standing: OwnerCapabilities,
+    now: datetime | None = None,
 ) -> Plan:
     found = plan_announced(due_of(store, job), announced, standing, now or announced.fire)
     assert found is not None, f"{announced.fire} is accounted for already"
@@ -64,11 +68,11 @@ def announce(
     job: Job,
     fire: datetime,
     *,
-    standing: Standing | None = None,
+    standing: OwnerCapabilities | None = None,
     passed: tuple[datetime, datetime, int] | None = None,
 ) -> Claimed:
     """The fire is due now, and the owner decides about it as it must."""
-    rights = standing or Standing(authoritative=store.ownership().authoritative)
+    rights = standing or OwnerCapabilities(authoritative=store.ownership().authoritative)
     found = planned(store, job, Announced(fire=fire, passed=passed), rights)
     (claimed,) = store.claim(authority, [found], fire)
     return claimed
@@ -84,7 +88,7 @@ def finish(store: Store, claimed: Claimed) -> None:
     store.finish([ended(run)], run.claimed_at)
 
 
-def records(store: Store, job: Job) -> list[tuple[Omitted, datetime, datetime, int]]:
+def records(store: Store, job: Job) -> list[tuple[OmissionKind, datetime, datetime, int]]:
     """Oldest first."""
     found, _ = store.omissions(job=job.id)
     return [(o.kind, o.first, o.last, o.count) for o in reversed(found)]
@@ -99,7 +103,7 @@ class ForeignConformance(StoreCase):
     def test_a_foreign_job_is_active_and_never_due(self, store: Store) -> None:
         """Its fires are announced: the owner does not look for them."""
         job = add(store)
-        assert (job.state, job.due_at, job.next_fire) == (State.ACTIVE, None, None)
+        assert (job.state, job.due_at, job.next_fire) == (JobState.ACTIVE, None, None)
         assert store.job(job.id) == job
         assert store.next_due() is None
         assert store.due(after(days=999), ROOM) == ()
@@ -109,13 +113,13 @@ class ForeignConformance(StoreCase):
         """C5: which of its fires are pending is not known yet, so none of them may be lost."""
         job = add(store)
         edited = store.edit_job(job.id, 1, foreign(tags=("x",)), by="ada", now=after(hours=1))
-        paused = store.set_job_state(job.id, State.PAUSED, by="ada", now=after(hours=2))
-        resumed = store.set_job_state(job.id, State.ACTIVE, by="ada", now=after(hours=3))
+        paused = store.set_job_state(job.id, JobState.PAUSED, by="ada", now=after(hours=2))
+        resumed = store.set_job_state(job.id, JobState.ACTIVE, by="ada", now=after(hours=3))
         assert {edited.watermark, paused.watermark, resumed.watermark} == {START}
         assert (edited.state, paused.state, resumed.state) == (
-            State.ACTIVE,
-            State.PAUSED,
-            State.ACTIVE,
+            JobState.ACTIVE,
+            JobState.PAUSED,
+            JobState.ACTIVE,
         )
         assert (edited.due_at, paused.due_at, resumed.due_at) == (None, None, None)
         assert [r.valid_after for r in store.revisions(job.id)] == [START, START]
@@ -138,7 +142,7 @@ class ForeignConformance(StoreCase):
     def test_a_job_planned_here_may_be_added_with_its_last_fires(self, store: Store) -> None:
         definition = make_definition(schedule=once(after(minutes=5)))
         job = store.add_job(definition, by="ada", now=after(minutes=7), since=START)
-        assert (job.state, job.due_at) == (State.ACTIVE, after(minutes=5))
+        assert (job.state, job.due_at) == (JobState.ACTIVE, after(minutes=5))
 
     def test_a_claim_is_a_run(self, store: Store) -> None:
         """C3, C4: under the term, with the watermark in the same transaction."""
@@ -148,7 +152,7 @@ class ForeignConformance(StoreCase):
         assert (run.fire_time, run.protected) == (after(minutes=5), False)
         found = store.job(job.id)
         assert (found.watermark, found.due_at) == (after(minutes=5), None)
-        assert found.state is State.ACTIVE
+        assert found.state is JobState.ACTIVE
         assert store.run(run.id) == run
 
     def test_the_same_announcement_takes_once(self, store: Store) -> None:
@@ -168,8 +172,8 @@ class ForeignConformance(StoreCase):
         fire = Announced(fire=after(minutes=5))
         plans = [planned(store, job, fire, ALLOWED) for job in jobs]
         store.edit_job(jobs[0].id, 1, foreign(tags=("x",)), by="ada", now=START)
-        store.set_job_state(jobs[1].id, State.PAUSED, by="ada", now=START)
-        store.set_job_state(jobs[2].id, State.REMOVED, by="ada", now=START)
+        store.set_job_state(jobs[1].id, JobState.PAUSED, by="ada", now=START)
+        store.set_job_state(jobs[2].id, JobState.REMOVED, by="ada", now=START)
         answers = store.claim(authority, plans, after(minutes=5))
         assert {a.outcome for a in answers} == {ClaimOutcome.CHANGED}
 
@@ -192,7 +196,7 @@ class ForeignConformance(StoreCase):
         job, authority = add(store), own(store)
         passed = (after(minutes=5), after(hours=9), 108)
         announce(store, authority, job, after(hours=9, minutes=5), passed=passed)
-        assert records(store, job) == [(Omitted.MISSED, *passed)]
+        assert records(store, job) == [(OmissionKind.MISSED, *passed)]
 
     def test_the_store_refuses_protected_jobs(self, store: Store) -> None:
         """C8: the store itself, whatever the plan says."""
@@ -206,7 +210,7 @@ class ForeignConformance(StoreCase):
         """C7: the watermark stays, and the fire that is announced next is claimed."""
         job, authority = add(store), own(store)
         request = store.create_request(
-            kind=Ask.TRIGGER,
+            kind=RequestKind.TRIGGER,
             key="k",
             requester=SOMEBODY,
             now=after(minutes=6),
@@ -226,18 +230,22 @@ class ForeignConformance(StoreCase):
         finish(store, announce(store, authority, job, after(minutes=5)))
         over = foreign().with_changes(schedule=once(after(minutes=5)))
         done = store.edit_job(job.id, 1, over, by="ada", now=after(minutes=9))
-        assert (done.state, done.watermark) == (State.DONE, after(minutes=9))
+        assert (done.state, done.watermark) == (JobState.DONE, after(minutes=9))
         with pytest.raises(IllegalTransition):
-            store.set_job_state(job.id, State.PAUSED, by="ada", now=after(minutes=9))
+            store.set_job_state(job.id, JobState.PAUSED, by="ada", now=after(minutes=9))
         back = store.edit_job(job.id, 2, foreign(), by="ada", now=after(minutes=10))
-        assert (back.state, back.due_at, back.watermark) == (State.ACTIVE, None, after(minutes=10))
+        assert (back.state, back.due_at, back.watermark) == (
+            JobState.ACTIVE,
+            None,
+            after(minutes=10),
+        )
 
     def test_who_does_not_carry_it_must_not_own(self, store: Store) -> None:
         """A process without the other scheduler could run none of its jobs."""
         job = add(store)
         assert store.find_job_without_code(None) == job.name
         assert store.find_job_without_code("other") is None
-        store.set_job_state(job.id, State.PAUSED, by="ada", now=START)
+        store.set_job_state(job.id, JobState.PAUSED, by="ada", now=START)
         assert store.find_job_without_code(None) is None
         store.add_job(make_definition(name="command"), by="ada", now=START)
         assert store.find_job_without_code(None) is None

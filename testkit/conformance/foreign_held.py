@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tenure.domain.job import State
-from tenure.domain.omission import Omitted
+from tenure.domain.job import JobState
+from tenure.domain.omission import OmissionKind
 from tenure.domain.planning.external import Announced, plan_announced
 from tenure.domain.planning.plan import Due
 from tenure.domain.run import Cause
@@ -28,12 +28,12 @@ class ForeignHeldConformance(StoreCase):
         job, authority = add(store, protected=True), own(store, "desk", authoritative=False)
         for minute in (5, 11, 30):
             announce(store, authority, job, after(minutes=minute))
-        hold = (Omitted.HELD, after(minutes=5), after(minutes=30), 3)
+        hold = (OmissionKind.HELD, after(minutes=5), after(minutes=30), 3)
         assert records(store, job) == [hold]
         assert store.job(job.id).due_at is None
         assert store.wake_held_jobs(authority, after(minutes=31)) == 1
         plan_round(store, authority, after(minutes=31))
-        assert (store.job(job.id).due_at, store.job(job.id).state) == (None, State.ACTIVE)
+        assert (store.job(job.id).due_at, store.job(job.id).state) == (None, JobState.ACTIVE)
         assert records(store, job) == [hold]
         gateway = own(store, "gateway", now=after(minutes=40))
         assert store.job(job.id).due_at == after(minutes=40)
@@ -42,7 +42,7 @@ class ForeignHeldConformance(StoreCase):
         assert (run.fire_time, run.cause) == (after(minutes=30), Cause.HELD)
         assert (only(store, job).open, only(store, job).claimed) == (False, 1)
         after_it = store.job(job.id)
-        assert (after_it.state, after_it.due_at) == (State.ACTIVE, None)
+        assert (after_it.state, after_it.due_at) == (JobState.ACTIVE, None)
 
     def test_a_later_fire_supersedes_what_is_held(self, store: Store) -> None:
         """C5: held becomes missed, and says why."""
@@ -81,7 +81,7 @@ class ForeignHeldConformance(StoreCase):
             announce(store, authority, job, after(minutes=minute + 10))
             announce(store, authority, job, after(minutes=minute + 20))
             finish(store, first)
-        skipped = Omitted.SKIPPED
+        skipped = OmissionKind.SKIPPED
         assert records(store, job) == [
             (skipped, after(minutes=20), after(minutes=30), 2),
             (skipped, after(minutes=50), after(minutes=60), 2),
@@ -117,7 +117,7 @@ class ForeignHeldConformance(StoreCase):
         assert (cut.open, cut.count, cut.cut_at) == (True, 3, after(minutes=25))
         assert (cut.first, cut.last) == (after(minutes=10), after(minutes=25))
         back = store.job(job.id)
-        assert (back.watermark, back.state) == (after(minutes=25), State.ACTIVE)
+        assert (back.watermark, back.state) == (after(minutes=25), JobState.ACTIVE)
         assert back.due_at == after(minutes=25)
         announce(store, authority, job, after(minutes=30))
         assert [(o.first, o.open) for o in store.omissions(job=job.id)[0]] == [
@@ -140,8 +140,8 @@ class ForeignHeldConformance(StoreCase):
     def test_removing_settles_what_was_held(self, store: Store) -> None:
         job, authority = add(store, protected=True), own(store, authoritative=False)
         announce(store, authority, job, after(minutes=5))
-        gone = store.set_job_state(job.id, State.REMOVED, by="ada", now=after(minutes=9))
-        assert (gone.state, gone.watermark) == (State.REMOVED, after(minutes=5))
+        gone = store.set_job_state(job.id, JobState.REMOVED, by="ada", now=after(minutes=9))
+        assert (gone.state, gone.watermark) == (JobState.REMOVED, after(minutes=5))
         assert not only(store, job).open
 
     def test_what_was_pending_can_be_given_up(self, store: Store) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from tenure.domain.errors import Conflict, IllegalTransition, InvalidInput, NotFound
 from tenure.domain.event import EventKind
-from tenure.domain.job import Call, Definition, State
-from tenure.domain.omission import Omitted
+from tenure.domain.job import Call, Definition, JobState
+from tenure.domain.omission import OmissionKind
 from tenure.domain.schedule.model import every_schedule
 from tenure.store.contract import Declaration, Page, Store
 from testkit.conformance.base import StoreCase
@@ -28,7 +28,7 @@ class JobsConformance(StoreCase):
         definition = make_definition(jitter=timedelta(seconds=20), tags=("a",))
         job = store.add_job(definition, by="ada", now=START)
         assert store.job(job.id) == store.job("report") == job
-        assert (job.revision, job.state, job.definition) == (1, State.ACTIVE, definition)
+        assert (job.revision, job.state, job.definition) == (1, JobState.ACTIVE, definition)
         assert (job.watermark, job.created_at, job.edited_by) == (START, START, "ada")
         assert job.due_at is not None
         assert after(minutes=1) <= job.due_at < after(minutes=1, seconds=20)
@@ -44,7 +44,7 @@ class JobsConformance(StoreCase):
         other = store.add_job(make_definition("other"), by="bob", now=START)
         with pytest.raises(Conflict):
             store.edit_job(other.id, 1, make_definition(), by="bob", now=START)
-        store.set_job_state(job.id, State.REMOVED, by="ada", now=START)
+        store.set_job_state(job.id, JobState.REMOVED, by="ada", now=START)
         again = store.add_job(make_definition(), by="bob", now=START)
         assert again.id != job.id
         assert store.job("report") == again
@@ -93,7 +93,7 @@ class JobsConformance(StoreCase):
         now = after(minutes=5, seconds=10)
         edited = store.edit_job(job.id, 1, make_definition(schedule=each(hours=1)), by="a", now=now)
         (missed,) = store.omissions(job=job.id)[0]
-        assert (missed.kind, missed.revision, missed.count) == (Omitted.MISSED, 1, 5)
+        assert (missed.kind, missed.revision, missed.count) == (OmissionKind.MISSED, 1, 5)
         assert (missed.decided_by, missed.term) == ("a", 0)
         assert edited.watermark == now
 
@@ -113,44 +113,44 @@ class JobsConformance(StoreCase):
     def test_pausing_and_resuming(self, store: Store) -> None:
         """C5: skipped, with the reason and who decided."""
         job = store.add_job(make_definition(), by="ada", now=START)
-        paused = store.set_job_state(job.id, State.PAUSED, by="ada", now=after(minutes=2))
-        assert (paused.state, paused.due_at) == (State.PAUSED, None)
-        assert store.set_job_state(job.id, State.PAUSED, by="ada", now=after(hours=1)) == paused
-        resumed = store.set_job_state(job.id, State.ACTIVE, by="bob", now=after(minutes=5))
-        assert (resumed.state, resumed.due_at) == (State.ACTIVE, after(minutes=6))
+        paused = store.set_job_state(job.id, JobState.PAUSED, by="ada", now=after(minutes=2))
+        assert (paused.state, paused.due_at) == (JobState.PAUSED, None)
+        assert store.set_job_state(job.id, JobState.PAUSED, by="ada", now=after(hours=1)) == paused
+        resumed = store.set_job_state(job.id, JobState.ACTIVE, by="bob", now=after(minutes=5))
+        assert (resumed.state, resumed.due_at) == (JobState.ACTIVE, after(minutes=6))
         skipped, missed = store.omissions(job=job.id)[0]
-        assert (missed.kind, missed.count) == (Omitted.MISSED, 2)
-        assert (skipped.kind, skipped.count, skipped.reason) == (Omitted.SKIPPED, 3, "paused")
+        assert (missed.kind, missed.count) == (OmissionKind.MISSED, 2)
+        assert (skipped.kind, skipped.count, skipped.reason) == (OmissionKind.SKIPPED, 3, "paused")
         assert skipped.decided_by == "bob"
         assert store.events()[-1].kind is EventKind.JOB_STATE
 
     def test_a_paused_job_may_be_edited(self, store: Store) -> None:
         """C5: Fires follow the revision valid at their instant."""
         job = store.add_job(make_definition(), by="ada", now=START)
-        store.set_job_state(job.id, State.PAUSED, by="ada", now=START)
+        store.set_job_state(job.id, JobState.PAUSED, by="ada", now=START)
         now = after(minutes=3)
         edited = store.edit_job(job.id, 1, make_definition(tags=("x",)), by="ada", now=now)
-        assert (edited.state, edited.due_at, edited.watermark) == (State.PAUSED, None, now)
+        assert (edited.state, edited.due_at, edited.watermark) == (JobState.PAUSED, None, now)
         (skipped,) = store.omissions(job=job.id)[0]
-        assert (skipped.kind, skipped.count, skipped.revision) == (Omitted.SKIPPED, 3, 1)
+        assert (skipped.kind, skipped.count, skipped.revision) == (OmissionKind.SKIPPED, 3, 1)
 
     def test_a_removed_job_is_a_tombstone(self, store: Store) -> None:
         """C5: a removed job leaves a tombstone."""
         job = store.add_job(make_definition(), by="ada", now=START)
-        store.set_job_state(job.id, State.REMOVED, by="ada", now=after(minutes=1))
+        store.set_job_state(job.id, JobState.REMOVED, by="ada", now=after(minutes=1))
         gone = store.job(job.id)
         assert (gone.state, gone.watermark, gone.due_at) == (
-            State.REMOVED,
+            JobState.REMOVED,
             after(minutes=1),
             None,
         )
         assert store.jobs()[0] == ()
-        assert store.jobs(states=frozenset({State.REMOVED}))[0] == (gone,)
+        assert store.jobs(states=frozenset({JobState.REMOVED}))[0] == (gone,)
         (missed,) = store.omissions(job=job.id)[0]
-        assert missed.kind is Omitted.MISSED
+        assert missed.kind is OmissionKind.MISSED
         with pytest.raises(NotFound):
             store.job("report")
-        for state in (State.ACTIVE, State.REMOVED):
+        for state in (JobState.ACTIVE, JobState.REMOVED):
             with pytest.raises(NotFound):
                 store.set_job_state(job.id, state, by="ada", now=START)
         with pytest.raises(NotFound):
@@ -162,7 +162,7 @@ class JobsConformance(StoreCase):
         """C5: Every due fire ends as a run or as recorded."""
         job = store.add_job(make_definition(protected=True), by="ada", now=START)
         plan_round(store, own(store, authoritative=False), after(minutes=1))
-        store.set_job_state(job.id, State.REMOVED, by="ada", now=after(minutes=1))
+        store.set_job_state(job.id, JobState.REMOVED, by="ada", now=after(minutes=1))
         (held,) = store.omissions(job=job.id)[0]
         assert (held.open, held.claimed) == (False, 0)
         assert held.resolution.startswith("missed: ")
@@ -170,8 +170,8 @@ class JobsConformance(StoreCase):
     def test_states_follow_the_arrows(self, store: Store) -> None:
         """Transitions are one table; illegal ones raise and change nothing."""
         job = store.add_job(make_definition(), by="ada", now=START)
-        paused = store.set_job_state(job.id, State.PAUSED, by="ada", now=START)
-        for state in (State.DONE, State.DORMANT):
+        paused = store.set_job_state(job.id, JobState.PAUSED, by="ada", now=START)
+        for state in (JobState.DONE, JobState.DORMANT):
             with pytest.raises(IllegalTransition):
                 store.set_job_state(job.id, state, by="ada", now=after(minutes=3))
         assert store.job(job.id) == paused
@@ -179,17 +179,17 @@ class JobsConformance(StoreCase):
     def test_a_schedule_without_a_fire_is_done(self, store: Store) -> None:
         """A job whose schedule has no fire after its watermark is DONE at once."""
         job = store.add_job(make_definition(schedule=once(START)), by="ada", now=START)
-        assert (job.state, job.due_at) == (State.DONE, None)
+        assert (job.state, job.due_at) == (JobState.DONE, None)
         with pytest.raises(IllegalTransition):
-            store.set_job_state(job.id, State.ACTIVE, by="ada", now=START)
+            store.set_job_state(job.id, JobState.ACTIVE, by="ada", now=START)
         later = make_definition(schedule=once(after(hours=1)))
         edited = store.edit_job(job.id, 1, later, by="ada", now=START)
-        assert (edited.state, edited.due_at) == (State.ACTIVE, after(hours=1))
-        store.set_job_state(job.id, State.PAUSED, by="ada", now=START)
-        resumed = store.set_job_state(job.id, State.ACTIVE, by="ada", now=after(hours=2))
-        assert resumed.state is State.DONE
+        assert (edited.state, edited.due_at) == (JobState.ACTIVE, after(hours=1))
+        store.set_job_state(job.id, JobState.PAUSED, by="ada", now=START)
+        resumed = store.set_job_state(job.id, JobState.ACTIVE, by="ada", now=after(hours=2))
+        assert resumed.state is JobState.DONE
         (skipped,) = store.omissions(job=job.id)[0]
-        assert skipped.kind is Omitted.SKIPPED
+        assert skipped.kind is OmissionKind.SKIPPED
 
     def test_approval_names_the_revision(self, store: Store) -> None:
         """C14: approve_protected holds a changed protected job until it is approved."""
@@ -211,7 +211,7 @@ class JobsConformance(StoreCase):
         second, end = store.jobs(page=Page(limit=2, cursor=cursor))
         assert [j.name for j in (*first, *second)] == ["a", "b", "c"]
         assert end is None
-        assert store.jobs(states=frozenset({State.PAUSED}))[0] == ()
+        assert store.jobs(states=frozenset({JobState.PAUSED}))[0] == ()
 
     def test_declared_jobs_are_reconciled(self, store: Store) -> None:
         """Only the owner reconciles; a vanished declaration goes dormant, not deleted."""
@@ -223,7 +223,7 @@ class JobsConformance(StoreCase):
         assert (job.app, job.app_version, job.definition.runner.value) == ("shop", "1", "thread")
         done = store.reconcile(authority, "shop", "1", [declared("a", retries=1)], START)
         assert (done.changed, done.dormant, done.added) == (("shop:a",), ("shop:b",), ())
-        assert store.job("shop:b").state is State.DORMANT
+        assert store.job("shop:b").state is JobState.DORMANT
         now = after(minutes=2)
         both = [declared("a", retries=1), declared("b")]
         done = store.reconcile(authority, "shop", "2", both, now)
@@ -239,9 +239,9 @@ class JobsConformance(StoreCase):
         never = declared("c", schedule=once(after(seconds=3)))
         store.reconcile(authority, "shop", "1", [soon, late, never], now)
         found = {name: store.job(f"shop:{name}") for name in "abc"}
-        assert (found["a"].state, found["a"].due_at) == (State.ACTIVE, after(seconds=3))
+        assert (found["a"].state, found["a"].due_at) == (JobState.ACTIVE, after(seconds=3))
         assert found["a"].watermark == START
-        assert [found[name].state for name in "bc"] == [State.DONE, State.DONE]
+        assert [found[name].state for name in "bc"] == [JobState.DONE, JobState.DONE]
 
     def test_an_older_version_overwrites_nothing(self, store: Store) -> None:
         """An older version never overwrites a newer one."""
@@ -250,7 +250,7 @@ class JobsConformance(StoreCase):
         done = store.reconcile(authority, "shop", "1.9", [declared("a", retries=3)], START)
         assert done.kept_newer == ("shop:a", "shop:b")
         assert store.job("shop:a").revision == 1
-        assert store.job("shop:b").state is State.ACTIVE
+        assert store.job("shop:b").state is JobState.ACTIVE
 
     def test_a_restart_is_no_revision(self, store: Store) -> None:
         """An interval that differs in its anchor alone is the same, and keeps its anchor."""
@@ -270,7 +270,7 @@ class JobsConformance(StoreCase):
         assert store.find_job_without_code(None) == "shop:a"
         assert store.find_job_without_code("shop") is None
         assert store.find_job_without_code("other") == "shop:a"
-        store.set_job_state(store.job("shop:a").id, State.PAUSED, by="ada", now=START)
+        store.set_job_state(store.job("shop:a").id, JobState.PAUSED, by="ada", now=START)
         assert store.find_job_without_code(None) is None
 
     def test_a_profile_belongs_to_one_app(self, store: Store) -> None:

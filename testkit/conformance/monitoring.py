@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from tenure.domain.errors import NotFound
-from tenure.domain.job import State
-from tenure.domain.request import Ask, RequestState
+from tenure.domain.job import JobState
+from tenure.domain.request import RequestKind, RequestState
 from tenure.domain.run import RunState
 from tenure.store.contract import Mark, Page, RunFilter, Store
 from testkit.conformance.base import StoreCase
@@ -91,8 +91,8 @@ class LookingOnConformance(StoreCase):
         assert names(tag="y") == ["mail", "report b"]
         assert names(text="rep", tag="y") == ["report b"]
         assert names(tag="z") == []
-        store.set_job_state(store.job("mail").id, State.PAUSED, by="ada", now=START)
-        assert names(tag="y", states=frozenset({State.PAUSED})) == ["mail"]
+        store.set_job_state(store.job("mail").id, JobState.PAUSED, by="ada", now=START)
+        assert names(tag="y", states=frozenset({JobState.PAUSED})) == ["mail"]
         first, cursor = store.jobs(text="report", page=Page(limit=1))
         second, over = store.jobs(text="report", page=Page(limit=1, cursor=cursor))
         assert [first[0].name, second[0].name, over] == ["Report A", "report b", None]
@@ -114,7 +114,7 @@ class LookingOnConformance(StoreCase):
     def test_omissions_since(self, store: Store) -> None:
         """C5: what was left out lately."""
         job = store.add_job(make_definition(), by="ada", now=START)
-        store.set_job_state(job.id, State.PAUSED, by="ada", now=after(minutes=3))
+        store.set_job_state(job.id, JobState.PAUSED, by="ada", now=after(minutes=3))
         (missed,) = store.omissions(since=after(minutes=3))[0]
         assert missed.count == 3
         assert store.omissions(since=after(minutes=4))[0] == ()
@@ -132,7 +132,7 @@ class LookingOnConformance(StoreCase):
         store.add_job(make_definition(), by="ada", now=START)
         ids = [
             store.create_request(
-                kind=Ask.TRIGGER, key=f"k{i}", requester=SOMEBODY, now=after(seconds=i),
+                kind=RequestKind.TRIGGER, key=f"k{i}", requester=SOMEBODY, now=after(seconds=i),
                 deadline=timedelta(seconds=30), job="report",
             ).id
             for i in range(4)

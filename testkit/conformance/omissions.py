@@ -9,7 +9,7 @@ import pytest
 
 from tenure.domain.errors import NotFound
 from tenure.domain.job import CatchUp, Job, Overlap
-from tenure.domain.omission import Omission, Omitted
+from tenure.domain.omission import Omission, OmissionKind
 from tenure.domain.ownership import Authority
 from tenure.domain.planning.plan import HoldResolution, Plan
 from tenure.domain.run import Cause
@@ -52,7 +52,7 @@ class OmissionsConformance(StoreCase):
         authority = own(store)
         plan_round(store, authority, after(days=1, seconds=30))
         missed = only(store, job)
-        assert (missed.kind, missed.count) == (Omitted.MISSED, 24 * 60 - 1)
+        assert (missed.kind, missed.count) == (OmissionKind.MISSED, 24 * 60 - 1)
         assert (missed.first, missed.last) == (after(minutes=1), after(hours=23, minutes=59))
         assert (missed.decided_by, missed.term) == ("gateway", 1)
         assert (missed.revision, missed.job_name) == (1, "report")
@@ -64,7 +64,7 @@ class OmissionsConformance(StoreCase):
         job = add(store, protected=True)
         hold(store, job, 1, 2, 3)
         held = only(store, job)
-        assert (held.kind, held.count, held.open) == (Omitted.HELD, 3, True)
+        assert (held.kind, held.count, held.open) == (OmissionKind.HELD, 3, True)
         assert (held.first, held.last) == (after(minutes=1), after(minutes=3))
 
     def test_a_run_parts_stretches(self, store: Store) -> None:
@@ -115,7 +115,7 @@ class OmissionsConformance(StoreCase):
         owner = own(store, "gateway", now=after(minutes=5, seconds=30))
         claim_one(store, owner, job, after(minutes=5, seconds=30))
         (missed, held) = store.omissions(job=job.id)[0]
-        assert (missed.kind, missed.count) == (Omitted.MISSED, 2)
+        assert (missed.kind, missed.count) == (OmissionKind.MISSED, 2)
         assert (held.claimed, held.open) == (0, False)
         assert held.resolution.startswith("missed: ")
 
@@ -183,8 +183,8 @@ class OmissionsConformance(StoreCase):
         second = add(store, name="b", catch_up=CatchUp.NONE)
         authority = own(store, authoritative=False)
         plan_round(store, authority, after(hours=1, seconds=30))
-        assert {o.kind for o in store.omissions()[0]} == {Omitted.HELD, Omitted.MISSED}
-        assert store.omissions(job=first.id)[0] == store.omissions(kind=Omitted.HELD)[0]
+        assert {o.kind for o in store.omissions()[0]} == {OmissionKind.HELD, OmissionKind.MISSED}
+        assert store.omissions(job=first.id)[0] == store.omissions(kind=OmissionKind.HELD)[0]
         one, cursor = store.omissions(page=Page(limit=1))
         rest, end = store.omissions(page=Page(limit=1, cursor=cursor))
         assert end is None

@@ -17,8 +17,8 @@ from tenure.domain.errors import (
     StaleTerm,
 )
 from tenure.domain.event import EventKind
-from tenure.domain.omission import Omitted
-from tenure.domain.ownership import RESERVED_FOR, Act, Authority, Hold
+from tenure.domain.omission import OmissionKind
+from tenure.domain.ownership import RESERVED_FOR, Authority, OwnershipAction, OwnershipState
 from tenure.domain.policy.admission import Policy, hash_of
 from tenure.store.contract import Store
 from testkit.conformance.base import StoreCase
@@ -31,7 +31,7 @@ def take(store: Store, process: str, **changes: Any) -> Authority:
     current = store.ownership()
     values: dict[str, Any] = {
         "process": process,
-        "act": Act.TAKE,
+        "act": OwnershipAction.TAKE,
         "expected_term": current.term,
         "new_term": current.term + 1,
         "rule": 0,
@@ -47,7 +47,7 @@ def take(store: Store, process: str, **changes: Any) -> Authority:
 class OwningConformance(StoreCase):
     def test_a_fresh_profile_has_no_owner(self, store: Store) -> None:
         """C1: A profile has at most one owner."""
-        assert store.ownership().hold is Hold.VACANT
+        assert store.ownership().hold is OwnershipState.VACANT
         assert store.ownership().term == 0
         assert store.ownership().authority is None
         assert store.terms() == ()
@@ -59,7 +59,12 @@ class OwningConformance(StoreCase):
         assert store.ownership().authority == authority
         assert store.ownership().since == START
         (term,) = store.terms()
-        assert (term.term, term.process, term.how, term.ended_at) == (1, "gateway", Act.TAKE, None)
+        assert (term.term, term.process, term.how, term.ended_at) == (
+            1,
+            "gateway",
+            OwnershipAction.TAKE,
+            None,
+        )
         kinds = [event.kind for event in store.events()]
         assert kinds == [EventKind.PROCESS_JOINED, EventKind.OWNERSHIP_TAKEN]
         store.check_authority(authority)
@@ -81,9 +86,9 @@ class OwningConformance(StoreCase):
         store.join(make_process("desktop"))
         for new_term in (-1, 0, 1):
             with pytest.raises(InvalidInput):
-                take(store, "desktop", act=Act.TAKE_BY_FORCE, new_term=new_term)
+                take(store, "desktop", act=OwnershipAction.TAKE_BY_FORCE, new_term=new_term)
         assert store.ownership().term == 1
-        take(store, "desktop", act=Act.TAKE_BY_FORCE, new_term=40)
+        take(store, "desktop", act=OwnershipAction.TAKE_BY_FORCE, new_term=40)
         assert store.facts().term == 40
         assert [t.term for t in store.terms()] == [40, 1]
         assert store.terms(limit=1)[0].term == 40
@@ -91,7 +96,7 @@ class OwningConformance(StoreCase):
     def test_the_term_outlives_its_end(self, store: Store) -> None:
         """C1: never reused."""
         authority = own(store)
-        store.end_term(authority, act=Act.STEP_DOWN, why="", now=START)
+        store.end_term(authority, act=OwnershipAction.STEP_DOWN, why="", now=START)
         assert store.ownership().term == 1
         with pytest.raises(InvalidInput):
             take(store, "gateway", new_term=1)
@@ -105,7 +110,7 @@ class OwningConformance(StoreCase):
         store.leave("gone", START)
         with pytest.raises(NotFound):
             take(store, "gone")
-        assert store.ownership().hold is Hold.VACANT
+        assert store.ownership().hold is OwnershipState.VACANT
 
     def test_admission_is_by_the_accepted_policy(self, store: Store) -> None:
         """C3: Every claim names its term and the policy version."""
@@ -115,8 +120,10 @@ class OwningConformance(StoreCase):
             take(store, "gateway", policy_version=0)
         assert take(store, "gateway").policy_version == 1
 
-    @pytest.mark.parametrize("act", [Act.REAFFIRM, Act.HAND_OVER, Act.STEP_DOWN])
-    def test_other_acts_begin_no_term(self, store: Store, act: Act) -> None:
+    @pytest.mark.parametrize(
+        "act", [OwnershipAction.REAFFIRM, OwnershipAction.HAND_OVER, OwnershipAction.STEP_DOWN]
+    )
+    def test_other_acts_begin_no_term(self, store: Store, act: OwnershipAction) -> None:
         """C1: the arrows of the state machine."""
         store.join(make_process("gateway"))
         with pytest.raises(IllegalTransition):
@@ -126,10 +133,10 @@ class OwningConformance(StoreCase):
         """C1: the arrows of the state machine."""
         store.join(make_process("gateway"))
         with pytest.raises(IllegalTransition):
-            take(store, "gateway", act=Act.TAKE_FROM_DEAD)
+            take(store, "gateway", act=OwnershipAction.TAKE_FROM_DEAD)
         take(store, "gateway")
         store.join(make_process("desktop"))
-        authority = take(store, "desktop", act=Act.TAKE_FROM_DEAD, now=after(seconds=5))
+        authority = take(store, "desktop", act=OwnershipAction.TAKE_FROM_DEAD, now=after(seconds=5))
         assert authority.term == 2
         old = store.terms()[1]
         assert old.ended_at == after(seconds=5)
@@ -159,7 +166,7 @@ class OwningConformance(StoreCase):
         for write in writes:
             with pytest.raises(StaleTerm):
                 write()
-        assert not store.end_term(stale, act=Act.STEP_DOWN, why="", now=now)
+        assert not store.end_term(stale, act=OwnershipAction.STEP_DOWN, why="", now=now)
         assert (store.job(job.id), store.ownership(), store.events()) == before
 
     @pytest.mark.parametrize(
@@ -193,20 +200,20 @@ class OwningConformance(StoreCase):
         authority = own(store)
         store.accept_policy(POLICY, "ada", START)
         now = after(seconds=3)
-        assert store.end_term(authority, act=Act.STEP_DOWN, why="not admitted", now=now)
+        assert store.end_term(authority, act=OwnershipAction.STEP_DOWN, why="not admitted", now=now)
         record = store.ownership()
-        assert (record.hold, record.term, record.process) == (Hold.VACANT, 1, None)
+        assert (record.hold, record.term, record.process) == (OwnershipState.VACANT, 1, None)
         assert (record.ended_at, record.ended_why) == (now, "not admitted")
         assert store.terms()[0].ended_why == "not admitted"
         assert store.events()[-1].kind is EventKind.OWNERSHIP_ENDED
-        assert not store.end_term(authority, act=Act.STEP_DOWN, why="again", now=now)
+        assert not store.end_term(authority, act=OwnershipAction.STEP_DOWN, why="again", now=now)
         assert store.events()[-1].facts["why"] == "not admitted"
 
     def test_a_term_is_not_ended_by_taking(self, store: Store) -> None:
         """C1: the arrows of the state machine."""
         authority = own(store)
         with pytest.raises(IllegalTransition):
-            store.end_term(authority, act=Act.TAKE, why="", now=START)
+            store.end_term(authority, act=OwnershipAction.TAKE, why="", now=START)
 
     def test_a_hand_over_keeps_the_place(self, store: Store) -> None:
         """C1: hand over to the candidate that is named, for a short while."""
@@ -216,7 +223,7 @@ class OwningConformance(StoreCase):
         until = START + RESERVED_FOR
         store.end_term(
             authority,
-            act=Act.HAND_OVER,
+            act=OwnershipAction.HAND_OVER,
             why="asked",
             now=START,
             reserved_for="chosen",
@@ -235,7 +242,7 @@ class OwningConformance(StoreCase):
         store.join(make_process("desktop"))
         store.end_term(
             authority,
-            act=Act.HAND_OVER,
+            act=OwnershipAction.HAND_OVER,
             why="asked",
             now=START,
             reserved_for="frozen",
@@ -249,7 +256,7 @@ class OwningConformance(StoreCase):
             authority = own(store, "gateway")
             store.end_term(
                 authority,
-                act=Act.HAND_OVER,
+                act=OwnershipAction.HAND_OVER,
                 why="asked",
                 now=START,
                 reserved_for="nobody",
@@ -257,7 +264,10 @@ class OwningConformance(StoreCase):
             )
             assert take(store, "gateway", now=now).process == "gateway"
             store.end_term(
-                store.ownership().authority or authority, act=Act.STEP_DOWN, why="", now=now
+                store.ownership().authority or authority,
+                act=OwnershipAction.STEP_DOWN,
+                why="",
+                now=now,
             )
 
     def test_force_takes_a_reserved_place(self, store: Store) -> None:
@@ -266,13 +276,13 @@ class OwningConformance(StoreCase):
         store.join(make_process("desktop"))
         store.end_term(
             authority,
-            act=Act.HAND_OVER,
+            act=OwnershipAction.HAND_OVER,
             why="asked",
             now=START,
             reserved_for="nobody",
             reserved_until=START + RESERVED_FOR,
         )
-        assert take(store, "desktop", act=Act.TAKE_BY_FORCE).process == "desktop"
+        assert take(store, "desktop", act=OwnershipAction.TAKE_BY_FORCE).process == "desktop"
 
     def test_progress_is_recorded(self, store: Store) -> None:
         """C9: an owner that makes no progress is seen."""
@@ -289,7 +299,7 @@ class OwningConformance(StoreCase):
         job = store.add_job(definition, by="ada", now=START)
         plan_round(store, fallback, after(seconds=61))
         (held,) = store.omissions(job=job.id)[0]
-        assert held.kind is Omitted.HELD
+        assert held.kind is OmissionKind.HELD
         now = after(seconds=70)
         assert store.job(job.id).due_at == after(minutes=2)
         if how == "take":

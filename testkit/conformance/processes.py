@@ -9,8 +9,8 @@ import pytest
 from tenure.domain.errors import Conflict, NotFound
 from tenure.domain.event import EventKind
 from tenure.domain.policy.admission import Policy, hash_of
-from tenure.domain.policy.evidence import Link
-from tenure.domain.process import Standing
+from tenure.domain.policy.evidence import ChainLink
+from tenure.domain.process import ProcessStatus
 from tenure.store.contract import Absence, Store
 from testkit.conformance.base import StoreCase
 from testkit.factories import START, after, make_process
@@ -36,7 +36,7 @@ class ProcessesConformance(StoreCase):
         """C10: one of its chain has ended since it joined."""
         one = make_process("one")
         store.join(one)
-        link = Link(pid=9, executable="/opt/gateway", start=3, ended_at=after(seconds=5))
+        link = ChainLink(pid=9, executable="/opt/gateway", start=3, ended_at=after(seconds=5))
         evidence = replace(one.evidence, chain=(*one.evidence.chain, link))
         store.observe_process("one", evidence)
         assert store.process("one") == replace(one, evidence=evidence)
@@ -47,18 +47,18 @@ class ProcessesConformance(StoreCase):
         """C9: its standing (owner, candidate, observer, refused, foreign) and why."""
         store.join(make_process("one"))
         events = len(store.events())
-        store.set_standing("one", Standing.CANDIDATE, "for a test", None, START)
+        store.set_standing("one", ProcessStatus.CANDIDATE, "for a test", None, START)
         assert len(store.events()) == events
-        store.set_standing("one", Standing.REFUSED, "no rule admits it", 3, START)
+        store.set_standing("one", ProcessStatus.REFUSED, "no rule admits it", 3, START)
         found = store.process("one")
         assert (found.standing, found.why, found.rule) == (
-            Standing.REFUSED,
+            ProcessStatus.REFUSED,
             "no rule admits it",
             3,
         )
         assert store.events()[-1].kind is EventKind.STANDING_CHANGED
         with pytest.raises(NotFound):
-            store.set_standing("two", Standing.REFUSED, "", None, START)
+            store.set_standing("two", ProcessStatus.REFUSED, "", None, START)
 
     @pytest.mark.parametrize("died", [False, True])
     def test_processes_leave_once(self, store: Store, died: bool) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from tenure.domain.errors import Conflict, IllegalTransition, InvalidInput, NotFound, StaleTerm
 from tenure.domain.event import EventKind
-from tenure.domain.job import Overlap, State
-from tenure.domain.ownership import RESERVED_FOR, Act
-from tenure.domain.request import DEADLINE, Ask, Request, Requester, RequestState
+from tenure.domain.job import JobState, Overlap
+from tenure.domain.ownership import RESERVED_FOR, OwnershipAction
+from tenure.domain.request import DEADLINE, Request, Requester, RequestKind, RequestState
 from tenure.domain.run import Cause, RunState
 from tenure.store.contract import Store
 from testkit.conformance.base import StoreCase
@@ -29,7 +29,9 @@ from testkit.factories import (
 NOW = after(seconds=10)
 
 
-def ask(store: Store, kind: Ask = Ask.TRIGGER, key: str = "k", **changes: Any) -> Request:
+def ask(
+    store: Store, kind: RequestKind = RequestKind.TRIGGER, key: str = "k", **changes: Any
+) -> Request:
     values: dict[str, Any] = {"requester": SOMEBODY, "now": START, "deadline": DEADLINE}
     return store.create_request(kind=kind, key=key, **(values | changes))
 
@@ -46,7 +48,7 @@ class RequestsConformance(StoreCase):
         assert (request.state, request.job, request.kind) == (
             RequestState.PENDING,
             job,
-            Ask.TRIGGER,
+            RequestKind.TRIGGER,
         )
         assert (request.asked_at, request.deadline) == (START, START + DEADLINE)
         assert store.request(request.id) == request
@@ -63,7 +65,7 @@ class RequestsConformance(StoreCase):
         with pytest.raises(Conflict):
             ask(store, job="other")
         with pytest.raises(Conflict):
-            ask(store, Ask.HAND_OVER)
+            ask(store, RequestKind.HAND_OVER)
         authority = own(store)
         accepted, _ = store.claim_trigger(authority, request.id, NOW)
         assert ask(store, job="report") == accepted
@@ -71,16 +73,16 @@ class RequestsConformance(StoreCase):
     def test_an_ask_names_what_there_is(self, store: Store) -> None:
         """Bad input changes nothing."""
         job = add(store)
-        store.set_job_state(job, State.REMOVED, by="ada", now=START)
+        store.set_job_state(job, JobState.REMOVED, by="ada", now=START)
         for reference in ("nothing", job):
             with pytest.raises(NotFound):
                 ask(store, job=reference)
         with pytest.raises(NotFound):
-            ask(store, Ask.CANCEL, run="nothing")
+            ask(store, RequestKind.CANCEL, run="nothing")
         with pytest.raises(InvalidInput):
-            ask(store, Ask.TRIGGER)
+            ask(store, RequestKind.TRIGGER)
         with pytest.raises(InvalidInput):
-            ask(store, Ask.RETRY)
+            ask(store, RequestKind.RETRY)
         assert store.requests() == ()
 
     def test_accepting_and_claiming_is_one(self, store: Store) -> None:
@@ -129,8 +131,8 @@ class RequestsConformance(StoreCase):
         assert (answered.state, run) == (RequestState.EXPIRED, None)
         assert answered.remedy
 
-    @pytest.mark.parametrize("state", [State.PAUSED, State.REMOVED])
-    def test_what_cannot_run_is_refused_with_a_remedy(self, store: Store, state: State) -> None:
+    @pytest.mark.parametrize("state", [JobState.PAUSED, JobState.REMOVED])
+    def test_what_cannot_run_is_refused_with_a_remedy(self, store: Store, state: JobState) -> None:
         """C7: Without ... the answer is a refusal that says what to type."""
         job = add(store)
         request = ask(store, job=job)
@@ -178,7 +180,7 @@ class RequestsConformance(StoreCase):
         job = store.add_job(make_definition(), by="ada", now=START)
         run = claim_one(store, authority, job, after(minutes=1))
         store.finish([ended(run, RunState.FAILED)], after(minutes=1))
-        request = ask(store, Ask.RETRY, run=run.id, now=after(minutes=1))
+        request = ask(store, RequestKind.RETRY, run=run.id, now=after(minutes=1))
         assert (request.job, request.run) == (job.id, run.id)
         accepted, again = store.claim_trigger(authority, request.id, after(minutes=1, seconds=9))
         assert again is not None
@@ -188,7 +190,7 @@ class RequestsConformance(StoreCase):
     def test_other_kinds_are_answered(self, store: Store) -> None:
         """C7: Trigger, cancel and hand-over are requests that the owner answers."""
         authority = own(store)
-        request = ask(store, Ask.HAND_OVER, to_process="gateway")
+        request = ask(store, RequestKind.HAND_OVER, to_process="gateway")
         with pytest.raises(InvalidInput):
             store.claim_trigger(authority, request.id, NOW)
         accepted = store.resolve_request(
@@ -223,14 +225,14 @@ class RequestsConformance(StoreCase):
     ) -> None:
         """C7: a hand-over is done when the successor holds the term."""
         authority = own(store, "gateway")
-        request = ask(store, Ask.HAND_OVER, to_process=named)
+        request = ask(store, RequestKind.HAND_OVER, to_process=named)
         accepted = store.resolve_request(
             request.id, RequestState.ACCEPTED, authority=authority, now=NOW, answer="it goes"
         )
         until = NOW + RESERVED_FOR
         store.end_term(
             authority,
-            act=Act.HAND_OVER,
+            act=OwnershipAction.HAND_OVER,
             why="asked",
             now=NOW,
             reserved_for="chosen",
@@ -252,7 +254,7 @@ class RequestsConformance(StoreCase):
     def test_a_hand_over_that_was_accepted_and_not_taken_up_is_refused(self, store: Store) -> None:
         """C7: the owner died before it let go."""
         authority = own(store, "gateway")
-        request = ask(store, Ask.HAND_OVER)
+        request = ask(store, RequestKind.HAND_OVER)
         store.resolve_request(
             request.id, RequestState.ACCEPTED, authority=authority, now=NOW, answer="so"
         )
@@ -262,12 +264,14 @@ class RequestsConformance(StoreCase):
     def test_an_accepted_hand_over_expires_while_no_process_owns(self, store: Store) -> None:
         """C7: a request is never open for ever."""
         authority = own(store, "gateway")
-        request = ask(store, Ask.HAND_OVER)
+        request = ask(store, RequestKind.HAND_OVER)
         store.resolve_request(
             request.id, RequestState.ACCEPTED, authority=authority, now=NOW, answer="so"
         )
         assert store.expire_requests(START + DEADLINE * 2) == 0  # the owner is to let go still
-        store.end_term(authority, act=Act.HAND_OVER, why="asked", now=NOW, reserved_for="gone")
+        store.end_term(
+            authority, act=OwnershipAction.HAND_OVER, why="asked", now=NOW, reserved_for="gone"
+        )
         assert store.expire_requests(START + DEADLINE) == 0
         assert store.expire_requests(START + DEADLINE * 2) == 1
         assert store.expire_requests(START + DEADLINE * 2) == 0
@@ -301,7 +305,7 @@ class RequestsConformance(StoreCase):
 
     def test_nothing_is_accepted_late(self, store: Store) -> None:
         """C7: a deadline that is checked in the accepting transaction."""
-        request = ask(store, Ask.HAND_OVER)
+        request = ask(store, RequestKind.HAND_OVER)
         late = START + DEADLINE * 2
         answered = store.resolve_request(
             request.id, RequestState.ACCEPTED, authority=own(store), now=late, answer="yes"

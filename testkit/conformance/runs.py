@@ -9,9 +9,9 @@ import pytest
 from tenure.domain.errors import IllegalTransition, NotFound
 from tenure.domain.event import EventKind
 from tenure.domain.job import Overlap
-from tenure.domain.ownership import Act, Authority
+from tenure.domain.ownership import Authority, OwnershipAction
 from tenure.domain.policy.evidence import Identity
-from tenure.domain.run import FINAL, Run, RunState, Start, Took
+from tenure.domain.run import FINAL, FinishOutcome, Run, RunState, Start
 from tenure.store.contract import Page, RunFilter, Store
 from testkit.conformance.base import StoreCase
 from testkit.factories import (
@@ -65,13 +65,13 @@ class RunsConformance(StoreCase):
     def test_a_result_is_kept(self, store: Store, state: RunState) -> None:
         """C6: A run's result is fenced by that run, not by who owns now."""
         authority, run = a_run(store)
-        store.end_term(authority, act=Act.STEP_DOWN, why="", now=NOW)
+        store.end_term(authority, act=OwnershipAction.STEP_DOWN, why="", now=NOW)
         result = ended(run, state, exit_code=3, signal=None, reason="it said so")
-        assert store.finish([result], NOW) == (Took.TAKEN,)
+        assert store.finish([result], NOW) == (FinishOutcome.TAKEN,)
         over = store.run(run.id)
         assert (over.state, over.exit_code, over.reason) == (state, 3, "it said so")
         assert over.finished_at == result.at
-        assert store.finish([result], NOW) == (Took.ALREADY,)
+        assert store.finish([result], NOW) == (FinishOutcome.ALREADY,)
         assert store.run(run.id) == over
 
     def test_why_a_run_is_still_active_is_noted_by_its_holder(self, store: Store) -> None:
@@ -92,7 +92,7 @@ class RunsConformance(StoreCase):
         """C6: Finished work is kept."""
         _, run = a_run(store)
         store.finish([ended(run)], NOW)
-        assert store.finish([ended(run, RunState.LOST)], NOW) == (Took.ALREADY,)
+        assert store.finish([ended(run, RunState.LOST)], NOW) == (FinishOutcome.ALREADY,)
         assert store.run(run.id).state is RunState.SUCCEEDED
 
     def test_each_result_is_decided_by_itself(self, store: Store) -> None:
@@ -105,10 +105,10 @@ class RunsConformance(StoreCase):
             ended(run),
         ]
         assert store.finish(results, NOW) == (
-            Took.NOT_HELD,
-            Took.NOT_HELD,
-            Took.ALREADY,
-            Took.TAKEN,
+            FinishOutcome.NOT_HELD,
+            FinishOutcome.NOT_HELD,
+            FinishOutcome.ALREADY,
+            FinishOutcome.TAKEN,
         )
 
     def test_a_late_result_is_kept_beside(self, store: Store) -> None:
@@ -117,10 +117,13 @@ class RunsConformance(StoreCase):
         desktop = own(store, "desktop", now=NOW)
         assert store.adopt_run(desktop, run.id, 1, NOW)
         lost = ended(run, RunState.LOST, process="desktop", reason="its owner died")
-        assert store.finish([lost], NOW) == (Took.TAKEN,)
+        assert store.finish([lost], NOW) == (FinishOutcome.TAKEN,)
         assert EventKind.RUN_LOST in [e.kind for e in store.events()]
         late = ended(run, RunState.FAILED, exit_code=7, reason="late")
-        assert store.finish([late, late], after(hours=1)) == (Took.LATE, Took.ALREADY)
+        assert store.finish([late, late], after(hours=1)) == (
+            FinishOutcome.LATE,
+            FinishOutcome.ALREADY,
+        )
         kept = store.run(run.id)
         assert (kept.state, kept.exit_code) == (RunState.LOST, None)
         assert kept.late is not None
@@ -161,8 +164,8 @@ class RunsConformance(StoreCase):
         assert store.runs_held_by("gateway") == ()
         adopted = store.run(run.id)
         assert (adopted.holder, adopted.process, adopted.term) == ("desktop", "gateway", 1)
-        assert store.finish([ended(run)], NOW) == (Took.NOT_HELD,)
-        assert store.finish([ended(adopted, exit_code=5)], NOW) == (Took.TAKEN,)
+        assert store.finish([ended(run)], NOW) == (FinishOutcome.NOT_HELD,)
+        assert store.finish([ended(adopted, exit_code=5)], NOW) == (FinishOutcome.TAKEN,)
         assert not store.adopt_run(desktop, run.id, 1, NOW)
         with pytest.raises(NotFound):
             store.adopt_run(desktop, "nothing", 1, NOW)
@@ -195,9 +198,9 @@ class RunsConformance(StoreCase):
         again = ended(run, RunState.RETRYING, retry_at=after(minutes=2))
         if first == "cancel":
             store.request_cancel(run.id, NOW)
-        assert store.finish([again], NOW) == (Took.TAKEN,)
+        assert store.finish([again], NOW) == (FinishOutcome.TAKEN,)
         if first == "retry":
-            assert store.finish([again], NOW) == (Took.ALREADY,)
+            assert store.finish([again], NOW) == (FinishOutcome.ALREADY,)
             store.request_cancel(run.id, NOW)
         over = store.run(run.id)
         assert (over.state, over.retry_at) == (RunState.CANCELLED, None)

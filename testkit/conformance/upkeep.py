@@ -10,9 +10,9 @@ import pytest
 
 from tenure.domain.errors import Conflict, NotFound, StaleTerm
 from tenure.domain.event import EventKind
-from tenure.domain.job import Job, State
+from tenure.domain.job import Job, JobState
 from tenure.domain.ownership import Authority
-from tenure.domain.request import DEADLINE, Ask, RequestState
+from tenure.domain.request import DEADLINE, RequestKind, RequestState
 from tenure.domain.run import RunState
 from tenure.store.contract import SCHEMA, ClaimOutcome, JobEditor, Retention, RunFilter, Store
 from testkit.conformance.base import StoreCase
@@ -56,8 +56,8 @@ class UpkeepConformance(StoreCase):
         """C4: one commit for many."""
         with store.batch():
             job = store.add_job(make_definition(), by="ada", now=START)
-            store.set_job_state(job.id, State.PAUSED, by="ada", now=START)
-        assert store.job("report").state is State.PAUSED
+            store.set_job_state(job.id, JobState.PAUSED, by="ada", now=START)
+        assert store.job("report").state is JobState.PAUSED
 
     def test_an_exception_undoes_the_batch(self, store: Store) -> None:
         """Bad input changes nothing."""
@@ -81,7 +81,7 @@ class UpkeepConformance(StoreCase):
         def add(name: str) -> Callable[[JobEditor], Job]:
             def step(editor: JobEditor) -> Job:
                 job = editor.add_job(make_definition(name), by="ada", now=START)
-                return editor.set_job_state(job.id, State.PAUSED, by="ada", now=START)
+                return editor.set_job_state(job.id, JobState.PAUSED, by="ada", now=START)
 
             return step
 
@@ -93,7 +93,7 @@ class UpkeepConformance(StoreCase):
         jobs = store.change_jobs([add(name) for name in names])
         assert [job.name for job in jobs] == names
         assert store.jobs()[0] == jobs
-        assert {job.state for job in jobs} == {State.PAUSED}
+        assert {job.state for job in jobs} == {JobState.PAUSED}
         assert store.change_jobs([]) == ()
 
     def test_a_verb_that_raises_in_a_batch_undoes_itself_only(self, store: Store) -> None:
@@ -165,13 +165,13 @@ class UpkeepConformance(StoreCase):
         authority = own(store, authoritative=False)
         for name, protected in (("a", False), ("b", True), ("c", True)):
             store.add_job(make_definition(name, protected=protected), by="ada", now=START)
-        store.set_job_state(store.job("c").id, State.PAUSED, by="ada", now=START)
+        store.set_job_state(store.job("c").id, JobState.PAUSED, by="ada", now=START)
         plan_round(store, authority, after(minutes=1))
         store.create_request(
-            kind=Ask.HAND_OVER, key="k", requester=SOMEBODY, now=START, deadline=DEADLINE
+            kind=RequestKind.HAND_OVER, key="k", requester=SOMEBODY, now=START, deadline=DEADLINE
         )
         counts = store.counts()
-        assert (counts.jobs[State.ACTIVE], counts.jobs[State.PAUSED]) == (2, 1)
+        assert (counts.jobs[JobState.ACTIVE], counts.jobs[JobState.PAUSED]) == (2, 1)
         assert (counts.protected, counts.active_runs, counts.open_holds) == (2, 1, 1)
         assert counts.pending_requests == 1
 
@@ -246,8 +246,8 @@ class UpkeepConformance(StoreCase):
     def test_closed_omissions_and_answered_requests_go(self, store: Store) -> None:
         """Retention of history is bounded."""
         job = store.add_job(make_definition(), by="ada", now=START)
-        store.set_job_state(job.id, State.PAUSED, by="ada", now=after(minutes=3))
-        values = {"kind": Ask.HAND_OVER, "requester": SOMEBODY, "deadline": DEADLINE}
+        store.set_job_state(job.id, JobState.PAUSED, by="ada", now=after(minutes=3))
+        values = {"kind": RequestKind.HAND_OVER, "requester": SOMEBODY, "deadline": DEADLINE}
         first = store.create_request(key="a", now=START, **values)  # type: ignore[arg-type]
         second = store.create_request(key="b", now=START, **values)  # type: ignore[arg-type]
         refused = RequestState.REFUSED

@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tenure.domain.errors import NotFound, StaleTerm
 from tenure.domain.event import Event, EventKind
-from tenure.domain.job import Job, State
+from tenure.domain.job import Job, JobState
 from tenure.domain.ownership import Authority
 from tenure.domain.run import ACTIVE, Run
 from tenure.store.contract import Page
@@ -137,7 +137,7 @@ class Base:
     def _make_due(self, job: str, now: datetime) -> bool:
         """Have the owner look at an active job at ``now``, if not sooner."""
         found = self._tables.jobs[job]
-        if found.state is not State.ACTIVE:
+        if found.state is not JobState.ACTIVE:
             return False
         due_at = now if found.due_at is None else min(found.due_at, now)
         self._tables.jobs[job] = replace(found, due_at=due_at)

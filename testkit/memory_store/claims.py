@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tenure.domain.event import EventKind
-from tenure.domain.job import Definition, Job, Runner, State
-from tenure.domain.omission import Omission, Omitted, resolution
+from tenure.domain.job import Definition, Job, JobState, Runner
+from tenure.domain.omission import Omission, OmissionKind, resolution
 from tenure.domain.ownership import Authority
 from tenure.domain.planning.plan import Due, Fire, HoldResolution, Plan
 from tenure.domain.run import Cause, Run, RunState
@@ -27,7 +27,7 @@ class Claims(Runs):
         waiting = [
             (job.due_at, job)
             for job in self._tables.jobs.values()
-            if job.state is State.ACTIVE and job.due_at is not None and job.due_at <= now
+            if job.state is JobState.ACTIVE and job.due_at is not None and job.due_at <= now
         ]
         taken: Counter[Runner] = Counter()
         found: list[Due] = []
@@ -55,7 +55,7 @@ class Claims(Runs):
         jobs = [
             j.due_at
             for j in self._tables.jobs.values()
-            if j.state is State.ACTIVE and (runners is None or j.definition.runner in runners)
+            if j.state is JobState.ACTIVE and (runners is None or j.definition.runner in runners)
         ]
         retries = [r.retry_at for r in self._tables.runs.values() if r.state is RunState.RETRYING]
         return min((at for at in [*jobs, *retries] if at is not None), default=None)
@@ -103,7 +103,7 @@ class Claims(Runs):
         """Whether everything that the plan was made from is still so (C12)."""
         holds = [self._tables.omissions.get(h.omission) for h in plan.holds]
         return (
-            job.state is State.ACTIVE
+            job.state is JobState.ACTIVE
             and job.revision == plan.revision
             and job.watermark == plan.was
             and all(hold is not None and hold.open and hold.job == job.id for hold in holds)
@@ -171,7 +171,7 @@ class Claims(Runs):
         """Watermark and due instant, in the transaction of the claims (C5)."""
         self._tables.jobs[job.id] = replace(
             job,
-            state=State.DONE if plan.done else State.ACTIVE,
+            state=JobState.DONE if plan.done else JobState.ACTIVE,
             watermark=plan.watermark,
             due_at=plan.due_at,
             waiting=plan.waiting,
@@ -240,7 +240,7 @@ class Claims(Runs):
         ahead = [
             job
             for job in self._tables.jobs.values()
-            if job.watermark > now and job.state is not State.REMOVED
+            if job.watermark > now and job.state is not JobState.REMOVED
         ]
         self._bring_near(now)
         for job in ahead:
@@ -257,7 +257,7 @@ class Claims(Runs):
         """Undo what the wrong clock put off: nothing else would wake it."""
         for job in list(self._tables.jobs.values()):
             off = job.deferred or job.waiting or self._has_open_hold(job.id)
-            if off and job.state is State.ACTIVE and job.due_at is not None and job.due_at > now:
+            if off and job.state is JobState.ACTIVE and job.due_at is not None and job.due_at > now:
                 self._tables.jobs[job.id] = replace(job, due_at=now, deferred=False)
         for run in list(self._tables.runs.values()):
             far = run.retry_at is not None and run.retry_at > now + LONGEST_BACKOFF
@@ -281,7 +281,7 @@ class Claims(Runs):
         count, last = schedule.left_of(omission.first, omission.last, omission.count, now)
         cut = replace(omission, cut_at=now, count=count, last=last)
         done_with = omission.settled_until is not None and omission.settled_until >= cut.last
-        if omission.kind is Omitted.HELD and omission.open and (not count or done_with):
+        if omission.kind is OmissionKind.HELD and omission.open and (not count or done_with):
             cut = replace(cut, resolved_at=now, resolution=RESTARTED)
         return cut
 
@@ -297,7 +297,7 @@ class Claims(Runs):
             job
             for job in map(self._tables.jobs.get, jobs)
             if job is not None
-            and job.state is State.ACTIVE
+            and job.state is JobState.ACTIVE
             and job.due_at is not None
             and job.due_at > now
         ]
@@ -308,7 +308,7 @@ class Claims(Runs):
 
 def _why_no_retry(job: Job, run: Run) -> str | None:
     """Why a run is not retried, though it has retries left."""
-    if job.state not in (State.ACTIVE, State.DONE):
+    if job.state not in (JobState.ACTIVE, JobState.DONE):
         return f"not retried: the job is {job.state}"
     if job.revision != run.revision:
         return f"not retried: the job is at revision {job.revision} now"

@@ -9,12 +9,12 @@ from difflib import get_close_matches
 
 from tenure.domain.errors import Conflict, InvalidInput, NotFound
 from tenure.domain.event import EventKind
-from tenure.domain.job import Definition, Job, Runner, State, check_state, jitter_of, looks_like
+from tenure.domain.job import Definition, Job, JobState, Runner, check_state, jitter_of, looks_like
 from tenure.domain.names import look_of
-from tenure.domain.omission import Omitted
+from tenure.domain.omission import OmissionKind
 from tenure.domain.ownership import Authority
 from tenure.domain.planning.external import watermark_of_change
-from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.model import ScheduleKind
 from tenure.domain.version import is_newer
 from tenure.store.contract import Accounting, Declaration, JobEditor, Page, Reconciled, Revision
 from testkit.memory_store.base import page_of, verb
@@ -35,7 +35,7 @@ class Jobs(Pending):
             id=job_id,
             definition=definition,
             revision=1,
-            state=State.ACTIVE,
+            state=JobState.ACTIVE,
             created_at=now,
             edited_at=now,
             edited_by=by,
@@ -52,14 +52,14 @@ class Jobs(Pending):
 
     def _require_free(self, name: str, but: str | None = None) -> None:
         for job in self._tables.jobs.values():
-            if job.name == name and job.id != but and job.state is not State.REMOVED:
+            if job.name == name and job.id != but and job.state is not JobState.REMOVED:
                 raise Conflict(
                     f"there is a job named {name!r} already", remedy="edit it, or choose a name"
                 )
         if but is not None and self._tables.jobs[but].name == name:
             return
         for job in self._tables.jobs.values():
-            alike = look_of(job.name) == look_of(name) and job.state is not State.REMOVED
+            alike = look_of(job.name) == look_of(name) and job.state is not JobState.REMOVED
             if alike and job.id != but:
                 raise looks_like(job.name, job.id)
 
@@ -107,28 +107,34 @@ class Jobs(Pending):
     def _leave_revision(self, old: Job, new: Definition, *, by: str, now: datetime) -> datetime:
         """Account for the old revision's pending fires; where the new one begins."""
         latest = old.definition.schedule.latest(old.watermark, now)
-        if old.state is State.ACTIVE and latest is not None:
+        if old.state is JobState.ACTIVE and latest is not None:
             late = now - jitter_of(old.id, old.definition.jitter) - latest
             if (
                 late <= old.definition.grace
                 and new.schedule.latest(latest - INSTANT, now) == latest
             ):
                 before = latest - INSTANT
-                return self._account_pending(old, before, Omitted.MISSED, REVISED, by=by, now=now)
+                return self._account_pending(
+                    old, before, OmissionKind.MISSED, REVISED, by=by, now=now
+                )
         self._account_by_state(old, REVISED, by=by, now=now)
         return watermark_of_change(old, new, now)
 
     @verb
-    def set_job_state(self, job: str, state: State, *, by: str, now: datetime) -> Job:
+    def set_job_state(self, job: str, state: JobState, *, by: str, now: datetime) -> Job:
         old = self._get_present(job)
         if state is old.state:
             return old
         check_state(old.state, state)
-        words = {State.REMOVED: "removed", State.PAUSED: "paused", State.DORMANT: "made dormant"}
+        words = {
+            JobState.REMOVED: "removed",
+            JobState.PAUSED: "paused",
+            JobState.DORMANT: "made dormant",
+        }
         reason = f"the job was {words.get(state, state)} before they ran"
         self._account_by_state(old, reason, by=by, now=now)
         watermark = watermark_of_change(old, old.definition, now)
-        if state is State.REMOVED:
+        if state is JobState.REMOVED:
             self._miss_holds(job, "the job was removed", now)
         new = self._rescheduled(replace(old, state=state, watermark=watermark), now)
         self._tables.jobs[job] = new
@@ -144,7 +150,7 @@ class Jobs(Pending):
     def miss_held_fires(self, job: str, reason: str, *, now: datetime) -> None:
         found = self._get_job(job)
         self._miss_holds(found.id, reason, now)
-        if found.definition.schedule.kind is Kind.FOREIGN:
+        if found.definition.schedule.kind is ScheduleKind.FOREIGN:
             self._tables.jobs[job] = replace(found, watermark=max(found.watermark, now))
 
     @verb
@@ -163,7 +169,7 @@ class Jobs(Pending):
 
     def _get_present(self, job: str) -> Job:
         found = self._get_job(job)
-        if found.state is State.REMOVED:
+        if found.state is JobState.REMOVED:
             raise NotFound(f"the job {found.name!r} was removed", remedy="add it anew")
         return found
 
@@ -171,7 +177,7 @@ class Jobs(Pending):
     def job(self, ref: str) -> Job:
         if ref in self._tables.jobs:
             return self._tables.jobs[ref]
-        present = [j for j in self._tables.jobs.values() if j.state is not State.REMOVED]
+        present = [j for j in self._tables.jobs.values() if j.state is not JobState.REMOVED]
         for job in present:
             if job.name == ref:
                 return job
@@ -185,7 +191,7 @@ class Jobs(Pending):
     @verb
     def find_job_without_code(self, app: str | None) -> str | None:
         for job in self._tables.jobs.values():
-            if job.state is not State.ACTIVE or job.definition.runner is Runner.COMMAND:
+            if job.state is not JobState.ACTIVE or job.definition.runner is Runner.COMMAND:
                 continue
             if app is None or job.app not in (None, app):
                 return job.name
@@ -195,12 +201,12 @@ class Jobs(Pending):
     def jobs(
         self,
         *,
-        states: frozenset[State] | None = None,
+        states: frozenset[JobState] | None = None,
         text: str | None = None,
         tag: str | None = None,
         page: Page | None = None,
     ) -> tuple[tuple[Job, ...], str | None]:
-        wanted = frozenset(State) - {State.REMOVED} if states is None else states
+        wanted = frozenset(JobState) - {JobState.REMOVED} if states is None else states
         found = [
             job
             for job in self._tables.jobs.values()
@@ -239,7 +245,7 @@ class Jobs(Pending):
         now: datetime,
     ) -> Reconciled:
         self._require(authority)
-        present = [j for j in self._tables.jobs.values() if j.state is not State.REMOVED]
+        present = [j for j in self._tables.jobs.values() if j.state is not JobState.REMOVED]
         other = next((j.app for j in present if j.app not in (None, app)), None)
         if other is not None:
             raise Conflict(
@@ -258,8 +264,8 @@ class Jobs(Pending):
         for name, job in mine.items():
             if _is_of_newer(job, version):
                 did["kept_newer"].append(name)
-            elif job.state is State.ACTIVE:
-                self.set_job_state(job.id, State.DORMANT, by=_editor(app, version), now=now)
+            elif job.state is JobState.ACTIVE:
+                self.set_job_state(job.id, JobState.DORMANT, by=_editor(app, version), now=now)
                 did["dormant"].append(name)
         return Reconciled(**{outcome: tuple(sorted(names)) for outcome, names in did.items()})
 
@@ -274,8 +280,8 @@ class Jobs(Pending):
             did.append("added")
         elif _is_of_newer(job, version):
             return ["kept_newer"]
-        if job.state is State.DORMANT:
-            job = self.set_job_state(job.id, State.ACTIVE, by=by, now=now)
+        if job.state is JobState.DORMANT:
+            job = self.set_job_state(job.id, JobState.ACTIVE, by=by, now=now)
             did.append("woken")
         wanted = _with_anchor_of(declared.definition, job.definition)
         if wanted != job.definition:
@@ -298,7 +304,7 @@ def _is_of_newer(job: Job, version: str) -> bool:
 
 def _with_anchor_of(new: Definition, old: Definition) -> Definition:
     """``new``, on the old grid if it is an interval of the same length."""
-    if new.schedule.kind is Kind.EVERY and old.schedule.kind is Kind.EVERY:
+    if new.schedule.kind is ScheduleKind.EVERY and old.schedule.kind is ScheduleKind.EVERY:
         moved = replace(new.schedule, anchor=old.schedule.anchor)
         if moved == old.schedule:
             return replace(new, schedule=moved)

@@ -14,12 +14,21 @@ from tenure.domain.errors import (
     StaleTerm,
 )
 from tenure.domain.event import EventKind
-from tenure.domain.ownership import Act, Authority, Hold, Ownership, Term, transition
+from tenure.domain.ownership import (
+    Authority,
+    Ownership,
+    OwnershipAction,
+    OwnershipState,
+    Term,
+    transition,
+)
 from testkit.memory_store.base import verb
 from testkit.memory_store.replies import Replies
 
-TAKES = frozenset({Act.TAKE, Act.TAKE_FROM_DEAD, Act.TAKE_BY_FORCE})
-ENDS = frozenset({Act.HAND_OVER, Act.STEP_DOWN})
+TAKES = frozenset(
+    {OwnershipAction.TAKE, OwnershipAction.TAKE_FROM_DEAD, OwnershipAction.TAKE_BY_FORCE}
+)
+ENDS = frozenset({OwnershipAction.HAND_OVER, OwnershipAction.STEP_DOWN})
 
 
 class Owning(Replies):
@@ -32,7 +41,7 @@ class Owning(Replies):
         self,
         *,
         process: str,
-        act: Act,
+        act: OwnershipAction,
         expected_term: int,
         new_term: int,
         rule: int | None,
@@ -46,13 +55,13 @@ class Owning(Replies):
     ) -> Authority:
         before = self._tables.ownership
         self._may_take(process, act, expected_term, new_term, policy_version)
-        forced = act is Act.TAKE_BY_FORCE
+        forced = act is OwnershipAction.TAKE_BY_FORCE
         if not forced and before.kept_from(process, now, instead_of=instead_of):
             raise Refused(f"a hand-over keeps the place for {before.reserved_for}")
-        if before.hold is Hold.HELD:
+        if before.hold is OwnershipState.HELD:
             self._close_term(before.term, now, f"{act} by {process}" + (f": {why}" * bool(why)))
         self._tables.ownership = Ownership(
-            hold=Hold.HELD,
+            hold=OwnershipState.HELD,
             term=new_term,
             process=process,
             rule=rule,
@@ -94,7 +103,7 @@ class Owning(Replies):
     def _may_take(
         self,
         process: str,
-        act: Act,
+        act: OwnershipAction,
         expected_term: int,
         new_term: int,
         policy_version: int,
@@ -123,12 +132,12 @@ class Owning(Replies):
         now: datetime,
     ) -> Authority:
         current = self._tables.ownership
-        holds = current.hold is Hold.HELD and current.process == authority.process
+        holds = current.hold is OwnershipState.HELD and current.process == authority.process
         if not holds or current.term != authority.term:
             raise StaleTerm(f"term {authority.term} is not the current one")
         if policy_version != self._tables.policy.version:
             raise StaleTerm(f"policy version {policy_version} is not the accepted one")
-        transition(current.hold, Act.REAFFIRM)
+        transition(current.hold, OwnershipAction.REAFFIRM)
         self._tables.ownership = replace(
             current, rule=rule, authoritative=authoritative, policy_version=policy_version
         )
@@ -158,7 +167,7 @@ class Owning(Replies):
         self,
         authority: Authority,
         *,
-        act: Act,
+        act: OwnershipAction,
         why: str,
         now: datetime,
         reserved_for: str | None = None,
@@ -167,7 +176,7 @@ class Owning(Replies):
         if act not in ENDS:
             raise IllegalTransition(f"{act} ends no term")
         current = self._tables.ownership
-        if current.hold is not Hold.HELD or current.term != authority.term:
+        if current.hold is not OwnershipState.HELD or current.term != authority.term:
             return False
         if current.process != authority.process:
             return False

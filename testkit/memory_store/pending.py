@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tenure.domain.job import Definition, Job, State, jitter_of
-from tenure.domain.omission import Omission, Omitted, Stretch, resolution
+from tenure.domain.job import Definition, Job, JobState, jitter_of
+from tenure.domain.omission import FireRange, Omission, OmissionKind, resolution
 from testkit.memory_store.ownership import Owning
 
 INSTANT = timedelta(microseconds=1)
@@ -14,7 +14,14 @@ INSTANT = timedelta(microseconds=1)
 
 class Pending(Owning):
     def _omit(
-        self, job: Job, stretch: Stretch, *, by: str, term: int, now: datetime, merge: bool = False
+        self,
+        job: Job,
+        stretch: FireRange,
+        *,
+        by: str,
+        term: int,
+        now: datetime,
+        merge: bool = False,
     ) -> None:
         """Record a stretch of one job's current revision."""
         older = self._mergeable(job, stretch) if merge else None
@@ -44,7 +51,7 @@ class Pending(Owning):
             term=term,
         )
 
-    def _mergeable(self, job: Job, stretch: Stretch) -> Omission | None:
+    def _mergeable(self, job: Job, stretch: FireRange) -> Omission | None:
         """An older record that the stretch goes on from, without a fire between."""
         for old in self._tables.omissions.values():
             alike = (old.job, old.revision, old.kind, old.reason) == (
@@ -53,14 +60,14 @@ class Pending(Owning):
                 stretch.kind,
                 stretch.reason,
             )
-            whole = old.cut_at is None and (old.open or old.kind is not Omitted.HELD)
+            whole = old.cut_at is None and (old.open or old.kind is not OmissionKind.HELD)
             schedule = job.definition.schedule
             if alike and whole and schedule.adjoin(old.last, stretch.first, job.watermark):
                 return old
         return None
 
     def _account_pending(
-        self, job: Job, until: datetime, kind: Omitted, reason: str, *, by: str, now: datetime
+        self, job: Job, until: datetime, kind: OmissionKind, reason: str, *, by: str, now: datetime
     ) -> datetime:
         """Record the fires in (watermark, until] as one stretch; the watermark they give."""
         schedule = job.definition.schedule
@@ -70,16 +77,16 @@ class Pending(Owning):
         )
         if first is not None and last is not None:
             count = schedule.count(job.watermark, until)
-            stretch = Stretch(kind=kind, first=first, last=last, count=count, reason=reason)
+            stretch = FireRange(kind=kind, first=first, last=last, count=count, reason=reason)
             self._omit(job, stretch, by=by, term=0, now=now)
         return max(job.watermark, until)
 
     def _account_by_state(self, job: Job, reason: str, *, by: str, now: datetime) -> None:
         """As missed, for ``reason``, if it was active; as skipped if it was not to run."""
-        if job.state is State.ACTIVE:
-            self._account_pending(job, now, Omitted.MISSED, reason, by=by, now=now)
+        if job.state is JobState.ACTIVE:
+            self._account_pending(job, now, OmissionKind.MISSED, reason, by=by, now=now)
         else:
-            self._account_pending(job, now, Omitted.SKIPPED, job.state.value, by=by, now=now)
+            self._account_pending(job, now, OmissionKind.SKIPPED, job.state.value, by=by, now=now)
 
     def _miss_holds(self, job: str, reason: str, now: datetime) -> None:
         """Close a job's open held stretches: their fires are missed."""
@@ -93,13 +100,13 @@ class Pending(Owning):
     def _rescheduled(self, job: Job, now: datetime) -> Job:
         """``job`` with the due instant, and the done state, that its watermark gives."""
         job = replace(job, due_at=None, waiting=False, deferred=False)
-        if job.state not in (State.ACTIVE, State.DONE):
+        if job.state not in (JobState.ACTIVE, JobState.DONE):
             return job
         held = self._has_open_hold(job.id)
         due_at = first_due(job.id, job.definition, job.watermark)
         if job.definition.schedule.is_over(job.watermark) and not held:
-            return replace(job, state=State.DONE)
-        return replace(job, state=State.ACTIVE, due_at=now if held else due_at)
+            return replace(job, state=JobState.DONE)
+        return replace(job, state=JobState.ACTIVE, due_at=now if held else due_at)
 
 
 def first_due(job: str, definition: Definition, watermark: datetime) -> datetime | None:

@@ -10,7 +10,7 @@ from tenure.domain.errors import Conflict, NotFound
 from tenure.domain.event import EventKind
 from tenure.domain.policy.admission import Policy
 from tenure.domain.policy.evidence import Evidence
-from tenure.domain.process import Process, Standing
+from tenure.domain.process import Process, ProcessStatus
 from tenure.store.contract import Absence
 from testkit.memory_store.base import Base, verb
 
@@ -26,7 +26,7 @@ class Processes(Base):
 
     @verb
     def set_standing(
-        self, process: str, standing: Standing, why: str, rule: int | None, now: datetime
+        self, process: str, standing: ProcessStatus, why: str, rule: int | None, now: datetime
     ) -> None:
         found = self.process(process)
         changed = replace(found, standing=standing, why=why, rule=rule)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from tenure.domain.event import EventKind
 from tenure.domain.ownership import Authority
-from tenure.domain.request import Ask, HandOverEnd, Request, RequestState, check_answer
+from tenure.domain.request import HandOverEnd, Request, RequestKind, RequestState, check_answer
 from testkit.memory_store.processes import Processes
 
 
@@ -45,7 +45,7 @@ class Replies(Processes):
     def _accepted_hand_overs(self) -> list[Request]:
         """Those whose successor has still to take the term."""
         accepted = [r for r in self._tables.requests.values() if r.state is RequestState.ACCEPTED]
-        return [r for r in accepted if r.kind is Ask.HAND_OVER]
+        return [r for r in accepted if r.kind is RequestKind.HAND_OVER]
 
     def _end_hand_over(self, request: Request, end: HandOverEnd, now: datetime) -> Request:
         return self._reply(request, end.state, None, now, end.answer, end.remedy)

@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 
 from tenure.domain.errors import Conflict, InvalidInput, NotFound
 from tenure.domain.event import EventKind
-from tenure.domain.job import Job, Overlap, State, remedy_for_paused
-from tenure.domain.ownership import Authority, Hold
+from tenure.domain.job import Job, JobState, Overlap, remedy_for_paused
+from tenure.domain.ownership import Authority, OwnershipState
 from tenure.domain.request import (
     HAND_OVER_EXPIRED,
     OWNERS_WORD,
-    Ask,
     Request,
     Requester,
+    RequestKind,
     RequestState,
     check_answer,
 )
@@ -32,7 +32,7 @@ class Requests(Claims):
     def create_request(
         self,
         *,
-        kind: Ask,
+        kind: RequestKind,
         key: str,
         requester: Requester,
         now: datetime,
@@ -64,11 +64,11 @@ class Requests(Claims):
         self._say(EventKind.REQUESTED, now, job=job, run=run, facts=facts)
         return request
 
-    def _asked_job(self, kind: Ask, job: str | None, run: str | None) -> str | None:
+    def _asked_job(self, kind: RequestKind, job: str | None, run: str | None) -> str | None:
         """The id of the job that a request is about, None for a hand-over."""
-        if kind is Ask.HAND_OVER:
+        if kind is RequestKind.HAND_OVER:
             return None
-        if kind is Ask.TRIGGER:
+        if kind is RequestKind.TRIGGER:
             if job is None:
                 raise InvalidInput("a trigger names a job", field="job")
             return self._get_present(self.job(job).id).id
@@ -82,7 +82,7 @@ class Requests(Claims):
     ) -> tuple[Request, Run | None]:
         self._require(authority)
         found = self.request(request)
-        if found.kind not in (Ask.TRIGGER, Ask.RETRY) or found.job is None:
+        if found.kind not in (RequestKind.TRIGGER, RequestKind.RETRY) or found.job is None:
             raise InvalidInput(f"a {found.kind} request triggers nothing", field="request")
         if found.state is not RequestState.PENDING:
             return found, None
@@ -103,11 +103,11 @@ class Requests(Claims):
 
     def _why_not(self, job: Job, request: Request) -> tuple[str, str] | None:
         """The refusal and its remedy; None if the request may be accepted, now or later."""
-        if job.state is State.REMOVED:
+        if job.state is JobState.REMOVED:
             return "the job was removed", "add it again"
-        if job.state is State.PAUSED:
+        if job.state is JobState.PAUSED:
             return "the job is paused", remedy_for_paused(job)
-        if job.state is State.DORMANT:
+        if job.state is JobState.DORMANT:
             return "the app no longer declares the job", "start the version that declares it"
         if not self._may_run(job.definition) and not request.queued:
             return (
@@ -196,7 +196,7 @@ class Requests(Claims):
         ]
         for request in past:
             self._expire(request, now)
-        vacant = self._tables.ownership.hold is Hold.VACANT
+        vacant = self._tables.ownership.hold is OwnershipState.VACANT
         late = [r for r in self._accepted_hand_overs() if vacant and now > r.deadline]
         for request in late:
             self._end_hand_over(request, HAND_OVER_EXPIRED, now)
@@ -208,7 +208,7 @@ class Requests(Claims):
 
 
 def _same_ask(
-    known: Request, kind: Ask, job: str | None, run: str | None, to_process: str | None
+    known: Request, kind: RequestKind, job: str | None, run: str | None, to_process: str | None
 ) -> Request:
     """The request that a key made before; Conflict if the key was for something else."""
     # An accepted one names the run it became instead of the one it asked about.

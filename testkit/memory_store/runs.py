@@ -7,11 +7,20 @@ from dataclasses import replace
 from datetime import datetime
 
 from tenure.domain.event import EventKind
-from tenure.domain.omission import Omission, Omitted
+from tenure.domain.omission import Omission, OmissionKind
 from tenure.domain.ownership import Authority
 from tenure.domain.policy.evidence import Evidence
 from tenure.domain.request import RequestState
-from tenure.domain.run import FINAL, Late, Result, Run, RunState, Start, Took, check_transition
+from tenure.domain.run import (
+    FINAL,
+    FinishOutcome,
+    Late,
+    Result,
+    Run,
+    RunState,
+    Start,
+    check_transition,
+)
 from tenure.store.contract import Page, RunFilter
 from testkit.memory_store.base import page_of, verb
 from testkit.memory_store.jobs import Jobs
@@ -44,27 +53,27 @@ class Runs(Jobs):
         return True
 
     @verb
-    def finish(self, results: Sequence[Result], now: datetime) -> tuple[Took, ...]:
+    def finish(self, results: Sequence[Result], now: datetime) -> tuple[FinishOutcome, ...]:
         return tuple(self._finish(result, now) for result in results)
 
-    def _finish(self, result: Result, now: datetime) -> Took:
+    def _finish(self, result: Result, now: datetime) -> FinishOutcome:
         """One result, in the order: late, ended already, somebody else's, taken."""
         check_transition(RunState.RUNNING, result.state)
         run = self._tables.runs.get(result.run)
         if run is None:
-            return Took.ALREADY
+            return FinishOutcome.ALREADY
         if run.attempt != result.attempt:
-            return Took.NOT_HELD
+            return FinishOutcome.NOT_HELD
         declares = result.state in (RunState.LOST, RunState.NEVER_RAN, RunState.RETRYING)
         if run.state is RunState.LOST and run.late is None and not declares:
             self._keep_late(run, result, now)
-            return Took.LATE
+            return FinishOutcome.LATE
         if run.state not in HELD_STATES:
-            return Took.ALREADY
+            return FinishOutcome.ALREADY
         if run.holder != result.process:
-            return Took.NOT_HELD
+            return FinishOutcome.NOT_HELD
         self._take_result(run, result, now)
-        return Took.TAKEN
+        return FinishOutcome.TAKEN
 
     def _keep_late(self, run: Run, result: Result, now: datetime) -> None:
         late = Late(
@@ -203,7 +212,7 @@ class Runs(Jobs):
         self,
         *,
         job: str | None = None,
-        kind: Omitted | None = None,
+        kind: OmissionKind | None = None,
         only_open: bool = False,
         since: datetime | None = None,
         page: Page | None = None,

@@ -10,7 +10,7 @@ from typing import Any
 
 from tenure.domain.event import Event, EventKind
 from tenure.domain.history_clock import HistoryClock
-from tenure.domain.job import State
+from tenure.domain.job import JobState
 from tenure.domain.omission import Omission
 from tenure.domain.process import Process
 from tenure.domain.request import Request, RequestState
@@ -48,7 +48,7 @@ class Upkeep(LookingOn):
     @verb
     def counts(self) -> Counts:
         jobs = self._tables.jobs.values()
-        present = [j for j in jobs if j.state is not State.REMOVED]
+        present = [j for j in jobs if j.state is not JobState.REMOVED]
         return Counts(
             jobs=dict(Counter(j.state for j in jobs)),
             protected=sum(j.definition.needs_authority for j in present),

@@ -208,11 +208,11 @@ def process(pid: int, role: Any, **changed: Any) -> HermesProcess:
     """One of Hermes, started a minute ago."""
     from tenure.adapters.hermes.look.processes import Store
     from tenure.adapters.hermes.look.tickers import Ticks
-    from tenure.domain.process import Standing
+    from tenure.domain.process import ProcessStatus
 
     found = HermesProcess(
         pid=pid, stamp=1, started_at=NOW - timedelta(minutes=1), role=role,
-        standing=Standing.FOREIGN, ticks=Ticks.YES, why="", repeats=True, on_request=True,
+        standing=ProcessStatus.FOREIGN, ticks=Ticks.YES, why="", repeats=True, on_request=True,
         store=Store.OBSERVED, seen="", joined=False, before_adoption=False, evidence=None,
     )  # fmt: skip
     return replace(found, **changed)

@@ -27,7 +27,7 @@ from tenure.adapters.hermes.facts.home import home_of
 from tenure.adapters.hermes.facts.invocation import Role
 from tenure.adapters.hermes.facts.link import read_link
 from tenure.adapters.hermes.look.locks import Lock
-from tenure.domain.errors import Conflict, InvalidInput, NotFound, Refused, Undetermined
+from tenure.domain.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown, Refused
 
 
 @pytest.fixture
@@ -499,7 +499,7 @@ def test_hermes_writes_its_config_all_the_time(world: World) -> None:
             if path.endswith("la/.config.yaml.tenure-new"):
                 world.home.config.write_text(f"a: {self.count}\n")
 
-    with pytest.raises(Undetermined, match="changed again and again"):
+    with pytest.raises(OutcomeUnknown, match="changed again and again"):
         world.adopt(Mad())
     assert world.state == "adopting"
     assert not stands(world.home)
@@ -510,7 +510,7 @@ def test_a_tick_that_does_not_end(world: World) -> None:
 
     held = lock(str(world.home.tick_lock), 0.0)
     assert held is not None
-    with pytest.raises(Undetermined, match="a tick has been going on"):
+    with pytest.raises(OutcomeUnknown, match="a tick has been going on"):
         world.adopt()
     assert world.state == "adopting"
     unlock(held)

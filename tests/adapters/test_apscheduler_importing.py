@@ -30,7 +30,7 @@ from tenure.adapters.apscheduler.pickles import read_pickle
 from tenure.adapters.apscheduler.stores import Row, read_rows, shown
 from tenure.adapters.apscheduler.templates import Template
 from tenure.adapters.importer import Action, Standing, settle
-from tenure.domain.errors import InvalidInput, NotFound, Undetermined
+from tenure.domain.errors import InvalidInput, NotFound, OutcomeUnknown
 from tenure.domain.job import CatchUp, Command, Definition, Overlap
 from tenure.library import Tenure
 
@@ -382,7 +382,7 @@ def test_a_store_is_read_by_path_and_by_url_and_left_as_it_is(store: Store) -> N
         ("sqlite:///:memory:", InvalidInput, "names no file"),
         ("sqlite:////nowhere/jobs.sqlite", NotFound, "no file"),
         ("nowhere.sqlite", NotFound, "no file"),
-        ("nosuch://x:secret@h/db", Undetermined, r"nosuch://x:\*\*\*@h"),
+        ("nosuch://x:secret@h/db", OutcomeUnknown, r"nosuch://x:\*\*\*@h"),
     ],
 )
 def test_other_stores_are_refused_with_the_reason(
@@ -403,7 +403,7 @@ def test_other_tables_and_other_files(store: Store, tmp_path: Path) -> None:
     assert len(read_rows(str(file), "main.apscheduler_jobs")) == 1
     noise = tmp_path / "noise"
     noise.write_bytes(b"no database at all" * 100)
-    with pytest.raises(Undetermined):
+    with pytest.raises(OutcomeUnknown):
         read_rows(str(noise))
     four = tmp_path / "four"
     with sqlite3.connect(four) as connection:
@@ -420,7 +420,7 @@ def test_other_databases_are_read_with_sqlalchemy(
     file = store(a={"hour": 3}, b={"hour": 4})
     for table in ("apscheduler_jobs", "main.apscheduler_jobs"):
         assert stores._of_sqlalchemy(f"sqlite:///{file}", table) == read_rows(str(file))
-    with pytest.raises(Undetermined, match="no such table"):
+    with pytest.raises(OutcomeUnknown, match="no such table"):
         stores._of_sqlalchemy(f"sqlite:///{file}", "other")
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     with pytest.raises(InvalidInput, match="SQLAlchemy, which is not installed"):

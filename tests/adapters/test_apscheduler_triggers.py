@@ -22,7 +22,7 @@ from tenure.adapters.apscheduler import stored
 from tenure.adapters.apscheduler.comparison import AROUND, compare, fires_of
 from tenure.adapters.apscheduler.triggers import expression_of, translate
 from tenure.domain.errors import InvalidInput
-from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.model import ScheduleKind
 from tenure.domain.schedule.zones import stretches_from, to_seconds
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
@@ -105,7 +105,11 @@ def test_interval_keeps_its_beat() -> None:
     start = datetime(2026, 1, 1, 0, 0, 17, 250000, tzinfo=UTC)
     trigger = read(IntervalTrigger(minutes=7, start_date=start, timezone=BERLIN)).trigger
     made = translate(trigger, planned=None, now=NOW).schedule
-    assert (made.kind, made.interval, made.anchor) == (Kind.EVERY, timedelta(minutes=7), start)
+    assert (made.kind, made.interval, made.anchor) == (
+        ScheduleKind.EVERY,
+        timedelta(minutes=7),
+        start,
+    )
     planned = NOW + timedelta(seconds=3)
     assert translate(trigger, planned=planned, now=NOW).schedule.anchor == planned
 
@@ -113,7 +117,7 @@ def test_interval_keeps_its_beat() -> None:
 def test_date_is_once() -> None:
     at = datetime(2026, 7, 1, 9, 0, tzinfo=BERLIN)
     made = translate(read(DateTrigger(at)).trigger, planned=None, now=NOW).schedule
-    assert (made.kind, made.at) == (Kind.AT, at)
+    assert (made.kind, made.at) == (ScheduleKind.AT, at)
     with pytest.raises(InvalidInput, match="past"):
         translate(read(DateTrigger(NOW - timedelta(1))).trigger, planned=None, now=NOW)
 

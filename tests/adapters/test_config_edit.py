@@ -17,7 +17,7 @@ from tenure.adapters.hermes.adopt.config_edit import (
 )
 from tenure.adapters.hermes.back import config_lines
 from tenure.adapters.hermes.back.config_lines import Unclear
-from tenure.domain.errors import Refused, Undetermined
+from tenure.domain.errors import OutcomeUnknown, Refused
 
 PATH = Path("/home/me/.hermes/config.yaml")
 
@@ -277,7 +277,7 @@ def test_enabled_or_not_or_it_cannot_be_told(
 
 def test_no_python_to_ask_is_said() -> None:
     edit = plan_edit(PATH, b"")
-    with pytest.raises(Undetermined, match="could not be asked"):
+    with pytest.raises(OutcomeUnknown, match="could not be asked"):
         verify(Path("/nowhere/python"), PATH, edit)
 
 

@@ -15,7 +15,7 @@ from tenure.adapters.crontab.lines import read_crontab
 from tenure.adapters.importer import Action, Standing, carry_out, settle, standing_of
 from tenure.client.apply import all_jobs
 from tenure.domain.errors import Conflict
-from tenure.domain.job import CatchUp, Command, Definition, Overlap, State
+from tenure.domain.job import CatchUp, Command, Definition, JobState, Overlap
 from testkit.memory_store.store import MemoryStore
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
@@ -172,7 +172,7 @@ def test_a_removed_job_can_be_imported_again() -> None:
     store = MemoryStore()
     carried(store, "0 1 * * * a\n")
     (job,) = all_jobs(store)
-    store.set_job_state(job.id, State.REMOVED, by="me", now=NOW)
+    store.set_job_state(job.id, JobState.REMOVED, by="me", now=NOW)
     assert carried(store, "0 1 * * * a\n") == ["a"]
 
 

@@ -17,7 +17,7 @@ from tenure.adapters.hermes.adopt import fence as fences
 from tenure.adapters.hermes.adopt.fence import Fence, assert_fence, stands
 from tenure.adapters.hermes.back.disk import Disk, lock, unlock
 from tenure.adapters.hermes.back.release import alone
-from tenure.domain.errors import Undetermined
+from tenure.domain.errors import OutcomeUnknown
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_it_waits_for_a_tick_and_names_it(world: World) -> None:
     held = lock(str(world.home.tick_lock), 0.0)
     assert held is not None
     before = snapshot(world.home.cron)
-    with pytest.raises(Undetermined, match=rf"pid {os.getpid()} holds .*\.tick\.lock") as said:
+    with pytest.raises(OutcomeUnknown, match=rf"pid {os.getpid()} holds .*\.tick\.lock") as said:
         put_up(world)
     assert said.value.facts["pid"] == os.getpid()
     left = snapshot(world.home.cron)

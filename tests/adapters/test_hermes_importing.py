@@ -22,8 +22,8 @@ from tenure.adapters.hermes_import.losses import notes
 from tenure.adapters.hermes_import.source import called, hermes_jobs
 from tenure.adapters.importer import Action, Imported, carry_out, standing_of
 from tenure.client.apply import all_jobs
-from tenure.domain.errors import Conflict, NotFound, Undetermined
-from tenure.domain.job import Call, CatchUp, Command, Definition, State
+from tenure.domain.errors import Conflict, NotFound, OutcomeUnknown
+from tenure.domain.job import Call, CatchUp, Command, Definition, JobState
 from tenure.domain.schedule.model import every_schedule
 from tenure.runtime.profile import Profile
 
@@ -156,7 +156,7 @@ def test_an_odd_file_is_read_as_hermes_reads_it(tree: Tree) -> None:
     tree.home.jobs_file.write_text("\ufeff" + json.dumps(jobs), "utf-8")
     assert [job["id"] for job in hermes_jobs(tree.home)] == ["c0ffee000001", "7"]
     tree.home.jobs_file.write_text("{")
-    with pytest.raises(Undetermined, match="no JSON"):
+    with pytest.raises(OutcomeUnknown, match="no JSON"):
         hermes_jobs(tree.home)
 
 
@@ -356,7 +356,7 @@ def test_all_are_added_and_a_second_time_none(
     before = tree.home.jobs_file.read_bytes()
     added = carry_out(profile.store, plan_import(jobs, importing), tag=TAG, by="me", now=NOW)
     assert len(added) == 8
-    assert {job.name for job in added if job.state is State.PAUSED} == {"lunch", "news"}
+    assert {job.name for job in added if job.state is JobState.PAUSED} == {"lunch", "news"}
     standing = standing_of(all_jobs(profile.store), TAG)
     again = plan_import(jobs, replace(importing, standing=standing, prefix="other "))
     assert [(job.action, job.name) for job in again] == [(Action.PRESENT, j.name) for j in added]
@@ -369,7 +369,7 @@ def test_all_are_added_and_a_second_time_none(
 
 def test_a_job_that_was_removed_here_comes_back(importing: Importing, profile: Profile) -> None:
     (job,) = carry_out(profile.store, plan_import([a_job()], importing), tag=TAG, by="me", now=NOW)
-    profile.store.set_job_state(job.id, State.REMOVED, by="me", now=NOW)
+    profile.store.set_job_state(job.id, JobState.REMOVED, by="me", now=NOW)
     standing = standing_of(all_jobs(profile.store), TAG)
     (found,) = plan_import([a_job()], replace(importing, standing=standing))
     assert found.action is Action.ADD

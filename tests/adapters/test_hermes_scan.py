@@ -13,7 +13,7 @@ from hermestree import BOOT, Tree
 
 from descriptors import no_descriptors
 from tenure.adapters.hermes.look.scan import LinuxScan, OpenFile, PsutilScan, system_scan
-from tenure.domain.errors import Undetermined
+from tenure.domain.errors import OutcomeUnknown
 from tenure.host.processes import own_identity
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
@@ -145,6 +145,6 @@ def test_processes_that_cannot_be_listed_now_are_not_gone() -> None:
     scan, me = LinuxScan(), os.getpid()
     with no_descriptors():
         for look in (scan.pids, lambda: scan.files(me), lambda: scan.argv(me)):
-            with pytest.raises(Undetermined, match="Too many open files"):
+            with pytest.raises(OutcomeUnknown, match="Too many open files"):
                 look()
     assert me in scan.pids()

@@ -15,7 +15,7 @@ from tenure.adapters.hermes.look import survey as survey_module
 from tenure.adapters.hermes.look.adopted import Membership
 from tenure.adapters.hermes.look.report import Survey
 from tenure.client.advice import Warning
-from tenure.domain.process import Process, Standing
+from tenure.domain.process import Process, ProcessStatus
 
 
 def codes(found: Survey) -> list[str]:
@@ -248,7 +248,7 @@ def _state(folder: Path) -> dict[str, tuple[int, int]]:
 class TestAdopted:
     """The Tenure profile is stood in for; the real one is looked at with a real Hermes."""
 
-    joined: dict[int, Standing]
+    joined: dict[int, ProcessStatus]
     owner: int | None
 
     @pytest.fixture
@@ -288,7 +288,7 @@ class TestAdopted:
     def test_the_gateway_owns(self, adopted: Tree) -> None:
         self.owner = gateway = adopted.gateway(started=self.late)
         desktop = adopted.desktop(started=self.late)
-        self.joined = {gateway: Standing.OWNER, desktop: Standing.REFUSED}
+        self.joined = {gateway: ProcessStatus.OWNER, desktop: ProcessStatus.REFUSED}
         found = adopted.survey()
         assert codes(found) == []
         assert found.verdict == f"Pid {gateway} (gateway) owns the jobs; only its ticks run them."
@@ -301,7 +301,7 @@ class TestAdopted:
 
     def test_a_process_from_before(self, adopted: Tree) -> None:
         self.owner = gateway = adopted.gateway(started=self.late)
-        self.joined = {gateway: Standing.OWNER}
+        self.joined = {gateway: ProcessStatus.OWNER}
         desktop = adopted.desktop(started=3600)
         found = adopted.survey()
         assert codes(found) == ["restart_needed"]
@@ -313,25 +313,25 @@ class TestAdopted:
 
     def test_a_process_in_which_the_plugin_is_not_loaded(self, adopted: Tree) -> None:
         self.owner = gateway = adopted.gateway(started=self.late)
-        self.joined = {gateway: Standing.OWNER}
+        self.joined = {gateway: ProcessStatus.OWNER}
         adopted.desktop(started=self.late)
         assert codes(adopted.survey()) == ["plugin_not_loaded"]
 
     def test_one_that_has_only_just_started(self, adopted: Tree) -> None:
         self.owner = gateway = adopted.gateway(started=self.late)
-        self.joined = {gateway: Standing.OWNER}
+        self.joined = {gateway: ProcessStatus.OWNER}
         adopted.desktop(started=12 * 3600 - 5)
         assert codes(adopted.survey()) == []
 
     def test_a_chat_after_the_adoption_need_not_join(self, adopted: Tree) -> None:
         self.owner = gateway = adopted.gateway(started=self.late)
-        self.joined = {gateway: Standing.OWNER}
+        self.joined = {gateway: ProcessStatus.OWNER}
         adopted.hermes("chat", files=adopted.log("agent.log"), started=self.late)
         assert codes(adopted.survey()) == []
 
     def test_nobody_owns(self, adopted: Tree) -> None:
         desktop = adopted.desktop(started=self.late)
-        self.joined = {desktop: Standing.REFUSED}
+        self.joined = {desktop: ProcessStatus.REFUSED}
         found = adopted.survey()
         assert codes(found) == ["nobody_owns"]
         assert found.verdict.startswith("Nothing fires: no process owns the jobs")
@@ -344,7 +344,7 @@ class TestAdopted:
     def test_the_fence_is_gone(self, adopted: Tree) -> None:
         """A ticker that does not obey is worse than one that must be restarted."""
         self.owner = gateway = adopted.gateway(started=self.late)
-        self.joined = {gateway: Standing.OWNER}
+        self.joined = {gateway: ProcessStatus.OWNER}
         adopted.desktop(started=3600)
         adopted.home.tick_lock.rmdir()
         found = adopted.survey()
@@ -371,14 +371,14 @@ class TestAdopted:
     def test_an_adoption_that_was_interrupted(self, adopted: Tree, state: str, verb: str) -> None:
         self.record(adopted, state=state)
         self.owner = gateway = adopted.gateway(started=self.late)
-        self.joined = {gateway: Standing.OWNER}
+        self.joined = {gateway: ProcessStatus.OWNER}
         found = adopted.survey()
         assert codes(found) == ["adoption_unfinished"]
         assert f"tenure hermes {verb}" in text(found, "adoption_unfinished")
 
     def test_what_an_adoption_has_lost_is_added(self, adopted: Tree) -> None:
         self.owner = gateway = adopted.gateway(started=self.late)
-        self.joined = {gateway: Standing.OWNER}
+        self.joined = {gateway: ProcessStatus.OWNER}
         lost = Warning(code="plugin_disabled", text="x", remedy="y")
         found = adopted.survey(drift=lambda home, _: [lost] if home == adopted.home else [])
         assert found.warnings == (lost,)

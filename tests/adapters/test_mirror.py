@@ -15,9 +15,9 @@ from mirrorkit import NOW, World, job
 
 from tenure.adapters.hermes.inside.mirror import Mirror, hermes_id
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import Job, State
+from tenure.domain.job import Job, JobState
 from tenure.domain.planning.external import Announced, plan_announced
-from tenure.domain.planning.plan import Due, Standing
+from tenure.domain.planning.plan import Due, OwnerCapabilities
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page
 from testkit.factories import make_definition
@@ -105,32 +105,34 @@ def test_a_removed_name_is_free_at_once(world: World) -> None:
 
 def test_paused_resumed_removed_and_there_again(world: World) -> None:
     first = world.follow(job()).jobs["a"]
-    assert world.follow(job(enabled=False, state="paused")).jobs["a"].state is State.PAUSED
-    assert world.follow(job()).jobs["a"].state is State.ACTIVE
+    assert world.follow(job(enabled=False, state="paused")).jobs["a"].state is JobState.PAUSED
+    assert world.follow(job()).jobs["a"].state is JobState.ACTIVE
     assert world.follow().jobs == {}
-    assert world.store.job(first.id).state is State.REMOVED
+    assert world.store.job(first.id).state is JobState.REMOVED
     again = world.follow(job()).jobs["a"]
     assert again.id != first.id
-    assert again.state is State.ACTIVE
+    assert again.state is JobState.ACTIVE
 
 
 def test_a_one_shot_that_is_over_is_done_and_set_again_it_is_not(world: World) -> None:
     over = {"schedule": {"kind": "once", "run_at": NOW.isoformat()}, "enabled": False}
     world.follow(job(**{**over, "enabled": True}))
-    assert world.follow(job(**over, state="completed")).jobs["a"].state is State.DONE
+    assert world.follow(job(**over, state="completed")).jobs["a"].state is JobState.DONE
     again = world.now + timedelta(seconds=0.5)
     due = {
         "schedule": {"kind": "once", "run_at": again.isoformat()},
         "next_run_at": again.isoformat(),
     }
     set_again = world.follow(job(**due)).jobs["a"]
-    assert set_again.state is State.ACTIVE
+    assert set_again.state is JobState.ACTIVE
     assert set_again.watermark < again, "its fire, which has come by now, is not lost"
 
 
 def claimable(world: World, mirrored: Job, fire: datetime) -> bool:
     due = Due(job=world.store.job(mirrored.id), active=0, holds=())
-    found = plan_announced(due, Announced(fire=fire), Standing(authoritative=True), world.now)
+    found = plan_announced(
+        due, Announced(fire=fire), OwnerCapabilities(authoritative=True), world.now
+    )
     return found is not None
 
 
@@ -279,7 +281,7 @@ def test_whatever_hermes_has_stands_here_once(
         ids = [hermes_id(job) for job in world.jobs()]
         assert sorted(map(str, ids)) == sorted(job["id"] for job in theirs)
         for wanted in theirs:
-            state = State.ACTIVE if wanted["enabled"] else State.PAUSED
+            state = JobState.ACTIVE if wanted["enabled"] else JobState.PAUSED
             assert found.jobs[wanted["id"]].state is state
     for theirs in histories[-1:]:
         world.follow(*theirs)

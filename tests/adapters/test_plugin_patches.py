@@ -17,7 +17,7 @@ from tenure.adapters.hermes import plugin
 from tenure.adapters.hermes.inside.host_registry import hosts
 from tenure.adapters.hermes.inside.patches import PATCHES
 from tenure.adapters.hermes.inside.replacement import MARK, install, original_of
-from tenure.domain.ownership import Hold
+from tenure.domain.ownership import OwnershipState
 from tenure.domain.run import RunState
 from waiting import DEADLINE, eventually
 
@@ -125,13 +125,13 @@ def test_an_unadopted_home_runs_as_ever(mini: MiniHermes) -> None:
 def test_released_while_it_runs_it_leaves_at_its_next_tick(mini: MiniHermes) -> None:
     mini.write(job("a"))
     mini.scheduler.tick(False, None, None, True)
-    assert mini.profile.store.ownership().hold is Hold.HELD
+    assert mini.profile.store.ownership().hold is OwnershipState.HELD
     mini.release()
     mini.write(job("a", ago=1))
     assert mini.scheduler.tick(False, None, None, True) == 1
     assert mini.ran == ["a", "a"]
     assert len(mini.runs()) == 1
-    assert mini.profile.store.ownership().hold is not Hold.HELD
+    assert mini.profile.store.ownership().hold is not OwnershipState.HELD
     assert mini.profile.store.processes() == ()
 
 

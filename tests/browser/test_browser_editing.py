@@ -10,7 +10,7 @@ from browsing import Seat, Tab
 from playwright.sync_api import Page, expect
 from webworld import WebWorld
 
-from tenure.domain.job import Command, State
+from tenure.domain.job import Command, JobState
 
 pytestmark = pytest.mark.browser
 Sit = Callable[..., Seat]
@@ -127,19 +127,19 @@ def test_pause_resume_remove_and_undo(world: WebWorld, sit: Sit) -> None:
     expect(page.get_by_role("link", name="Succeeded")).to_be_visible()
     page.get_by_role("button", name="Pause tidy").click()
     expect(page.get_by_role("status").filter(has_text="is paused")).to_be_visible()
-    assert world.store.job(job.id).state is State.PAUSED
+    assert world.store.job(job.id).state is JobState.PAUSED
     page.get_by_role("button", name="Resume tidy").click()
     expect(page.get_by_role("status").filter(has_text="is resumed")).to_be_visible()
-    assert world.store.job(job.id).state is State.ACTIVE
+    assert world.store.job(job.id).state is JobState.ACTIVE
 
     page.get_by_role("link", name="tidy", exact=True).first.click()
     page.get_by_role("button", name="Remove").click()
     expect(page.get_by_role("status").filter(has_text="is removed")).to_be_visible()
-    assert world.store.job(job.id).state is State.REMOVED
+    assert world.store.job(job.id).state is JobState.REMOVED
     page.get_by_role("button", name="Undo: add it again").click()
     expect(page.get_by_role("status").filter(has_text="Added again")).to_be_visible()
     again = world.store.job("tidy")
-    assert again.state is State.ACTIVE
+    assert again.state is JobState.ACTIVE
     assert again.id != job.id
     assert again.definition == job.definition
     gateway.stop()

@@ -16,7 +16,7 @@ from playwright.sync_api import Route, expect
 from webworld import Dashboard, Web, WebWorld, now
 from yesterday import Habit, live_through
 
-from tenure.domain.job import State
+from tenure.domain.job import JobState
 from tenure.domain.run import FINAL, RunState
 from tenure.store.contract import RunFilter
 from waiting import eventually
@@ -95,7 +95,7 @@ def _furnish(world: WebWorld) -> dict[str, str]:
     now_running = RunFilter(job=long.id, states=frozenset({RunState.RUNNING}))
     eventually(lambda: world.store.runs(now_running)[0], "the long run to run")
     (request, *_) = world.store.requests(limit=10)
-    assert world.store.job(removed.id).state is State.REMOVED
+    assert world.store.job(removed.id).state is JobState.REMOVED
     return {
         "job": job.id,
         "protected": held.id,

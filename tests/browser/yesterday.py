@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tenure.domain.job import Command, Definition
-from tenure.domain.ownership import Act, Authority
+from tenure.domain.ownership import Authority, OwnershipAction
 from tenure.domain.policy.change import PolicyFile
-from tenure.domain.policy.evidence import Identity, Link
+from tenure.domain.policy.evidence import ChainLink, Identity
 from tenure.domain.policy.text import make_policy
-from tenure.domain.process import Process, Standing
+from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.run import Result, Run, RunState, Start
 from tenure.domain.schedule.parser import parse_schedule
 from tenure.host.processes import boot_id, observe
@@ -65,9 +65,16 @@ HABITS = (
 PROGRAMS = sorted({habit.command.split()[0] for habit in HABITS})
 TENURES = (
     # hours after the beginning: from, to, who, whether authoritative, how its term began, why ended
-    (0.0, 6.3, "gateway", True, Act.TAKE, ""),
-    (6.5, 8.2, "desktop", False, Act.TAKE_FROM_DEAD, "a better-ranked candidate is there"),
-    (8.2, 23.1, "gateway", True, Act.TAKE, "its process was told to stop"),
+    (0.0, 6.3, "gateway", True, OwnershipAction.TAKE, ""),
+    (
+        6.5,
+        8.2,
+        "desktop",
+        False,
+        OwnershipAction.TAKE_FROM_DEAD,
+        "a better-ranked candidate is there",
+    ),
+    (8.2, 23.1, "gateway", True, OwnershipAction.TAKE, "its process was told to stop"),
 )
 
 
@@ -87,7 +94,7 @@ def live_through(
         authority = _take(store, id, joined, authoritative, act)
         day.work(authority, joined, gone)
         if why:
-            store.end_term(authority, act=Act.HAND_OVER, why=why, now=gone)
+            store.end_term(authority, act=OwnershipAction.HAND_OVER, why=why, now=gone)
         store.leave(id, gone, died=not why, why=why or "killed")
 
 
@@ -138,7 +145,9 @@ class Day:
         return ended(run, at=ends)
 
 
-def _take(store: Store, id: str, now: datetime, authoritative: bool, act: Act) -> Authority:
+def _take(
+    store: Store, id: str, now: datetime, authoritative: bool, act: OwnershipAction
+) -> Authority:
     current = store.ownership()
     return store.take_ownership(
         process=id, act=act, expected_term=current.term, new_term=current.term + 1,
@@ -151,9 +160,9 @@ def _process(id: str, role: str, at: datetime, number: int) -> Process:
     """One of the day's schedulers, below its launcher."""
     seen, pid, program = observe(), 812 + 311 * number, "/usr/bin/python3.11"
     links = (
-        Link(pid=pid, name="tenure", executable=program),
-        Link(pid=pid - 1, name=f"{role}-launcher"),
-        Link(pid=1, name="init"),
+        ChainLink(pid=pid, name="tenure", executable=program),
+        ChainLink(pid=pid - 1, name=f"{role}-launcher"),
+        ChainLink(pid=1, name="init"),
     )
     evidence = replace(
         seen,
@@ -164,6 +173,6 @@ def _process(id: str, role: str, at: datetime, number: int) -> Process:
     )
     rule = 0 if role == "gateway" else 1
     return Process(
-        id=id, evidence=evidence, joined_at=at, executes=True, standing=Standing.OWNER,
+        id=id, evidence=evidence, joined_at=at, executes=True, standing=ProcessStatus.OWNER,
         role=role, rule=rule, why=f"rule {rule + 1} admits it",
     )  # fmt: skip

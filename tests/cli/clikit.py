@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tenure.domain.ownership import Act, Authority
+from tenure.domain.ownership import Authority, OwnershipAction
 from tenure.domain.planning.plan import Fire, Plan
-from tenure.domain.process import Process, Standing
+from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.run import Cause, Result, Run, RunState, Start
 from tenure.host.clocks import SystemClock
 from tenure.host.live import LiveLock
@@ -51,7 +51,7 @@ class World:
         self,
         id: str = "p-gateway",
         *,
-        standing: Standing = Standing.CANDIDATE,
+        standing: ProcessStatus = ProcessStatus.CANDIDATE,
         executes: bool = True,
         why: str = "rule 1 admits it",
         socket: str | None = None,
@@ -80,12 +80,12 @@ class World:
         """Make it the owner; ``awake``: so long ago, by the awake clock, it last made progress."""
         term = self.store.ownership().term
         authority = self.store.take_ownership(
-            process=process, act=Act.TAKE, expected_term=term,
+            process=process, act=OwnershipAction.TAKE, expected_term=term,
             new_term=self.store.facts().term + 1, rule=rule,
             authoritative=authoritative, policy_version=self.store.policy().version,
             boot_id=boot_id(), awake=SystemClock().awake() - awake, now=self.now(), why="a test",
         )  # fmt: skip
-        self.store.set_standing(process, Standing.OWNER, "rule 1 admits it", rule, self.now())
+        self.store.set_standing(process, ProcessStatus.OWNER, "rule 1 admits it", rule, self.now())
         return authority
 
     def owner(self, id: str = "p-gateway", **how: Any) -> Authority:

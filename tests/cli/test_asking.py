@@ -12,9 +12,9 @@ from clikit import Tenure, World
 from answering import Answering
 from tenure.client import requests as asking
 from tenure.client.documents import instant
-from tenure.domain.job import State
-from tenure.domain.process import Standing
-from tenure.domain.request import Ask, Request, RequestState
+from tenure.domain.job import JobState
+from tenure.domain.process import ProcessStatus
+from tenure.domain.request import Request, RequestKind, RequestState
 from tenure.domain.run import Result, RunState
 from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter
@@ -59,7 +59,7 @@ def test_without_an_owner_a_trigger_is_refused_with_who_why_and_what(
 ) -> None:
     world.profile.folder.toml.write_text('[[owner]]\nservice = "gateway.service"\n')
     tenure("owner", "policy", "--accept")
-    world.join("p-desk", standing=Standing.REFUSED, why="no rule admits it")
+    world.join("p-desk", standing=ProcessStatus.REFUSED, why="no rule admits it")
     done = tenure("trigger", "n")
     assert done.code == 3
     assert "rule 1 admits service gateway.service" in done.err  # who should own
@@ -68,7 +68,7 @@ def test_without_an_owner_a_trigger_is_refused_with_who_why_and_what(
     )  # why nobody does
     assert "→ start the service gateway.service" in done.err  # what to type
     (request,) = world.store.requests()
-    assert (request.state, request.kind) == (RequestState.REFUSED, Ask.TRIGGER)
+    assert (request.state, request.kind) == (RequestState.REFUSED, RequestKind.TRIGGER)
     assert "no rule admits it" in request.answer
     assert request.remedy
     assert world.store.counts().active_runs == 0
@@ -190,7 +190,7 @@ def test_a_no_of_the_owner_is_a_refusal_with_its_remedy(
     tenure: Tenure, world: World, job: str
 ) -> None:
     world.owner()
-    world.store.set_job_state(job, State.PAUSED, by="me", now=world.now())
+    world.store.set_job_state(job, JobState.PAUSED, by="me", now=world.now())
     with Answering(world.profile.folder.home, accept):
         done = tenure("trigger", "n")
     assert done.code == 3
@@ -274,6 +274,6 @@ def test_a_refusal_waits_a_moment_for_a_candidate_that_takes_over(
 
     waiting = asking.Waiting(sleep=sleep)
     by, deadline = asking.Requester(pid=1), timedelta(milliseconds=1)
-    with pytest.raises(asking.Undetermined):  # asked of the new owner, which does not answer
+    with pytest.raises(asking.OutcomeUnknown):  # asked of the new owner, which does not answer
         asking.trigger(world.profile, job, by=by, deadline=deadline, waiting=waiting)
     assert taken

@@ -13,7 +13,7 @@ from clikit import Tenure, World
 
 from tenure.client.definitions import edit_job
 from tenure.domain.errors import Conflict
-from tenure.domain.job import State
+from tenure.domain.job import JobState
 
 
 def test_add_prints_the_id_and_the_next_fires_in_the_jobs_zone(tenure: Tenure) -> None:
@@ -136,7 +136,7 @@ def test_pause_all_and_resume_all(tenure: Tenure, world: World) -> None:
     assert tenure("pause", "a").out == "paused: a\n"
     assert tenure("pause", "--all").out == "paused: b\n"
     assert tenure("pause", "a").out == "paused already: a\n"
-    assert {job.state for job in world.store.jobs()[0]} == {State.PAUSED}
+    assert {job.state for job in world.store.jobs()[0]} == {JobState.PAUSED}
     assert tenure("resume", "--all").out == "resumed: a\nresumed: b\n"
     assert tenure("resume", "--all").out == "nothing to do\n"
 
@@ -144,7 +144,7 @@ def test_pause_all_and_resume_all(tenure: Tenure, world: World) -> None:
 def test_pausing_several_is_all_or_nothing(tenure: Tenure, world: World) -> None:
     tenure("add", "@daily", "--name", "a", "--", "true")
     assert tenure("pause", "a", "nowhere").code == 4
-    assert world.store.job("a").state is State.ACTIVE
+    assert world.store.job("a").state is JobState.ACTIVE
 
 
 def test_edit_changes_only_what_is_given(tenure: Tenure) -> None:

@@ -12,7 +12,7 @@ from clikit import Tenure, World
 
 from tenure.client import force_takeover, warnings
 from tenure.domain.policy.evidence import Evidence
-from tenure.domain.process import Process, Standing
+from tenure.domain.process import Process, ProcessStatus
 from tenure.host.live import LiveLock
 from tenure.host.processes import is_alive, observe
 from waiting import DEADLINE
@@ -35,7 +35,7 @@ def own_as(world: World, evidence: Evidence) -> None:
     world.store.join(
         Process(
             id="p-hung", evidence=evidence, joined_at=world.now(), executes=True,
-            standing=Standing.CANDIDATE, why="",
+            standing=ProcessStatus.CANDIDATE, why="",
         )
     )  # fmt: skip
     world.own("p-hung")

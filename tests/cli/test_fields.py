@@ -11,7 +11,7 @@ from tenure.client.fields import build, default_name, reset
 from tenure.client.secrets import MASK, is_secret, masked
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import CatchUp, Command, Overlap
-from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.model import ScheduleKind
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LEAST: dict[str, Any] = {"schedule": "@daily", "command": ["/bin/true"]}
@@ -148,7 +148,7 @@ def test_a_name_comes_from_the_command(command: Command, name: str) -> None:
 
 def test_intervals_are_anchored_at_the_moment_they_are_said() -> None:
     schedule = made(schedule="every 90s").schedule
-    assert (schedule.kind, schedule.anchor) == (Kind.EVERY, NOW)
+    assert (schedule.kind, schedule.anchor) == (ScheduleKind.EVERY, NOW)
 
 
 @pytest.mark.parametrize(

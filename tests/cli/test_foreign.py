@@ -14,11 +14,11 @@ from clikit import Tenure, World
 from tenure.client.definitions import set_states
 from tenure.client.maintenance import _settle_the_past
 from tenure.domain.errors import Refused
-from tenure.domain.job import Call, Definition, Job, State
-from tenure.domain.omission import Omitted
+from tenure.domain.job import Call, Definition, Job, JobState
+from tenure.domain.omission import OmissionKind
 from tenure.domain.ownership import Authority
 from tenure.domain.planning.external import Announced, plan_announced
-from tenure.domain.planning.plan import Due, Standing
+from tenure.domain.planning.plan import Due, OwnerCapabilities
 from tenure.domain.request import RequestState
 from tenure.domain.run import Result, Run, RunState
 from tenure.domain.schedule.model import at_schedule, foreign_schedule
@@ -36,7 +36,7 @@ def add(world: World, name: str = "backup", target: str = "hermes:1a2b", **field
 
 def announce(world: World, authority: Authority, job: Job, *, standing: bool = True) -> Run | None:
     now = world.now()
-    rights = Standing(authoritative=standing)
+    rights = OwnerCapabilities(authoritative=standing)
     plan = plan_announced(Due(job=job), Announced(fire=now), rights, now)
     assert plan is not None
     (claimed,) = world.store.claim(authority, [plan], now)
@@ -96,7 +96,7 @@ def test_one_that_is_over_is_changed_there_too(tenure: Tenure, world: World) -> 
         name="once", schedule=at_schedule(at), action=Call(target="hermes:77"), tags=("hermes",)
     )
     over = world.store.add_job(wants, by="hermes", now=world.now())
-    assert over.state is State.DONE
+    assert over.state is JobState.DONE
     done = tenure("edit", "once", "--schedule", "in 5m")
     assert (done.code, "hermes cron edit 77" in done.err) == (3, True)
 
@@ -104,7 +104,7 @@ def test_one_that_is_over_is_changed_there_too(tenure: Tenure, world: World) -> 
 def test_several_are_all_or_nothing(tenure: Tenure, world: World, job: Job) -> None:
     tenure("add", "@daily", "--name", "mine", "--", "true")
     assert tenure("pause", "mine", "backup").code == 3
-    assert world.store.job("mine").state is State.ACTIVE
+    assert world.store.job("mine").state is JobState.ACTIVE
 
 
 def test_all_takes_those_of_here_and_says_which_are_left(
@@ -115,8 +115,8 @@ def test_all_takes_those_of_here_and_says_which_are_left(
     assert (done.code, done.out) == (3, "paused: mine\n")
     assert "not paused: backup, which Hermes plans" in done.err
     assert "→ hermes cron pause 1a2b" in done.err
-    assert world.store.job("mine").state is State.PAUSED
-    assert world.store.job("backup").state is State.ACTIVE
+    assert world.store.job("mine").state is JobState.PAUSED
+    assert world.store.job("backup").state is JobState.ACTIVE
     assert tenure("resume", "--all").code == 0
     again = tenure("pause", "--all", "--json")
     assert again.code == 3
@@ -126,10 +126,10 @@ def test_all_takes_those_of_here_and_says_which_are_left(
 
 def test_a_state_is_changed_in_one_place(world: World, job: Job) -> None:
     """The mirror goes by the store; everybody else by this."""
-    paused = world.store.set_job_state(job.id, State.PAUSED, by="hermes", now=world.now())
-    assert paused.state is State.PAUSED
+    paused = world.store.set_job_state(job.id, JobState.PAUSED, by="hermes", now=world.now())
+    assert paused.state is JobState.PAUSED
     with pytest.raises(Refused, match="change it there"):
-        set_states(world.store, [paused], State.ACTIVE, by="ada", now=world.now())
+        set_states(world.store, [paused], JobState.ACTIVE, by="ada", now=world.now())
 
 
 @pytest.mark.parametrize("prune", [[], ["--prune"]])
@@ -144,7 +144,7 @@ def test_apply_leaves_them_alone(
     done = tenure("apply", str(file), *prune)
     assert (done.code, "hermes cron edit 1a2b" in done.err) == (3, True)
     assert world.store.job(job.id) == job
-    assert world.store.job("mine").state is State.ACTIVE
+    assert world.store.job("mine").state is JobState.ACTIVE
 
 
 def test_prune_removes_none_even_if_the_file_seems_to_have_made_it(
@@ -157,7 +157,7 @@ def test_prune_removes_none_even_if_the_file_seems_to_have_made_it(
     )
     world.store.add_job(wants, by=f"ada, apply {file}", now=world.now())
     assert tenure("apply", str(file), "--prune").code == 0
-    assert world.store.job("backup").state is State.ACTIVE
+    assert world.store.job("backup").state is JobState.ACTIVE
 
 
 def test_approval_is_given_here(tenure: Tenure, world: World) -> None:
@@ -189,7 +189,7 @@ def test_list_and_show_say_who_decides(tenure: Tenure, world: World, job: Job) -
     assert document["job"]["next_fire"] is None
     assert document["job"]["schedule"]["kind"] == "foreign"
     assert document["job"]["schedule"]["text"] == "every 5m"
-    world.store.set_job_state(job.id, State.PAUSED, by="hermes", now=world.now())
+    world.store.set_job_state(job.id, JobState.PAUSED, by="hermes", now=world.now())
     assert "decides" not in tenure("show", "backup").out
 
 
@@ -231,7 +231,7 @@ def test_explain_says_what_would_happen_if_it_were_announced_now(
     assert announce(world, authority, job) is not None
     checks = {c["check"]: c for c in tenure("explain", "backup", "--json").json["checks"]}
     assert (checks["overlap"]["ok"], "skipped" in checks["overlap"]["text"]) == (False, True)
-    world.store.set_job_state(job.id, State.PAUSED, by="hermes", now=world.now())
+    world.store.set_job_state(job.id, JobState.PAUSED, by="hermes", now=world.now())
     assert "→ hermes cron resume 1a2b" in tenure("explain", "backup").out
 
 
@@ -252,7 +252,7 @@ def test_held_fires_are_told(tenure: Tenure, world: World) -> None:
     document = tenure("explain", "backup", "--json").json
     assert document["held"] == 1
     (entry,) = document["not_run"]
-    assert entry["kind"] == str(Omitted.HELD)
+    assert entry["kind"] == str(OmissionKind.HELD)
     assert "held" in tenure("runs", "--all").out
     assert "1 stretch held" in tenure("status").out
 
@@ -309,7 +309,7 @@ def test_what_is_pending_when_a_profile_was_restored_does_not_run(world: World, 
     now = fire + timedelta(seconds=1)
     _settle_the_past(world.profile, "ada", now)
     found = world.store.job(job.id)
-    rights = Standing(authoritative=True)
+    rights = OwnerCapabilities(authoritative=True)
     assert plan_announced(Due(job=found), Announced(fire=fire), rights, now) is None
     later = Announced(fire=now + timedelta(seconds=1))
     assert plan_announced(Due(job=found), later, rights, now + timedelta(minutes=1)) is not None

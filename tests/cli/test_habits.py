@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from clikit import Tenure, World
 
-from tenure.domain.job import State
+from tenure.domain.job import JobState
 from tenure.surfaces.cli import output
 
 JOB = ("add", "every 1h", "--name", "my job", "--", "true")
@@ -77,7 +77,7 @@ def test_what_did_not_run_is_paged_beside_the_runs(tenure: Tenure, world: World)
     for name in ("a", "b", "c"):
         tenure("add", "every 1s", "--name", name, "--", "true")
         later = world.now() + timedelta(seconds=30)
-        world.store.set_job_state(world.store.job(name).id, State.PAUSED, by="me", now=later)
+        world.store.set_job_state(world.store.job(name).id, JobState.PAUSED, by="me", now=later)
     tenure(*JOB)
     ran = world.run_of(world.owner(), "my job").id
     cursor: list[str] = []

@@ -18,8 +18,8 @@ from tenure.domain.job import (
     Command,
     Definition,
     Job,
+    JobState,
     Overlap,
-    State,
 )
 from tenure.domain.schedule.model import (
     Schedule,
@@ -90,7 +90,7 @@ def definitions(draw: st.DrawFn) -> Definition:
     )
 
 
-def job(wants: Definition, state: State = State.ACTIVE) -> Job:
+def job(wants: Definition, state: JobState = JobState.ACTIVE) -> Job:
     return Job(
         id="j1", definition=wants, revision=1, state=state, created_at=NOW, edited_at=NOW,
         edited_by="me", watermark=NOW, due_at=None,
@@ -112,7 +112,7 @@ def test_secrets_are_masked_and_paused_jobs_stay_paused() -> None:
         {"schedule": "@daily", "command": ["x"], "env": {"TOKEN": "s3cret", "LANG": "C"}},
         now=NOW, timezone="UTC",
     )  # fmt: skip
-    text = write_entries([job(wants, State.PAUSED)])
+    text = write_entries([job(wants, JobState.PAUSED)])
     assert "s3cret" not in text
     assert 'LANG = "C"' in text
     assert read_entries(text)[0].paused

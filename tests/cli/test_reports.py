@@ -15,7 +15,7 @@ from clikit import Tenure, World
 from tenure.client.documents import instant
 from tenure.domain.job import Command, Definition
 from tenure.domain.ownership import HUNG_AFTER
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 from tenure.domain.run import RunState
 from tenure.domain.schedule.model import every_schedule
 
@@ -103,12 +103,12 @@ def test_two_executors_under_an_open_policy(tenure: Tenure, world: World, job: s
     world.owner()
     world.join("p-desk")
     assert codes(tenure) == {"open_policy_many_executors"}
-    world.store.set_standing("p-desk", Standing.OBSERVER, "", None, world.now())
+    world.store.set_standing("p-desk", ProcessStatus.OBSERVER, "", None, world.now())
 
 
 def test_an_observer_is_listed_and_no_executor(tenure: Tenure, world: World, job: str) -> None:
     world.owner()
-    world.join("p-web", executes=False, standing=Standing.OBSERVER, why="it only looks")
+    world.join("p-web", executes=False, standing=ProcessStatus.OBSERVER, why="it only looks")
     assert codes(tenure) == set()
     listed = tenure("status", "--json").json["processes"]
     assert [p["standing"] for p in listed] == ["owner", "observer"]
@@ -118,7 +118,7 @@ def test_a_refused_executor_is_told(tenure: Tenure, world: World, job: str) -> N
     rules(world, tenure, '[[owner]]\nexecutable = "/usr/bin/env"\n')
     world.join("p-gateway", rule=0)
     world.own("p-gateway", rule=0, authoritative=True)
-    world.join("p-desk", standing=Standing.REFUSED, why="no rule admits it", age=60)
+    world.join("p-desk", standing=ProcessStatus.REFUSED, why="no rule admits it", age=60)
     assert codes(tenure) == {"refused_executor"}
 
 
@@ -331,9 +331,9 @@ def test_what_did_not_run_appears_with_all(tenure: Tenure, world: World) -> None
     tenure("add", "every 1s", "--name", "n", "--", "true")
     job = world.store.job("n")
     later = world.now() + timedelta(seconds=30)
-    from tenure.domain.job import State
+    from tenure.domain.job import JobState
 
-    world.store.set_job_state(job.id, State.PAUSED, by="me", now=later)
+    world.store.set_job_state(job.id, JobState.PAUSED, by="me", now=later)
     assert "not_run" not in tenure("runs", "--json").json
     ranges: list[Any] = tenure("runs", "--all", "--json").json["not_run"]
     assert [r["kind"] for r in ranges] == ["missed"]

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from tenure.domain.errors import Conflict, InvalidInput
-from tenure.domain.ownership import Act, Authority, Hold
+from tenure.domain.ownership import Authority, OwnershipAction, OwnershipState
 from tenure.store.contract import Store
 from testkit.factories import START, after, make_process, own
 from waiting import DEADLINE
@@ -27,7 +27,7 @@ def test_of_many_who_compete_one_owns(store: Store) -> None:
         try:
             authority = store.take_ownership(
                 process=name,
-                act=Act.TAKE,
+                act=OwnershipAction.TAKE,
                 expected_term=0,
                 new_term=1,
                 rule=0,
@@ -57,14 +57,16 @@ def test_terms_only_grow(store: Store) -> None:
         authority = own(store, f"process {number}", now=after(minutes=number))
         assert authority.term == number
         if number % 2:
-            store.end_term(authority, act=Act.HAND_OVER, why="asked", now=after(minutes=number))
+            store.end_term(
+                authority, act=OwnershipAction.HAND_OVER, why="asked", now=after(minutes=number)
+            )
     assert [t.term for t in store.terms()] == [5, 4, 3, 2, 1]
     assert all(t.ended_at is not None for t in store.terms())
-    assert store.ownership().hold is Hold.VACANT
+    assert store.ownership().hold is OwnershipState.VACANT
     with pytest.raises(InvalidInput):
         store.take_ownership(
             process="process 1",
-            act=Act.TAKE,
+            act=OwnershipAction.TAKE,
             expected_term=5,
             new_term=5,
             rule=0,
@@ -81,7 +83,7 @@ def test_a_term_may_leap_above_what_was_seen_outside(store: Store) -> None:
     store.join(make_process("gateway"))
     authority = store.take_ownership(
         process="gateway",
-        act=Act.TAKE,
+        act=OwnershipAction.TAKE,
         expected_term=0,
         new_term=41,
         rule=0,

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from tenure.domain.ownership import Hold
+from tenure.domain.ownership import OwnershipState
 from tenure.domain.policy.admission import admit
 from tenure.domain.policy.evidence import Evidence
 from tenure.domain.policy.text import policy_from_text
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 from testkit.cluster import Cluster
 from testkit.factories import make_process
 
@@ -34,8 +34,8 @@ def test_only_who_is_admitted_may_own(make: Make) -> None:
     for _ in range(3):
         cluster.settle()
         cluster.clock.advance(3600)
-    assert desktop.standing is Standing.REFUSED
-    assert cluster.profile.store.ownership().hold is Hold.VACANT
+    assert desktop.standing is ProcessStatus.REFUSED
+    assert cluster.profile.store.ownership().hold is OwnershipState.VACANT
     gateway = cluster.node("gateway", executable="/opt/gateway")
     cluster.settle()
     assert gateway.owns
@@ -57,7 +57,7 @@ def test_a_first_policy_that_cannot_be_read_admits_no_process(make: Make, text: 
     for _ in range(3):
         cluster.settle()
         cluster.clock.advance(60)
-    assert node.standing is Standing.REFUSED
+    assert node.standing is ProcessStatus.REFUSED
     assert cluster.profile.store.ownership().term == 0
     why = cluster.profile.store.process(node.id).why
     assert "profile.toml, line 1" in why or "profile.toml, line 2" in why
@@ -80,7 +80,7 @@ def test_an_unreadable_policy_leaves_the_accepted_one_in_force(make: Make) -> No
     other = cluster.node("desktop", executable="/opt/desktop")
     cluster.kill(gateway)
     cluster.settle()
-    assert other.standing is Standing.REFUSED
+    assert other.standing is ProcessStatus.REFUSED
     again = cluster.node("gateway again", executable="/opt/gateway")
     cluster.settle()
     assert again.owns
@@ -99,13 +99,13 @@ def test_half_a_file_takes_nothing_from_an_owner_without_rules(make: Make) -> No
     assert owner.owns
     late = cluster.node("second", executable="/opt/desktop")
     cluster.settle()
-    assert late.standing is Standing.REFUSED
+    assert late.standing is ProcessStatus.REFUSED
     cluster.kill(owner)
     cluster.settle()
     assert not late.owns
     cluster.write_toml(GATEWAY)
     cluster.settle()
-    assert late.standing is Standing.REFUSED, "now by the rule"
+    assert late.standing is ProcessStatus.REFUSED, "now by the rule"
 
 
 def test_the_evidence_is_read_again_as_it_takes(
@@ -138,7 +138,7 @@ def test_its_own_word_admits_nobody(word: str, make: Make) -> None:
     cluster = make(toml=GATEWAY)
     liar = cluster.node(word, executable="/opt/desktop", role=word)
     cluster.settle()
-    assert liar.standing is Standing.REFUSED
+    assert liar.standing is ProcessStatus.REFUSED
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_what_was_hidden_as_it_joined_stays_unknown(
     cluster.clock.advance(60)
     member.observe_again()
     cluster.settle()
-    assert gateway.standing is Standing.REFUSED
+    assert gateway.standing is ProcessStatus.REFUSED
     assert not gateway.owns
 
 

@@ -10,12 +10,12 @@ from datetime import timedelta
 import pytest
 
 from tenure.domain.errors import StaleTerm
-from tenure.domain.ownership import Act
+from tenure.domain.ownership import OwnershipAction
 from tenure.domain.planning.catch_up import CatchUpBudget
-from tenure.domain.planning.plan import Standing
+from tenure.domain.planning.plan import OwnerCapabilities
 from tenure.domain.planning.planner import plan
 from tenure.domain.policy.admission import Policy, hash_of
-from tenure.domain.run import RunState, Start, Took
+from tenure.domain.run import FinishOutcome, RunState, Start
 from tenure.store.contract import RunFilter, Store
 from testkit.factories import ROOM, START, after, claim_one, ended, make_definition, own
 
@@ -28,7 +28,7 @@ def test_a_stale_claim_changes_nothing(store: Store, loss: str, late: timedelta)
     job = store.add_job(make_definition(), by="ada", now=START)
     now = after(minutes=1)
     (due,) = store.due(now, ROOM)
-    made = plan(due, now, Standing(authoritative=True), 1, CatchUpBudget())
+    made = plan(due, now, OwnerCapabilities(authoritative=True), 1, CatchUpBudget())
     assert made.claims
     if loss == "deposed":
         own(store, "desktop", now=now)
@@ -37,7 +37,7 @@ def test_a_stale_claim_changes_nothing(store: Store, loss: str, late: timedelta)
     elif loss == "policy":
         store.accept_policy(Policy(text="# new", hash=hash_of("# new")), "ada", now)
     else:
-        act = Act.HAND_OVER if loss == "handed over" else Act.STEP_DOWN
+        act = OwnershipAction.HAND_OVER if loss == "handed over" else OwnershipAction.STEP_DOWN
         store.end_term(stale, act=act, why=loss, now=now)
     before = store.events()
     with pytest.raises(StaleTerm):
@@ -90,4 +90,4 @@ def test_the_loser_starts_nothing_but_what_it_ran_is_kept(store: Store) -> None:
     with pytest.raises(StaleTerm):
         store.start(stale, [Start(run=run.id, attempt=1, at=START, identity=None)])
     assert store.run(run.id).state is RunState.CLAIMED
-    assert store.finish([ended(run)], after(minutes=2)) == (Took.TAKEN,)
+    assert store.finish([ended(run)], after(minutes=2)) == (FinishOutcome.TAKEN,)

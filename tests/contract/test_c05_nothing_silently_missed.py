@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tenure.domain.job import CatchUp, Job, Overlap, State
-from tenure.domain.omission import Omission, Omitted
+from tenure.domain.job import CatchUp, Job, JobState, Overlap
+from tenure.domain.omission import Omission, OmissionKind
 from tenure.domain.run import Cause
 from tenure.store.contract import RunFilter, Store
 from testkit.accounts import account_for
@@ -45,7 +45,7 @@ def test_a_week_without_an_owner_is_one_record(store: Store) -> None:
     run = claim_one(store, authority, job, BACK)
     assert (run.fire_time, run.cause) == (BACK, Cause.SCHEDULE)
     (missed,) = omitted(store, job)
-    assert (missed.kind, missed.revision, missed.count) == (Omitted.MISSED, 1, 20160)
+    assert (missed.kind, missed.revision, missed.count) == (OmissionKind.MISSED, 1, 20160)
     assert (missed.first, missed.last) == (after(seconds=30), START + WEEK)
     assert (missed.decided_by, missed.term, missed.decided_at) == ("gateway", 1, BACK)
     assert missed.reason
@@ -85,7 +85,7 @@ def test_after_a_week_cron_does_what_its_catch_up_says(store: Store) -> None:
     assert store.runs(RunFilter(job=interval.id))[0] == ()
     (run,) = store.runs(RunFilter(job=single.id))[0]
     assert (run.fire_time, run.cause) == (after(hours=5), Cause.CATCH_UP)
-    assert store.job(single.id).state is State.DONE
+    assert store.job(single.id).state is JobState.DONE
 
 
 def test_fires_follow_the_revision_valid_at_their_instant(store: Store) -> None:
@@ -94,7 +94,7 @@ def test_fires_follow_the_revision_valid_at_their_instant(store: Store) -> None:
     removed = store.add_job(make_definition("removed", each(hours=1)), by="ada", now=START)
     now = after(days=3, minutes=30)
     store.edit_job(edited.id, 1, make_definition("edited", each(hours=6)), by="bob", now=now)
-    store.set_job_state(removed.id, State.REMOVED, by="bob", now=now)
+    store.set_job_state(removed.id, JobState.REMOVED, by="bob", now=now)
     authority = own(store, now=after(days=7, minutes=30))
     plan_round(store, authority, after(days=7, minutes=30))
     by_revision = {o.revision: o for o in omitted(store, edited)}
@@ -139,7 +139,7 @@ def test_held_stays_open_until_it_is_decided(store: Store) -> None:
     for hour in range(1, 30):
         plan_round(store, fallback, after(hours=hour))
     (held,) = omitted(store, job)
-    assert (held.kind, held.open, held.count) == (Omitted.HELD, True, 29)
+    assert (held.kind, held.open, held.count) == (OmissionKind.HELD, True, 29)
     gateway = own(store, "gateway", now=after(hours=29, minutes=30))
     run = claim_one(store, gateway, job, after(hours=29, minutes=30))
     assert (run.fire_time, run.cause) == (after(hours=29), Cause.HELD)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from tenure.domain.ownership import Act
-from tenure.domain.run import RunState, Took
+from tenure.domain.ownership import OwnershipAction
+from tenure.domain.run import FinishOutcome, RunState
 from tenure.store.contract import Store
 from testkit.factories import START, after, claim_one, ended, make_definition, own
 
@@ -21,10 +21,10 @@ def test_a_result_is_taken_whoever_owns_now(store: Store, owner: str) -> None:
     run = claim_one(store, authority, job, after(minutes=1))
     now = after(minutes=3)
     if owner == "nobody":
-        store.end_term(authority, act=Act.STEP_DOWN, why="in doubt", now=now)
+        store.end_term(authority, act=OwnershipAction.STEP_DOWN, why="in doubt", now=now)
     else:
         own(store, "desktop" if owner == "somebody else" else "gateway", now=now)
-    assert store.finish([ended(run, RunState.FAILED, exit_code=7)], now) == (Took.TAKEN,)
+    assert store.finish([ended(run, RunState.FAILED, exit_code=7)], now) == (FinishOutcome.TAKEN,)
     assert store.run(run.id).exit_code == 7
 
 
@@ -36,12 +36,12 @@ def test_three_answers(store: Store) -> None:
     desktop = own(store, "desktop", now=after(minutes=2))
     store.adopt_run(desktop, run.id, 1, after(minutes=2))
     result = ended(run, exit_code=0)
-    assert store.finish([result], after(minutes=3)) == (Took.NOT_HELD,)
+    assert store.finish([result], after(minutes=3)) == (FinishOutcome.NOT_HELD,)
     lost = ended(store.run(run.id), RunState.LOST, reason="nothing tells how it ended")
-    assert store.finish([lost], after(minutes=4)) == (Took.TAKEN,)
-    assert store.finish([result], after(minutes=5)) == (Took.LATE,)
+    assert store.finish([lost], after(minutes=4)) == (FinishOutcome.TAKEN,)
+    assert store.finish([result], after(minutes=5)) == (FinishOutcome.LATE,)
     kept = store.run(run.id)
     assert kept.state is RunState.LOST
     assert kept.late is not None
     assert (kept.late.state, kept.late.exit_code) == (RunState.SUCCEEDED, 0)
-    assert store.finish([result], after(minutes=6)) == (Took.ALREADY,)
+    assert store.finish([result], after(minutes=6)) == (FinishOutcome.ALREADY,)

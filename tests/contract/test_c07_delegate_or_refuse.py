@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tenure.domain.job import State
-from tenure.domain.ownership import RESERVED_FOR, Act
-from tenure.domain.request import DEADLINE, QUEUE_DEADLINE, Ask, RequestState
+from tenure.domain.job import JobState
+from tenure.domain.ownership import RESERVED_FOR, OwnershipAction
+from tenure.domain.request import DEADLINE, QUEUE_DEADLINE, RequestKind, RequestState
 from tenure.store.contract import RunFilter, Store
 from testkit.factories import SOMEBODY, START, after, ended, make_definition, own
 
@@ -20,10 +20,10 @@ def test_definitions_need_no_owner(store: Store) -> None:
     """C7: valid from any process with or without an owner."""
     job = store.add_job(make_definition(), by="ada", now=START)
     store.edit_job(job.id, 1, make_definition(tags=("x",)), by="bob", now=START)
-    store.set_job_state(job.id, State.PAUSED, by="ada", now=START)
-    store.set_job_state(job.id, State.ACTIVE, by="ada", now=START)
-    assert (store.job(job.id).revision, store.job(job.id).state) == (2, State.ACTIVE)
-    store.set_job_state(job.id, State.REMOVED, by="ada", now=START)
+    store.set_job_state(job.id, JobState.PAUSED, by="ada", now=START)
+    store.set_job_state(job.id, JobState.ACTIVE, by="ada", now=START)
+    assert (store.job(job.id).revision, store.job(job.id).state) == (2, JobState.ACTIVE)
+    store.set_job_state(job.id, JobState.REMOVED, by="ada", now=START)
     assert store.jobs()[0] == ()
     assert store.ownership().term == 0
 
@@ -32,10 +32,20 @@ def test_a_trigger_lives_from_ask_to_done(store: Store) -> None:
     """C7: pending, accepted, done; accepting a trigger and claiming its run is one commit."""
     job = store.add_job(make_definition(), by="ada", now=START)
     request = store.create_request(
-        kind=Ask.TRIGGER, key="k", requester=SOMEBODY, now=START, deadline=DEADLINE, job=job.id
+        kind=RequestKind.TRIGGER,
+        key="k",
+        requester=SOMEBODY,
+        now=START,
+        deadline=DEADLINE,
+        job=job.id,
     )
     again = store.create_request(
-        kind=Ask.TRIGGER, key="k", requester=SOMEBODY, now=START, deadline=DEADLINE, job=job.id
+        kind=RequestKind.TRIGGER,
+        key="k",
+        requester=SOMEBODY,
+        now=START,
+        deadline=DEADLINE,
+        job=job.id,
     )
     assert again == request
     authority = own(store)
@@ -57,7 +67,12 @@ def test_the_deadline_is_checked_where_it_is_accepted(store: Store) -> None:
         ("long", QUEUE_DEADLINE, after(hours=25)),
     ):
         request = store.create_request(
-            kind=Ask.TRIGGER, key=key, requester=SOMEBODY, now=START, deadline=deadline, job=job.id
+            kind=RequestKind.TRIGGER,
+            key=key,
+            requester=SOMEBODY,
+            now=START,
+            deadline=deadline,
+            job=job.id,
         )
         answered, run = store.claim_trigger(authority, request.id, late)
         assert (answered.state, run) == (RequestState.EXPIRED, None)
@@ -69,7 +84,12 @@ def test_an_undone_acceptance_claims_nothing(store: Store) -> None:
     authority = own(store)
     job = store.add_job(make_definition(), by="ada", now=START)
     request = store.create_request(
-        kind=Ask.TRIGGER, key="k", requester=SOMEBODY, now=START, deadline=DEADLINE, job=job.id
+        kind=RequestKind.TRIGGER,
+        key="k",
+        requester=SOMEBODY,
+        now=START,
+        deadline=DEADLINE,
+        job=job.id,
     )
     try:
         with store.batch():
@@ -85,7 +105,7 @@ def test_a_hand_over_is_done_when_the_successor_holds_the_term(store: Store) -> 
     """C7: A request is `done` only when its effect has happened."""
     authority = own(store, "gateway")
     request = store.create_request(
-        kind=Ask.HAND_OVER, key="k", requester=SOMEBODY, now=START, deadline=DEADLINE
+        kind=RequestKind.HAND_OVER, key="k", requester=SOMEBODY, now=START, deadline=DEADLINE
     )
     with store.batch():
         store.resolve_request(
@@ -93,7 +113,7 @@ def test_a_hand_over_is_done_when_the_successor_holds_the_term(store: Store) -> 
         )
         store.end_term(
             authority,
-            act=Act.HAND_OVER,
+            act=OwnershipAction.HAND_OVER,
             why="asked",
             now=START,
             reserved_for="desktop",

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tenure.domain.omission import Omitted
+from tenure.domain.omission import OmissionKind
 from tenure.domain.planning.catch_up import CatchUpBudget
-from tenure.domain.planning.plan import Standing
+from tenure.domain.planning.plan import OwnerCapabilities
 from tenure.domain.planning.planner import plan
-from tenure.domain.request import DEADLINE, Ask, RequestState
+from tenure.domain.request import DEADLINE, RequestKind, RequestState
 from tenure.domain.run import RunState
 from tenure.store.contract import ClaimOutcome, RunFilter, Store
 from testkit.factories import (
@@ -42,9 +42,9 @@ def test_runs_only_under_authority(
     """C8: runs only under an authoritative owner; otherwise its fires are `held`."""
     authority = own(store, authoritative=authoritative)
     job = store.add_job(make_definition(**needs), by="ada", now=START)
-    rights = Standing(authoritative=authoritative, denied=frozenset(denied))
+    rights = OwnerCapabilities(authoritative=authoritative, denied=frozenset(denied))
     plan_round(store, authority, after(minutes=1), standing=rights)
-    held = store.omissions(job=job.id, kind=Omitted.HELD)[0]
+    held = store.omissions(job=job.id, kind=OmissionKind.HELD)[0]
     assert (len(store.runs(RunFilter())[0]), len(held)) == (runs, 1 - runs)
 
 
@@ -52,7 +52,7 @@ def test_a_denied_capability_holds(store: Store) -> None:
     """C8: whose probe does not say 'denied'."""
     authority = own(store)
     store.add_job(make_definition(requires=("disk",)), by="ada", now=START)
-    rights = Standing(authoritative=True, denied=frozenset({"disk"}))
+    rights = OwnerCapabilities(authoritative=True, denied=frozenset({"disk"}))
     plan_round(store, authority, after(minutes=1), standing=rights)
     (held,) = store.omissions(only_open=True)[0]
     assert "disk" in held.reason
@@ -71,12 +71,17 @@ def test_the_store_itself_refuses(store: Store, needs: dict[str, Any]) -> None:
     now = after(minutes=3)
     (due,) = store.due(now, ROOM)
     due = type(due)(job=due.job)
-    pretending = plan(due, now, Standing(authoritative=True), 1, CatchUpBudget())
+    pretending = plan(due, now, OwnerCapabilities(authoritative=True), 1, CatchUpBudget())
     assert pretending.claims
     (claimed,) = store.claim(fallback, [pretending], now)
     assert (claimed.outcome, claimed.runs) == (ClaimOutcome.PROTECTED, ())
     request = store.create_request(
-        kind=Ask.TRIGGER, key="k", requester=SOMEBODY, now=now, deadline=DEADLINE, job=job.id
+        kind=RequestKind.TRIGGER,
+        key="k",
+        requester=SOMEBODY,
+        now=now,
+        deadline=DEADLINE,
+        job=job.id,
     )
     answered, none = store.claim_trigger(fallback, request.id, now)
     assert (answered.state, none) == (RequestState.REFUSED, None)

@@ -16,7 +16,7 @@ import pytest
 
 from tenure.client import health
 from tenure.client.status import Status, read_status, status_document
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 from testkit.cluster import Cluster
 from testkit.factories import make_definition
 
@@ -97,7 +97,7 @@ def test_an_owner_without_progress_is_hung(make: Make, monkeypatch: pytest.Monke
     assert "hung" not in codes(look(cluster)), "29 seconds past the minute"
     cluster.clock.advance(2)
     assert "hung" in codes(look(cluster))
-    assert owner.standing is Standing.OWNER, "it is told, not deposed"
+    assert owner.standing is ProcessStatus.OWNER, "it is told, not deposed"
     owner.turn()
     assert "hung" not in codes(look(cluster))
 

@@ -13,8 +13,8 @@ from datetime import timedelta
 import pytest
 
 from tenure.domain.job import Call, Definition, Runner
-from tenure.domain.ownership import Act, Hold
-from tenure.domain.process import Standing
+from tenure.domain.ownership import OwnershipAction, OwnershipState
+from tenure.domain.process import ProcessStatus
 from tenure.domain.run import Run
 from tenure.store.contract import RunFilter
 from testkit.cluster import Cluster, Node
@@ -68,7 +68,7 @@ def test_no_time_need_pass_for_a_takeover(make: Make) -> None:
     cluster.kill(owner)
     candidate.look()
     assert candidate.owns
-    assert cluster.profile.store.terms()[0].how is Act.TAKE_FROM_DEAD
+    assert cluster.profile.store.terms()[0].how is OwnershipAction.TAKE_FROM_DEAD
 
 
 def test_an_owner_that_is_no_longer_admitted_stops_claiming_at_once(make: Make) -> None:
@@ -83,8 +83,8 @@ def test_an_owner_that_is_no_longer_admitted_stops_claiming_at_once(make: Make) 
     owner.turn()  # before its keeper has looked: the store refuses by the policy version
     assert runs(cluster) == ()
     owner.look()
-    assert owner.standing is Standing.REFUSED
-    assert cluster.profile.store.ownership().hold is Hold.VACANT
+    assert owner.standing is ProcessStatus.REFUSED
+    assert cluster.profile.store.ownership().hold is OwnershipState.VACANT
     owner.turn()
     assert runs(cluster) == ()
 
@@ -115,11 +115,13 @@ def test_a_deposed_owner_claims_nothing_however_late_it_looks(make: Make) -> Non
     authority = cluster.profile.store.ownership().authority
     assert authority is not None
     now = cluster.clock.now()
-    cluster.profile.store.end_term(authority, act=Act.STEP_DOWN, why="taken away", now=now)
+    cluster.profile.store.end_term(
+        authority, act=OwnershipAction.STEP_DOWN, why="taken away", now=now
+    )
     candidate.look()
     assert candidate.owns
     cluster.clock.advance(61)
     owner.turn()
     assert runs(cluster) == ()
     owner.look()
-    assert owner.standing is Standing.CANDIDATE
+    assert owner.standing is ProcessStatus.CANDIDATE

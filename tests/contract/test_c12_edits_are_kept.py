@@ -10,9 +10,9 @@ import threading
 import pytest
 
 from tenure.domain.errors import Conflict
-from tenure.domain.job import State
+from tenure.domain.job import JobState
 from tenure.domain.planning.catch_up import CatchUpBudget
-from tenure.domain.planning.plan import Standing
+from tenure.domain.planning.plan import OwnerCapabilities
 from tenure.domain.planning.planner import plan
 from tenure.store.contract import ClaimOutcome, RunFilter, Store
 from testkit.factories import ROOM, START, after, claim_one, make_definition, own
@@ -53,13 +53,13 @@ def test_a_claim_names_what_it_saw(store: Store, change: str) -> None:
     job = store.add_job(make_definition(), by="ada", now=START)
     now = after(minutes=1)
     (due,) = store.due(now, ROOM)
-    made = plan(due, now, Standing(authoritative=True), 1, CatchUpBudget())
+    made = plan(due, now, OwnerCapabilities(authoritative=True), 1, CatchUpBudget())
     if change.startswith("pause"):
-        store.set_job_state(job.id, State.PAUSED, by="bob", now=now)
+        store.set_job_state(job.id, JobState.PAUSED, by="bob", now=now)
     if change == "pause and resume":
-        store.set_job_state(job.id, State.ACTIVE, by="bob", now=now)
+        store.set_job_state(job.id, JobState.ACTIVE, by="bob", now=now)
     if change == "remove":
-        store.set_job_state(job.id, State.REMOVED, by="bob", now=now)
+        store.set_job_state(job.id, JobState.REMOVED, by="bob", now=now)
     if change == "revise":
         store.edit_job(job.id, 1, make_definition(tags=("x",)), by="bob", now=now)
     if change == "claim":

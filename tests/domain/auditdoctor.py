@@ -11,7 +11,7 @@ from auditkit import START, eventful_day
 
 from tenure.audit import Finding, History
 from tenure.audit.reader import read_history
-from tenure.domain.omission import Omission, Omitted
+from tenure.domain.omission import Omission, OmissionKind
 from tenure.domain.ownership import Term
 from tenure.domain.request import Request, RequestState
 from tenure.domain.run import Run
@@ -65,7 +65,7 @@ def with_process(name: str, **changes: Any) -> History:
     return replace(good(), processes=found)
 
 
-def an_omission(kind: Omitted, job: str) -> Omission:
+def an_omission(kind: OmissionKind, job: str) -> Omission:
     return next(o for o in good().omissions if (o.kind, o.job_name) == (kind, job))
 
 

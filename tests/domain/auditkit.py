@@ -6,17 +6,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tenure.domain.job import CatchUp, Command, Definition, Overlap, Runner, State
-from tenure.domain.ownership import Act, Authority
+from tenure.domain.job import CatchUp, Command, Definition, JobState, Overlap, Runner
+from tenure.domain.ownership import Authority, OwnershipAction
 from tenure.domain.planning.catch_up import CatchUpBudget
-from tenure.domain.planning.plan import Standing
+from tenure.domain.planning.plan import OwnerCapabilities
 from tenure.domain.planning.planner import plan
-from tenure.domain.policy.evidence import Evidence, Identity, Link
+from tenure.domain.policy.evidence import ChainLink, Evidence, Identity
 from tenure.domain.policy.rule import Rule
 from tenure.domain.policy.text import make_policy
+from tenure.domain.process import OwnerCapabilities as ProcessStanding
 from tenure.domain.process import Process
-from tenure.domain.process import Standing as ProcessStanding
-from tenure.domain.request import Ask, Request, Requester, RequestState
+from tenure.domain.request import Request, Requester, RequestKind, RequestState
 from tenure.domain.run import Result, Run, RunState, Start
 from tenure.domain.schedule.model import at_schedule, cron_schedule, every_schedule
 from tenure.store.contract import RunFilter, Store
@@ -41,7 +41,10 @@ def process(name: str, executable: str, at: datetime, **facts: Any) -> Process:
         uid=1000,
         user="alice",
         executable=executable,
-        chain=(Link(pid=pid, executable=executable), Link(pid=1, executable="/sbin/init")),
+        chain=(
+            ChainLink(pid=pid, executable=executable),
+            ChainLink(pid=1, executable="/sbin/init"),
+        ),
     )
     values: dict[str, Any] = {"executes": True, "standing": ProcessStanding.CANDIDATE, "why": "-"}
     return Process(id=name, evidence=evidence, joined_at=at, **{**values, **facts})
@@ -66,7 +69,9 @@ class Story:
     def join(self, name: str, executable: str, **facts: Any) -> None:
         self.store.join(process(name, executable, self.now, **facts))
 
-    def take(self, name: str, rule: int | None, act: Act = Act.TAKE) -> None:
+    def take(
+        self, name: str, rule: int | None, act: OwnershipAction = OwnershipAction.TAKE
+    ) -> None:
         term = self.store.ownership().term
         self.authoritative = rule == 0
         self.authority = self.store.take_ownership(
@@ -84,7 +89,9 @@ class Story:
 
     def hand_over(self) -> None:
         assert self.authority is not None
-        self.store.end_term(self.authority, act=Act.HAND_OVER, why="better", now=self.now)
+        self.store.end_term(
+            self.authority, act=OwnershipAction.HAND_OVER, why="better", now=self.now
+        )
         self.authority = None
 
     def pass_time(self, minutes: int, step: timedelta = MINUTE) -> None:
@@ -96,7 +103,7 @@ class Story:
     def work(self) -> None:
         """What a dispatcher does in one round, and its runs end at once."""
         assert self.authority is not None
-        standing = Standing(authoritative=self.authoritative)
+        standing = OwnerCapabilities(authoritative=self.authoritative)
         due = self.store.due(self.now, ROOM)
         plans = [plan(d, self.now, standing, 4, self.budget) for d in due]
         runs = [r for c in self.store.claim(self.authority, plans, self.now) for r in c.runs]
@@ -137,7 +144,7 @@ class Story:
         )
         self.store.finish([result], at)
 
-    def ask(self, kind: Ask, **about: Any) -> Request:
+    def ask(self, kind: RequestKind, **about: Any) -> Request:
         self.keys += 1
         return self.store.create_request(
             kind=kind,
@@ -149,7 +156,7 @@ class Story:
         )
 
     def trigger(self, job: str, after: timedelta = timedelta(seconds=1)) -> Request:
-        request = self.ask(Ask.TRIGGER, job=job)
+        request = self.ask(RequestKind.TRIGGER, job=job)
         self.now += after
         if self.authority is not None:
             request, run = self.store.claim_trigger(self.authority, request.id, self.now)
@@ -185,11 +192,11 @@ def eventful_day(store: Store) -> Story:
     story.take("gw1", 0)
     story.pass_time(21)
     assert story.trigger("report").state is RequestState.DONE
-    store.set_job_state(report.id, State.PAUSED, by="alice", now=story.now)
+    store.set_job_state(report.id, JobState.PAUSED, by="alice", now=story.now)
     assert story.trigger("report").state is RequestState.REFUSED
     # The gateway dies; the fallback owns, and protected fires are held.
     store.leave("gw1", story.now, died=True, why="killed")
-    story.take("desk", 1, Act.TAKE_FROM_DEAD)
+    story.take("desk", 1, OwnershipAction.TAKE_FROM_DEAD)
     story.pass_time(18)
     lost = next(r for r in store.runs(RunFilter())[0] if r.state is RunState.LOST)
     story.finish(lost, RunState.SUCCEEDED)
@@ -197,8 +204,8 @@ def eventful_day(store: Store) -> Story:
     changed = definition("poll", every_schedule(2 * MINUTE, START), overlap=Overlap.ALLOW)
     store.edit_job(poll.id, 1, changed, by="bob", now=story.now + timedelta(seconds=30))
     story.pass_time(6)
-    store.set_job_state(report.id, State.ACTIVE, by="alice", now=story.now)
-    store.set_job_state(doomed.id, State.REMOVED, by="alice", now=story.now)
+    store.set_job_state(report.id, JobState.ACTIVE, by="alice", now=story.now)
+    store.set_job_state(doomed.id, JobState.REMOVED, by="alice", now=story.now)
     # The gateway is back, and a newer policy knows it alone.
     story.join("gw2", GATEWAY)
     story.hand_over()

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tenure.domain.job import Definition, Job, State, jitter_of
-from tenure.domain.omission import Omission, Omitted
+from tenure.domain.job import Definition, Job, JobState, jitter_of
+from tenure.domain.omission import Omission, OmissionKind
 from tenure.domain.planning.catch_up import CatchUpBudget
-from tenure.domain.planning.plan import Due, Plan, Standing
+from tenure.domain.planning.plan import Due, OwnerCapabilities, Plan
 from tenure.domain.planning.planner import plan
 from testkit.factories import START
 
-ALLOWED = Standing(authoritative=True)
-REFUSED = Standing(authoritative=False)
+ALLOWED = OwnerCapabilities(authoritative=True)
+REFUSED = OwnerCapabilities(authoritative=False)
 INSTANT = timedelta(microseconds=1)
 
 
@@ -28,7 +28,7 @@ class Planned:
             id="j1",
             definition=definition,
             revision=1,
-            state=State.ACTIVE,
+            state=JobState.ACTIVE,
             created_at=start,
             edited_at=start,
             edited_by="ada",
@@ -44,9 +44,9 @@ class Planned:
 
     def is_due(self, now: datetime) -> bool:
         due_at = self.job.due_at
-        return self.job.state is State.ACTIVE and due_at is not None and due_at <= now
+        return self.job.state is JobState.ACTIVE and due_at is not None and due_at <= now
 
-    def step(self, now: datetime, standing: Standing = ALLOWED, slots: int = 10) -> Plan:
+    def step(self, now: datetime, standing: OwnerCapabilities = ALLOWED, slots: int = 10) -> Plan:
         due = Due(job=self.job, active=self.active, holds=tuple(self.holds.values()))
         made = plan(due, now, standing, slots, self.budget)
         self.apply(made, now, slots)
@@ -70,7 +70,7 @@ class Planned:
         self.active += len(made.claims)
         self.job = replace(
             self.job,
-            state=State.DONE if made.done else State.ACTIVE,
+            state=JobState.DONE if made.done else JobState.ACTIVE,
             watermark=made.watermark,
             due_at=made.due_at,
             waiting=made.waiting,
@@ -110,7 +110,7 @@ class Planned:
             assert stretch.reason
             assert made.was < stretch.first
             assert stretch.last <= made.watermark
-            if stretch.kind is not Omitted.HELD:
+            if stretch.kind is not OmissionKind.HELD:
                 for at in fires:
                     self._fate(at, stretch.kind.value)
                 continue
@@ -122,7 +122,7 @@ class Planned:
                 job="j1",
                 job_name=self.job.name,
                 revision=1,
-                kind=Omitted.HELD,
+                kind=OmissionKind.HELD,
                 first=stretch.first,
                 last=stretch.last,
                 count=stretch.count,
@@ -141,7 +141,7 @@ class Planned:
             self.wake(now)
         self.active = 0
 
-    def settle(self, now: datetime, standing: Standing = ALLOWED, slots: int = 10) -> int:
+    def settle(self, now: datetime, standing: OwnerCapabilities = ALLOWED, slots: int = 10) -> int:
         """Plan, and end every run at once, until nothing is due at ``now``; how many plans."""
         for count in range(3000):
             if not self.is_due(now):

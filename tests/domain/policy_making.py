@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tenure.domain.policy.admission import Admission, Policy, admit
-from tenure.domain.policy.evidence import Evidence, Identity, Link, Manager, Service
+from tenure.domain.policy.evidence import ChainLink, Evidence, Identity, Manager, Service
 from tenure.domain.policy.text import make_policy, read_rules
 
 ME = 1000
@@ -22,9 +22,9 @@ def seen(
     *above: str | None, pid: int = 500, executable: str | None = "/usr/bin/python3.11", **facts: Any
 ) -> Evidence:
     """A process of the user; ``above`` are the programs up its chain (None: not readable)."""
-    links = [Link(pid=pid, executable=executable)]
-    links += [Link(pid=400 - i, executable=path) for i, path in enumerate(above)]
-    links.append(Link(pid=1, executable=None))
+    links = [ChainLink(pid=pid, executable=executable)]
+    links += [ChainLink(pid=400 - i, executable=path) for i, path in enumerate(above)]
+    links.append(ChainLink(pid=1, executable=None))
     values: dict[str, Any] = {
         "identity": Identity(boot_id="b", pid=pid, start=7),
         "observed_at": NOW,

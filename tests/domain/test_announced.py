@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import Call, CatchUp, Command, Definition, Job, Overlap, State
-from tenure.domain.omission import Omission, Omitted
+from tenure.domain.job import Call, CatchUp, Command, Definition, Job, JobState, Overlap
+from tenure.domain.omission import Omission, OmissionKind
 from tenure.domain.planning.catch_up import CatchUpBudget
 from tenure.domain.planning.external import (
     STILL_ACTIVE,
@@ -21,14 +21,14 @@ from tenure.domain.planning.external import (
     plan_announced,
     watermark_of_change,
 )
-from tenure.domain.planning.plan import Due, Plan, Standing
+from tenure.domain.planning.plan import Due, OwnerCapabilities, Plan
 from tenure.domain.planning.planner import SUPERSEDED, plan
 from tenure.domain.run import Cause
 from tenure.domain.schedule.model import foreign_schedule
 from testkit.factories import START, after, cron, make_definition
 
 MINUTE = timedelta(minutes=1)
-ALLOWED, FALLBACK = Standing(authoritative=True), Standing(authoritative=False)
+ALLOWED, FALLBACK = OwnerCapabilities(authoritative=True), OwnerCapabilities(authoritative=False)
 CALL = Call(target="hermes:1a2b")
 
 
@@ -37,7 +37,7 @@ def foreign(**changes: Any) -> Definition:
 
 
 def job(definition: Definition | None = None, **changes: Any) -> Job:
-    values: dict[str, Any] = {"watermark": START, "state": State.ACTIVE, "revision": 3} | changes
+    values: dict[str, Any] = {"watermark": START, "state": JobState.ACTIVE, "revision": 3} | changes
     return Job(
         id="j1",
         definition=definition or foreign(),
@@ -51,7 +51,7 @@ def job(definition: Definition | None = None, **changes: Any) -> Job:
 
 def held(number: int = 1, minute: int = 2, **changes: Any) -> Omission:
     values: dict[str, Any] = {
-        "id": number, "job": "j1", "job_name": "report", "revision": 3, "kind": Omitted.HELD,
+        "id": number, "job": "j1", "job_name": "report", "revision": 3, "kind": OmissionKind.HELD,
         "first": after(minutes=1), "last": after(minutes=minute), "count": minute,
         "reason": "only an authoritative owner may run it", "decided_at": START,
         "decided_by": "desktop", "term": 1,
@@ -64,7 +64,7 @@ def made(
     *,
     passed: tuple[datetime, datetime, int] | None = None,
     late: timedelta = timedelta(seconds=10),
-    standing: Standing = ALLOWED,
+    standing: OwnerCapabilities = ALLOWED,
     of: Job | None = None,
     **found: Any,
 ) -> Plan | None:
@@ -115,7 +115,7 @@ def test_what_is_yet_to_come_is_not_planned() -> None:
 def test_what_passed_unannounced_is_missed() -> None:
     found = planned(5, passed=(after(minutes=1), after(minutes=4), 4))
     (missed,) = found.omissions
-    assert (missed.kind, missed.reason) == (Omitted.MISSED, SUPERSEDED)
+    assert (missed.kind, missed.reason) == (OmissionKind.MISSED, SUPERSEDED)
     assert (missed.first, missed.last, missed.count) == (after(minutes=1), after(minutes=4), 4)
     assert len(found.claims) == 1
 
@@ -140,7 +140,7 @@ def test_a_protected_job_is_held_with_what_passed() -> None:
     of = job(foreign(protected=True))
     found = planned(5, standing=FALLBACK, of=of, passed=(after(minutes=1), after(minutes=4), 4))
     (stretch,) = found.omissions
-    assert (stretch.kind, stretch.count) == (Omitted.HELD, 5)
+    assert (stretch.kind, stretch.count) == (OmissionKind.HELD, 5)
     assert (stretch.first, stretch.last) == (after(minutes=1), after(minutes=5))
     assert "authoritative" in stretch.reason
     assert (found.claims, found.holds, found.watermark) == ((), (), after(minutes=5))
@@ -149,17 +149,17 @@ def test_a_protected_job_is_held_with_what_passed() -> None:
 
 def test_a_denied_capability_and_a_missing_approval_hold_it_too() -> None:
     of = job(foreign(requires=("disk",)))
-    denied = Standing(authoritative=True, denied=frozenset({"disk"}))
-    assert planned(5, standing=denied, of=of).omissions[0].kind is Omitted.HELD
-    unapproved = Standing(authoritative=True, approve_protected=True)
-    assert planned(5, standing=unapproved, of=of).omissions[0].kind is Omitted.HELD
+    denied = OwnerCapabilities(authoritative=True, denied=frozenset({"disk"}))
+    assert planned(5, standing=denied, of=of).omissions[0].kind is OmissionKind.HELD
+    unapproved = OwnerCapabilities(authoritative=True, approve_protected=True)
+    assert planned(5, standing=unapproved, of=of).omissions[0].kind is OmissionKind.HELD
     assert planned(5, standing=unapproved, of=job(of.definition, approved_revision=3)).claims
 
 
 def test_while_the_previous_run_is_active_it_is_skipped() -> None:
     found = planned(5, active=1, passed=(after(minutes=3), after(minutes=4), 2))
     (stretch,) = found.omissions
-    assert (stretch.kind, stretch.count, stretch.reason) == (Omitted.SKIPPED, 3, STILL_ACTIVE)
+    assert (stretch.kind, stretch.count, stretch.reason) == (OmissionKind.SKIPPED, 3, STILL_ACTIVE)
     assert (found.claims, found.watermark, found.waiting) == ((), after(minutes=5), False)
 
 
@@ -235,7 +235,9 @@ def test_a_change_leaves_the_watermark_of_a_foreign_job_alone() -> None:
 # -- the planner: held fires of a foreign job ---------------------------------------------------
 
 
-def replanned(of: Job, *holds: Omission, standing: Standing = ALLOWED, **found: Any) -> Plan:
+def replanned(
+    of: Job, *holds: Omission, standing: OwnerCapabilities = ALLOWED, **found: Any
+) -> Plan:
     due = Due(job=of, holds=holds, **found)
     return plan(due, after(minutes=9), standing, 4, CatchUpBudget())
 
@@ -286,12 +288,12 @@ class Ledger:
         self.ran: list[datetime] = []
         self.active = 0
 
-    def announce(self, announced: Announced, standing: Standing, now: datetime) -> None:
+    def announce(self, announced: Announced, standing: OwnerCapabilities, now: datetime) -> None:
         holds = tuple(o for o in self.records if o.open)
         due = Due(job=self.job, active=self.active, holds=holds)
         self.carry_out(plan_announced(due, announced, standing, now))
 
-    def look(self, standing: Standing, now: datetime) -> None:
+    def look(self, standing: OwnerCapabilities, now: datetime) -> None:
         """As the dispatcher does for a job with held fires."""
         holds = tuple(o for o in self.records if o.open)
         if holds:
@@ -326,7 +328,7 @@ class Ledger:
         schedule = self.job.definition.schedule
         for index, old in enumerate(self.records):
             alike = (old.kind, old.reason) == (stretch.kind, stretch.reason)
-            whole = old.open or old.kind is not Omitted.HELD
+            whole = old.open or old.kind is not OmissionKind.HELD
             if alike and whole and schedule.adjoin(old.last, stretch.first, accounted):
                 count = old.count + stretch.count
                 self.records[index] = replace(old, last=stretch.last, count=count)
@@ -340,7 +342,7 @@ class Ledger:
         assert all(one[1] < other[0] for one, other in pairwise(ends))
         for at in self.ran:
             inside = [o for o in self.records if o.first <= at <= o.last]
-            assert all(o.kind is Omitted.HELD and o.last == at for o in inside), (at, inside)
+            assert all(o.kind is OmissionKind.HELD and o.last == at for o in inside), (at, inside)
 
 
 MINUTES = st.integers(1, 60)
@@ -391,7 +393,7 @@ def test_a_long_hold_is_one_record(minutes: list[int]) -> None:
     for minute in sorted(minutes):
         ledger.announce(Announced(fire=after(minutes=minute)), FALLBACK, after(hours=2))
     (record,) = ledger.records
-    assert (record.kind, record.count) == (Omitted.HELD, len(minutes))
+    assert (record.kind, record.count) == (OmissionKind.HELD, len(minutes))
     assert (record.first, record.last) == (
         after(minutes=min(minutes)),
         after(minutes=max(minutes)),

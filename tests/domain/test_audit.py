@@ -23,8 +23,8 @@ from auditkit import START, definition, rules
 from tenure.audit import History, audit, render_report
 from tenure.audit.reader import read_history
 from tenure.domain.event import EventKind
-from tenure.domain.omission import Omitted
-from tenure.domain.request import Ask, RequestState
+from tenure.domain.omission import OmissionKind
+from tenure.domain.request import RequestKind, RequestState
 from tenure.domain.run import Cause
 from testkit.memory_store.store import MemoryStore
 
@@ -50,7 +50,7 @@ def test_the_good_history_has_what_the_doctored_ones_need() -> None:
     assert {r.cause for r in runs} == set(Cause)
     assert any(r.late for r in runs)
     assert any(r.earlier for r in runs)
-    assert {o.kind for o in good().omissions} == set(Omitted)
+    assert {o.kind for o in good().omissions} == set(OmissionKind)
     assert any(t.authoritative for t in good().terms)
     assert not all(t.authoritative for t in good().terms)
 
@@ -195,4 +195,4 @@ def test_definitions_are_made_by_the_kit() -> None:
 
 
 def test_a_trigger_is_a_trigger() -> None:
-    assert a_request(RequestState.DONE).kind is Ask.TRIGGER
+    assert a_request(RequestState.DONE).kind is RequestKind.TRIGGER

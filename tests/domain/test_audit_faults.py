@@ -32,9 +32,9 @@ from auditkit import MINUTE, START
 from tenure.audit import History, audit
 from tenure.audit.reader import read_history
 from tenure.domain.event import EventKind
-from tenure.domain.job import State
-from tenure.domain.omission import Omitted
-from tenure.domain.ownership import Hold
+from tenure.domain.job import JobState
+from tenure.domain.omission import OmissionKind
+from tenure.domain.ownership import OwnershipState
 from tenure.domain.request import RequestState
 from tenure.domain.run import Attempt, Cause, Late, RunState
 from testkit.memory_store.store import MemoryStore
@@ -80,7 +80,7 @@ def a_term_below_one() -> tuple[History, str]:
 def a_term_that_ends_before_it_begins() -> tuple[History, str]:
     vain = replace(term(4), term=5, taken_at=good().now, ended_at=good().now - MINUTE)
     ended = with_term(4, ended_at=good().now)
-    row = replace(good().ownership, term=5, hold=Hold.VACANT, process=None)
+    row = replace(good().ownership, term=5, hold=OwnershipState.VACANT, process=None)
     return replace(ended, terms=(*ended.terms, vain), ownership=row), "term:5"
 
 
@@ -96,7 +96,7 @@ def an_ownership_row_of_another_process() -> tuple[History, str]:
 
 @fault("C1", "ownership_disagrees")
 def an_ownership_that_is_vacant_in_the_row_only() -> tuple[History, str]:
-    row = replace(good().ownership, hold=Hold.VACANT, process=None)
+    row = replace(good().ownership, hold=OwnershipState.VACANT, process=None)
     return replace(good(), ownership=row), "term:4"
 
 
@@ -252,7 +252,7 @@ def a_deleted_first_run() -> tuple[History, str]:
 
 @fault("C5", "fire_unaccounted")
 def a_deleted_omission() -> tuple[History, str]:
-    gone = an_omission(Omitted.MISSED, "poll")
+    gone = an_omission(OmissionKind.MISSED, "poll")
     rest = tuple(o for o in good().omissions if o.id != gone.id)
     return replace(good(), omissions=rest), job_id("poll")
 
@@ -286,7 +286,7 @@ def an_accounting_that_begins_after_its_end() -> tuple[History, str]:
 def a_run_that_is_also_omitted() -> tuple[History, str]:
     run = a_run("frail", 1)
     twice = replace(
-        an_omission(Omitted.MISSED, "poll"),
+        an_omission(OmissionKind.MISSED, "poll"),
         id=999,
         job=run.job,
         job_name="frail",
@@ -300,46 +300,46 @@ def a_run_that_is_also_omitted() -> tuple[History, str]:
 
 @fault("C5", "fire_accounted_twice")
 def an_omission_twice() -> tuple[History, str]:
-    twice = replace(an_omission(Omitted.MISSED, "poll"), id=999)
+    twice = replace(an_omission(OmissionKind.MISSED, "poll"), id=999)
     return replace(good(), omissions=(*good().omissions, twice)), "omission:999"
 
 
 @fault("C5", "omission_wrong")
 def an_omission_that_counts_too_many() -> tuple[History, str]:
-    wrong = an_omission(Omitted.SKIPPED, "report")
+    wrong = an_omission(OmissionKind.SKIPPED, "report")
     history = with_omission(wrong, count=wrong.count + 3)
     return history, f"omission:{wrong.id}"
 
 
 @fault("C5", "omission_wrong")
 def an_omission_that_counts_too_few() -> tuple[History, str]:
-    wrong = an_omission(Omitted.MISSED, "poll")
+    wrong = an_omission(OmissionKind.MISSED, "poll")
     return with_omission(wrong, count=wrong.count - 1), f"omission:{wrong.id}"
 
 
 @fault("C5", "omission_wrong")
 def an_omission_that_ends_between_fires() -> tuple[History, str]:
     """Beside the true one, so that nothing else is amiss."""
-    wrong = replace(an_omission(Omitted.MISSED, "poll"), id=999)
+    wrong = replace(an_omission(OmissionKind.MISSED, "poll"), id=999)
     wrong = replace(wrong, last=wrong.last - timedelta(seconds=1), count=wrong.count - 1)
     return replace(good(), omissions=(*good().omissions, wrong)), "omission:999"
 
 
 @fault("C5", "omission_stranger")
 def an_omission_of_a_revision_that_never_was() -> tuple[History, str]:
-    strange = replace(an_omission(Omitted.MISSED, "poll"), id=999, revision=40)
+    strange = replace(an_omission(OmissionKind.MISSED, "poll"), id=999, revision=40)
     return replace(good(), omissions=(*good().omissions, strange)), "omission:999"
 
 
 @fault("C5", "hold_miscounted")
 def a_hold_resolved_with_too_many() -> tuple[History, str]:
-    hold = an_omission(Omitted.HELD, "wide")
+    hold = an_omission(OmissionKind.HELD, "wide")
     return with_omission(hold, claimed=hold.claimed + 1), f"omission:{hold.id}"
 
 
 @fault("C5", "hold_miscounted")
 def a_held_run_deleted() -> tuple[History, str]:
-    hold = an_omission(Omitted.HELD, "wide")
+    hold = an_omission(OmissionKind.HELD, "wide")
     return without_run(a_run("wide", 0, cause=Cause.HELD)), f"omission:{hold.id}"
 
 
@@ -352,7 +352,7 @@ def a_run_held_by_nothing() -> tuple[History, str]:
     }
     held = with_run(run, **fires)
     stretch = replace(
-        an_omission(Omitted.MISSED, "backup"),
+        an_omission(OmissionKind.MISSED, "backup"),
         id=999,
         first=run.fire_time,
         last=run.fire_time,
@@ -363,9 +363,9 @@ def a_run_held_by_nothing() -> tuple[History, str]:
 
 @fault("C5", "hold_left_open")
 def a_hold_that_outlives_its_job() -> tuple[History, str]:
-    hold = an_omission(Omitted.HELD, "wide")
+    hold = an_omission(OmissionKind.HELD, "wide")
     opened = with_omission(hold, resolved_at=None, resolution="")
-    jobs = with_job("wide", state=State.REMOVED).jobs
+    jobs = with_job("wide", state=JobState.REMOVED).jobs
     return replace(opened, jobs=jobs), f"omission:{hold.id}"
 
 
@@ -378,7 +378,7 @@ def a_run_before_its_fire() -> tuple[History, str]:
 
 @fault("C5", "done_too_soon")
 def a_job_done_too_soon() -> tuple[History, str]:
-    done = with_job("frail", state=State.DONE)
+    done = with_job("frail", state=JobState.DONE)
     return replace(done, now=done.now + HOUR), job_id("frail")
 
 
@@ -533,8 +533,8 @@ def one_attempt_under_the_fallback() -> tuple[History, str]:
 
 @fault("C8", "held_needlessly")
 def a_hold_of_a_job_that_anybody_may_run() -> tuple[History, str]:
-    missed = an_omission(Omitted.MISSED, "poll")
-    return with_omission(missed, kind=Omitted.HELD, resolved_at=good().now), job_id("poll")
+    missed = an_omission(OmissionKind.MISSED, "poll")
+    return with_omission(missed, kind=OmissionKind.HELD, resolved_at=good().now), job_id("poll")
 
 
 @fault("C10", "provenance_thin")
@@ -555,7 +555,7 @@ def a_revision_that_never_was() -> tuple[History, str]:
     run = a_run("frail", -1, cause=Cause.SCHEDULE)
     strange = replace(run, revision=12)
     hole = replace(
-        an_omission(Omitted.MISSED, "poll"),
+        an_omission(OmissionKind.MISSED, "poll"),
         id=999,
         job=run.job,
         job_name="frail",

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from tenure.audit import History, audit, render_report
 from tenure.audit.reader import read_history
 from tenure.domain.event import EventKind
-from tenure.domain.job import Call, Definition, State
-from tenure.domain.omission import Omission, Omitted
-from tenure.domain.ownership import Act
+from tenure.domain.job import Call, Definition, JobState
+from tenure.domain.omission import Omission, OmissionKind
+from tenure.domain.ownership import OwnershipAction
 from tenure.domain.planning.external import Announced, plan_announced
-from tenure.domain.planning.plan import Due, Standing
+from tenure.domain.planning.plan import Due, OwnerCapabilities
 from tenure.domain.policy.text import make_policy
 from tenure.domain.run import ACTIVE, Cause, Run, RunState
 from tenure.domain.schedule.model import foreign_schedule
@@ -42,7 +42,7 @@ class Told(Story):
     def owner(self, name: str, executable: str, rule: int) -> None:
         self.join(name, executable)
         held = self.store.ownership().process is not None
-        self.take(name, rule, Act.TAKE_BY_FORCE if held else Act.TAKE)
+        self.take(name, rule, OwnershipAction.TAKE_BY_FORCE if held else OwnershipAction.TAKE)
         assert self.authority is not None
         for run in self.store.orphans(name):
             self.store.adopt_run(self.authority, run.id, run.attempt, self.now)
@@ -57,9 +57,9 @@ class Told(Story):
         due = Due(job=job, active=len(active), holds=tuple(reversed(holds)))
         before = [fire - n * MINUTE for n in range(passed, 0, -1)]
         told = (before[0], before[-1], passed) if before else None
-        standing = Standing(authoritative=self.authoritative)
+        standing = OwnerCapabilities(authoritative=self.authoritative)
         plan = plan_announced(due, Announced(fire=fire, passed=told), standing, self.now)
-        if self.authority is None or plan is None or job.state is not State.ACTIVE:
+        if self.authority is None or plan is None or job.state is not JobState.ACTIVE:
             return
         (claimed,) = self.store.claim(self.authority, [plan], self.now)
         for run in claimed.runs:
@@ -97,7 +97,7 @@ def good() -> History:
     return read_history(story.store, story.now)
 
 
-def of(name: str, kind: Omitted, nth: int = 0) -> Omission:
+def of(name: str, kind: OmissionKind, nth: int = 0) -> Omission:
     found = [o for o in good().omissions if (o.job_name, o.kind) == (name, kind)]
     return sorted(found, key=lambda o: o.first)[nth]
 
@@ -133,9 +133,9 @@ def test_a_true_history_is_clean_and_has_what_the_others_need() -> None:
     report = audit(good())
     assert report.clean, "\n".join(render_report(report))
     assert {r.cause for r in good().runs} == {Cause.SCHEDULE, Cause.HELD}
-    assert {o.kind for o in good().omissions} == set(Omitted)
-    assert of("theirs", Omitted.SKIPPED).count == 2
-    assert of("kept", Omitted.HELD).count == 3
+    assert {o.kind for o in good().omissions} == set(OmissionKind)
+    assert of("theirs", OmissionKind.SKIPPED).count == 2
+    assert of("kept", OmissionKind.HELD).count == 3
     told = sum(o.count for o in good().omissions) + len(good().runs)
     held = sum(r.cause is Cause.HELD for r in good().runs)
     assert report.checked["fires"] == told - held
@@ -144,12 +144,16 @@ def test_a_true_history_is_clean_and_has_what_the_others_need() -> None:
 FAULTS: dict[str, tuple[str, Any]] = {
     "a run inside what was skipped": (
         "fire_accounted_twice",
-        lambda: with_omission(of("theirs", Omitted.SKIPPED), first=run_of("theirs", 3).fire_time),
+        lambda: with_omission(
+            of("theirs", OmissionKind.SKIPPED), first=run_of("theirs", 3).fire_time
+        ),
     ),
     "two stretches that meet": (
         "fire_accounted_twice",
         lambda: with_omission(
-            of("theirs", Omitted.SKIPPED), first=of("theirs", Omitted.MISSED).last, count=9
+            of("theirs", OmissionKind.SKIPPED),
+            first=of("theirs", OmissionKind.MISSED).last,
+            count=9,
         ),
     ),
     "a run of a hold that nobody held": (
@@ -158,7 +162,7 @@ FAULTS: dict[str, tuple[str, Any]] = {
     ),
     "a hold that says too many became runs": (
         "hold_miscounted",
-        lambda: with_omission(of("kept", Omitted.HELD), claimed=2),
+        lambda: with_omission(of("kept", OmissionKind.HELD), claimed=2),
     ),
     "a run beyond the watermark": (
         "beyond_watermark",
@@ -229,7 +233,7 @@ class Fate(Told):
             wants = theirs(name, protected=job.definition.protected, tags=(f"t{how}",))
             store.edit_job(job.id, job.revision, wants, by="bob", now=self.now)
         elif what == "pause" and job is not None:
-            state = State.PAUSED if job.state is State.ACTIVE else State.ACTIVE
+            state = JobState.PAUSED if job.state is JobState.ACTIVE else JobState.ACTIVE
             store.set_job_state(job.id, state, by="bob", now=self.now)
         elif what == "back" and self.authority is not None:
             self.now -= how * MINUTE

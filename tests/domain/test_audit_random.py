@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tenure.audit import audit, render_report
 from tenure.audit.reader import read_history
 from tenure.domain.event import EventKind
-from tenure.domain.job import CatchUp, Definition, Overlap, State
-from tenure.domain.ownership import Act, Hold
+from tenure.domain.job import CatchUp, Definition, JobState, Overlap
+from tenure.domain.ownership import OwnershipAction, OwnershipState
 from tenure.domain.policy.text import make_policy
 from tenure.domain.run import ACTIVE, Cause, RunState
 from tenure.domain.schedule.model import Schedule, at_schedule, cron_schedule, every_schedule
@@ -89,7 +89,7 @@ class Fate(Story):
     def do_fall(self, _: object) -> None:
         """The owner dies; the kernel says so."""
         owner = self.store.ownership()
-        if owner.hold is Hold.HELD and owner.process is not None:
+        if owner.hold is OwnershipState.HELD and owner.process is not None:
             self.store.leave(owner.process, self.now, died=True)
             self.authority = None
 
@@ -103,8 +103,8 @@ class Fate(Story):
         self.members += 1
         name = f"p{self.members}"
         self.join(name, executable)
-        vacant = self.store.ownership().hold is Hold.VACANT
-        self.take(name, rule, Act.TAKE if vacant else Act.TAKE_BY_FORCE)
+        vacant = self.store.ownership().hold is OwnershipState.VACANT
+        self.take(name, rule, OwnershipAction.TAKE if vacant else OwnershipAction.TAKE_BY_FORCE)
         assert self.authority is not None
         for run in self.store.orphans(name):
             self.store.adopt_run(self.authority, run.id, run.attempt, self.now)
@@ -134,13 +134,13 @@ class Fate(Story):
             self.store.edit_job(job.id, job.revision, new, by="bob", now=self.now)
 
     def do_pause(self, name: str) -> None:
-        self._set(name, State.PAUSED, State.ACTIVE)
+        self._set(name, JobState.PAUSED, JobState.ACTIVE)
 
     def do_resume(self, name: str) -> None:
-        self._set(name, State.ACTIVE, State.PAUSED)
+        self._set(name, JobState.ACTIVE, JobState.PAUSED)
 
     def do_remove(self, name: str) -> None:
-        self._set(name, State.REMOVED, State.ACTIVE)
+        self._set(name, JobState.REMOVED, JobState.ACTIVE)
 
     def do_trigger(self, name: str) -> None:
         if self._job(name) is not None:
@@ -149,7 +149,7 @@ class Fate(Story):
     def do_fate(self, how: tuple[str, RunState]) -> None:
         self.outcomes[how[0]] = how[1]
 
-    def _set(self, name: str, state: State, was: State) -> None:
+    def _set(self, name: str, state: JobState, was: JobState) -> None:
         job = self._job(name)
         if job is not None and job.state is was:
             self.store.set_job_state(job.id, state, by="bob", now=self.now)

@@ -18,8 +18,8 @@ from tenure.domain.job import (
     Command,
     Definition,
     Job,
+    JobState,
     Runner,
-    State,
     check_state,
     jitter_of,
 )
@@ -158,7 +158,7 @@ def test_retries_back_off_up_to_an_hour() -> None:
     assert longest.retry_delay(100) == timedelta(hours=1)
 
 
-def make_job(definition: Definition, state: State = State.ACTIVE) -> Job:
+def make_job(definition: Definition, state: JobState = JobState.ACTIVE) -> Job:
     return Job(
         id="j1",
         definition=definition,
@@ -176,16 +176,16 @@ def test_the_next_fire_follows_the_watermark() -> None:
     job = make_job(make_definition())
     assert (job.name, job.next_fire) == ("report", after(minutes=1))
     assert replace(job, watermark=after(minutes=1)).next_fire == after(minutes=2)
-    for state in set(State) - {State.ACTIVE}:
+    for state in set(JobState) - {JobState.ACTIVE}:
         assert make_job(make_definition(), state).next_fire is None
     assert make_job(make_definition(schedule=once(START))).next_fire is None
 
 
-@pytest.mark.parametrize("now", list(State))
-@pytest.mark.parametrize("then", list(State))
-def test_states_follow_one_table(now: State, then: State) -> None:
+@pytest.mark.parametrize("now", list(JobState))
+@pytest.mark.parametrize("then", list(JobState))
+def test_states_follow_one_table(now: JobState, then: JobState) -> None:
     if then in TRANSITIONS.get(now, frozenset()):
-        assert then is not State.DONE
+        assert then is not JobState.DONE
         check_state(now, then)
     else:
         with pytest.raises(IllegalTransition):

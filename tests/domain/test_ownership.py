@@ -14,13 +14,13 @@ from tenure.domain.ownership import (
     HUNG_AFTER,
     PREEMPT_AFTER,
     RESERVED_FOR,
-    Act,
     Authority,
     Candidate,
     Contender,
-    Hold,
     HolderLife,
     Ownership,
+    OwnershipAction,
+    OwnershipState,
     Unfit,
     consider,
     find_better,
@@ -32,25 +32,25 @@ from testkit.factories import START
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
-HELD = Ownership(hold=Hold.HELD, term=3, process="gateway", policy_version=2)
+HELD = Ownership(hold=OwnershipState.HELD, term=3, process="gateway", policy_version=2)
 VACANT = Ownership(term=3)
 ME = Contender(process="me", admitted=True, rank=0)
 FALLBACK = replace(ME, rank=1, after=5 * MINUTE)
 
 ARROWS = {
-    (Hold.VACANT, Act.TAKE): Hold.HELD,
-    (Hold.VACANT, Act.TAKE_BY_FORCE): Hold.HELD,
-    (Hold.HELD, Act.TAKE_BY_FORCE): Hold.HELD,
-    (Hold.HELD, Act.TAKE_FROM_DEAD): Hold.HELD,
-    (Hold.HELD, Act.REAFFIRM): Hold.HELD,
-    (Hold.HELD, Act.HAND_OVER): Hold.VACANT,
-    (Hold.HELD, Act.STEP_DOWN): Hold.VACANT,
+    (OwnershipState.VACANT, OwnershipAction.TAKE): OwnershipState.HELD,
+    (OwnershipState.VACANT, OwnershipAction.TAKE_BY_FORCE): OwnershipState.HELD,
+    (OwnershipState.HELD, OwnershipAction.TAKE_BY_FORCE): OwnershipState.HELD,
+    (OwnershipState.HELD, OwnershipAction.TAKE_FROM_DEAD): OwnershipState.HELD,
+    (OwnershipState.HELD, OwnershipAction.REAFFIRM): OwnershipState.HELD,
+    (OwnershipState.HELD, OwnershipAction.HAND_OVER): OwnershipState.VACANT,
+    (OwnershipState.HELD, OwnershipAction.STEP_DOWN): OwnershipState.VACANT,
 }
 
 
-@pytest.mark.parametrize("hold", list(Hold))
-@pytest.mark.parametrize("act", list(Act))
-def test_each_pair_is_an_arrow_or_illegal(hold: Hold, act: Act) -> None:
+@pytest.mark.parametrize("hold", list(OwnershipState))
+@pytest.mark.parametrize("act", list(OwnershipAction))
+def test_each_pair_is_an_arrow_or_illegal(hold: OwnershipState, act: OwnershipAction) -> None:
     if (hold, act) in ARROWS:
         assert transition(hold, act) is ARROWS[hold, act]
     else:
@@ -69,34 +69,38 @@ def test_authority_is_of_the_holder() -> None:
     [
         (replace(ME, admitted=False, why="no rule"), VACANT, None, None, "no rule"),
         (replace(ME, admitted=False, why="no rule"), HELD, HolderLife.DEAD, None, "no rule"),
-        (ME, VACANT, None, Act.TAKE, "nobody owns"),
+        (ME, VACANT, None, OwnershipAction.TAKE, "nobody owns"),
         (ME, HELD, HolderLife.ALIVE, None, "held by gateway"),
         (ME, HELD, None, None, "held by gateway"),
-        (ME, HELD, HolderLife.DEAD, Act.TAKE_FROM_DEAD, "dead"),
+        (ME, HELD, HolderLife.DEAD, OwnershipAction.TAKE_FROM_DEAD, "dead"),
         (ME, HELD, HolderLife.UNVERIFIABLE, None, "cannot be verified"),
         (ME, replace(HELD, process="me"), HolderLife.ALIVE, None, "already"),
         (ME, replace(HELD, process="me"), HolderLife.DEAD, None, "already"),
         (FALLBACK, VACANT, None, None, "better-ranked"),
         (FALLBACK, HELD, HolderLife.DEAD, None, "better-ranked"),
         (FALLBACK, HELD, HolderLife.ALIVE, None, "held by"),
-        (replace(FALLBACK, better_absent_for=5 * MINUTE), VACANT, None, Act.TAKE, ""),
+        (replace(FALLBACK, better_absent_for=5 * MINUTE), VACANT, None, OwnershipAction.TAKE, ""),
         (
             replace(FALLBACK, better_absent_for=5 * MINUTE),
             HELD,
             HolderLife.DEAD,
-            Act.TAKE_FROM_DEAD,
+            OwnershipAction.TAKE_FROM_DEAD,
             "",
         ),
     ],
 )
 def test_what_a_contender_does(
-    me: Contender, current: Ownership, life: HolderLife | None, act: Act | None, why: str
+    me: Contender,
+    current: Ownership,
+    life: HolderLife | None,
+    act: OwnershipAction | None,
+    why: str,
 ) -> None:
     move = consider(me, START, current, life)
     assert move.act is act
     assert why in move.why
     if move.act is not None:
-        assert transition(current.hold, move.act) is Hold.HELD
+        assert transition(current.hold, move.act) is OwnershipState.HELD
 
 
 @pytest.mark.parametrize("life", [HolderLife.ALIVE, HolderLife.UNVERIFIABLE])
@@ -114,7 +118,7 @@ def test_a_hung_owner_is_replaced_only_where_told(
 ) -> None:
     me = replace(FALLBACK, hung_for=hung_for, replaces_hung=replaces, better_absent_for=absent)
     move = consider(me, START, HELD, life)
-    assert (move.act is Act.TAKE_BY_FORCE) == forces
+    assert (move.act is OwnershipAction.TAKE_BY_FORCE) == forces
 
 
 def test_a_fallback_asks_again_when_its_wait_is_over() -> None:
@@ -140,7 +144,7 @@ def test_a_hand_over_keeps_the_place_a_while(
 ) -> None:
     kept = replace(VACANT, reserved_for=reserved_for, reserved_until=START + ends_in)
     move = consider(ME, START, kept, None, [THERE])
-    assert (move.act is Act.TAKE) == taken
+    assert (move.act is OwnershipAction.TAKE) == taken
     assert kept.kept_from("me", START) != taken
     if not taken:
         assert move.again_in == GIVES_WAY_LOOK
@@ -160,7 +164,7 @@ def test_a_place_kept_for_one_that_cannot_take_it_is_free_at_once(other: Candida
     kept = replace(VACANT, reserved_for="other", reserved_until=START + RESERVED_FOR)
     assert consider(ME, START, kept, None, [THERE]).act is None
     move = consider(ME, START, kept, None, [other] if other else [])
-    assert (move.act, move.instead_of) == (Act.TAKE, "other")
+    assert (move.act, move.instead_of) == (OwnershipAction.TAKE, "other")
     assert kept.kept_from("me", START)
     assert not kept.kept_from("me", START, instead_of=move.instead_of)
 
@@ -170,7 +174,7 @@ def test_the_process_that_a_hand_over_names_does_not_let_others_go_first() -> No
     newer = replace(THERE, newer=True)
     assert consider(me, START, VACANT, None, [newer]).act is None
     kept = replace(VACANT, reserved_for="me", reserved_until=START + RESERVED_FOR)
-    assert consider(me, START, kept, None, [newer]).act is Act.TAKE
+    assert consider(me, START, kept, None, [newer]).act is OwnershipAction.TAKE
 
 
 @pytest.mark.parametrize(
@@ -190,7 +194,7 @@ def test_others_go_first_while_they_can(other: Candidate, just_ended: bool, wait
     move = consider(me, START, VACANT, None, [other])
     assert (move.act is None, move.gives_way) == (waits, waits)
     waited = replace(me, gave_way_for=RESERVED_FOR)
-    assert consider(waited, START, VACANT, None, [other]).act is Act.TAKE
+    assert consider(waited, START, VACANT, None, [other]).act is OwnershipAction.TAKE
 
 
 def test_the_successor_is_the_best_that_can_take_now() -> None:
@@ -266,7 +270,7 @@ PROGRESS = replace(HELD, progress_awake=1000.0, boot_id="this boot")
         (replace(PROGRESS, boot_id="another boot"), START - MINUTE, 1040.0, 0 * SECOND),
         (replace(PROGRESS, boot_id=None), START - MINUTE, 1040.0, 0 * SECOND),
         (replace(PROGRESS, progress_awake=None), START - MINUTE, 1040.0, 0 * SECOND),
-        (replace(PROGRESS, hold=Hold.VACANT), START - MINUTE, 1040.0, 0 * SECOND),
+        (replace(PROGRESS, hold=OwnershipState.VACANT), START - MINUTE, 1040.0, 0 * SECOND),
     ],
 )
 def test_for_how_long_an_owner_has_hung(

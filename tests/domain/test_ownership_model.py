@@ -25,20 +25,20 @@ import pytest
 from tenure.domain import ownership
 from tenure.domain.ownership import (
     ALWAYS,
-    Act,
     Candidate,
     Contender,
-    Hold,
+    Decision,
     HolderLife,
-    Move,
     Ownership,
+    OwnershipAction,
+    OwnershipState,
     Unfit,
     consider,
     find_better,
     find_successor,
     transition,
 )
-from tenure.domain.request import Ask, Request, Requester, RequestState
+from tenure.domain.request import Request, Requester, RequestKind, RequestState
 from testkit.factories import START
 
 STEP = timedelta(seconds=0.3)
@@ -97,7 +97,7 @@ class State:
 class Rules:
     """The decisions under test. A fault is put back by replacing one."""
 
-    consider: Callable[..., Move] = consider
+    consider: Callable[..., Decision] = consider
     find_successor: Callable[..., Candidate | Unfit] = find_successor
     find_better: Callable[..., Candidate | None] = find_better
     kept_for: timedelta = ownership.RESERVED_FOR
@@ -143,7 +143,7 @@ class Model:
 
     def record(self, state: State) -> Ownership:
         return Ownership(
-            hold=Hold.VACANT if state.holder is None else Hold.HELD,
+            hold=OwnershipState.VACANT if state.holder is None else OwnershipState.HELD,
             term=7,
             process=None if state.holder is None else str(state.holder),
             reserved_for=None if state.kept_for is None else str(state.kept_for),
@@ -188,11 +188,11 @@ class Model:
             return self.take(state, one, move, record)
         return change(state, one, gave_way=(gave_way or 0) if move.gives_way else None)
 
-    def take(self, state: State, one: int, move: Move, record: Ownership) -> State:
+    def take(self, state: State, one: int, move: Decision, record: Ownership) -> State:
         """As the store does it."""
         assert move.act is not None
-        assert transition(record.hold, move.act) is Hold.HELD
-        if move.act is not Act.TAKE_BY_FORCE and record.kept_from(
+        assert transition(record.hold, move.act) is OwnershipState.HELD
+        if move.act is not OwnershipAction.TAKE_BY_FORCE and record.kept_from(
             str(one), START, instead_of=move.instead_of
         ):
             return state
@@ -314,7 +314,7 @@ def change(state: State, one: int, **fields: Any) -> State:
 def asked_for(named: int | None) -> Request:
     return Request(
         id="q",
-        kind=Ask.HAND_OVER,
+        kind=RequestKind.HAND_OVER,
         key="k",
         state=RequestState.ACCEPTED,
         asked_at=START,
@@ -384,25 +384,25 @@ def better_of_all(candidates: Sequence[Candidate], rank: int) -> Candidate | Non
     return found if found is not None and found.rank < rank and found.lived_for else None
 
 
-def hold_off_first(me: Contender, *args: Any) -> Move:
+def hold_off_first(me: Contender, *args: Any) -> Decision:
     """Its own hold-off came before the place that was kept for it."""
     if me.just_ended and me.gave_way_for < timedelta(seconds=5):
-        return Move(act=None, why="", gives_way=True)
+        return Decision(act=None, why="", gives_way=True)
     return consider(me, *args)
 
 
 def kept_whatever_becomes_of_it(
     me: Contender, now: Any, current: Ownership, life: Any, others: Sequence[Candidate] = ()
-) -> Move:
+) -> Decision:
     """A place was kept for a process that had died or was stopped."""
-    if me.admitted and current.hold is Hold.VACANT and current.kept_from(me.process, now):
-        return Move(act=None, why="", gives_way=True)
+    if me.admitted and current.hold is OwnershipState.VACANT and current.kept_from(me.process, now):
+        return Decision(act=None, why="", gives_way=True)
     return consider(me, now, current, life, others)
 
 
 def lets_each_go_first(
     me: Contender, now: Any, current: Ownership, life: Any, others: Sequence[Candidate] = ()
-) -> Move:
+) -> Decision:
     """It gave way again and again, each time for a while."""
     return consider(replace(me, gave_way_for=timedelta(0)), now, current, life, others)
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planning import ALLOWED, REFUSED, Planned
 
-from tenure.domain.job import CatchUp, Overlap, State, jitter_of
+from tenure.domain.job import CatchUp, JobState, Overlap, jitter_of
 from tenure.domain.planning.catch_up import CatchUpBudget
-from tenure.domain.planning.plan import Due, Standing
+from tenure.domain.planning.plan import Due, OwnerCapabilities
 from tenure.domain.planning.planner import plan
 from testkit.factories import START, after, cron, each, make_definition, once
 
@@ -65,7 +65,7 @@ def test_catch_up_reaches_as_far_as_its_window(catch_up: CatchUp, late: int, fat
     job = planned(schedule=once(after(hours=1)), catch_up=catch_up, window=window)
     job.settle(after(hours=1, seconds=late) + (timedelta() if late == 600 else MINUTE))
     assert fates(job) == [fate]
-    assert job.job.state is State.DONE
+    assert job.job.state is JobState.DONE
 
 
 def test_all_takes_a_day_unless_told_otherwise() -> None:
@@ -202,15 +202,21 @@ def test_catching_all_up_cancels_and_skips_nothing(overlap: Overlap) -> None:
     [
         ({"protected": True}, REFUSED, "authoritative"),
         ({"requires": ("disk",)}, REFUSED, "authoritative"),
-        ({"requires": ("disk",)}, Standing(authoritative=True, denied=frozenset({"disk"})), "disk"),
+        (
+            {"requires": ("disk",)},
+            OwnerCapabilities(authoritative=True, denied=frozenset({"disk"})),
+            "disk",
+        ),
         (
             {"protected": True},
-            Standing(authoritative=True, approve_protected=True),
+            OwnerCapabilities(authoritative=True, approve_protected=True),
             "approval",
         ),
     ],
 )
-def test_held_until_the_owner_may(changes: dict[str, Any], standing: Standing, why: str) -> None:
+def test_held_until_the_owner_may(
+    changes: dict[str, Any], standing: OwnerCapabilities, why: str
+) -> None:
     job = planned(**changes)
     made = job.step(after(minutes=2), standing)
     assert made.claims == ()
@@ -222,11 +228,11 @@ def test_held_until_the_owner_may(changes: dict[str, Any], standing: Standing, w
     "standing",
     [
         ALLOWED,
-        Standing(authoritative=True, denied=frozenset({"other"})),
-        Standing(authoritative=False, denied=frozenset({"disk"})),
+        OwnerCapabilities(authoritative=True, denied=frozenset({"other"})),
+        OwnerCapabilities(authoritative=False, denied=frozenset({"disk"})),
     ],
 )
-def test_what_may_run_is_not_held(standing: Standing) -> None:
+def test_what_may_run_is_not_held(standing: OwnerCapabilities) -> None:
     job = planned(requires=("disk",) if standing.authoritative else ())
     job.step(after(minutes=1), standing)
     assert fates(job) == ["schedule"]
@@ -455,7 +461,7 @@ def test_every_fire_is_accounted_for_once(
         if wakes and job.holds and authoritative:
             job.wake(now)
         if job.is_due(now):
-            job.step(now, Standing(authoritative=authoritative), slots)
+            job.step(now, OwnerCapabilities(authoritative=authoritative), slots)
         assert definition.protected or not job.holds
     job.check_all_accounted()
 
@@ -470,7 +476,7 @@ def test_planning_comes_to_an_end(definition: Any, hours: int, held: bool) -> No
     if held:
         job.settle(now, REFUSED)
         job.wake(now)
-    if job.job.state is State.ACTIVE:
+    if job.job.state is JobState.ACTIVE:
         job.settle(now, ALLOWED, 50)
     assert not job.holds
     job.check_all_accounted()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from policy_making import policy
 
-from tenure.domain.errors import Damaged, InvalidInput
+from tenure.domain.errors import CorruptStore, InvalidInput
 from tenure.domain.policy.admission import Policy
 from tenure.domain.policy.evidence import Manager
 from tenure.domain.policy.rule import CONDITIONS, Rule
@@ -67,7 +67,7 @@ def test_writing_then_reading_gives_the_same_rules_and_hash() -> None:
 
 @pytest.mark.parametrize("text", ["[[owner", '[[owner]]\nservce = "x"\n'])
 def test_a_broken_accepted_policy_is_damage(text: str) -> None:
-    with pytest.raises(Damaged, match="does not parse"):
+    with pytest.raises(CorruptStore, match="does not parse"):
         policy_from_text(text, version=1)
 
 

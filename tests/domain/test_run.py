@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from tenure.domain.errors import IllegalTransition
-from tenure.domain.omission import Omission, Omitted, resolution
+from tenure.domain.omission import Omission, OmissionKind, resolution
 from tenure.domain.request import (
     ANSWERED,
     OWNERS_WORD,
-    Ask,
     Requester,
+    RequestKind,
     RequestState,
     check_answer,
 )
@@ -113,7 +113,7 @@ def test_only_held_fires_stay_open() -> None:
         job="j1",
         job_name="report",
         revision=1,
-        kind=Omitted.HELD,
+        kind=OmissionKind.HELD,
         first=START,
         last=START,
         count=1,
@@ -124,17 +124,19 @@ def test_only_held_fires_stay_open() -> None:
     )
     assert omission.open
     assert not replace(omission, resolved_at=START).open
-    assert not replace(omission, kind=Omitted.MISSED).open
+    assert not replace(omission, kind=OmissionKind.MISSED).open
 
 
-@pytest.mark.parametrize("kind", list(Ask))
+@pytest.mark.parametrize("kind", list(RequestKind))
 @pytest.mark.parametrize("now", list(RequestState))
 @pytest.mark.parametrize("then", list(RequestState))
-def test_requests_are_answered_once(kind: Ask, now: RequestState, then: RequestState) -> None:
+def test_requests_are_answered_once(
+    kind: RequestKind, now: RequestState, then: RequestState
+) -> None:
     """An accepted hand-over may fail still: its successor is to take the term."""
     R = RequestState  # noqa: N806
     legal = (now is R.PENDING and then is not R.PENDING) or (now, then) == (R.ACCEPTED, R.DONE)
-    if kind is Ask.HAND_OVER and now is R.ACCEPTED:
+    if kind is RequestKind.HAND_OVER and now is R.ACCEPTED:
         legal = then in (R.DONE, R.REFUSED, R.EXPIRED)
     if legal:
         check_answer(kind, now, then)

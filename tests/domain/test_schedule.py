@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from tenure.domain.errors import InvalidInput
 from tenure.domain.schedule.model import (
-    Kind,
     Schedule,
+    ScheduleKind,
     at_schedule,
     cron_schedule,
     every_schedule,
@@ -171,7 +171,7 @@ def test_schedules_are_immutable_values() -> None:
     schedule = cron_schedule("0  3 * * mon", "Europe/Berlin")
     assert schedule == cron_schedule("0 3 * * MON", "Europe/Berlin", text="0  3 * * mon")
     assert len({schedule, cron_schedule("0  3 * * mon", "Europe/Berlin")}) == 1
-    assert (schedule.kind, schedule.expression) == (Kind.CRON, "0 3 * * MON")
+    assert (schedule.kind, schedule.expression) == (ScheduleKind.CRON, "0 3 * * MON")
     with pytest.raises(FrozenInstanceError):
         schedule.timezone = "UTC"  # type: ignore[misc]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenure.domain.errors import InvalidInput
-from tenure.domain.schedule.model import Kind, Schedule, every_schedule, foreign_schedule
+from tenure.domain.schedule.model import Schedule, ScheduleKind, every_schedule, foreign_schedule
 from tenure.domain.schedule.parser import parse_schedule
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -44,7 +44,7 @@ def test_planned_schedules_are_over_with_their_last_fire_and_know_their_fires() 
 def test_it_has_no_period_and_is_described_as_the_other_scheduler_writes_it() -> None:
     assert SCHEDULE.period() is None
     assert SCHEDULE.describe() == "every 5m, as another scheduler plans it"
-    assert (SCHEDULE.kind, SCHEDULE.timezone) == (Kind.FOREIGN, "Europe/Berlin")
+    assert (SCHEDULE.kind, SCHEDULE.timezone) == (ScheduleKind.FOREIGN, "Europe/Berlin")
 
 
 def test_json_round_trip() -> None:
@@ -72,7 +72,7 @@ def test_no_text_that_a_user_types_makes_one(text: str) -> None:
         made = parse_schedule(text, now=NOW, timezone="UTC")
     except InvalidInput:
         return
-    assert made.kind is not Kind.FOREIGN
+    assert made.kind is not ScheduleKind.FOREIGN
 
 
 def test_neighbours_are_told_by_what_is_accounted_for() -> None:

@@ -13,7 +13,7 @@ from tenure.domain.schedule import words as schedule_words
 from tenure.domain.schedule.cron import read_cron
 from tenure.domain.schedule.model import Schedule, cron_schedule
 from tenure.domain.schedule.words import cron_words, either_day
-from tenure.domain.schedule.words_check import Claim, Unclear, is_true, read
+from tenure.domain.schedule.words_check import Claim, UnclearWords, is_true, read
 
 START = datetime(2026, 2, 20, 11, 7, 31, tzinfo=UTC)
 EXPRESSIONS = 2100
@@ -172,7 +172,7 @@ def test_words_that_are_wrong_are_never_said(wrong: str, monkeypatch: pytest.Mon
      "at 00:00 on every second day of month", "at 00:00 in every fifth month"],
 )  # fmt: skip
 def test_a_step_that_does_not_go_on_evenly_can_be_read_in_two_ways(unclear: str) -> None:
-    with pytest.raises(Unclear):
+    with pytest.raises(UnclearWords):
         read(unclear)
 
 

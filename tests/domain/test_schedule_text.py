@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenure.domain.errors import InvalidInput
-from tenure.domain.schedule.model import Kind, Schedule, cron_schedule, every_schedule
+from tenure.domain.schedule.model import Schedule, ScheduleKind, cron_schedule, every_schedule
 from tenure.domain.schedule.parser import MACROS, parse_schedule
 from tenure.domain.schedule.words import duration_words
 from tenure.domain.schedule.zones import Dst, Fold, Gap
@@ -49,7 +49,7 @@ def parse(text: str, zone: str = "Europe/Berlin", dst: Dst | None = None) -> Sch
 )
 def test_calendar_schedules(text: str, expression: str, words: str) -> None:
     schedule = parse(text)
-    assert (schedule.kind, schedule.expression) == (Kind.CRON, expression)
+    assert (schedule.kind, schedule.expression) == (ScheduleKind.CRON, expression)
     assert schedule.text == text
     assert schedule.describe() == f"{words} (Europe/Berlin)"
     assert schedule.dst.cron
@@ -75,7 +75,7 @@ def test_calendar_schedules(text: str, expression: str, words: str) -> None:
 )
 def test_intervals(text: str, seconds: float, words: str) -> None:
     schedule = parse(text)
-    assert (schedule.kind, schedule.interval) == (Kind.EVERY, timedelta(seconds=seconds))
+    assert (schedule.kind, schedule.interval) == (ScheduleKind.EVERY, timedelta(seconds=seconds))
     assert schedule.anchor == NOW.replace(microsecond=0)
     assert schedule.describe() == words
 
@@ -98,7 +98,7 @@ def test_intervals(text: str, seconds: float, words: str) -> None:
 )
 def test_one_shots(text: str, at: str, words: str) -> None:
     schedule = parse(text)
-    assert schedule.kind is Kind.AT
+    assert schedule.kind is ScheduleKind.AT
     assert schedule.at == datetime.fromisoformat(at).replace(tzinfo=UTC)
     assert schedule.describe() == f"{words} (Europe/Berlin)"
 

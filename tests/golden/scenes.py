@@ -18,7 +18,7 @@ from goldenkit import Clock, Normaliser, copy_old_profile
 
 from answering import Answering
 from tenure.domain.job import Call, Definition
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 from tenure.domain.request import RequestState
 from tenure.domain.run import Result, RunState
 from tenure.domain.schedule.model import cron_schedule, foreign_schedule
@@ -99,8 +99,8 @@ def idle(scene: Scene) -> None:
 def owned(scene: Scene, **how: Any) -> None:
     idle(scene)
     world = scene.open()
-    world.join("p-desk", standing=Standing.REFUSED, why="no rule admits it")
-    world.join("p-page", standing=Standing.OBSERVER, executes=False, why="it shows the page")
+    world.join("p-desk", standing=ProcessStatus.REFUSED, why="no rule admits it")
+    world.join("p-page", standing=ProcessStatus.OBSERVER, executes=False, why="it shows the page")
     how = {"authoritative": True, "rule": 0, **how}
     authority = world.owner("p-gateway", **how)
     if how.get("awake"):

@@ -12,9 +12,9 @@ import pytest
 from scenario import landlock
 from tenure.domain.errors import InvalidInput
 from tenure.host import capabilities
-from tenure.host.capabilities import Answer, check_requirement, probe
+from tenure.host.capabilities import ProbeAnswer, check_requirement, probe
 
-GRANTED, DENIED, UNKNOWN = Answer.GRANTED, Answer.DENIED, Answer.UNKNOWN
+GRANTED, DENIED, UNKNOWN = ProbeAnswer.GRANTED, ProbeAnswer.DENIED, ProbeAnswer.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_home_is_the_users_not_the_environments(monkeypatch) -> None:
         (errno.EOPNOTSUPP, UNKNOWN),
     ],
 )
-def test_only_a_refusal_is_a_denial(monkeypatch, code: int, answer: Answer) -> None:
+def test_only_a_refusal_is_a_denial(monkeypatch, code: int, answer: ProbeAnswer) -> None:
     def refuse(*_: object) -> int:
         raise OSError(code, os.strerror(code))
 
@@ -155,7 +155,7 @@ class Mac:
     ],
 )
 def test_full_disk_access_by_recorded_answers(
-    monkeypatch, tmp_path: Path, folders: int, database: int | bytes, answer: Answer
+    monkeypatch, tmp_path: Path, folders: int, database: int | bytes, answer: ProbeAnswer
 ) -> None:
     mac = Mac(folders, database)
     path = tmp_path / "TCC.db"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tenure.domain.policy.evidence import Link
+from tenure.domain.policy.evidence import ChainLink
 from tenure.host.linux import lineage as linux_lineage
 from tenure.host.linux.proc import Executable
 from tenure.host.linux.procfs import Stat
@@ -118,10 +118,10 @@ class FakePsutil(PsutilHost):
         super().__init__()
         self._table = table
 
-    def _link(self, process: object) -> Link:
+    def _link(self, process: object) -> ChainLink:
         pid: int = process.pid  # type: ignore[attr-defined]
         start = self._table[pid][1]
-        return Link(pid=pid, name=f"p{pid}", executable=f"/opt/p{pid}", start=start)
+        return ChainLink(pid=pid, name=f"p{pid}", executable=f"/opt/p{pid}", start=start)
 
 
 @pytest.mark.parametrize(

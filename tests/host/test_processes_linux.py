@@ -335,11 +335,11 @@ def test_a_foreign_proc_tells_only_about_oneself(spawn) -> None:
     wrapper = _unshare("--user", "--map-root-user", "--pid", "--fork")
     keep_init = ("sh", "-c", '"$@"; :', "sh")
     child = spawn(
-        "from tenure.host import processes as p; from tenure.domain.errors import Undetermined\n"
+        "from tenure.host import processes as p; from tenure.domain.errors import OutcomeUnknown\n"
         "import dataclasses\n"
         "e = p.observe(); other = dataclasses.replace(e.identity, pid=1)\n"
         "try: p.identity_of(1); told = True\n"
-        "except Undetermined: told = False\n"
+        "except OutcomeUnknown: told = False\n"
         "print(e.identity.pid, p.is_alive(e.identity), p.is_alive(other), told,"
         " 'chain' in e.unknown, 'init' in e.unknown, flush=True)",
         wrapper=(*wrapper, *keep_init),

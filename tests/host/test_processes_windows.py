@@ -6,13 +6,13 @@ import os
 
 import pytest
 
-from tenure.domain.policy.evidence import Link, Manager
+from tenure.domain.policy.evidence import ChainLink, Manager
 from tenure.host.windows import processes
 from tenure.host.windows.processes import WindowsHost, service_among
 
 psutil = pytest.importorskip("psutil")
 
-CHAIN = (Link(pid=40), Link(pid=30), Link(pid=20))
+CHAIN = (ChainLink(pid=40), ChainLink(pid=30), ChainLink(pid=20))
 
 
 def test_the_service_of_the_nearest_process_that_is_one() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from descriptors import no_descriptors
-from tenure.domain.errors import InvalidInput, StoreUnwritable, Undetermined
+from tenure.domain.errors import InvalidInput, OutcomeUnknown, StoreUnwritable
 from tenure.domain.schedule.zones import load_zone
 from tenure.host import live, processes
 from tenure.host.death import DeathWatch
@@ -42,9 +42,9 @@ def test_a_process_that_cannot_be_looked_at_is_not_gone(spawn) -> None:
     identity = processes.identity_of(child.pid)
     assert identity is not None
     with no_descriptors():
-        with pytest.raises(Undetermined, match="Too many open files"):
+        with pytest.raises(OutcomeUnknown, match="Too many open files"):
             processes.identity_of(child.pid)
-        with pytest.raises(Undetermined):
+        with pytest.raises(OutcomeUnknown):
             processes.own_identity()
         assert processes.is_alive(identity) is None
     assert processes.is_alive(identity) is True
@@ -100,7 +100,7 @@ def test_what_could_not_be_read_once_is_read_again(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(linux_proc, "_boot_id", "")
     monkeypatch.setattr(linux_proc, "_machine_id", None)
     with no_descriptors():
-        with pytest.raises(Undetermined):
+        with pytest.raises(OutcomeUnknown):
             linux_proc.boot_id()
         assert linux_proc.machine_id() is None
         assert processes.is_alive(processes.Identity(boot_id=boot, pid=1, start=1)) is None
@@ -111,13 +111,13 @@ def test_the_machines_zone_is_not_utc_for_want_of_a_descriptor(tmp_path: Path) -
     link = tmp_path / "localtime"
     link.symlink_to("/usr/share/zoneinfo/Africa/Tunis")
     zoneinfo.ZoneInfo.clear_cache()
-    with no_descriptors(), pytest.raises(Undetermined, match="Too many open files"):
+    with no_descriptors(), pytest.raises(OutcomeUnknown, match="Too many open files"):
         local_zone(link)
     assert local_zone(link) == "Africa/Tunis"
 
 
 def test_a_zone_is_not_unknown_for_want_of_a_descriptor() -> None:
-    with no_descriptors(), pytest.raises(Undetermined, match="Too many open files"):
+    with no_descriptors(), pytest.raises(OutcomeUnknown, match="Too many open files"):
         load_zone("Africa/Ndjamena")
     load_zone("Africa/Ndjamena")
     with pytest.raises(InvalidInput, match="no time zone"):
@@ -127,7 +127,7 @@ def test_a_zone_is_not_unknown_for_want_of_a_descriptor() -> None:
 def test_profile_id_is_not_damaged_for_want_of_a_descriptor(tmp_path: Path) -> None:
     folder = ProfileFolder.open("la", tmp_path, create=True)
     profile_id.create(folder, machine="m", id=str(uuid.uuid4()))
-    with no_descriptors(), pytest.raises(Undetermined, match="cannot be read: Too many open"):
+    with no_descriptors(), pytest.raises(OutcomeUnknown, match="cannot be read: Too many open"):
         profile_id.read(folder)
     assert profile_id.read(folder) is not None
 

@@ -17,8 +17,8 @@ from benchmarks.workers.faults import until, whole_second
 from benchmarks.workers.running import wait_for
 from freezing import freeze_between_transactions
 from tenure.audit.reader import audit_store
-from tenure.domain.job import State
-from tenure.domain.omission import Omitted
+from tenure.domain.job import JobState
+from tenure.domain.omission import OmissionKind
 from tenure.domain.run import ACTIVE, FINAL, RunState
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
@@ -77,7 +77,7 @@ class Deploy:
             return None
         return self.store.process(current.process).evidence.identity.pid
 
-    def states(self) -> dict[str, State]:
+    def states(self) -> dict[str, JobState]:
         return {job.name: job.state for job in self.store.jobs()[0]}
 
     def lines(self, job: str) -> list[tuple[str, int, float]]:
@@ -138,7 +138,7 @@ def test_workers_are_replaced_one_by_one(deploy: Deploy) -> None:
     assert deploy.standings()[back] == "candidate"
     assert {v for v, _, fire in deploy.lines("beat") if fire >= begin} == {"2"}
     assert deploy.states() == {
-        "app:beat": State.ACTIVE, "app:old": State.DORMANT, "app:new": State.ACTIVE,
+        "app:beat": JobState.ACTIVE, "app:old": JobState.DORMANT, "app:new": JobState.ACTIVE,
     }  # fmt: skip
     assert deploy.changes() == {
         "app:beat job_added": 1, "app:old job_added": 1, "app:old job_state": 1,
@@ -175,9 +175,9 @@ def test_an_older_owner_loses_nothing_of_the_newer(deploy: Deploy) -> None:
     wait_for("version 1 to own", lambda: deploy.owner() in old)
     wait_for("its own jobs", lambda: deploy.lines("old"))
     held = wait_for("the new job to be held", lambda: deploy.store.omissions(only_open=True)[0])
-    assert {(o.job_name, o.kind) for o in held} == {("app:new", Omitted.HELD)}
+    assert {(o.job_name, o.kind) for o in held} == {("app:new", OmissionKind.HELD)}
     assert "version 2" in held[0].reason
-    assert deploy.states()["app:new"] is State.ACTIVE
+    assert deploy.states()["app:new"] is JobState.ACTIVE
     deploy.check()
 
     deploy.start("2")

@@ -15,7 +15,7 @@ import pytest
 
 from ports import held_port
 from tenure.domain.errors import TenureError
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 from tenure.domain.run import Run, RunState
 from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter
@@ -74,7 +74,7 @@ class Host:
             )  # fmt: skip
 
     def wait_runs(self, count: int) -> tuple[Run, ...]:
-        standings: Counter[Standing] = Counter()
+        standings: Counter[ProcessStatus] = Counter()
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             assert self.process.poll() is None, f"it ended: {self.log.read_text()}"
@@ -88,8 +88,8 @@ class Host:
                 standings = Counter(p.standing for p in with_profile.store.processes())
             finally:
                 with_profile.close()
-            others = {Standing.CANDIDATE: self.count - 1} if self.count > 1 else {}
-            if len(runs) >= count and standings == {Standing.OWNER: 1, **others}:
+            others = {ProcessStatus.CANDIDATE: self.count - 1} if self.count > 1 else {}
+            if len(runs) >= count and standings == {ProcessStatus.OWNER: 1, **others}:
                 return runs
             time.sleep(0.1)
         raise AssertionError(

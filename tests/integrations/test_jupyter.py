@@ -11,7 +11,7 @@ from kernels import Kernel
 
 from benchmarks.workers.running import DEADLINE, wait_for
 from tenure.audit.reader import audit_store
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 
 pytestmark = pytest.mark.real
 
@@ -135,7 +135,7 @@ def test_a_kernel_that_is_restarted_leaves_no_owner_behind(kernel: Kernel) -> No
     assert kernel.profile.store.ownership().term == terms[-1] + 1
     wait_for("the killed one to be found", lambda: len(kernel.profile.store.processes()) == 1)
     (left,) = kernel.profile.store.processes()
-    assert left.standing is Standing.OWNER
+    assert left.standing is ProcessStatus.OWNER
     assert "Exception ignored" not in kernel.log.read_text()
     assert "Traceback" not in kernel.log.read_text()
 

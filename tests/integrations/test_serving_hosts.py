@@ -19,7 +19,7 @@ import pytest
 from benchmarks.workers.hosts import BIN
 from ports import held_port
 from tenure.domain.errors import TenureError
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 from tenure.domain.run import RunState
 from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter
@@ -97,7 +97,7 @@ class Served:
                 start_new_session=True,
             )
 
-    def look(self) -> tuple[list[Standing], int, set[int]]:
+    def look(self) -> tuple[list[ProcessStatus], int, set[int]]:
         """Standings, succeeded runs, and pids that ever joined."""
         assert self.process.poll() is None, self.log.read_text()
         try:
@@ -114,7 +114,7 @@ class Served:
 
     def joined(self, count: int) -> bool:
         standings, runs, _ = self.look()
-        wanted = sorted([Standing.OWNER, *[Standing.CANDIDATE] * (count - 1)])
+        wanted = sorted([ProcessStatus.OWNER, *[ProcessStatus.CANDIDATE] * (count - 1)])
         return standings == wanted and runs > 0
 
     def get(self) -> bool:

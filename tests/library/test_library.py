@@ -15,7 +15,7 @@ import pytest
 
 from tenure import Tenure, at, cron, every
 from tenure.domain.errors import InvalidInput, StoreUnwritable
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 from tenure.domain.run import Run, RunState
 from tenure.runtime.ownership.member import Member
 from tenure.store.contract import RunFilter
@@ -139,7 +139,7 @@ def test_an_observer_never_runs(make: Callable[..., Tenure]) -> None:
 
     tenure.start()
     (process,) = eventually(lambda: tenure.profile.store.processes(), "the process")
-    assert process.standing is Standing.OBSERVER
+    assert process.standing is ProcessStatus.OBSERVER
     assert not tenure.owns
 
 
@@ -171,7 +171,7 @@ def test_a_second_instance_takes_over_when_the_first_stops(make: Callable[..., T
     eventually(lambda: first.owns, "the first to own")
     second.start()
     candidates = lambda: [  # noqa: E731
-        p for p in second.profile.store.processes() if p.standing is Standing.CANDIDATE
+        p for p in second.profile.store.processes() if p.standing is ProcessStatus.CANDIDATE
     ]
     eventually(candidates, "a candidate")
     first.stop()

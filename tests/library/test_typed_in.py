@@ -17,7 +17,7 @@ import pytest
 
 from tenure import Tenure, at, every
 from tenure.domain.errors import InvalidInput
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 from tenure.domain.run import RunState
 from tenure.runtime.dispatch import dispatcher
 from tenure.store.contract import RunFilter
@@ -79,7 +79,7 @@ def test_an_instance_started_again_takes_the_place_of_the_one_before(make: Make)
         return sorted(str(p.standing) for p in second.profile.store.processes())
 
     # Who takes the ownership says so in the next step.
-    both = [Standing.OBSERVER, Standing.OWNER]
+    both = [ProcessStatus.OBSERVER, ProcessStatus.OWNER]
     eventually(lambda: standings() == both, "the observer and the second, which owns")
     eventually(lambda: elsewhere.owns, "the one of another profile to own, as if nothing had been")
     assert repr(looks) == "<Tenure 'shop': started>"

@@ -20,10 +20,10 @@ from typing import Any
 
 from freezing import freeze, freeze_between_transactions, is_frozen
 from tenure.audit.reader import audit_store, render_report
-from tenure.domain.errors import Damaged, NotFound, StoreBlocked
+from tenure.domain.errors import CorruptStore, NotFound, StoreBlocked
 from tenure.domain.job import Command, Definition, Job
-from tenure.domain.ownership import Hold, Ownership
-from tenure.domain.process import Process, Standing
+from tenure.domain.ownership import Ownership, OwnershipState
+from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.run import ACTIVE, FINAL, Run, RunState
 from tenure.domain.schedule.model import at_schedule
 from tenure.host.processes import is_alive
@@ -228,8 +228,10 @@ class World:
     def owns(self, started: Started) -> bool:
         current, member = self.ownership(), self.member(started)
         return (
-            current.hold is Hold.HELD and member is not None and current.process == member.id
-        )  # fmt: skip
+            current.hold is OwnershipState.HELD
+            and member is not None
+            and current.process == member.id
+        )
 
     def wait_owner(self, started: Started, within: float = DEADLINE) -> None:
         def look() -> bool:
@@ -239,7 +241,7 @@ class World:
         eventually(look, f"pid {started.pid} to own", within)
 
     def wait_standing(
-        self, started: Started, *standings: Standing, within: float = DEADLINE
+        self, started: Started, *standings: ProcessStatus, within: float = DEADLINE
     ) -> Process:
         def look() -> Process | None:
             member = self.member(started)
@@ -262,7 +264,9 @@ class World:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(started.pid, signal.SIGKILL)
             started.kill()
-        with contextlib.suppress(StoreBlocked, NotFound, Damaged):  # or its files were replaced
+        with contextlib.suppress(
+            StoreBlocked, NotFound, CorruptStore
+        ):  # or its files were replaced
             for run in self.runs():
                 self._end_command(run)
         self.profile.close()

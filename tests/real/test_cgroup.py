@@ -15,8 +15,8 @@ import pytest
 from kit import TENURE, Canary, World, now
 
 from tenure.domain.job import Command, Definition
-from tenure.domain.ownership import Hold
-from tenure.domain.process import Standing
+from tenure.domain.ownership import OwnershipState
+from tenure.domain.process import ProcessStatus
 from tenure.domain.schedule.model import every_schedule
 from tenure.host.processes import observe
 from waiting import eventually
@@ -55,7 +55,7 @@ def test_who_is_moved_out_of_its_cgroup_runs_nothing_protected(
     mine = observe().cgroup or "/"
     world.policy(f'[[owner]]\ncgroup = "{mine.rstrip("/")}/{cgroup.name}"\n')
     outside = world.serve()
-    assert "cgroup" in world.wait_standing(outside, Standing.REFUSED).why
+    assert "cgroup" in world.wait_standing(outside, ProcessStatus.REFUSED).why
     move = f"echo $$ > {cgroup}/cgroup.procs && exec {TENURE} serve"
     owner = world.start(["/bin/sh", "-c", move])
     world.wait_owner(owner)
@@ -72,8 +72,8 @@ def test_who_is_moved_out_of_its_cgroup_runs_nothing_protected(
     home = cgroup.parent / "cgroup.procs"
     home.write_text(str(owner.pid))
     moved = now()
-    world.wait_standing(owner, Standing.REFUSED)
-    assert world.ownership().hold is Hold.VACANT
+    world.wait_standing(owner, ProcessStatus.REFUSED)
+    assert world.ownership().hold is OwnershipState.VACANT
     later = [r for r in world.runs() if r.claimed_at > moved + timedelta(seconds=1.5)]
     assert later == [], "its evidence is a second old at most"
     world.check_audit()

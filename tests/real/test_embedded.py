@@ -12,8 +12,8 @@ import pytest
 from kit import Canary, Started, World, state_of
 
 from freezing import is_frozen
-from tenure.domain.ownership import Hold
-from tenure.domain.process import Standing
+from tenure.domain.ownership import OwnershipState
+from tenure.domain.process import ProcessStatus
 from tenure.domain.run import RunState
 from waiting import eventually
 
@@ -133,7 +133,7 @@ def test_a_forked_child_holds_neither_lock_nor_ownership(how: str, world: World)
         assert child["threads"] == []
         assert child["held"] == []
         candidate = world.serve()
-        world.wait_standing(candidate, Standing.CANDIDATE)
+        world.wait_standing(candidate, ProcessStatus.CANDIDATE)
         host.kill()
         world.wait_owner(candidate)
         assert state_of(child["pid"]) not in (None, "Z"), "the child lives on"
@@ -148,14 +148,14 @@ def test_a_started_instance_joins_anew_in_a_forked_child(how: str, world: World)
     host, child = forked(world, how, 600, "rejoin")
     try:
 
-        def standing() -> dict[int, Standing]:
+        def standing() -> dict[int, ProcessStatus]:
             found = world.store.processes()
             return {p.evidence.identity.pid: p.standing for p in found}
 
-        wanted = {host.pid: Standing.OWNER, child["pid"]: Standing.CANDIDATE}
+        wanted = {host.pid: ProcessStatus.OWNER, child["pid"]: ProcessStatus.CANDIDATE}
         eventually(lambda: standing() == wanted, "the child to stand by")
         host.kill()
-        eventually(lambda: standing().get(child["pid"]) is Standing.OWNER, "the child to own")
+        eventually(lambda: standing().get(child["pid"]) is ProcessStatus.OWNER, "the child to own")
         world.check_audit()
     finally:
         os.kill(child["pid"], signal.SIGKILL)
@@ -169,7 +169,7 @@ def test_a_forked_child_that_ends_takes_nothing_with_it(how: str, world: World) 
     assert world.owns(host)
     world.job("exit 7")
     assert world.wait_end().exit_code == 7
-    assert world.ownership().hold is Hold.HELD
+    assert world.ownership().hold is OwnershipState.HELD
     assert len(world.store.terms()) == 1
     world.check_audit()
 
@@ -196,7 +196,7 @@ def test_a_forked_child_may_join_by_itself(world: World, tmp_path: Path) -> None
     def the_other() -> int | None:
         for process in world.store.processes():
             pid = process.evidence.identity.pid
-            if pid != host.pid and process.standing is Standing.CANDIDATE:
+            if pid != host.pid and process.standing is ProcessStatus.CANDIDATE:
                 return pid
         return None
 
@@ -207,7 +207,7 @@ def test_a_forked_child_may_join_by_itself(world: World, tmp_path: Path) -> None
         host.kill()
         eventually(
             lambda: (
-                world.ownership().hold is Hold.HELD
+                world.ownership().hold is OwnershipState.HELD
                 and world.store.process(world.ownership().process or "").evidence.identity.pid
                 == child
             ),

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from kit import PYTHON, TENURE, Canary, Started, World, state_of
 
-from tenure.domain.ownership import Act, Hold
-from tenure.domain.process import Process, Standing
+from tenure.domain.ownership import OwnershipAction, OwnershipState
+from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.run import RunState
 from waiting import eventually
 
@@ -107,15 +107,15 @@ def test_nothing_it_says_of_itself_admits_it(rule: str, world: World) -> None:
     launcher = launcher_in(world)
     world.policy("[[owner]]\n" + RULES[rule].format(launcher=launcher) + "\n")
     liar = forged(world, launcher)
-    row = world.wait_standing(liar, Standing.REFUSED)
+    row = world.wait_standing(liar, ProcessStatus.REFUSED)
     assert "rule 1 asks for" in row.why
     assert row.rule is None
-    assert world.ownership().hold is Hold.VACANT
+    assert world.ownership().hold is OwnershipState.VACANT
     if rule in ("executable", "ancestor"):
         real = served_by(world, launched(world, launcher))
         eventually(lambda: world.ownership().process == real.id, "the real one to own")
         assert world.ownership().authoritative
-    again = world.wait_standing(liar, Standing.REFUSED)
+    again = world.wait_standing(liar, ProcessStatus.REFUSED)
     assert again.id == row.id
     assert world.store.ownership().process != row.id
 
@@ -127,7 +127,7 @@ def test_its_own_word_for_its_role_needs_something_that_the_os_vouches_for(
     launcher = launcher_in(world)
     world.policy(f'[[owner]]\nexecutable = "{launcher}"\nrole = "gateway"\n')
     liar = forged(world, launcher)
-    world.wait_standing(liar, Standing.REFUSED)
+    world.wait_standing(liar, ProcessStatus.REFUSED)
     assert world.ownership().term == 0
 
 
@@ -157,7 +157,7 @@ def test_a_live_file_held_by_another_keeps_no_dead_owner_alive(how: str, world: 
     eventually(lambda: "held" in squatter.said(), "the live file to be squatted")
     candidate = world.serve()
     world.wait_owner(candidate)
-    assert world.store.terms(limit=1)[0].how is Act.TAKE_FROM_DEAD
+    assert world.store.terms(limit=1)[0].how is OwnershipAction.TAKE_FROM_DEAD
 
 
 @pytest.mark.skipif(
@@ -210,13 +210,13 @@ def test_a_scheduler_started_by_a_run_is_refused(world: World, canary: Canary) -
 
     row = eventually(the_other, "the scheduler that the run started")
     assert row is not None
-    assert row.standing is Standing.REFUSED
+    assert row.standing is ProcessStatus.REFUSED
     assert "descends from a run" in row.why
     owner.kill()
     # It sees the owner die, and has looked since.
     candidate = world.serve()
     world.wait_owner(candidate)
-    assert world.store.process(row.id).standing is Standing.REFUSED
+    assert world.store.process(row.id).standing is ProcessStatus.REFUSED
     assert [t.process for t in world.store.terms()][1:] == [run.process]
     assert world.tenure("cancel", run.id, "--wait").code == 0
     eventually(

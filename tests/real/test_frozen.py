@@ -14,8 +14,8 @@ import pytest
 from kit import Canary, Started, World
 
 from freezing import is_frozen
-from tenure.domain.ownership import Act
-from tenure.domain.process import Standing
+from tenure.domain.ownership import OwnershipAction
+from tenure.domain.process import ProcessStatus
 from tenure.domain.run import Run, RunState
 from waiting import eventually
 
@@ -29,7 +29,7 @@ def freeze(world: World, place: str, line: str) -> tuple[Started, Started]:
     owner = world.scripted(place, signal.SIGSTOP)
     world.wait_owner(owner)
     candidate = world.serve()
-    world.wait_standing(candidate, Standing.CANDIDATE)
+    world.wait_standing(candidate, ProcessStatus.CANDIDATE)
     world.job(line)
     owner.wait_frozen()
     return owner, candidate
@@ -46,7 +46,7 @@ def depose(world: World, candidate: Started) -> int:
 def wake_and_look(world: World, woken: Started, before: Run) -> None:
     """It wakes, notices, and has changed nothing of the run."""
     woken.wake()
-    member = world.wait_standing(woken, Standing.CANDIDATE)
+    member = world.wait_standing(woken, ProcessStatus.CANDIDATE)
     assert member.id != world.ownership().process
     # What it still had in hand is offered and refused within a turn or two of its dispatcher.
     second = world.tenure("trigger", "again", "--wait")
@@ -146,14 +146,14 @@ def test_a_hung_owner_is_replaced_where_the_profile_says_so(world: World, canary
     # Only now: it would take a busy machine's slow owner for hung before it stands still.
     hung_after = {} if SLOW else {"SCRIPTED_HUNG_AFTER": "1.5"}
     candidate = world.scripted("-", **hung_after)
-    world.wait_standing(candidate, Standing.CANDIDATE)
+    world.wait_standing(candidate, ProcessStatus.CANDIDATE)
     world.job("true", name="again")
     world.wait_owner(candidate)
-    assert world.store.terms(limit=1)[0].how is Act.TAKE_BY_FORCE
+    assert world.store.terms(limit=1)[0].how is OwnershipAction.TAKE_BY_FORCE
     run = end(world)
     assert run.state is RunState.NEVER_RAN
     owner.wake()
-    world.wait_standing(owner, Standing.CANDIDATE)
+    world.wait_standing(owner, ProcessStatus.CANDIDATE)
     eventually(
         lambda: [r for r in world.runs() if r.job_name == "again" and r.finished_at],
         "the run of the due fire that the hung owner had left",
@@ -195,7 +195,7 @@ def test_frozen_while_it_takes_the_ownership(world: World) -> None:
     world.job("true")
     run = world.wait_end()
     frozen.wake()
-    world.wait_standing(frozen, Standing.CANDIDATE)
+    world.wait_standing(frozen, ProcessStatus.CANDIDATE)
     assert world.owns(owner)
     assert (run.state, run.term) == (RunState.SUCCEEDED, world.ownership().term)
     world.check_audit()
@@ -206,7 +206,7 @@ def test_frozen_inside_a_write_transaction(world: World) -> None:
     owner = world.scripted("in_transaction", signal.SIGSTOP)
     world.wait_owner(owner)
     candidate = world.serve()
-    world.wait_standing(candidate, Standing.CANDIDATE)
+    world.wait_standing(candidate, ProcessStatus.CANDIDATE)
     world.job("true")
     owner.wait_frozen()
 
@@ -236,7 +236,7 @@ def test_somebody_else_who_blocks_the_store_is_named_and_not_killed(world: World
     owner = world.serve()
     world.wait_owner(owner)
     candidate = world.serve()
-    world.wait_standing(candidate, Standing.CANDIDATE)
+    world.wait_standing(candidate, ProcessStatus.CANDIDATE)
     world.job("true", soon=86400)
     blocker = world.script(
         "import os, signal, sqlite3, sys\n"

@@ -12,8 +12,8 @@ import pytest
 from kit import Canary, Started, World, now, state_of
 
 from freezing import freeze
-from tenure.domain.ownership import Act, Hold
-from tenure.domain.process import Standing
+from tenure.domain.ownership import OwnershipAction, OwnershipState
+from tenure.domain.process import ProcessStatus
 from tenure.domain.run import Run, RunState
 from tenure.runtime.commands.session import members_of
 from waiting import eventually
@@ -26,7 +26,7 @@ def two(world: World, **first: str) -> tuple[Started, Started]:
     owner = world.scripted(**first)
     world.wait_owner(owner)
     candidate = world.serve()
-    world.wait_standing(candidate, Standing.CANDIDATE)
+    world.wait_standing(candidate, ProcessStatus.CANDIDATE)
     return owner, candidate
 
 
@@ -169,7 +169,7 @@ def test_an_adopted_command_is_timed_from_its_start_and_its_output_capped(
     owner = world.scripted("opened")  # it dies there: nobody but the next can time the command
     world.wait_owner(owner)
     candidate = world.serve()
-    world.wait_standing(candidate, Standing.CANDIDATE)
+    world.wait_standing(candidate, ProcessStatus.CANDIDATE)
     much = f"for n in $(seq 500); do echo {'x' * 500}; done"
     world.job(
         f"{canary.sing}; echo first; {much}; while :; do echo {'x' * 500}; sleep 0.001; done",
@@ -243,12 +243,12 @@ def test_the_candidate_owns_soon_after_the_owner_is_killed(world: World) -> None
     took = []
     for _ in range(3):
         candidate = world.scripted(SCRIPTED_LOOK_EVERY="3600")
-        world.wait_standing(candidate, Standing.CANDIDATE)
+        world.wait_standing(candidate, ProcessStatus.CANDIDATE)
         at = time.monotonic()
         owner.kill()
         world.wait_owner(candidate)
         took.append(time.monotonic() - at)
-        assert world.store.terms(limit=1)[0].how is Act.TAKE_FROM_DEAD
+        assert world.store.terms(limit=1)[0].how is OwnershipAction.TAKE_FROM_DEAD
         owner = candidate
     print("takeover after kill -9, seconds:", [round(t, 3) for t in took])
     world.check_audit()
@@ -260,7 +260,7 @@ def test_an_owner_that_leaves_alone_leaves_it_vacant(world: World) -> None:
     owner.signal(signal.SIGTERM)
     assert owner.wait_end() == 0
     current = world.ownership()
-    assert current.hold is Hold.VACANT
+    assert current.hold is OwnershipState.VACANT
     member = world.member(owner)
     assert member is not None
     assert member.left_at is not None

@@ -10,8 +10,8 @@ import pytest
 from kit import Canary, World, now
 
 from tenure.domain.job import Command, Definition
-from tenure.domain.ownership import Hold
-from tenure.domain.process import Standing
+from tenure.domain.ownership import OwnershipState
+from tenure.domain.process import ProcessStatus
 from tenure.domain.schedule.model import every_schedule
 from waiting import eventually
 
@@ -46,7 +46,7 @@ def lock(world: World) -> Path:
 
 def test_of_two_schedulers_the_one_that_holds_the_lock_owns(world: World, lock: Path) -> None:
     other = world.serve()
-    row = world.wait_standing(other, Standing.REFUSED)
+    row = world.wait_standing(other, ProcessStatus.REFUSED)
     assert f"asks for a lock on {lock}, but it holds no lock on {lock}" in row.why
     holder = world.script(OPEN + LOCK + SERVE, lock)
     world.wait_owner(holder)
@@ -58,7 +58,7 @@ def test_of_two_schedulers_the_one_that_holds_the_lock_owns(world: World, lock: 
     holder.kill()
     again = world.script(OPEN + LOCK + SERVE, lock)
     world.wait_owner(again)
-    world.wait_standing(other, Standing.REFUSED)
+    world.wait_standing(other, ProcessStatus.REFUSED)
     world.check_audit()
 
 
@@ -68,7 +68,7 @@ def test_who_nearly_holds_it_is_refused(how: str, world: World, lock: Path) -> N
 
     def look() -> str:
         (row,) = world.store.processes(gone=True) or [None]
-        return row.why if row and row.standing is Standing.REFUSED else ""
+        return row.why if row and row.standing is ProcessStatus.REFUSED else ""
 
     eventually(lambda: "it holds no lock on" in look(), "the scheduler to be refused")
     assert world.ownership().term == 0
@@ -78,7 +78,7 @@ def test_a_lock_taken_late_admits_and_one_whose_file_was_replaced_no_longer(
     world: World, lock: Path, canary: Canary
 ) -> None:
     late = world.script(OPEN + WHEN_TOLD + SERVE, lock, stdin=subprocess.PIPE)
-    world.wait_standing(late, Standing.REFUSED)
+    world.wait_standing(late, ProcessStatus.REFUSED)
     assert late.process.stdin is not None
     with late.process.stdin as told:
         told.write(b"now\n")
@@ -95,8 +95,8 @@ def test_a_lock_taken_late_admits_and_one_whose_file_was_replaced_no_longer(
     lock.unlink()
     lock.touch()
     replaced = now()
-    eventually(lambda: world.ownership().hold is Hold.VACANT, "it to let go")
-    assert "it holds no lock on" in world.wait_standing(late, Standing.REFUSED).why
+    eventually(lambda: world.ownership().hold is OwnershipState.VACANT, "it to let go")
+    assert "it holds no lock on" in world.wait_standing(late, ProcessStatus.REFUSED).why
     later = [r for r in world.runs() if r.claimed_at > replaced + timedelta(seconds=1.5)]
     assert later == [], "its evidence is a second old at most"
     world.check_audit()

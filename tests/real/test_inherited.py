@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from kit import PYTHON, TENURE, Started, World
 
-from tenure.domain.ownership import Hold
+from tenure.domain.ownership import OwnershipState
 from tenure.domain.run import Run, RunState
 from tenure.host import orphans
 from tenure.runtime.inherited_state import umask_for
@@ -204,7 +204,7 @@ def test_process_1_reaps_what_jobs_leave_behind_and_ends_when_asked_to(world: Wo
     if subprocess.run([*namespace, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this user may make no pid namespace here")
     outer = world.start([*namespace, TENURE, "serve"])
-    eventually(lambda: world.ownership().hold is Hold.HELD, "process 1 to own")
+    eventually(lambda: world.ownership().hold is OwnershipState.HELD, "process 1 to own")
     (serve,) = children(outer.pid)
     leave_orphans(world, serve)
     candidate = world.serve()

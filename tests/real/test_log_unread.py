@@ -10,7 +10,7 @@ import pytest
 from kit import TENURE, Started, World
 
 from freezing import freeze
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 from waiting import DEADLINE
 
 pytestmark = pytest.mark.real
@@ -43,7 +43,7 @@ def test_an_owner_whose_log_nobody_reads_hands_over_when_it_is_ended(world: Worl
         world.processes.append(owner)
         world.wait_owner(owner)
         other = world.serve()
-        world.wait_standing(other, Standing.CANDIDATE)
+        world.wait_standing(other, ProcessStatus.CANDIDATE)
         owner.signal(signal.SIGTERM)
         world.wait_owner(other)
         assert process.wait(DEADLINE) == 0

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tenure.domain.errors import Undetermined
+from tenure.domain.errors import OutcomeUnknown
 from tenure.domain.job import Call, Definition, Job
-from tenure.domain.ownership import Act
+from tenure.domain.ownership import OwnershipAction
 from tenure.domain.planning.external import Announced
 from tenure.domain.run import Run, RunState
 from tenure.domain.schedule.model import foreign_schedule
@@ -107,7 +107,7 @@ class World:
         """Somebody ends the term by force; the owner has not noticed."""
         held = self.store.ownership().authority
         assert held is not None
-        self.store.end_term(held, act=Act.STEP_DOWN, why="forced", now=self.clock.now())
+        self.store.end_term(held, act=OwnershipAction.STEP_DOWN, why="forced", now=self.clock.now())
 
     def close(self) -> None:
         self.cluster.close()
@@ -123,7 +123,7 @@ def commit_fails(node: Node, monkeypatch: pytest.MonkeyPatch) -> Any:
     def failing() -> Any:
         with real():
             yield
-            raise Undetermined("the disk is full", remedy="make room")
+            raise OutcomeUnknown("the disk is full", remedy="make room")
 
     with monkeypatch.context() as patched:
         patched.setattr(store, "batch", failing)

@@ -14,15 +14,15 @@ from announcekit import PATIENCE, POLICY, World, commit_fails, in_threads
 
 from tenure.audit import audit, render_report
 from tenure.audit.reader import read_history
-from tenure.domain.errors import Damaged, Undetermined
+from tenure.domain.errors import CorruptStore, OutcomeUnknown
 from tenure.domain.event import EventKind
-from tenure.domain.job import Call, Definition, State
-from tenure.domain.omission import Omitted
+from tenure.domain.job import Call, Definition, JobState
+from tenure.domain.omission import OmissionKind
 from tenure.domain.planning.external import Announced
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 from tenure.domain.run import Cause, RunState
 from tenure.domain.schedule.model import every_schedule
-from tenure.host.capabilities import Answer as Said
+from tenure.host.capabilities import ProbeAnswer as Said
 from tenure.runtime.dispatch import external_fires
 from tenure.runtime.dispatch.probes import Probes
 from tenure.store.sqlite.files import Loss
@@ -160,7 +160,7 @@ def test_jobs_that_may_not_be_announced_stop_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node, job, paused, broken = world.owner(), world.add(), world.add("p"), world.add("b")
-    world.store.set_job_state(paused.id, State.PAUSED, by="ada", now=world.clock.now())
+    world.store.set_job_state(paused.id, JobState.PAUSED, by="ada", now=world.clock.now())
     here = world.store.add_job(
         Definition(
             name="here",
@@ -175,7 +175,7 @@ def test_jobs_that_may_not_be_announced_stop_no_other(
 
     def unreadable(ref: str) -> Any:
         if ref == broken.id:
-            raise Damaged("its zone is gone from this machine")
+            raise CorruptStore("its zone is gone from this machine")
         return real(ref)
 
     monkeypatch.setattr(store, "job", unreadable)
@@ -196,21 +196,21 @@ def test_what_passed_is_missed_and_while_a_run_is_active_a_fire_is_skipped(world
     node, job = world.owner(), world.add()
     lent = world.lend(node, job, world.due(passed=3))
     skipped = world.announce(node, job)
-    assert (skipped.lent, skipped.omitted, skipped.settled) == (None, Omitted.SKIPPED, True)
+    assert (skipped.lent, skipped.omitted, skipped.settled) == (None, OmissionKind.SKIPPED, True)
     assert "still active" in skipped.why
     assert lent.enter()
     lent.end(RunState.SUCCEEDED)
     node.turn()
     assert world.lend(node, job)
     found = {o.kind: o.count for o in world.store.omissions(job=job.id)[0]}
-    assert found == {Omitted.MISSED: 3, Omitted.SKIPPED: 1}
+    assert found == {OmissionKind.MISSED: 3, OmissionKind.SKIPPED: 1}
 
 
 def test_a_commit_that_fails_lends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """C4: the claim is on disk before the job's first instruction."""
     node, job = world.owner(), world.add()
     fire = world.due()
-    with commit_fails(node, monkeypatch), pytest.raises(Undetermined):
+    with commit_fails(node, monkeypatch), pytest.raises(OutcomeUnknown):
         node.scheduler.announcing.claim({job.id: fire})
     assert world.runs() == ()
     assert node.scheduler.dispatcher.runs() == frozenset()
@@ -255,7 +255,7 @@ def test_who_does_not_run_the_other_scheduler_must_not_own(world: World) -> None
     serve = world.cluster.node("serve")
     carries = world.node("gateway")
     world.cluster.settle()
-    assert serve.standing is Standing.REFUSED
+    assert serve.standing is ProcessStatus.REFUSED
     assert "'theirs' is planned by another scheduler" in serve.why
     assert carries.owns
 
@@ -296,7 +296,7 @@ def test_protected_fires_are_held_under_a_fallback_and_run_once_the_gateway_is_b
     assert low.owns
     for _ in range(3):
         answer = named.announce(low, job)
-        assert (answer.lent, answer.omitted, answer.settled) == (None, Omitted.HELD, True)
+        assert (answer.lent, answer.omitted, answer.settled) == (None, OmissionKind.HELD, True)
     (held,), _ = named.store.omissions(job=job.id)
     assert (held.count, held.open) == (3, True)
     high = named.node("gateway")
@@ -309,7 +309,7 @@ def test_protected_fires_are_held_under_a_fallback_and_run_once_the_gateway_is_b
     (run,) = named.turn_until(high, RunState.SUCCEEDED)
     assert (run.process, run.cause, run.fire_time) == (high.id, Cause.HELD, held.last)
     assert named.called == ["other:1"]
-    assert named.store.job(job.id).state is State.ACTIVE
+    assert named.store.job(job.id).state is JobState.ACTIVE
     report = audit(read_history(named.store, named.clock.now()))
     assert report.clean, "\n".join(render_report(report))
 
@@ -328,7 +328,7 @@ def test_what_a_protected_claim_stands_on_is_read_again(tmp_path: Path) -> None:
         fire = world.due()
         answers = node.scheduler.announcing.claim({plain.id: fire, kept.id: fire})
         assert answers is not None
-        assert answers[kept.id].omitted is Omitted.HELD
+        assert answers[kept.id].omitted is OmissionKind.HELD
         assert answers[plain.id].lent is not None
     finally:
         world.close()
@@ -343,7 +343,7 @@ def test_a_denied_capability_holds_and_one_that_is_granted_again_frees(
     said = [Said.DENIED, Said.GRANTED]
     probes = asks(node, lambda name: said[0])
     denied = named.announce(node, job)
-    assert (denied.omitted, "denies" in denied.why) == (Omitted.HELD, True)
+    assert (denied.omitted, "denies" in denied.why) == (OmissionKind.HELD, True)
     del said[0]
     named.clock.advance(61)
     probes.wait_for(["read:/disk"], named.clock.awake, lambda freed: None, PATIENCE)

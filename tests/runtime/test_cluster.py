@@ -19,11 +19,11 @@ from tenure.audit.reader import audit_store
 from tenure.domain.errors import InvalidInput
 from tenure.domain.event import EventKind
 from tenure.domain.job import Call, CatchUp, Definition, Job, Runner
-from tenure.domain.omission import Omitted
-from tenure.domain.ownership import GIVES_WAY_FOR, Act, Hold
-from tenure.domain.policy.evidence import Link
-from tenure.domain.process import Standing
-from tenure.domain.request import Ask, Request, Requester, RequestState
+from tenure.domain.omission import OmissionKind
+from tenure.domain.ownership import GIVES_WAY_FOR, OwnershipAction, OwnershipState
+from tenure.domain.policy.evidence import ChainLink
+from tenure.domain.process import ProcessStatus
+from tenure.domain.request import Request, Requester, RequestKind, RequestState
 from tenure.domain.run import ACTIVE, Run, RunState
 from tenure.domain.schedule.model import every_schedule
 from tenure.host.processes import identity_of
@@ -97,7 +97,9 @@ def finish_all(cluster: Cluster, node: Node) -> None:
     eventually(over, "the end of every run")
 
 
-def ask(cluster: Cluster, kind: Ask = Ask.TRIGGER, key: str = "k", **what: Any) -> Request:
+def ask(
+    cluster: Cluster, kind: RequestKind = RequestKind.TRIGGER, key: str = "k", **what: Any
+) -> Request:
     return cluster.profile.store.create_request(
         kind=kind,
         key=key,
@@ -112,7 +114,7 @@ def test_in_an_open_profile_the_first_owns_and_the_second_waits(make: Make) -> N
     cluster = make()
     first, second = cluster.node("a"), cluster.node("b")
     cluster.settle()
-    assert (first.standing, second.standing) == (Standing.OWNER, Standing.CANDIDATE)
+    assert (first.standing, second.standing) == (ProcessStatus.OWNER, ProcessStatus.CANDIDATE)
     assert cluster.profile.store.ownership().authoritative is False
 
 
@@ -121,9 +123,9 @@ def test_who_is_not_named_is_refused_and_told_why(make: Make) -> None:
     cluster = make(toml=POLICY)
     stranger = cluster.node("stranger", executable="/opt/other")
     cluster.settle()
-    assert stranger.standing is Standing.REFUSED
+    assert stranger.standing is ProcessStatus.REFUSED
     assert "/opt/gateway" in stranger.why
-    assert cluster.profile.store.ownership().hold is Hold.VACANT
+    assert cluster.profile.store.ownership().hold is OwnershipState.VACANT
 
 
 def test_a_dead_owner_is_succeeded_at_the_next_look(make: Make) -> None:
@@ -134,14 +136,14 @@ def test_a_dead_owner_is_succeeded_at_the_next_look(make: Make) -> None:
     second.look()
     assert second.owns
     term = cluster.profile.store.terms()[0]
-    assert (term.term, term.how) == (2, Act.TAKE_FROM_DEAD)
+    assert (term.term, term.how) == (2, OwnershipAction.TAKE_FROM_DEAD)
 
 
 def test_a_fallback_waits_its_time_and_the_wait_survives_a_restart(make: Make) -> None:
     cluster = make(toml=POLICY)
     early = desktop(cluster)
     cluster.settle()
-    assert early.standing is Standing.CANDIDATE
+    assert early.standing is ProcessStatus.CANDIDATE
     cluster.clock.advance(200)
     cluster.kill(early)
     late = desktop(cluster)
@@ -179,7 +181,7 @@ def test_the_better_one_is_handed_the_ownership_after_ten_seconds_of_life(make: 
     cluster.clock.advance(1)
     cluster.settle()
     assert high.owns
-    assert low.standing is Standing.CANDIDATE
+    assert low.standing is ProcessStatus.CANDIDATE
 
 
 def test_protected_fires_are_held_under_a_fallback_and_run_once_the_gateway_is_back(
@@ -196,7 +198,7 @@ def test_protected_fires_are_held_under_a_fallback_and_run_once_the_gateway_is_b
     cluster.settle()
     assert runs(cluster) == ()
     (held,), _ = cluster.profile.store.omissions(job=job.id)
-    assert (held.kind, held.open) == (Omitted.HELD, True)
+    assert (held.kind, held.open) == (OmissionKind.HELD, True)
     high = gateway(cluster)
     cluster.settle()
     cluster.clock.advance(11)
@@ -211,7 +213,7 @@ def test_protected_fires_are_held_under_a_fallback_and_run_once_the_gateway_is_b
     assert run.fire_time == held.first + (held.count - 1) * timedelta(minutes=1)
     (resolved,), _ = cluster.profile.store.omissions(job=job.id)
     assert not resolved.open
-    assert low.standing is Standing.CANDIDATE
+    assert low.standing is ProcessStatus.CANDIDATE
 
 
 def test_a_deposed_owner_claims_nothing_when_it_wakes(make: Make) -> None:
@@ -222,7 +224,9 @@ def test_a_deposed_owner_claims_nothing_when_it_wakes(make: Make) -> None:
     cluster.settle()
     stale = cluster.profile.store.ownership().authority
     assert stale is not None
-    cluster.profile.store.end_term(stale, act=Act.STEP_DOWN, why="forced", now=cluster.clock.now())
+    cluster.profile.store.end_term(
+        stale, act=OwnershipAction.STEP_DOWN, why="forced", now=cluster.clock.now()
+    )
     second.look()
     assert second.owns
     assert first.owns  # so it believes
@@ -247,8 +251,8 @@ def test_an_owner_that_the_policy_drops_steps_down_at_once(make: Make) -> None:
     cluster.write_toml('[[owner]]\nexecutable = "/opt/elsewhere"\n')
     high.look()
     assert not high.owns
-    assert high.standing is Standing.REFUSED
-    assert cluster.profile.store.ownership().hold is Hold.VACANT
+    assert high.standing is ProcessStatus.REFUSED
+    assert cluster.profile.store.ownership().hold is OwnershipState.VACANT
 
 
 def test_a_policy_that_still_admits_keeps_the_term(make: Make) -> None:
@@ -273,7 +277,7 @@ def test_an_emptied_profile_toml_changes_nothing(make: Make) -> None:
     cluster.write_toml("")
     cluster.settle()
     assert high.owns
-    assert other.standing is Standing.REFUSED
+    assert other.standing is ProcessStatus.REFUSED
     _, warnings = cluster.profile.refresh_policy("test", cluster.clock.now())
     assert any("profile_file_" in w.code for w in warnings)
 
@@ -324,7 +328,7 @@ def test_a_trigger_past_its_deadline_runs_nothing(make: Make) -> None:
 
 def hand_over(cluster: Cluster, owner: Node, key: str = "k", **what: Any) -> Request:
     """Ask, and let the owner answer."""
-    request = ask(cluster, kind=Ask.HAND_OVER, key=key, **what)
+    request = ask(cluster, kind=RequestKind.HAND_OVER, key=key, **what)
     owner.turn()
     owner.look()
     return cluster.profile.store.request(request.id)
@@ -430,7 +434,7 @@ def launcher_of(node: Node) -> Iterator[subprocess.Popen[bytes]]:
         identity = identity_of(launcher.pid)
         assert identity is not None
         member = node.scheduler.member
-        link = Link(pid=launcher.pid, executable="/opt/gateway", start=identity.start)
+        link = ChainLink(pid=launcher.pid, executable="/opt/gateway", start=identity.start)
         chain = (member.evidence.chain[0], link, *member.evidence.ancestors())
         member.evidence = replace(member.evidence, chain=chain)
         try:
@@ -492,7 +496,7 @@ def test_a_process_that_stops_is_no_candidate_while_its_runs_end(make: Make) -> 
     cluster.settle()
     second.scheduler.keeper.stop("its process stops")
     first.look()
-    assert second.standing is Standing.REFUSED
+    assert second.standing is ProcessStatus.REFUSED
     assert hand_over(cluster, first).state is RequestState.REFUSED
     assert first.owns
 
@@ -501,7 +505,7 @@ def test_a_hand_over_to_nobody_is_refused(make: Make) -> None:
     cluster = make()
     only = cluster.node("a")
     cluster.settle()
-    request = ask(cluster, kind=Ask.HAND_OVER)
+    request = ask(cluster, kind=RequestKind.HAND_OVER)
     only.turn()
     only.look()
     assert only.owns
@@ -627,7 +631,7 @@ def test_a_process_without_the_code_is_refused_ownership(make: Make) -> None:
     add(cluster)
     bare = cluster.node("serve")
     cluster.settle()
-    assert bare.standing is Standing.REFUSED
+    assert bare.standing is ProcessStatus.REFUSED
     assert "--app" in bare.why
 
 
@@ -728,13 +732,13 @@ def test_a_cancel_is_answered_for_good(make: Make) -> None:
     cluster.clock.advance(61)
     node.turn()
     (run,) = runs(cluster, states=ACTIVE)
-    first = ask(cluster, kind=Ask.CANCEL, run=run.id)
+    first = ask(cluster, kind=RequestKind.CANCEL, run=run.id)
     node.turn()
     assert cluster.profile.store.request(first.id).state is RequestState.DONE
     finish_all(cluster, node)
     (run,) = runs(cluster)
     assert run.state is RunState.CANCELLED
-    late = ask(cluster, kind=Ask.CANCEL, run=run.id, key="late")
+    late = ask(cluster, kind=RequestKind.CANCEL, run=run.id, key="late")
     node.turn()
     refused = cluster.profile.store.request(late.id)
     assert refused.state is RequestState.REFUSED
@@ -851,7 +855,9 @@ def end_term(cluster: Cluster) -> None:
     """As `tenure owner release` does, without a successor."""
     held = cluster.profile.store.ownership().authority
     assert held is not None
-    cluster.profile.store.end_term(held, act=Act.STEP_DOWN, why="release", now=cluster.clock.now())
+    cluster.profile.store.end_term(
+        held, act=OwnershipAction.STEP_DOWN, why="release", now=cluster.clock.now()
+    )
 
 
 def test_an_idle_owner_notices_that_it_is_no_longer_admitted(tmp_path: Path) -> None:
@@ -869,4 +875,4 @@ def test_an_idle_owner_notices_that_it_is_no_longer_admitted(tmp_path: Path) -> 
         cluster.clock.advance(OBSERVE_EVERY)
         node.look()
         assert not node.owns
-        assert node.standing is Standing.REFUSED
+        assert node.standing is ProcessStatus.REFUSED

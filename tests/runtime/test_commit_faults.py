@@ -17,7 +17,7 @@ import pytest
 
 from tenure.domain.errors import StoreUnwritable
 from tenure.domain.job import Call, Command, Definition, Runner
-from tenure.domain.ownership import Hold
+from tenure.domain.ownership import OwnershipState
 from tenure.domain.run import ACTIVE, Run, RunState
 from tenure.domain.schedule.model import every_schedule
 from tenure.runtime.dispatch.recovery import ASTRAY_AFTER
@@ -180,7 +180,7 @@ def test_a_take_whose_commit_raised_is_taken_again(
         patched.setattr(world.store, verb, raises)
         with pytest.raises(StoreUnwritable):
             world.owner.look()
-    assert world.store.ownership().hold is Hold.HELD
+    assert world.store.ownership().hold is OwnershipState.HELD
     world.clock.advance(60)
     world.owner.turn()
     assert not world.entered.acquire(blocking=False), "before it was prepared"
@@ -198,7 +198,7 @@ def test_a_take_whose_commit_raised_is_taken_again(
 
 def test_a_term_whose_end_raised_is_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """C11: it claims nothing, whether the record says that it owns or not, and takes again."""
-    from tenure.domain.ownership import Act
+    from tenure.domain.ownership import OwnershipAction
 
     world.settle()
     world.add(FUNCTION)
@@ -219,7 +219,7 @@ def test_a_term_whose_end_raised_is_over(world: World, monkeypatch: pytest.Monke
                     raise StoreUnwritable("the device fails", remedy="check the disk")
 
             patched.setattr(world.store, "end_term", raises)
-            world.owner.scheduler.keeper._holding.end(Act.STEP_DOWN, "for a test")
+            world.owner.scheduler.keeper._holding.end(OwnershipAction.STEP_DOWN, "for a test")
         assert not world.owner.scheduler.dispatcher.owns(held)
         world.clock.advance(60)
         world.owner.turn()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tenure.domain.errors import Undetermined
+from tenure.domain.errors import OutcomeUnknown
 from tenure.domain.job import Call, Command, Definition, Job, Overlap, Runner
 from tenure.domain.run import ACTIVE, Run, RunState
 from tenure.domain.schedule.model import every_schedule
@@ -85,7 +85,7 @@ def commit_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     def failing() -> Iterator[None]:
         with real():
             yield
-            raise Undetermined("the disk is full", remedy="make room")
+            raise OutcomeUnknown("the disk is full", remedy="make room")
 
     with monkeypatch.context() as patched:
         patched.setattr(world.store, "batch", failing)
@@ -98,7 +98,7 @@ def test_a_claim_that_could_not_be_committed_enters_nothing(
     """C4: the claim is durable before the first instruction of the job."""
     world.add()
     world.due()
-    with commit_fails(world, monkeypatch), pytest.raises(Undetermined):
+    with commit_fails(world, monkeypatch), pytest.raises(OutcomeUnknown):
         world.node.turn()
     assert not world.entered.acquire(timeout=0.2)
     assert world.runs() == ()
@@ -118,7 +118,7 @@ def test_an_end_that_could_not_be_committed_waits_for_the_next_turn(
     world.release.set()
     dispatcher = world.node.scheduler.dispatcher
     eventually(dispatcher.pending, "something that waits for a commit")
-    with commit_fails(world, monkeypatch), pytest.raises(Undetermined):
+    with commit_fails(world, monkeypatch), pytest.raises(OutcomeUnknown):
         world.node.turn()
     assert [r.state for r in world.runs()] != [RunState.SUCCEEDED]
     world.node.turn()
@@ -134,7 +134,7 @@ def test_a_gate_stays_closed_until_started_is_committed(
     world.node.turn()
     dispatcher = world.node.scheduler.dispatcher
     eventually(dispatcher.pending, "something that waits for a commit")
-    with commit_fails(world, monkeypatch), pytest.raises(Undetermined):
+    with commit_fails(world, monkeypatch), pytest.raises(OutcomeUnknown):
         world.node.turn()
     assert not canary.exists()
     (run,) = world.runs()

@@ -13,7 +13,7 @@ from announcekit import PATIENCE, World
 
 from tenure.domain.errors import RunFailed
 from tenure.domain.job import Runner
-from tenure.domain.request import Ask, Requester, RequestState
+from tenure.domain.request import Requester, RequestKind, RequestState
 from tenure.domain.run import Cause, RunState
 from tenure.runtime.dispatch.recovery import ASTRAY_AFTER
 from testkit.cluster import Node
@@ -26,7 +26,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
-def ask(world: World, kind: Ask, **what: Any) -> str:
+def ask(world: World, kind: RequestKind, **what: Any) -> str:
     return world.store.create_request(
         kind=kind,
         key=f"{kind} {what}",
@@ -85,7 +85,7 @@ def test_what_is_never_entered_is_said_never_to_have_run(world: World) -> None:
 
 
 def cancelled(world: World, node: Node, run: str) -> None:
-    request = ask(world, Ask.CANCEL, run=run)
+    request = ask(world, RequestKind.CANCEL, run=run)
     node.turn()
     assert world.store.request(request).state is RequestState.DONE
     node.turn()
@@ -157,7 +157,7 @@ def test_lent_runs_take_no_slot(world: World) -> None:
     lent = [world.lend(node, world.add(f"job {n}")) for n in range(3)]
     assert all(one.enter() for one in lent)
     assert node.scheduler._callables.room(Runner.THREAD) == 1
-    ask(world, Ask.TRIGGER, job=world.add("asked").id)
+    ask(world, RequestKind.TRIGGER, job=world.add("asked").id)
     (run,) = world.turn_until(node, RunState.SUCCEEDED)
     assert (run.cause, run.job_name) == (Cause.REQUEST, "asked")
     assert world.called == ["other:1"]
@@ -169,7 +169,7 @@ def test_a_function_that_says_it_failed_fails_its_run_without_a_traceback(world:
 
     node, job = world.owner(), world.add()
     world.ends = fails
-    ask(world, Ask.TRIGGER, job=job.id)
+    ask(world, RequestKind.TRIGGER, job=job.id)
     (run,) = world.turn_until(node, RunState.FAILED)
     assert run.reason == "the script ended with 3"
 

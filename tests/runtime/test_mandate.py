@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tenure.domain.errors import Damaged
+from tenure.domain.errors import CorruptStore
 from tenure.domain.event import EventKind
 from tenure.domain.job import Call, Command, Definition, Runner
-from tenure.domain.ownership import Act, Authority, Hold
+from tenure.domain.ownership import Authority, OwnershipAction, OwnershipState
 from tenure.domain.planning.external import Announced
 from tenure.domain.run import RunState
 from tenure.domain.schedule.model import every_schedule, foreign_schedule
@@ -55,13 +55,13 @@ class World(Cluster):
 
     def states(self) -> list[RunState]:
         with contextlib.suppress(
-            Damaged
+            CorruptStore
         ):  # a store that is lost answers nothing, and keeps nothing
             return [run.state for run in self.store.runs(RunFilter())[0]]
         return []
 
     def refusals(self) -> int:
-        with contextlib.suppress(Damaged):
+        with contextlib.suppress(CorruptStore):
             kinds = [event.kind for event in self.store.events(limit=1000)]
             return kinds.count(EventKind.CLAIM_REFUSED)
         return 0
@@ -89,7 +89,7 @@ class Pause:
 
 
 def hand_over(node: Node) -> None:
-    node.scheduler.keeper._holding.end(Act.HAND_OVER, "for a test")
+    node.scheduler.keeper._holding.end(OwnershipAction.HAND_OVER, "for a test")
 
 
 def hand_over_to_another(node: Node) -> None:
@@ -137,7 +137,7 @@ def test_a_gate_of_the_turn_under_way_opens_before_the_term_ends(
     for thread in (turn, letting_go):
         thread.join(DEADLINE)
     assert waits, "for the turn that is under way"
-    assert order == [f"opened while {Hold.HELD}", "let go"]
+    assert order == [f"opened while {OwnershipState.HELD}", "let go"]
     assert not dispatcher.owns(world.held)
 
 
@@ -179,7 +179,7 @@ def take_by_force(world: World) -> None:
     now = world.clock.now()
     world.store.take_ownership(
         process=world.second.id,
-        act=Act.TAKE_BY_FORCE,
+        act=OwnershipAction.TAKE_BY_FORCE,
         expected_term=world.held.term,
         new_term=world.held.term + 1,
         rule=0,
@@ -192,7 +192,9 @@ def take_by_force(world: World) -> None:
 
 
 def release(world: World) -> None:
-    world.store.end_term(world.held, act=Act.STEP_DOWN, why="released", now=world.clock.now())
+    world.store.end_term(
+        world.held, act=OwnershipAction.STEP_DOWN, why="released", now=world.clock.now()
+    )
 
 
 def change_the_policy(world: World) -> None:

@@ -6,20 +6,20 @@ import threading
 
 import pytest
 
-from tenure.host.capabilities import Answer
+from tenure.host.capabilities import ProbeAnswer
 from tenure.runtime.dispatch import probes as module
 from tenure.runtime.dispatch.probes import KEPT, Probes
 from waiting import DEADLINE, eventually
 
 
 def test_what_was_never_asked_is_missing_and_not_denied() -> None:
-    probes = Probes(ask=lambda name: Answer.DENIED)
+    probes = Probes(ask=lambda name: ProbeAnswer.DENIED)
     assert probes.missing(["fda"], 0.0) == {"fda"}
     assert probes.denied(["fda"]) == frozenset()
 
 
 def test_an_answer_is_current_for_a_while() -> None:
-    probes = Probes(ask=lambda name: Answer.DENIED)
+    probes = Probes(ask=lambda name: ProbeAnswer.DENIED)
     probes.refresh(["fda"], 0.0)
     assert probes.missing(["fda"], KEPT) == set()
     assert probes.missing(["fda"], KEPT + 1) == {"fda"}
@@ -28,13 +28,13 @@ def test_an_answer_is_current_for_a_while() -> None:
 
 
 def test_unknown_is_not_denied() -> None:
-    probes = Probes(ask=lambda name: Answer.UNKNOWN)
+    probes = Probes(ask=lambda name: ProbeAnswer.UNKNOWN)
     probes.refresh(["fda"], 0.0)
     assert probes.denied(["fda"]) == frozenset()
 
 
 def test_refresh_tells_when_a_denial_ended() -> None:
-    answers = iter([Answer.DENIED, Answer.DENIED, Answer.GRANTED])
+    answers = iter([ProbeAnswer.DENIED, ProbeAnswer.DENIED, ProbeAnswer.GRANTED])
     probes = Probes(ask=lambda name: next(answers))
     assert not probes.refresh(["fda"], 0.0)
     assert not probes.refresh(["fda"], 1.0)
@@ -42,7 +42,7 @@ def test_refresh_tells_when_a_denial_ended() -> None:
 
 
 def test_that_a_denial_ended_is_told_once_whoever_asked() -> None:
-    answers = iter([Answer.DENIED, Answer.GRANTED, Answer.GRANTED])
+    answers = iter([ProbeAnswer.DENIED, ProbeAnswer.GRANTED, ProbeAnswer.GRANTED])
     probes = Probes(ask=lambda name: next(answers))
     probes.refresh(["fda"], 0.0)
     assert not probes.take_freed()
@@ -56,10 +56,10 @@ def test_that_a_denial_ended_is_told_once_whoever_asked() -> None:
 def test_answers_are_waited_for_but_not_for_ever() -> None:
     released, asked = threading.Event(), []
 
-    def ask(name: str) -> Answer:
+    def ask(name: str) -> ProbeAnswer:
         asked.append(name)
         assert released.wait(DEADLINE)
-        return Answer.GRANTED
+        return ProbeAnswer.GRANTED
 
     probes = Probes(ask=ask)
     probes.wait_for(["fda"], lambda: 0.0, lambda freed: None, 0.02)
@@ -76,10 +76,10 @@ def test_a_probe_that_hangs_holds_up_nothing_else(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "HANGS", 0.05)
     released, asked = threading.Event(), []
 
-    def ask(name: str) -> Answer:
+    def ask(name: str) -> ProbeAnswer:
         asked.append(name)
         assert not name.startswith("hangs") or released.wait(DEADLINE)
-        return Answer.GRANTED
+        return ProbeAnswer.GRANTED
 
     def answered(*names: str) -> bool:
         probes.ask_soon(probes.missing(["hangs", "hangs too", *names], 0.0), lambda: 0.0, told)

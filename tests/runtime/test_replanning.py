@@ -14,7 +14,7 @@ import pytest
 from tenure.audit.reader import audit_store
 from tenure.client.fields import build
 from tenure.domain.event import EventKind
-from tenure.domain.job import Command, Job, State
+from tenure.domain.job import Command, Job, JobState
 from tenure.domain.schedule import zones
 from tenure.domain.schedule.zones import reload_zones
 from tenure.runtime import replan
@@ -172,7 +172,7 @@ def test_jobs_that_named_no_zone_follow_the_profiles(cluster: Cluster) -> None:
     follows = add(cluster)
     named = add(cluster, name="named", tz="Europe/Berlin")
     paused = add(cluster, name="paused")
-    cluster.profile.store.set_job_state(paused.id, State.PAUSED, by="test", now=at(8))
+    cluster.profile.store.set_job_state(paused.id, JobState.PAUSED, by="test", now=at(8))
     assert due(cluster, follows) == due(cluster, named) == at(11)
     cluster.write_toml('timezone = "Asia/Tokyo"\n')
     node.look()

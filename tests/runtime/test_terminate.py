@@ -15,7 +15,7 @@ import pytest
 from commandkit import SHELLS, ended, line, shell_path, spec
 
 from descriptors import no_descriptors
-from tenure.domain.errors import Undetermined
+from tenure.domain.errors import OutcomeUnknown
 from tenure.domain.policy.evidence import Identity
 from tenure.host.processes import identity_of, is_alive
 from tenure.runtime.commands import session, terminate
@@ -150,9 +150,9 @@ def test_without_descriptors_nothing_is_signalled_and_that_is_said(tmp_path: Pat
     command = spawn_gated(line("sleep 600"), folder=tmp_path / "r", attempt=1)
     command.open_gate()
     with no_descriptors():
-        with pytest.raises((OSError, Undetermined)):
+        with pytest.raises((OSError, OutcomeUnknown)):
             stop(command.identity)
-        with pytest.raises((OSError, Undetermined)):
+        with pytest.raises((OSError, OutcomeUnknown)):
             members_of(command.identity)
     assert is_alive(command.identity)
     eventually(lambda: not stop(command.identity), "its processes' end")

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tenure.domain.job import Call, Command, Definition, Runner
-from tenure.domain.ownership import Act, HolderLife
+from tenure.domain.ownership import HolderLife, OwnershipAction
 from tenure.domain.policy.evidence import Identity
 from tenure.domain.run import Run, RunState
 from tenure.domain.schedule.model import every_schedule
@@ -102,7 +102,7 @@ class World(Cluster):
         if how == "by force":
             self.store.take_ownership(
                 process=self.second.id,
-                act=Act.TAKE_BY_FORCE,
+                act=OwnershipAction.TAKE_BY_FORCE,
                 expected_term=held.term,
                 new_term=held.term + 1,
                 rule=None,
@@ -116,7 +116,7 @@ class World(Cluster):
             self.clock.advance(2)
         else:
             assert held.authority is not None
-            act = Act.HAND_OVER if how == "handed over" else Act.STEP_DOWN
+            act = OwnershipAction.HAND_OVER if how == "handed over" else OwnershipAction.STEP_DOWN
             self.store.end_term(held.authority, act=act, why=how, now=now)
         self.second.look()
         assert self.second.owns

@@ -10,10 +10,10 @@ import pytest
 
 from tenure.audit.reader import audit_store
 from tenure.client.explain import explain
-from tenure.domain.job import Call, Definition, Runner, State
-from tenure.domain.omission import Omitted
+from tenure.domain.job import Call, Definition, JobState, Runner
+from tenure.domain.omission import OmissionKind
 from tenure.domain.ownership import PREEMPT_AFTER, Authority
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 from tenure.domain.run import ACTIVE, RunState
 from tenure.domain.schedule.model import every_schedule
 from tenure.store.contract import Declaration, RunFilter
@@ -56,7 +56,7 @@ class Deploy(Cluster):
         call = Call(target=f"app:{job}", runner=Runner.THREAD)
         return Declaration(definition=Definition(name=f"app:{job}", schedule=schedule, action=call))
 
-    def states(self) -> dict[str, State]:
+    def states(self) -> dict[str, JobState]:
         return {job.name: job.state for job in self.profile.store.jobs()[0]}
 
     def pass_time(self, seconds: float) -> None:
@@ -92,7 +92,7 @@ def test_a_newer_version_takes_over_once_it_has_lived(deploy: Deploy) -> None:
     deploy.pass_time(PREEMPT_AFTER.total_seconds() + 2)
     assert new.owns
     assert deploy.states() == {
-        "app:beat": State.ACTIVE, "app:new": State.ACTIVE, "app:old": State.DORMANT,
+        "app:beat": JobState.ACTIVE, "app:new": JobState.ACTIVE, "app:old": JobState.DORMANT,
     }  # fmt: skip
     deploy.pass_time(30)
     assert new.owns, "the older one does not come back while the newer one lives"
@@ -109,7 +109,7 @@ def test_of_the_candidates_of_a_dead_owner_the_newer_goes_first(deploy: Deploy) 
     deploy.kill(owner)
     older.look()
     assert not older.owns
-    assert older.standing is Standing.CANDIDATE
+    assert older.standing is ProcessStatus.CANDIDATE
     assert "newer version" in older.why
     deploy.settle()
     assert newer.owns
@@ -144,7 +144,7 @@ def test_what_only_the_newer_declares_is_held_from_an_older_owner(deploy: Deploy
     deploy.pass_time(120)
     assert {job for _, job in deploy.ran} == {"beat", "old"}
     (held,) = [o for o in deploy.profile.store.omissions()[0] if o.job_name == "app:new"]
-    assert held.kind is Omitted.HELD
+    assert held.kind is OmissionKind.HELD
     assert "version 2 declares it" in held.reason
     assert held.count == 2
     said = explain(deploy.profile, "app:new", deploy.clock.now())
@@ -166,4 +166,4 @@ def test_without_versions_nobody_goes_first(deploy: Deploy) -> None:
     deploy.settle()
     deploy.pass_time(PREEMPT_AFTER.total_seconds() + 2)
     assert first.owns
-    assert second.standing is Standing.CANDIDATE
+    assert second.standing is ProcessStatus.CANDIDATE

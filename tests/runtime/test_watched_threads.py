@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tenure.domain.ownership import Hold
+from tenure.domain.ownership import OwnershipState
 from tenure.runtime.failure import Failure
 from tenure.runtime.profile import Profile
 from tenure.runtime.scheduler import Scheduler
@@ -47,7 +47,7 @@ class Owner:
         monkeypatch.setattr(part, work, fail)
 
     def vacant(self) -> bool:
-        return self.profile.store.ownership().hold is Hold.VACANT
+        return self.profile.store.ownership().hold is OwnershipState.VACANT
 
 
 @pytest.fixture

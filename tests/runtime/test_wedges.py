@@ -17,12 +17,12 @@ import pytest
 from tenure.domain.errors import Conflict, StoreBlocked, TenureError
 from tenure.domain.job import Call, Command, Definition, Job, Runner
 from tenure.domain.omission import Omission
-from tenure.domain.ownership import Hold
-from tenure.domain.process import Standing
-from tenure.domain.request import Ask, Requester, RequestState
+from tenure.domain.ownership import OwnershipState
+from tenure.domain.process import ProcessStatus
+from tenure.domain.request import Requester, RequestKind, RequestState
 from tenure.domain.run import Run, RunState
 from tenure.domain.schedule.model import every_schedule
-from tenure.host.capabilities import Answer
+from tenure.host.capabilities import ProbeAnswer
 from tenure.host.processes import own_identity
 from tenure.runtime.dispatch.recovery import ASTRAY_AFTER
 from tenure.runtime.ownership import keeper, term
@@ -103,7 +103,7 @@ def test_a_term_whose_end_could_not_be_written_is_ended_later(
     store = node.scheduler.profile.store
     monkeypatch.setattr(store, "end_term", once(store.end_term, StoreBlocked("held")))
     node.scheduler.keeper.stop("told to")
-    assert cluster.profile.store.ownership().hold is Hold.HELD
+    assert cluster.profile.store.ownership().hold is OwnershipState.HELD
     node.look()
     assert cluster.profile.store.terms()[-1].ended_at is not None
 
@@ -126,7 +126,7 @@ def test_what_comes_before_the_first_claim_is_repeated_until_it_is_done(cluster:
         assert runs(cluster) == ()
     node.look()
     assert len(called) == 3
-    assert node.standing is Standing.OWNER
+    assert node.standing is ProcessStatus.OWNER
     turn_until(cluster, node, RunState.SUCCEEDED)
 
 
@@ -138,7 +138,7 @@ def test_an_owner_that_can_never_begin_does_not_keep_the_place(cluster: Cluster)
     with pytest.raises(Conflict):
         first.look()
     first.look()
-    assert cluster.profile.store.ownership().hold is Hold.VACANT
+    assert cluster.profile.store.ownership().hold is OwnershipState.VACANT
     second = cluster.node("b")
     second.look()
     assert second.owns
@@ -227,7 +227,7 @@ def test_a_hand_over_that_was_withdrawn_hands_nothing_over(cluster: Cluster) -> 
     cluster.settle()
     store = cluster.profile.store
     request = store.create_request(
-        kind=Ask.HAND_OVER,
+        kind=RequestKind.HAND_OVER,
         key="k",
         requester=Requester(pid=1),
         now=cluster.clock.now(),
@@ -312,9 +312,9 @@ def test_the_keepers_thread_survives_whatever_a_look_raises(
 def test_a_probe_that_hangs_holds_up_only_the_job_that_needs_it(cluster: Cluster) -> None:
     """C8: a job that requires a capability is held while its probe says denied."""
     asked, release = threading.Event(), threading.Event()
-    answers = iter([Answer.DENIED, Answer.GRANTED])
+    answers = iter([ProbeAnswer.DENIED, ProbeAnswer.GRANTED])
 
-    def probe(name: str) -> Answer:
+    def probe(name: str) -> ProbeAnswer:
         asked.set()
         release.wait(DEADLINE)
         return next(answers)

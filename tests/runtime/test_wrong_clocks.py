@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from tenure.audit.reader import audit_store
-from tenure.domain.job import Call, CatchUp, Definition, Job, Runner, State
-from tenure.domain.omission import Omission, Omitted
-from tenure.domain.request import Ask, Requester, RequestState
+from tenure.domain.job import Call, CatchUp, Definition, Job, JobState, Runner
+from tenure.domain.omission import Omission, OmissionKind
+from tenure.domain.request import Requester, RequestKind, RequestState
 from tenure.domain.run import ACTIVE, Run
 from tenure.domain.schedule.parser import parse_schedule
 from tenure.store.contract import Page, RunFilter
@@ -122,8 +122,8 @@ def test_a_week_without_an_owner(world: Profile) -> None:
         edited.definition, schedule=parse_schedule("0 18 * * *", now=now, timezone="UTC")
     )
     store.edit_job(edited.id, edited.revision, other, by="test", now=now)
-    store.set_job_state(removed.id, State.REMOVED, by="test", now=now)
-    store.set_job_state(paused.id, State.PAUSED, by="test", now=now)
+    store.set_job_state(removed.id, JobState.REMOVED, by="test", now=now)
+    store.set_job_state(paused.id, JobState.PAUSED, by="test", now=now)
     world.clock.advance(5 * DAY)
     back = world.clock.now()
     second = world.carrier("second")
@@ -135,7 +135,7 @@ def test_a_week_without_an_owner(world: Profile) -> None:
 
     # every 30s: ONE record for the week; what is within grace runs.
     (missed,) = world.omissions(often)
-    assert missed.kind is Omitted.MISSED
+    assert missed.kind is OmissionKind.MISSED
     late = [fire for fire in world.fires(often) if fire > missed.last]
     assert missed.first == START + timedelta(seconds=150)
     assert missed.count == (missed.last - missed.first) / timedelta(seconds=30) + 1
@@ -159,7 +159,7 @@ def test_a_week_without_an_owner(world: Profile) -> None:
         assert world.fires(job) == []
         assert sum(o.count for o in world.omissions(job)) == 48
         assert max(o.last for o in world.omissions(job)) <= now
-    assert store.job(removed.id).state is State.REMOVED
+    assert store.job(removed.id).state is JobState.REMOVED
     world.check()
 
 
@@ -222,7 +222,7 @@ def test_a_minute_in_2036_with_requests_and_one_shots(world: Profile) -> None:
     world.pass_time(node, MINUTE, timedelta(seconds=20))
     wrong = world.add("in 30m", "made in 2036")
     asked = world.profile.store.create_request(
-        kind=Ask.TRIGGER,
+        kind=RequestKind.TRIGGER,
         key="k",
         requester=Requester(pid=1, uid=0),
         now=world.clock.now(),
@@ -239,7 +239,7 @@ def test_a_minute_in_2036_with_requests_and_one_shots(world: Profile) -> None:
     assert len(world.fires(cron)) == before + 12
     # A trigger after it is answered too.
     again = world.profile.store.create_request(
-        kind=Ask.TRIGGER,
+        kind=RequestKind.TRIGGER,
         key="k2",
         requester=Requester(pid=1, uid=0),
         now=world.clock.now(),
@@ -251,7 +251,7 @@ def test_a_minute_in_2036_with_requests_and_one_shots(world: Profile) -> None:
     # A one-shot is due once, by any clock: in 2036 this one was ten years late, and it ran then.
     assert len(world.fires(soon)) == 1
     assert world.fires(wrong) == []
-    assert world.profile.store.job(wrong.id).state is State.ACTIVE
+    assert world.profile.store.job(wrong.id).state is JobState.ACTIVE
     assert len(world.fires(cron)) == len(set(world.fires(cron)))
     world.check()
 
@@ -290,11 +290,11 @@ def test_a_wrong_clock_for_an_hour_deletes_no_history(world: Profile) -> None:
     world.settle()
     world.pass_time(owner, 3 * HOUR, 30 * MINUTE)
     store, now = world.profile.store, world.clock.now()
-    store.set_job_state(paused.id, State.PAUSED, by="ada", now=now)
+    store.set_job_state(paused.id, JobState.PAUSED, by="ada", now=now)
     world.pass_time(owner, 2 * HOUR, 30 * MINUTE)
-    store.set_job_state(paused.id, State.ACTIVE, by="ada", now=world.clock.now())
+    store.set_job_state(paused.id, JobState.ACTIVE, by="ada", now=world.clock.now())
     asked = store.create_request(
-        kind=Ask.HAND_OVER,
+        kind=RequestKind.HAND_OVER,
         key="k",
         requester=Requester(pid=1),
         now=world.clock.now(),

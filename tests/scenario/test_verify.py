@@ -15,8 +15,8 @@ from scenario import verify
 from scenario.lineage import Lineage
 from scenario.verify import Records, Verdict
 from tenure.domain.job import Command, Definition
-from tenure.domain.omission import Omission, Omitted
-from tenure.domain.ownership import Act, Term
+from tenure.domain.omission import Omission, OmissionKind
+from tenure.domain.ownership import OwnershipAction, Term
 from tenure.domain.run import Cause, Run, RunState
 from tenure.domain.schedule.model import every_schedule
 from tenure.store.contract import Revision
@@ -51,12 +51,12 @@ def _run(**changes: Any) -> Run:
 def _term(number: int, **changes: Any) -> Term:
     term = Term(
         term=number, process=f"p{number}", rule=0, authoritative=True, policy_version=1,
-        taken_at=NOON - SECOND, how=Act.TAKE,
+        taken_at=NOON - SECOND, how=OwnershipAction.TAKE,
     )  # fmt: skip
     return replace(term, **changes)
 
 
-def _omission(kind: Omitted, first: int, last: int) -> Omission:
+def _omission(kind: OmissionKind, first: int, last: int) -> Omission:
     return Omission(
         id=first, job="j1", job_name="mail", revision=1, kind=kind, first=NOON + first * SECOND,
         last=NOON + last * SECOND, count=(last - first) // 2 + 1, reason="", decided_at=NOON,
@@ -177,13 +177,13 @@ def _fires(runs: Sequence[Run], omissions: Sequence[Omission]) -> Verdict:
 
 def test_every_fire_is_a_run_or_an_omission() -> None:
     two = _run(fire_time=NOON + 2 * SECOND)
-    rest = _omission(Omitted.MISSED, 4, 8)
-    held = _omission(Omitted.HELD, 2, 2)
+    rest = _omission(OmissionKind.MISSED, 4, 8)
+    held = _omission(OmissionKind.HELD, 2, 2)
     verdict = _fires([two], [rest])
     assert verdict.figures["due"] == 4
     assert not verdict.violations
     assert not _fires([replace(two, cause=Cause.HELD)], [rest, held]).violations
     assert _fires([two], []).figures["not accounted for"] == 3
     assert _fires([two, replace(two, id="r2")], [rest]).figures["accounted for twice"] == 1
-    missed = _omission(Omitted.MISSED, 2, 2)
+    missed = _omission(OmissionKind.MISSED, 2, 2)
     assert _fires([two], [rest, missed]).figures["accounted for twice"] == 1

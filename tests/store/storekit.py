@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tenure.domain.ownership import Authority
 from tenure.domain.planning.catch_up import CatchUpBudget
-from tenure.domain.planning.plan import Fire, Plan, Standing
+from tenure.domain.planning.plan import Fire, OwnerCapabilities, Plan
 from tenure.domain.run import Cause
 from tenure.store.sqlite import SqliteStore
 from testkit.factories import START, after, make_definition, plan_round
@@ -27,7 +27,7 @@ def stand(word: str = "ready") -> None:
 
 def claim(store: SqliteStore) -> None:
     """Claim a minute after the other, whoever else does too; print the fires that were mine."""
-    standing, budget = Standing(authoritative=True), CatchUpBudget(rate=1000, burst=1000)
+    standing, budget = OwnerCapabilities(authoritative=True), CatchUpBudget(rate=1000, burst=1000)
     authority = Authority(term=1, process="gateway", policy_version=0)
     stand()
     for minute in range(1, MINUTES + 1):

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tenure.domain.errors import Damaged, StoreUnwritable
+from tenure.domain.errors import CorruptStore, StoreUnwritable
 from tenure.domain.event import EventKind
-from tenure.domain.job import State
+from tenure.domain.job import JobState
 from tenure.store.contract import RunFilter
 from tenure.store.folder.commit_mark import CommitMark
 from tenure.store.sqlite import SqliteStore
@@ -81,7 +81,7 @@ def test_a_backup_of_the_same_term_is_an_older_copy(
     if what == "a claim":
         claim_one(store, authority, job, after(minutes=1))
     else:
-        state = State.PAUSED if what == "an edit" else State.REMOVED
+        state = JobState.PAUSED if what == "an edit" else JobState.REMOVED
         store.set_job_state(job.id, state, by="ada", now=START)
     store.close()
     assert missing(path) == 0
@@ -117,7 +117,7 @@ def test_one_that_is_restored_under_its_user_takes_no_write(store: SqliteStore, 
     store.backup(backup)
     claim_one(store, authority, job, after(minutes=1))
     restored_by_sqlite(backup, path)
-    with pytest.raises(Damaged, match="1 commits are missing") as refused:
+    with pytest.raises(CorruptStore, match="1 commits are missing") as refused:
         claim_one(store, authority, job, after(minutes=1))
     assert "adopt --restored" in refused.value.remedy
     assert store.runs(RunFilter())[0] == ()

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tenure.domain.errors import Conflict, Damaged, InvalidInput, NotFound
+from tenure.domain.errors import Conflict, CorruptStore, InvalidInput, NotFound
 from tenure.store.folder import identity, identity_change, identity_file
 from tenure.store.folder.identity import How, IdentityKind, IdentityProblem, ProfileId
 from tenure.store.folder.layout import ProfileFolder
@@ -270,7 +270,7 @@ def test_a_damaged_file_is_never_overwritten(folder: ProfileFolder, text: str) -
         lambda: identity.adopt(folder, How.MOVED, 1, machine=HERE, now=NOW),
     )
     for act in acts:
-        with pytest.raises(Damaged) as caught:
+        with pytest.raises(CorruptStore) as caught:
             act()
         assert caught.value.remedy
     assert folder.id_file.read_text() == text
@@ -278,7 +278,7 @@ def test_a_damaged_file_is_never_overwritten(folder: ProfileFolder, text: str) -
 
 def test_an_unreadable_file_is_damage(folder: ProfileFolder) -> None:
     folder.id_file.mkdir()
-    with pytest.raises(Damaged):
+    with pytest.raises(CorruptStore):
         identity.read(folder)
 
 
@@ -316,7 +316,7 @@ def test_a_file_that_is_looked_at_again_is_not_read_again(
     assert looked.reserved_term == term
     os.utime(folder.id_file)
     folder.id_file.write_bytes(b"?")
-    with pytest.raises(Damaged):
+    with pytest.raises(CorruptStore):
         identity_file.look(folder)
     folder.id_file.unlink()
     assert identity_file.look(folder) is None

@@ -17,9 +17,9 @@ from tenure.domain.policy.text import make_policy
 from tenure.domain.policy.warnings import policy_warnings
 from tenure.store.folder.layout import (
     Accept,
-    Keep,
+    KeepCurrent,
     PolicyFile,
-    Problem,
+    PolicyProblem,
     ProblemKind,
     read_policy_file,
     reconcile_policy,
@@ -42,9 +42,9 @@ def found(toml: Path, text: str) -> PolicyFile:
     return read
 
 
-def problem(toml: Path) -> Problem:
+def problem(toml: Path) -> PolicyProblem:
     read = read_policy_file(toml)
-    assert isinstance(read, Problem)
+    assert isinstance(read, PolicyProblem)
     assert str(toml) in read.text
     assert read.remedy
     return read
@@ -167,13 +167,13 @@ def test_new_rules_are_accepted_with_the_next_version(toml: Path) -> None:
 
 
 def test_the_same_rules_change_nothing(toml: Path) -> None:
-    assert reconcile_policy(accepted(toml), found(toml, "grace = '5m'\n" + RULES)) == Keep()
+    assert reconcile_policy(accepted(toml), found(toml, "grace = '5m'\n" + RULES)) == KeepCurrent()
 
 
 def test_a_file_that_lost_its_rules_keeps_the_accepted_ones(toml: Path) -> None:
     policy = accepted(toml)
     without = reconcile_policy(policy, found(toml, "grace = '5m'\n"))
-    assert isinstance(without, Keep)
+    assert isinstance(without, KeepCurrent)
     assert without.warning is not None
     assert "--clear" in without.warning.remedy
     for text in (None, "", "[[owner", '[[owner]]\nservce = "x"\n'):
@@ -181,7 +181,7 @@ def test_a_file_that_lost_its_rules_keeps_the_accepted_ones(toml: Path) -> None:
         if text is not None:
             toml.write_text(text)
         kept = reconcile_policy(policy, read_policy_file(toml))
-        assert isinstance(kept, Keep)
+        assert isinstance(kept, KeepCurrent)
         assert kept.warning is not None
         assert kept.warning.code.startswith("profile_file_")
         assert "the accepted rules stay in force" in kept.warning.text
@@ -190,11 +190,11 @@ def test_a_file_that_lost_its_rules_keeps_the_accepted_ones(toml: Path) -> None:
 def test_an_open_profile_is_warned_only_of_what_is_wrong(toml: Path) -> None:
     for before in (None, OPEN):
         toml.unlink(missing_ok=True)
-        assert reconcile_policy(before, read_policy_file(toml)) == Keep()
-        assert reconcile_policy(before, found(toml, "grace = '5m'\n")) == Keep()
+        assert reconcile_policy(before, read_policy_file(toml)) == KeepCurrent()
+        assert reconcile_policy(before, found(toml, "grace = '5m'\n")) == KeepCurrent()
         toml.write_text("[[owner")
         wrong = reconcile_policy(before, read_policy_file(toml))
-        assert isinstance(wrong, Keep)
+        assert isinstance(wrong, KeepCurrent)
         assert wrong.warning is not None
         assert "no owner rules were ever accepted" in wrong.warning.text
 
@@ -244,4 +244,4 @@ def test_what_is_in_the_place_of_the_file_is_not_missing(toml: Path) -> None:
 def test_no_content_raises(content: bytes) -> None:
     read = _parse(content, Path("profile.toml"))
     change = reconcile_policy(Policy(rules=make_policy((), version=1).rules), read)
-    assert isinstance(change, (Accept, Keep))
+    assert isinstance(change, (Accept, KeepCurrent))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tenure.domain.omission import Omitted
+from tenure.domain.omission import OmissionKind
 from tenure.store.contract import Store
 from tenure.store.sqlite.store import SqliteStore
 from testkit.factories import START
@@ -79,7 +79,7 @@ class Sweeping(MemoryStore):
     def _mergeable(self, job: Any, stretch: Any) -> Any:
         for old in self._tables.omissions.values():
             alike = (old.job, old.revision, old.kind) == (job.id, job.revision, stretch.kind)
-            if alike and old.cut_at is None and old.kind is not Omitted.HELD:
+            if alike and old.cut_at is None and old.kind is not OmissionKind.HELD:
                 return old
         return super()._mergeable(job, stretch)
 

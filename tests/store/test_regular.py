@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tenure.domain.errors import Damaged
+from tenure.domain.errors import CorruptStore
 from tenure.runtime.callables.capture import Capture
 from tenure.runtime.commands.exits import Stage, read_exit
 from tenure.runtime.commands.output import layout_of, read_output, tail
 from tenure.store.folder import identity
-from tenure.store.folder.layout import Problem, ProblemKind, ProfileFolder, read_policy_file
+from tenure.store.folder.layout import PolicyProblem, ProblemKind, ProfileFolder, read_policy_file
 from tenure.store.folder.regular_files import open_regular
 from waiting import promptly
 
@@ -53,7 +53,7 @@ def test_a_pipe_that_is_written_to_is_not_read(pipe: Path) -> None:
 def test_as_profile_toml_it_is_a_warning(pipe: Path) -> None:
     """The keeper reads it, and must look on."""
     found = promptly(lambda: read_policy_file(pipe), "reading profile.toml")
-    assert isinstance(found, Problem)
+    assert isinstance(found, PolicyProblem)
     assert found.kind is ProblemKind.UNREADABLE
     assert "not a regular file" in found.text
 
@@ -61,9 +61,9 @@ def test_as_profile_toml_it_is_a_warning(pipe: Path) -> None:
 def test_as_profile_id_it_is_damage(tmp_path: Path) -> None:
     folder = ProfileFolder.open("la", tmp_path, create=True)
     os.mkfifo(folder.id_file)
-    with pytest.raises(Damaged, match="not a regular file"):
+    with pytest.raises(CorruptStore, match="not a regular file"):
         promptly(lambda: identity.read(folder), "reading profile.id")
-    with pytest.raises(Damaged, match="not a regular file"):
+    with pytest.raises(CorruptStore, match="not a regular file"):
         promptly(lambda: identity.reserve_term(folder), "reserving a term")
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tenure.domain.errors import Damaged
+from tenure.domain.errors import CorruptStore
 from tenure.domain.job import Call, CatchUp, Command, Definition, Overlap, Runner
-from tenure.domain.policy.evidence import Evidence, Identity, Link, Manager, Service
+from tenure.domain.policy.evidence import ChainLink, Evidence, Identity, Manager, Service
 from tenure.domain.policy.rule import Rule
 from tenure.domain.request import Requester
 from tenure.domain.run import Late, RunState
@@ -58,7 +58,7 @@ VALUES = [
         init=True,
         confinement=("seccomp",),
         locks=("/srv/gateway.lock",),
-        chain=(Link(pid=7), Link(pid=1, name="init", start=1, started_at=START)),
+        chain=(ChainLink(pid=7), ChainLink(pid=1, name="init", start=1, started_at=START)),
         unknown=frozenset({"cgroup", "signature"}),
     ),
     Rule(rank=0, user=1000, manager=Manager.LAUNCHD, after=timedelta(minutes=5), init=False),
@@ -102,16 +102,16 @@ def test_evidence_of_before_locks_were_looked_at_does_not_say_that_there_were_no
 
 @pytest.mark.parametrize("text", ["{", "{}", '{"pid": 1, "boot_id": "b", "start": ', "[]", "3"])
 def test_what_cannot_be_read_is_damage(text: str) -> None:
-    with pytest.raises(Damaged):
+    with pytest.raises(CorruptStore):
         unpack(Identity, text)
 
 
 def test_a_stored_definition_that_is_no_longer_valid_is_damage() -> None:
     data = to_json(make_definition())
     data["name"] = ""
-    with pytest.raises(Damaged, match="Definition"):
+    with pytest.raises(CorruptStore, match="Definition"):
         from_json(Definition, data)
-    with pytest.raises(Damaged):
+    with pytest.raises(CorruptStore):
         from_json(Schedule, {"kind": "cron"})
 
 

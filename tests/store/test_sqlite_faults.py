@@ -20,7 +20,7 @@ import pytest
 
 from powerloss import WHY_NOT, Faults, failing
 from tenure.domain.errors import TenureError
-from tenure.domain.ownership import Act, Authority
+from tenure.domain.ownership import Authority, OwnershipAction
 from tenure.domain.planning.plan import Fire, Plan
 from tenure.domain.run import Cause, Run, RunState, Start
 from tenure.store.contract import RunFilter
@@ -49,14 +49,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with SqliteStore.create(path, profile_id="p", now=START) as store:
         for process in ("gateway", "desktop"):
             store.join(make_process(process))
-        authority = take(store, "gateway", Act.TAKE)
+        authority = take(store, "gateway", OwnershipAction.TAKE)
         for number in range(JOBS):
             store.add_job(make_definition(f"job {number}"), by="ada", now=START)
         claim(store, authority, minute=1)
     return path
 
 
-def take(store: SqliteStore, process: str, act: Act) -> Authority:
+def take(store: SqliteStore, process: str, act: OwnershipAction) -> Authority:
     current = store.ownership()
     return store.take_ownership(
         process=process,
@@ -91,7 +91,7 @@ def claim(store: SqliteStore, authority: Authority, minute: int) -> None:
 
 # -- the verbs, and whether they happened ------------------------------------------------------
 def takes(world: World) -> None:
-    take(world.store, "desktop", Act.TAKE_BY_FORCE)
+    take(world.store, "desktop", OwnershipAction.TAKE_BY_FORCE)
 
 
 def claims(world: World) -> None:
@@ -108,7 +108,7 @@ def finishes(world: World) -> None:
 
 
 def ends_its_term(world: World) -> None:
-    act = Act.HAND_OVER
+    act = OwnershipAction.HAND_OVER
     assert world.store.end_term(world.authority, act=act, why="a test", now=after(minutes=2))
 
 

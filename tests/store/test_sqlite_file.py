@@ -18,7 +18,7 @@ import pytest
 
 from tenure.domain.errors import (
     Conflict,
-    Damaged,
+    CorruptStore,
     InvalidInput,
     NotFound,
     Refused,
@@ -27,8 +27,8 @@ from tenure.domain.errors import (
     TenureError,
 )
 from tenure.domain.event import EventKind
-from tenure.domain.job import Runner, State
-from tenure.domain.ownership import Act
+from tenure.domain.job import JobState, Runner
+from tenure.domain.ownership import OwnershipAction
 from tenure.store.contract import SCHEMA, Page, Retention
 from tenure.store.sqlite import SqliteStore, schema
 from tenure.store.sqlite.failures import explain
@@ -107,7 +107,7 @@ def test_open_never_creates(path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"SQLite format 3\0 not really", b"hello" * 1000])
 def test_what_is_no_store_is_damage_and_left_alone(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(Damaged):
+    with pytest.raises(CorruptStore):
         SqliteStore.open(path)
     assert path.read_bytes() == content
 
@@ -115,7 +115,7 @@ def test_what_is_no_store_is_damage_and_left_alone(path: Path, content: bytes) -
 def test_another_programs_database_is_left_alone(path: Path) -> None:
     edit_file(path, "PRAGMA application_id = 77", "CREATE TABLE t (x)")
     before = path.read_bytes()
-    with pytest.raises(Damaged, match="not a store of Tenure's"):
+    with pytest.raises(CorruptStore, match="not a store of Tenure's"):
         SqliteStore.open(path)
     assert path.read_bytes() == before
 
@@ -123,7 +123,7 @@ def test_another_programs_database_is_left_alone(path: Path) -> None:
 def test_a_store_that_does_not_say_its_schema_is_damage(store: SqliteStore, path: Path) -> None:
     store.close()
     edit_file(path, "DELETE FROM meta WHERE key = 'min_reader'")
-    with pytest.raises(Damaged, match="schema"):
+    with pytest.raises(CorruptStore, match="schema"):
         SqliteStore.open(path)
 
 
@@ -135,7 +135,7 @@ def test_a_corrupt_store_is_damage(store: SqliteStore, path: Path) -> None:
     for offset in range(4096 * 2, len(content), 1):
         content[offset] ^= 0x5A
     path.write_bytes(content)
-    with pytest.raises(Damaged) as caught, SqliteStore.open(path) as opened:
+    with pytest.raises(CorruptStore) as caught, SqliteStore.open(path) as opened:
         opened.jobs(page=Page(limit=1000))
     assert "restore" in caught.value.remedy
     assert path.read_bytes() == bytes(content)
@@ -211,7 +211,7 @@ def test_adoption_gives_an_id_and_a_floor_that_terms_must_exceed(store: SqliteSt
     assert caught.value.field == "new_term"
     taken = store.take_ownership(
         process="gateway",
-        act=Act.TAKE,
+        act=OwnershipAction.TAKE,
         expected_term=0,
         new_term=10,
         rule=None,
@@ -273,7 +273,7 @@ def test_a_copy_that_is_not_sound_is_not_kept(
     dest = tmp_path / "copy.db"
     dest.write_text("the older backup")
     monkeypatch.setattr("tenure.store.sqlite.upkeep._verify", lambda db: ["row 3 is odd"])
-    with pytest.raises(Damaged, match="row 3 is odd"):
+    with pytest.raises(CorruptStore, match="row 3 is odd"):
         store.backup(dest)
     assert dest.read_text() == "the older backup"
     assert sorted(f.name for f in tmp_path.iterdir() if "new" in f.name) == []
@@ -381,7 +381,7 @@ def fill(path: Path) -> None:
         (sqlite3.SQLITE_IOERR_FSYNC, StoreUnwritable, "fails"),
         (sqlite3.SQLITE_READONLY_DBMOVED, StoreUnwritable, "cannot be written"),
         (sqlite3.SQLITE_CANTOPEN, NotFound, "no store"),
-        (sqlite3.SQLITE_CORRUPT, Damaged, "damaged"),
+        (sqlite3.SQLITE_CORRUPT, CorruptStore, "damaged"),
         (sqlite3.SQLITE_LOCKED, StoreBlocked, "another process"),
         (sqlite3.SQLITE_ERROR, TenureError, "could not do"),
     ],
@@ -605,4 +605,4 @@ def test_no_room_finds_nothing(store: SqliteStore) -> None:
     store.add_job(make_definition(), by="ada", now=START)
     assert store.due(after(minutes=5), {Runner.COMMAND: 0}) == ()
     assert store.due(after(minutes=5), {}) == ()
-    assert len(store.jobs(states=frozenset({State.ACTIVE, State.REMOVED}))[0]) == 1
+    assert len(store.jobs(states=frozenset({JobState.ACTIVE, JobState.REMOVED}))[0]) == 1

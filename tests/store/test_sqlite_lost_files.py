@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tenure.domain.errors import Damaged, StoreUnwritable
+from tenure.domain.errors import CorruptStore, StoreUnwritable
 from tenure.store.sqlite import SqliteStore, connection
 from testkit.factories import START, make_definition
 
@@ -136,11 +136,11 @@ def test_no_write_and_no_read_goes_on(case: str, store: SqliteStore, path: Path)
     assert loss is not None
     assert loss.remedy
     assert not store.is_same_file()
-    with pytest.raises(Damaged, match=said):
+    with pytest.raises(CorruptStore, match=said):
         add(store, "lost")
-    with pytest.raises(Damaged, match=said):
+    with pytest.raises(CorruptStore, match=said):
         store.jobs()
-    with pytest.raises(Damaged, match=said):
+    with pytest.raises(CorruptStore, match=said):
         store.change_mark()
     left = {file: file.read_bytes() for file in path.parent.glob("*")} if path.exists() else {}
     store.close()
@@ -156,7 +156,7 @@ def test_what_is_lost_inside_a_transaction_is_not_committed(
     case: str, store: SqliteStore, path: Path
 ) -> None:
     act, said = LOSSES[case]
-    with pytest.raises(Damaged, match=said), store.batch():  # noqa: PT012 - its end raises
+    with pytest.raises(CorruptStore, match=said), store.batch():  # noqa: PT012 - its end raises
         add(store, "lost")
         act(path)
     found = names(path)
@@ -167,12 +167,12 @@ def test_a_removed_log_is_folded_in_first(store: SqliteStore, path: Path) -> Non
     """Who notices still has all of it, and so does who opens the store from then on, also while
     the one that noticed lives."""
     beside(path, "-wal").unlink()
-    with pytest.raises(Damaged, match="was removed"):
+    with pytest.raises(CorruptStore, match="was removed"):
         add(store, "lost")
     assert names(path) == ["folded", "logged"]
     with SqliteStore.open(path) as other:
         add(other, "after")
-    with pytest.raises(Damaged):
+    with pytest.raises(CorruptStore):
         store.jobs()
     store.close()
     assert names(path) == ["after", "folded", "logged"]
@@ -185,8 +185,8 @@ def test_who_comes_between_the_removal_and_the_notice_is_refused(
 ) -> None:
     """It would write into a log that those before never read."""
     beside(path, "-wal").unlink()
-    assert names(path)[0] == "Damaged"
-    with pytest.raises(Damaged):
+    assert names(path)[0] == "CorruptStore"
+    with pytest.raises(CorruptStore):
         store.jobs()
     assert names(path) == ["folded", "logged"]
 
@@ -196,13 +196,13 @@ def test_who_comes_to_a_log_that_was_cut_is_refused(
     case: str, store: SqliteStore, path: Path
 ) -> None:
     LOSSES[case][0](path)
-    assert names(path)[0] == "Damaged"
+    assert names(path)[0] == "CorruptStore"
     assert store.loss() is not None
 
 
 def test_an_index_that_was_removed_loses_nothing(store: SqliteStore, path: Path) -> None:
     beside(path, "-shm").unlink()
-    with pytest.raises(Damaged):
+    with pytest.raises(CorruptStore):
         add(store, "lost")
     assert names(path) == ["folded", "logged"]
 
@@ -260,7 +260,7 @@ def test_a_fork_opens_the_files_again_and_looks_at_those(store: SqliteStore, pat
     add(store, "after")
     assert store.loss() is None
     beside(path, "-wal").unlink()
-    with pytest.raises(Damaged, match="was removed"):
+    with pytest.raises(CorruptStore, match="was removed"):
         add(store, "lost")
 
 

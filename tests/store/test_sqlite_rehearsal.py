@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tenure.domain.errors import Conflict, NotFound
-from tenure.domain.job import Job, Runner, State
+from tenure.domain.job import Job, JobState, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.planning.catch_up import CatchUpBudget
-from tenure.domain.planning.plan import Standing
+from tenure.domain.planning.plan import OwnerCapabilities
 from tenure.domain.planning.planner import plan
 from tenure.store.contract import Declaration, JobEditor
 from tenure.store.sqlite import SqliteStore
@@ -41,7 +41,7 @@ def add(name: str) -> Step:
     return lambda editor: editor.add_job(make_definition(name), by="ada", now=START)
 
 
-def state(job: Job, wanted: State) -> Step:
+def state(job: Job, wanted: JobState) -> Step:
     return lambda editor: editor.set_job_state(job.id, wanted, by="ada", now=after(minutes=1))
 
 
@@ -88,15 +88,15 @@ def test_a_claim_meanwhile_is_kept(store: SqliteStore, other: SqliteStore) -> No
     def claim() -> None:
         now = after(minutes=1)
         (due,) = (due for due in other.due(now, {Runner.COMMAND: MANY}) if due.job.id == jobs[7].id)
-        standing, budget = Standing(authoritative=True), CatchUpBudget(rate=1, burst=1)
+        standing, budget = OwnerCapabilities(authoritative=True), CatchUpBudget(rate=1, burst=1)
         (claimed,) = other.claim(authority, [plan(due, now, standing, 1, budget)], now)
         runs.append(claimed.runs[0].id)
 
-    steps = [state(job, State.PAUSED) for job in jobs]
+    steps = [state(job, JobState.PAUSED) for job in jobs]
     steps[3] = once_before(steps[3], claim)
     store.change_jobs(steps)
     assert store.run(runs[0]).fire_time == after(minutes=1)
-    assert store.job(jobs[7].id).state is State.PAUSED
+    assert store.job(jobs[7].id).state is JobState.PAUSED
     # Of the others the fire is missed; of the one that ran it is not.
     assert store.omissions(job=jobs[7].id)[0] == ()
     assert [o.first for o in store.omissions(job=jobs[8].id)[0]] == [after(minutes=1)]
@@ -131,7 +131,7 @@ def test_a_name_that_came_free_meanwhile(store: SqliteStore, other: SqliteStore)
     job = store.add_job(make_definition("j040"), by="bob", now=START)
     steps = [add(f"j{n:03}") for n in range(MANY)]
     steps[3] = once_before(
-        steps[3], lambda: other.set_job_state(job.id, State.REMOVED, by="bob", now=START)
+        steps[3], lambda: other.set_job_state(job.id, JobState.REMOVED, by="bob", now=START)
     )
     with pytest.raises(Conflict, match="j040"):
         store.change_jobs(steps)
@@ -148,7 +148,7 @@ def test_a_hold_that_was_opened_meanwhile(store: SqliteStore, other: SqliteStore
     def hold() -> None:
         plan_round(other, Authority(term=1, process="gateway", policy_version=0), after(minutes=1))
 
-    steps = [state(job, State.REMOVED) for job in [*jobs, held]]
+    steps = [state(job, JobState.REMOVED) for job in [*jobs, held]]
     steps[3] = once_before(steps[3], hold)
     store.change_jobs(steps)
     (omission,) = store.omissions(job=held.id)[0]
@@ -158,14 +158,14 @@ def test_a_hold_that_was_opened_meanwhile(store: SqliteStore, other: SqliteStore
 
 def test_steps_of_one_job_follow_each_other(store: SqliteStore, other: SqliteStore) -> None:
     jobs = filled(store)
-    steps = [step for job in jobs for step in (state(job, State.PAUSED), edited(job, "x"))]
-    steps += [state(job, State.ACTIVE) for job in jobs]
+    steps = [step for job in jobs for step in (state(job, JobState.PAUSED), edited(job, "x"))]
+    steps += [state(job, JobState.ACTIVE) for job in jobs]
     steps[3] = once_before(
-        steps[3], lambda: other.set_job_state(jobs[7].id, State.PAUSED, by="bob", now=START)
+        steps[3], lambda: other.set_job_state(jobs[7].id, JobState.PAUSED, by="bob", now=START)
     )
     made = store.change_jobs(steps)
     assert made[-MANY:] == tuple(store.job(job.id) for job in jobs)
-    assert {(job.state, job.revision) for job in made[-MANY:]} == {(State.ACTIVE, 2)}
+    assert {(job.state, job.revision) for job in made[-MANY:]} == {(JobState.ACTIVE, 2)}
 
 
 def test_inside_a_batch_it_is_part_of_it(store: SqliteStore) -> None:
@@ -192,13 +192,13 @@ def test_declarations_of_an_app_go_the_same_way(store: SqliteStore, other: Sqlit
     assert len(first.added) == MANY
     # One is removed by hand between two starts: it comes back, as a new job.
     gone = store.job("app:j003")
-    other.set_job_state(gone.id, State.REMOVED, by="bob", now=START)
+    other.set_job_state(gone.id, JobState.REMOVED, by="bob", now=START)
     second = store.reconcile(authority, "app", "2", declared("b", MANY - 1), after(minutes=1))
     assert second.added == ("app:j003",)
     assert len(second.changed) == MANY - 2
     assert second.dormant == (f"app:j{MANY - 1:03}",)
     with pytest.raises(NotFound):
-        store.change_jobs([state(gone, State.ACTIVE)] * MANY)
+        store.change_jobs([state(gone, JobState.ACTIVE)] * MANY)
 
 
 def test_the_write_lock_is_free_while_it_is_prepared(
@@ -210,7 +210,7 @@ def test_the_write_lock_is_free_while_it_is_prepared(
 
     def write() -> None:
         began = time.monotonic()
-        other.set_job_state(jobs[0].id, State.PAUSED, by="bob", now=START)
+        other.set_job_state(jobs[0].id, JobState.PAUSED, by="bob", now=START)
         waited.append(time.monotonic() - began)
 
     def in_a_thread() -> None:
@@ -222,5 +222,5 @@ def test_the_write_lock_is_free_while_it_is_prepared(
     steps = [edited(job, "x") for job in jobs[1:]]
     steps[-1] = once_before(steps[-1], in_a_thread)
     store.change_jobs(steps)
-    assert store.job(jobs[0].id).state is State.PAUSED
+    assert store.job(jobs[0].id).state is JobState.PAUSED
     assert timedelta(seconds=waited[0]) < timedelta(seconds=5)

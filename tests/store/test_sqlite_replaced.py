@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tenure.domain.errors import Damaged
-from tenure.domain.ownership import Act, Authority
+from tenure.domain.errors import CorruptStore
+from tenure.domain.ownership import Authority, OwnershipAction
+from tenure.domain.request import RequestKind
 from tenure.domain.run import Run, Start
 from tenure.store.contract import Retention, RunFilter
 from tenure.store.sqlite import SqliteStore
@@ -117,7 +118,7 @@ def finishes(world: World) -> None:
 
 
 def takes(world: World) -> None:
-    own(world.store, act=Act.TAKE_BY_FORCE)
+    own(world.store, act=OwnershipAction.TAKE_BY_FORCE)
 
 
 def makes_progress(world: World) -> None:
@@ -125,7 +126,7 @@ def makes_progress(world: World) -> None:
 
 
 def ends_its_term(world: World) -> None:
-    world.store.end_term(world.authority, act=Act.STEP_DOWN, why="a test", now=START)
+    world.store.end_term(world.authority, act=OwnershipAction.STEP_DOWN, why="a test", now=START)
 
 
 def adds(world: World) -> None:
@@ -141,10 +142,9 @@ def purges(world: World) -> None:
 
 
 def asks(world: World) -> None:
-    from tenure.domain.request import Ask
 
     world.store.create_request(
-        kind=Ask.TRIGGER,
+        kind=RequestKind.TRIGGER,
         key="k",
         requester=SOMEBODY,
         now=START,
@@ -179,7 +179,7 @@ def test_no_verb_writes_into_another_file(world: World, replace: Callable[[World
     replace(world)
     before = world.files()
     for write in WRITES:
-        with pytest.raises(Damaged, match="nothing was changed"):
+        with pytest.raises(CorruptStore, match="nothing was changed"):
             write(world)
         assert world.files() == before, write.__name__
 
@@ -207,7 +207,7 @@ def test_a_fork_writes_nothing_into_another_file(
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
-    with pytest.raises(Damaged, match="nothing was changed"):
+    with pytest.raises(CorruptStore, match="nothing was changed"):
         adds(world)
     assert world.files() == before
 
@@ -219,16 +219,16 @@ def test_a_database_that_was_replaced_between_fork_and_use_is_not_opened(world: 
     os.waitpid(pid, 0)
     rename_over(world)
     before = world.files()
-    with pytest.raises(Damaged, match="nothing was changed"):
+    with pytest.raises(CorruptStore, match="nothing was changed"):
         world.store.runs(RunFilter())
-    with pytest.raises(Damaged, match="nothing was changed"):
+    with pytest.raises(CorruptStore, match="nothing was changed"):
         adds(world)
     assert world.files() == before
 
 
 def test_the_database_back_in_its_place_is_written_again(world: World) -> None:
     move_away(world)
-    with pytest.raises(Damaged):
+    with pytest.raises(CorruptStore):
         adds(world)
     world.away.rename(world.path)
     adds(world)

@@ -18,14 +18,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tenure.domain.job import Call, CatchUp, Command, Definition, Overlap, Runner, State
-from tenure.domain.ownership import Act, Authority, Hold
+from tenure.domain.job import Call, CatchUp, Command, Definition, JobState, Overlap, Runner
+from tenure.domain.ownership import Authority, OwnershipAction, OwnershipState
 from tenure.domain.planning.catch_up import CatchUpBudget
-from tenure.domain.planning.plan import Standing as OwnerStanding
+from tenure.domain.planning.plan import OwnerCapabilities as OwnerStanding
 from tenure.domain.planning.planner import plan
-from tenure.domain.policy.evidence import Evidence, Identity, Link, Manager, Service
-from tenure.domain.process import Process, Standing
-from tenure.domain.request import Ask, Requester, RequestState
+from tenure.domain.policy.evidence import ChainLink, Evidence, Identity, Manager, Service
+from tenure.domain.process import Process, ProcessStatus
+from tenure.domain.request import Requester, RequestKind, RequestState
 from tenure.domain.run import Result, Run, RunState, Start
 from tenure.domain.schedule.model import cron_schedule, every_schedule, foreign_schedule
 from tenure.runtime.profile import Profile
@@ -71,7 +71,9 @@ class Story:
         self.authoritative = authoritative
         self.authority = self.store.take_ownership(
             process=process.id,
-            act=Act.TAKE if current.hold is Hold.VACANT else Act.TAKE_FROM_DEAD,
+            act=OwnershipAction.TAKE
+            if current.hold is OwnershipState.VACANT
+            else OwnershipAction.TAKE_FROM_DEAD,
             expected_term=current.term,
             new_term=current.term + 1,
             rule=rule,
@@ -91,14 +93,14 @@ class Story:
 
     def step_down(self, why: str) -> None:
         assert self.authority is not None
-        self.store.end_term(self.authority, act=Act.HAND_OVER, why=why, now=self.now)
+        self.store.end_term(self.authority, act=OwnershipAction.HAND_OVER, why=why, now=self.now)
         self.store.leave(self.authority.process, self.now, why=why)
         self.authority = None
 
     def ask(self, name: str, state: RequestState, answer: str) -> None:
         """Somebody asks to run a job, and is answered at once."""
         asked = self.store.create_request(
-            kind=Ask.TRIGGER, key=name, requester=SOMEBODY, now=self.now,
+            kind=RequestKind.TRIGGER, key=name, requester=SOMEBODY, now=self.now,
             deadline=timedelta(seconds=30), job=name,
         )  # fmt: skip
         remedy = "start the process that should own" if state is RequestState.REFUSED else ""
@@ -194,9 +196,9 @@ class Story:
 def process(name: str, role: str, joined: datetime, pid: int, executable: str, why: str) -> Process:
     """A process of the past: its evidence is complete, its life is over."""
     chain = [
-        Link(pid=pid, name="python3.11", executable="/opt/gateway/venv/bin/python3.11"),
-        Link(pid=pid - 8, name=role, executable=executable),
-        Link(pid=1, name="systemd", executable="/usr/lib/systemd/systemd"),
+        ChainLink(pid=pid, name="python3.11", executable="/opt/gateway/venv/bin/python3.11"),
+        ChainLink(pid=pid - 8, name=role, executable=executable),
+        ChainLink(pid=1, name="systemd", executable="/usr/lib/systemd/systemd"),
     ]
     service = Service(name=f"{role}.service", manager=Manager.SYSTEMD_SYSTEM)
     return Process(
@@ -215,7 +217,7 @@ def process(name: str, role: str, joined: datetime, pid: int, executable: str, w
         ),
         joined_at=joined,
         executes=True,
-        standing=Standing.CANDIDATE,
+        standing=ProcessStatus.CANDIDATE,
         why=why,
         role=role,
         rule=0 if role == "gateway" else 1,
@@ -366,7 +368,7 @@ def second_gateway(story: Story, now: datetime) -> None:
     story.live(now - 2 * HOUR)
     weekly = story.store.job("weekly-report")
     story.store.set_job_state(
-        weekly.id, State.PAUSED, by="ada, pid 6021, tenure pause", now=story.now
+        weekly.id, JobState.PAUSED, by="ada, pid 6021, tenure pause", now=story.now
     )
     story.live(now - timedelta(seconds=40))
     story.step_down("stopped: SIGTERM")

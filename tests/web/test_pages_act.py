@@ -13,8 +13,8 @@ from webkit import Web, accept, now
 from answering import Answering
 from tenure.client.secrets import MASK
 from tenure.domain.errors import NotFound
-from tenure.domain.job import Command, Job, State
-from tenure.domain.request import Ask, Requester, RequestState
+from tenure.domain.job import Command, Job, JobState
+from tenure.domain.request import Requester, RequestKind, RequestState
 
 
 class Sitting:
@@ -86,7 +86,7 @@ def test_every_option_of_add_can_be_given(sitting: Sitting) -> None:
     )
     wants = job.definition
     assert isinstance(wants.action, Command)
-    assert job.state is State.PAUSED
+    assert job.state is JobState.PAUSED
     assert wants.action.argv == ("/bin/echo", "two words", "last")
     assert wants.action.env == {"LANG": "C", "TOKEN": "a=b"}
     assert wants.action.stdin == "one\ntwo"
@@ -165,7 +165,7 @@ def test_an_edit_changes_only_what_was_touched(sitting: Sitting) -> None:
 def test_a_paused_job_stays_paused_when_it_is_edited(sitting: Sitting) -> None:
     job = job_of(sitting, paused="on")
     sitting.done(f"/jobs/{job.id}/edit", {**sitting.edit_form(job), "tags": "x"})
-    assert sitting.web.store.job(job.id).state is State.PAUSED
+    assert sitting.web.store.job(job.id).state is JobState.PAUSED
 
 
 def test_two_edits_of_different_parts_are_both_kept(sitting: Sitting) -> None:
@@ -247,7 +247,7 @@ def test_the_search_follows_every_change(sitting: Sitting) -> None:
 
 def test_pause_resume_remove_and_undo(sitting: Sitting) -> None:
     job, store = job_of(sitting), sitting.web.store
-    for verb, state in (("pause", State.PAUSED), ("resume", State.ACTIVE)):
+    for verb, state in (("pause", JobState.PAUSED), ("resume", JobState.ACTIVE)):
         where = sitting.done(f"/jobs/{job.id}/state", {"to": verb})
         assert where.startswith(f"/p/default/jobs/{job.id}")
         assert store.job(job.id).state is state
@@ -338,13 +338,13 @@ def test_a_form_without_its_token_changes_nothing(sitting: Sitting) -> None:
         follow_redirects=False,
     )
     assert answer.status_code == 403
-    assert sitting.web.store.job(job.id).state is State.ACTIVE
+    assert sitting.web.store.job(job.id).state is JobState.ACTIVE
 
 
 def test_who_may_only_look_is_offered_nothing_and_can_do_nothing(web: Web) -> None:
     job = job_of(Sitting(web))
     web.store.create_request(
-        kind=Ask.TRIGGER, key="k", requester=Requester(pid=1), now=now(),
+        kind=RequestKind.TRIGGER, key="k", requester=Requester(pid=1), now=now(),
         deadline=timedelta(hours=1), job=job.id,
     )  # fmt: skip
     reader = Sitting(web, web.tokens.pair.read_only)
@@ -353,7 +353,7 @@ def test_who_may_only_look_is_offered_nothing_and_can_do_nothing(web: Web) -> No
         forms = [a for a in found.all("form", method="post") if a.get("action") != "/theme"]
         assert forms == []
     assert reader.post(f"/jobs/{job.id}/state", {"to": "pause"}).status_code == 403
-    assert web.store.job(job.id).state is State.ACTIVE
+    assert web.store.job(job.id).state is JobState.ACTIVE
 
 
 @pytest.mark.parametrize(

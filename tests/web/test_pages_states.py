@@ -11,8 +11,8 @@ from webkit import ORIGIN, Web, now
 
 from tenure.client.advice import Warning
 from tenure.domain.job import Command, Definition
-from tenure.domain.process import Process, Standing
-from tenure.domain.request import Ask, Requester, RequestState
+from tenure.domain.process import Process, ProcessStatus
+from tenure.domain.request import Requester, RequestKind, RequestState
 from tenure.domain.run import RunState
 from tenure.domain.schedule.model import every_schedule
 from tenure.surfaces.web import reports
@@ -81,7 +81,7 @@ def test_a_profile_that_is_a_copy_may_be_owned_by_nobody(web: Web) -> None:
 def test_a_foreign_scheduler_is_listed_with_why(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     web.world.owner()
     ticker: Process = make_process("foreign-1", pid=4711)
-    object.__setattr__(ticker, "standing", Standing.FOREIGN)
+    object.__setattr__(ticker, "standing", ProcessStatus.FOREIGN)
     object.__setattr__(ticker, "why", "it ticks the jobs of Hermes")
     monkeypatch.setattr(reports, "foreign_in", lambda profile: (ticker,))
     for path in ("/", "/owner"):
@@ -97,7 +97,7 @@ def test_each_process_is_held_against_each_rule(web: Web) -> None:
         '[[owner]]\nservice = "nothing"\n[[owner]]\nuser = "me"\nauthoritative = false\n'
     )
     web.world.profile.refresh_policy("ada", now())
-    web.world.join("p-desktop", standing=Standing.CANDIDATE)
+    web.world.join("p-desktop", standing=ProcessStatus.CANDIDATE)
     said = page(web, "/owner").said()
     assert "Rule 1 does not match" in said
     assert "it asks for service nothing" in said
@@ -139,9 +139,13 @@ def test_a_late_result_stands_beside_the_first(web: Web) -> None:
 def test_a_request_that_expired_says_that_it_is_not_carried_out(web: Web) -> None:
     job = web.add("report")
     asked = web.store.create_request(
-        kind=Ask.TRIGGER, key="k", requester=Requester(pid=1), now=now() - timedelta(minutes=1),
-        deadline=timedelta(seconds=30), job=job["id"],
-    )  # fmt: skip
+        kind=RequestKind.TRIGGER,
+        key="k",
+        requester=Requester(pid=1),
+        now=now() - timedelta(minutes=1),
+        deadline=timedelta(seconds=30),
+        job=job["id"],
+    )
     assert "Its time is over" in page(web, f"/requests/{asked.id}").said()
     web.store.expire_requests(now())
     said = page(web, f"/requests/{asked.id}").said()
@@ -235,7 +239,7 @@ def test_an_answer_leads_to_its_run_by_a_link_and_not_by_an_id(web: Web) -> None
     authority = web.world.owner()
     run = web.run_of("report", end=None)
     asked = web.store.create_request(
-        kind=Ask.TRIGGER, key="k", requester=Requester(pid=1), now=now(),
+        kind=RequestKind.TRIGGER, key="k", requester=Requester(pid=1), now=now(),
         deadline=timedelta(seconds=30), job=job["id"],
     )  # fmt: skip
     text = f"run {run.id} timed_out"
@@ -251,7 +255,7 @@ def test_an_answer_leads_to_its_run_by_a_link_and_not_by_an_id(web: Web) -> None
 def test_a_process_that_a_rule_admits_and_that_is_refused_says_why(web: Web) -> None:
     web.world.profile.folder.toml.write_text('[[owner]]\nuser = "me"\n')
     web.world.profile.refresh_policy("ada", now())
-    web.world.join("p-gateway", standing=Standing.REFUSED, why="a job is planned elsewhere")
+    web.world.join("p-gateway", standing=ProcessStatus.REFUSED, why="a job is planned elsewhere")
     said = page(web, "/owner").said()
     assert "Rule 1 admits it" in said
     assert "A job is planned elsewhere." in said

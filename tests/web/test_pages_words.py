@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from markupsafe import escape
 
-from tenure.domain.omission import Omission, Omitted
-from tenure.domain.policy.evidence import Evidence, Identity, Link, Manager, Service
+from tenure.domain.omission import Omission, OmissionKind
+from tenure.domain.policy.evidence import ChainLink, Evidence, Identity, Manager, Service
 from tenure.domain.process import Process
 from tenure.domain.run import Cause, Run, RunState
 from tenure.domain.schedule.model import Schedule, cron_schedule, every_schedule
@@ -38,7 +38,7 @@ def run(state: RunState, at: datetime, seconds: float = 5, **changes: Any) -> Ru
     return Run(**(values | changes))
 
 
-def gap(kind: Omitted, first: datetime, last: datetime, count: int) -> Omission:
+def gap(kind: OmissionKind, first: datetime, last: datetime, count: int) -> Omission:
     return Omission(
         id=1, job="j1", job_name="report", revision=1, kind=kind, first=first, last=last,
         count=count, reason="nobody was there", decided_at=last, decided_by="p1", term=1,
@@ -183,8 +183,8 @@ def test_a_lane_has_a_shape_for_each_outcome_and_words_for_all() -> None:
     runs = [run(state, after(hours=-number - 1)) for number, state in enumerate(bad)]
     runs.append(run(RunState.SUCCEEDED, after(hours=-20)))
     gaps = [
-        gap(Omitted.HELD, after(hours=-23), after(hours=-21), 3),
-        gap(Omitted.MISSED, after(hours=-15), after(hours=-15), 1),
+        gap(OmissionKind.HELD, after(hours=-23), after(hours=-21), 3),
+        gap(OmissionKind.MISSED, after(hours=-15), after(hours=-15), 1),
     ]
     lane = day.Lane(id="j1", name="a <job>", runs=runs, omissions=gaps)
     drawn = day.lane(0, lane, frame())
@@ -250,8 +250,8 @@ def test_hours_follow_the_wall_clock_of_the_zone() -> None:
 
 def launched(*names: str, **changes: Any) -> Process:
     """A process below launchers of these names, the outermost first; pid 1 is the first."""
-    above = [Link(pid=n + 1, name=name) for n, name in enumerate(names)]
-    chain = (Link(pid=100, name="python"), *reversed(above))
+    above = [ChainLink(pid=n + 1, name=name) for n, name in enumerate(names)]
+    chain = (ChainLink(pid=100, name="python"), *reversed(above))
     evidence = Evidence(
         identity=Identity(boot_id="b", pid=100, start=1), observed_at=START, chain=chain,
         executable="/usr/bin/python3.11", **changes,

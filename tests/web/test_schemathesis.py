@@ -23,9 +23,9 @@ from starlette.types import Receive, Scope, Send
 from webkit import ORIGIN, Web, World, accept, answer, now
 
 from answering import Answering
-from tenure.domain.job import State
-from tenure.domain.process import Standing
-from tenure.domain.request import Ask, Request, RequestState
+from tenure.domain.job import JobState
+from tenure.domain.process import ProcessStatus
+from tenure.domain.request import Request, RequestKind, RequestState
 from tenure.domain.run import RunState
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.app import create_app
@@ -93,7 +93,7 @@ class Described:
         web = self.web
         job = web.add("there", schedule="every 1s", env={"API_KEY": "x"})
         web.world.owner()
-        web.world.join("p-next", standing=Standing.CANDIDATE)
+        web.world.join("p-next", standing=ProcessStatus.CANDIDATE)
         run = web.run_of("there", output="hello\n")
         web.run_of("there", end=RunState.FAILED, exit_code=1)
         asked = web.ask("POST", "/jobs/there/trigger?queue=true&wait=0").json()["request"]
@@ -108,7 +108,7 @@ class Described:
 
 def answer_all(profile: Profile, request: Request) -> None:
     """An owner that does what it can, and ends at once what it claims."""
-    if request.kind not in (Ask.TRIGGER, Ask.RETRY):
+    if request.kind not in (RequestKind.TRIGGER, RequestKind.RETRY):
         answer(RequestState.DONE, "done")(profile, request)
         return
     accept(profile, request)
@@ -154,7 +154,7 @@ def test_no_answer_that_is_not_described(described: Described, label: str) -> No
         known |= {"job": described.web.add(name)["id"]}
         known |= {"run": described.web.run_of(name, end=RunState.FAILED, exit_code=1).id}
     if label.endswith("/restore"):
-        described.web.store.set_job_state(known["job"], State.REMOVED, by="test", now=now())
+        described.web.store.set_job_state(known["job"], JobState.REMOVED, by="test", now=now())
     known = {name: id for name, id in known.items() if f"{{{name}}}" in label}
     ways = [
         operation.as_strategy(mode, **how)

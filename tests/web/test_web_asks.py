@@ -9,8 +9,8 @@ from webkit import Web, accept, answer, now
 
 from answering import Answering
 from tenure.client.definitions import requester
-from tenure.domain.process import Standing
-from tenure.domain.request import Ask, RequestState
+from tenure.domain.process import ProcessStatus
+from tenure.domain.request import RequestKind, RequestState
 from tenure.domain.run import RunState
 
 
@@ -139,7 +139,7 @@ class TestRuns:
 class TestHandOver:
     def test_to_a_candidate(self, web: Web) -> None:
         web.world.owner()
-        web.world.join("p-next", standing=Standing.CANDIDATE)
+        web.world.join("p-next", standing=ProcessStatus.CANDIDATE)
         with Answering(web.world.profile.folder.home, answer(RequestState.DONE, "handed over")):
             said = web.ask("POST", "/owner/hand-over", json={"to": "p-next"})
         assert said.status_code == 202
@@ -183,7 +183,7 @@ class TestRequests:
         """Never a pending request for ever, whatever the owner does."""
         job = web.add()
         asked = web.store.create_request(
-            kind=Ask.TRIGGER, key="k", requester=requester("test"), job=job["id"],
+            kind=RequestKind.TRIGGER, key="k", requester=requester("test"), job=job["id"],
             now=now() - timedelta(minutes=2), deadline=timedelta(seconds=30),
         )  # fmt: skip
         assert web.get(f"/requests/{asked.id}")["request"]["state"] == "expired"

@@ -10,7 +10,7 @@ import pytest
 from webkit import Web
 
 from tenure.client.documents import job_document
-from tenure.domain.job import Call, Command, Definition, Runner, State
+from tenure.domain.job import Call, Command, Definition, JobState, Runner
 from tenure.domain.schedule.model import foreign_schedule
 
 
@@ -290,7 +290,7 @@ def test_a_job_is_removed_by_name_where_the_name_has_a_slash_by_id(web: Web) -> 
     job = web.add("a/b")
     web.problem("GET", "/jobs/a%2Fb", 404)
     gone = web.ask("DELETE", f"/jobs/{job['id']}", headers=match(1))
-    assert gone.json()["job"]["state"] == State.REMOVED
+    assert gone.json()["job"]["state"] == JobState.REMOVED
 
 
 class TestUnreadable:

@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from webkit import Web, World, now
 
 from tenure.domain.job import Overlap
-from tenure.domain.ownership import Act
-from tenure.domain.process import Standing
+from tenure.domain.ownership import OwnershipAction
+from tenure.domain.process import ProcessStatus
 from tenure.runtime.profile import Profile
 from testkit.factories import each, make_definition, plan_round
 from waiting import DEADLINE, eventually
@@ -133,7 +133,7 @@ def test_a_takeover_from_the_dead_is_measured(web: Web) -> None:
     wait_seen(web, "dead")
     term = world.store.ownership().term
     world.store.take_ownership(
-        process="p-next", act=Act.TAKE_FROM_DEAD, expected_term=term, new_term=term + 1,
+        process="p-next", act=OwnershipAction.TAKE_FROM_DEAD, expected_term=term, new_term=term + 1,
         rule=None, authoritative=False, policy_version=0, boot_id="b", awake=0.0,
         now=world.now(),
     )  # fmt: skip
@@ -154,7 +154,7 @@ def test_foreign_schedulers_are_counted(web: Web, monkeypatch: Any) -> None:
     monkeypatch.setattr(exposition, "foreign_in", lambda profile: (ticker,))
     web.world.owner()
     found = scrape(web)
-    assert value(found, "tenure_processes", standing=str(Standing.FOREIGN)) == 1
+    assert value(found, "tenure_processes", standing=str(ProcessStatus.FOREIGN)) == 1
     assert value(found, "tenure_processes", standing="owner") == 1
 
 

@@ -10,8 +10,8 @@ import pytest
 from clikit import World
 from webkit import Web
 
-from tenure.domain.ownership import Act
-from tenure.domain.process import Standing
+from tenure.domain.ownership import OwnershipAction
+from tenure.domain.process import ProcessStatus
 from tenure.surfaces.cli.main import main
 from tenure.surfaces.web.api.shapes.base import Document, Problem
 from tenure.surfaces.web.api.shapes.examples import EXAMPLES
@@ -59,7 +59,7 @@ def lived(web: Web) -> Web:
     web.add("job", schedule="every 1s", env={"API_KEY": "x"})
     web.add("held", schedule="every 1s", protected=True)
     world.owner(rule=0, authoritative=True)
-    world.join("p-other", standing=Standing.REFUSED, age=60)
+    world.join("p-other", standing=ProcessStatus.REFUSED, age=60)
     web.run_of("job", output="hello\n")
     web.ask("POST", "/jobs/job/pause")
     web.ask("POST", "/jobs/job/trigger?queue=true&wait=0")
@@ -214,7 +214,9 @@ class TestOwner:
     def test_terms_are_paged(self, lived: Web) -> None:
         authority = lived.store.ownership().authority
         assert authority is not None
-        lived.store.end_term(authority, act=Act.STEP_DOWN, why="a test", now=lived.world.now())
+        lived.store.end_term(
+            authority, act=OwnershipAction.STEP_DOWN, why="a test", now=lived.world.now()
+        )
         lived.world.own("p-gateway", rule=0)
         first = lived.get("/owner/terms?limit=1")
         second = lived.get("/owner/terms", params={"limit": 1, "cursor": first["next"]})

@@ -9,7 +9,7 @@ import pytest
 from webkit import Web, now
 
 from tenure.client.documents import instant
-from tenure.domain.job import State
+from tenure.domain.job import JobState
 from tenure.domain.run import RunState
 from tenure.runtime.commands.output import OutputCap
 
@@ -59,7 +59,7 @@ class TestListing:
         web.world.owner()
         run = web.run_of("job")
         later = run.fire_time + timedelta(seconds=10)
-        web.store.set_job_state(job["id"], State.PAUSED, by="test", now=later)
+        web.store.set_job_state(job["id"], JobState.PAUSED, by="test", now=later)
         page = web.get("/runs?all=true&limit=1")
         assert [one["id"] for one in page["runs"]] == [run.id]
         (missed,) = page["not_run"]
@@ -73,7 +73,7 @@ class TestListing:
         for name in ("a", "b"):
             job = web.add(name, schedule="every 1s")
             web.store.set_job_state(
-                job["id"], State.PAUSED, by="test", now=now() + timedelta(seconds=5)
+                job["id"], JobState.PAUSED, by="test", now=now() + timedelta(seconds=5)
             )
         first = web.get("/runs?all=true&limit=1")
         assert (len(first["runs"]), len(first["not_run"])) == (0, 1)

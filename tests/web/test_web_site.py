@@ -16,8 +16,8 @@ from webkit import Web, accept, now
 from answering import Answering
 from tenure.domain.errors import NotFound, Refused, TenureError
 from tenure.domain.event import EventKind
-from tenure.domain.job import State
-from tenure.domain.process import Standing
+from tenure.domain.job import JobState
+from tenure.domain.process import ProcessStatus
 from tenure.domain.run import RunState
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.guard.tokens import FILE, Tokens
@@ -99,7 +99,11 @@ class TestSite:
         first = web.site.profile("default")
         assert web.site.profile("default") is first
         (mine,) = web.store.processes()
-        assert (mine.role, mine.executes, mine.standing) == ("dashboard", False, Standing.OBSERVER)
+        assert (mine.role, mine.executes, mine.standing) == (
+            "dashboard",
+            False,
+            ProcessStatus.OBSERVER,
+        )
         assert web.site.opened() == ("default",)
 
     def test_one_that_this_process_has_joined_already(self, web: Web) -> None:
@@ -183,7 +187,7 @@ class TestFigures:
         job = web.add(schedule="every 1s")
         self.value(web, "tenure_fires_total", outcome="missed")
         at = now() + timedelta(seconds=5)
-        web.store.set_job_state(job["id"], State.PAUSED, by="test", now=at)
+        web.store.set_job_state(job["id"], JobState.PAUSED, by="test", now=at)
         missed = self.value(web, "tenure_fires_total", outcome="missed")
         assert missed >= 4
         assert self.value(web, "tenure_fires_total", outcome="missed") == missed

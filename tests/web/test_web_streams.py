@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from webkit import Web, World, now
 
-from tenure.domain.ownership import Act
+from tenure.domain.ownership import OwnershipAction
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.live import all_profiles
@@ -575,7 +575,7 @@ def test_a_takeover_is_measured(served: Served) -> None:
     authority = world.owner()
     looker = Looker(served.site.profile("default"), served.site.clock)
     try:
-        world.store.end_term(authority, act=Act.STEP_DOWN, why="x", now=world.now())
+        world.store.end_term(authority, act=OwnershipAction.STEP_DOWN, why="x", now=world.now())
         assert looker.look().takeover is None
         world.own("p-gateway")
         news = looker.look()
@@ -588,10 +588,17 @@ def test_a_takeover_is_measured(served: Served) -> None:
         assert dead.owner["state"] == "dead"
         term = world.store.ownership().term
         world.store.take_ownership(
-            process="p-next", act=Act.TAKE_FROM_DEAD, expected_term=term, new_term=term + 1,
-            rule=None, authoritative=False, policy_version=0, boot_id="b", awake=0.0,
+            process="p-next",
+            act=OwnershipAction.TAKE_FROM_DEAD,
+            expected_term=term,
+            new_term=term + 1,
+            rule=None,
+            authoritative=False,
+            policy_version=0,
+            boot_id="b",
+            awake=0.0,
             now=world.now(),
-        )  # fmt: skip
+        )
         taken = looker.look()
         assert taken.takeover is not None
         assert 0 <= taken.takeover < PATIENCE

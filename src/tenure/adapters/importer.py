@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from tenure.client.apply import all_jobs
 from tenure.domain.errors import Conflict
-from tenure.domain.job import MAX_NAME, Definition, Job, State
+from tenure.domain.job import MAX_NAME, Definition, Job, JobState
 from tenure.store.contract import JobEditor, Store
 
 
@@ -103,7 +103,7 @@ def settle(plan: Iterable[Imported], standing: Standing) -> tuple[Imported, ...]
                 name=there.name,
                 action=Action.PRESENT,
                 definition=None,
-                paused=there.state is State.PAUSED,
+                paused=there.state is JobState.PAUSED,
             )
         elif job.definition is not None:
             name = free_name(job.name, taken, lambda number: f"-{number}")
@@ -135,7 +135,9 @@ def carry_out(
         def add(editor: JobEditor) -> Job:
             made = editor.add_job(definition, by=by, now=now)
             return (
-                editor.set_job_state(made.id, State.PAUSED, by=by, now=now) if job.paused else made
+                editor.set_job_state(made.id, JobState.PAUSED, by=by, now=now)
+                if job.paused
+                else made
             )
 
         return add

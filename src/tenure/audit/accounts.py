@@ -21,8 +21,8 @@ from tenure.audit.clock import SKEW
 from tenure.audit.history import SCHEDULED, JobHistory, View
 from tenure.audit.report import Book
 from tenure.audit.sums import TICK, Entry, Window, check_sums
-from tenure.domain.job import State
-from tenure.domain.omission import Omission, Omitted
+from tenure.domain.job import JobState
+from tenure.domain.omission import Omission, OmissionKind
 from tenure.domain.run import Cause, Run
 from tenure.domain.schedule.model import UNPLANNED
 
@@ -58,7 +58,7 @@ def _check_watermark(view: View, book: Book, past: JobHistory) -> None:
     if since > mark and not view.clock.covers(since):
         text = f"{job.name} is accounted for from {since.isoformat()} only"
         book.find("C5", "accounting_broken", text, job.id, remedy=_ALTERED, watermark=mark)
-    if job.state is State.DONE:
+    if job.state is JobState.DONE:
         left = job.definition.schedule.next_after(mark)
         if left is not None and left <= view.now:
             text = f"{job.name} is said to be done, but it had a fire at {left.isoformat()}"
@@ -145,7 +145,7 @@ def _clip(window: Window, entry: Entry) -> Entry:
 
 def _check_holds(view: View, book: Book, window: Window, omissions: list[Omission]) -> None:
     """What held stretches say was claimed are runs, and runs from a hold have their stretch."""
-    holds = sorted((o for o in omissions if o.kind is Omitted.HELD), key=lambda o: o.first)
+    holds = sorted((o for o in omissions if o.kind is OmissionKind.HELD), key=lambda o: o.first)
     key = window.past.job.id, window.span.revision.revision
     held = sorted(
         (r for r in view.scheduled_runs.get(key, []) if r.cause is Cause.HELD),
@@ -173,7 +173,7 @@ def _check_holds(view: View, book: Book, window: Window, omissions: list[Omissio
                 f"runs; there are {there}"
             )
             book.find("C5", "hold_miscounted", text, _name(hold), hold.job, remedy=_ALTERED)
-        if hold.open and window.past.job.state is State.REMOVED:
+        if hold.open and window.past.job.state is JobState.REMOVED:
             text = f"{window.name} is removed, but fires of it are still held"
             book.find("C5", "hold_left_open", text, _name(hold), hold.job, remedy=_ALTERED)
 

@@ -9,13 +9,13 @@ from tenure.audit.clock import SKEW
 from tenure.audit.history import SCHEDULED, Span, View
 from tenure.audit.report import Book
 from tenure.domain.event import EventKind
-from tenure.domain.job import State, remedy_for_unreadable, why_unreadable
+from tenure.domain.job import JobState, remedy_for_unreadable, why_unreadable
 from tenure.domain.run import Attempt, Run, RunState
 
 _TWICE = "see both runs with `tenure runs`; keep the database and report it"
 _RECORD = "the run's record was altered or written wrongly; keep the database and report it"
 _EDIT = "compare `tenure show JOB` with the run; keep the database and report it"
-_STOPPED = frozenset({State.PAUSED, State.DORMANT, State.REMOVED})
+_STOPPED = frozenset({JobState.PAUSED, JobState.DORMANT, JobState.REMOVED})
 
 
 def check_once(view: View, book: Book) -> None:
@@ -105,7 +105,7 @@ def check_revisions(view: View, book: Book) -> None:
     cannot be read are named; what their schedules say was not checked."""
     for past in view.history.jobs:
         job = past.job
-        if job.damage is not None and job.state is not State.REMOVED:
+        if job.damage is not None and job.state is not JobState.REMOVED:
             text, remedy = why_unreadable(job), remedy_for_unreadable(job)
             book.find("C12", "job_unreadable", text, job.id, remedy=remedy)
     stopped = _stopped(view)
@@ -152,15 +152,15 @@ def _not_current(view: View, run: Run, span: Span) -> str:
     return ""
 
 
-def _stopped(view: View) -> dict[str, list[tuple[datetime, datetime, State]]]:
+def _stopped(view: View) -> dict[str, list[tuple[datetime, datetime, JobState]]]:
     """When each job was paused, dormant or removed, as far as the log says."""
-    found: dict[str, list[tuple[datetime, datetime, State]]] = defaultdict(list)
-    last: dict[str, tuple[datetime, State]] = {}
+    found: dict[str, list[tuple[datetime, datetime, JobState]]] = defaultdict(list)
+    last: dict[str, tuple[datetime, JobState]] = {}
     for event in view.history.events:
         if event.job is None or event.kind is not EventKind.JOB_STATE:
             continue
         try:
-            state = State(str(event.facts.get("to")))
+            state = JobState(str(event.facts.get("to")))
         except ValueError:
             continue
         since = last.pop(event.job, None)

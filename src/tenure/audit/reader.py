@@ -16,7 +16,7 @@ from typing import TypeVar
 from tenure.audit import Finding, History, JobHistory, Report, audit
 from tenure.audit.words import render_report
 from tenure.domain.event import Event
-from tenure.domain.job import State
+from tenure.domain.job import JobState
 from tenure.store.contract import Page, RunFilter, Store
 
 __all__ = ["audit_store", "read_history", "render_report"]
@@ -36,7 +36,7 @@ def read_history(store: Store, now: datetime) -> History:
 
     Safe in any thread that may use the store; not one snapshot of a store in use.
     """
-    jobs = _paged(lambda page: store.jobs(states=frozenset(State), page=page))
+    jobs = _paged(lambda page: store.jobs(states=frozenset(JobState), page=page))
     return History(
         now=now,
         jobs=tuple(

@@ -7,14 +7,14 @@ from datetime import timedelta
 
 from tenure.audit.history import View
 from tenure.audit.report import Book
-from tenure.domain.request import Ask, Request, RequestState
+from tenure.domain.request import Request, RequestKind, RequestState
 from tenure.domain.run import FINAL, Cause, Run
 
 _RECORD = "the request's record was altered or written wrongly; keep the database and report it"
 _KEPT = timedelta(days=1)
 """Retention keeps an answered request at least this long."""
 _TAKEN = frozenset({RequestState.ACCEPTED, RequestState.DONE})
-_RUNS = frozenset({Ask.TRIGGER, Ask.RETRY})
+_RUNS = frozenset({RequestKind.TRIGGER, RequestKind.RETRY})
 _PUNCTUAL = timedelta(0)
 """The deadline is compared in the accepting transaction, with the instant that it records."""
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from tenure.audit.history import View
 from tenure.audit.report import Book
-from tenure.domain.omission import Omitted
-from tenure.domain.ownership import Hold
+from tenure.domain.omission import OmissionKind
+from tenure.domain.ownership import OwnershipState
 from tenure.domain.policy.evidence import Evidence
 from tenure.domain.run import FINAL, Run, RunState
 
@@ -48,7 +48,7 @@ def _check_holder(view: View, book: Book, run: Run) -> None:
         return
     gone, since = holder.left_at, owner.since
     keeper = view.processes.get(owner.process or "")
-    if gone is None or since is None or owner.hold is not Hold.HELD:
+    if gone is None or since is None or owner.hold is not OwnershipState.HELD:
         return
     if keeper is None or keeper.left_at is not None:
         return
@@ -89,7 +89,7 @@ def check_protection(view: View, book: Book) -> None:
         known = view.jobs.get(omission.job)
         if known is not None and known.job.app is not None:
             continue  # held from owners of a version that does not declare it, too
-        if omission.kind is Omitted.HELD and wants is not None and not wants.needs_authority:
+        if omission.kind is OmissionKind.HELD and wants is not None and not wants.needs_authority:
             text = f"fires of {omission.job_name} were held, which any owner may run"
             name = f"omission:{omission.id}"
             book.find("C8", "held_needlessly", text, name, omission.job, remedy=_RECORD)

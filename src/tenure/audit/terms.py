@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from tenure.audit.history import View
 from tenure.audit.report import Book
-from tenure.domain.ownership import Hold, Term
-from tenure.domain.policy.conditions import Answer, findings
+from tenure.domain.ownership import OwnershipState, Term
+from tenure.domain.policy.conditions import ConditionAnswer, findings
 from tenure.domain.policy.rule import Rule
 from tenure.domain.run import Attempt, Run
 
@@ -71,7 +71,7 @@ def _check_succession(view: View, book: Book, earlier: Term, later: Term) -> Non
 def _check_row(view: View, book: Book, newest: Term) -> None:
     row = view.history.ownership
     book.checked["ownership"] += 1
-    held = row.hold is Hold.HELD
+    held = row.hold is OwnershipState.HELD
     differs = []
     if row.term != newest.term:
         differs.append(f"its term is {row.term}, the newest begun is {newest.term}")
@@ -143,10 +143,10 @@ def _failed_condition(view: View, term: Term, rule: Rule, book: Book) -> str:
     # Whose profile it is is not recorded: `user = "me"` gets the benefit of the doubt.
     answers = findings(rule, holder.evidence, role=holder.role, me_uid=-1 if uid is None else uid)
     for found in answers:
-        if found.answer is Answer.NO and found.key == "holds":
+        if found.answer is ConditionAnswer.NO and found.key == "holds":
             # Recorded is what it held as it joined; it is admitted by what it holds as it takes.
             book.not_checked[_TAKEN_LATER] += 1
-        elif found.answer is Answer.NO and (
+        elif found.answer is ConditionAnswer.NO and (
             found.key not in _UNRESOLVED
             or (found.key == "executable" and rule.executable_paths)
             or (found.key == "ancestor" and rule.ancestor_paths)

@@ -17,7 +17,7 @@ from tenure.client.refusal import what_to_type
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command, Definition, Job
 from tenure.domain.process import Process
-from tenure.domain.schedule.model import Kind, Schedule
+from tenure.domain.schedule.model import Schedule, ScheduleKind
 from tenure.domain.schedule.parser import parse_schedule
 from tenure.domain.schedule.words import either_day
 from tenure.host.clocks import SystemClock
@@ -84,12 +84,12 @@ def about_the_zone(profile: Profile, schedule: Schedule, now: datetime) -> list[
 
 def _reads_a_wall_clock(schedule: Schedule, other: str | None, now: datetime) -> bool:
     """Whether it would fire at other instants in another zone."""
-    if schedule.kind is Kind.CRON:
+    if schedule.kind is ScheduleKind.CRON:
         if other is None:
             return True
         there = replace(schedule, timezone=other)
         return _few_fires(there, now) != _few_fires(schedule, now)
-    if schedule.kind is not Kind.AT:
+    if schedule.kind is not ScheduleKind.AT:
         return False
     read = set()
     for zone in ("Etc/GMT-14", "Etc/GMT+12"):

@@ -19,7 +19,7 @@ from tenure.client.foreign_jobs import is_foreign, refuse_foreign
 from tenure.client.jobfile import Entry
 from tenure.client.schedules import PROFILE_ZONE
 from tenure.domain.errors import Conflict, InvalidInput
-from tenure.domain.job import Call, Definition, Job, State
+from tenure.domain.job import Call, Definition, Job, JobState
 from tenure.domain.names import look_of
 from tenure.store.contract import JobEditor, Page, Store
 
@@ -98,7 +98,7 @@ def applier(by: str, path: str) -> str:
     return f"{by}, apply {path}"
 
 
-def all_jobs(store: Store, states: frozenset[State] | None = None) -> list[Job]:
+def all_jobs(store: Store, states: frozenset[JobState] | None = None) -> list[Job]:
     """Every job, by name; those that are not removed unless ``states`` says otherwise."""
     jobs: list[Job] = []
     cursor: str | None = None
@@ -163,9 +163,9 @@ def _steps(entry: Entry, job: Job | None, wanted: Definition) -> list[Step]:
     steps = []
     if wanted != job.definition:
         steps.append(Step(change=Change.EDIT, name=entry.name, job=job, definition=wanted))
-    if entry.paused and job.state is State.ACTIVE:
+    if entry.paused and job.state is JobState.ACTIVE:
         steps.append(Step(change=Change.PAUSE, name=entry.name, job=job))
-    elif not entry.paused and job.state is State.PAUSED:
+    elif not entry.paused and job.state is JobState.PAUSED:
         steps.append(Step(change=Change.RESUME, name=entry.name, job=job))
     return steps or [Step(change=Change.KEEP, name=entry.name, job=job)]
 
@@ -180,14 +180,14 @@ def _do(editor: JobEditor, step: Step, by: str, now: datetime) -> Job:
         assert step.definition is not None
         job = editor.add_job(step.definition, by=by, now=now)
         if step.paused:
-            job = editor.set_job_state(job.id, State.PAUSED, by=by, now=now)
+            job = editor.set_job_state(job.id, JobState.PAUSED, by=by, now=now)
         return job
     if step.change is Change.EDIT:
         assert step.definition is not None
         return editor.edit_job(step.job.id, step.job.revision, step.definition, by=by, now=now)
     state = {
-        Change.PAUSE: State.PAUSED,
-        Change.RESUME: State.ACTIVE,
-        Change.REMOVE: State.REMOVED,
+        Change.PAUSE: JobState.PAUSED,
+        Change.RESUME: JobState.ACTIVE,
+        Change.REMOVE: JobState.REMOVED,
     }[step.change]
     return editor.set_job_state(step.job.id, state, by=by, now=now)

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from tenure.client.foreign_jobs import refuse_foreign
 from tenure.domain.errors import Conflict
-from tenure.domain.job import Definition, Job, State
+from tenure.domain.job import Definition, Job, JobState
 from tenure.domain.request import Requester
 from tenure.store.contract import JobEditor, Store
 
@@ -85,14 +85,14 @@ def edit_job(
 
 
 def set_states(
-    store: Store, jobs: Sequence[Job], state: State, *, by: str, now: datetime
+    store: Store, jobs: Sequence[Job], state: JobState, *, by: str, now: datetime
 ) -> list[tuple[Job, Job]]:
     """Pause, resume or remove jobs; each before and after.
 
     Raises, and nothing is changed: Refused if one of them is planned by another scheduler; what
     ``set_job_state`` raises.
     """
-    verb = {State.PAUSED: "pause", State.ACTIVE: "resume", State.REMOVED: "remove"}[state]
+    verb = {JobState.PAUSED: "pause", JobState.ACTIVE: "resume", JobState.REMOVED: "remove"}[state]
     refuse_foreign(jobs, verb)
 
     def step(job: Job) -> Callable[[JobEditor], Job]:

@@ -18,10 +18,10 @@ from tenure.client.fields import build, reset
 from tenure.client.foreign_jobs import refuse_foreign
 from tenure.client.notify import nudge_owner
 from tenure.domain.errors import Conflict, InvalidInput, NotFound, Refused
-from tenure.domain.job import Definition, Job, State
+from tenure.domain.job import Definition, Job, JobState
 from tenure.runtime.profile import Profile
 
-_VERBS = {State.PAUSED: "pause", State.ACTIVE: "resume", State.REMOVED: "remove"}
+_VERBS = {JobState.PAUSED: "pause", JobState.ACTIVE: "resume", JobState.REMOVED: "remove"}
 
 
 class Overtaken(Conflict):
@@ -38,7 +38,7 @@ def create(profile: Profile, fields: Mapping[str, Any], *, via: str, now: dateti
     with profile.store.batch():
         job = profile.store.add_job(wants, by=by, now=now)
         if paused:
-            job = profile.store.set_job_state(job.id, State.PAUSED, by=by, now=now)
+            job = profile.store.set_job_state(job.id, JobState.PAUSED, by=by, now=now)
     nudge_owner(profile, "jobs")
     return job
 
@@ -101,7 +101,7 @@ def edit(
 def set_state(
     profile: Profile,
     ref: str,
-    state: State,
+    state: JobState,
     *,
     via: str,
     now: datetime,
@@ -123,7 +123,7 @@ def restore(profile: Profile, ref: str, *, via: str, now: datetime) -> Job:
     was not removed, or its name is taken by now.
     """
     job = profile.store.job(ref)
-    if job.state is not State.REMOVED:
+    if job.state is not JobState.REMOVED:
         raise Conflict(
             f"{job.name} was not removed", remedy="reload: it is in the list", job=job.id
         )
@@ -149,7 +149,7 @@ def approve(profile: Profile, ref: str, revision: int, *, via: str, now: datetim
 
 def _current(profile: Profile, ref: str, revision: int | None) -> Job:
     job = profile.store.job(ref)
-    if job.state is State.REMOVED:
+    if job.state is JobState.REMOVED:
         raise NotFound(f"the job {job.name!r} was removed", remedy="restore it, or add a new one")
     if revision is not None and job.revision != revision:
         raise _overtaken(job, revision)
@@ -182,10 +182,10 @@ def _write(
             if current.revision != job.revision:
                 raise _overtaken(current, job.revision) from None
             raise
-        if paused is True and found.state is State.ACTIVE:
-            found = store.set_job_state(job.id, State.PAUSED, by=by, now=now)
-        elif paused is False and found.state is State.PAUSED:
-            found = store.set_job_state(job.id, State.ACTIVE, by=by, now=now)
+        if paused is True and found.state is JobState.ACTIVE:
+            found = store.set_job_state(job.id, JobState.PAUSED, by=by, now=now)
+        elif paused is False and found.state is JobState.PAUSED:
+            found = store.set_job_state(job.id, JobState.ACTIVE, by=by, now=now)
     nudge_owner(profile, "jobs")
     return found
 

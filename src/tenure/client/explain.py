@@ -28,17 +28,17 @@ from tenure.client.warnings import free_a_slot, slots_taken, start_who_may
 from tenure.domain.job import (
     Call,
     Job,
+    JobState,
     Overlap,
-    State,
     remedy_for_unreadable,
     why_unreadable,
 )
-from tenure.domain.omission import Omission, Omitted
+from tenure.domain.omission import Omission, OmissionKind
 from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Process
 from tenure.domain.run import ACTIVE, Run
-from tenure.domain.schedule.model import Kind
-from tenure.host.capabilities import Answer, probe
+from tenure.domain.schedule.model import ScheduleKind
+from tenure.host.capabilities import ProbeAnswer, probe
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 
@@ -113,22 +113,22 @@ def explanation_document(found: Explanation) -> dict[str, Any]:
         ],
         "next_fire": instant(found.job.next_fire),
         "not_run": [omission_document(o) for o in found.omissions],
-        "held": sum(o.count for o in found.omissions if o.kind is Omitted.HELD and o.open),
+        "held": sum(o.count for o in found.omissions if o.kind is OmissionKind.HELD and o.open),
     }
 
 
 def _state(job: Job) -> Check:
     remedies = {
-        State.PAUSED: change_there(job, "resume")
+        JobState.PAUSED: change_there(job, "resume")
         if is_foreign(job)
         else f"tenure resume {job.name}",
-        State.DORMANT: "its app no longer declares it; start a version that does",
-        State.DONE: _another_schedule(job),
-        State.REMOVED: "add it again",
+        JobState.DORMANT: "its app no longer declares it; start a version that does",
+        JobState.DONE: _another_schedule(job),
+        JobState.REMOVED: "add it again",
     }
     return Check(
         name="state",
-        ok=job.state is State.ACTIVE,
+        ok=job.state is JobState.ACTIVE,
         text=f"the job is {job.state}",
         remedy=remedies.get(job.state, ""),
     )
@@ -153,7 +153,7 @@ def _readable(job: Job, profile: Profile) -> list[Check]:
 def _schedule(job: Job, now: datetime) -> Check:
     if job.damage is not None:
         return Check(name="schedule", ok=None, text=f"stored as {job.definition.schedule.text!r}")
-    if job.definition.schedule.kind is Kind.FOREIGN:
+    if job.definition.schedule.kind is ScheduleKind.FOREIGN:
         text = f"{job.definition.schedule.describe()}: {planner_of(job)} says when it is due"
         return Check(name="schedule", ok=True, text=text)
     upcoming = job.definition.schedule.next_after(max(now, job.watermark))
@@ -266,7 +266,7 @@ def _capabilities(job: Job, health: Health) -> list[Check]:
         found.append(
             Check(
                 name="capability",
-                ok=None if answer is not Answer.GRANTED or health.owned else True,
+                ok=None if answer is not ProbeAnswer.GRANTED or health.owned else True,
                 text=f"{name}: {answer} for this process; the owner asks for itself",
             )
         )
@@ -274,7 +274,7 @@ def _capabilities(job: Job, health: Health) -> list[Check]:
 
 
 def _code(job: Job, health: Health, omissions: Sequence[Omission]) -> list[Check]:
-    held = [o for o in omissions if o.open and o.kind is Omitted.HELD]
+    held = [o for o in omissions if o.open and o.kind is OmissionKind.HELD]
     if job.app is not None and held and not job.definition.needs_authority:
         remedy = f"start a process of version {job.app_version}, or `tenure remove {job.name}`"
         return [Check(name="code", ok=False, text=held[0].reason, remedy=remedy)]

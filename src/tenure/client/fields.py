@@ -26,7 +26,7 @@ from tenure.client.schedules import schedule_fields, schedule_from
 from tenure.client.secrets import MASK, masked, masked_text
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import DEFAULT_GRACE, Call, Command, Damage, Definition
-from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.model import ScheduleKind
 
 
 def build(
@@ -76,12 +76,12 @@ def build(
 def _mended(made: Definition, damage: Damage, given: Mapping[str, Any]) -> Definition:
     """``made`` without damage. Raises InvalidInput for a field that still cannot be read."""
     new = {name for key in given for name in (key, *BY_NAME[key].names)}
-    if made.schedule.kind is not Kind.UNREADABLE:
+    if made.schedule.kind is not ScheduleKind.UNREADABLE:
         new |= {"schedule", "timezone"}
     if new & {"command", "shell"}:
         new.add("action")
     left = [name for name in damage.fields if name not in new]
-    if left or made.schedule.kind is Kind.UNREADABLE:
+    if left or made.schedule.kind is ScheduleKind.UNREADABLE:
         field = left[0] if left else "schedule"
         option = {"action": "-- COMMAND", "schedule": "--schedule", "name": "--rename"}
         said = option.get(field, "--" + field.replace("_", "-"))

@@ -17,8 +17,15 @@ from datetime import datetime
 from tenure.client.health import Health, examine
 from tenure.client.notify import nudge_each
 from tenure.client.refusal import pid_of, who_should_own, why_nobody_owns
-from tenure.domain.errors import NotFound, Refused, StoreBlocked, Undetermined
-from tenure.domain.ownership import RESERVED_FOR, Act, Hold, HolderLife, Ownership, Unfit
+from tenure.domain.errors import NotFound, OutcomeUnknown, Refused, StoreBlocked
+from tenure.domain.ownership import (
+    RESERVED_FOR,
+    HolderLife,
+    Ownership,
+    OwnershipAction,
+    OwnershipState,
+    Unfit,
+)
 from tenure.domain.process import Process
 from tenure.host.linux.blocked import write_lock_holder
 from tenure.host.processes import is_alive, own_identity
@@ -97,7 +104,7 @@ def _await_owner(profile: Profile) -> Ownership:
     until = time.monotonic() + TAKE_PATIENCE_S
     while True:
         current = profile.store.ownership()
-        if current.hold is Hold.HELD or time.monotonic() >= until:
+        if current.hold is OwnershipState.HELD or time.monotonic() >= until:
             return current
         time.sleep(0.02)
 
@@ -157,7 +164,7 @@ def _kill(health: Health, allowed: bool) -> int | None:
     until = time.monotonic() + KILL_PATIENCE
     while is_alive(identity):
         if time.monotonic() > until:
-            raise Undetermined(
+            raise OutcomeUnknown(
                 f"pid {identity.pid} was killed and is still there",
                 remedy="it may hang in the kernel; look at it with ps",
             )
@@ -174,7 +181,7 @@ def _end(
     try:
         return profile.store.end_term(
             authority,
-            act=Act.STEP_DOWN,
+            act=OwnershipAction.STEP_DOWN,
             why=f"taken away by {by}",
             now=now,
             reserved_for=candidate.id if candidate else None,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tenure.domain.errors import Refused
 from tenure.domain.job import Call, Job
-from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.model import ScheduleKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ def is_planner(app: str) -> bool:
 
 def is_foreign(job: Job) -> bool:
     """Whether another scheduler keeps the definition; also once its last fire is over."""
-    return job.definition.schedule.kind is Kind.FOREIGN or (
+    return job.definition.schedule.kind is ScheduleKind.FOREIGN or (
         job.app is None and _elsewhere(job.definition.action) is not None
     )
 

@@ -10,21 +10,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tenure.client.foreign_jobs import is_planner
-from tenure.domain.errors import Damaged, NotFound
+from tenure.domain.errors import CorruptStore, NotFound
 from tenure.domain.event import EventKind
 from tenure.domain.job import Job, Runner
 from tenure.domain.ownership import (
     HUNG_AFTER,
     Candidate,
-    Hold,
     HolderLife,
     Ownership,
+    OwnershipState,
     Unfit,
     find_successor,
     hung_for,
 )
 from tenure.domain.policy.admission import Policy
-from tenure.domain.process import Activity, Process, Standing
+from tenure.domain.process import Activity, Process, ProcessStatus
 from tenure.domain.run import Run
 from tenure.host.clocks import ClockChangeKind, SystemClock
 from tenure.host.processes import activity_of, boot_id
@@ -111,7 +111,7 @@ class Health:
 
     def candidates(self) -> tuple[Process, ...]:
         """Living candidates, the best rule first, of equals the longest there."""
-        found = [p.process for p in self.present if p.process.standing is Standing.CANDIDATE]
+        found = [p.process for p in self.present if p.process.standing is ProcessStatus.CANDIDATE]
         return tuple(sorted(found, key=lambda p: (p.rule or 0, p.joined_at)))
 
     def executors(self) -> tuple[Process, ...]:
@@ -124,7 +124,7 @@ def examine(profile: Profile, now: datetime) -> Health:
     ownership = profile.store.ownership()
     present = tuple(look_at(profile, process) for process in profile.store.processes())
     owner = None
-    if ownership.hold is Hold.HELD and ownership.process is not None:
+    if ownership.hold is OwnershipState.HELD and ownership.process is not None:
         owner = next((p for p in present if p.process.id == ownership.process), None)
         if owner is None:
             owner = _departed(profile, ownership.process)
@@ -171,7 +171,7 @@ def taken_slots(profile: Profile, health: Health, runner: Runner) -> Taken | Non
     number = slots.commands if runner is Runner.COMMAND else slots.callables
     held = []
     for run in profile.store.runs_held_by(health.owner.process.id):
-        with contextlib.suppress(NotFound, Damaged):
+        with contextlib.suppress(NotFound, CorruptStore):
             if profile.store.definition(run.job, run.revision).runner is runner:
                 held.append(run)
     if len(held) < number:

@@ -32,7 +32,7 @@ from tenure.client.foreign_jobs import change_there, is_foreign
 from tenure.client.job_fields import NAMES
 from tenure.domain.errors import InvalidInput
 from tenure.domain.file_text import line_of, parse_toml
-from tenure.domain.job import Command, Job, State
+from tenure.domain.job import Command, Job, JobState
 
 LARGEST = 50_000_000
 
@@ -96,7 +96,7 @@ def write_entries(jobs: Iterable[Job], *, show_secrets: bool = False) -> str:
             parts.append(f"# {_value(job.name)} cannot be read: {_comment(job.damage.reason)}\n")
         elif isinstance(job.definition.action, Command):
             fields = fields_of(job.definition, show_secrets=show_secrets)
-            if job.state is State.PAUSED:
+            if job.state is JobState.PAUSED:
                 fields["paused"] = True
             lines = [f"{_key(key)} = {_value(value)}" for key, value in fields.items()]
             parts.append("\n".join(["[[job]]", *lines]) + "\n")

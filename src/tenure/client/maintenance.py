@@ -18,18 +18,18 @@ from pathlib import Path
 from tenure.client.apply import all_jobs
 from tenure.domain.errors import (
     Conflict,
-    Damaged,
+    CorruptStore,
     InvalidInput,
     NotFound,
     Refused,
     TenureError,
 )
 from tenure.domain.event import EventKind
-from tenure.domain.job import State
-from tenure.domain.ownership import Act, Hold, HolderLife
+from tenure.domain.job import JobState
+from tenure.domain.ownership import HolderLife, OwnershipAction, OwnershipState
 from tenure.domain.request import RequestState
 from tenure.domain.run import ACTIVE, Result, RunState
-from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.model import ScheduleKind
 from tenure.host.live import Life, life_of
 from tenure.host.machine import machine_id
 from tenure.runtime.liveness import life_of_process
@@ -92,8 +92,8 @@ def check_at_rest(folder: ProfileFolder, what: str) -> None:
 def restore(folder: ProfileFolder, file: Path, now: datetime) -> Restored:
     """Put a backup in the place of the database, which is kept aside.
 
-    Raises NotFound, Damaged for a file that is no sound store (then nothing is changed), Refused
-    while a process of the profile lives, StoreUnwritable.
+    Raises NotFound, CorruptStore for a file that is no sound store (then nothing is changed),
+    Refused while a process of the profile lives, StoreUnwritable.
     """
     if not file.is_file():
         raise NotFound(f"there is no file {file}", field="file")
@@ -118,11 +118,11 @@ def _copy_checked(file: Path, draft: Path) -> tuple[int, int]:
     with SqliteStore.open(file, readonly=True, outdated=True) as backup:
         wrong = backup.verify()
         if wrong:
-            raise Damaged(
+            raise CorruptStore(
                 f"{file} is damaged: {wrong[0]}", remedy="use another backup", findings=wrong
             )
         term = backup.facts().term
-        jobs = sum(n for s, n in backup.counts().jobs.items() if s is not State.REMOVED)
+        jobs = sum(n for s, n in backup.counts().jobs.items() if s is not JobState.REMOVED)
         backup.backup(draft)
     return jobs, term
 
@@ -202,7 +202,7 @@ def adopt(profile: Profile, how: How, *, by: str, now: datetime) -> Adopted:
 def _vacate(profile: Profile, how: How, now: datetime) -> None:
     """End the ownership that came along; refuse if its holder lives here."""
     current = profile.store.ownership()
-    if current.hold is not Hold.HELD or current.authority is None:
+    if current.hold is not OwnershipState.HELD or current.authority is None:
         return
     holder = profile.store.process(current.authority.process)
     if life_of_process(profile, holder) is HolderLife.ALIVE and holder.id in living(profile.folder):
@@ -211,7 +211,10 @@ def _vacate(profile: Profile, how: How, now: datetime) -> None:
             remedy="stop it first; `tenure status` shows it",
         )
     profile.store.end_term(
-        current.authority, act=Act.STEP_DOWN, why=f"the profile was adopted: {how}", now=now
+        current.authority,
+        act=OwnershipAction.STEP_DOWN,
+        why=f"the profile was adopted: {how}",
+        now=now,
     )
 
 
@@ -219,7 +222,7 @@ def _check_sound(profile: Profile) -> None:
     """A file put in place by hand may have met the log of the one before it."""
     wrong = profile.store.verify()
     if wrong:
-        raise Damaged(
+        raise CorruptStore(
             f"{profile.folder.database} is damaged: {wrong[0]}",
             remedy="put a backup in its place with `tenure restore FILE`",
             findings=wrong,
@@ -257,16 +260,18 @@ def _leave_behind(profile: Profile, how: How, now: datetime) -> None:
 def _settle_the_past(profile: Profile, by: str, now: datetime) -> int:
     """Nothing that was due, or asked for, before this moment is run from here."""
     store = profile.store
-    active = all_jobs(store, frozenset({State.ACTIVE}))
+    active = all_jobs(store, frozenset({JobState.ACTIVE}))
     reason = "the profile was restored or copied: whether they ran since is not known"
     held, _ = store.omissions(only_open=True, page=Page(limit=1_000_000))
-    foreign = {job.id for job in all_jobs(store) if job.definition.schedule.kind is Kind.FOREIGN}
+    foreign = {
+        job.id for job in all_jobs(store) if job.definition.schedule.kind is ScheduleKind.FOREIGN
+    }
     with store.batch():
         for job_id in {hold.job for hold in held} | foreign:
             store.miss_held_fires(job_id, reason, now=now)
         for job in active:
-            store.set_job_state(job.id, State.PAUSED, by=by, now=now)
-            store.set_job_state(job.id, State.ACTIVE, by=by, now=now)
+            store.set_job_state(job.id, JobState.PAUSED, by=by, now=now)
+            store.set_job_state(job.id, JobState.ACTIVE, by=by, now=now)
         waiting = frozenset({RequestState.PENDING})
         for request in store.requests(states=waiting, limit=1_000_000):
             store.resolve_request(

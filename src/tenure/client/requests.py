@@ -23,16 +23,16 @@ from tenure.domain.errors import (
     Conflict,
     InvalidInput,
     NotFound,
+    OutcomeUnknown,
     Refused,
     TenureError,
-    Undetermined,
 )
 from tenure.domain.request import (
     DEADLINE,
     QUEUE_DEADLINE,
-    Ask,
     Request,
     Requester,
+    RequestKind,
     RequestState,
 )
 from tenure.domain.run import ACTIVE, FINAL, Run
@@ -75,7 +75,7 @@ def trigger(
     run. Raises NotFound, and what :func:`ask` raises."""
     found = profile.store.job(job)
     return ask(
-        profile, Ask.TRIGGER, by, job=found.id, queue=queue, key=key, deadline=deadline,
+        profile, RequestKind.TRIGGER, by, job=found.id, queue=queue, key=key, deadline=deadline,
         waiting=waiting,
     )  # fmt: skip
 
@@ -100,7 +100,14 @@ def retry(
             state=str(found.state),
         )
     return ask(
-        profile, Ask.RETRY, by, job=found.job, run=found.id, queue=queue, key=key, waiting=waiting
+        profile,
+        RequestKind.RETRY,
+        by,
+        job=found.job,
+        run=found.id,
+        queue=queue,
+        key=key,
+        waiting=waiting,
     )
 
 
@@ -123,7 +130,7 @@ def cancel(
             run=found.id,
             state=str(found.state),
         )
-    return ask(profile, Ask.CANCEL, by, run=found.id, queue=queue, key=key, waiting=waiting)
+    return ask(profile, RequestKind.CANCEL, by, run=found.id, queue=queue, key=key, waiting=waiting)
 
 
 def hand_over(
@@ -139,7 +146,7 @@ def hand_over(
     target = None
     if to is not None:
         target = _candidate(examine(profile, (waiting or Waiting()).now()), to)
-    return ask(profile, Ask.HAND_OVER, by, to_process=target, key=key, waiting=waiting)
+    return ask(profile, RequestKind.HAND_OVER, by, to_process=target, key=key, waiting=waiting)
 
 
 def withdraw(profile: Profile, request: str, *, now: datetime) -> Request:
@@ -188,7 +195,7 @@ def _candidate(health: Health, to: str) -> str:
 
 def ask(
     profile: Profile,
-    kind: Ask,
+    kind: RequestKind,
     by: Requester,
     *,
     job: str | None = None,
@@ -204,7 +211,7 @@ def ask(
     the first request.
 
     Raises NotFound; Refused, with the remedy, when no process owns or the owner says no (the
-    request is recorded as refused); Undetermined when the owner gave no answer within the
+    request is recorded as refused); OutcomeUnknown when the owner gave no answer within the
     deadline, after which it cannot be accepted any more. Blocks the calling thread; safe from any.
     """
     waiting = waiting or Waiting()
@@ -239,15 +246,15 @@ def ask(
 
 
 def settled(request: Request) -> Request:
-    """The request if its answer is good. Raises Refused or Undetermined if it is not."""
+    """The request if its answer is good. Raises Refused or OutcomeUnknown if it is not."""
     if request.state is RequestState.REFUSED:
         raise Refused(request.answer, remedy=request.remedy, request=request.id)
     if request.state is RequestState.WITHDRAWN:
         raise Refused(f"request {request.id} was withdrawn", request=request.id)
     if request.state is RequestState.EXPIRED and request.term is not None:  # accepted first
-        raise Undetermined(request.answer, remedy=request.remedy, request=request.id)
+        raise OutcomeUnknown(request.answer, remedy=request.remedy, request=request.id)
     if request.state is RequestState.EXPIRED:
-        raise Undetermined(
+        raise OutcomeUnknown(
             f"the owner gave no answer to request {request.id} before its deadline; it will not "
             "be carried out",
             remedy="`tenure status` shows how the owner does; ask again, or with --queue",
@@ -259,7 +266,7 @@ def settled(request: Request) -> Request:
 def await_end(
     profile: Profile, run: str, waiting: Waiting | None = None, until: datetime | None = None
 ) -> Run:
-    """Wait until a run has ended. Raises Undetermined at ``until``; interrupting cancels nothing.
+    """Wait until a run has ended. Raises OutcomeUnknown at ``until``; interrupting cancels nothing.
 
     A run whose holder died is waited for: the next owner settles it.
     """
@@ -268,7 +275,7 @@ def await_end(
     found = profile.store.run(run)
     while found.state not in FINAL:
         if until is not None and waiting.now() >= until:
-            raise Undetermined(
+            raise OutcomeUnknown(
                 f"run {run} is still {found.state}",
                 remedy=f"`tenure logs -f {run}` follows it",
                 run=run,

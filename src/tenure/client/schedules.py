@@ -15,8 +15,8 @@ from typing import Any
 from tenure.domain.durations import parse_duration
 from tenure.domain.errors import InvalidInput
 from tenure.domain.schedule.model import (
-    Kind,
     Schedule,
+    ScheduleKind,
     at_schedule,
     cron_schedule,
     every_schedule,
@@ -41,7 +41,9 @@ def schedule_from(
     zone, follows = _zone(fields, timezone, base)
     made = _schedule(fields, now, zone, base)
     # A one-shot names one instant, whatever zone the profile has later.
-    return replace(made, follows_profile=follows and made.kind in (Kind.CRON, Kind.EVERY))
+    return replace(
+        made, follows_profile=follows and made.kind in (ScheduleKind.CRON, ScheduleKind.EVERY)
+    )
 
 
 def _schedule(
@@ -72,12 +74,12 @@ def schedule_fields(schedule: Schedule) -> dict[str, Any]:
         fields["tz"] = schedule.timezone
     if schedule.dst != CRON_DST:
         fields["dst"] = str(schedule.dst)
-    if schedule.kind is Kind.AT:
+    if schedule.kind is ScheduleKind.AT:
         fields["at"] = schedule.at
-    elif schedule.kind is Kind.EVERY:
+    elif schedule.kind is ScheduleKind.EVERY:
         fields["anchor"] = schedule.anchor
     if _again(fields, schedule) != schedule:
-        if schedule.kind is Kind.CRON:
+        if schedule.kind is ScheduleKind.CRON:
             fields["cron"] = schedule.expression
         elif schedule.interval is not None:
             fields["interval"] = schedule.interval.total_seconds()
@@ -135,13 +137,13 @@ def _exact(fields: Mapping[str, Any], text: str, zone: str, dst: Dst | None) -> 
 
 def _same_words(base: Schedule, zone: str, dst: Dst | None, now: datetime) -> Schedule:
     dst = dst or CRON_DST
-    if base.kind is Kind.UNREADABLE:
+    if base.kind is ScheduleKind.UNREADABLE:
         return _reread(base, zone, dst, now)
     if (base.timezone, base.dst) == (zone, dst):
         return base
-    if base.kind is Kind.CRON and base.expression is not None:
+    if base.kind is ScheduleKind.CRON and base.expression is not None:
         return cron_schedule(base.expression, zone, dst, text=base.text)
-    if base.kind is Kind.AT and base.text.lower().split()[:1] != ["in"]:
+    if base.kind is ScheduleKind.AT and base.text.lower().split()[:1] != ["in"]:
         return parse_schedule(base.text, now=now, timezone=zone, dst=dst)
     return replace(base, timezone=zone, dst=dst)
 

@@ -16,7 +16,7 @@ from tenure.client.warnings import warnings_of_policy
 from tenure.domain.errors import NotFound
 from tenure.domain.ownership import Ownership
 from tenure.domain.policy.admission import OPEN, Policy
-from tenure.domain.policy.change import PolicyFile, Problem, ProblemKind, policy_in_force
+from tenure.domain.policy.change import PolicyFile, PolicyProblem, ProblemKind, policy_in_force
 from tenure.store.contract import Counts
 from tenure.store.folder.layout import ProfileFolder
 from tenure.store.folder.layout import home as home_folder
@@ -26,7 +26,7 @@ from tenure.store.folder.policy_file import read_policy_file
 class Unmade:
     """What can be said of such a profile. Reads the file once."""
 
-    def __init__(self, folder: ProfileFolder, found: PolicyFile | Problem) -> None:
+    def __init__(self, folder: ProfileFolder, found: PolicyFile | PolicyProblem) -> None:
         self.folder = folder
         self.name = folder.name
         self.found = found
@@ -50,7 +50,7 @@ class Unmade:
         if folder.database.exists():
             return None
         found = read_policy_file(folder.toml)
-        if isinstance(found, Problem) and found.kind is ProblemKind.MISSING:
+        if isinstance(found, PolicyProblem) and found.kind is ProblemKind.MISSING:
             return None
         return cls(folder, found)
 

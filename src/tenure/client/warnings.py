@@ -39,10 +39,10 @@ from tenure.domain.durations import format_duration
 from tenure.domain.job import Runner, remedy_for_unreadable, why_unreadable
 from tenure.domain.ownership import HolderLife
 from tenure.domain.policy.admission import Policy, admit
-from tenure.domain.policy.change import Accept, PolicyFile, Problem, reconcile_policy
+from tenure.domain.policy.change import Accept, PolicyFile, PolicyProblem, reconcile_policy
 from tenure.domain.policy.conditions import ended_links
 from tenure.domain.policy.warnings import policy_warnings
-from tenure.domain.process import Process, Standing
+from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.run import RunState
 from tenure.host.linux.blocked import write_lock_holder
 from tenure.runtime.profile import Profile
@@ -320,7 +320,9 @@ def _several(health: Health, now: datetime) -> Iterator[Warning]:
         )
     alike: dict[str, list[str]] = {}
     for process in executors:
-        refused = process.standing is Standing.REFUSED and now - process.joined_at > JUST_JOINED
+        refused = (
+            process.standing is ProcessStatus.REFUSED and now - process.joined_at > JUST_JOINED
+        )
         if refused and not _sibling(process, health):
             alike.setdefault(process.why, []).append(str(pid_of(process)))
     for why, pids_alike in alike.items():
@@ -393,7 +395,7 @@ def _launchers(health: Health) -> Iterator[Warning]:
         for rule in health.policy.rules:
             paths = (*rule.executable_paths, *rule.ancestor_paths)
             for link in [] if rule.refuse else ended_links(paths, process.evidence)[:1]:
-                owns = process.standing is Standing.OWNER
+                owns = process.standing is ProcessStatus.OWNER
                 yield Warning(
                     code="launcher_ended",
                     text=f"pid {pid_of(process)}{' (the owner)' if owns else ''} was started under "
@@ -432,7 +434,7 @@ def policy_warnings_of(profile: Profile, accepted: Policy) -> list[Warning]:
 
 
 def warnings_of_policy(
-    found: PolicyFile | Problem, policy: Policy, profile: str
+    found: PolicyFile | PolicyProblem, policy: Policy, profile: str
 ) -> Iterator[Warning]:
     """The same, of a file that was read. ``policy`` is the one in force; ``profile`` a name."""
     change = reconcile_policy(policy if policy.version else None, found)
@@ -444,14 +446,14 @@ def warnings_of_policy(
             f"`tenure owner policy --accept{_option(profile)}` does it now",
         )
     elif change.warning is not None:
-        code = "policy_file_problem" if isinstance(found, Problem) else change.warning.code
+        code = "policy_file_problem" if isinstance(found, PolicyProblem) else change.warning.code
         yield Warning(code=code, text=change.warning.text, remedy=change.warning.remedy)
     for warning in policy_warnings(policy):
         yield Warning(code=warning.code, text=warning.text, remedy=warning.remedy)
 
 
 def _foreign(foreign: Sequence[Process], health: Health) -> Iterator[Warning]:
-    joined = [p.process for p in health.present if p.process.standing is Standing.FOREIGN]
+    joined = [p.process for p in health.present if p.process.standing is ProcessStatus.FOREIGN]
     for process in [*foreign, *joined]:
         yield Warning(
             code="foreign",

@@ -80,27 +80,27 @@ class IllegalTransition(Conflict):
     code = "illegal_transition"
 
 
-class Damaged(TenureError):
+class CorruptStore(TenureError):
     """The store is corrupt, or not the store that this profile had. It is never overwritten."""
 
     exit_code = 1
     code = "damaged"
 
 
-class Undetermined(TenureError):
+class OutcomeUnknown(TenureError):
     """Could not tell: a timeout, or the store is blocked by another process."""
 
     exit_code = 75
     code = "undetermined"
 
 
-class StoreBlocked(Undetermined):
+class StoreBlocked(OutcomeUnknown):
     """Another process holds the store's write lock for too long; it is named where known."""
 
     code = "store_blocked"
 
 
-class StoreUnwritable(Undetermined):
+class StoreUnwritable(OutcomeUnknown):
     """The disk is full, read-only or failing: what was asked may not have been written."""
 
     code = "store_unwritable"

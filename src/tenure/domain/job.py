@@ -28,7 +28,7 @@ from typing import Any
 
 from tenure.domain.errors import Conflict, IllegalTransition, InvalidInput
 from tenure.domain.names import escape_hidden, is_shown
-from tenure.domain.schedule.model import Kind, Schedule
+from tenure.domain.schedule.model import Schedule, ScheduleKind
 
 MAX_NAME = 200
 _WORD = "1 to 100 characters that can be printed are needed"
@@ -40,7 +40,7 @@ DEFAULT_BACKOFF = timedelta(seconds=10)
 LONGEST = timedelta(days=3660)
 
 
-class State(StrEnum):
+class JobState(StrEnum):
     """Where a job stands."""
 
     ACTIVE = "active"
@@ -50,19 +50,19 @@ class State(StrEnum):
     REMOVED = "removed"
 
 
-TRANSITIONS: dict[State, frozenset[State]] = {
-    State.ACTIVE: frozenset({State.PAUSED, State.DORMANT, State.REMOVED}),
-    State.PAUSED: frozenset({State.ACTIVE, State.REMOVED}),
-    State.DORMANT: frozenset({State.ACTIVE, State.REMOVED}),
-    State.DONE: frozenset({State.REMOVED}),
+TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+    JobState.ACTIVE: frozenset({JobState.PAUSED, JobState.DORMANT, JobState.REMOVED}),
+    JobState.PAUSED: frozenset({JobState.ACTIVE, JobState.REMOVED}),
+    JobState.DORMANT: frozenset({JobState.ACTIVE, JobState.REMOVED}),
+    JobState.DONE: frozenset({JobState.REMOVED}),
 }
 """What somebody may ask for; done and back from it come of the schedule alone."""
 
 
-def check_state(now: State, then: State) -> None:
+def check_state(now: JobState, then: JobState) -> None:
     """Raise IllegalTransition, changing nothing, unless the table has the arrow."""
     if then not in TRANSITIONS.get(now, frozenset()):
-        remedy = "give it a schedule with a fire: edit it" if now is State.DONE else ""
+        remedy = "give it a schedule with a fire: edit it" if now is JobState.DONE else ""
         raise IllegalTransition(f"a job that is {now} cannot become {then}", remedy=remedy)
 
 
@@ -260,7 +260,9 @@ class Definition:
                     f"{capability[:40]!r} is no capability: {_WORD}", field="requires"
                 )
         lent = isinstance(self.action, Call) and self.overlap is Overlap.SKIP and not self.jitter
-        if self.schedule.kind is Kind.FOREIGN and (not lent or self.catch_up is CatchUp.ALL):
+        if self.schedule.kind is ScheduleKind.FOREIGN and (
+            not lent or self.catch_up is CatchUp.ALL
+        ):
             text = (
                 "what another scheduler plans is a call that skips, without jitter or catch-up all"
             )
@@ -280,7 +282,7 @@ class Definition:
         """The catch-up in force: what the user said, else the default for the kind (C5)."""
         if self.catch_up is not None:
             return self.catch_up
-        return CatchUp.NONE if self.schedule.kind is Kind.EVERY else CatchUp.LATEST
+        return CatchUp.NONE if self.schedule.kind is ScheduleKind.EVERY else CatchUp.LATEST
 
     def retry_delay(self, attempt: int) -> timedelta:
         """The pause after the given failed attempt (1 is the first)."""
@@ -298,7 +300,7 @@ class Job:
     id: str
     definition: Definition
     revision: int
-    state: State
+    state: JobState
     created_at: datetime
     edited_at: datetime
     edited_by: str
@@ -326,14 +328,14 @@ class Job:
     @property
     def next_fire(self) -> datetime | None:
         """The next nominal fire after the watermark, in UTC; None when none is left."""
-        if self.state is not State.ACTIVE or self.damage is not None:
+        if self.state is not JobState.ACTIVE or self.damage is not None:
             return None
         return self.definition.schedule.next_after(self.watermark)
 
 
 def remedy_for_paused(job: Job) -> str:
     """How a paused job is resumed: a foreign one where it is defined."""
-    if job.definition.schedule.kind is Kind.FOREIGN:
+    if job.definition.schedule.kind is ScheduleKind.FOREIGN:
         return "resume it in the scheduler that plans it"
     return f"tenure resume {job.name}"
 

@@ -16,17 +16,17 @@ from datetime import datetime
 from enum import StrEnum
 
 
-class Omitted(StrEnum):
+class OmissionKind(StrEnum):
     SKIPPED = "skipped"
     MISSED = "missed"
     HELD = "held"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stretch:
+class FireRange:
     """What the planner decided: not yet in the store. Instants are UTC, both ends included."""
 
-    kind: Omitted
+    kind: OmissionKind
     first: datetime
     last: datetime
     count: int
@@ -41,7 +41,7 @@ class Omission:
     job: str
     job_name: str
     revision: int
-    kind: Omitted
+    kind: OmissionKind
     first: datetime
     last: datetime
     count: int
@@ -62,7 +62,7 @@ class Omission:
 
     @property
     def open(self) -> bool:
-        return self.kind is Omitted.HELD and self.resolved_at is None
+        return self.kind is OmissionKind.HELD and self.resolved_at is None
 
 
 def resolution(*, claimed: int, missed: int, reason: str = "", run: str | None = None) -> str:

@@ -50,14 +50,14 @@ GIVES_WAY_LOOK = timedelta(seconds=0.1)
 """A contender that lets another go first looks this often whether the other still can."""
 
 
-class Hold(StrEnum):
+class OwnershipState(StrEnum):
     """Whether anybody owns."""
 
     VACANT = "vacant"
     HELD = "held"
 
 
-class Act(StrEnum):
+class OwnershipAction(StrEnum):
     """What may happen to an ownership record."""
 
     TAKE = "take"
@@ -68,18 +68,18 @@ class Act(StrEnum):
     STEP_DOWN = "step_down"
 
 
-TRANSITIONS: dict[tuple[Hold, Act], Hold] = {
-    (Hold.VACANT, Act.TAKE): Hold.HELD,
-    (Hold.HELD, Act.TAKE_FROM_DEAD): Hold.HELD,
-    (Hold.HELD, Act.TAKE_BY_FORCE): Hold.HELD,
-    (Hold.VACANT, Act.TAKE_BY_FORCE): Hold.HELD,
-    (Hold.HELD, Act.REAFFIRM): Hold.HELD,
-    (Hold.HELD, Act.HAND_OVER): Hold.VACANT,
-    (Hold.HELD, Act.STEP_DOWN): Hold.VACANT,
+TRANSITIONS: dict[tuple[OwnershipState, OwnershipAction], OwnershipState] = {
+    (OwnershipState.VACANT, OwnershipAction.TAKE): OwnershipState.HELD,
+    (OwnershipState.HELD, OwnershipAction.TAKE_FROM_DEAD): OwnershipState.HELD,
+    (OwnershipState.HELD, OwnershipAction.TAKE_BY_FORCE): OwnershipState.HELD,
+    (OwnershipState.VACANT, OwnershipAction.TAKE_BY_FORCE): OwnershipState.HELD,
+    (OwnershipState.HELD, OwnershipAction.REAFFIRM): OwnershipState.HELD,
+    (OwnershipState.HELD, OwnershipAction.HAND_OVER): OwnershipState.VACANT,
+    (OwnershipState.HELD, OwnershipAction.STEP_DOWN): OwnershipState.VACANT,
 }
 
 
-def transition(hold: Hold, act: Act) -> Hold:
+def transition(hold: OwnershipState, act: OwnershipAction) -> OwnershipState:
     """The state after ``act``; raises IllegalTransition, changing nothing, if there is none."""
     try:
         return TRANSITIONS[hold, act]
@@ -100,7 +100,7 @@ class Authority:
 class Ownership:
     """The record of a profile. Instants are UTC; ``term`` is the last one begun, 0 before."""
 
-    hold: Hold = Hold.VACANT
+    hold: OwnershipState = OwnershipState.VACANT
     term: int = 0
     process: str | None = None
     rule: int | None = None
@@ -118,7 +118,7 @@ class Ownership:
 
     @property
     def authority(self) -> Authority | None:
-        if self.hold is not Hold.HELD or self.process is None:
+        if self.hold is not OwnershipState.HELD or self.process is None:
             return None
         return Authority(term=self.term, process=self.process, policy_version=self.policy_version)
 
@@ -147,7 +147,7 @@ class Term:
     authoritative: bool
     policy_version: int
     taken_at: datetime
-    how: Act
+    how: OwnershipAction
     ended_at: datetime | None = None
     ended_why: str = ""
 
@@ -256,13 +256,13 @@ def _why_unfit(one: Candidate) -> Unfit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
+class Decision:
     """What a contender does next: take by ``act``, or wait and why.
 
     ``again_in`` is the awake time after which to ask again, None where only an event changes it.
     """
 
-    act: Act | None
+    act: OwnershipAction | None
     why: str
     again_in: timedelta | None = None
     instead_of: str | None = None
@@ -277,54 +277,62 @@ def consider(
     current: Ownership,
     life: HolderLife | None,
     others: Sequence[Candidate] = (),
-) -> Move:
+) -> Decision:
     """Decide what a contender does about the ownership it sees.
 
     ``life`` is the kernel's answer about the current holder; None where the profile has none.
     ``others`` are the other living candidates.
     """
     if not me.admitted:
-        return Move(act=None, why=me.why)
-    if current.process == me.process and current.hold is Hold.HELD:
-        return Move(act=None, why="already the owner")
+        return Decision(act=None, why=me.why)
+    if current.process == me.process and current.hold is OwnershipState.HELD:
+        return Decision(act=None, why="already the owner")
     waits = me.after - me.better_absent_for
     # No countdown: these words are kept, and a change of them is a write and an event.
     fallback = f"a better-ranked process must be away for {format_duration(me.after)} first"
-    if current.hold is Hold.VACANT:
+    if current.hold is OwnershipState.VACANT:
         if waits > timedelta(0):
-            return Move(act=None, why=fallback, again_in=waits)
+            return Decision(act=None, why=fallback, again_in=waits)
         return _vacant(me, now, current, others)
     if life is HolderLife.DEAD:
         if waits > timedelta(0):
-            return Move(act=None, why=f"the owner is dead; {fallback}", again_in=waits)
-        take = Move(act=Act.TAKE_FROM_DEAD, why="the owner's process is dead")
+            return Decision(act=None, why=f"the owner is dead; {fallback}", again_in=waits)
+        take = Decision(act=OwnershipAction.TAKE_FROM_DEAD, why="the owner's process is dead")
         return _unless_another_goes_first(me, others, take)
     if me.hung_for >= HUNG_AFTER and me.replaces_hung and waits <= timedelta(0):
         why = f"the owner left a due fire unclaimed for {me.hung_for} of awake time"
-        return _unless_another_goes_first(me, others, Move(act=Act.TAKE_BY_FORCE, why=why))
+        return _unless_another_goes_first(
+            me, others, Decision(act=OwnershipAction.TAKE_BY_FORCE, why=why)
+        )
     if life is HolderLife.UNVERIFIABLE:
-        return Move(act=None, why="whether the owner lives cannot be verified from here")
-    return Move(act=None, why=f"term {current.term} is held by {current.process}")
+        return Decision(act=None, why="whether the owner lives cannot be verified from here")
+    return Decision(act=None, why=f"term {current.term} is held by {current.process}")
 
 
-def _vacant(me: Contender, now: datetime, current: Ownership, others: Sequence[Candidate]) -> Move:
+def _vacant(
+    me: Contender, now: datetime, current: Ownership, others: Sequence[Candidate]
+) -> Decision:
     if current.reserved_for == me.process:
-        return Move(act=Act.TAKE, why="a hand-over named it")
+        return Decision(act=OwnershipAction.TAKE, why="a hand-over named it")
     if not current.kept_from(me.process, now):
-        return _unless_another_goes_first(me, others, Move(act=Act.TAKE, why="nobody owns"))
+        return _unless_another_goes_first(
+            me, others, Decision(act=OwnershipAction.TAKE, why="nobody owns")
+        )
     named = next((c for c in others if c.process == current.reserved_for), None)
     if named is not None and named.can_take and me.gave_way_for < GIVES_WAY_FOR:
         why = f"kept for {current.reserved_for} by a hand-over"
-        return Move(act=None, why=why, again_in=GIVES_WAY_LOOK, gives_way=True)
-    take = Move(
-        act=Act.TAKE,
+        return Decision(act=None, why=why, again_in=GIVES_WAY_LOOK, gives_way=True)
+    take = Decision(
+        act=OwnershipAction.TAKE,
         why=f"{current.reserved_for}, which a hand-over named, does not take it",
         instead_of=current.reserved_for,
     )
     return _unless_another_goes_first(me, others, take)
 
 
-def _unless_another_goes_first(me: Contender, others: Sequence[Candidate], take: Move) -> Move:
+def _unless_another_goes_first(
+    me: Contender, others: Sequence[Candidate], take: Decision
+) -> Decision:
     """``take``, or let another go first for a while: every other where the last term was our own,
     and of two versions of one app the newer, so that a deploy changes the declarations once. Never
     one that would let us go first."""
@@ -334,7 +342,7 @@ def _unless_another_goes_first(me: Contender, others: Sequence[Candidate], take:
     one = min(first, key=lambda c: c.order)
     version = "of a newer version, " if one.newer else ""
     why = f"{one.process}, {version}goes first"
-    return Move(act=None, why=why, again_in=GIVES_WAY_LOOK, gives_way=True)
+    return Decision(act=None, why=why, again_in=GIVES_WAY_LOOK, gives_way=True)
 
 
 def _goes_first(one: Candidate, me: Contender) -> bool:
@@ -351,7 +359,7 @@ def hung_for(
     ``due`` is the earliest that is due in the store, ``awake`` and ``boot`` the reader's awake
     clock (seconds) and boot id: progress noted in another boot tells nothing.
     """
-    if current.hold is not Hold.HELD or current.progress_awake is None:
+    if current.hold is not OwnershipState.HELD or current.progress_awake is None:
         return timedelta(0)
     if current.boot_id != boot or due is None or due >= now:
         return timedelta(0)

@@ -9,7 +9,7 @@ from enum import StrEnum
 from tenure.domain.policy.evidence import Evidence
 
 
-class Standing(StrEnum):
+class ProcessStatus(StrEnum):
     OWNER = "owner"
     CANDIDATE = "candidate"
     """Admitted by the policy; waits."""
@@ -48,7 +48,7 @@ class Process:
     joined_at: datetime
     executes: bool
     """False: an observer by its own choice."""
-    standing: Standing
+    standing: ProcessStatus
     why: str
     role: str | None = None
     rule: int | None = None

@@ -27,7 +27,7 @@ DEADLINE = timedelta(seconds=30)
 QUEUE_DEADLINE = timedelta(hours=24)
 
 
-class Ask(StrEnum):
+class RequestKind(StrEnum):
     TRIGGER = "trigger"
     CANCEL = "cancel"
     RETRY = "retry"
@@ -55,10 +55,10 @@ OWNERS_WORD = frozenset({RequestState.ACCEPTED, RequestState.DONE})
 """What only the owner may answer."""
 
 
-def check_answer(kind: Ask, now: RequestState, then: RequestState) -> None:
+def check_answer(kind: RequestKind, now: RequestState, then: RequestState) -> None:
     """Raise IllegalTransition, changing nothing, unless the table has the arrow."""
     further = TRANSITIONS.get(now, frozenset())
-    if kind is Ask.HAND_OVER and now is RequestState.ACCEPTED:
+    if kind is RequestKind.HAND_OVER and now is RequestState.ACCEPTED:
         further |= HAND_OVER_FAILED
     if then not in further:
         raise IllegalTransition(f"a request that is {now} cannot become {then}")
@@ -85,7 +85,7 @@ class Request:
     """As the store keeps it. Instants are UTC."""
 
     id: str
-    kind: Ask
+    kind: RequestKind
     key: str
     """The idempotency key: asking again with it returns this request."""
     state: RequestState
@@ -107,7 +107,7 @@ class Request:
     def unsettled(self) -> bool:
         """Whether its outcome is open: pending, or a hand-over whose successor is still to take."""
         return self.state is RequestState.PENDING or (
-            self.kind is Ask.HAND_OVER and self.state is RequestState.ACCEPTED
+            self.kind is RequestKind.HAND_OVER and self.state is RequestState.ACCEPTED
         )
 
     def end_of_hand_over(self, current: Ownership, taker: str, term: int) -> HandOverEnd:

@@ -204,7 +204,7 @@ class Result:
             object.__setattr__(self, "reason", text)
 
 
-class Took(StrEnum):
+class FinishOutcome(StrEnum):
     """What became of a finish: three answers, never two (C6)."""
 
     TAKEN = "taken"

@@ -50,7 +50,7 @@ _TCC_FOLDERS = ("~/Library/Safari", "~/Library/Mail", "~/Library/Messages")
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
 
-class Answer(StrEnum):
+class ProbeAnswer(StrEnum):
     """What a probe found out."""
 
     GRANTED = "granted"
@@ -78,79 +78,79 @@ def check_requirement(requirement: str) -> None:
         )
 
 
-def probe(requirement: str) -> Answer:
+def probe(requirement: str) -> ProbeAnswer:
     """Try what ``requirement`` asks for, here and now. Never raises; safe from any thread."""
     try:
         check_requirement(requirement)
     except InvalidInput:
-        return Answer.UNKNOWN
+        return ProbeAnswer.UNKNOWN
     if requirement == "fda":
-        return _full_disk_access() if _is_mac() else Answer.UNKNOWN
+        return _full_disk_access() if _is_mac() else ProbeAnswer.UNKNOWN
     kind, _, argument = requirement.partition(":")
     return _PROBES[kind](argument)
 
 
-def _read(argument: str) -> Answer:
+def _read(argument: str) -> ProbeAnswer:
     path = _expand(argument)
-    return Answer.UNKNOWN if _prompts(path) else _attempt(lambda: _read_one(path))
+    return ProbeAnswer.UNKNOWN if _prompts(path) else _attempt(lambda: _read_one(path))
 
 
-def _write(argument: str) -> Answer:
+def _write(argument: str) -> ProbeAnswer:
     path = _expand(argument)
-    return Answer.UNKNOWN if _prompts(path) else _attempt(lambda: _open_to_write(path))
+    return ProbeAnswer.UNKNOWN if _prompts(path) else _attempt(lambda: _open_to_write(path))
 
 
-def _exec(argument: str) -> Answer:
+def _exec(argument: str) -> ProbeAnswer:
     if argument.startswith("/"):
         path = argument
         if not os.path.lexists(path):
-            return Answer.UNKNOWN
-        return Answer.GRANTED if shutil.which(path) else Answer.DENIED
-    return Answer.GRANTED if shutil.which(argument) else Answer.DENIED
+            return ProbeAnswer.UNKNOWN
+        return ProbeAnswer.GRANTED if shutil.which(path) else ProbeAnswer.DENIED
+    return ProbeAnswer.GRANTED if shutil.which(argument) else ProbeAnswer.DENIED
 
 
-_PROBES: dict[str, Callable[[str], Answer]] = {"read": _read, "write": _write, "exec": _exec}
+_PROBES: dict[str, Callable[[str], ProbeAnswer]] = {"read": _read, "write": _write, "exec": _exec}
 
 
-def _attempt(act: Callable[[], Answer]) -> Answer:
+def _attempt(act: Callable[[], ProbeAnswer]) -> ProbeAnswer:
     try:
         return act()
     except OSError as error:
-        return Answer.DENIED if error.errno in _REFUSALS else Answer.UNKNOWN
+        return ProbeAnswer.DENIED if error.errno in _REFUSALS else ProbeAnswer.UNKNOWN
 
 
-def _read_one(path: str) -> Answer:
+def _read_one(path: str) -> ProbeAnswer:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
             with os.scandir(path) as entries:
                 next(entries, None)
-            return Answer.GRANTED
+            return ProbeAnswer.GRANTED
         if not stat.S_ISREG(status.st_mode):
-            return Answer.GRANTED  # a device, pipe or socket: reading would take something
+            return ProbeAnswer.GRANTED  # a device, pipe or socket: reading would take something
         # Some macOS versions show a protected file as if it were at its end.
         whole = os.read(descriptor, 1) or not status.st_size
-        return Answer.GRANTED if whole else Answer.UNKNOWN
+        return ProbeAnswer.GRANTED if whole else ProbeAnswer.UNKNOWN
     finally:
         os.close(descriptor)
 
 
-def _open_to_write(path: str) -> Answer:
+def _open_to_write(path: str) -> ProbeAnswer:
     status = os.stat(path)
     if stat.S_ISREG(status.st_mode):
         os.close(os.open(path, os.O_WRONLY))  # no truncation: nothing is changed
-        return Answer.GRANTED
+        return ProbeAnswer.GRANTED
     if not stat.S_ISDIR(status.st_mode):
-        return Answer.UNKNOWN
+        return ProbeAnswer.UNKNOWN
     nameless = getattr(os, "O_TMPFILE", 0)
     if nameless:  # Linux: a file without a name vanishes with its descriptor
         os.close(os.open(path, nameless | os.O_WRONLY, 0o600))
-        return Answer.GRANTED
-    return Answer.UNKNOWN if os.access(path, os.W_OK | os.X_OK) else Answer.DENIED
+        return ProbeAnswer.GRANTED
+    return ProbeAnswer.UNKNOWN if os.access(path, os.W_OK | os.X_OK) else ProbeAnswer.DENIED
 
 
-def _full_disk_access() -> Answer:
+def _full_disk_access() -> ProbeAnswer:
     """Read what only Full Disk Access opens. Untested on a real Mac.
 
     Granted if one such folder can be listed or the system's TCC database be read as what it is;
@@ -161,18 +161,18 @@ def _full_disk_access() -> Answer:
     for folder in _TCC_FOLDERS:
         try:
             os.listdir(_expand(folder))
-            answers.add(Answer.GRANTED)
+            answers.add(ProbeAnswer.GRANTED)
         except OSError as error:
-            answers.add(Answer.DENIED if error.errno == errno.EPERM else Answer.UNKNOWN)
+            answers.add(ProbeAnswer.DENIED if error.errno == errno.EPERM else ProbeAnswer.UNKNOWN)
     try:
         with open(_TCC_DATABASE, "rb") as file:
             genuine = file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
-        answers.add(Answer.GRANTED if genuine else Answer.UNKNOWN)
+        answers.add(ProbeAnswer.GRANTED if genuine else ProbeAnswer.UNKNOWN)
     except OSError as error:
-        answers.add(Answer.DENIED if error.errno == errno.EPERM else Answer.UNKNOWN)
-    if Answer.DENIED in answers:
-        return Answer.DENIED
-    return Answer.GRANTED if Answer.GRANTED in answers else Answer.UNKNOWN
+        answers.add(ProbeAnswer.DENIED if error.errno == errno.EPERM else ProbeAnswer.UNKNOWN)
+    if ProbeAnswer.DENIED in answers:
+        return ProbeAnswer.DENIED
+    return ProbeAnswer.GRANTED if ProbeAnswer.GRANTED in answers else ProbeAnswer.UNKNOWN
 
 
 def _expand(path: str) -> str:

@@ -7,7 +7,7 @@ import os
 import zoneinfo
 from pathlib import Path
 
-from tenure.domain.errors import PASSING, Undetermined
+from tenure.domain.errors import PASSING, OutcomeUnknown
 
 _MARK = "zoneinfo/"
 
@@ -16,14 +16,14 @@ def local_zone(localtime: Path = Path("/etc/localtime")) -> str:
     """The zone that /etc/localtime points to, else the one in /etc/timezone, else ``"UTC"``.
 
     The TZ variable is not consulted: a service and a shell of the same user must agree. Raises
-    Undetermined where no descriptor is free to look.
+    OutcomeUnknown where no descriptor is free to look.
     """
     for name in _guesses(localtime):
         try:
             zoneinfo.ZoneInfo(name)
         except OSError as error:
             if error.errno in PASSING:  # not known is not UTC
-                raise Undetermined(f"the rules of {name} cannot be read now: {error}") from error
+                raise OutcomeUnknown(f"the rules of {name} cannot be read now: {error}") from error
             continue
         except (zoneinfo.ZoneInfoNotFoundError, ValueError):
             continue

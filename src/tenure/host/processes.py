@@ -5,7 +5,7 @@ process gives itself and pid files never enter an answer (C2).
 
 Three answers: a fact, 'absent', or 'unknown'. What may not be read, what another pid namespace
 hides and what a platform cannot tell is unknown, never guessed. Where even the existence of a
-process cannot be told, :class:`~tenure.domain.errors.Undetermined` is raised.
+process cannot be told, :class:`~tenure.domain.errors.OutcomeUnknown` is raised.
 
 The functions here are safe to call from any thread and after a fork. The platform's module is
 loaded by ``sys.platform``; on Linux nothing but the standard library is imported and no other
@@ -18,8 +18,8 @@ import sys
 from datetime import datetime
 from typing import Protocol
 
-from tenure.domain.errors import Undetermined
-from tenure.domain.policy.evidence import Evidence, Identity, Link
+from tenure.domain.errors import OutcomeUnknown
+from tenure.domain.policy.evidence import ChainLink, Evidence, Identity
 from tenure.domain.process import Activity
 
 
@@ -30,7 +30,7 @@ class _Platform(Protocol):
     def is_alive(self, identity: Identity) -> bool | None: ...
     def activity_of(self, identity: Identity) -> Activity: ...
     def observe(self, pid: int | None, now: datetime | None) -> Evidence: ...
-    def chain_of(self, pid: int) -> tuple[tuple[Link, ...], bool]: ...
+    def chain_of(self, pid: int) -> tuple[tuple[ChainLink, ...], bool]: ...
 
 
 def _of_this_platform() -> _Platform:
@@ -56,7 +56,7 @@ _platform = _of_this_platform()
 def boot_id() -> str:
     """What tells this boot of the machine from every other; '' where the OS has no such thing.
 
-    Raises Undetermined where it cannot be read now; once read it is kept.
+    Raises OutcomeUnknown where it cannot be read now; once read it is kept.
     """
     return _platform.boot_id()
 
@@ -64,7 +64,7 @@ def boot_id() -> str:
 def identity_of(pid: int) -> Identity | None:
     """The identity of the process that ``pid`` names here and now; None if there is none.
 
-    A zombie has ended: None. Raises Undetermined where the process exists but is hidden.
+    A zombie has ended: None. Raises OutcomeUnknown where the process exists but is hidden.
     """
     return _platform.identity_of(pid)
 
@@ -100,13 +100,13 @@ def is_stopped(identity: Identity) -> bool:
     return activity_of(identity).halted
 
 
-def has_ended(link: Link) -> bool:
+def has_ended(link: ChainLink) -> bool:
     """Whether exactly this process of a chain has ended. False where that cannot be read now."""
     if link.start is None:
         return False
     try:
         found = _platform.identity_of(link.pid)
-    except (Undetermined, OSError):
+    except (OutcomeUnknown, OSError):
         return False
     return found is None or found.start != link.start
 
@@ -120,7 +120,7 @@ def observe(pid: int | None = None, *, now: datetime | None = None) -> Evidence:
     return _platform.observe(pid, now)
 
 
-def chain_of(pid: int) -> tuple[tuple[Link, ...], bool]:
+def chain_of(pid: int) -> tuple[tuple[ChainLink, ...], bool]:
     """The ancestry of a process, itself first, and whether it is complete.
 
     Each link is checked: a parent has started no later than its child. The chain is incomplete

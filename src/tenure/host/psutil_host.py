@@ -14,8 +14,8 @@ import socket
 from datetime import UTC, datetime
 from typing import Any
 
-from tenure.domain.errors import NotFound, Undetermined
-from tenure.domain.policy.evidence import Evidence, Identity, Link
+from tenure.domain.errors import NotFound, OutcomeUnknown
+from tenure.domain.policy.evidence import ChainLink, Evidence, Identity
 from tenure.domain.process import Activity
 from tenure.host.linux.held_locks import UNREAD, HeldLocks
 
@@ -46,7 +46,7 @@ class PsutilHost:
         """Whether ``parent`` launched ``pid``; False if it only adopted it; None if unknown."""
         return None
 
-    def particulars(self, pid: int, chain: tuple[Link, ...], complete: bool) -> dict[str, Any]:
+    def particulars(self, pid: int, chain: tuple[ChainLink, ...], complete: bool) -> dict[str, Any]:
         """The fields of Evidence that this platform tells: None for unknown, left out if absent."""
         return {}
 
@@ -77,12 +77,12 @@ class PsutilHost:
         except (psutil.ZombieProcess, psutil.NoSuchProcess, ValueError, OverflowError):
             return None
         except (psutil.Error, OSError) as error:
-            raise Undetermined(f"process {pid} exists, but may not be looked at") from error
+            raise OutcomeUnknown(f"process {pid} exists, but may not be looked at") from error
 
     def own_identity(self) -> Identity:
         identity = self.identity_of(os.getpid())
         if identity is None:
-            raise Undetermined("this process's own identity could not be read")
+            raise OutcomeUnknown("this process's own identity could not be read")
         return identity
 
     def is_alive(self, identity: Identity) -> bool | None:
@@ -93,7 +93,7 @@ class PsutilHost:
             return None
         try:
             found = self.identity_of(identity.pid)
-        except Undetermined:
+        except OutcomeUnknown:
             return None
         if found is None:
             return False
@@ -117,10 +117,10 @@ class PsutilHost:
         stopped = status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
         return Activity.STOPPED if stopped else Activity.RUNNING
 
-    def chain_of(self, pid: int) -> tuple[tuple[Link, ...], bool]:
+    def chain_of(self, pid: int) -> tuple[tuple[ChainLink, ...], bool]:
         import psutil
 
-        links: list[Link] = []
+        links: list[ChainLink] = []
         complete = True
         try:
             process = psutil.Process(pid)
@@ -128,7 +128,7 @@ class PsutilHost:
         except (psutil.NoSuchProcess, ValueError, OverflowError):
             raise NotFound(f"there is no process {pid}", pid=pid) from None
         except (psutil.Error, OSError) as error:
-            raise Undetermined(f"process {pid} cannot be looked at: {error}") from error
+            raise OutcomeUnknown(f"process {pid} cannot be looked at: {error}") from error
         while links[-1].pid > 1 and len(links) < _LONGEST_CHAIN:
             child = links[-1]
             try:
@@ -171,7 +171,7 @@ class PsutilHost:
             **{name: value for name, value in facts.items() if value is not None},
         )
 
-    def _common(self, pid: int, chain: tuple[Link, ...]) -> dict[str, Any]:
+    def _common(self, pid: int, chain: tuple[ChainLink, ...]) -> dict[str, Any]:
         import psutil
 
         process = psutil.Process(pid)
@@ -182,9 +182,9 @@ class PsutilHost:
             "hostname": _attempt(socket.gethostname),
         }
 
-    def _link(self, process: Any) -> Link:
+    def _link(self, process: Any) -> ChainLink:
         created = _attempt(process.create_time)
-        return Link(
+        return ChainLink(
             pid=process.pid,
             name=_attempt(process.name),
             executable=_attempt(process.exe) or None,

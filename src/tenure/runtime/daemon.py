@@ -23,7 +23,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tenure.domain.errors import InvalidInput, TenureError
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 from tenure.domain.schedule.zones import INSTALL_ZONES, has_zones
 from tenure.host.clocks import SystemClock
 from tenure.host.orphans import Orphans, adopts_orphans
@@ -151,8 +151,8 @@ def _say_why_not(profile: Profile, process: str) -> None:
     """Somebody has just started it and wants to know; later news is the keeper's."""
     with contextlib.suppress(TenureError):
         found = profile.store.process(process)
-        if found.standing is not Standing.OWNER:
-            level = logging.WARNING if found.standing is Standing.REFUSED else logging.INFO
+        if found.standing is not ProcessStatus.OWNER:
+            level = logging.WARNING if found.standing is ProcessStatus.REFUSED else logging.INFO
             log.log(level, "it is %s: %s", found.standing, found.why)
 
 

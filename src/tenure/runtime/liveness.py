@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from tenure.domain.ownership import ALWAYS, Candidate, HolderLife
 from tenure.domain.policy.admission import Policy
-from tenure.domain.process import Process, Standing
+from tenure.domain.process import Process, ProcessStatus
 from tenure.host.live import Life, life_of
 from tenure.host.processes import boot_id, is_stopped
 from tenure.runtime.profile import Profile
@@ -41,7 +41,9 @@ def candidates_among(
     under which the caller owns or is a candidate, ``awake`` its awake clock (seconds).
     """
     present = list(living)
-    ranks = {p.rule or 0 for p in present if p.standing in (Standing.OWNER, Standing.CANDIDATE)}
+    ranks = {
+        p.rule or 0 for p in present if p.standing in (ProcessStatus.OWNER, ProcessStatus.CANDIDATE)
+    }
     if my_rank is not None:
         ranks.add(my_rank)
     return tuple(
@@ -54,7 +56,7 @@ def candidates_among(
             stopped=is_stopped(p.evidence.identity),
         )
         for p in present
-        if p.standing is Standing.CANDIDATE
+        if p.standing is ProcessStatus.CANDIDATE
         for rank in (p.rule or 0,)
     )
 

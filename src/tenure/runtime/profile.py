@@ -18,7 +18,7 @@ from tenure.domain.policy.admission import OPEN, Policy
 from tenure.domain.policy.change import (
     Accept,
     PolicyFile,
-    Problem,
+    PolicyProblem,
     ProblemKind,
     policy_in_force,
     reconcile_policy,
@@ -49,7 +49,7 @@ class Profile:
         self.store = store
         self._settings = Settings()
         self._file_warning: PolicyWarning | None = None
-        self._read: tuple[PolicyFile | Problem, _Mark] | None = None
+        self._read: tuple[PolicyFile | PolicyProblem, _Mark] | None = None
         self._policy_mark: _Mark = ()
         self._resolved: Policy | None = None
         self._toml = str(folder.toml)
@@ -72,8 +72,8 @@ class Profile:
     ) -> Profile:
         """Open the profile; with ``create`` (which needs ``now``) make what was never there.
 
-        ``to_own``: refuse it where no process can become owner because profile.toml cannot be
-        read. Raises InvalidInput, NotFound, Refused, Damaged; StoreBlocked if the store is held.
+        ``to_own``: refuse it where no process can become owner because profile.toml cannot be read.
+        Raises InvalidInput, NotFound, Refused, CorruptStore; StoreBlocked if the store is held.
         """
         where = home_folder(home, os.environ if environ is None else environ)
         folder = ProfileFolder.open(name, where, create=create)
@@ -124,16 +124,16 @@ class Profile:
                 )
 
     # -- what the user wrote -------------------------------------------------------------------
-    def policy_file(self) -> PolicyFile | Problem:
+    def policy_file(self) -> PolicyFile | PolicyProblem:
         """What profile.toml says, or why it says nothing; read again when it has changed."""
         return self._read_file()[0]
 
-    def _read_file(self) -> tuple[PolicyFile | Problem, _Mark]:
+    def _read_file(self) -> tuple[PolicyFile | PolicyProblem, _Mark]:
         mark, read = _mark(self._toml), self._read
         if read is None or mark is None or mark != read[1]:
             found = read_policy_file(self.folder.toml)
             # What could not be read may be readable the next time, and look the same.
-            unsure = isinstance(found, Problem) and found.kind is ProblemKind.UNREADABLE
+            unsure = isinstance(found, PolicyProblem) and found.kind is ProblemKind.UNREADABLE
             self._read = read = found, None if unsure else mark
             if isinstance(found, PolicyFile):
                 self._settings = found.settings
@@ -187,7 +187,7 @@ class Profile:
         mark = _mark(self._toml)
         return mark is not None if self._policy_mark is None else mark != self._policy_mark
 
-    def _accept(self, found: PolicyFile | Problem, by: str, now: datetime) -> None:
+    def _accept(self, found: PolicyFile | PolicyProblem, by: str, now: datetime) -> None:
         accepted = self.store.policy()
         change = reconcile_policy(accepted if accepted.version else None, found)
         if isinstance(change, Accept):

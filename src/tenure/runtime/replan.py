@@ -18,9 +18,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from tenure.domain.errors import Conflict, InvalidInput
-from tenure.domain.job import Definition, Job, State, jitter_of
+from tenure.domain.job import Definition, Job, JobState, jitter_of
 from tenure.domain.ownership import Authority
-from tenure.domain.schedule.model import Kind, cron_schedule
+from tenure.domain.schedule.model import ScheduleKind, cron_schedule
 from tenure.host.clocks import Clock
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page
@@ -34,7 +34,7 @@ EVERY_S = 30.0
 IDLE_SHARE = 200
 """The pause after a pass, at least, as a multiple of its duration."""
 EDITOR = "profile.toml"
-_STATES = frozenset({State.ACTIVE, State.PAUSED})
+_STATES = frozenset({JobState.ACTIVE, JobState.PAUSED})
 
 
 class Replanning:
@@ -107,7 +107,11 @@ def in_zone(wants: Definition, zone: str) -> Definition | None:
     schedule = wants.schedule
     if wants.damage is not None:
         return None
-    if not schedule.follows_profile or schedule.kind is not Kind.CRON or schedule.timezone == zone:
+    if (
+        not schedule.follows_profile
+        or schedule.kind is not ScheduleKind.CRON
+        or schedule.timezone == zone
+    ):
         return None
     try:
         moved = cron_schedule(schedule.expression or "", zone, schedule.dst, text=schedule.text)
@@ -123,7 +127,11 @@ def is_stale(job: Job, now: datetime) -> bool:
     schedule = job.definition.schedule
     if job.definition.damage is not None:
         return False
-    if job.state is not State.ACTIVE or schedule.kind is not Kind.CRON or job.due_at is None:
+    if (
+        job.state is not JobState.ACTIVE
+        or schedule.kind is not ScheduleKind.CRON
+        or job.due_at is None
+    ):
         return False
     if job.waiting or job.deferred or job.due_at <= now:
         return False

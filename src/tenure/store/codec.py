@@ -5,7 +5,7 @@ objects of all their fields, so that a later change of a default does not change
 Reading ignores keys that it does not know and takes the default for those that are missing:
 within a major version a newer writer may only add.
 
-What cannot be read raises :class:`~tenure.domain.errors.Damaged`, naming the type.
+What cannot be read raises :class:`~tenure.domain.errors.CorruptStore`, naming the type.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from tenure.domain.errors import Damaged, InvalidInput, TenureError
+from tenure.domain.errors import CorruptStore, InvalidInput, TenureError
 from tenure.domain.job import MAX_NAME, Call, Command, Damage, Definition, Runner
 from tenure.domain.policy.evidence import Evidence
 from tenure.domain.schedule.model import Schedule, unreadable_schedule
@@ -72,11 +72,11 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(cls: type[T], data: Any) -> T:
-    """The value of type ``cls`` that :func:`to_json` wrote. Raises Damaged."""
+    """The value of type ``cls`` that :func:`to_json` wrote. Raises CorruptStore."""
     try:
         return _reader(cls)(data)  # type: ignore[no-any-return, arg-type]
     except _UNREADABLE as error:
-        raise Damaged(
+        raise CorruptStore(
             f"a stored {cls.__name__} cannot be read: {_said(error)}",
             remedy="`tenure audit` says what else is wrong; `tenure restore` brings back a backup",
         ) from error
@@ -94,11 +94,11 @@ def pack(value: Any) -> str:
 
 
 def unpack(cls: type[T], text: str) -> T:
-    """The value that :func:`pack` wrote. Raises Damaged."""
+    """The value that :func:`pack` wrote. Raises CorruptStore."""
     try:
         data = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
-        raise Damaged(f"a stored {cls.__name__} is not JSON: {error}") from error
+        raise CorruptStore(f"a stored {cls.__name__} is not JSON: {error}") from error
     return from_json(cls, data)
 
 
@@ -128,7 +128,7 @@ def salvage(text: str | None, error: Exception, *, name: str, runner: str) -> De
     kept.setdefault("action", _placeholder(runner))
     if "schedule" in lost and _lacks_zone_alone(schedule):
         lost[lost.index("schedule")] = "timezone"
-    reason = (error.text if isinstance(error, Damaged) else str(error)).removeprefix(
+    reason = (error.text if isinstance(error, CorruptStore) else str(error)).removeprefix(
         "a stored Definition "
     )
     reason = reason.removeprefix("cannot be read: ")

@@ -48,15 +48,15 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from tenure.domain.event import Event, EventKind
-from tenure.domain.job import Definition, Job, Runner, State
-from tenure.domain.omission import Omission, Omitted
-from tenure.domain.ownership import Act, Authority, Ownership, Term
+from tenure.domain.job import Definition, Job, JobState, Runner
+from tenure.domain.omission import Omission, OmissionKind
+from tenure.domain.ownership import Authority, Ownership, OwnershipAction, Term
 from tenure.domain.planning.plan import Due, Plan
 from tenure.domain.policy.admission import Policy
 from tenure.domain.policy.evidence import Evidence
-from tenure.domain.process import Process, Standing
-from tenure.domain.request import Ask, Request, Requester, RequestState
-from tenure.domain.run import Result, Run, RunState, Start, Took
+from tenure.domain.process import Process, ProcessStatus
+from tenure.domain.request import Request, Requester, RequestKind, RequestState
+from tenure.domain.run import FinishOutcome, Result, Run, RunState, Start
 
 SCHEMA = 1
 """Version of the schema that this code writes. Within a major version changes are additive."""
@@ -212,7 +212,7 @@ class Absence:
 class Counts:
     """Figures for ``status``."""
 
-    jobs: Mapping[State, int] = field(default_factory=dict)
+    jobs: Mapping[JobState, int] = field(default_factory=dict)
     protected: int = 0
     active_runs: int = 0
     open_holds: int = 0
@@ -230,7 +230,7 @@ class JobEditor(Protocol):
         self, job: str, expected_revision: int, definition: Definition, *, by: str, now: datetime
     ) -> Job: ...
 
-    def set_job_state(self, job: str, state: State, *, by: str, now: datetime) -> Job: ...
+    def set_job_state(self, job: str, state: JobState, *, by: str, now: datetime) -> Job: ...
 
 
 class Store(Protocol):
@@ -255,7 +255,7 @@ class Store(Protocol):
         """Enter a process. Conflict if the id is taken. Event PROCESS_JOINED."""
 
     def set_standing(
-        self, process: str, standing: Standing, why: str, rule: int | None, now: datetime
+        self, process: str, standing: ProcessStatus, why: str, rule: int | None, now: datetime
     ) -> None:
         """Record how a process stands. No event when nothing changed. NotFound."""
 
@@ -295,7 +295,7 @@ class Store(Protocol):
         self,
         *,
         process: str,
-        act: Act,
+        act: OwnershipAction,
         expected_term: int,
         new_term: int,
         rule: int | None,
@@ -337,7 +337,7 @@ class Store(Protocol):
         self,
         authority: Authority,
         *,
-        act: Act,
+        act: OwnershipAction,
         why: str,
         now: datetime,
         reserved_for: str | None = None,
@@ -375,7 +375,7 @@ class Store(Protocol):
         is done becomes active again if the new schedule has a fire. One with open held fires
         becomes due. An equal definition changes nothing. JOB_EDITED."""
 
-    def set_job_state(self, job: str, state: State, *, by: str, now: datetime) -> Job:
+    def set_job_state(self, job: str, state: JobState, *, by: str, now: datetime) -> Job:
         """Pause, resume, make dormant, remove. Pausing, and removing an active job, account for
         pending fires as missed, resuming for those in between as skipped ('paused' or
         'dormant'), removing also for open held fires as missed. Not to DONE. The same state
@@ -406,7 +406,7 @@ class Store(Protocol):
     def jobs(
         self,
         *,
-        states: frozenset[State] | None = None,
+        states: frozenset[JobState] | None = None,
         text: str | None = None,
         tag: str | None = None,
         page: Page | None = None,
@@ -521,7 +521,7 @@ class Store(Protocol):
         """CLAIMED to RUNNING, before the gate opens. StaleTerm for all. False for one whose run
         is not CLAIMED at that attempt by this authority's term, or has a cancel asked for."""
 
-    def finish(self, results: Sequence[Result], now: datetime) -> tuple[Took, ...]:
+    def finish(self, results: Sequence[Result], now: datetime) -> tuple[FinishOutcome, ...]:
         """Record ends, fenced by run, attempt and holder (C6): no authority. RETRYING keeps the
         attempt in ``earlier`` when the next is claimed. A final state wakes the job if a fire of
         it waits, and turns the run's accepted request done. A RETRYING result for a run with a
@@ -565,7 +565,7 @@ class Store(Protocol):
         self,
         *,
         job: str | None = None,
-        kind: Omitted | None = None,
+        kind: OmissionKind | None = None,
         only_open: bool = False,
         since: datetime | None = None,
         page: Page | None = None,
@@ -591,7 +591,7 @@ class Store(Protocol):
     def create_request(
         self,
         *,
-        kind: Ask,
+        kind: RequestKind,
         key: str,
         requester: Requester,
         now: datetime,

@@ -11,7 +11,7 @@ from tenure.adapters.apscheduler.importer import Planned
 from tenure.adapters.apscheduler.literals import is_json, keywords, quoted, source_of
 from tenure.adapters.apscheduler.stored import StoredJob
 from tenure.domain.durations import format_duration
-from tenure.domain.schedule.model import Kind, Schedule
+from tenure.domain.schedule.model import Schedule, ScheduleKind
 
 _OURS = frozenset(("tenure", "Tenure", "at", "cron", "every", "datetime", "partial", "timedelta"))
 
@@ -80,9 +80,9 @@ def _alias(module: str) -> str:
 
 
 def _when(schedule: Schedule) -> str:
-    if schedule.kind is Kind.CRON:
+    if schedule.kind is ScheduleKind.CRON:
         return f'cron("{schedule.text}", tz="{schedule.timezone}")'
-    if schedule.kind is Kind.EVERY and schedule.interval is not None:
+    if schedule.kind is ScheduleKind.EVERY and schedule.interval is not None:
         return f"every({_option(schedule.interval)})"
     assert schedule.at is not None
     return f'at(datetime.fromisoformat("{schedule.at.isoformat()}"))'

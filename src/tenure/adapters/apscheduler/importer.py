@@ -33,7 +33,7 @@ from tenure.domain.job import (
     Definition,
     Overlap,
 )
-from tenure.domain.schedule.model import Kind, Schedule
+from tenure.domain.schedule.model import Schedule, ScheduleKind
 from tenure.domain.schedule.zones import load_zone
 from tenure.library import every
 
@@ -159,7 +159,7 @@ def _compared(stored: StoredJob, schedule: Schedule, importing: Importing) -> Co
 
 def _declared(schedule: Schedule) -> Schedule:
     """As ``cron``, ``every`` and ``at`` of the library make it: an interval has no anchor there."""
-    if schedule.kind is not Kind.EVERY or schedule.interval is None:
+    if schedule.kind is not ScheduleKind.EVERY or schedule.interval is None:
         return schedule
     return every(schedule.interval)(schedule.anchor or datetime.now(UTC), schedule.timezone)
 

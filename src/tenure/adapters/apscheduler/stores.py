@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tenure.domain.errors import InvalidInput, NotFound, Undetermined
+from tenure.domain.errors import InvalidInput, NotFound, OutcomeUnknown
 
 TABLE = "apscheduler_jobs"
 MOST = 10_000
@@ -39,7 +39,7 @@ def read_rows(url: str, table: str = TABLE) -> list[Row]:
     """All jobs of a store, by id. ``url``: as SQLAlchemy has it, or the path of a SQLite file.
 
     Raises InvalidInput for another kind of store, NotFound for a file or table that is not there,
-    Undetermined where the database does not answer.
+    OutcomeUnknown where the database does not answer.
     """
     if not _TABLE.fullmatch(table):
         raise InvalidInput(f"{table[:80]!r} is no table's name", field="tablename")
@@ -87,7 +87,7 @@ def _of_file(path: Path, table: str) -> list[Row]:
         finally:
             connection.close()
     except sqlite3.Error as error:
-        raise Undetermined(
+        raise OutcomeUnknown(
             f"{path} cannot be read: {error}", remedy="name the SQLite file of the job store"
         ) from None
 
@@ -125,7 +125,7 @@ def _of_sqlalchemy(url: str, table: str) -> list[Row]:
             engine.dispose()
     except (SQLAlchemyError, ImportError, OSError) as error:
         said = str(error).splitlines()[0]
-        raise Undetermined(f"{shown(url)} cannot be read: {said}") from None
+        raise OutcomeUnknown(f"{shown(url)} cannot be read: {said}") from None
 
 
 def _rows(found: Iterable[tuple[Any, ...]]) -> list[Row]:

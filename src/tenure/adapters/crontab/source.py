@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from tenure.adapters.crontab.dialect import Dialect
-from tenure.domain.errors import InvalidInput, NotFound, Refused, Undetermined
+from tenure.domain.errors import InvalidInput, NotFound, OutcomeUnknown, Refused
 from tenure.domain.file_text import decode_file, end_lines
 from tenure.domain.schedule.zones import load_zone
 from tenure.host.local_zone import local_zone
@@ -79,13 +79,13 @@ def _of_user(user: str | None) -> Source:
             "there is no crontab command here", remedy="name a file: tenure import crontab FILE"
         ) from None
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Undetermined(f"`{shown}` gave no answer: {error}") from None
+        raise OutcomeUnknown(f"`{shown}` gave no answer: {error}") from None
     if done.returncode == 0:
         return Source(_decode(done.stdout), shown)
     told = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
     if "no crontab for" in told:
         raise NotFound(told.splitlines()[-1], remedy="name a file: tenure import crontab FILE")
-    raise Undetermined(f"`{shown}` failed: {told}")
+    raise OutcomeUnknown(f"`{shown}` failed: {told}")
 
 
 def _decode(content: bytes) -> str:

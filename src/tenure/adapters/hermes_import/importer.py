@@ -20,8 +20,8 @@ from tenure.adapters.hermes_import.schedule import translate
 from tenure.adapters.hermes_import.source import HermesJob, called, job_name, job_schedule
 from tenure.adapters.importer import Action, Imported, Standing, free_name
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import DEFAULT_GRACE, Call, CatchUp, Definition, Job, State
-from tenure.domain.schedule.model import Kind
+from tenure.domain.job import DEFAULT_GRACE, Call, CatchUp, Definition, Job, JobState
+from tenure.domain.schedule.model import ScheduleKind
 
 TAG = "hermes:"
 
@@ -74,7 +74,7 @@ def _judge(job: HermesJob, importing: Importing) -> Imported:
     )
     if id in standing.imported:
         there = standing.imported[id]
-        paused = there.state is not State.ACTIVE
+        paused = there.state is not JobState.ACTIVE
         return replace(found, name=there.name, action=Action.PRESENT, paused=paused)
     if id in importing.mirrored:
         return replace(
@@ -107,7 +107,7 @@ def _added(job: HermesJob, found: Imported, importing: Importing) -> Imported:
             action=what.command,
             timeout=what.timeout,
             grace=importing.grace,
-            catch_up=CatchUp.LATEST if when.schedule.kind is Kind.EVERY else None,
+            catch_up=CatchUp.LATEST if when.schedule.kind is ScheduleKind.EVERY else None,
             tags=(TAG + found.id,),
         ),
         paused=not found.active or what.incomplete,

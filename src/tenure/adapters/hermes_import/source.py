@@ -11,7 +11,7 @@ from typing import Any
 
 from tenure.adapters.hermes.facts.home import HermesHome, person_home
 from tenure.adapters.hermes.facts.jobs_file import read_jobs
-from tenure.domain.errors import NotFound, Undetermined
+from tenure.domain.errors import NotFound, OutcomeUnknown
 
 HermesJob = Mapping[str, Any]
 """A job as it stands in the file, but for ``id``, which is there and a text."""
@@ -20,11 +20,11 @@ HermesJob = Mapping[str, Any]
 def hermes_jobs(home: HermesHome, refs: Sequence[str] = ()) -> list[HermesJob]:
     """All of them, or those of these ids or names.
 
-    Raises Undetermined where the file cannot be read, NotFound for a job that is not there.
+    Raises OutcomeUnknown where the file cannot be read, NotFound for a job that is not there.
     """
     read = read_jobs(home)
     if read.problem is not None:
-        raise Undetermined(
+        raise OutcomeUnknown(
             f"{home.jobs_file} cannot be read: {read.problem}",
             remedy=f"`{called(home)} cron list` shows what Hermes makes of it",
         )

@@ -21,11 +21,11 @@ from datetime import UTC, datetime
 
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Definition, Job
-from tenure.domain.omission import Omitted, Stretch
-from tenure.domain.planning.plan import Due, Fire, HoldResolution, Plan, Standing
+from tenure.domain.omission import FireRange, OmissionKind
+from tenure.domain.planning.plan import Due, Fire, HoldResolution, OwnerCapabilities, Plan
 from tenure.domain.planning.planner import SUPERSEDED
 from tenure.domain.run import Cause
-from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.model import ScheduleKind
 
 STILL_ACTIVE = "the previous run was still active"
 
@@ -64,7 +64,7 @@ class Announced:
 
 
 def plan_announced(
-    due: Due, announced: Announced, standing: Standing, now: datetime
+    due: Due, announced: Announced, standing: OwnerCapabilities, now: datetime
 ) -> Plan | None:
     """The plan; None where there is nothing to do: accounted for already, or not due yet."""
     job, fire = due.job, announced.fire
@@ -73,10 +73,10 @@ def plan_announced(
     announced = announced.since(job.watermark)
     why_held = standing.why_held(job)
     if why_held is not None:
-        return _plan(job, fire, omissions=(_all(announced, Omitted.HELD, why_held),))
+        return _plan(job, fire, omissions=(_all(announced, OmissionKind.HELD, why_held),))
     if due.active:
         # What is held still waits for its turn: the end of that run wakes the job.
-        skipped = _all(announced, Omitted.SKIPPED, STILL_ACTIVE)
+        skipped = _all(announced, OmissionKind.SKIPPED, STILL_ACTIVE)
         return _plan(job, fire, omissions=(skipped,), waiting=bool(due.holds))
     on_time = now - fire <= job.definition.grace
     return _plan(
@@ -94,19 +94,25 @@ def watermark_of_change(job: Job, wanted: Definition, now: datetime) -> datetime
     """The watermark that a job has after somebody changed it at ``now`` and accounted for what
     was pending. What of a foreign job is pending is not known until it is announced: its stays."""
     kinds = job.definition.schedule.kind, wanted.schedule.kind
-    return job.watermark if kinds == (Kind.FOREIGN, Kind.FOREIGN) else max(job.watermark, now)
+    return (
+        job.watermark
+        if kinds == (ScheduleKind.FOREIGN, ScheduleKind.FOREIGN)
+        else max(job.watermark, now)
+    )
 
 
-def _missed(announced: Announced) -> tuple[Stretch, ...]:
+def _missed(announced: Announced) -> tuple[FireRange, ...]:
     if announced.passed is None:
         return ()
     first, last, count = announced.passed
-    return (Stretch(kind=Omitted.MISSED, first=first, last=last, count=count, reason=SUPERSEDED),)
+    return (
+        FireRange(kind=OmissionKind.MISSED, first=first, last=last, count=count, reason=SUPERSEDED),
+    )
 
 
-def _all(announced: Announced, kind: Omitted, reason: str) -> Stretch:
+def _all(announced: Announced, kind: OmissionKind, reason: str) -> FireRange:
     first, _, count = announced.passed or (announced.fire, announced.fire, 0)
-    return Stretch(kind=kind, first=first, last=announced.fire, count=count + 1, reason=reason)
+    return FireRange(kind=kind, first=first, last=announced.fire, count=count + 1, reason=reason)
 
 
 def _plan(
@@ -114,7 +120,7 @@ def _plan(
     fire: datetime,
     *,
     claims: tuple[Fire, ...] = (),
-    omissions: tuple[Stretch, ...] = (),
+    omissions: tuple[FireRange, ...] = (),
     holds: tuple[HoldResolution, ...] = (),
     waiting: bool = False,
 ) -> Plan:

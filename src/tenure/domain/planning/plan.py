@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tenure.domain.job import Job
-from tenure.domain.omission import Omission, Stretch
+from tenure.domain.omission import FireRange, Omission
 from tenure.domain.run import Cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class OwnerCapabilities:
     """What the owner is allowed: authoritative, and what its probes deny."""
 
     authoritative: bool
@@ -84,7 +84,7 @@ class Plan:
     watermark: datetime
     due_at: datetime | None
     claims: tuple[Fire, ...] = ()
-    omissions: tuple[Stretch, ...] = ()
+    omissions: tuple[FireRange, ...] = ()
     holds: tuple[HoldResolution, ...] = ()
     waiting: bool = False
     deferred: bool = False

@@ -31,9 +31,9 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from tenure.domain.job import CatchUp, Definition, Overlap, jitter_of
-from tenure.domain.omission import Omission, Omitted, Stretch
+from tenure.domain.omission import FireRange, Omission, OmissionKind
 from tenure.domain.planning.catch_up import CatchUpBudget
-from tenure.domain.planning.plan import Due, Fire, HoldResolution, Plan, Standing
+from tenure.domain.planning.plan import Due, Fire, HoldResolution, OwnerCapabilities, Plan
 from tenure.domain.run import Cause
 
 DEFAULT_ALL_WINDOW = timedelta(days=1)
@@ -48,10 +48,10 @@ class _Draft:
     due: Due
     watermark: datetime
     claims: list[Fire] = field(default_factory=list)
-    omissions: list[Stretch] = field(default_factory=list)
+    omissions: list[FireRange] = field(default_factory=list)
     holds: list[HoldResolution] = field(default_factory=list)
 
-    def omit(self, kind: Omitted, after: datetime, until: datetime, reason: str) -> None:
+    def omit(self, kind: OmissionKind, after: datetime, until: datetime, reason: str) -> None:
         """Account for every fire in (after, until] as one stretch."""
         schedule = self.due.job.definition.schedule
         count = schedule.count(after, until)
@@ -61,17 +61,17 @@ class _Draft:
         assert first is not None
         assert last is not None
         self.omissions.append(
-            Stretch(kind=kind, first=first, last=last, count=count, reason=reason)
+            FireRange(kind=kind, first=first, last=last, count=count, reason=reason)
         )
 
     def supersede(self, latest: datetime) -> None:
         """Account for all pending fires before the latest, which is left."""
-        self.omit(Omitted.MISSED, self.watermark, latest - _INSTANT, SUPERSEDED)
+        self.omit(OmissionKind.MISSED, self.watermark, latest - _INSTANT, SUPERSEDED)
         self.watermark = max(self.watermark, latest - _INSTANT)
 
     def _held_fires_remain(self) -> bool:
         closed = {h.omission for h in self.holds if h.settled_until is None}
-        return any(o.kind is Omitted.HELD for o in self.omissions) or any(
+        return any(o.kind is OmissionKind.HELD for o in self.omissions) or any(
             h.id not in closed for h in self.due.holds
         )
 
@@ -104,7 +104,9 @@ class _Draft:
         )
 
 
-def plan(due: Due, now: datetime, standing: Standing, slots: int, budget: CatchUpBudget) -> Plan:
+def plan(
+    due: Due, now: datetime, standing: OwnerCapabilities, slots: int, budget: CatchUpBudget
+) -> Plan:
     """Decide about one job. ``slots`` (at least 1) bounds how many fires it may claim now."""
     job = due.job
     draft = _Draft(due=due, watermark=job.watermark)
@@ -113,7 +115,7 @@ def plan(due: Due, now: datetime, standing: Standing, slots: int, budget: CatchU
     why_held = standing.why_held(job)
     if why_held is not None:
         if latest is not None:
-            draft.omit(Omitted.HELD, job.watermark, latest, why_held)
+            draft.omit(OmissionKind.HELD, job.watermark, latest, why_held)
             draft.watermark = latest
         return draft.finish()
     if latest is None and not due.holds:
@@ -138,12 +140,14 @@ def _overlapping(draft: _Draft, latest: datetime | None, until: datetime) -> Pla
     if wants.catching_up is CatchUp.ALL:
         return draft.finish(waiting=True)
     if wants.overlap is Overlap.SKIP:
-        draft.omit(Omitted.SKIPPED, draft.watermark, latest, "the previous run was still active")
+        draft.omit(
+            OmissionKind.SKIPPED, draft.watermark, latest, "the previous run was still active"
+        )
         draft.watermark = latest
         return draft.finish()
     if not draft.due.job.waiting:
         if not _wanted(wants, until - latest):
-            draft.omit(Omitted.MISSED, draft.watermark, latest, _too_late(wants.catching_up))
+            draft.omit(OmissionKind.MISSED, draft.watermark, latest, _too_late(wants.catching_up))
             draft.watermark = latest
             return draft.finish()
         draft.supersede(latest)
@@ -161,7 +165,7 @@ def _was_waiting(draft: _Draft, latest: datetime) -> Plan:
     draft.miss_holds(SUPERSEDED)
     if job.definition.overlap is Overlap.CANCEL:
         draft.omit(
-            Omitted.SKIPPED, draft.watermark, latest - _INSTANT, "a later fire took its place"
+            OmissionKind.SKIPPED, draft.watermark, latest - _INSTANT, "a later fire took its place"
         )
         draft.claims.append(Fire(at=latest, cause=Cause.SCHEDULE))
         draft.watermark = latest
@@ -171,7 +175,9 @@ def _was_waiting(draft: _Draft, latest: datetime) -> Plan:
     draft.claims.append(Fire(at=first, cause=Cause.SCHEDULE))
     draft.watermark = first
     if first < latest:
-        draft.omit(Omitted.SKIPPED, first, latest - _INSTANT, "another fire was already queued")
+        draft.omit(
+            OmissionKind.SKIPPED, first, latest - _INSTANT, "another fire was already queued"
+        )
         draft.watermark = max(first, latest - _INSTANT)
     return draft.finish(waiting=first < latest)
 
@@ -201,7 +207,7 @@ def _latest_only(
         cause = Cause.SCHEDULE if on_time else Cause.CATCH_UP
         draft.claims.append(Fire(at=latest, cause=cause))
     else:
-        draft.omit(Omitted.MISSED, draft.watermark, latest, _too_late(wants.catching_up))
+        draft.omit(OmissionKind.MISSED, draft.watermark, latest, _too_late(wants.catching_up))
     draft.watermark = latest
     return draft.finish()
 
@@ -234,7 +240,7 @@ def _catch_up_all(
     taken, delay = _take(fires[:room], draft, until, now, budget)
     _resolve_holds_of_all(draft, taken, edge, reason)
     ahead = [f.at for f in taken if f.hold is None]
-    draft.omit(Omitted.MISSED, draft.watermark, max(edge, draft.watermark), reason)
+    draft.omit(OmissionKind.MISSED, draft.watermark, max(edge, draft.watermark), reason)
     draft.claims.extend(taken)
     draft.watermark = max([draft.watermark, edge, *ahead])
     if delay:

@@ -27,7 +27,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from tenure.domain.policy.conditions import Answer, Finding, findings
+from tenure.domain.policy.conditions import ConditionAnswer, ConditionResult, findings
 from tenure.domain.policy.evidence import Evidence
 from tenure.domain.policy.rule import Rule
 
@@ -157,8 +157,10 @@ def _rank(admission: Admission) -> float:
     return float("inf") if admission.rule is None else admission.rule.rank
 
 
-def _first_failure(rule: Rule, found: tuple[Finding, ...]) -> Finding | None:
-    passing = (Answer.YES, Answer.UNKNOWN) if rule.refuse else (Answer.YES,)
+def _first_failure(rule: Rule, found: tuple[ConditionResult, ...]) -> ConditionResult | None:
+    passing = (
+        (ConditionAnswer.YES, ConditionAnswer.UNKNOWN) if rule.refuse else (ConditionAnswer.YES,)
+    )
     return next((f for f in found if f.answer not in passing), None)
 
 
@@ -180,7 +182,7 @@ def _admit_open(evidence: Evidence, me_uid: int) -> Admission:
     )
 
 
-def _admitted_by(rule: Rule, found: tuple[Finding, ...]) -> Admission:
+def _admitted_by(rule: Rule, found: tuple[ConditionResult, ...]) -> Admission:
     attested = any(f.vouched for f in found)
     facts = "; ".join(f"it asks for {f.asks}, and {f.observed}" for f in found)
     why = f"rule {rule.number} admits it: {facts}"
@@ -196,10 +198,10 @@ def _admitted_by(rule: Rule, found: tuple[Finding, ...]) -> Admission:
     )
 
 
-def _refused_by(rule: Rule, found: tuple[Finding, ...]) -> Admission:
+def _refused_by(rule: Rule, found: tuple[ConditionResult, ...]) -> Admission:
     facts = "; ".join(
         f"it asks for {f.asks}, and {f.observed}"
-        + (", which counts for a rule that refuses" if f.answer is Answer.UNKNOWN else "")
+        + (", which counts for a rule that refuses" if f.answer is ConditionAnswer.UNKNOWN else "")
         for f in found
     )
     return Admission(

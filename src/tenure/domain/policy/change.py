@@ -32,7 +32,7 @@ class ProblemKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class PolicyProblem:
     """A profile.toml that cannot be used, and what to do about it."""
 
     kind: ProblemKind
@@ -70,13 +70,13 @@ class Accept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keep:
+class KeepCurrent:
     """The accepted policy stays, with a warning where the file says otherwise."""
 
     warning: PolicyWarning | None = None
 
 
-def policy_in_force(accepted: Policy, found: PolicyFile | Problem) -> Policy:
+def policy_in_force(accepted: Policy, found: PolicyFile | PolicyProblem) -> Policy:
     """The policy by which processes are judged: the accepted one, or, where none ever was, what
     the file says: its rules, or closed if they cannot be read. Raises nothing."""
     if accepted.version or accepted.closed:
@@ -88,15 +88,17 @@ def policy_in_force(accepted: Policy, found: PolicyFile | Problem) -> Policy:
     return accepted
 
 
-def reconcile_policy(accepted: Policy | None, found: PolicyFile | Problem) -> Accept | Keep:
+def reconcile_policy(
+    accepted: Policy | None, found: PolicyFile | PolicyProblem
+) -> Accept | KeepCurrent:
     """What the found file does to the accepted policy (None: the profile never had one).
 
     The accepted policy's version is one above the old one's. Raises nothing.
     """
     guarded = accepted is not None and not accepted.open
-    if isinstance(found, Problem):
+    if isinstance(found, PolicyProblem):
         if not guarded and not found.wrong:
-            return Keep()
+            return KeepCurrent()
         if guarded:
             stays = "the accepted rules stay in force"
         elif accepted is not None and accepted.version:
@@ -105,7 +107,7 @@ def reconcile_policy(accepted: Policy | None, found: PolicyFile | Problem) -> Ac
             stays = "no owner rules were ever accepted, so no process can become owner"
         else:
             stays = "nothing in it takes effect"
-        return Keep(
+        return KeepCurrent(
             warning=PolicyWarning(
                 code=f"profile_file_{found.kind}",
                 text=f"{found.text}; {stays}",
@@ -113,9 +115,9 @@ def reconcile_policy(accepted: Policy | None, found: PolicyFile | Problem) -> Ac
             )
         )
     if not found.rules:
-        return Keep(warning=_RULES_GONE if guarded else None)
+        return KeepCurrent(warning=_RULES_GONE if guarded else None)
     if accepted is not None and accepted.hash == found.hash and not accepted.closed:
-        return Keep()
+        return KeepCurrent()
     version = (accepted.version if accepted else 0) + 1
     return Accept(policy=make_policy(found.rules, version=version))
 

@@ -27,22 +27,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tenure.domain.policy.evidence import Evidence, Link, Manager
+from tenure.domain.policy.evidence import ChainLink, Evidence, Manager
 from tenure.domain.policy.rule import Rule
 
 
-class Answer(StrEnum):
+class ConditionAnswer(StrEnum):
     YES = "yes"
     NO = "no"
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class ConditionResult:
     """What one condition found."""
 
     key: str
-    answer: Answer
+    answer: ConditionAnswer
     asks: str
     """The condition in words."""
     observed: str
@@ -51,7 +51,7 @@ class Finding:
     """Something that other processes of the same user cannot simply give themselves."""
 
 
-_Result = tuple[Answer, str, bool]
+_Result = tuple[ConditionAnswer, str, bool]
 
 _UNIT_SUFFIXES = (".service", ".scope", ".slice", ".socket", ".timer", ".mount", ".path")
 
@@ -111,7 +111,7 @@ def covers(rule_path: str, observed: str) -> bool:
 
 def findings(
     rule: Rule, evidence: Evidence, *, role: str | None, me_uid: int
-) -> tuple[Finding, ...]:
+) -> tuple[ConditionResult, ...]:
     """Every condition of ``rule`` against ``evidence``, in the order of the keys."""
     answers: dict[str, Callable[[], _Result]] = {
         "service": lambda: _service(rule, evidence),
@@ -130,12 +130,12 @@ def findings(
     for key in rule.conditions():
         answer, observed, vouched = answers[key]()
         found.append(
-            Finding(
+            ConditionResult(
                 key=key,
                 answer=answer,
                 asks=rule.asks(key),
                 observed=observed,
-                vouched=vouched and answer is Answer.YES,
+                vouched=vouched and answer is ConditionAnswer.YES,
             )
         )
     return tuple(found)
@@ -143,20 +143,20 @@ def findings(
 
 def _service(rule: Rule, evidence: Evidence) -> _Result:
     if "service" in evidence.unknown:
-        return Answer.UNKNOWN, "its service could not be read", False
+        return ConditionAnswer.UNKNOWN, "its service could not be read", False
     service = evidence.service
     if service is None:
-        return Answer.NO, "it belongs to no service", False
+        return ConditionAnswer.NO, "it belongs to no service", False
     seen = f"its service is {service.name} ({service.manager})"
     if rule.manager is not None and rule.manager is not service.manager:
-        return Answer.NO, seen, False
+        return ConditionAnswer.NO, seen, False
     wanted = {rule.service}
     systemd = service.manager in (Manager.SYSTEMD_SYSTEM, Manager.SYSTEMD_USER)
     if systemd and rule.service and not rule.service.endswith(_UNIT_SUFFIXES):
         wanted.add(f"{rule.service}.service")
     if service.name not in wanted:
-        return Answer.NO, seen, False
-    return Answer.YES, seen, service.attested
+        return ConditionAnswer.NO, seen, False
+    return ConditionAnswer.YES, seen, service.attested
 
 
 def _executable(rule: Rule, evidence: Evidence) -> _Result:
@@ -186,17 +186,21 @@ def _in_chain(
     for path in paths:
         for observed in seen:
             if covers(path, observed):
-                return Answer.YES, f"{observed} is in its chain", True
+                return ConditionAnswer.YES, f"{observed} is in its chain", True
     for link in ended_links(paths, evidence):
-        return Answer.UNKNOWN, f"{link.executable} (pid {link.pid}) in its chain has ended", False
+        return (
+            ConditionAnswer.UNKNOWN,
+            f"{link.executable} (pid {link.pid}) in its chain has ended",
+            False,
+        )
     chain = ", then ".join(seen[:6]) + (", ..." if len(seen) > 6 else "")
     told = f"its chain is {chain}" if seen else "nothing in its chain counts"
     if unread:
-        return Answer.UNKNOWN, f"{told}; {', '.join(unread[:3])} could not be read", False
-    return Answer.NO, told, False
+        return ConditionAnswer.UNKNOWN, f"{told}; {', '.join(unread[:3])} could not be read", False
+    return ConditionAnswer.NO, told, False
 
 
-def ended_links(paths: Iterable[str], evidence: Evidence) -> list[Link]:
+def ended_links(paths: Iterable[str], evidence: Evidence) -> list[ChainLink]:
     """The processes of the chain that one of ``paths`` names, and that have ended."""
     return [
         link
@@ -208,7 +212,7 @@ def ended_links(paths: Iterable[str], evidence: Evidence) -> list[Link]:
     ]
 
 
-def _proves_nothing(link: Link) -> bool:
+def _proves_nothing(link: ChainLink) -> bool:
     return link.pid <= 1 or (link.executable is not None and is_session_manager(link.executable))
 
 
@@ -216,17 +220,17 @@ def _holds(rule: Rule, evidence: Evidence) -> _Result:
     paths = rule.holds_paths or (rule.holds or "",)
     for path in paths:
         if path in evidence.locks:
-            return Answer.YES, f"it holds the lock on {path}", False
+            return ConditionAnswer.YES, f"it holds the lock on {path}", False
     passed_over = "locks.other" in evidence.unknown and not paths[-1].endswith(".lock")
     if passed_over or "locks" in evidence.unknown:
-        return Answer.UNKNOWN, "which locks it holds could not be read", False
-    return Answer.NO, f"it holds no lock on {rule.holds}", False
+        return ConditionAnswer.UNKNOWN, "which locks it holds could not be read", False
+    return ConditionAnswer.NO, f"it holds no lock on {rule.holds}", False
 
 
 def _user(rule: Rule, evidence: Evidence, me_uid: int) -> _Result:
     named = isinstance(rule.user, str) and rule.user != "me"
     if ("user" if named else "uid") in evidence.unknown:
-        return Answer.UNKNOWN, "its user could not be read", False
+        return ConditionAnswer.UNKNOWN, "its user could not be read", False
     seen = f"it runs as {evidence.user or 'uid'} ({evidence.uid})"
     if named:
         return _same(evidence.user == rule.user), seen, False
@@ -237,9 +241,9 @@ def _user(rule: Rule, evidence: Evidence, me_uid: int) -> _Result:
 def _group(rule: Rule, evidence: Evidence) -> _Result:
     wanted = rule.group if isinstance(rule.group, int) else rule.group_id
     if wanted is None:
-        return Answer.UNKNOWN, f"this machine knows no group {rule.group}", False
+        return ConditionAnswer.UNKNOWN, f"this machine knows no group {rule.group}", False
     if "groups" in evidence.unknown:
-        return Answer.UNKNOWN, "its groups could not be read", False
+        return ConditionAnswer.UNKNOWN, "its groups could not be read", False
     seen = "its groups are " + (", ".join(map(str, evidence.groups)) or "none")
     return _same(wanted in evidence.groups), seen, True
 
@@ -248,9 +252,9 @@ def _cgroup(rule: Rule, evidence: Evidence) -> _Result:
     observed = evidence.cgroup
     if "cgroup" in evidence.unknown or (observed and ".." in observed.split("/")):
         # A path with '..' lies outside our cgroup namespace: its real name cannot be seen.
-        return Answer.UNKNOWN, "its cgroup could not be read", False
+        return ConditionAnswer.UNKNOWN, "its cgroup could not be read", False
     if not observed:
-        return Answer.NO, "it is in no cgroup", False
+        return ConditionAnswer.NO, "it is in no cgroup", False
     movable = any(p.startswith("user@") and p.endswith(".service") for p in observed.split("/"))
     stated = evidence.service is not None and not evidence.service.attested
     same = _same(covers(rule.cgroup or "", observed))
@@ -259,7 +263,7 @@ def _cgroup(rule: Rule, evidence: Evidence) -> _Result:
 
 def _init(rule: Rule, evidence: Evidence) -> _Result:
     if "init" in evidence.unknown:
-        return Answer.UNKNOWN, "whether it is an init process could not be read", False
+        return ConditionAnswer.UNKNOWN, "whether it is an init process could not be read", False
     seen = "it is " + ("" if evidence.init else "not ") + "process 1 or a child of it"
     # An orphan may become process 1's child at will; process 1 itself nobody becomes.
     return _same(evidence.init == rule.init), seen, evidence.identity.pid == 1
@@ -267,7 +271,7 @@ def _init(rule: Rule, evidence: Evidence) -> _Result:
 
 def _signature(rule: Rule, evidence: Evidence) -> _Result:
     if "signature" in evidence.unknown:
-        return Answer.UNKNOWN, "its signature could not be read", False
+        return ConditionAnswer.UNKNOWN, "its signature could not be read", False
     seen = f"its signature is {evidence.signature}" if evidence.signature else "it has no signature"
     return _same(evidence.signature == rule.signature), seen, True
 
@@ -276,18 +280,18 @@ def _host(rule: Rule, evidence: Evidence) -> _Result:
     names = [name for name in (evidence.hostname, evidence.host) if name]
     seen = "its host is " + (" or ".join(names) or "nameless")
     if rule.host in names:
-        return Answer.YES, seen, False
+        return ConditionAnswer.YES, seen, False
     if evidence.unknown & {"host", "hostname"}:
-        return Answer.UNKNOWN, "its host could not be read", False
-    return Answer.NO, seen, False
+        return ConditionAnswer.UNKNOWN, "its host could not be read", False
+    return ConditionAnswer.NO, seen, False
 
 
 def _role(rule: Rule, role: str | None) -> _Result:
     return _same(role == rule.role), f"it calls itself {role or 'nothing'}", False
 
 
-def _same(equal: bool) -> Answer:
-    return Answer.YES if equal else Answer.NO
+def _same(equal: bool) -> ConditionAnswer:
+    return ConditionAnswer.YES if equal else ConditionAnswer.NO
 
 
 def _is_windows(path: str) -> bool:

@@ -50,7 +50,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class ChainLink:
     """One process of an ancestry chain."""
 
     pid: int
@@ -102,7 +102,7 @@ class Evidence:
     locks: tuple[str, ...] = ()
     """Files on which this very process took an exclusive flock that it still has; resolved paths.
     A file that was deleted or replaced since is not listed."""
-    chain: tuple[Link, ...] = ()
+    chain: tuple[ChainLink, ...] = ()
     """The process itself first, then parent after parent, as far as could be followed."""
     unknown: frozenset[str] = field(default_factory=frozenset)
     """Names of the fields above that could not be read.
@@ -112,6 +112,6 @@ class Evidence:
     are listed; 'locks.other' if only files named ``*.lock`` were looked at.
     """
 
-    def ancestors(self) -> tuple[Link, ...]:
+    def ancestors(self) -> tuple[ChainLink, ...]:
         """The chain strictly above the process itself."""
         return self.chain[1:]

@@ -25,7 +25,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tenure.domain.durations import format_duration
-from tenure.domain.errors import Damaged, InvalidInput
+from tenure.domain.errors import CorruptStore, InvalidInput
 from tenure.domain.policy.admission import Policy, hash_of
 from tenure.domain.policy.evidence import Manager
 from tenure.domain.policy.rule import CONDITIONS, Rule
@@ -68,14 +68,15 @@ def make_policy(rules: Iterable[Rule], *, version: int) -> Policy:
 
 
 def policy_from_text(text: str, *, version: int) -> Policy:
-    """The accepted policy as the store keeps it. Raises :class:`Damaged` where it does not parse.
+    """The accepted policy as the store keeps it.
 
     Its rules are unresolved: pass them through ``store.policy_file.resolve_policy`` before use.
+    Raises :class:`CorruptStore` where it does not parse.
     """
     try:
         rules = read_rules(tomllib.loads(text))
     except (ValueError, InvalidInput) as e:
-        raise Damaged(
+        raise CorruptStore(
             f"the accepted owner policy in the store does not parse: {e}",
             remedy="restore a backup, or give the policy anew with `tenure owner policy`",
         ) from e

@@ -46,8 +46,8 @@ __all__ = [
     "Dst",
     "Fold",
     "Gap",
-    "Kind",
     "Schedule",
+    "ScheduleKind",
     "at_schedule",
     "cron_schedule",
     "every_schedule",
@@ -62,7 +62,7 @@ LONGEST = timedelta(days=3660)
 _NO_TIME = timedelta()
 
 
-class Kind(StrEnum):
+class ScheduleKind(StrEnum):
     CRON = "cron"
     EVERY = "every"
     AT = "at"
@@ -73,7 +73,7 @@ class Kind(StrEnum):
     of it is kept, so that an edit can mend it."""
 
 
-UNPLANNED = (Kind.FOREIGN, Kind.UNREADABLE)
+UNPLANNED = (ScheduleKind.FOREIGN, ScheduleKind.UNREADABLE)
 """Schedules that can name none of their fires, and are never over."""
 
 
@@ -84,7 +84,7 @@ class Schedule:
     ``text`` is what the user wrote; ``timezone`` an IANA key; ``anchor`` and ``at`` are UTC.
     """
 
-    kind: Kind
+    kind: ScheduleKind
     text: str
     expression: str | None = None
     interval: timedelta | None = None
@@ -97,9 +97,9 @@ class Schedule:
 
     def next_after(self, instant: datetime) -> datetime | None:
         """The first fire strictly after an instant; ``None`` when there is none."""
-        if self.kind is Kind.EVERY:
+        if self.kind is ScheduleKind.EVERY:
             return self._grid(instant, 1)
-        if self.kind is Kind.AT:
+        if self.kind is ScheduleKind.AT:
             return self.at if self._at > instant else None
         if self.kind in UNPLANNED:
             return None
@@ -141,23 +141,23 @@ class Schedule:
 
     def latest(self, after: datetime, until: datetime) -> datetime | None:
         """The last fire in ``(after, until]``, found from its end."""
-        if self.kind is Kind.CRON:
+        if self.kind is ScheduleKind.CRON:
             low, high = to_seconds(after), to_seconds(until)
             found = last_fire(self._cron, self.timezone, self.dst, low, high)
             return None if found is None else to_instant(found)
         if self.kind in UNPLANNED:
             return None
-        fire = self._grid(until, 0) if self.kind is Kind.EVERY else self._at
+        fire = self._grid(until, 0) if self.kind is ScheduleKind.EVERY else self._at
         return fire if fire is not None and after < fire <= until else None
 
     def count(self, after: datetime, until: datetime) -> int:
         """The exact number of fires in ``(after, until]``, without visiting them."""
         if until <= after or self.kind in UNPLANNED:
             return 0
-        if self.kind is Kind.EVERY:
+        if self.kind is ScheduleKind.EVERY:
             low, high = max(after, _FIRST - _TICK), min(until, _LAST)
             return max(0, self._steps(high) - self._steps(low))
-        if self.kind is Kind.AT:
+        if self.kind is ScheduleKind.AT:
             return int(after < self._at <= until)
         low_s, high_s = to_seconds(after), to_seconds(until)
         return count_fires(self._cron, self.timezone, self.dst, low_s, high_s)
@@ -167,7 +167,7 @@ class Schedule:
 
         For cron an estimate: the smallest gap among the first 64 local times of 2024 and later.
         """
-        if self.kind is Kind.CRON:
+        if self.kind is ScheduleKind.CRON:
             return timedelta(seconds=smallest_gap(self._cron.expression))
         return self.interval
 
@@ -201,14 +201,14 @@ class Schedule:
     @classmethod
     def _from_json(cls, data: Mapping[str, Any]) -> Schedule:
         try:
-            kind, text = Kind(data["kind"]), str(data["text"])
+            kind, text = ScheduleKind(data["kind"]), str(data["text"])
             zone, dst = data["timezone"], parse_dst(data["dst"])
-            if kind is Kind.CRON:
+            if kind is ScheduleKind.CRON:
                 return cron_schedule(data["expression"], zone, dst, text=text)
-            if kind is Kind.AT:
+            if kind is ScheduleKind.AT:
                 instant = datetime.fromisoformat(data["at"])
                 return at_schedule(instant, zone, dst, text=text)
-            if kind is Kind.FOREIGN:
+            if kind is ScheduleKind.FOREIGN:
                 return foreign_schedule(text, zone)
             interval = timedelta(seconds=data["interval"])
             anchor = datetime.fromisoformat(data["anchor"])
@@ -260,7 +260,7 @@ def cron_schedule(
         )
     fields, zone = read_cron(expression), check_zone(timezone)
     schedule = Schedule(
-        kind=Kind.CRON,
+        kind=ScheduleKind.CRON,
         text=expression if text is None else text,
         expression=fields.expression,
         timezone=zone,
@@ -297,7 +297,7 @@ def every_schedule(
     from tenure.domain.schedule.words import duration_words
 
     return Schedule(
-        kind=Kind.EVERY,
+        kind=ScheduleKind.EVERY,
         text=f"every {duration_words(interval)}" if text is None else text,
         interval=interval,
         anchor=_utc(anchor),
@@ -315,7 +315,7 @@ def at_schedule(
     """
     at = _utc(instant)
     return Schedule(
-        kind=Kind.AT,
+        kind=ScheduleKind.AT,
         text=at.isoformat() if text is None else text,
         at=at,
         timezone=check_zone(timezone),
@@ -330,7 +330,7 @@ def foreign_schedule(text: str, timezone: str = "UTC") -> Schedule:
     """
     if not text.strip() or len(text) > 200 or not text.isprintable():
         raise InvalidInput("1 to 200 printable characters are needed", field="schedule")
-    return Schedule(kind=Kind.FOREIGN, text=text, timezone=check_zone(timezone))
+    return Schedule(kind=ScheduleKind.FOREIGN, text=text, timezone=check_zone(timezone))
 
 
 def unreadable_schedule(data: object) -> Schedule:
@@ -343,7 +343,7 @@ def unreadable_schedule(data: object) -> Schedule:
         with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError, AttributeError):
             fields[key] = read(kept[key]) if kept[key] is not None else None
     return Schedule(
-        kind=Kind.UNREADABLE,
+        kind=ScheduleKind.UNREADABLE,
         text="".join(c if c.isprintable() else "?" for c in text),
         expression=expression if isinstance(expression, str) else None,
         timezone=zone if isinstance(zone, str) and is_zone(zone) else "UTC",

@@ -21,7 +21,7 @@ from tenure.domain.schedule.zones import (
     Dst,
     Fold,
     Gap,
-    Stretch,
+    OffsetPeriod,
     stretches_back,
     stretches_from,
 )
@@ -37,7 +37,7 @@ def policy(fields: CronFields, dst: Dst) -> tuple[Gap, Fold]:
     return (Gap.SHIFT, Fold.FIRST) if fields.fixed else (Gap.SKIP, Fold.BOTH)
 
 
-def _window(stretch: Stretch, after: int, until: int, fold: Fold) -> tuple[int, int]:
+def _window(stretch: OffsetPeriod, after: int, until: int, fold: Fold) -> tuple[int, int]:
     """The local seconds ``[low, high)`` of a stretch that fire within ``(after, until]``."""
     offset = stretch.offset
     low = max(stretch.start, after + 1) + offset
@@ -49,7 +49,7 @@ def _window(stretch: Stretch, after: int, until: int, fold: Fold) -> tuple[int, 
     return low, high
 
 
-def _shifted(fields: CronFields, stretch: Stretch, after: int, until: int, gap: Gap) -> bool:
+def _shifted(fields: CronFields, stretch: OffsetPeriod, after: int, until: int, gap: Gap) -> bool:
     """Whether the stretch begins, within ``(after, until]``, with a fire out of a gap."""
     if gap is Gap.SKIP or stretch.before >= stretch.offset or not after < stretch.start <= until:
         return False

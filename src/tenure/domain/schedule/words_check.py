@@ -54,7 +54,7 @@ Times = frozenset[tuple[int, int, int]]
 Days = Callable[[date], bool]
 
 
-class Unclear(ValueError):
+class UnclearWords(ValueError):
     """The words cannot be read, or could be read in two ways."""
 
 
@@ -86,7 +86,7 @@ def is_true(words: str, fields: CronFields) -> bool:
     """Whether the words claim exactly the fires of these fields, on the wall clock of a day."""
     try:
         claim = read(words)
-    except Unclear:
+    except UnclearWords:
         return False
     day_fields = " ".join(fields.expression.split(" ")[-3:])
     return claim.has_times(fields) and _has_days(claim.said_of_days, day_fields)
@@ -110,10 +110,10 @@ def read(words: str) -> Claim:
             hours, minutes, seconds, listed = _times(low[:at])
             said = low[at:].strip()
             months, days = _dates(said)
-        except Unclear:
+        except UnclearWords:
             continue
         return Claim(hours, minutes, seconds, listed, months, days, said)
-    raise Unclear(words)
+    raise UnclearWords(words)
 
 
 # -- times of a day ------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ def _times(text: str) -> _TimesRead:
     if text.startswith("at "):
         listed = frozenset(_clock(item) for item in _items(text[3:]))
         return frozenset(), frozenset(), frozenset(), listed
-    raise Unclear(text)
+    raise UnclearWords(text)
 
 
 def _between(minute: str, first: tuple[int, int, int], last: tuple[int, int, int]) -> _TimesRead:
@@ -152,7 +152,7 @@ def _between(minute: str, first: tuple[int, int, int], last: tuple[int, int, int
     elif (first[1], last[1]) == (0, 59):
         minutes = _part(minute, "minute", 60)
     else:
-        raise Unclear(minute)
+        raise UnclearWords(minute)
     return frozenset(range(first[0], last[0] + 1)), minutes, _ZERO, None
 
 
@@ -163,9 +163,9 @@ def _minutes_and_seconds(text: str) -> tuple[frozenset[int], frozenset[int]]:
         try:
             seconds = _part(text[: match.start()], "second", 60)
             return _part(text[match.end() :], "minute", 60), seconds
-        except Unclear:
+        except UnclearWords:
             continue
-    raise Unclear(text)
+    raise UnclearWords(text)
 
 
 def _part(text: str, unit: str, size: int) -> frozenset[int]:
@@ -187,12 +187,12 @@ def _every(
 ) -> Iterator[int]:
     match = re.fullmatch(_EVERY.pattern % unit, text)
     if match is None:
-        raise Unclear(text)
+        raise UnclearWords(text)
     step = _number(match[1]) if match[1] else 1
     if match[2]:
         low, high = number(match[2]), number(match[3])
     elif (high - low + 1) % step:
-        raise Unclear(f"{text}: it does not go on evenly")
+        raise UnclearWords(f"{text}: it does not go on evenly")
     yield from range(low, high + 1, step)
 
 
@@ -224,7 +224,7 @@ def _days(text: str) -> Days:
     text = text.removeprefix("on ")
     try:
         return _month_days(text)
-    except Unclear:
+    except UnclearWords:
         return _weekdays(text)
 
 
@@ -234,7 +234,7 @@ def _month_days(text: str) -> Days:
         return lambda day: day.day in listed
     if match := re.fullmatch(r"(.+) day of month", text):
         words = [item.removeprefix("the ") for item in _items(match[1])]
-        with contextlib.suppress(Unclear):
+        with contextlib.suppress(UnclearWords):
             listed_days = [_day_of_month(word, weekday=False) for word in words]
             return lambda day: any(test(day) for test in listed_days)
     tests: list[Days] = []
@@ -252,7 +252,7 @@ def _month_days(text: str) -> Days:
 def _day_of_month(word: str, *, weekday: bool) -> Days:
     if word != "last":
         if weekday:
-            raise Unclear(word)
+            raise UnclearWords(word)
         number = _number(word)
         return lambda day: day.day == number
 
@@ -295,7 +295,7 @@ def _nth_weekday(word: str, weekday: int) -> Days:
 
 def _weekday(word: str, *, first: bool = False) -> int:
     if word not in _WEEKDAYS:
-        raise Unclear(word)
+        raise UnclearWords(word)
     return -1 if first and word == "sunday" else _WEEKDAYS.index(word)
 
 
@@ -311,7 +311,7 @@ def _months(text: str) -> frozenset[int]:
 
 def _month(word: str) -> int:
     if word not in _MONTHS[1:]:
-        raise Unclear(word)
+        raise UnclearWords(word)
     return _MONTHS.index(word)
 
 
@@ -325,13 +325,13 @@ def _number(word: str) -> int:
         return int(match[1])
     if word in _NUMBERS:
         return _NUMBERS[word]
-    raise Unclear(word)
+    raise UnclearWords(word)
 
 
 def _clock(word: str) -> tuple[int, int, int]:
     match = _CLOCK.fullmatch(word)
     if match is None:
-        raise Unclear(word)
+        raise UnclearWords(word)
     return int(match[1]), int(match[2]), int(match[3] or 0)
 
 

@@ -3,7 +3,7 @@
 Authority: the IANA database through :mod:`zoneinfo`, read once for each zone and year.
 
 Time is counted here in whole seconds since 1970-01-01: an *instant* on the UTC clock, a *local
-second* on the wall clock. A zone is a row of :class:`Stretch`, each with one offset::
+second* on the wall clock. A zone is a row of :class:`OffsetPeriod`, each with one offset::
 
     instants   ----- winter ------|------ summer -------|---- winter ----
     local      00:00 ...... 02:00 | 03:00 ....... 03:00 | 02:00 ........
@@ -25,7 +25,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from tenure.domain.errors import PASSING, InvalidInput, Undetermined
+from tenure.domain.errors import PASSING, InvalidInput, OutcomeUnknown
 
 DAY = 86400
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -106,7 +106,7 @@ _loaded: dict[str, tzinfo] = {}
 
 def load_zone(key: str) -> tzinfo:
     """The zone of an IANA key. Raises :class:`InvalidInput` on ``timezone``, with near names, and
-    :class:`Undetermined` where no descriptor is free to read its rules."""
+    :class:`OutcomeUnknown` where no descriptor is free to read its rules."""
     if key == "UTC":
         return UTC
     found = _loaded.get(key)
@@ -120,7 +120,7 @@ def load_zone(key: str) -> tzinfo:
         except OSError as error:
             if error.errno in PASSING:
                 why = error.strerror
-                raise Undetermined(f"the rules of {key} cannot be read now: {why}") from error
+                raise OutcomeUnknown(f"the rules of {key} cannot be read now: {why}") from error
         except (ZoneInfoNotFoundError, ValueError):
             pass
     known = _known_zones()
@@ -203,7 +203,7 @@ def _near_zones(key: str, known: list[str]) -> str:
     return "did you mean " + " or ".join(dict.fromkeys(names[low] for low in near[:3])) + "?"
 
 
-class Stretch(NamedTuple):
+class OffsetPeriod(NamedTuple):
     """Instants ``[start, end)`` with one offset, all in seconds.
 
     ``before`` is the offset up to ``start`` (its own where a stretch was only cut at the turn of
@@ -238,11 +238,11 @@ def _year_of(instant: int) -> int:
 
 
 FLOOR, CEILING = _year_start(FIRST_YEAR), _year_start(LAST_YEAR + 1)
-_ALWAYS = Stretch(start=FLOOR, end=CEILING, offset=0, before=0, fresh=FLOOR, again=CEILING)
+_ALWAYS = OffsetPeriod(start=FLOOR, end=CEILING, offset=0, before=0, fresh=FLOOR, again=CEILING)
 
 
 @lru_cache(maxsize=4096)
-def _stretches(key: str, year: int) -> tuple[Stretch, ...]:
+def _stretches(key: str, year: int) -> tuple[OffsetPeriod, ...]:
     """The stretches of one year of a zone, cut at its ends."""
     start, end = _year_start(year), _year_start(year + 1)
     edges = _edges(key, start - _PROBE, end + _PROBE)
@@ -252,7 +252,7 @@ def _stretches(key: str, year: int) -> tuple[Stretch, ...]:
         until, then = edges[i + 1] if i + 1 < len(edges) else (end + _PROBE, offset)
         if at < end and until > start:
             found.append(
-                Stretch(
+                OffsetPeriod(
                     start=max(at, start),
                     end=min(until, end),
                     offset=offset,
@@ -283,7 +283,7 @@ def _edges(key: str, start: int, end: int) -> list[tuple[int, int]]:
     return edges
 
 
-def stretches_from(key: str, instant: int) -> Iterator[Stretch]:
+def stretches_from(key: str, instant: int) -> Iterator[OffsetPeriod]:
     """The stretch that holds an instant (or the first after it), and all later ones."""
     if key == "UTC":
         yield from (_ALWAYS,) if instant < CEILING else ()
@@ -294,7 +294,7 @@ def stretches_from(key: str, instant: int) -> Iterator[Stretch]:
                 yield stretch
 
 
-def stretches_back(key: str, instant: int) -> Iterator[Stretch]:
+def stretches_back(key: str, instant: int) -> Iterator[OffsetPeriod]:
     """The stretch that holds an instant (or the last before it), and all earlier ones."""
     if key == "UTC":
         yield from (_ALWAYS,) if instant >= FLOOR else ()

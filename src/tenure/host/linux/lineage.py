@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tenure.domain.errors import Undetermined
-from tenure.domain.policy.evidence import Link
+from tenure.domain.errors import OutcomeUnknown
+from tenure.domain.policy.evidence import ChainLink
 from tenure.host.linux import procfs
 from tenure.host.linux.proc import (
     Executable,
@@ -26,7 +26,7 @@ _LONGEST_CHAIN = 512
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
     first: procfs.Stat
-    links: tuple[Link, ...]
+    links: tuple[ChainLink, ...]
     complete: bool
     adopted: bool
     """The process's own launcher is gone: its parent is one that adopted it."""
@@ -59,8 +59,8 @@ def lineage_of(pid: int) -> Lineage:
     )
 
 
-def _link(pid: int, stat: procfs.Stat, program: Executable | None) -> Link:
-    return Link(
+def _link(pid: int, stat: procfs.Stat, program: Executable | None) -> ChainLink:
+    return ChainLink(
         pid=pid,
         name=stat.name,
         executable=None if program is None else program.path,
@@ -75,7 +75,7 @@ def _parent_of(pid: int, child: procfs.Stat) -> tuple[procfs.Stat, Executable | 
         parent = stat_of(child.parent)
         program, readable = executable_of(child.parent)
         again = stat_of(pid)
-    except Undetermined:
+    except OutcomeUnknown:
         return None
     if parent is None or again is None or parent.start > child.start:
         return None

@@ -9,7 +9,7 @@ import functools
 import os
 from dataclasses import dataclass
 
-from tenure.domain.errors import NotFound, Undetermined
+from tenure.domain.errors import NotFound, OutcomeUnknown
 from tenure.domain.policy.evidence import Service
 from tenure.host.linux import procfs
 from tenure.host.linux.systemd_units import service_of
@@ -29,7 +29,7 @@ _machine_id: str | None = None
 
 
 def boot_id() -> str:
-    """'' where there is none. Raises Undetermined where it cannot be read now: an identity
+    """'' where there is none. Raises OutcomeUnknown where it cannot be read now: an identity
     without it could never be verified."""
     global _boot_id
     if not _boot_id:
@@ -38,7 +38,7 @@ def boot_id() -> str:
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return ""
         except OSError as error:
-            raise Undetermined(f"the boot id cannot be read: {error.strerror}") from error
+            raise OutcomeUnknown(f"the boot id cannot be read: {error.strerror}") from error
     return _boot_id
 
 
@@ -46,7 +46,7 @@ def namespaces() -> str:
     """The namespaces in which a pid and a start stamp mean something: pid's and time's inodes.
 
     A process keeps its own for life (unshare and setns move its children); a fork's are new.
-    Raises Undetermined where they cannot be read now.
+    Raises OutcomeUnknown where they cannot be read now.
     """
     return _namespaces_of(os.getpid())
 
@@ -63,7 +63,7 @@ def _own_namespace(kind: str) -> str:
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return ""
     except OSError as error:
-        raise Undetermined(f"/proc cannot be read: {error.strerror}") from error
+        raise OutcomeUnknown(f"/proc cannot be read: {error.strerror}") from error
 
 
 def namespace(kind: str, pid: int | None = None) -> str:
@@ -91,25 +91,25 @@ def folder(pid: int) -> str:
 
 
 def proc_is_ours() -> bool:
-    """Whether /proc is of this pid namespace. Raises Undetermined."""
+    """Whether /proc is of this pid namespace. Raises OutcomeUnknown."""
     try:
         return os.readlink("/proc/self") == str(os.getpid())
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise Undetermined(f"/proc cannot be read: {error.strerror}") from error
+        raise OutcomeUnknown(f"/proc cannot be read: {error.strerror}") from error
 
 
 def stat_of(pid: int) -> procfs.Stat | None:
     """``stat`` of a process, also of a dead one; None if there is no such process.
 
-    Raises Undetermined where it is hidden, and where it cannot be read now (no descriptor free):
+    Raises OutcomeUnknown where it is hidden, and where it cannot be read now (no descriptor free):
     what was not read is not gone.
     """
     if pid <= 0:
         return None
     if pid != os.getpid() and not proc_is_ours():
-        raise Undetermined(
+        raise OutcomeUnknown(
             f"whether process {pid} lives cannot be told: /proc belongs to another pid namespace",
             remedy="mount a /proc of this pid namespace (unshare --mount-proc)",
         )
@@ -122,7 +122,7 @@ def stat_of(pid: int) -> procfs.Stat | None:
             if not _is_taken(pid):
                 return None
         except OSError as error:
-            raise Undetermined(
+            raise OutcomeUnknown(
                 f"process {pid} cannot be looked at: {error.strerror}", errno=error.errno
             ) from error
     raise hidden(pid)
@@ -139,8 +139,8 @@ def _is_taken(pid: int) -> bool:
     return True
 
 
-def hidden(pid: int) -> Undetermined:
-    return Undetermined(
+def hidden(pid: int) -> OutcomeUnknown:
+    return OutcomeUnknown(
         f"process {pid} exists, but /proc does not show it to this user",
         remedy="mount /proc without hidepid, or look as that process's user",
     )

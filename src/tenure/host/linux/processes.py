@@ -19,8 +19,8 @@ import pwd
 from datetime import UTC, datetime
 from typing import Any
 
-from tenure.domain.errors import Undetermined
-from tenure.domain.policy.evidence import Evidence, Identity, Link
+from tenure.domain.errors import OutcomeUnknown
+from tenure.domain.policy.evidence import ChainLink, Evidence, Identity
 from tenure.domain.process import Activity
 from tenure.host.linux import procfs
 from tenure.host.linux.held_locks import held_locks
@@ -74,7 +74,7 @@ def is_alive(identity: Identity) -> bool | None:
         if identity.pid_namespace != namespaces():
             return None
         stat = stat_of(identity.pid)
-    except Undetermined:
+    except OutcomeUnknown:
         return None
     if stat is None or stat.dead or stat.start != identity.start:
         return False
@@ -87,7 +87,7 @@ def activity_of(identity: Identity) -> Activity:
         return Activity.UNKNOWN
     try:
         stat = stat_of(identity.pid)
-    except Undetermined:
+    except OutcomeUnknown:
         return Activity.UNKNOWN
     if stat is None or stat.start != identity.start:
         return Activity.UNKNOWN
@@ -96,7 +96,7 @@ def activity_of(identity: Identity) -> Activity:
     return Activity.FROZEN if is_frozen(identity.pid) else Activity.RUNNING
 
 
-def chain_of(pid: int) -> tuple[tuple[Link, ...], bool]:
+def chain_of(pid: int) -> tuple[tuple[ChainLink, ...], bool]:
     lineage = lineage_of(pid)
     return lineage.links, lineage.complete
 
@@ -134,7 +134,7 @@ class _Seen:
         try:
             status = procfs.parse_status(read(f"{folder(self.pid)}/status"))
         except OSError:
-            status = procfs.Status(uid=None, groups=None, confinement=None)
+            status = procfs.ProcStatus(uid=None, groups=None, confinement=None)
         uid = status.uid
         if uid == _OVERFLOW_UID and namespace("user") != FIRST_USER_NAMESPACE:
             uid = None  # a user that our user namespace does not know

@@ -38,7 +38,7 @@ class Stat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class ProcStatus:
     """What is needed of ``/proc/<pid>/status``; None where the kernel does not say it."""
 
     uid: int | None
@@ -61,7 +61,7 @@ def parse_stat(text: str) -> Stat:
     )
 
 
-def parse_status(text: str) -> Status:
+def parse_status(text: str) -> ProcStatus:
     """Parse ``status``: effective uid, effective and supplementary groups, confinement.
 
     The name stands in the first line; the kernel escapes line feeds in it. Lines are split at
@@ -74,7 +74,7 @@ def parse_status(text: str) -> Status:
     if "Gid" in lines and "Groups" in lines:
         effective = int(lines["Gid"].split()[1])
         groups = tuple(dict.fromkeys((effective, *map(int, lines["Groups"].split()))))
-    return Status(
+    return ProcStatus(
         uid=None if uid is None else int(uid), groups=groups, confinement=_confinement(lines)
     )
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tenure.domain.policy.evidence import Link, Manager, Service
+from tenure.domain.policy.evidence import ChainLink, Manager, Service
 from tenure.host.linux.held_locks import UNREAD, HeldLocks
 from tenure.host.macos import answers, calls
 from tenure.host.macos.locks import own_locks
@@ -37,7 +37,7 @@ class MacHost(PsutilHost):
             return None
         return child.launcher == above.number
 
-    def particulars(self, pid: int, chain: tuple[Link, ...], complete: bool) -> dict[str, Any]:
+    def particulars(self, pid: int, chain: tuple[ChainLink, ...], complete: bool) -> dict[str, Any]:
         own = pid == os.getpid()
         coalition = answers.parse_coalition(
             calls.pid_info(pid, calls.COALITIONS, answers.COALITION_SIZE)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tenure.domain.policy.evidence import Link, Manager, Service
+from tenure.domain.policy.evidence import ChainLink, Manager, Service
 from tenure.host.psutil_host import PsutilHost
 
 _SYSTEM_PROCESS = 4
@@ -32,7 +32,7 @@ class WindowsHost(PsutilHost):
             return ""
         return f"system:{round(created * 1_000_000)}" if created > 0 else ""
 
-    def particulars(self, pid: int, chain: tuple[Link, ...], complete: bool) -> dict[str, Any]:
+    def particulars(self, pid: int, chain: tuple[ChainLink, ...], complete: bool) -> dict[str, Any]:
         session = session_of(pid)
         facts: dict[str, Any] = {
             "host": machine_guid(),
@@ -50,7 +50,7 @@ class WindowsHost(PsutilHost):
 
 
 def service_among(
-    chain: Iterable[Link], complete: bool, services: Mapping[int, tuple[str, ...]] | None
+    chain: Iterable[ChainLink], complete: bool, services: Mapping[int, tuple[str, ...]] | None
 ) -> tuple[Service | None, bool]:
     """The service of the nearest process of ``chain`` that is one, and whether it is known.
 

@@ -33,7 +33,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from tenure.domain.errors import Undetermined
+from tenure.domain.errors import OutcomeUnknown
 from tenure.store.folder.regular_files import NotRegular, open_regular
 
 SPACE = 64
@@ -44,7 +44,7 @@ _SIGNAL_BASE = 128
 _HIGHEST_SIGNAL = 64
 
 
-class RecordUnreadable(Undetermined):
+class RecordUnreadable(OutcomeUnknown):
     """The record could not be read now, whatever it says: ask again."""
 
     code = "record_unreadable"

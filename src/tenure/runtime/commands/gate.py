@@ -39,7 +39,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tenure.domain.errors import Undetermined
+from tenure.domain.errors import OutcomeUnknown
 from tenure.domain.policy.evidence import Identity
 from tenure.host.processes import identity_of
 from tenure.runtime.commands.arguments import arguments_for, check, not_started
@@ -96,7 +96,7 @@ def spawn_gated(
         identity = _start_or_close(gate_in, arguments, env, spec.cwd, standard)
     except (OSError, ValueError) as error:
         raise not_started(error, spec, folder) from error
-    except Undetermined as error:
+    except OutcomeUnknown as error:
         raise CommandNotStarted(
             f"the command could not be started: {error.text}", remedy=error.remedy
         ) from error

@@ -31,7 +31,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tenure.domain.errors import Undetermined
+from tenure.domain.errors import OutcomeUnknown
 from tenure.store.folder.regular_files import NotRegular, open_regular
 
 CHUNK = 1 << 18
@@ -39,7 +39,7 @@ _NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError, NotRegul
 _HEADER = re.compile(rb"\[tenure: the first +(\d+) bytes of this output were dropped\]\n")
 
 
-class OutputUnreadable(Undetermined, OSError):
+class OutputUnreadable(OutcomeUnknown, OSError):
     """There may be output, and it cannot be read now."""
 
     code = "output_unreadable"

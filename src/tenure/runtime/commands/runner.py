@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from tenure.domain.errors import Undetermined
+from tenure.domain.errors import OutcomeUnknown
 from tenure.domain.job import Command, Definition
 from tenure.domain.policy.evidence import Identity
 from tenure.domain.run import Result, Run, RunState
@@ -474,7 +474,7 @@ class CommandRunner:
 def _who_is_left(leader: Identity) -> str:
     try:
         left = members_of(leader)
-    except (OSError, Undetermined) as error:
+    except (OSError, OutcomeUnknown) as error:
         return f"; which of its processes still live is unknown: {error}"
     if not left:
         return ""

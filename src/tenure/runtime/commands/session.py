@@ -44,7 +44,7 @@ def members_of(leader: Identity, *, seen: Iterable[Member] = ()) -> tuple[Member
 
     ``seen``: members found earlier; those that still live count, with their descendants. The
     caller has made sure that the leader's boot and namespaces are ours. Any thread. Raises
-    OSError and Undetermined where the processes cannot be listed now.
+    OSError and OutcomeUnknown where the processes cannot be listed now.
     """
     table = _living()
     holder = table.get(leader.pid)

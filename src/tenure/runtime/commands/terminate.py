@@ -55,7 +55,7 @@ def stop(
 
     Returns the members found. KILL goes to all but the shell. Any thread; never raises for a
     command that has ended, or that another boot or namespace hides. Raises OSError and
-    Undetermined where it cannot be looked at now: nothing was signalled then.
+    OutcomeUnknown where it cannot be looked at now: nothing was signalled then.
     """
     if leader.boot_id != boot_id():
         return ()
@@ -127,7 +127,7 @@ class Ending:
     def step(self, now: float) -> float | None:
         """Do what is due at ``now``; when to be called again, or None once it is done.
 
-        Raises OSError and Undetermined: call again later, nothing is forgotten.
+        Raises OSError and OutcomeUnknown: call again later, nothing is forgotten.
         """
         if self.phase is Phase.BEGIN:
             if self._grace > 0:

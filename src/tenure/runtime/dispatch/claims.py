@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tenure.domain.errors import Damaged, NotFound, StaleTerm
+from tenure.domain.errors import CorruptStore, NotFound, StaleTerm
 from tenure.domain.job import (
     Definition,
     Job,
@@ -21,9 +21,9 @@ from tenure.domain.job import (
 )
 from tenure.domain.ownership import Authority
 from tenure.domain.planning.catch_up import CatchUpBudget
-from tenure.domain.planning.plan import Plan, Standing
+from tenure.domain.planning.plan import OwnerCapabilities, Plan
 from tenure.domain.planning.planner import plan
-from tenure.domain.request import Ask, Request, RequestState
+from tenure.domain.request import Request, RequestKind, RequestState
 from tenure.domain.run import ACTIVE, Run
 from tenure.runtime.commands.gated import GatedCommand
 from tenure.runtime.dispatch.probes import Probes
@@ -57,7 +57,7 @@ class Round:
     """One turn's claims: under which authority, with how much room, and where to they go."""
 
     authority: Authority
-    standing: Standing
+    standing: OwnerCapabilities
     room: dict[Runner, int]
     outbox: Outbox
     now: datetime
@@ -97,14 +97,14 @@ class Claiming:
     def _answer_requests(self, turn: Round) -> None:
         self._store.expire_requests(turn.now)
         for request in self._store.requests(states=PENDING, limit=MOST_PENDING):
-            if request.kind is Ask.CANCEL:
+            if request.kind is RequestKind.CANCEL:
                 self._answer_cancel(request, turn)
-            elif request.kind is Ask.HAND_OVER:
+            elif request.kind is RequestKind.HAND_OVER:
                 self._hand_over(request)
             else:
                 try:
                     self._answer_trigger(request, turn)
-                except Damaged as error:  # its job cannot be read: no reason to answer nobody
+                except CorruptStore as error:  # its job cannot be read: no reason to answer nobody
                     remedy = error.remedy or "`tenure audit` says what else is wrong"
                     self._refuse(request, turn, error.text, remedy)
 

@@ -29,7 +29,7 @@ from tenure.domain.errors import StaleTerm, StoreBlocked, TenureError
 from tenure.domain.event import EventKind
 from tenure.domain.job import Call, Definition, Runner
 from tenure.domain.ownership import Authority
-from tenure.domain.planning.plan import Standing
+from tenure.domain.planning.plan import OwnerCapabilities
 from tenure.domain.request import Request
 from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock as HostClock
@@ -70,7 +70,7 @@ class Mandate:
     """What the keeper gives the dispatcher to claim with."""
 
     authority: Authority
-    standing: Standing
+    standing: OwnerCapabilities
     """What the owner may do at best; evidence that can change is read again before a claim."""
 
 
@@ -309,7 +309,9 @@ class Dispatcher:
             self._carry_out(after, mandate, began)
         return self._until_next()
 
-    def _claim(self, mandate: Mandate, standing: Standing, after: Outbox, now: datetime) -> None:
+    def _claim(
+        self, mandate: Mandate, standing: OwnerCapabilities, after: Outbox, now: datetime
+    ) -> None:
         turn = Round(
             authority=mandate.authority,
             standing=standing,
@@ -339,10 +341,10 @@ class Dispatcher:
                 self._store.record_progress(turn.authority, turn.awake, turn.now)
             self._next_progress = turn.awake + PROGRESS_EVERY
 
-    def _standing(self, mandate: Mandate | None, now: datetime) -> Standing:
+    def _standing(self, mandate: Mandate | None, now: datetime) -> OwnerCapabilities:
         """Read again, outside any transaction, what a protected claim stands on (C8)."""
         if mandate is None:
-            return Standing(authoritative=False)
+            return OwnerCapabilities(authoritative=False)
         best = mandate.standing
         if self._claiming.to_probe:
             wanted = self._probes.missing(self._claiming.to_probe, self._clock.awake())

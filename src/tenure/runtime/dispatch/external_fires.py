@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from tenure.domain.errors import Damaged, NotFound
-from tenure.domain.job import Job, State
-from tenure.domain.omission import Omitted
+from tenure.domain.errors import CorruptStore, NotFound
+from tenure.domain.job import Job, JobState
+from tenure.domain.omission import OmissionKind
 from tenure.domain.planning.external import Announced, plan_announced
-from tenure.domain.planning.plan import Due, Plan, Standing
+from tenure.domain.planning.plan import Due, OwnerCapabilities, Plan
 from tenure.domain.run import ACTIVE, Run
-from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.model import ScheduleKind
 from tenure.host.clocks import Clock
 from tenure.runtime.callables.run_handle import Lent
 from tenure.runtime.callables.runner import Callables
@@ -39,7 +39,7 @@ class Answer:
     """The claimed run; None if it is not to be carried."""
     why: str = ""
     """Why it is not, in words."""
-    omitted: Omitted | None = None
+    omitted: OmissionKind | None = None
     settled: bool = False
     """Whether the fire is accounted for: the other scheduler may go on to its next one. If not,
     nothing was written about it, and it is to be announced again."""
@@ -96,7 +96,7 @@ class Announcing:
                 names, self._clock.awake, lambda freed: self._dispatcher.look(), PATIENCE
             )
 
-    def _standing(self, mandate: Mandate) -> Standing:
+    def _standing(self, mandate: Mandate) -> OwnerCapabilities:
         """Read again what a protected claim stands on (C8)."""
         best = mandate.standing
         if not best.authoritative:
@@ -109,16 +109,16 @@ class Announcing:
         """A job that may be announced. One that cannot be read stops no other."""
         try:
             job = self._store.job(id)
-        except (NotFound, Damaged) as error:
+        except (NotFound, CorruptStore) as error:
             return Answer(why=error.text)
         if job.damage is not None:
             return Answer(why=job.damage.reason)
-        if job.definition.schedule.kind is not Kind.FOREIGN:
+        if job.definition.schedule.kind is not ScheduleKind.FOREIGN:
             return Answer(why="the job is planned here, and by nobody else")
-        return job if job.state is State.ACTIVE else Answer(why=f"the job is {job.state}")
+        return job if job.state is JobState.ACTIVE else Answer(why=f"the job is {job.state}")
 
     def _claim_one(
-        self, mandate: Mandate, id: str, announced: Announced, standing: Standing
+        self, mandate: Mandate, id: str, announced: Announced, standing: OwnerCapabilities
     ) -> Answer | Run:
         job, now = self._job(id), self._clock.now()
         if isinstance(job, Answer):

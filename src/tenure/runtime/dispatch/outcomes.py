@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from tenure.domain.errors import Damaged, NotFound, StaleTerm
+from tenure.domain.errors import CorruptStore, NotFound, StaleTerm
 from tenure.domain.ownership import Authority
 from tenure.domain.planning.retry import or_retry
-from tenure.domain.run import Result, Run, RunState, Start, Took
+from tenure.domain.run import FinishOutcome, Result, Run, RunState, Start
 from tenure.runtime.commands.gated import GatedCommand
 from tenure.runtime.dispatch.claims import Outbox
 from tenure.store.contract import Store
@@ -27,7 +27,7 @@ class Recording:
             return
         ends = [self._or_retry(result, now) for result in results]
         for end, took in zip(ends, self._store.finish(ends, now), strict=True):
-            if took is not Took.TAKEN:
+            if took is not FinishOutcome.TAKEN:
                 after.said.append(f"the end of {end.run} ({end.state}) was not taken: {took}")
 
     def starts(
@@ -69,6 +69,6 @@ class Recording:
         try:
             run = self._store.run(result.run)
             wants = self._store.definition(run.job, run.revision)
-        except (NotFound, Damaged):  # deleted by retention, or its zone is gone: no retry then
+        except (NotFound, CorruptStore):  # deleted by retention, or its zone is gone: no retry then
             return result
         return or_retry(result, wants, now)

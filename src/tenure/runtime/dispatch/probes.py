@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from tenure.host.capabilities import Answer, probe
+from tenure.host.capabilities import ProbeAnswer, probe
 
 log = logging.getLogger("tenure.probes")
 
@@ -26,9 +26,9 @@ HANGS = 2.0
 class Probes:
     """Thread-safe."""
 
-    def __init__(self, ask: Callable[[str], Answer] = probe) -> None:
+    def __init__(self, ask: Callable[[str], ProbeAnswer] = probe) -> None:
         self._ask = ask
-        self._answers: dict[str, tuple[Answer, float]] = {}
+        self._answers: dict[str, tuple[ProbeAnswer, float]] = {}
         self._lock = threading.Lock()
         self._answered = threading.Condition(self._lock)
         self._freed = False
@@ -58,7 +58,7 @@ class Probes:
             return frozenset(
                 name
                 for name in names
-                if name in self._answers and self._answers[name][0] is Answer.DENIED
+                if name in self._answers and self._answers[name][0] is ProbeAnswer.DENIED
             )
 
     def refresh(self, names: Iterable[str], awake: float) -> bool:
@@ -69,12 +69,12 @@ class Probes:
                 answer = self._ask(name)
             except Exception:  # what cannot be told is unknown, and asked again later
                 log.exception("the probe of %s failed", name)
-                answer = Answer.UNKNOWN
+                answer = ProbeAnswer.UNKNOWN
             with self._lock:
                 before = self._answers.get(name)
                 self._answers[name] = (answer, awake)
-                was_denied = before is not None and before[0] is Answer.DENIED
-                freed |= was_denied and answer is not Answer.DENIED
+                was_denied = before is not None and before[0] is ProbeAnswer.DENIED
+                freed |= was_denied and answer is not ProbeAnswer.DENIED
                 self._freed |= freed
                 self._answered.notify_all()
         return freed
@@ -140,4 +140,4 @@ class Probes:
     def all_denied(self) -> frozenset[str]:
         """Every capability whose last answer was 'denied'."""
         with self._lock:
-            return frozenset(n for n, (a, _) in self._answers.items() if a is Answer.DENIED)
+            return frozenset(n for n, (a, _) in self._answers.items() if a is ProbeAnswer.DENIED)

@@ -24,11 +24,11 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from tenure.domain.errors import Damaged, NotFound, Undetermined
+from tenure.domain.errors import CorruptStore, NotFound, OutcomeUnknown
 from tenure.domain.job import Command, Definition
 from tenure.domain.ownership import Authority, HolderLife
 from tenure.domain.policy.evidence import Identity
-from tenure.domain.process import Process, Standing
+from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock
 from tenure.host.processes import is_alive
@@ -88,7 +88,7 @@ class Recovery:
             life = lives[run.holder]
             if life is HolderLife.DEAD:
                 self._settle_one(partial(self._take_from_dead, authority), run)
-            elif life is HolderLife.ALIVE and holders[run.holder].standing is Standing.OWNER:
+            elif life is HolderLife.ALIVE and holders[run.holder].standing is ProcessStatus.OWNER:
                 # It says that it owns, and we do: it was deposed, and has not noticed.
                 self._settle_one(partial(self._take_from_deposed, authority), run)
         self._settle_own()
@@ -120,7 +120,7 @@ class Recovery:
         """One that cannot be settled stays as it is, for the next look, and stops no other."""
         try:
             take(run)
-        except (NotFound, Damaged, Undetermined, OSError) as error:
+        except (NotFound, CorruptStore, OutcomeUnknown, OSError) as error:
             level = logging.DEBUG if self._unsettled.get(run.id) == str(error) else logging.WARNING
             log.log(level, "run %s of %s cannot be settled: %s", run.id, run.job_name, error)
             self._unsettled[run.id] = str(error)

@@ -6,17 +6,17 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tenure.domain.errors import Damaged
+from tenure.domain.errors import CorruptStore
 from tenure.domain.ownership import (
     Contender,
-    Hold,
+    Decision,
     HolderLife,
-    Move,
     Ownership,
+    OwnershipState,
     consider,
 )
 from tenure.domain.policy.admission import Admission, Policy
-from tenure.domain.process import Process, Standing
+from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.settings import Hung
 from tenure.host.clocks import Clock
 from tenure.runtime.liveness import life_of_process
@@ -35,9 +35,9 @@ SOON_HUNG = timedelta(seconds=1)
 class Wish:
     """What a process that does not own makes of a look."""
 
-    move: Move
+    move: Decision
     """``act`` is None where it waits, or may not take at all."""
-    standing: Standing
+    standing: ProcessStatus
     why: str
     rule: int | None
     holder: Process | None = None
@@ -91,8 +91,8 @@ class Contending:
             self._member.observe_again(at_most_every=self._observe_every)
             why = why_not or admission.why
             return Wish(
-                move=Move(act=None, why=why),
-                standing=Standing.REFUSED,
+                move=Decision(act=None, why=why),
+                standing=ProcessStatus.REFUSED,
                 why=why,
                 rule=rank if admission.rule else None,
             )
@@ -119,7 +119,7 @@ class Contending:
             self._gives_way_since = self._clock.awake()
         return Wish(
             move=move,
-            standing=Standing.CANDIDATE,
+            standing=ProcessStatus.CANDIDATE,
             why=f"{admission.why}; {move.why}",
             rule=rank,
             holder=holder if life is HolderLife.ALIVE else None,
@@ -131,7 +131,7 @@ class Contending:
         does not carry the code of the jobs. None if it can."""
         try:
             problem = self._profile.identity_problem()
-        except Damaged as error:
+        except CorruptStore as error:
             return str(error)
         if problem is not None:
             return f"{problem.text} ({problem.remedy})"
@@ -143,7 +143,7 @@ class Contending:
         return timedelta(seconds=0 if since is None else self._clock.awake() - since)
 
     def _holder(self, current: Ownership) -> tuple[Process | None, HolderLife | None]:
-        if current.hold is Hold.VACANT or current.process is None:
+        if current.hold is OwnershipState.VACANT or current.process is None:
             return None, None
         holder = self._store.process(current.process)
         return holder, life_of_process(self._profile, holder)

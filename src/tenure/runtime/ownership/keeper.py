@@ -24,10 +24,10 @@ from typing import Any
 
 from tenure.domain.errors import TenureError
 from tenure.domain.event import EventKind
-from tenure.domain.ownership import Act, Authority, Candidate, Ownership
+from tenure.domain.ownership import Authority, Candidate, Ownership, OwnershipAction
 from tenure.domain.policy.admission import Admission, Policy
 from tenure.domain.policy.warnings import PolicyWarning
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 from tenure.domain.request import Request
 from tenure.domain.settings import Hung
 from tenure.host.clocks import Clock
@@ -188,10 +188,10 @@ class Keeper:
         self._stopping.set()
         self.wake()
         self.thread.join(timeout=5)
-        self._holding.end(Act.HAND_OVER, why)
+        self._holding.end(OwnershipAction.HAND_OVER, why)
         with contextlib.suppress(TenureError):  # it may drain for long, and is no candidate then
             if self._member.executes:
-                self._member.say(Standing.REFUSED, why, None)
+                self._member.say(ProcessStatus.REFUSED, why, None)
 
     def give_up(self, why: str) -> None:
         """End the term because this process has failed, and look no more. By the keeper's own
@@ -206,7 +206,7 @@ class Keeper:
 
     def _end_failed(self) -> None:
         try:
-            self._holding.end(Act.STEP_DOWN, self._why_failed)
+            self._holding.end(OwnershipAction.STEP_DOWN, self._why_failed)
         finally:
             self._gave_up.set()
 
@@ -301,8 +301,8 @@ class Keeper:
             return LOOK_EVERY
         why = self._stays_out()
         if why is not None:
-            self._holding.end(Act.HAND_OVER, why)
-            self._member.say(Standing.REFUSED, why, None)
+            self._holding.end(OwnershipAction.HAND_OVER, why)
+            self._member.say(ProcessStatus.REFUSED, why, None)
             return LOOK_EVERY
         self._member.look_at_chain()
         now = self._clock.now()
@@ -314,7 +314,7 @@ class Keeper:
             self._member.observe_again(at_most_every=OBSERVE_EVERY)
         admission = self._member.admission(policy, owns=self.authority is not None)
         if not self._member.executes:
-            self._member.say(Standing.OBSERVER, admission.why, None)
+            self._member.say(ProcessStatus.OBSERVER, admission.why, None)
             self._may_rest = True
             return LOOK_EVERY
         ownership = self._holding.see(self._store.ownership())
@@ -346,7 +346,7 @@ class Keeper:
             self._alarm.watch(None)
             return self._holding.take(move, current)
         news = self._member.say(wish.standing, wish.why, wish.rule)
-        if news and wish.standing is Standing.REFUSED:
+        if news and wish.standing is ProcessStatus.REFUSED:
             expected = not (admission.admitted or policy.closed)
             level = logging.INFO if expected else logging.WARNING
             log.log(level, "no candidate: %s", wish.why)
@@ -357,12 +357,12 @@ class Keeper:
 
     def _look_as_owner(self, admission: Admission, current: Ownership) -> float:
         if not admission.admitted:
-            self._holding.end(Act.STEP_DOWN, f"no longer admitted: {admission.why}")
-            self._member.say(Standing.REFUSED, admission.why, None)
+            self._holding.end(OwnershipAction.STEP_DOWN, f"no longer admitted: {admission.why}")
+            self._member.say(ProcessStatus.REFUSED, admission.why, None)
             return 0.0
         problem = self._contending.why_not_able()
         if problem is not None:
-            self._holding.end(Act.STEP_DOWN, problem)
+            self._holding.end(OwnershipAction.STEP_DOWN, problem)
             return LOOK_EVERY
         zone, self._zone = self._zone, self._profile.settings().timezone
         if self._more_declared.is_set() or zone != self._zone:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from tenure.domain.errors import TenureError
 from tenure.domain.policy.admission import Admission, Policy, admit
 from tenure.domain.policy.evidence import Evidence, Identity
-from tenure.domain.process import Process, Standing
+from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.run import ACTIVE
 from tenure.host.clocks import Clock
 from tenure.host.live import LiveLock
@@ -56,14 +56,14 @@ class Member:
         self._observed = clock.awake()
         self._lock = threading.Lock()
         self._live: LiveLock | None = None
-        self._said: tuple[Standing, str, int | None] | None = None
+        self._said: tuple[ProcessStatus, str, int | None] | None = None
         self._chain_recorded = True
 
     def join(self, socket: str | None) -> None:
         """Hold the live lock, then enter the profile."""
         identity = self.evidence.identity
         self._live = LiveLock.hold(self._profile.folder.live, self.id, identity)
-        standing = Standing.OBSERVER if not self.executes else Standing.REFUSED
+        standing = ProcessStatus.OBSERVER if not self.executes else ProcessStatus.REFUSED
         why = "just joined"
         self._profile.store.join(
             Process(
@@ -81,7 +81,7 @@ class Member:
         )
 
     @property
-    def said(self) -> tuple[Standing, str] | None:
+    def said(self) -> tuple[ProcessStatus, str] | None:
         """How this process stands and why, once that was decided for the first time."""
         said = self._said
         return None if said is None else said[:2]
@@ -173,7 +173,7 @@ class Member:
             if link.pid > 1 and link.start is not None and link.ended_at is None
         ]
 
-    def say(self, standing: Standing, why: str, rule: int | None) -> bool:
+    def say(self, standing: ProcessStatus, why: str, rule: int | None) -> bool:
         """Record how this process stands, if that changed; whether it did."""
         said = (standing, why, rule)
         if said == self._said:

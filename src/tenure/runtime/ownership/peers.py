@@ -9,12 +9,12 @@ import contextlib
 from dataclasses import replace
 from datetime import timedelta
 
-from tenure.domain.errors import Damaged, NotFound, TenureError
+from tenure.domain.errors import CorruptStore, NotFound, TenureError
 from tenure.domain.ownership import ALWAYS, Candidate, HolderLife, Ownership, hung_for
 from tenure.domain.policy.admission import Policy
-from tenure.domain.process import Process, Standing
+from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.request import Requester
-from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.model import ScheduleKind
 from tenure.domain.version import is_newer
 from tenure.host.clocks import Clock
 from tenure.host.processes import boot_id, observe
@@ -51,7 +51,7 @@ class Peers:
                 living[process.id] = process
         self._living = living
         awake = self._clock.awake()
-        contenders = {p.id for p in living.values() if p.standing is Standing.CANDIDATE}
+        contenders = {p.id for p in living.values() if p.standing is ProcessStatus.CANDIDATE}
         self._seen = {id: self._seen.get(id, awake) for id in contenders}
 
     def candidates(self, policy: Policy, rank: int) -> tuple[Candidate, ...]:
@@ -100,7 +100,7 @@ class Peers:
             return ALWAYS
         kept = self._store.absence(rank)
         better = any(
-            p.standing in (Standing.OWNER, Standing.CANDIDATE)
+            p.standing in (ProcessStatus.OWNER, ProcessStatus.CANDIDATE)
             and p.rule is not None
             and p.rule < rank
             for p in self._living.values()
@@ -131,9 +131,9 @@ class Peers:
         job = self._store.find_job_without_code(self._member.app)
         if job is None:
             return None
-        with contextlib.suppress(NotFound, Damaged):
+        with contextlib.suppress(NotFound, CorruptStore):
             found, mine = self._store.job(job), self._member.app
-            if found.definition.schedule.kind is Kind.FOREIGN:
+            if found.definition.schedule.kind is ScheduleKind.FOREIGN:
                 return f"job {job!r} is planned by another scheduler, which is not in this process"
             if mine is not None and found.app is not None:
                 return (

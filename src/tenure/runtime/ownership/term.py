@@ -18,10 +18,17 @@ from tenure.domain.errors import (
     StaleTerm,
     TenureError,
 )
-from tenure.domain.ownership import RESERVED_FOR, Act, Authority, Hold, Move, Ownership
-from tenure.domain.planning.plan import Standing as OwnerStanding
+from tenure.domain.ownership import (
+    RESERVED_FOR,
+    Authority,
+    Decision,
+    Ownership,
+    OwnershipAction,
+    OwnershipState,
+)
+from tenure.domain.planning.plan import OwnerCapabilities as OwnerStanding
 from tenure.domain.policy.admission import Admission
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 from tenure.domain.request import Request, RequestState
 from tenure.host.clocks import Clock
 from tenure.host.processes import boot_id
@@ -80,7 +87,7 @@ class Holding:
     # -- its beginning -----------------------------------------------------------------------
     def just_ended(self, current: Ownership) -> bool:
         """Whether the last term of the profile was its own, and is over."""
-        return current.hold is Hold.VACANT and current.term == self._last_term
+        return current.hold is OwnershipState.VACANT and current.term == self._last_term
 
     def why_cannot_begin(self) -> str | None:
         """Why it is no candidate for a while: its last term could not begin. None if it is one."""
@@ -88,7 +95,7 @@ class Holding:
             return None
         return self._cannot_begin[1]
 
-    def take(self, move: Move, current: Ownership) -> float:
+    def take(self, move: Decision, current: Ownership) -> float:
         """Reserve a term outside the store, take it there, record it outside again (C1). The
         seconds until the next look."""
         assert move.act is not None
@@ -147,7 +154,7 @@ class Holding:
         if self._carried is not None:  # an owner of another version may have held some
             self._store.wake_held_jobs(authority, self._clock.now())
         # Said before anything is claimed: see Recovery, which reads it of a deposed process.
-        self._member.say(Standing.OWNER, admission.why, _rule(admission))
+        self._member.say(ProcessStatus.OWNER, admission.why, _rule(admission))
         # What the dead left behind ends first: their runs are not previous runs that still go on.
         self._recovery.settle(authority)
         self._prepared = True
@@ -179,7 +186,7 @@ class Holding:
         mine = self.authority
         if mine is None:
             return
-        if current.hold is Hold.HELD and (current.term, current.process) == (
+        if current.hold is OwnershipState.HELD and (current.term, current.process) == (
             mine.term,
             mine.process,
         ):
@@ -190,7 +197,7 @@ class Holding:
                     term=mine.term, process=mine.process, policy_version=current.policy_version
                 )
             elif self.doubt is not None:
-                self.end(Act.STEP_DOWN, self.doubt)
+                self.end(OwnershipAction.STEP_DOWN, self.doubt)
             return
         log.warning("deposed: term %s is over (%s)", mine.term, current.ended_why)
         self._dispatcher.disown()
@@ -201,7 +208,7 @@ class Holding:
         cut short by an error. End it, and take anew."""
         if current.authority is not None:
             self.authority = current.authority
-            self.end(Act.STEP_DOWN, "its taking or its end had been cut short")
+            self.end(OwnershipAction.STEP_DOWN, "its taking or its end had been cut short")
         return self._store.ownership()
 
     def work(self, admission: Admission, current: Ownership) -> bool:
@@ -216,7 +223,7 @@ class Holding:
                 raise
             except (Conflict, InvalidInput, Refused) as error:
                 why = f"it cannot begin: {error}"
-                self.end(Act.STEP_DOWN, why)
+                self.end(OwnershipAction.STEP_DOWN, why)
                 self._cannot_begin = (self._clock.awake() + CANNOT_BEGIN_S, why)
                 return False
             self._dispatcher.look()  # which may rest, and knows nothing of what is new
@@ -244,10 +251,10 @@ class Holding:
         )
         self.rank = rule or OPEN_RANK
         self._dispatcher.disown()
-        self._member.say(Standing.OWNER, admission.why, rule)
+        self._member.say(ProcessStatus.OWNER, admission.why, rule)
 
     # -- its end -----------------------------------------------------------------------------
-    def end(self, act: Act, why: str) -> None:
+    def end(self, act: OwnershipAction, why: str) -> None:
         """Stop claiming, then end the term, if one is held, for the candidate that is first."""
         authority, self.authority = self.authority, None
         if authority is None:
@@ -255,7 +262,7 @@ class Holding:
         self._dispatcher.disown()
         with contextlib.suppress(TenureError), self._store.batch():
             self._store.end_term(authority, act=act, why=why, now=self._clock.now())
-            self._member.say(Standing.REFUSED, _ended(authority, why), self.rank)
+            self._member.say(ProcessStatus.REFUSED, _ended(authority, why), self.rank)
         self._tell_candidates(authority, why)
 
     def hand_over(self, to: HandOver) -> bool:
@@ -274,14 +281,14 @@ class Holding:
                 return False
             self._store.end_term(
                 authority,
-                act=Act.HAND_OVER,
+                act=OwnershipAction.HAND_OVER,
                 why=to.why,
                 now=now,
                 reserved_for=to.to,
                 reserved_until=now + RESERVED_FOR,
             )
             # One commit: who says 'owner' and does not own was deposed, and has not noticed.
-            self._member.say(Standing.CANDIDATE, _ended(authority, to.why), self.rank)
+            self._member.say(ProcessStatus.CANDIDATE, _ended(authority, to.why), self.rank)
         self.authority = None
         self._tell_candidates(authority, to.why, first=to.to)
         return True

@@ -112,7 +112,7 @@ def create(folder: ProfileFolder, *, machine: str, id: str | None = None) -> Pro
 def reserve_term(folder: ProfileFolder, at_least: int = 0) -> int:
     """A term that was never given out before, above ``at_least``; durable when it returns.
 
-    Raises :class:`NotFound` where there is no ``profile.id``, :class:`Damaged`.
+    Raises :class:`NotFound` where there is no ``profile.id``, :class:`CorruptStore`.
     """
     new = 0
 
@@ -150,7 +150,7 @@ def check(
     ``database`` is the id and the term that the database holds, None where there is no database;
     ``commits_missing`` of it lie between it and ``profile.mark``.
     A database of term 0 without a ``profile.id`` is a profile in the making: no problem, and the
-    caller is to :func:`create` it with the database's id. Raises :class:`Damaged`.
+    caller is to :func:`create` it with the database's id. Raises :class:`CorruptStore`.
     """
     known = look(folder)
     if known is None:
@@ -179,7 +179,7 @@ def adopt(
     The floor lies above every term that either has seen; the caller writes it to the database.
     ``copied`` mints a new id (``read(folder).id``) for the caller to write there too; otherwise
     the database's own id, where given, is taken over. ``now`` is UTC, for the record. Whoever
-    adopts has made sure that nobody owns. Raises :class:`InvalidInput`, :class:`Damaged`.
+    adopts has made sure that nobody owns. Raises :class:`InvalidInput`, :class:`CorruptStore`.
     """
     try:
         how = How(how)

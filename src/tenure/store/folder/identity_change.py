@@ -53,7 +53,7 @@ def change(folder: ProfileFolder, decide: _Decide) -> None:
     """Replace the content by what ``decide`` makes of it; None leaves it as it is.
 
     On the disk when it returns. ``decide`` may be asked more than once, each time with what is
-    there then, and what it raises is raised. Raises Damaged, OSError.
+    there then, and what it raises is raised. Raises CorruptStore, OSError.
     """
     patience = PATIENCE
     for _ in range(_TRIES):

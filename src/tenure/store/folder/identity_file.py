@@ -15,7 +15,7 @@ import uuid
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tenure.domain.errors import Damaged, Undetermined
+from tenure.domain.errors import CorruptStore, OutcomeUnknown
 from tenure.store.folder.layout import ProfileFolder
 from tenure.store.folder.regular_files import NotRegular, open_regular
 
@@ -55,8 +55,8 @@ class ProfileId:
 def read(folder: ProfileFolder) -> ProfileId | None:
     """The folder's ``profile.id``; None where there is none.
 
-    Raises :class:`Damaged` if it is there and cannot be understood, :class:`Undetermined` if it
-    cannot be read now.
+    Raises :class:`CorruptStore` if it is there and cannot be understood, :class:`OutcomeUnknown` if
+    it cannot be read now.
     """
     found = _read(folder)
     return found[0] if found is not None else None
@@ -96,7 +96,7 @@ def _read(folder: ProfileFolder) -> tuple[ProfileId, os.stat_result] | None:
     except (NotRegular, IsADirectoryError, NotADirectoryError) as e:
         raise _damaged(folder, e.strerror or str(e)) from e
     except OSError as e:  # it says nothing of what is in the file
-        raise Undetermined(
+        raise OutcomeUnknown(
             f"{folder.id_file} cannot be read: {e.strerror or e}",
             remedy="mend what stands in the way, then try again",
             path=str(folder.id_file),
@@ -152,8 +152,8 @@ def _parse(document: Any) -> ProfileId:
     )
 
 
-def _damaged(folder: ProfileFolder, why: str) -> Damaged:
-    return Damaged(
+def _damaged(folder: ProfileFolder, why: str) -> CorruptStore:
+    return CorruptStore(
         f"{folder.id_file} cannot be understood: {why}",
         remedy="put it back from a backup; or move it away and `tenure profile adopt --restored`",
         path=str(folder.id_file),

@@ -26,9 +26,9 @@ from pathlib import Path
 from tenure.domain.errors import InvalidInput, NotFound, Refused
 from tenure.domain.policy.change import (
     Accept,
-    Keep,
+    KeepCurrent,
     PolicyFile,
-    Problem,
+    PolicyProblem,
     ProblemKind,
     reconcile_policy,
 )
@@ -38,9 +38,9 @@ from tenure.store.folder.user_home import default_home, user_home
 
 __all__ = [
     "Accept",
-    "Keep",
+    "KeepCurrent",
     "PolicyFile",
-    "Problem",
+    "PolicyProblem",
     "ProblemKind",
     "ProfileFolder",
     "check_file_system",

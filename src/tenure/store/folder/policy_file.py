@@ -2,8 +2,8 @@
 
 The file is the user's. It is read whole, in one go, and only ever read: what to do with what it
 says is for :func:`tenure.domain.policy.change.reconcile_policy`. Whatever is wrong with it comes
-back as a :class:`Problem` that names the line; nothing is raised, because a scheduler that dies of
-after a typo in its configuration no process runs jobs.
+back as a :class:`PolicyProblem` that names the line; nothing is raised, because a scheduler that
+dies of after a typo in its configuration no process runs jobs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from tenure.domain.errors import InvalidInput
 from tenure.domain.file_text import line_of, parse_toml
 from tenure.domain.policy.admission import Policy
-from tenure.domain.policy.change import PolicyFile, Problem, ProblemKind
+from tenure.domain.policy.change import PolicyFile, PolicyProblem, ProblemKind
 from tenure.domain.policy.rule import Rule
 from tenure.domain.policy.text import make_policy, read_rules
 from tenure.domain.settings import Settings, read_settings
@@ -28,7 +28,7 @@ from tenure.store.folder.user_home import passwd_home
 _LARGEST = 1_000_000
 
 
-def read_policy_file(path: Path) -> PolicyFile | Problem:
+def read_policy_file(path: Path) -> PolicyFile | PolicyProblem:
     """The settings and rules of a ``profile.toml``, its rules resolved; or why it has none.
 
     Never raises for what is on the disk. Thread-safe.
@@ -67,15 +67,15 @@ def resolve_policy(policy: Policy) -> Policy:
     return replace(policy, rules=resolve_rules(policy.rules))
 
 
-def _missing(path: Path) -> Problem:
-    return Problem(
+def _missing(path: Path) -> PolicyProblem:
+    return PolicyProblem(
         kind=ProblemKind.MISSING,
         text=f"there is no {path}",
         remedy="`tenure owner policy` shows the rules in force and how to write them",
     )
 
 
-def _unreadable(path: Path, error: OSError) -> Problem:
+def _unreadable(path: Path, error: OSError) -> PolicyProblem:
     if path.is_symlink() and not path.exists():
         remedy = f"make {os.path.realpath(path)}, or remove the link"
     elif isinstance(error, PermissionError):
@@ -84,14 +84,14 @@ def _unreadable(path: Path, error: OSError) -> Problem:
         remedy = "put a file in its place"
     else:
         remedy = "see what is wrong with the disk or the file"
-    return Problem(
+    return PolicyProblem(
         kind=ProblemKind.UNREADABLE,
         text=f"{path} cannot be read: {error.strerror or error}",
         remedy=remedy,
     )
 
 
-def _parse(content: bytes, path: Path) -> PolicyFile | Problem:
+def _parse(content: bytes, path: Path) -> PolicyFile | PolicyProblem:
     if len(content) > _LARGEST:
         return _invalid(path, InvalidInput(f"larger than {_LARGEST} bytes"))
     try:
@@ -99,7 +99,7 @@ def _parse(content: bytes, path: Path) -> PolicyFile | Problem:
     except InvalidInput as error:
         return _invalid(path, error, kind=ProblemKind.NOT_TOML)
     if not document:
-        return Problem(
+        return PolicyProblem(
             kind=ProblemKind.EMPTY,
             text=f"{path} is empty",
             remedy="`tenure owner policy` shows the rules in force, to be written there again",
@@ -125,13 +125,13 @@ def _invalid(
     *,
     kind: ProblemKind = ProblemKind.INVALID,
     hides_rules: bool = True,
-) -> Problem:
+) -> PolicyProblem:
     line = error.facts.get("line")
     remedy = "correct it in the file; `tenure owner policy` then shows what it says"
     said = f"{error.field}: {error.text}" if error.field else error.text
     if line is not None and not said.startswith(f"line {line}"):
         said = f"line {line}: {said}"
-    return Problem(
+    return PolicyProblem(
         kind=kind,
         text=f"{path}{', ' if said.startswith('line ') else ': '}{said}",
         remedy=error.remedy or remedy,

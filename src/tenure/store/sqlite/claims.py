@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tenure.domain.event import EventKind
-from tenure.domain.job import Job, Runner, State
+from tenure.domain.job import Job, JobState, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.planning.plan import Due, Plan
 from tenure.domain.run import Cause, Run, RunState
@@ -134,7 +134,7 @@ def _carry_out(
             None if plan.done else micros_or_none(plan.due_at),
             plan.waiting,
             plan.deferred,
-            (State.DONE if plan.done else State.ACTIVE).value,
+            (JobState.DONE if plan.done else JobState.ACTIVE).value,
             plan.job,
         ),
     )

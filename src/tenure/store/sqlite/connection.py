@@ -37,7 +37,7 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
-from tenure.domain.errors import Damaged, InvalidInput, StoreUnwritable, TenureError
+from tenure.domain.errors import CorruptStore, InvalidInput, StoreUnwritable, TenureError
 from tenure.store.folder.commit_mark import NAME as MARK
 from tenure.store.folder.commit_mark import CommitMark
 from tenure.store.sqlite import files
@@ -107,8 +107,8 @@ def dial(path: Path, *, mode: str, patience: float) -> sqlite3.Connection:
     return db
 
 
-def _astray(loss: Loss) -> Damaged:
-    return Damaged(f"{loss.text}; nothing was changed", remedy=loss.remedy)
+def _astray(loss: Loss) -> CorruptStore:
+    return CorruptStore(f"{loss.text}; nothing was changed", remedy=loss.remedy)
 
 
 def _abandon(db: sqlite3.Connection) -> None:
@@ -150,7 +150,7 @@ class Connection:
                     remedy="fork outside a transaction, or start a new process instead",
                 )
             if self._files.opened_bytes == 0:
-                raise Damaged(f"{path} is empty; it is left alone", remedy=RESTORE)
+                raise CorruptStore(f"{path} is empty; it is left alone", remedy=RESTORE)
             self._db = dial(path, mode=mode, patience=patience)
         except FileNotFoundError:
             raise missing(path) from None
@@ -170,7 +170,7 @@ class Connection:
             if loss is not None:
                 return _astray(loss)
         found = explain(error, self.path, self.patience, self._probe)
-        self._damaged = self._damaged or isinstance(found, Damaged)
+        self._damaged = self._damaged or isinstance(found, CorruptStore)
         return found
 
     def leave_alone(self) -> None:
@@ -319,7 +319,10 @@ class Connection:
         self._reached = max(count, mark)
 
     def _look_back(self, db: sqlite3.Connection) -> str:
-        """At the start of a transaction: the profile's id. Raises Damaged if the count fell."""
+        """The profile's id, at the start of a transaction.
+
+        Raises CorruptStore if the count fell.
+        """
         count, profile_id = _counted(db)
         if count < self._reached:
             self._overwritten = Loss(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tenure.domain.errors import Damaged
+from tenure.domain.errors import CorruptStore
 from tenure.domain.job import Definition
 from tenure.store.codec import job_name, salvage, unpack
 
@@ -28,7 +28,7 @@ class Definitions:
         if found is None:
             try:
                 found = unpack(Definition, "" if text is None else text)
-            except Damaged as error:
+            except CorruptStore as error:
                 return salvage(text, error, name=job_name(name or job), runner=runner)
             if len(self._kept) >= MOST:
                 del self._kept[next(iter(self._kept))]

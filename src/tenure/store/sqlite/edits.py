@@ -14,11 +14,11 @@ from typing import Any
 
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.event import EventKind
-from tenure.domain.job import Definition, Job, State, check_state, jitter_of, looks_like
+from tenure.domain.job import Definition, Job, JobState, check_state, jitter_of, looks_like
 from tenure.domain.names import look_of
-from tenure.domain.omission import Omitted
+from tenure.domain.omission import OmissionKind
 from tenure.domain.planning.external import watermark_of_change
-from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.model import ScheduleKind
 from tenure.store.codec import micros, micros_or_none, pack
 from tenure.store.contract import JobEditor
 from tenure.store.ids import new_id
@@ -31,10 +31,10 @@ from tenure.store.sqlite.rehearsal import Step, change_together
 
 _INSTANT = timedelta(microseconds=1)
 _BECAME = {
-    State.ACTIVE: "resumed",
-    State.PAUSED: "paused",
-    State.DORMANT: "made dormant",
-    State.REMOVED: "removed",
+    JobState.ACTIVE: "resumed",
+    JobState.PAUSED: "paused",
+    JobState.DORMANT: "made dormant",
+    JobState.REMOVED: "removed",
 }
 
 
@@ -53,7 +53,7 @@ def add(
     job, at = new_id("j", now), micros(now)
     watermark = min(since or now, now)
     due = due_of(job, wanted, watermark)
-    state = State.DONE if wanted.schedule.is_over(watermark) else State.ACTIVE
+    state = JobState.DONE if wanted.schedule.is_over(watermark) else JobState.ACTIVE
     db.execute(
         SQL.add,
         (
@@ -112,7 +112,12 @@ def edit(
 
 
 def set_state(
-    db: sqlite3.Connection, definitions: Definitions, job: Job, state: State, by: str, now: datetime
+    db: sqlite3.Connection,
+    definitions: Definitions,
+    job: Job,
+    state: JobState,
+    by: str,
+    now: datetime,
 ) -> Job:
     """Change a job's state and account for what the change leaves behind."""
     if state is not job.state:
@@ -128,7 +133,7 @@ def set_state(
         text = f"{job.damage.reason}; its fires since its watermark are not known"
         facts: dict[str, Any] = {"code": "unreadable_job", "since": micros(watermark)}
         emit(db, EventKind.WARNING, at, job=job.id, text=text, **facts)
-    if state is State.REMOVED:
+    if state is JobState.REMOVED:
         omissions.miss_holds(db, job.id, "the job was removed", at)
     after, due = reschedule(db, job.id, job.definition, state, watermark, now)
     db.execute(SQL.set_state, (after.value, micros(watermark), micros_or_none(due), job.id))
@@ -141,10 +146,10 @@ def _account_by_state(
     db: sqlite3.Connection, job: Job, reason: str, now: datetime, by: str
 ) -> None:
     """Fires up to ``now``: missed for ``reason`` if the job was active, else skipped as it is."""
-    if job.state is State.ACTIVE:
-        omissions.account(db, job, Omitted.MISSED, now, reason, now=now, by=by)
-    elif job.state is not State.DONE:
-        omissions.account(db, job, Omitted.SKIPPED, now, job.state.value, now=now, by=by)
+    if job.state is JobState.ACTIVE:
+        omissions.account(db, job, OmissionKind.MISSED, now, reason, now=now, by=by)
+    elif job.state is not JobState.DONE:
+        omissions.account(db, job, OmissionKind.SKIPPED, now, job.state.value, now=now, by=by)
 
 
 def _account_before_edit(
@@ -155,11 +160,11 @@ def _account_before_edit(
         return _account_after_mending(db, job, wanted, now, by)
     reason = "the job was edited before it ran"
     latest = job.definition.schedule.latest(job.watermark, now)
-    if job.state is State.ACTIVE and latest is not None:
+    if job.state is JobState.ACTIVE and latest is not None:
         late = now - jitter_of(job.id, job.definition.jitter) - latest
         before = latest - _INSTANT
         if late <= job.definition.grace and wanted.schedule.latest(before, now) == latest:
-            omissions.account(db, job, Omitted.MISSED, before, reason, now=now, by=by)
+            omissions.account(db, job, OmissionKind.MISSED, before, reason, now=now, by=by)
             return max(job.watermark, before)
     _account_by_state(db, job, reason, now, by)
     return watermark_of_change(job, wanted, now)
@@ -170,10 +175,10 @@ def _account_after_mending(
 ) -> datetime:
     """What a job that could not be read left open, by the definition that can be: an active one's
     fires are for catch-up, those of another are skipped."""
-    if job.state in (State.ACTIVE, State.DONE):
+    if job.state in (JobState.ACTIVE, JobState.DONE):
         return job.watermark
     mended = replace(job, definition=wanted)
-    omissions.account(db, mended, Omitted.SKIPPED, now, job.state.value, now=now, by=by)
+    omissions.account(db, mended, OmissionKind.SKIPPED, now, job.state.value, now=now, by=by)
     return max(job.watermark, now)
 
 
@@ -181,19 +186,19 @@ def reschedule(
     db: sqlite3.Connection,
     job: str,
     wanted: Definition,
-    state: State,
+    state: JobState,
     watermark: datetime,
     now: datetime,
-) -> tuple[State, datetime | None]:
+) -> tuple[JobState, datetime | None]:
     """State and due time of a job planned from ``watermark``; open holds are due at once."""
-    if state not in (State.ACTIVE, State.DONE):
+    if state not in (JobState.ACTIVE, JobState.DONE):
         return state, None
     due = due_of(job, wanted, watermark)
     if wanted.damage is not None:
-        return state, now if state is State.ACTIVE else None
+        return state, now if state is JobState.ACTIVE else None
     if omissions.has_open_hold(db, job):
-        return State.ACTIVE, now
-    return (State.DONE if wanted.schedule.is_over(watermark) else State.ACTIVE), due
+        return JobState.ACTIVE, now
+    return (JobState.DONE if wanted.schedule.is_over(watermark) else JobState.ACTIVE), due
 
 
 def check_readable(wanted: Definition) -> None:
@@ -248,7 +253,7 @@ class Editor:
         _check_revision(found, expected_revision)
         return edit(self._db, self._definitions, found, definition, by, now)
 
-    def set_job_state(self, job: str, state: State, *, by: str, now: datetime) -> Job:
+    def set_job_state(self, job: str, state: JobState, *, by: str, now: datetime) -> Job:
         found = load_kept(self._db, self._definitions, job)
         return set_state(self._db, self._definitions, found, state, by, now)
 
@@ -275,7 +280,7 @@ class Editing(Part):
             editor = Editor(db, self._db.definitions)
             return editor.edit_job(job, expected_revision, definition, by=by, now=now)
 
-    def set_job_state(self, job: str, state: State, *, by: str, now: datetime) -> Job:
+    def set_job_state(self, job: str, state: JobState, *, by: str, now: datetime) -> Job:
         with self._db.writing() as db:
             return Editor(db, self._db.definitions).set_job_state(job, state, by=by, now=now)
 
@@ -283,7 +288,7 @@ class Editing(Part):
         with self._db.writing() as db:
             found = load(db, self._db.definitions, job)
             omissions.miss_holds(db, found.id, reason, micros(now))
-            if found.definition.schedule.kind is Kind.FOREIGN:
+            if found.definition.schedule.kind is ScheduleKind.FOREIGN:
                 db.execute(SQL.pass_over, (micros(now), found.id))
 
     def approve_job(self, job: str, revision: int, *, by: str, now: datetime) -> Job:

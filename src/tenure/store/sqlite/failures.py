@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tenure.domain.errors import (
     PASSING,
-    Damaged,
+    CorruptStore,
     NotFound,
     StoreBlocked,
     StoreUnwritable,
@@ -33,7 +33,7 @@ def explain(
         return _blocked(path, patience, probe)
     if code in (_CORRUPT, _NOTADB):
         what = "is damaged" if code == _CORRUPT else "is not a database"
-        return Damaged(f"{path} {what}: {error}", remedy=RESTORE)
+        return CorruptStore(f"{path} {what}: {error}", remedy=RESTORE)
     if code == _FULL:
         return StoreUnwritable(
             f"the disk that holds {path} is full; nothing was changed", remedy="free some space"

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from tenure.domain.errors import NotFound
-from tenure.domain.job import Damage, Definition, Job, State, jitter_of
+from tenure.domain.job import Damage, Definition, Job, JobState, jitter_of
 from tenure.domain.schedule.zones import is_zone
 from tenure.store.codec import instant, instant_or_none
 from tenure.store.contract import Accounting, Page, Revision
@@ -31,7 +31,7 @@ def job_of(row: tuple[Any, ...], definitions: Definitions) -> Job:
         return Job(
             id=row[0],
             revision=row[1],
-            state=State(row[2]),
+            state=JobState(row[2]),
             created_at=instant(row[3]),
             edited_at=instant(row[4]),
             edited_by=row[5],
@@ -59,7 +59,7 @@ def _damaged(row: tuple[Any, ...], definition: Definition, error: Exception) -> 
     return Job(
         id=str(row[0]),
         revision=row[1] if isinstance(row[1], int) else 0,
-        state=State(row[2]) if row[2] in set(State) else State.PAUSED,
+        state=JobState(row[2]) if row[2] in set(JobState) else JobState.PAUSED,
         created_at=created,
         edited_at=_instant_or(row[4], created),
         edited_by=str(row[5] or "unknown"),
@@ -90,7 +90,7 @@ def load(db: sqlite3.Connection, definitions: Definitions, job: str) -> Job:
 def load_kept(db: sqlite3.Connection, definitions: Definitions, job: str) -> Job:
     """By id, not a removed one. NotFound."""
     found = load(db, definitions, job)
-    if found.state is State.REMOVED:
+    if found.state is JobState.REMOVED:
         raise NotFound(f"the job {found.name!r} was removed", remedy="`tenure add` makes a new one")
     return found
 
@@ -132,7 +132,7 @@ class Jobs(Part):
     def jobs(
         self,
         *,
-        states: frozenset[State] | None = None,
+        states: frozenset[JobState] | None = None,
         text: str | None = None,
         tag: str | None = None,
         page: Page | None = None,
@@ -143,7 +143,7 @@ class Jobs(Part):
         if states is not None:
             where = [f"j.state IN ({', '.join('?' * len(states))})"]
             values.extend(sorted(s.value for s in states))
-            if State.REMOVED not in states:
+            if JobState.REMOVED not in states:
                 where.append("j.state <> 'removed'")
         if text is not None:
             where.append("instr(lower(j.name), lower(?))")

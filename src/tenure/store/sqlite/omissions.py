@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from tenure.domain.job import Job
-from tenure.domain.omission import Omission, Omitted, Stretch, resolution
+from tenure.domain.omission import FireRange, Omission, OmissionKind, resolution
 from tenure.domain.planning.plan import HoldResolution
 from tenure.domain.schedule.model import Schedule
 from tenure.store.codec import instant, instant_or_none, micros
@@ -24,7 +24,7 @@ def omit(
     name: str,
     revision: int,
     schedule: Schedule,
-    stretch: Stretch,
+    stretch: FireRange,
     *,
     accounted: datetime,
     at: int,
@@ -46,7 +46,7 @@ def omit(
 def account(
     db: sqlite3.Connection,
     job: Job,
-    kind: Omitted,
+    kind: OmissionKind,
     until: datetime,
     reason: str,
     *,
@@ -112,7 +112,7 @@ class Omissions(Part):
         self,
         *,
         job: str | None = None,
-        kind: Omitted | None = None,
+        kind: OmissionKind | None = None,
         only_open: bool = False,
         since: datetime | None = None,
         page: Page | None = None,
@@ -147,7 +147,7 @@ def omission_of(row: tuple[Any, ...]) -> Omission:
         job=row[1],
         job_name=row[2],
         revision=row[3],
-        kind=Omitted(row[4]),
+        kind=OmissionKind(row[4]),
         first=instant(row[5]),
         last=instant(row[6]),
         count=row[7],

@@ -7,7 +7,14 @@ from datetime import datetime
 
 from tenure.domain.errors import Conflict, IllegalTransition, InvalidInput, Refused, StaleTerm
 from tenure.domain.event import EventKind
-from tenure.domain.ownership import Act, Authority, Hold, Ownership, Term, transition
+from tenure.domain.ownership import (
+    Authority,
+    Ownership,
+    OwnershipAction,
+    OwnershipState,
+    Term,
+    transition,
+)
 from tenure.store.codec import instant, instant_or_none, micros, micros_or_none
 from tenure.store.sqlite.events import emit
 from tenure.store.sqlite.omissions import wake_held
@@ -18,14 +25,16 @@ from tenure.store.sqlite.sql import Statements
 
 SQL = Statements("ownership")
 
-_TAKES = frozenset({Act.TAKE, Act.TAKE_FROM_DEAD, Act.TAKE_BY_FORCE})
-_ENDS = frozenset({Act.HAND_OVER, Act.STEP_DOWN})
+_TAKES = frozenset(
+    {OwnershipAction.TAKE, OwnershipAction.TAKE_FROM_DEAD, OwnershipAction.TAKE_BY_FORCE}
+)
+_ENDS = frozenset({OwnershipAction.HAND_OVER, OwnershipAction.STEP_DOWN})
 
 
 def fence(db: sqlite3.Connection, authority: Authority) -> bool:
     """Raise StaleTerm unless ``authority`` is current (C3); whether it is authoritative."""
     hold, term, process, version, authoritative, accepted = db.execute(SQL.fence).fetchone()
-    if hold == Hold.HELD and term == authority.term and process == authority.process:
+    if hold == OwnershipState.HELD and term == authority.term and process == authority.process:
         if version == accepted == authority.policy_version:
             return bool(authoritative)
         raise StaleTerm(
@@ -34,7 +43,7 @@ def fence(db: sqlite3.Connection, authority: Authority) -> bool:
             term=term,
             policy_version=accepted,
         )
-    now = f"term {term} is held by {process}" if hold == Hold.HELD else "nobody owns"
+    now = f"term {term} is held by {process}" if hold == OwnershipState.HELD else "nobody owns"
     raise StaleTerm(
         f"term {authority.term} of {authority.process} is over: {now}", term=term, process=process
     )
@@ -54,7 +63,7 @@ class Owning(Part):
         self,
         *,
         process: str,
-        act: Act,
+        act: OwnershipAction,
         expected_term: int,
         new_term: int,
         rule: int | None,
@@ -70,7 +79,7 @@ class Owning(Part):
         with self._db.writing() as db:
             record = record_of(db)
             _check_take(db, record, act, process, expected_term, new_term, policy_version)
-            if act is not Act.TAKE_BY_FORCE and record.kept_from(
+            if act is not OwnershipAction.TAKE_BY_FORCE and record.kept_from(
                 process, now, instead_of=instead_of
             ):
                 raise Refused(
@@ -78,7 +87,7 @@ class Owning(Part):
                     f"{record.reserved_until}",
                     remedy="wait until then",
                 )
-            if record.hold is Hold.HELD:
+            if record.hold is OwnershipState.HELD:
                 ended_why = f"{act} by {process}" + (f": {why}" if why else "")
                 db.execute(SQL.close_term, (at, ended_why, record.term))
             quality = (rule, authoritative, policy_version)
@@ -144,7 +153,7 @@ class Owning(Part):
         self,
         authority: Authority,
         *,
-        act: Act,
+        act: OwnershipAction,
         why: str,
         now: datetime,
         reserved_for: str | None = None,
@@ -191,7 +200,7 @@ class Owning(Part):
                 authoritative=bool(row[3]),
                 policy_version=row[4],
                 taken_at=instant(row[5]),
-                how=Act(row[6]),
+                how=OwnershipAction(row[6]),
                 ended_at=instant_or_none(row[7]),
                 ended_why=row[8],
             )
@@ -206,7 +215,7 @@ class Owning(Part):
 def _check_take(
     db: sqlite3.Connection,
     record: Ownership,
-    act: Act,
+    act: OwnershipAction,
     process: str,
     expected_term: int,
     new_term: int,
@@ -241,7 +250,7 @@ def _check_version(db: sqlite3.Connection, version: int) -> None:
 def record_of(db: sqlite3.Connection) -> Ownership:
     row = db.execute(SQL.record).fetchone()
     return Ownership(
-        hold=Hold(row[0]),
+        hold=OwnershipState(row[0]),
         term=row[1],
         process=row[2],
         rule=row[3],

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from tenure.domain.errors import Damaged
+from tenure.domain.errors import CorruptStore
 from tenure.domain.event import EventKind
 from tenure.domain.policy.admission import OPEN, Policy
 from tenure.domain.policy.rule import Rule
@@ -30,7 +30,7 @@ def accepted(db: sqlite3.Connection) -> Policy:
         return OPEN
     try:
         rules = tuple(from_json(Rule, rule) for rule in json.loads(row[3]))
-    except (Damaged, TypeError, ValueError) as error:
+    except (CorruptStore, TypeError, ValueError) as error:
         unread = f"the accepted owner policy in the store cannot be read: {error}"
         return Policy(version=row[0], text=row[1], hash=row[2], unread=unread, remedy=_AGAIN)
     return Policy(rules=rules, version=row[0], text=row[1], hash=row[2])

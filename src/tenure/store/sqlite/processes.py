@@ -8,10 +8,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from tenure.domain.errors import Conflict, Damaged, NotFound
+from tenure.domain.errors import Conflict, CorruptStore, NotFound
 from tenure.domain.event import EventKind
 from tenure.domain.policy.evidence import Evidence, Identity
-from tenure.domain.process import Process, Standing
+from tenure.domain.process import Process, ProcessStatus
 from tenure.store.codec import instant, instant_or_none, micros, micros_or_none, pack, unpack
 from tenure.store.sqlite.events import emit
 from tenure.store.sqlite.part import Part
@@ -60,7 +60,7 @@ class Processes(Part):
             )
 
     def set_standing(
-        self, process: str, standing: Standing, why: str, rule: int | None, now: datetime
+        self, process: str, standing: ProcessStatus, why: str, rule: int | None, now: datetime
     ) -> None:
         new = (standing.value, why, rule)
         with self._db.writing() as db:
@@ -116,7 +116,7 @@ def evidence_of(text: str) -> Evidence:
     is unknown, so that no rule admits it, and whether it lives cannot be verified."""
     try:
         return unpack(Evidence, text)
-    except Damaged:
+    except CorruptStore:
         unknown = frozenset(f.name for f in fields(Evidence)) - {"identity", "unknown"}
         nowhere = Identity(boot_id="", pid=0, start=0, pid_namespace="unreadable")
         return Evidence(identity=nowhere, observed_at=instant(0), unknown=unknown)
@@ -128,7 +128,7 @@ def _process_of(row: tuple[Any, ...]) -> Process:
         evidence=evidence_of(row[1]),
         joined_at=instant(row[2]),
         executes=bool(row[3]),
-        standing=Standing(row[4]) if row[4] in set(Standing) else Standing.OBSERVER,
+        standing=ProcessStatus(row[4]) if row[4] in set(ProcessStatus) else ProcessStatus.OBSERVER,
         why=row[5],
         role=row[6],
         rule=row[7],

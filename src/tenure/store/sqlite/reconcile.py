@@ -8,9 +8,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from tenure.domain.errors import Conflict, InvalidInput
-from tenure.domain.job import Definition, Job, State
+from tenure.domain.job import Definition, Job, JobState
 from tenure.domain.ownership import Authority
-from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.model import ScheduleKind
 from tenure.domain.version import is_newer
 from tenure.store.contract import Declaration, Reconciled
 from tenure.store.sqlite.definitions import Definitions
@@ -83,9 +83,9 @@ def _bring_in_line(
         return []
     if _is_of_newer(job, version):
         return ["kept_newer"]
-    if job.state is not State.ACTIVE:
+    if job.state is not JobState.ACTIVE:
         return []
-    set_state(db, definitions, job, State.DORMANT, by, now)
+    set_state(db, definitions, job, JobState.DORMANT, by, now)
     return ["dormant"]
 
 
@@ -115,8 +115,8 @@ def _declare(
     if _is_of_newer(job, version):
         return ["kept_newer"]
     did = []
-    if job.state is State.DORMANT:
-        job = set_state(db, definitions, job, State.ACTIVE, by, now)
+    if job.state is JobState.DORMANT:
+        job = set_state(db, definitions, job, JobState.ACTIVE, by, now)
         did.append("woken")
     wanted = _with_anchor_of(declared.definition, job.definition)
     if wanted != job.definition:
@@ -133,7 +133,7 @@ def _is_of_newer(job: Job, version: str) -> bool:
 
 def _with_anchor_of(new: Definition, old: Definition) -> Definition:
     """``new``, on the old grid if it is an interval of the same length."""
-    if new.schedule.kind is Kind.EVERY and old.schedule.kind is Kind.EVERY:
+    if new.schedule.kind is ScheduleKind.EVERY and old.schedule.kind is ScheduleKind.EVERY:
         moved = replace(new.schedule, anchor=old.schedule.anchor)
         if moved == old.schedule:
             return replace(new, schedule=moved)

@@ -10,14 +10,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from tenure.domain.errors import Damaged, NotFound
+from tenure.domain.errors import CorruptStore, NotFound
 from tenure.domain.event import EventKind
 from tenure.domain.ownership import Authority
 from tenure.domain.request import (
-    Ask,
     HandOverEnd,
     Request,
     Requester,
+    RequestKind,
     RequestState,
     check_answer,
 )
@@ -106,14 +106,14 @@ def readable(rows: Iterable[tuple[Any, ...]]) -> tuple[Request, ...]:
 def _requester(text: str) -> Requester:
     try:
         return unpack(Requester, text)
-    except Damaged:
+    except CorruptStore:
         return Requester(pid=0, via="who asked cannot be read")
 
 
 def request_of(row: tuple[Any, ...]) -> Request:
     return Request(
         id=row[0],
-        kind=Ask(row[1]),
+        kind=RequestKind(row[1]),
         key=row[2],
         state=RequestState(row[3]),
         asked_at=instant(row[4]),

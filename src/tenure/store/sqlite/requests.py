@@ -9,14 +9,14 @@ from typing import Any
 
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.event import EventKind
-from tenure.domain.job import State
-from tenure.domain.ownership import Authority, Hold
+from tenure.domain.job import JobState
+from tenure.domain.ownership import Authority, OwnershipState
 from tenure.domain.request import (
     HAND_OVER_EXPIRED,
     OWNERS_WORD,
-    Ask,
     Request,
     Requester,
+    RequestKind,
     RequestState,
     check_answer,
 )
@@ -43,7 +43,7 @@ class Requests(Part):
     def create_request(
         self,
         *,
-        kind: Ask,
+        kind: RequestKind,
         key: str,
         requester: Requester,
         now: datetime,
@@ -83,16 +83,16 @@ class Requests(Part):
             return request
 
     def _asked_job(
-        self, db: sqlite3.Connection, kind: Ask, job: str | None, run: str | None
+        self, db: sqlite3.Connection, kind: RequestKind, job: str | None, run: str | None
     ) -> str | None:
         """The id of the job that a request is about, None for a hand-over."""
-        if kind is Ask.HAND_OVER:
+        if kind is RequestKind.HAND_OVER:
             return None
-        if kind is Ask.TRIGGER:
+        if kind is RequestKind.TRIGGER:
             if job is None:
                 raise InvalidInput("a trigger names a job", field="job")
             found = find(db, self._db.definitions, job)
-            if found.state is State.REMOVED:
+            if found.state is JobState.REMOVED:
                 load_kept(db, self._db.definitions, found.id)
             return found.id
         if run is None:
@@ -170,13 +170,13 @@ class Requests(Part):
 
 def _late(db: sqlite3.Connection, now: datetime) -> list[Request]:
     """Accepted hand-overs past their deadline. A take ends them all, so that an owner has none."""
-    if record_of(db).hold is Hold.HELD:
+    if record_of(db).hold is OwnershipState.HELD:
         return []
     return [request for request in accepted_hand_overs(db) if now > request.deadline]
 
 
 def _same_ask(
-    known: Request, kind: Ask, job: str | None, run: str | None, to_process: str | None
+    known: Request, kind: RequestKind, job: str | None, run: str | None, to_process: str | None
 ) -> Request:
     """The request that a key made before; Conflict if the key was for something else."""
     # An accepted one names the run it became instead of the one it asked about.

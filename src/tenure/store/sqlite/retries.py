@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 
-from tenure.domain.job import Runner, State
+from tenure.domain.job import JobState, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.run import Run, RunState
 from tenure.store.codec import micros
@@ -45,7 +45,7 @@ class Retries(Part):
             if found.state is not RunState.RETRYING:
                 return changed
             state, revision, needs_authority = db.execute(SQL.job_of, (found.job,)).fetchone()
-            why = _why_not(State(state), revision, found)
+            why = _why_not(JobState(state), revision, found)
             if why is not None:
                 end_retries(db, found, RunState.FAILED, why, at)
                 return changed
@@ -59,9 +59,9 @@ class Retries(Part):
             return Claimed(job=found.job, outcome=ClaimOutcome.CLAIMED, runs=(again,))
 
 
-def _why_not(state: State, revision: int, run: Run) -> str | None:
+def _why_not(state: JobState, revision: int, run: Run) -> str | None:
     """Why a run is not retried, though it has retries left."""
-    if state not in (State.ACTIVE, State.DONE):
+    if state not in (JobState.ACTIVE, JobState.DONE):
         return f"not retried: the job is {state}"
     if revision != run.revision:
         return f"not retried: the job is at revision {revision} now"

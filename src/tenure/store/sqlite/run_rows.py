@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
-from tenure.domain.errors import Damaged, NotFound
+from tenure.domain.errors import CorruptStore, NotFound
 from tenure.domain.policy.evidence import Identity
 from tenure.domain.run import Attempt, Cause, Late, Run, RunState
 from tenure.store.codec import instant, instant_or_none, unpack
@@ -40,9 +40,11 @@ def run_of(db: sqlite3.Connection, row: tuple[Any, ...]) -> Run:
     whole comes with its damage, and hides no other."""
     try:
         return _run_of(db, row, _exactly)
-    except (Damaged, TypeError, ValueError, OverflowError) as error:
+    except (CorruptStore, TypeError, ValueError, OverflowError) as error:
         found = _run_of(db, row, _or_nothing)
-        text = f"its record cannot be read: {error.text if isinstance(error, Damaged) else error}"
+        text = (
+            f"its record cannot be read: {error.text if isinstance(error, CorruptStore) else error}"
+        )
         return replace(found, damage=text, reason=found.reason or text)
 
 
@@ -53,7 +55,7 @@ def _exactly(read: Callable[[Any], T], value: Any, other: T, /) -> T:
 def _or_nothing(read: Callable[[Any], T], value: Any, other: T, /) -> T:
     try:
         return read(value)
-    except (Damaged, TypeError, ValueError, OverflowError):
+    except (CorruptStore, TypeError, ValueError, OverflowError):
         return other
 
 

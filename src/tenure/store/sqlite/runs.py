@@ -16,12 +16,12 @@ from tenure.domain.request import RequestState
 from tenure.domain.run import (
     ACTIVE,
     FINAL,
+    FinishOutcome,
     Late,
     Result,
     Run,
     RunState,
     Start,
-    Took,
     check_transition,
 )
 from tenure.store.codec import micros, micros_or_none, pack
@@ -74,19 +74,21 @@ def _standing(db: sqlite3.Connection, runs: Sequence[str]) -> dict[str, tuple[An
     return {row[0]: row[1:] for row in rows}
 
 
-def _finish(db: sqlite3.Connection, result: Result, row: tuple[Any, ...] | None, at: int) -> Took:
+def _finish(
+    db: sqlite3.Connection, result: Result, row: tuple[Any, ...] | None, at: int
+) -> FinishOutcome:
     """``row`` is the run's, of ``standing``."""
     if row is None:
-        return Took.ALREADY
+        return FinishOutcome.ALREADY
     if row[1] != result.attempt:
-        return Took.NOT_HELD
+        return FinishOutcome.NOT_HELD
     if row[0] == RunState.LOST and row[5] is None and result.state not in _DECLARED:
         _keep_late(db, result, row[3], at)
-        return Took.LATE
+        return FinishOutcome.LATE
     if row[0] not in (RunState.CLAIMED, RunState.RUNNING):
-        return Took.ALREADY
+        return FinishOutcome.ALREADY
     if row[2] != result.process:
-        return Took.NOT_HELD
+        return FinishOutcome.NOT_HELD
     state = result.state
     if state is RunState.RETRYING and row[6] is not None:
         state = RunState.CANCELLED
@@ -117,7 +119,7 @@ def _finish(db: sqlite3.Connection, result: Result, row: tuple[Any, ...] | None,
             run=result.run,
             reason=result.reason,
         )
-    return Took.TAKEN
+    return FinishOutcome.TAKEN
 
 
 def _keep_late(db: sqlite3.Connection, result: Result, job: str, at: int) -> None:
@@ -168,7 +170,7 @@ class Runs(Part):
                 for start in starts
             )
 
-    def finish(self, results: Sequence[Result], now: datetime) -> tuple[Took, ...]:
+    def finish(self, results: Sequence[Result], now: datetime) -> tuple[FinishOutcome, ...]:
         for result in results:
             _check_result(result)
         with self._db.writing() as db:

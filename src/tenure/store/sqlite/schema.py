@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tenure.domain.errors import Conflict, Damaged, Refused, StoreUnwritable
+from tenure.domain.errors import Conflict, CorruptStore, Refused, StoreUnwritable
 from tenure.domain.event import EventKind
 from tenure.store.codec import micros
 from tenure.store.contract import SCHEMA
@@ -90,12 +90,16 @@ def check(connection: Connection, *, readonly: bool, outdated: bool) -> None:
     path = connection.path
     with connection.reading() as db:
         if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise Damaged(f"{path} is not a store of Tenure's; it is left alone", remedy=RESTORE)
+            raise CorruptStore(
+                f"{path} is not a store of Tenure's; it is left alone", remedy=RESTORE
+            )
         try:
             meta = read_meta(db)
             schema, reader, writer = (int(meta[k]) for k in ("schema", "min_reader", "min_writer"))
         except (KeyError, TypeError, ValueError) as error:
-            raise Damaged(f"{path} does not say its schema: {error!r}", remedy=RESTORE) from error
+            raise CorruptStore(
+                f"{path} does not say its schema: {error!r}", remedy=RESTORE
+            ) from error
         needed = reader if readonly else writer
         if needed > SCHEMA:
             raise Refused(

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from tenure.domain.errors import Damaged
+from tenure.domain.errors import CorruptStore
 from tenure.store.contract import Facts
 from tenure.store.sqlite import schema
 from tenure.store.sqlite.claims import Claiming
@@ -90,8 +90,8 @@ class SqliteStore(
 
         ``patience`` bounds the wait for another process's write lock. ``holder_probe`` names that
         process. ``outdated`` also opens an older schema, to :meth:`migrate` it. Raises NotFound,
-        Damaged (not a store of Tenure's, or corrupt), Refused (its schema needs another version
-        of Tenure), StoreBlocked.
+        CorruptStore (not a store of Tenure's, or corrupt), Refused (its schema needs another
+        version of Tenure), StoreBlocked.
         """
         connection = Connection(
             Path(path),
@@ -102,7 +102,7 @@ class SqliteStore(
         try:
             schema.check(connection, readonly=readonly, outdated=outdated)
         except BaseException as error:
-            if isinstance(error, Damaged):
+            if isinstance(error, CorruptStore):
                 connection.leave_alone()
             connection.close()
             raise

@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import (
     Job,
+    JobState,
     Overlap,
-    State,
     remedy_for_paused,
     remedy_for_unreadable,
     why_unreadable,
 )
 from tenure.domain.ownership import Authority
-from tenure.domain.request import Ask, Request, RequestState
+from tenure.domain.request import Request, RequestKind, RequestState
 from tenure.domain.run import Cause, Run
 from tenure.store.codec import instant, micros
 from tenure.store.sqlite.claims import count_active, insert_run, purged_until
@@ -35,7 +35,7 @@ class Triggers(Part):
         with self._db.writing() as db:
             authoritative = fence(db, authority)
             found = load_request(db, request)
-            if found.kind not in (Ask.TRIGGER, Ask.RETRY) or found.job is None:
+            if found.kind not in (RequestKind.TRIGGER, RequestKind.RETRY) or found.job is None:
                 raise InvalidInput(f"a {found.kind} request triggers nothing", field="request")
             if found.state is not RequestState.PENDING:
                 return found, None
@@ -69,13 +69,13 @@ class Triggers(Part):
 
 def _why_not(job: Job, request: Request, may_run: bool, active: bool) -> tuple[str, str] | None:
     """The refusal and its remedy; None if the request may be accepted, now or later."""
-    if job.state is State.REMOVED:
+    if job.state is JobState.REMOVED:
         return "the job was removed", "add it again"
-    if job.state is State.PAUSED:
+    if job.state is JobState.PAUSED:
         return "the job is paused", remedy_for_paused(job)
     if job.damage is not None:
         return why_unreadable(job), remedy_for_unreadable(job)
-    if job.state is State.DORMANT:
+    if job.state is JobState.DORMANT:
         return "the app no longer declares the job", "start the version that declares it"
     if not may_run and not request.queued:
         return (

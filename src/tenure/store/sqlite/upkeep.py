@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from tenure.domain.errors import Damaged, InvalidInput, StoreUnwritable
-from tenure.domain.job import State
+from tenure.domain.errors import CorruptStore, InvalidInput, StoreUnwritable
+from tenure.domain.job import JobState
 from tenure.store.contract import Counts
 from tenure.store.folder.durable import sync_folder
 from tenure.store.sqlite import schema
@@ -27,8 +27,8 @@ class Upkeep(Part):
         with self._db.snapshot() as db:
             rows = db.execute(SQL.jobs).fetchall()
             return Counts(
-                jobs={State(state): count for state, count, _ in rows},
-                protected=sum(row[2] for row in rows if row[0] != State.REMOVED),
+                jobs={JobState(state): count for state, count, _ in rows},
+                protected=sum(row[2] for row in rows if row[0] != JobState.REMOVED),
                 active_runs=db.execute(SQL.active_runs).fetchone()[0],
                 open_holds=db.execute(SQL.open_holds).fetchone()[0],
                 pending_requests=db.execute(SQL.pending_requests).fetchone()[0],
@@ -53,7 +53,7 @@ class Upkeep(Part):
         """Copy the store, as it is at one moment, to ``dest``: checked, then renamed into place.
 
         Replaces an older backup there. Writers are not kept waiting. Raises InvalidInput for the
-        store's own path, StoreUnwritable, Damaged if the copy is not sound.
+        store's own path, StoreUnwritable, CorruptStore if the copy is not sound.
         """
         target = Path(dest)
         if target.resolve() == self._db.path.resolve():
@@ -90,7 +90,7 @@ class Upkeep(Part):
         except sqlite3.Error as error:
             raise self._db.explain(error) from error
         if wrong:
-            raise Damaged(f"the copy is not sound: {'; '.join(wrong[:3])}", findings=wrong)
+            raise CorruptStore(f"the copy is not sound: {'; '.join(wrong[:3])}", findings=wrong)
 
     def migrate(self, now: datetime, steps: Sequence[schema.Step] = schema.STEPS) -> int:
         """Bring the file to this code's schema; the schema it has then. Event MIGRATED."""

@@ -14,7 +14,7 @@ from tenure.client.definitions import editor
 from tenure.client.documents import instant, job_document
 from tenure.client.fields import build
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import Job, State
+from tenure.domain.job import Job, JobState
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.job_options import given_fields, job_options
@@ -56,7 +56,7 @@ def add(
         with profile.store.batch():
             job = profile.store.add_job(wants, by=by, now=at)
             if paused:
-                job = profile.store.set_job_state(job.id, State.PAUSED, by=by, now=at)
+                job = profile.store.set_job_state(job.id, JobState.PAUSED, by=by, now=at)
         nudge_owner(profile, "jobs")
         profile.refresh_policy(by, at)
         _report(where, profile, job, at, zone_was_named="tz" in given)
@@ -101,7 +101,7 @@ def _report(
         )
         return
     output.say(f"added {output.safe(job.name)} ({job.id}): {job.definition.schedule.describe()}")
-    if job.state is State.PAUSED:
+    if job.state is JobState.PAUSED:
         output.say(f"  paused; `tenure resume {shlex.quote(job.name)}` starts it")
     for fire in upcoming:
         output.say(f"  next  {when(fire, job.definition.schedule.timezone, at)}")

@@ -15,7 +15,7 @@ from tenure.client.apply import Change, Step, all_jobs, applier, carry_out, plan
 from tenure.client.definitions import editor
 from tenure.client.jobfile import LARGEST, Entry, read_entries, write_entries
 from tenure.domain.errors import InvalidInput, NotFound
-from tenure.domain.job import State
+from tenure.domain.job import JobState
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.jobs import warn_of_unreadable
@@ -113,7 +113,7 @@ def export(where: Where, jobs: tuple[str, ...], target: str | None, show_secrets
         if jobs:
             found = [profile.store.job(name) for name in dict.fromkeys(jobs)]
         else:
-            states = frozenset({State.ACTIVE, State.PAUSED, State.DONE})
+            states = frozenset({JobState.ACTIVE, JobState.PAUSED, JobState.DONE})
             found = all_jobs(profile.store, states)
     text = write_entries(found, show_secrets=show_secrets)
     warn_of_unreadable(found, where)

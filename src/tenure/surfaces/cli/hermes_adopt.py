@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tenure.domain.durations import parse_duration
-from tenure.domain.errors import Conflict, Refused, Undetermined
+from tenure.domain.errors import Conflict, OutcomeUnknown, Refused
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.hermes import HermesVerb, HermesWhere, hermes_where
 from tenure.surfaces.cli.where import now
@@ -199,7 +199,7 @@ def _release(folder: str, *, copied: bool, dry_run: bool) -> Released:
     except AtWork as error:
         raise Conflict(error.text, remedy=error.remedy) from error
     except Ticking as error:
-        raise Undetermined(error.text, remedy=error.remedy) from error
+        raise OutcomeUnknown(error.text, remedy=error.remedy) from error
     except Refusal as error:
         raise Refused(error.text, remedy=error.remedy) from error
 

@@ -22,7 +22,7 @@ from tenure.client.apply import all_jobs
 from tenure.client.definitions import editor
 from tenure.client.documents import definition_document, instant
 from tenure.domain.errors import NotFound
-from tenure.domain.job import DEFAULT_GRACE, Command, Definition, Job, State
+from tenure.domain.job import DEFAULT_GRACE, Command, Definition, Job, JobState
 from tenure.domain.schedule.words import either_day
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.nudges import nudge_owner
@@ -116,10 +116,10 @@ def fires_in_words(definition: Definition, fires: Sequence[datetime]) -> str:
 
 def say_added(added: Sequence[Job]) -> None:
     for job in added:
-        paused = " (paused)" if job.state is State.PAUSED else ""
+        paused = " (paused)" if job.state is JobState.PAUSED else ""
         output.say(f"added {output.safe(job.name)} ({job.id}){paused}")
     for job in added:
-        if job.state is State.PAUSED:
+        if job.state is JobState.PAUSED:
             output.say(f"  `tenure resume {shlex.quote(job.name)}` starts it")
 
 

@@ -17,7 +17,7 @@ from tenure.adapters.crontab.lines import Wrong, read_crontab
 from tenure.adapters.crontab.source import Source, dialect_here, machine_zone, read_source
 from tenure.adapters.importer import Action, Imported, settle
 from tenure.client.definitions import user_name
-from tenure.domain.errors import InvalidInput, Refused, Undetermined
+from tenure.domain.errors import InvalidInput, OutcomeUnknown, Refused
 from tenure.domain.job import Job
 from tenure.domain.schedule.zones import check_zone
 from tenure.surfaces.cli import import_common as common
@@ -113,7 +113,7 @@ def _check_user(of: str, me: str) -> None:
 def _machine_zone() -> str:
     zone, doubt = machine_zone()
     if doubt:
-        raise Undetermined(doubt, remedy="name it: --tz Area/City")
+        raise OutcomeUnknown(doubt, remedy="name it: --tz Area/City")
     return zone
 
 

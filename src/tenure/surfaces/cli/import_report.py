@@ -11,7 +11,7 @@ from tenure.adapters.hermes_import.losses import notes
 from tenure.adapters.importer import Imported
 from tenure.client.documents import instant
 from tenure.domain.job import Command, Job
-from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.model import ScheduleKind
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.import_common import (
     Warning,
@@ -88,7 +88,7 @@ def _fires(shown: Shown, job: Imported, compared: Compared) -> str:
         count = len(compared.differences)
         return f"{count} instants differ" if count > 1 else "1 instant differs"
     span = f"the next {len(compared.tenure)}" if len(compared.tenure) > 1 else "the only one"
-    changes = shown.rehearsed.changes if job.definition.schedule.kind is not Kind.AT else ()
+    changes = shown.rehearsed.changes if job.definition.schedule.kind is not ScheduleKind.AT else ()
     around = " and ".join(f"{at:%Y-%m-%d}" for at in changes)
     return f"the same: {span}" + (f", and around {around}, when clocks change" if around else "")
 

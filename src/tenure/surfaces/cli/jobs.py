@@ -18,8 +18,8 @@ from tenure.client.job_fields import FIELDS
 from tenure.client.secrets import masked
 from tenure.client.warnings import find_liveness_warnings
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import Command, Job, State, remedy_for_unreadable, why_unreadable
-from tenure.domain.schedule.model import Kind
+from tenure.domain.job import Command, Job, JobState, remedy_for_unreadable, why_unreadable
+from tenure.domain.schedule.model import ScheduleKind
 from tenure.domain.schedule.words import either_day
 from tenure.store.contract import Page
 from tenure.surfaces.cli import output
@@ -32,7 +32,7 @@ from tenure.surfaces.cli.where import JOB, Where, now
 
 
 @click.command("list", cls=Verb)
-@click.option("--state", "states", multiple=True, type=click.Choice([str(s) for s in State]))
+@click.option("--state", "states", multiple=True, type=click.Choice([str(s) for s in JobState]))
 @click.option("--tag", "tags", multiple=True, help="Only jobs with this tag.")
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), help="At most so many.")
 @click.option("--cursor", help="Go on where the page before ended (its 'next').")
@@ -47,7 +47,7 @@ def list_jobs(
     show_secrets: bool,
 ) -> None:
     """List the jobs by name; removed ones only with --state removed."""
-    wanted = frozenset(State(s) for s in states) or None
+    wanted = frozenset(JobState(s) for s in states) or None
     with where.open(readonly=True) as profile:
         if limit is None and cursor is None and not where.json:
             jobs, following = all_jobs(profile.store, wanted), None
@@ -107,7 +107,9 @@ def decided_elsewhere(job: Job) -> str | None:
     """Who decides when an active job is due, where it is not planned here, or why none can."""
     if job.damage is not None:
         return "cannot be read"
-    announced = job.state is State.ACTIVE and job.definition.schedule.kind is Kind.FOREIGN
+    announced = (
+        job.state is JobState.ACTIVE and job.definition.schedule.kind is ScheduleKind.FOREIGN
+    )
     return f"{planner_of(job)} decides" if announced else None
 
 
@@ -152,7 +154,7 @@ def _print_job(job: Job, at: datetime, show_secrets: bool) -> None:
     if job.damage is not None:
         output.warn(why_unreadable(job), remedy_for_unreadable(job))
     words, note = wants.schedule.describe(), either_day(wants.schedule)
-    if wants.schedule.kind is not Kind.FOREIGN:
+    if wants.schedule.kind is not ScheduleKind.FOREIGN:
         words = f"{wants.schedule.text}: {words}"
     upcoming = decided_elsewhere(job) or when(job.next_fire, zone, at)
     changed_by = change_there(job, "edit") if is_foreign(job) else None
@@ -191,15 +193,17 @@ def _field_rows(job: Job, show_secrets: bool) -> list[tuple[str, str | None]]:
     return rows
 
 
-def _change_state(where: Where, names: tuple[str, ...], every: bool, state: State) -> int:
-    past = {State.PAUSED: "paused", State.ACTIVE: "resumed", State.REMOVED: "removed"}[state]
+def _change_state(where: Where, names: tuple[str, ...], every: bool, state: JobState) -> int:
+    past = {JobState.PAUSED: "paused", JobState.ACTIVE: "resumed", JobState.REMOVED: "removed"}[
+        state
+    ]
     if every == bool(names):
-        both = "" if state is State.REMOVED else ", or say --all (not both)"
+        both = "" if state is JobState.REMOVED else ", or say --all (not both)"
         raise InvalidInput(f"name the jobs{both}", field="job", remedy="`tenure list` shows them")
     verb, left = past.removesuffix("d"), []
     with where.open() as profile:
         if every:
-            old = State.ACTIVE if state is State.PAUSED else State.PAUSED
+            old = JobState.ACTIVE if state is JobState.PAUSED else JobState.PAUSED
             all_of_them = all_jobs(profile.store, frozenset({old}))
             found = [job for job in all_of_them if not is_foreign(job)]
             left = [job for job in all_of_them if is_foreign(job)]
@@ -234,7 +238,7 @@ def pause(where: Where, jobs: tuple[str, ...], every: bool) -> int:
     Jobs that another scheduler plans are paused there; with --all they are named, and the exit
     code is 3.
     """
-    return _change_state(where, jobs, every, State.PAUSED)
+    return _change_state(where, jobs, every, JobState.PAUSED)
 
 
 @click.command(cls=Verb)
@@ -243,7 +247,7 @@ def pause(where: Where, jobs: tuple[str, ...], every: bool) -> int:
 @click.pass_obj
 def resume(where: Where, jobs: tuple[str, ...], every: bool) -> int:
     """Resume paused jobs, from now on."""
-    return _change_state(where, jobs, every, State.ACTIVE)
+    return _change_state(where, jobs, every, JobState.ACTIVE)
 
 
 @click.command(cls=Verb)
@@ -251,4 +255,4 @@ def resume(where: Where, jobs: tuple[str, ...], every: bool) -> int:
 @click.pass_obj
 def remove(where: Where, jobs: tuple[str, ...]) -> int:
     """Remove jobs. Their history stays; a run that is active goes on."""
-    return _change_state(where, jobs, False, State.REMOVED)
+    return _change_state(where, jobs, False, JobState.REMOVED)

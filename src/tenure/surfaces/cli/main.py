@@ -19,9 +19,9 @@ import click
 from tenure.domain.errors import (
     InvalidInput,
     NotFound,
+    OutcomeUnknown,
     Refused,
     TenureError,
-    Undetermined,
 )
 from tenure.runtime.inherited_state import put_right
 from tenure.surfaces.cli.lazy import LazyGroup, ReaderGone
@@ -177,7 +177,7 @@ def _output_failed(error: OSError) -> int:
     """Also with ``--json`` it is said on standard error: there is no other place."""
     _forget_output()
     return _failed(
-        Undetermined(
+        OutcomeUnknown(
             f"the output cannot be written: {error.strerror}",
             remedy="send it elsewhere; what the command was to change is changed",
         ),
@@ -195,10 +195,10 @@ def _of_the_system(error: OSError) -> TenureError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return Refused(text, remedy="make it writable for this user, or use another --home")
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return Undetermined(text, remedy="make room, then try again")
+        return OutcomeUnknown(text, remedy="make room, then try again")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return NotFound(text, remedy="make the folder first, or name another place")
-    return Undetermined(text, remedy="TENURE_DEBUG=1 shows where")
+    return OutcomeUnknown(text, remedy="TENURE_DEBUG=1 shows where")
 
 
 def _wants_json(arguments: list[str]) -> bool:

@@ -22,7 +22,7 @@ from tenure.client.warnings import policy_warnings_of
 from tenure.domain.errors import InvalidInput
 from tenure.domain.ownership import HolderLife, Term
 from tenure.domain.policy.admission import Policy
-from tenure.domain.policy.change import Problem, policy_in_force
+from tenure.domain.policy.change import PolicyProblem, policy_in_force
 from tenure.domain.policy.text import make_policy
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
@@ -127,7 +127,7 @@ def policy(where: Where, accept: bool, clear: bool, yes: bool) -> int:
 
 def _accept(profile: Profile, by: str) -> None:
     found = profile.policy_file()
-    if isinstance(found, Problem):
+    if isinstance(found, PolicyProblem):
         raise InvalidInput(found.text, field=found.field or "profile.toml", remedy=found.remedy)
     if not found.rules and not profile.store.policy().open:
         raise InvalidInput(
@@ -140,13 +140,13 @@ def _accept(profile: Profile, by: str) -> None:
 
 def _clear(profile: Profile, by: str, yes: bool) -> None:
     found = profile.policy_file()
-    if isinstance(found, Problem) and found.wrong:
+    if isinstance(found, PolicyProblem) and found.wrong:
         raise InvalidInput(
             f"{found.text}; the rules in it would count again once it can be read",
             field="profile.toml",
             remedy=f"{found.remedy}, or remove it first; the file is yours",
         )
-    if not isinstance(found, Problem) and found.rules:
+    if not isinstance(found, PolicyProblem) and found.rules:
         raise InvalidInput(
             f"profile.toml still has {len(found.rules)} owner rules, which would be accepted again",
             field="owner",

@@ -10,7 +10,7 @@ from tenure.client.maintenance import adopt as adopt_profile
 from tenure.client.maintenance import remove as remove_profile
 from tenure.client.refusal import pid_of
 from tenure.domain.errors import InvalidInput, TenureError
-from tenure.domain.job import State
+from tenure.domain.job import JobState
 from tenure.runtime.profile import Profile
 from tenure.store.folder.identity import How
 from tenure.store.folder.layout import list_profiles
@@ -56,7 +56,7 @@ def _look(name: str, home: str) -> dict[str, object]:
         opened = Profile.open(name, home=home, readonly=True)
         try:
             counts = opened.store.counts().jobs
-            entry["jobs"] = sum(n for s, n in counts.items() if s is not State.REMOVED)
+            entry["jobs"] = sum(n for s, n in counts.items() if s is not JobState.REMOVED)
             health = examine(opened, now())
             if health.owner is not None and health.owned:
                 entry["owner_pid"] = pid_of(health.owner.process)

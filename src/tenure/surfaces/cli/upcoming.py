@@ -12,8 +12,8 @@ from tenure.client.apply import all_jobs
 from tenure.client.documents import instant
 from tenure.client.foreign_jobs import planner_of
 from tenure.client.status import soonest
-from tenure.domain.job import Job, State
-from tenure.domain.schedule.model import Kind
+from tenure.domain.job import Job, JobState
+from tenure.domain.schedule.model import ScheduleKind
 from tenure.domain.schedule.words import either_day
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
@@ -68,18 +68,18 @@ def upcoming(where: Where, job: str | None, count: int) -> None:
 def _why_none(job: Job | None) -> str:
     if job is None:
         return ""
-    if job.state is not State.ACTIVE:
+    if job.state is not JobState.ACTIVE:
         return f": the job is {job.state}"
     decides = decided_elsewhere(job)
     return f": {decides} when it is due" if decides else ""
 
 
 def _announced(profile: Profile) -> list[Job]:
-    jobs = all_jobs(profile.store, frozenset({State.ACTIVE}))
-    return [job for job in jobs if job.definition.schedule.kind is Kind.FOREIGN]
+    jobs = all_jobs(profile.store, frozenset({JobState.ACTIVE}))
+    return [job for job in jobs if job.definition.schedule.kind is ScheduleKind.FOREIGN]
 
 
 def _fires(job: Job, at: datetime, count: int) -> list[tuple[datetime, str]]:
-    if job.state is not State.ACTIVE:
+    if job.state is not JobState.ACTIVE:
         return []
     return [(fire, job.id) for fire in next_fires(job, at, count)]

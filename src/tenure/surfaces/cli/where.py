@@ -114,14 +114,14 @@ class Where:
 
 
 def _warn_of_file(profile: Profile) -> None:
-    from tenure.domain.policy.change import Keep, Problem, reconcile_policy
+    from tenure.domain.policy.change import KeepCurrent, PolicyProblem, reconcile_policy
     from tenure.surfaces.cli import output
 
     found = profile.policy_file()
-    if isinstance(found, Problem) and found.wrong:
+    if isinstance(found, PolicyProblem) and found.wrong:
         policy = profile.store.policy()
         change = reconcile_policy(policy if policy.version else None, found)
-        if isinstance(change, Keep) and change.warning is not None:
+        if isinstance(change, KeepCurrent) and change.warning is not None:
             output.warn(change.warning.text, change.warning.remedy)
 
 

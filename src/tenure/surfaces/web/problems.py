@@ -24,12 +24,12 @@ from starlette.responses import Response
 from tenure.client.documents import error_document
 from tenure.domain.errors import (
     Conflict,
-    Damaged,
+    CorruptStore,
     InvalidInput,
     NotFound,
+    OutcomeUnknown,
     Refused,
     TenureError,
-    Undetermined,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -113,8 +113,8 @@ def _status_of(error: TenureError) -> int:
         (NotFound, 404),
         (Conflict, 409),
         (Refused, 403),
-        (Undetermined, 504),
-        (Damaged, 503),
+        (OutcomeUnknown, 504),
+        (CorruptStore, 503),
     ):
         if isinstance(error, kind):
             return status

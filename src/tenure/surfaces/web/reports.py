@@ -18,7 +18,7 @@ from tenure.domain.policy.admission import Admission, Policy, admit
 from tenure.domain.policy.conditions import findings
 from tenure.domain.policy.evidence import Evidence
 from tenure.domain.policy.rule import Rule
-from tenure.domain.process import Process, Standing
+from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.request import Request
 from tenure.domain.run import Run
 from tenure.runtime.profile import Profile
@@ -114,7 +114,7 @@ def admission_of(profile: Profile, policy: Policy, process: Process) -> Admissio
         role=process.role,
         me_uid=uid,
         executes=process.executes,
-        owns=process.standing is Standing.OWNER,
+        owns=process.standing is ProcessStatus.OWNER,
     )
 
 

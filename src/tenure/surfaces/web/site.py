@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tenure.domain.errors import InvalidInput, NotFound, TenureError
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 from tenure.host.clocks import Clock, SystemClock
 from tenure.host.zone_data import ZoneData
 from tenure.runtime.ownership.member import Member
@@ -116,7 +116,7 @@ class Site:
         try:
             member = Member(profile, clock=self.clock, role=ROLE, executes=False)
             member.join(None)
-            member.say(Standing.OBSERVER, "it shows the profile; it never runs a job", None)
+            member.say(ProcessStatus.OBSERVER, "it shows the profile; it never runs a job", None)
         except (TenureError, OSError) as error:
             log.warning("not listed among the processes of %s: %s", profile.name, error)
             return None

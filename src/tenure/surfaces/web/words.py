@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from tenure.client.foreign_jobs import planner_of
-from tenure.domain.job import Job, State
-from tenure.domain.omission import Omission, Omitted
-from tenure.domain.ownership import Act
-from tenure.domain.process import Process, Standing
-from tenure.domain.request import Ask, Request, RequestState
+from tenure.domain.job import Job, JobState
+from tenure.domain.omission import Omission, OmissionKind
+from tenure.domain.ownership import OwnershipAction
+from tenure.domain.process import Process, ProcessStatus
+from tenure.domain.request import Request, RequestKind, RequestState
 from tenure.domain.run import Cause, Run, RunState
-from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.model import ScheduleKind
 from tenure.domain.schedule.zones import load_zone
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -51,15 +51,15 @@ CAUSES = {
     Cause.REQUEST: "a request",
 }
 OMITTED = {
-    Omitted.SKIPPED: "skipped",
-    Omitted.MISSED: "missed",
-    Omitted.HELD: "held",
+    OmissionKind.SKIPPED: "skipped",
+    OmissionKind.MISSED: "missed",
+    OmissionKind.HELD: "held",
 }
 ASKS = {
-    Ask.TRIGGER: "run now",
-    Ask.CANCEL: "cancel",
-    Ask.RETRY: "run again",
-    Ask.HAND_OVER: "hand over",
+    RequestKind.TRIGGER: "run now",
+    RequestKind.CANCEL: "cancel",
+    RequestKind.RETRY: "run again",
+    RequestKind.HAND_OVER: "hand over",
 }
 REQUEST_STATES = {
     RequestState.PENDING: "waiting for an answer",
@@ -78,33 +78,33 @@ REQUEST_TONES = {
     RequestState.WITHDRAWN: "quiet",
 }
 STANDINGS = {
-    Standing.OWNER: "owner",
-    Standing.CANDIDATE: "candidate",
-    Standing.REFUSED: "refused",
-    Standing.OBSERVER: "observer",
-    Standing.FOREIGN: "foreign",
+    ProcessStatus.OWNER: "owner",
+    ProcessStatus.CANDIDATE: "candidate",
+    ProcessStatus.REFUSED: "refused",
+    ProcessStatus.OBSERVER: "observer",
+    ProcessStatus.FOREIGN: "foreign",
 }
 STANDING_TONES = {
-    Standing.OWNER: "own",
-    Standing.CANDIDATE: "busy",
-    Standing.REFUSED: "warn",
-    Standing.OBSERVER: "quiet",
-    Standing.FOREIGN: "bad",
+    ProcessStatus.OWNER: "own",
+    ProcessStatus.CANDIDATE: "busy",
+    ProcessStatus.REFUSED: "warn",
+    ProcessStatus.OBSERVER: "quiet",
+    ProcessStatus.FOREIGN: "bad",
 }
 JOB_TONES = {
-    State.ACTIVE: "ok",
-    State.PAUSED: "warn",
-    State.DORMANT: "quiet",
-    State.DONE: "quiet",
-    State.REMOVED: "bad",
+    JobState.ACTIVE: "ok",
+    JobState.PAUSED: "warn",
+    JobState.DORMANT: "quiet",
+    JobState.DONE: "quiet",
+    JobState.REMOVED: "bad",
 }
 TAKEN = {
-    Act.TAKE: "nobody owned",
-    Act.TAKE_FROM_DEAD: "the owner before was dead",
-    Act.TAKE_BY_FORCE: "taken by force",
-    Act.REAFFIRM: "reaffirmed",
-    Act.HAND_OVER: "handed over",
-    Act.STEP_DOWN: "stepped down",
+    OwnershipAction.TAKE: "nobody owned",
+    OwnershipAction.TAKE_FROM_DEAD: "the owner before was dead",
+    OwnershipAction.TAKE_BY_FORCE: "taken by force",
+    OwnershipAction.REAFFIRM: "reaffirmed",
+    OwnershipAction.HAND_OVER: "handed over",
+    OwnershipAction.STEP_DOWN: "stepped down",
 }
 
 
@@ -222,7 +222,7 @@ def program(process: Process) -> str:
 
 def decided_elsewhere(job: Job) -> str | None:
     """``Hermes decides``, where an active job is not planned here."""
-    if job.state is State.ACTIVE and job.definition.schedule.kind is Kind.FOREIGN:
+    if job.state is JobState.ACTIVE and job.definition.schedule.kind is ScheduleKind.FOREIGN:
         return f"{planner_of(job)} decides"
     return None
 

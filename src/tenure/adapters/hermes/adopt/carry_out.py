@@ -38,7 +38,7 @@ from tenure.adapters.hermes.facts.adoption_record import (
     read_adoption,
     write_adoption,
 )
-from tenure.domain.errors import Conflict, Undetermined
+from tenure.domain.errors import Conflict, OutcomeUnknown
 
 _TRIES = 5
 
@@ -63,7 +63,7 @@ def adopt(
 ) -> Adopted:
     """Carry out a plan. ``now`` is UTC; ``patience`` and ``linger`` are the fence's, in seconds.
 
-    Raises Conflict if another adoption or release is at work, or was since the plan, Undetermined
+    Raises Conflict if another adoption or release is at work, or was since the plan, OutcomeUnknown
     if a tick goes on for too long, OSError where the disk fails. Adopting again goes on from there.
     """
     with _alone(plan):
@@ -227,7 +227,7 @@ class _Work:
             if self._write_config(edit, target):
                 self.did(f"added tenure to plugins.enabled in {self.home.config}")
                 return
-        raise Undetermined(
+        raise OutcomeUnknown(
             f"{self.home.config} is changed again and again", remedy="try again in a moment"
         )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from tenure.adapters.hermes.back import config_lines, yaml_lines
 from tenure.adapters.hermes.back.config_lines import NAME, Config, Listing, Unclear
 from tenure.adapters.hermes.back.yaml_lines import unquote, without_comment
-from tenure.domain.errors import Refused, Undetermined
+from tenure.domain.errors import OutcomeUnknown, Refused
 
 BY_HAND = "add tenure to the list plugins.enabled in {path} yourself, then adopt again"
 _BOM = "\ufeff"
@@ -188,7 +188,7 @@ def _insert(config: Config, lines: list[str], at: int, added: list[str]) -> None
 def verify(python: Path, path: Path, edit: Edit) -> None:
     """Have Hermes' own Python read both texts: equal but for the two lists, and Tenure in it.
 
-    Raises Refused if they differ, Undetermined if that Python cannot be asked.
+    Raises Refused if they differ, OutcomeUnknown if that Python cannot be asked.
     """
     answer = _ask(python, path, edit.before or b"", edit.after)
     same = answer.get("same")
@@ -204,7 +204,7 @@ def verify(python: Path, path: Path, edit: Edit) -> None:
 
 
 def is_enabled(python: Path, path: Path, content: bytes) -> bool:
-    """Whether Tenure is enabled in it as Hermes' own Python reads it. Raises Undetermined."""
+    """Whether Tenure is enabled in it as Hermes' own Python reads it. Raises OutcomeUnknown."""
     return bool(_ask(python, path, content, content).get("enabled"))
 
 
@@ -212,7 +212,7 @@ def _ask(python: Path, path: Path, before: bytes, after: bytes) -> dict[str, obj
     try:
         return yaml_lines.ask(str(python), before.decode(), after.decode())
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise Undetermined(
+        raise OutcomeUnknown(
             f"{python} could not be asked to read {path}: {error}",
             remedy="name Hermes' Python with --hermes-python PATH",
         ) from error

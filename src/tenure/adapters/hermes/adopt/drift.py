@@ -31,7 +31,7 @@ from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes.look.findings import tenure_command
 from tenure.adapters.hermes.look.installation import Installation, installation_of
 from tenure.client.advice import Warning
-from tenure.domain.errors import Damaged, TenureError, Undetermined
+from tenure.domain.errors import CorruptStore, OutcomeUnknown, TenureError
 from tenure.domain.version import is_newer
 
 
@@ -42,7 +42,7 @@ def drift(home: HermesHome, installation: Installation | None = None) -> tuple[W
     """
     try:
         adoption = read_adoption(home)
-    except (Damaged, Undetermined):  # said where the adoption itself is looked at
+    except (CorruptStore, OutcomeUnknown):  # said where the adoption itself is looked at
         return ()
     if adoption is None:
         return ()

@@ -26,7 +26,7 @@ from tenure.adapters.hermes.back.undo import Refusal
 from tenure.adapters.hermes.facts.adoption_record import ADOPTED, read_adoption
 from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes.look.locks import read_lock
-from tenure.domain.errors import TenureError, Undetermined
+from tenure.domain.errors import OutcomeUnknown, TenureError
 
 LINGER = 1.0
 """Seconds for which the old file stays locked: a ticker locks what it opened at once."""
@@ -81,7 +81,7 @@ class Fence:
         self.saved = str(home.tenure / "restore" / "tick.lock")
 
     def put_up(self, *, keep: Callable[[str], None] | None, patience: float = 10.0) -> None:
-        """Raises Undetermined if a tick goes on for longer than ``patience`` seconds.
+        """Raises OutcomeUnknown if a tick goes on for longer than ``patience`` seconds.
 
         ``keep``: what was there is kept, to be restored; it is called with ``file`` or ``absent``
         before anything is changed, and again if that has changed meanwhile. None: it goes.
@@ -100,7 +100,7 @@ class Fence:
                 self.disk.flush(str(self.home.cron))
                 self.disk.remove(beside(self.ready))
                 return
-        raise Undetermined(
+        raise OutcomeUnknown(
             f"{self.path} comes back as often as it is taken away",
             remedy="stop the gateway and the desktop app, then adopt again",
         )
@@ -161,10 +161,10 @@ class Fence:
             if _content(path) != content:
                 self.disk.write(path, content)
 
-    def _busy(self, patience: float) -> Undetermined:
+    def _busy(self, patience: float) -> OutcomeUnknown:
         found = read_lock(self.home.tick_lock)
         who = f"pid {found.pid}" if found.pid else "some process"
-        return Undetermined(
+        return OutcomeUnknown(
             f"a tick has been going on for {patience:g} s: {who} holds {self.path}",
             remedy="`hermes cron tick` holds it while its jobs run: let it end, or end it, and "
             "adopt again",

@@ -70,7 +70,7 @@ class Plan:
 def preflight(
     home: HermesHome, wishes: Wishes, survey: Survey, *, shim_source: bytes | None = None
 ) -> Plan:
-    """Raises Refused, Conflict, InvalidInput, NotFound, Undetermined."""
+    """Raises Refused, Conflict, InvalidInput, NotFound, OutcomeUnknown."""
     source = shim() if shim_source is None else shim_source
     check_folder(home)
     earlier = read_adoption(home)

@@ -17,9 +17,9 @@ from tenure.adapters.hermes.facts.adoption_record import read_adoption
 from tenure.adapters.hermes.facts.home import HermesHome, home_of
 from tenure.client.definitions import editor
 from tenure.client.unmade_profile import Unmade
-from tenure.domain.errors import Conflict, Damaged, InvalidInput, NotFound
+from tenure.domain.errors import Conflict, CorruptStore, InvalidInput, NotFound
 from tenure.domain.file_text import decode_file, end_lines
-from tenure.domain.policy.change import PolicyFile, Problem
+from tenure.domain.policy.change import PolicyFile, PolicyProblem
 from tenure.domain.policy.rule import Rule
 from tenure.runtime.profile import Profile
 from tenure.store.folder.policy_file import read_policy_file
@@ -57,7 +57,7 @@ def plan_profile(
     notes = list(_check_link(home, tenure_home / "profiles" / name, name))
     toml = tenure_home / "profiles" / name / "profile.toml"
     found = read_policy_file(toml)
-    if isinstance(found, Problem) and found.wrong:
+    if isinstance(found, PolicyProblem) and found.wrong:
         raise InvalidInput(found.text, field=found.field or "profile.toml", remedy=found.remedy)
     rules = found.rules if isinstance(found, PolicyFile) else ()
     rules = rules or _accepted(name, tenure_home)
@@ -120,10 +120,10 @@ def rules_of(name: str, tenure_home: Path) -> tuple[Rule, ...] | None:
         profile.close()
 
 
-def file_problem(name: str, tenure_home: Path) -> Problem | None:
+def file_problem(name: str, tenure_home: Path) -> PolicyProblem | None:
     """What is wrong with its profile.toml; None where it can be read or is not there."""
     found = read_policy_file(tenure_home / "profiles" / name / "profile.toml")
-    return found if isinstance(found, Problem) and found.wrong else None
+    return found if isinstance(found, PolicyProblem) and found.wrong else None
 
 
 def _accepted(name: str, tenure_home: Path) -> tuple[Rule, ...]:
@@ -145,7 +145,7 @@ def _check_link(home: HermesHome, folder: Path, name: str) -> tuple[str, ...]:
         return ()
     try:
         adoption = read_adoption(home_of(other))
-    except Damaged:
+    except CorruptStore:
         adoption = None
     if adoption is None or adoption.tenure_profile != name:
         return (f"the Tenure profile {name} was that of {other}; its history stays in it",)

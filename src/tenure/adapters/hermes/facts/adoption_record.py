@@ -24,7 +24,7 @@ from typing import Any
 
 from tenure.adapters.hermes.back.disk import Disk
 from tenure.adapters.hermes.facts.home import HermesHome
-from tenure.domain.errors import Damaged, Undetermined
+from tenure.domain.errors import CorruptStore, OutcomeUnknown
 
 VERSION = 1
 ADOPTING, ADOPTED, RELEASING = "adopting", "adopted", "releasing"
@@ -81,7 +81,8 @@ class Adoption:
 def read_adoption(home: HermesHome) -> Adoption | None:
     """The record that lies in this home, perhaps another one's. None if there is none.
 
-    Raises Damaged for one that cannot be understood, Undetermined for one that cannot be read.
+    Raises CorruptStore for one that cannot be understood, OutcomeUnknown for one that cannot be
+    read.
     """
     try:
         document = json.loads(home.adoption.read_text(encoding="utf-8"))
@@ -89,12 +90,12 @@ def read_adoption(home: HermesHome) -> Adoption | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise Undetermined(
+        raise OutcomeUnknown(
             f"{home.adoption} cannot be read: {error.strerror or error}",
             remedy="mend what stands in the way, then try again",
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Damaged(
+        raise CorruptStore(
             f"{home.adoption} cannot be understood: {error}",
             remedy=f"move it away, then `tenure hermes release --hermes-home {home.path}` takes "
             "out what can be told to be Tenure's by itself",

@@ -17,7 +17,7 @@ from tenure.adapters.hermes.inside import hermes_api
 from tenure.adapters.hermes.inside.fires import announced, instant_of
 from tenure.adapters.hermes.inside.membership import ProfileMembership
 from tenure.adapters.hermes.inside.run_handoff import HostContext, RunHandoff
-from tenure.domain.omission import Omitted, Stretch
+from tenure.domain.omission import FireRange, OmissionKind
 from tenure.domain.planning.external import Announced
 from tenure.domain.planning.plan import Plan
 from tenure.runtime.dispatch.dispatcher import Mandate
@@ -174,8 +174,12 @@ def _missed(store: Store, id: str, fire: Announced) -> Plan | None:
     if fire.fire <= job.watermark:
         return None
     first, _, count = fire.since(job.watermark).passed or (fire.fire, fire.fire, 0)
-    missed = Stretch(
-        kind=Omitted.MISSED, first=first, last=fire.fire, count=count + 1, reason=SKIPPED_BY_HERMES
+    missed = FireRange(
+        kind=OmissionKind.MISSED,
+        first=first,
+        last=fire.fire,
+        count=count + 1,
+        reason=SKIPPED_BY_HERMES,
     )
     return Plan(
         job=job.id,

@@ -25,7 +25,7 @@ from tenure.adapters.hermes.inside.membership import APP, ProfileMembership, Tic
 from tenure.adapters.hermes.inside.refusals import Refusals
 from tenure.adapters.hermes.inside.run_handoff import HostContext, Originals, RunHandoff
 from tenure.domain.errors import TenureError
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 
 log = logging.getLogger("tenure.hermes")
 
@@ -92,10 +92,10 @@ class HermesHost:
         asked = time.monotonic()
         while not self.owns():
             said = scheduler.member.said
-            standing, why = said or (Standing.CANDIDATE, "the owner is not decided yet")
-            if standing is Standing.OWNER:
+            standing, why = said or (ProcessStatus.CANDIDATE, "the owner is not decided yet")
+            if standing is ProcessStatus.OWNER:
                 deadline, why = asked + CLAIM_WAIT_S, "it has just become the owner"
-            elif standing is Standing.CANDIDATE:
+            elif standing is ProcessStatus.CANDIDATE:
                 deadline = self.membership.decision_deadline
             else:
                 deadline = 0.0

@@ -19,7 +19,7 @@ from tenure.adapters.hermes.facts.link import Link
 from tenure.adapters.hermes.inside import hermes_api
 from tenure.adapters.hermes.inside.fires import instant_of
 from tenure.adapters.hermes.inside.mirror import Mirror, Mirrored
-from tenure.domain.errors import Undetermined
+from tenure.domain.errors import OutcomeUnknown
 from tenure.domain.settings import Hung
 from tenure.runtime.profile import Profile
 from tenure.runtime.scheduler import Scheduler
@@ -175,12 +175,12 @@ class ProfileMembership:
     def _jobs(self) -> list[dict[str, Any]] | None:
         """None if the file does not exist.
 
-        Raises Undetermined while Hermes works on another profile: older dashboards switch all
+        Raises OutcomeUnknown while Hermes works on another profile: older dashboards switch all
         their threads to it for a moment.
         """
         before, jobs = hermes_api.home_of_jobs(), hermes_api.load_jobs()
         if {before, hermes_api.home_of_jobs()} != {self.home}:
-            raise Undetermined(
+            raise OutcomeUnknown(
                 "Hermes is working on another profile at this moment",
                 remedy="it looks again in a minute",
             )

@@ -21,8 +21,8 @@ from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes.facts.protection import Protection, read_protection
 from tenure.adapters.hermes.inside.fires import instant_of
 from tenure.domain.errors import Conflict, InvalidInput, NotFound
-from tenure.domain.job import MAX_NAME, Call, Definition, Job, State
-from tenure.domain.schedule.model import Kind, Schedule, at_schedule, foreign_schedule
+from tenure.domain.job import MAX_NAME, Call, Definition, Job, JobState
+from tenure.domain.schedule.model import Schedule, ScheduleKind, at_schedule, foreign_schedule
 from tenure.store.contract import Page, Store
 
 PREFIX = "hermes:"
@@ -115,9 +115,11 @@ def _told(job: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
-def wanted_state(job: Mapping[str, Any]) -> State:
+def wanted_state(job: Mapping[str, Any]) -> JobState:
     return (
-        State.ACTIVE if job.get("enabled", True) and job.get("state") != "paused" else State.PAUSED
+        JobState.ACTIVE
+        if job.get("enabled", True) and job.get("state") != "paused"
+        else JobState.PAUSED
     )
 
 
@@ -165,7 +167,7 @@ class Mirror:
         if whole and loaded is not None:  # first of all, so that their names are free
             for gone in view.without(theirs.keys()):
                 with contextlib.suppress(NotFound):  # another process was faster
-                    self._store.set_job_state(gone.id, State.REMOVED, by=self._by, now=now)
+                    self._store.set_job_state(gone.id, JobState.REMOVED, by=self._by, now=now)
         wanted, problems = self._definitions(theirs, protection)
         new = {id: wanted[id] for id in wanted if id not in view.jobs}
         if new:
@@ -216,11 +218,11 @@ class Mirror:
         wanted = view.fitting(wanted, id)
         if wanted != job.definition:
             # A change of a foreign schedule leaves its watermark; from another kind it would not.
-            foreign = job.definition.schedule.kind is Kind.FOREIGN
+            foreign = job.definition.schedule.kind is ScheduleKind.FOREIGN
             at = now if foreign else max(_since(theirs, now), job.edited_at, job.watermark)
             job = self._store.edit_job(job.id, job.revision, wanted, by=self._by, now=at)
         state = wanted_state(theirs)
-        if job.state in (State.ACTIVE, State.PAUSED) and job.state is not state:
+        if job.state in (JobState.ACTIVE, JobState.PAUSED) and job.state is not state:
             job = self._store.set_job_state(job.id, state, by=self._by, now=now)
         view.put(id, job)
         return job

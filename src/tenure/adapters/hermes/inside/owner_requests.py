@@ -12,7 +12,7 @@ from tenure.adapters.hermes.inside.host import HermesHost
 from tenure.adapters.hermes.inside.refusals import name_of
 from tenure.client.requests import await_end, trigger
 from tenure.domain.errors import Refused, TenureError
-from tenure.domain.job import Job, State
+from tenure.domain.job import Job, JobState
 from tenure.domain.request import Request, Requester
 from tenure.domain.run import RunState
 
@@ -33,7 +33,7 @@ def ask_owner(host: HermesHost, job: Mapping[str, Any], via: str) -> Request:
         mine = mirrored.jobs.get(id)
         if mine is None:
             raise Refused(mirrored.problems.get(id, "the job is gone"))
-        if mine.state is State.DONE:
+        if mine.state is JobState.DONE:
             again = f"set it again: {host.home.command} cron edit {id} --schedule ..."
             raise Refused("the job has run for the last time", remedy=again)
         try:
@@ -82,7 +82,7 @@ def refusal_text(host: HermesHost, error: Exception) -> str:
 
 def _of_hermes(host: HermesHost, error: Refused, mine: Job, job: Mapping[str, Any]) -> Refused:
     """Hermes pauses and resumes its own jobs, so the remedy is a command of Hermes."""
-    if mine.state is State.ACTIVE or "should_own" in error.facts:
+    if mine.state is JobState.ACTIVE or "should_own" in error.facts:
         return error
     resume = f"{host.home.command} cron resume {job['id']}"
     return Refused(error.text, remedy=resume, **error.facts)

@@ -14,7 +14,7 @@ from typing import Any
 from tenure.adapters.hermes.facts.adoption_record import ADOPTED, read_adoption
 from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.client.documents import instant
-from tenure.domain.errors import Damaged, TenureError, Undetermined
+from tenure.domain.errors import CorruptStore, OutcomeUnknown, TenureError
 from tenure.domain.ownership import HolderLife
 from tenure.domain.policy.evidence import Identity
 from tenure.domain.process import Process
@@ -64,7 +64,7 @@ def view_adoption(home: HermesHome) -> AdoptionView | None:
     """None if the home is not adopted. Nothing is raised."""
     try:
         found = read_adoption(home)
-    except (Damaged, Undetermined) as error:
+    except (CorruptStore, OutcomeUnknown) as error:
         return AdoptionView(
             tenure_profile=home.tenure_profile, problem=error.text, remedy=error.remedy
         )

@@ -23,7 +23,7 @@ from tenure.adapters.hermes.look.tickers import Ticks
 from tenure.client.advice import Warning
 from tenure.client.documents import VERSION, Document, evidence_document, instant, seconds
 from tenure.domain.policy.evidence import Evidence
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 
 LAST = 10
 """So many runs are listed one by one."""
@@ -38,7 +38,7 @@ class HermesProcess:
     """Its start, as Hermes' ledger records it."""
     started_at: datetime
     role: Role
-    standing: Standing
+    standing: ProcessStatus
     """As the Tenure profile keeps it; foreign if the process has not joined that."""
     ticks: Ticks
     why: str

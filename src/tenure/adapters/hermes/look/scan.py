@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from tenure.domain.errors import PASSING, Undetermined
+from tenure.domain.errors import PASSING, OutcomeUnknown
 from tenure.host.linux import procfs
 
 _DELETED = " (deleted)"
@@ -78,14 +78,14 @@ class Scan(Protocol):
         """Whether a path means the same to that process and to us."""
 
 
-def _unseen(error: OSError) -> Undetermined:
-    return Undetermined(f"the processes cannot be listed now: {error.strerror or error}")
+def _unseen(error: OSError) -> OutcomeUnknown:
+    return OutcomeUnknown(f"the processes cannot be listed now: {error.strerror or error}")
 
 
 class LinuxScan:
     """``/proc``, or a recorded tree of the same form. ``boot`` is the instant of the boot, UTC.
 
-    What has ended, or is another user's, is left out; raises Undetermined where the look itself
+    What has ended, or is another user's, is left out; raises OutcomeUnknown where the look itself
     fails (no descriptor free): processes that were not seen are not gone.
     """
 

@@ -40,7 +40,7 @@ from tenure.adapters.hermes.look.tickers import Judgement, Ticks, judge
 from tenure.client.advice import Warning
 from tenure.domain.errors import NotFound, TenureError
 from tenure.domain.policy.evidence import Evidence
-from tenure.domain.process import Process, Standing
+from tenure.domain.process import Process, ProcessStatus
 from tenure.host.processes import observe as observe_process
 
 __all__ = ["Survey", "foreign_of", "foreign_processes", "survey"]
@@ -87,7 +87,7 @@ def foreign_processes(
             evidence=process.evidence,
             joined_at=process.started_at,
             executes=True,
-            standing=Standing.FOREIGN,
+            standing=ProcessStatus.FOREIGN,
             why=f"Hermes, {_why_foreign(process)}: {process.why}",
             role=process.role.words,
         )
@@ -198,7 +198,7 @@ class _Look:
             stamp=member.start.stamp,
             started_at=started_at,
             role=member.role,
-            standing=joined.standing if joined else Standing.FOREIGN,
+            standing=joined.standing if joined else ProcessStatus.FOREIGN,
             ticks=judgement.ticks,
             why=judgement.why,
             repeats=judgement.repeats,
@@ -222,7 +222,7 @@ def _holds_lock(member: Member, evidence: Evidence | None, home: HermesHome) -> 
 def _as_joined(process: Process) -> Judgement:
     """One that obeys Tenure: the owner's ticks run jobs, those of all others are refused."""
     because = process.why.partition(":")[0]  # the whole of it is said by `tenure status`
-    if process.standing is Standing.OWNER:
+    if process.standing is ProcessStatus.OWNER:
         return Judgement(Ticks.YES, f"it owns the jobs in Tenure ({because})", True)
     return Judgement(Ticks.NO, f"Tenure refuses its ticks ({because})")
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from tenure.client import edits, requests
 from tenure.client.explain import explain, explanation_document
-from tenure.domain.job import State
+from tenure.domain.job import JobState
 from tenure.surfaces.web import VIA_API
 from tenure.surfaces.web.api.asking import asked, asks
 from tenure.surfaces.web.api.common import Asks, IfMatch, JobRef, Key, Reply, Wait
@@ -30,14 +30,14 @@ _CHANGED: dict[int | str, dict[str, Any]] = {
 @router.post("/pause", response_model=JobReply, responses=_CHANGED)
 def pause_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
     """Fires while it is paused are recorded as skipped."""
-    found = edits.set_state(profile, job, State.PAUSED, via=VIA_API, now=site.now())
+    found = edits.set_state(profile, job, JobState.PAUSED, via=VIA_API, now=site.now())
     return job_reply(profile, found, site.now())
 
 
 @router.post("/resume", response_model=JobReply, responses=_CHANGED)
 def resume_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
     """From now on."""
-    found = edits.set_state(profile, job, State.ACTIVE, via=VIA_API, now=site.now())
+    found = edits.set_state(profile, job, JobState.ACTIVE, via=VIA_API, now=site.now())
     return job_reply(profile, found, site.now())
 
 

@@ -12,7 +12,7 @@ from tenure.client.advice import advice
 from tenure.client.documents import definition_document, instant, job_document
 from tenure.client.job_fields import RESETTABLE
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import Command, Job, State
+from tenure.domain.job import Command, Job, JobState
 from tenure.domain.run import Run
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page
@@ -38,7 +38,7 @@ _WITH_TAG: dict[int | str, dict[str, Any]] = {200: {"headers": ETAG}}
 def list_jobs(
     profile: ProfileDep,
     state: Annotated[
-        list[State] | None, Query(description="Any of these; all but removed.")
+        list[JobState] | None, Query(description="Any of these; all but removed.")
     ] = None,
     q: Annotated[str | None, Query(max_length=200, description="Part of the name.")] = None,
     tag: Annotated[str | None, Query(max_length=100)] = None,
@@ -174,7 +174,7 @@ def remove_job(profile: ProfileDep, job: JobRef, match: IfMatch, site: SiteDep) 
     found = edits.set_state(
         profile,
         current.id,
-        State.REMOVED,
+        JobState.REMOVED,
         revision=match.seen(current.revision),
         via=VIA_API,
         now=site.now(),
@@ -201,8 +201,8 @@ def list_revisions(profile: ProfileDep, job: JobRef) -> Response:
 
 def job_reply(profile: Profile, job: Job, now: Any) -> Response:
     """The job with its next fires and what its user should know; its revision as the ETag."""
-    fires = [] if job.state is State.REMOVED else fires_of(job, now, 3)
-    warnings = [] if job.state is State.REMOVED else advice(profile, job)
+    fires = [] if job.state is JobState.REMOVED else fires_of(job, now, 3)
+    warnings = [] if job.state is JobState.REMOVED else advice(profile, job)
     return Reply(
         {
             "job": job_document(job),

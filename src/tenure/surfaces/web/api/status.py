@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from tenure.client.documents import instant
 from tenure.client.status import soonest, status_document
-from tenure.domain.job import State
+from tenure.domain.job import JobState
 from tenure.surfaces.web.api.common import Reply
 from tenure.surfaces.web.api.openapi import problems
 from tenure.surfaces.web.api.shapes.jobs import UpcomingList
@@ -38,7 +38,7 @@ def list_next(
     """The fires to come, of one job or of all; nominal, jitter comes on top."""
     now = site.now()
     jobs = [profile.store.job(job)] if job else soonest(profile, now, count)
-    active = [one for one in jobs if one.state is State.ACTIVE]
+    active = [one for one in jobs if one.state is JobState.ACTIVE]
     fires = islice(
         merge(*([(fire, one.id) for fire in fires_of(one, now, count)] for one in active)), count
     )

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
-from tenure.domain.omission import Omission, Omitted
+from tenure.domain.omission import Omission, OmissionKind
 from tenure.domain.run import Run, RunState
 from tenure.surfaces.web import words
 from tenure.surfaces.web.charts import svg
@@ -119,7 +119,7 @@ def summary(each: Lane) -> str:
     states = Counter(run.state for run in each.runs)
     order = [RunState.SUCCEEDED, *(s for s in RunState if s is not RunState.SUCCEEDED)]
     found = [f"{states[s]} {SHORT.get(s, words.RUN_STATES[s])}" for s in order if states[s]]
-    for kind in (Omitted.HELD, Omitted.MISSED, Omitted.SKIPPED):
+    for kind in (OmissionKind.HELD, OmissionKind.MISSED, OmissionKind.SKIPPED):
         count = sum(o.count for o in each.omissions if o.kind is kind)
         if count:
             found.append(f"{count} {words.OMITTED[kind]}")
@@ -169,9 +169,9 @@ def _gap(omission: Omission, frame: Frame) -> Markup:
     first, last = max(omission.first, window.start), min(omission.last, window.end)
     x, width = window.at(first), window.width(first, last, 0.9)
     title = words.omission_words(omission, frame.zone, window.end) + f": {omission.reason}"
-    if omission.kind is Omitted.SKIPPED:
+    if omission.kind is OmissionKind.SKIPPED:
         return svg.rect(x, width, MIDDLE - 3, 6, "gap-skipped", title)
-    height = 16 if omission.kind is Omitted.HELD else 12
+    height = 16 if omission.kind is OmissionKind.HELD else 12
     return svg.rect(
         min(x, 100 - width), width, MIDDLE - height / 2, height, f"gap-{omission.kind}", title
     )

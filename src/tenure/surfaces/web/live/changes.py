@@ -14,7 +14,7 @@ from typing import Any
 from tenure.client.documents import owner_document
 from tenure.domain.errors import NotFound
 from tenure.domain.event import Event
-from tenure.domain.ownership import HUNG_AFTER, Hold, HolderLife, Ownership, hung_for
+from tenure.domain.ownership import HUNG_AFTER, HolderLife, Ownership, OwnershipState, hung_for
 from tenure.domain.process import Process
 from tenure.domain.run import ACTIVE, Run
 from tenure.host.clocks import Clock
@@ -110,9 +110,9 @@ class Looker:
 
     def _gap(self, before: Ownership) -> float | None:
         now = self._ownership
-        if now.hold is not Hold.HELD or now.since is None or now.term == before.term:
+        if now.hold is not OwnershipState.HELD or now.since is None or now.term == before.term:
             return None
-        since = before.ended_at if before.hold is Hold.VACANT else self._alive_at
+        since = before.ended_at if before.hold is OwnershipState.VACANT else self._alive_at
         return None if since is None else max(0.0, (now.since - since).total_seconds())
 
     def close(self) -> None:
@@ -210,7 +210,7 @@ class Looker:
         return self._hung
 
     def _process_of(self, ownership: Ownership) -> Process | None:
-        if ownership.hold is not Hold.HELD or ownership.process is None:
+        if ownership.hold is not OwnershipState.HELD or ownership.process is None:
             return None
         try:
             return self._store.process(ownership.process)

@@ -11,9 +11,9 @@ from prometheus_client.core import (
     Metric,
 )
 
-from tenure.domain.job import State
-from tenure.domain.omission import Omitted
-from tenure.domain.process import Standing
+from tenure.domain.job import JobState
+from tenure.domain.omission import OmissionKind
+from tenure.domain.process import ProcessStatus
 from tenure.domain.request import RequestState
 from tenure.domain.run import FINAL, Cause
 from tenure.surfaces.web.metrics.tally import Distribution, Tally
@@ -53,7 +53,7 @@ def _counted(tallies: Sequence[Tally]) -> Iterator[Metric]:
     )
     for tally in tallies:
         name = tally.profile.name
-        for outcome in ("claimed", *Omitted):
+        for outcome in ("claimed", *OmissionKind):
             fires.add_metric((name, str(outcome)), float(tally.fires[str(outcome)]))
         for cause in Cause:
             claims.add_metric((name, str(cause)), float(tally.claims[str(cause)]))
@@ -86,14 +86,14 @@ def _standing(tallies: Sequence[Tally]) -> Iterator[Metric]:
         for each in STATES:
             state.add_metric((name, each), float(each == now))
         authoritative.add_metric((name,), float(health.owned and health.ownership.authoritative))
-        for job_state in State:
+        for job_state in JobState:
             jobs.add_metric((name, str(job_state)), float(counts.jobs.get(job_state, 0)))
         protected.add_metric((name,), float(counts.protected))
         active.add_metric((name,), float(counts.active_runs))
         held.add_metric((name,), float(counts.open_holds))
         pending.add_metric((name,), float(counts.pending_requests))
         standings = [str(present.process.standing) for present in health.present]
-        standings += [str(Standing.FOREIGN)] * len(foreign_in(tally.profile))
+        standings += [str(ProcessStatus.FOREIGN)] * len(foreign_in(tally.profile))
         for standing in sorted(set(standings)):
             processes.add_metric((name, standing), float(standings.count(standing)))
     yield from (

@@ -17,7 +17,7 @@ from tenure.client import edits, requests
 from tenure.client.definitions import requester
 from tenure.client.requests import Waiting
 from tenure.domain.errors import Conflict, NotFound, Refused, TenureError
-from tenure.domain.job import State
+from tenure.domain.job import JobState
 from tenure.domain.ownership import HolderLife
 from tenure.domain.request import Request as Asked
 from tenure.runtime.profile import Profile
@@ -161,9 +161,9 @@ def after_a_form(profile: ProfileDep, kind: str, ref: str, verb: str) -> Respons
 # -- definitions -----------------------------------------------------------------------------------
 
 _STATES = {
-    "pause": (State.PAUSED, "paused"),
-    "resume": (State.ACTIVE, "resumed"),
-    "remove": (State.REMOVED, "removed"),
+    "pause": (JobState.PAUSED, "paused"),
+    "resume": (JobState.ACTIVE, "resumed"),
+    "remove": (JobState.REMOVED, "removed"),
 }
 
 
@@ -176,7 +176,7 @@ def change_state(profile: ProfileDep, site: SiteDep, ref: str, given: FormDep) -
     if state is None:
         return back_to(f"/p/{profile.name}/jobs/{job.id}")
     edits.set_state(profile, job.id, state, via=VIA_PAGE, now=site.now())
-    if state is State.REMOVED or given.get("from") == "list":
+    if state is JobState.REMOVED or given.get("from") == "list":
         return back_to(f"/p/{profile.name}/jobs?done={done}&job={job.id}")
     return back_to(f"/p/{profile.name}/jobs/{job.id}?done={done}")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tenure.domain.schedule.model import Kind, Schedule
+from tenure.domain.schedule.model import Schedule, ScheduleKind
 from tenure.domain.schedule.zones import load_zone, stretches_from, to_instant, to_seconds
 from tenure.surfaces.web.schedule_preview import Fire, upcoming
 from tenure.surfaces.web.words import span
@@ -38,7 +38,7 @@ def told(fires: Iterable[Fire], schedule: Schedule) -> list[Told]:
 
 
 def _why(fire: Fire, schedule: Schedule) -> str:
-    if schedule.kind is Kind.EVERY:
+    if schedule.kind is ScheduleKind.EVERY:
         return ""
     if fire.at == _change_before(fire.at, schedule.timezone):
         return "moved here: its usual time does not exist on this day"
@@ -60,7 +60,7 @@ def _change_before(at: datetime, zone: str) -> datetime | None:
 
 def next_change(schedule: Schedule, now: datetime) -> ClockChange | None:
     """The next change of clocks within a year, and what the schedule does around it."""
-    if schedule.kind is not Kind.CRON:
+    if schedule.kind is not ScheduleKind.CRON:
         return None
     until = to_seconds(now + AHEAD)
     for stretch in stretches_from(schedule.timezone, to_seconds(now)):

@@ -9,8 +9,8 @@ from tenure.client.explain import explain
 from tenure.client.foreign_jobs import change_there, is_foreign, planner_of
 from tenure.client.job_fields import FIELDS
 from tenure.client.secrets import masked
-from tenure.domain.job import Command, Job, State
-from tenure.domain.schedule.model import Kind
+from tenure.domain.job import Command, Job, JobState
+from tenure.domain.schedule.model import ScheduleKind
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.web import schedule_preview, words
 from tenure.surfaces.web.charts import bars
@@ -40,7 +40,7 @@ def show(profile: ProfileDep, request: Request, ref: str, done: str = "") -> HTM
     job = profile.store.job(ref)
     runs, more = profile.store.runs(RunFilter(job=job.id), Page(limit=RUNS))
     omissions, _ = profile.store.omissions(job=job.id, page=Page(limit=OMISSIONS))
-    schedule, alive = job.definition.schedule, job.state is State.ACTIVE
+    schedule, alive = job.definition.schedule, job.state is JobState.ACTIVE
     fires = schedule_preview.upcoming(schedule, max(around.now, job.watermark)) if alive else ()
     approve = profile.settings().approve_protected and job.definition.needs_authority
     return page(
@@ -53,9 +53,11 @@ def show(profile: ProfileDep, request: Request, ref: str, done: str = "") -> HTM
         facts=facts(job),
         env=env_of(job.definition.action),
         foreign=foreign_facts(job),
-        explained=explain(profile, job.id, around.now) if job.state is not State.REMOVED else None,
+        explained=explain(profile, job.id, around.now)
+        if job.state is not JobState.REMOVED
+        else None,
         fires=told(fires, schedule),
-        schedule_zone=schedule.timezone if schedule.kind is not Kind.EVERY else around.zone,
+        schedule_zone=schedule.timezone if schedule.kind is not ScheduleKind.EVERY else around.zone,
         runs=runs[:LISTED],
         charted=len(runs),
         more=more or len(runs) > LISTED,

@@ -16,7 +16,7 @@ from tenure.client import edits
 from tenure.client.foreign_jobs import is_foreign
 from tenure.domain.durations import format_duration
 from tenure.domain.errors import Conflict, InvalidInput, TenureError
-from tenure.domain.job import Command, Job, State
+from tenure.domain.job import Command, Job, JobState
 from tenure.domain.schedule.model import Schedule
 from tenure.domain.schedule.zones import check_zone
 from tenure.runtime.profile import Profile
@@ -109,7 +109,7 @@ def _save(request: Request, around: Frame, job: Job, mine: Form, revision: int) 
         if not form_fields.differing(merging.form, merging.theirs):
             return _saved(profile, job, "unchanged")
         fields = form_fields.over(merging.form, job.definition)
-        fields["paused"] = job.state is State.PAUSED
+        fields["paused"] = job.state is JobState.PAUSED
         try:
             edits.replace(profile, job.id, fields, revision=job.revision, via=VIA_PAGE,
                             now=around.now)  # fmt: skip
@@ -205,7 +205,7 @@ def revision_of(given: Any, job: Job) -> int:
 
 def _not_here(job: Job) -> str:
     """Why a job cannot be edited here; empty if it can."""
-    if job.state is State.REMOVED:
+    if job.state is JobState.REMOVED:
         return "it was removed"
     if is_foreign(job):
         return "it is planned by another scheduler, which keeps its definition"

@@ -14,7 +14,7 @@ from tenure.client.apply import all_jobs
 from tenure.client.foreign_jobs import is_foreign
 from tenure.domain.errors import NotFound
 from tenure.domain.event import EventKind
-from tenure.domain.job import Job, State
+from tenure.domain.job import Job, JobState
 from tenure.runtime.profile import Profile
 
 CHANGES = frozenset({EventKind.JOB_ADDED, EventKind.JOB_EDITED, EventKind.JOB_STATE})
@@ -47,7 +47,7 @@ _known: WeakKeyDictionary[Profile, _Known] = WeakKeyDictionary()
 
 
 def find(
-    profile: Profile, q: str, states: frozenset[State] | None, start: int, count: int
+    profile: Profile, q: str, states: frozenset[JobState] | None, start: int, count: int
 ) -> tuple[list[Job], int]:
     """``count`` jobs by name from ``start`` on that match ``q``, and how many match in all."""
     words = q.casefold().split()
@@ -112,7 +112,7 @@ def _updated(profile: Profile, known: _Known, event: int) -> _Known:
     entries = dict(known.entries)
     for id in changed:
         job = _job(profile, id)
-        if job is None or job.state is State.REMOVED:
+        if job is None or job.state is JobState.REMOVED:
             entries.pop(id, None)
         else:
             entries[id] = entry_of(job)

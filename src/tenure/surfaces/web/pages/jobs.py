@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from tenure.client.foreign_jobs import is_foreign, planner_of
 from tenure.domain.errors import NotFound
-from tenure.domain.job import Job, State
+from tenure.domain.job import Job, JobState
 from tenure.domain.run import Run
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
@@ -51,7 +51,7 @@ def list_jobs(
     job: Annotated[str, Query(max_length=LONGEST_SEARCH)] = "",
 ) -> HTMLResponse:
     around = frame(request, profile)
-    wanted = frozenset({State(state)}) if state in STATES else None
+    wanted = frozenset({JobState(state)}) if state in STATES else None
     found, total, more = _find(profile, q.strip(), wanted, start)
     return page(
         request,
@@ -86,7 +86,7 @@ def row(around: Frame, job: Job) -> Row:
 
 
 def _find(
-    profile: Profile, q: str, states: frozenset[State] | None, start: int
+    profile: Profile, q: str, states: frozenset[JobState] | None, start: int
 ) -> tuple[Sequence[Job], int | None, bool]:
     """One page of what matches, how many match where that is known, and whether more follow."""
     if not q and start == 0:
@@ -109,4 +109,4 @@ def _done(profile: Profile, done: str, ref: str) -> dict[str, object] | None:
         job = profile.store.job(ref)
     except NotFound:
         return None
-    return {"what": done, "job": job, "undo": done == "removed" and job.state is State.REMOVED}
+    return {"what": done, "job": job, "undo": done == "removed" and job.state is JobState.REMOVED}

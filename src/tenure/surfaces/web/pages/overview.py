@@ -19,7 +19,7 @@ from tenure.client.advice import Warning
 from tenure.client.health import Present
 from tenure.client.status import Status
 from tenure.domain.job import Job
-from tenure.domain.omission import Omission, Omitted
+from tenure.domain.omission import Omission, OmissionKind
 from tenure.domain.ownership import HolderLife
 from tenure.domain.run import ACTIVE, Run, RunState
 from tenure.runtime.profile import Profile
@@ -227,7 +227,7 @@ def _lanes(runs: Sequence[Run], omissions: Sequence[Omission]) -> list[day.Lane]
 
 def _trouble(lane: day.Lane) -> int:
     bad = any(words.TONES[run.state] in ("bad", "warn") for run in lane.runs)
-    gap = any(o.kind is not Omitted.SKIPPED for o in lane.omissions)
+    gap = any(o.kind is not OmissionKind.SKIPPED for o in lane.omissions)
     return int(bad or gap)
 
 
@@ -235,7 +235,7 @@ def _figures(runs: Sequence[Run], omissions: Sequence[Omission]) -> dict[str, in
     return {
         "succeeded": sum(run.state is RunState.SUCCEEDED for run in runs),
         "bad": sum(words.TONES[run.state] in ("bad", "warn") for run in runs),
-        "missed": sum(o.count for o in omissions if o.kind is Omitted.MISSED),
+        "missed": sum(o.count for o in omissions if o.kind is OmissionKind.MISSED),
         "held": sum(o.count for o in omissions if o.open),
     }
 

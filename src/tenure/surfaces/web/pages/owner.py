@@ -11,12 +11,12 @@ from fastapi.responses import HTMLResponse
 
 from tenure.client.health import Present
 from tenure.client.warnings import policy_warnings_of
-from tenure.domain.ownership import Act, HolderLife, Term
+from tenure.domain.ownership import HolderLife, OwnershipAction, Term
 from tenure.domain.policy.admission import Admission, Policy, admit
 from tenure.domain.policy.change import policy_in_force
-from tenure.domain.policy.conditions import Answer, Finding, findings
+from tenure.domain.policy.conditions import ConditionAnswer, ConditionResult, findings
 from tenure.domain.policy.rule import Rule
-from tenure.domain.process import Standing
+from tenure.domain.process import ProcessStatus
 from tenure.surfaces.web.charts import day, terms
 from tenure.surfaces.web.charts.svg import PATTERNS, Window
 from tenure.surfaces.web.deps import ProfileDep
@@ -34,7 +34,7 @@ class Against:
     """One rule against one process. ``holds`` None: what it asks for could not all be read."""
 
     rule: Rule
-    findings: tuple[Finding, ...]
+    findings: tuple[ConditionResult, ...]
     holds: bool | None
     decided: bool
 
@@ -72,7 +72,7 @@ def owner(profile: ProfileDep, request: Request, done: str = "") -> HTMLResponse
         terms=history,
         chart=_chart(around),
         patterns=PATTERNS,
-        Standing=Standing,
+        ProcessStatus=ProcessStatus,
         HolderLife=HolderLife,
         ended=ended,
         ownership_chain=ownership.chain_of,
@@ -84,7 +84,7 @@ def judge(policy: Policy, present: Present, uid: int) -> Judged:
     """Each rule's findings, as the process's own evidence has them."""
     process = present.process
     evidence, role = process.evidence, process.role
-    owns = process.standing is Standing.OWNER
+    owns = process.standing is ProcessStatus.OWNER
     admission = admit(policy, evidence, role=role, me_uid=uid, executes=process.executes, owns=owns)
     decided = admission.rule
     against = []
@@ -105,11 +105,11 @@ def judge(policy: Policy, present: Present, uid: int) -> Judged:
     )
 
 
-def _holds(rule: Rule, found: tuple[Finding, ...]) -> bool | None:
+def _holds(rule: Rule, found: tuple[ConditionResult, ...]) -> bool | None:
     answers = {finding.answer for finding in found}
-    if Answer.NO in answers:
+    if ConditionAnswer.NO in answers:
         return False
-    return None if Answer.UNKNOWN in answers else True
+    return None if ConditionAnswer.UNKNOWN in answers else True
 
 
 def _chart(around: Frame) -> dict[str, Any] | None:
@@ -129,6 +129,6 @@ def _chart(around: Frame) -> dict[str, Any] | None:
 def ended(term: Term) -> str:
     """Why a term ended, in words; the record has the act of whoever took the next."""
     act, by, who = term.ended_why.partition(" by ")
-    how = {Act.TAKE_FROM_DEAD: "its process was dead, and was succeeded by",
-           Act.TAKE_BY_FORCE: "taken by force by"}.get(act)  # type: ignore[call-overload]  # fmt: skip
+    how = {OwnershipAction.TAKE_FROM_DEAD: "its process was dead, and was succeeded by",
+           OwnershipAction.TAKE_BY_FORCE: "taken by force by"}.get(act)  # type: ignore[call-overload]  # fmt: skip
     return f"{how} {who}" if by and how else term.ended_why or "–"

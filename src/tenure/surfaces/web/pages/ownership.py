@@ -9,8 +9,8 @@ from datetime import datetime
 from tenure.client.health import Health
 from tenure.client.refusal import pid_of
 from tenure.domain.ownership import HolderLife
-from tenure.domain.policy.evidence import Evidence, Link, Manager, Service
-from tenure.domain.process import Process, Standing
+from tenure.domain.policy.evidence import ChainLink, Evidence, Manager, Service
+from tenure.domain.process import Process, ProcessStatus
 from tenure.surfaces.web import words
 
 LONGEST = 4
@@ -108,7 +108,7 @@ def chain(
 
 def chain_of(process: Process) -> list[Node]:
     """The same for a process that may own or not."""
-    return chain(process, owner=process.standing is Standing.OWNER)
+    return chain(process, owner=process.standing is ProcessStatus.OWNER)
 
 
 def _self(process: Process, dead: bool, owner: bool) -> Node:
@@ -122,7 +122,7 @@ def _self(process: Process, dead: bool, owner: bool) -> Node:
     return Node(icon=icon, title=words.short_who(process), sub=tuple(what), css=css)
 
 
-def _launcher(link: Link, service: Service | None) -> Node:
+def _launcher(link: ChainLink, service: Service | None) -> Node:
     program = _last(link.executable)
     cut = link.name is None or (len(link.name) == COMM and program.startswith(link.name))
     name = (program if cut else link.name) or "?"

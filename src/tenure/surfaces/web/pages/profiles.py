@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from tenure.client.status import Status
 from tenure.domain.errors import TenureError
-from tenure.domain.job import Job, State
+from tenure.domain.job import Job, JobState
 from tenure.domain.run import ENDED_BADLY
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.web.deps import FormDep, SiteDep
@@ -71,7 +71,7 @@ def _row(site: Site, name: str, now: datetime) -> Row:
         )
     except TenureError as error:
         return Row(name=name, error=error)
-    jobs = sum(n for state, n in status.counts.jobs.items() if state is not State.REMOVED)
+    jobs = sum(n for state, n in status.counts.jobs.items() if state is not JobState.REMOVED)
     return Row(
         name=name,
         status=status,

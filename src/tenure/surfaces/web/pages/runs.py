@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from tenure.domain.job import Job
-from tenure.domain.omission import Omission, Omitted
+from tenure.domain.omission import Omission, OmissionKind
 from tenure.domain.run import ACTIVE, ENDED_BADLY, Run, RunState
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
@@ -66,7 +66,7 @@ def list_runs(
         about=about,
         following=following,
         cursor=cursor,
-        Omitted=Omitted,
+        OmissionKind=OmissionKind,
     )
 
 

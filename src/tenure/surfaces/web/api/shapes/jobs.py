@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from tenure.domain.job import CatchUp, Overlap, Runner, State
+from tenure.domain.job import CatchUp, JobState, Overlap, Runner
 from tenure.domain.run import RunState
-from tenure.domain.schedule.model import Kind
+from tenure.domain.schedule.model import ScheduleKind
 from tenure.surfaces.web.api.shapes.base import (
     Document,
     Instant,
@@ -102,7 +102,7 @@ class JobChanges(JobFields):
 
 
 class ScheduleShape(Shape):
-    kind: Kind
+    kind: ScheduleKind
     text: str = Field(description="As it was written.")
     expression: str | None
     interval: Seconds | None
@@ -147,7 +147,7 @@ class JobShape(Shape):
     tags: list[str]
     revision: int = Field(description="The ETag, without its quotes.")
     approved_revision: int
-    state: State
+    state: JobState
     created_at: Instant
     edited_at: Instant
     edited_by: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tenure.domain.ownership import Act, HolderLife
-from tenure.domain.policy.conditions import Answer
+from tenure.domain.ownership import HolderLife, OwnershipAction
+from tenure.domain.policy.conditions import ConditionAnswer
 from tenure.domain.policy.evidence import Manager
-from tenure.domain.process import Activity, Standing
+from tenure.domain.process import Activity, ProcessStatus
 from tenure.surfaces.web.api.shapes.base import (
     Document,
     Instant,
@@ -67,7 +67,7 @@ class FindingShape(Shape):
     key: str
     asks: str
     observed: str
-    answer: Answer
+    answer: ConditionAnswer
     vouched: bool
 
 
@@ -97,7 +97,7 @@ class ProcessShape(Shape):
     pid: int
     host: str | None
     role: str | None
-    standing: Standing
+    standing: ProcessStatus
     why: str
     rule: int | None
     executes: bool
@@ -143,7 +143,7 @@ class TermShape(Shape):
     authoritative: bool
     policy_version: int
     taken_at: Instant
-    how: Act
+    how: OwnershipAction
     ended_at: Instant | None
     ended_why: str | None
 
@@ -153,7 +153,7 @@ class StoredProcess(Shape):
     pid: int
     host: str | None
     role: str | None
-    standing: Standing
+    standing: ProcessStatus
     why: str
     rule: int | None
     executes: bool

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tenure.domain.omission import Omitted
-from tenure.domain.request import Ask, RequestState
+from tenure.domain.omission import OmissionKind
+from tenure.domain.request import RequestKind, RequestState
 from tenure.domain.run import Cause, RunState
 from tenure.surfaces.web.api.shapes.base import Document, Instant, Next, Shape
 from tenure.surfaces.web.api.shapes.jobs import CheckShape, Under
@@ -70,7 +70,7 @@ class OmissionShape(Shape):
     job: str
     job_name: str
     revision: int
-    kind: Omitted
+    kind: OmissionKind
     first: Instant
     last: Instant
     count: int
@@ -107,7 +107,7 @@ class RequesterShape(Shape):
 
 class RequestShape(Shape):
     id: str
-    kind: Ask
+    kind: RequestKind
     key: str
     state: RequestState
     job: str | None
