@@ -1,10 +1,10 @@
-"""The job of the scenario: writes down where it runs, as the kernel says, and what it may read.
+"""The job of the scenario: records its chain, as the kernel reports it, and what it can read.
 
     canary.py LOG FILE [--needs] [--lasts SECONDS]
 
-It appends one line of JSON to LOG. It stands alone, so that what it says depends on no scheduler:
-the chain comes from /proc (``ps`` where there is none), the answer about FILE from reading it.
-With ``--needs`` it fails, exit code 1, where it cannot.
+It appends one line of JSON to LOG. It imports nothing of a scheduler: the chain comes from /proc
+(``ps`` on systems without it), the answer about FILE from reading it. With ``--needs`` it exits
+with 1 if it cannot read FILE.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
 
 
 def attempt(path: str) -> str:
-    """``yes``, ``no``, or ``-`` where there is no such file."""
+    """``yes``, ``no``, or ``-`` if the file does not exist."""
     try:
         with open(path, "rb") as file:
             file.read(1)

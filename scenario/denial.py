@@ -21,7 +21,7 @@ _CONFINE = (sys.executable, str(Path(__file__).resolve().parent / "confine.py"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denial:
-    """What stands before a program's name to start it in each chain."""
+    """The words before a program's name that start it in each chain."""
 
     words: str
     works: bool = True
@@ -33,7 +33,7 @@ class Denial:
     def prepare(self, folder: Path) -> Denial:
         """Make the protected folder with its file."""
         folder.mkdir(mode=0o700)
-        (folder / "mail").write_text("From: somebody\n")
+        (folder / "mail").write_text("From: a sender\n")
         if self.group:
             os.seteuid(0)
             for path in (folder, folder / "mail"):

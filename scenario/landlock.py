@@ -1,11 +1,11 @@
 """Landlock: a program gives up file access for itself and all its descendants, for ever.
 
-It stands in for macOS TCC in the founding scenario and in tests: like TCC it follows the process
+It replaces macOS TCC in the founding scenario and in tests: like TCC it follows the process
 chain through fork, exec and new sessions, binds the file's owner and root alike, and is not seen
 by ``access(2)``. Unlike TCC it answers EACCES, not EPERM.
 
 Landlock is an allow-list. To deny one place, everything beside the path that leads to it is
-allowed, entry by entry, as it stands at that moment; so **entries that are created later beside
+allowed, entry by entry, at that moment; so **entries that are created later beside
 the denied place, or beside a folder above it, are denied too**. Give the denied place a short
 root of its own, and create what must stay usable before. Listing folders stays allowed.
 
@@ -61,8 +61,8 @@ def deny_beneath(denied: Path) -> None:
     """Give up reading, writing and executing files beneath ``denied``, for good.
 
     Holds for the calling thread and whatever it starts from now on: call it before any thread
-    is started. Raises LandlockMissing, InvalidInput if ``denied`` is no existing file or
-    folder, OSError if the kernel refuses; then nothing is restricted.
+    is started. Raises LandlockMissing, InvalidInput if ``denied`` is not an existing file
+    or folder, OSError if the kernel refuses; then nothing is restricted.
     """
     try:
         place = denied.resolve(strict=True)

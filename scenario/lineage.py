@@ -1,9 +1,9 @@
-"""Whose chain a job ran in, told from the canary's own line and the supervisors' notes.
+"""The chain that a job ran in, by the canary's own line and the supervisors' notes.
 
-No scheduler is asked. A job belongs to a chain if the chain's launcher is above it, or a backend
-that this launcher's supervisor wrote down when it started it (the supervisor may have been killed
-since). A job whose backend was killed before it looked has lost its chain: what it may still
-read then tells, because the kernel's denial is inherited by everything below the desktop app.
+No record of a scheduler is used. A job belongs to a chain if the chain's launcher is above it, or a
+backend that this launcher's supervisor recorded when it started it (the supervisor may have been
+killed since). If its backend was killed before the job read its chain, the chain is lost. Then the
+access to the file decides, because every process below the desktop app inherits the denial.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scenario.brood import Kept
+from scenario.process_group import Kept
 
 LOST = "?"
 
@@ -23,9 +23,9 @@ class Place:
     """Where a job ran."""
 
     chain: str
-    """``gateway``, ``desktop``, or ``?`` where its parents were gone before it looked."""
+    """``gateway``, ``desktop``, or ``?`` if its parents ended before it read them."""
     backend: str
-    """``desktop-2``, say."""
+    """For example ``desktop-2``."""
 
     def words(self) -> str:
         """The chain, short."""
@@ -36,7 +36,7 @@ class Place:
 
 
 class Lineage:
-    """Reads the supervisors' notes anew at each question."""
+    """Reads the supervisors' notes again for each call."""
 
     def __init__(self, launchers: Mapping[str, Path], kept: Iterable[Kept]) -> None:
         self._launchers = {str(path): chain for chain, path in launchers.items()}

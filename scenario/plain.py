@@ -1,10 +1,9 @@
-"""A scheduler as programs commonly embed it: a shared file lock, and whoever wins runs the job.
+"""A scheduler as programs commonly embed it: the process that gets a shared lock runs the job.
 
     plain.py STORE --seconds N --seed N
 
-Every process of the program ticks. A tick tries the lock and leaves if somebody has it; else it
-runs what is due and moves it on. So each job runs once, and the kernel's lock is right about
-that. Nobody ever asked *who* runs it.
+Every process of the program ticks. A tick tries the lock and ends if another process has it; else
+it runs what is due and reschedules it. So each job runs once, in any of the processes.
 """
 
 from __future__ import annotations

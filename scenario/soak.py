@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from scenario.brood import signal_exactly
+from scenario.process_group import signal_exactly
 from scenario.stale import StaleWriter
 from scenario.story import owner_of, quiesce, write_policy
 from scenario.verify import Verdict, check
@@ -43,7 +43,7 @@ JOBS = {
 _SETTINGS = 'hung = "replace"\n'
 _CHAINS = ("", "desktop", "gateway")
 _LONG = 300.0
-"""A soak of so many seconds also freezes processes for longer than an owner may be hung."""
+"""From this length on (seconds) a soak also freezes processes for longer than an owner may hang."""
 _EXPECTED_CODES = frozenset({0, 1, 3, 4, 5, 75})
 
 
@@ -99,12 +99,12 @@ class Blows:
                 process.wait(left)
             except subprocess.TimeoutExpired:
                 self.failures.append(f"tenure {' '.join(words)} did not end")
-                self._world.brood.end(process)
+                self._world.group.end(process)
             self._heard(words, process, out)
         self._asked.clear()
 
     def _strike(self, what: str, on: str) -> None:
-        """Count a blow, and write it down for whoever looks into a failure."""
+        """Count a fault, and record it for the analysis of a failure."""
         self.figures[what] += 1
         with self._record.open("a") as record:
             record.write(f"{datetime.now(UTC).isoformat()} {what}: {on}\n")
@@ -208,7 +208,7 @@ class Blows:
         self._strike(what, f"{' '.join(words)}, from {chain or 'a shell'}")
         argv, executable = self._world.words_of(*words, chain=chain)
         out = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed when the command has ended
-        process = self._world.brood.start(
+        process = self._world.group.start(
             argv,
             executable=executable,
             env=self._world.environment,
@@ -220,7 +220,7 @@ class Blows:
         self._asked.append((words, process, out, time.monotonic()))
 
     def _heard(self, words: list[str], process: subprocess.Popen[Any], out: IO[str]) -> None:
-        self._world.brood.forget(process)
+        self._world.group.forget(process)
         self.figures[f"commands that ended with {process.returncode}"] += 1
         out.seek(0)
         text = out.read()
@@ -285,9 +285,10 @@ def _judge(world: World, blows: Blows, seed: int) -> None:
     for failure in blows.failures:
         verdict.violated("command failed", failure)
     audit = world.tenure("audit", "--json")
-    told = json.loads(audit.stdout)
-    if audit.returncode or not told["clean"]:
-        verdict.violated("audit", json.dumps(told.get("findings", told), indent=1)[:4000])
+    document = json.loads(audit.stdout)
+    if audit.returncode or not document["clean"]:
+        findings = document.get("findings", document)
+        verdict.violated("audit", json.dumps(findings, indent=1)[:4000])
     for violation in _tracebacks(world.logs):
         verdict.violated("traceback in a backend's log", violation)
     _report(world, blows, verdict, seed)
@@ -296,7 +297,7 @@ def _judge(world: World, blows: Blows, seed: int) -> None:
 
 
 def _tracebacks(logs: Path) -> list[str]:
-    """A backend that fails says so in its log, wherever it went on."""
+    """Tracebacks in the backends' logs, also of backends that continued."""
     found = []
     for log in sorted(logs.glob("*.log")):
         text = log.read_text(errors="replace")

@@ -1,4 +1,4 @@
-"""``make run``: the founding scenario as a story in two parts, with its claims checked."""
+"""``make run``: the founding scenario in two parts, with its claims checked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _READ = {"yes": "yes", "no": "no", "-": "(no file)"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """Seconds of each stretch of the story."""
+    """Seconds of each phase."""
 
     plain: float = 16
     alone: float = 4
@@ -34,23 +34,23 @@ class Pace:
 FAST = Pace(plain=5, alone=1, together=5, after=5, fallback=3, again=3)
 
 
-def tell(view: View, *, fast: bool = False, keep: bool = False) -> int:
+def run_story(view: View, *, fast: bool = False, keep: bool = False) -> int:
     """Both parts; 0 if every claim held, 1 if one did not."""
     pace = FAST if fast else Pace()
     try:
         with stage(view, keep=keep) as world:
-            astray = _part_one(world, pace)
+            plain = _part_one(world, pace)
         with stage(view, keep=keep) as world:
             _part_two(world, pace)
-            return _conclude(world, astray)
+            return _conclude(world, *plain)
     except Violated as problem:
         view.say(f"violated: {problem}", "red bold")
         return 1
 
 
 # -- part one ----------------------------------------------------------------------------------
-def _part_one(world: World, pace: Pace) -> int:
-    """A shared file lock; how many runs of read-mail went astray."""
+def _part_one(world: World, pace: Pace) -> tuple[int, int]:
+    """A shared file lock: the runs of read-mail that could not read the file, and all of them."""
     view = world.view
     view.title("Part one: a shared file lock")
     view.note(
@@ -58,7 +58,7 @@ def _part_one(world: World, pace: Pace) -> int:
         f"read-mail needs a file that the kernel denies the desktop chain ({world.denied.words})."
     )
     if not world.denied.works:
-        view.note("Nothing here can deny a file to a process chain: it is readable by all below.")
+        view.note("This machine cannot deny a file to a process chain: every chain can read it.")
     jobs = [
         {"name": "read-mail", "every": 2.0, "due": time.time(), "command": world.canary()},
         {"name": "refresh-feed", "every": 3.0, "due": time.time(), "command": world.canary()},
@@ -67,18 +67,18 @@ def _part_one(world: World, pace: Pace) -> int:
     for seed, name in enumerate(("gateway", *DESKTOPS)):
         command = [sys.executable, "-S", str(HERE / "plain.py"), str(world.home)]
         world.keep(name, [*command, "--seconds", "3600", "--seed", str(seed)])
-    view.say("gateway and desktop-1 to desktop-4 tick; whoever wins the lock runs the job")
+    view.say("gateway and desktop-1 to desktop-4 tick; the process that gets the lock runs the job")
     world.wait_for("a first run under the file lock", world.canaries, 20)
     world.rest(pace.plain)
     rows = _rows(world, {"read-mail"})
     view.table(("job", "executed by", "chain", "could read the file"), [row[1:] for row in rows])
-    astray = sum(row[-1] == "no" for row in rows)
+    failed = sum(row[-1] == "no" for row in rows)
     view.say(
-        f"each fire ran once, and {astray} of {len(rows)} in a chain that cannot read the file: "
-        "the lock says 'once', never 'by whom'",
+        f"each fire ran once, but {failed} of {len(rows)} in a chain that cannot read the file: "
+        "the lock does not control which process runs a job",
         "bold",
     )
-    return astray
+    return failed, len(rows)
 
 
 # -- part two ----------------------------------------------------------------------------------
@@ -144,10 +144,10 @@ def _gateway_comes(world: World, pace: Pace) -> None:
 
 
 def _stranger(world: World) -> None:
-    """A scheduler below neither launcher: seen, told why not, and it runs nothing."""
+    """A scheduler below neither launcher: visible, refused with the reason, and runs no job."""
     world.view.say("in a shell, below neither launcher: tenure serve", "bold")
     argv, executable = world.words_of("serve", "--role", "stranger")
-    process = world.brood.start(
+    process = world.group.start(
         argv,
         executable=executable,
         env=world.environment,
@@ -165,7 +165,7 @@ def _stranger(world: World) -> None:
     world.rest(1.5)
     process.terminate()
     process.wait(20)
-    world.brood.forget(process)
+    world.group.forget(process)
 
 
 def _gateway_goes(world: World, pace: Pace) -> None:
@@ -189,12 +189,13 @@ def _gateway_is_back(world: World, pace: Pace) -> None:
 
 
 def _refused(world: World, job: str) -> None:
-    """A trigger that nobody may run: refused, with what to type, and never run."""
+    """A trigger that no process may run now: refused with a remedy, and never run."""
     done = world.tenure("trigger", job, "--json", chain="desktop")
-    told = json.loads(done.stdout)
+    answer = json.loads(done.stdout)
     if done.returncode != 3:
-        raise Violated(f"a trigger without the gateway ended with {done.returncode}, not 3: {told}")
-    error = told["error"]
+        code = done.returncode
+        raise Violated(f"a trigger without the gateway ended with {code}, not 3: {answer}")
+    error = answer["error"]
     text = str(error["text"]).replace(str(world.base) + "/", "")
     remedy = str(error["remedy"]).replace(str(world.base) + "/", "")
     world.view.say(f"desktop: tenure trigger {job} is refused: {text}", "yellow")
@@ -202,7 +203,7 @@ def _refused(world: World, job: str) -> None:
 
 
 def quiesce(world: World, seconds: float = 60) -> None:
-    """Plan no more, and let end what runs."""
+    """Stop planning, and let active runs end."""
     world.asked("pause", "--all")
 
     def quiet() -> bool:
@@ -222,7 +223,7 @@ def status_of(world: World) -> dict[str, Any]:
 
 
 def owner_of(world: World) -> str:
-    """The role of the owner, '' where there is none."""
+    """The role of the owner, '' without an owner."""
     status = status_of(world)
     owner = status["owner"]
     names = {p["id"]: p["role"] or "" for p in status["processes"]}
@@ -230,7 +231,7 @@ def owner_of(world: World) -> str:
 
 
 # -- the end -----------------------------------------------------------------------------------
-def _conclude(world: World, astray: int) -> int:
+def _conclude(world: World, failed: int, tried: int) -> int:
     view = world.view
     view.title("tenure audit")
     audit = world.tenure("audit")
@@ -245,18 +246,18 @@ def _conclude(world: World, astray: int) -> int:
     for violation in verdict.violations:
         view.say(f"violated: {violation}", "red bold")
     view.title("In one sentence")
-    view.note(_sentence(verdict, astray))
+    view.note(_sentence(verdict, failed, tried))
     return 1 if verdict.violations else 0
 
 
-def _sentence(verdict: Verdict, astray: int) -> str:
+def _sentence(verdict: Verdict, failed: int, tried: int) -> str:
     f = verdict.figures
     return (
-        f"With the file lock {astray} runs of read-mail happened where they cannot work; with "
-        f"Tenure {f['protected']} protected runs, "
-        f"{f['protected outside the gateway chain']} of them outside the gateway's chain, "
-        f"{f['ran']} runs in all over {f['terms']} terms, {f['ran twice']} fires run twice, "
-        f"{f['due']} due fires of which {f['not accounted for']} are unaccounted for, "
+        f"With the file lock, {failed} of {tried} read-mail runs ran where they could not read the "
+        f"file. With Tenure: {f['protected']} protected runs, "
+        f"{f['protected outside the gateway chain']} of them outside the gateway's chain; "
+        f"{f['ran']} runs in all over {f['terms']} terms, {f['ran twice']} fires run twice; "
+        f"{f['due']} due fires, of which {f['not accounted for']} are unaccounted for; "
         f"{f['audit']} findings of the audit."
     )
 
@@ -272,7 +273,7 @@ def _rows(world: World, jobs: set[str]) -> list[tuple[str, ...]]:
 
 
 def _summed(world: World, jobs: set[str]) -> list[tuple[str, ...]]:
-    """The runs of these jobs, alike ones in one row."""
+    """The runs of these jobs, equal rows counted."""
     alike = Counter(row[1:] for row in _rows(world, jobs))
     return [(f"{count} runs", *row) for row, count in alike.items()]
 
@@ -280,6 +281,6 @@ def _summed(world: World, jobs: set[str]) -> list[tuple[str, ...]]:
 def _canary_of(world: World, run: str) -> tuple[dict[str, Any], Place]:
     lines = [line for line in world.canaries() if line["run"] == run]
     if not lines:
-        raise Violated(f"run {run} is said to have run, and did not")
+        raise Violated(f"run {run} is recorded as done, but did not run")
     place = Lineage(world.launchers, world.kept.values()).places(lines)[0]
     return lines[0], place

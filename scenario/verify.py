@@ -34,7 +34,7 @@ _LINE_OPTIONAL = frozenset(
 
 @dataclass(slots=True)
 class Verdict:
-    """Figures, and each claim that does not hold in words."""
+    """Figures, and a description of each claim that does not hold."""
 
     figures: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)

@@ -25,7 +25,7 @@ from subprocess import CompletedProcess
 from typing import Any
 
 from scenario import denial
-from scenario.brood import Brood, Kept, signal_exactly
+from scenario.process_group import Kept, ProcessGroup, signal_exactly
 from scenario.view import View
 
 HERE = Path(__file__).resolve().parent
@@ -34,11 +34,11 @@ DESKTOPS = tuple(f"desktop-{n}" for n in range(1, 5))
 
 
 class CannotShow(Exception):
-    """Something that the scenario stands on is missing on this machine."""
+    """This machine lacks something that the scenario needs."""
 
 
 class Violated(Exception):
-    """What was claimed did not happen."""
+    """A claim of the scenario does not hold."""
 
 
 class World:
@@ -46,7 +46,7 @@ class World:
 
     def __init__(self, view: View, base: Path, runtime: Path, denied: denial.Denial) -> None:
         self.view, self.base, self.denied = view, base, denied
-        self.brood = Brood(runtime)
+        self.group = ProcessGroup(runtime)
         self.home, self.logs = base / "home", base / "logs"
         self.canary_log = self.logs / "canary.jsonl"
         self.secret = base / "protected" / "mail"
@@ -73,7 +73,7 @@ class World:
         if name not in self.kept:
             argv, executable = self._below(_chain_of(name), ["sh"])
             self.kept[name] = Kept(
-                self.brood, name, argv,
+                self.group, name, argv,
                 folder=self.logs, executable=executable, environment=self.environment,
             )  # fmt: skip
         self.kept[name].start(command, pause=pause)
@@ -87,7 +87,7 @@ class World:
     def tenure(self, *words: str, chain: str = "", timeout: float = 60) -> CompletedProcess[str]:
         """One ``tenure`` command: from a plain shell, or from inside a chain."""
         argv, executable = self.words_of(*words, chain=chain)
-        return self.brood.run(
+        return self.group.run(
             argv, timeout=timeout, executable=executable, env=self.environment, cwd=self.base
         )
 
@@ -143,14 +143,14 @@ class World:
         while not happened():
             if time.monotonic() > until:
                 raise Violated(f"waited {seconds:.0f} s for {what}")
-            self.brood.reap()
+            self.group.reap()
             time.sleep(0.1)
 
     def rest(self, seconds: float) -> None:
         """Let the world run."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            self.brood.reap()
+            self.group.reap()
             time.sleep(min(0.2, max(0.0, until - time.monotonic())))
 
     def _copy_of_shell(self, where: str) -> Path:
@@ -161,7 +161,7 @@ class World:
         target.chmod(0o755)
         script = 'readlink "/proc/$$/exe" || echo "$0"; exit 7'
         try:
-            done = self.brood.run(["sh", "-c", script], executable=str(target), timeout=10)
+            done = self.group.run(["sh", "-c", script], executable=str(target), timeout=10)
         except OSError as error:
             raise CannotShow(
                 f"a copy of {source} does not start from {self.base} ({error.strerror}); "
@@ -201,7 +201,7 @@ def stage(view: View, *, keep: bool = False) -> Iterator[World]:
     finally:
         # A second Ctrl-C must not leave anything behind.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        left = world.brood.end_all() if world is not None else []
+        left = world.group.end_all() if world is not None else []
         denied.over()
         shutil.rmtree(runtime, ignore_errors=True)
         if left:

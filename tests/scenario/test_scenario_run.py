@@ -52,12 +52,12 @@ def test_the_story_holds_and_leaves_nothing(long_tmp: Path) -> None:
     assert done.stderr == ""
     for line in (
         r"Part one: a shared file lock",
-        r"(is|are each) a candidate: rule 2 admits it",
-        r"gateway owns: term \d+, authoritative",
+        r"desktop-4: candidates?: rule 2 admits it",
+        r"gateway took over as authoritative owner \(term \d+\)",
         r"delegated, and executed by the gateway: gateway-launcher → gateway → job",
-        r"stranger is refused: no rule admits it: rule 1 asks for",
+        r"stranger: refused: no rule admits it: rule 1 asks for",
         r"send-report is refused: nobody owns the profile la",
-        r"desktop-\d owns, for the owner's process is dead, as a fallback",
+        r"desktop-\d took over as fallback \(term \d+\): the previous owner died",
         r"send-report is refused: send-report is protected: only an authoritative owner may run",
         r"read-mail is held: only an authoritative owner may run it",
         r"ran under desktop-\d: .*refresh-feed",
@@ -102,7 +102,7 @@ def test_an_end_from_outside_ends_every_process(tmp_path: Path, number: signal.S
     eventually(lambda: not _processes_that_name(str(tmp_path)), "every process to end")
     if number is signal.SIGINT:
         assert code == 130, told
-        assert "everything that was started has been ended" in told
+        assert "every process that was started has been ended" in told
         assert list(tmp_path.iterdir()) == []
 
 

@@ -1,7 +1,7 @@
 """The processes that the scenario started: watched, signalled and ended by pid, never by name.
 
-On Linux the driver is a subreaper: whatever outlives the parent it had becomes the driver's
-child. So nothing gets lost, and at the end nothing is left.
+On Linux the driver is a subreaper: a process that outlives its parent becomes the driver's child.
+So no process gets lost, and none is left at the end.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _DEADLINE = 10.0
 _GUARD = Path(__file__).resolve().parent / "guard.py"
 
 
-class Brood:
-    """Thread-safe. Processes are started here only, so that orphans can be told from ours."""
+class ProcessGroup:
+    """Thread-safe. Starts all processes, so that its own can be distinguished from orphans."""
 
     def __init__(self, sockets: Path) -> None:
         self._lock = threading.RLock()
         self._ours: dict[int, subprocess.Popen[Any]] = {}
         self.complete = sys.platform == "linux"
-        """Whether processes that lost their parent come to us."""
+        """Whether orphans become our children."""
         if self.complete:
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._guard = subprocess.Popen(
@@ -154,7 +154,7 @@ done
 
     def __init__(
         self,
-        brood: Brood,
+        group: ProcessGroup,
         name: str,
         argv: Sequence[str],
         *,
@@ -164,7 +164,7 @@ done
     ) -> None:
         """``argv`` ends where the shell's script is to stand: see :meth:`start`."""
         self.name = name
-        self._brood, self._argv, self._executable = brood, list(argv), executable
+        self._group, self._argv, self._executable = group, list(argv), executable
         self._environment = dict(environment)
         self.log, self.pids = folder / f"{name}.log", folder / f"{name}.pids"
         self.supervisor: subprocess.Popen[Any] | None = None
@@ -178,7 +178,7 @@ done
 
     def restart(self) -> None:
         """A new supervisor; the old one must have gone."""
-        self.supervisor = self._brood.start(
+        self.supervisor = self._group.start(
             [*self._argv, "-c", self.LOOP, "sh", str(self.log), str(self.pids), str(self._pause),
              *self._command],
             executable=self._executable,
@@ -227,7 +227,7 @@ done
         self.supervisor.send_signal(number)
         if number == signal.SIGKILL:
             self.supervisor.wait(_DEADLINE)
-            self._brood.forget(self.supervisor)
+            self._group.forget(self.supervisor)
         return True
 
     def boot_out(self) -> None:
