@@ -27,7 +27,7 @@ from tenure.runtime.dispatch.dispatcher import Dispatcher
 from tenure.runtime.ownership import keeper
 from tenure.runtime.profile import Profile
 from tenure.store.folder import identity_change
-from tenure.store.sqlite import SqliteStore
+from tenure.store.sqlite.claims import Claims
 
 PLACES: dict[str, tuple[type | ModuleType, str, bool]] = {
     "taking": (identity_change, "as_text", True),  # profile.id locked, a term being reserved
@@ -36,7 +36,7 @@ PLACES: dict[str, tuple[type | ModuleType, str, bool]] = {
     "at_gate": (GatedCommand, "open_gate", False),  # 'started' committed, the gate shut
     "opened": (GatedCommand, "open_gate", True),  # the word is given
     "before_record": (Dispatcher, "report", False),  # the command ended, not committed
-    "in_transaction": (SqliteStore, "claim", True),  # inside the write transaction of a claim
+    "in_transaction": (Claims, "claim", True),  # inside the write transaction of a claim
 }
 """Class or module, function, and whether it is hit after the function has done its work."""
 

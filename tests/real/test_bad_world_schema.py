@@ -10,7 +10,7 @@ import pytest
 from worldkit import World
 
 from tenure.store.sqlite import schema
-from tenure.store.sqlite.upkeep import Upkeep
+from tenure.store.sqlite.maintenance import Maintenance
 from waiting import eventually
 
 pytestmark = pytest.mark.real
@@ -33,7 +33,7 @@ def newer(monkeypatch: pytest.MonkeyPatch) -> None:
     now = schema.SCHEMA
     step = schema.Step(to=now + 1, change=_add_column, min_reader=1, min_writer=now + 1)
     monkeypatch.setattr(schema, "SCHEMA", now + 1)
-    monkeypatch.setattr(Upkeep.migrate, "__defaults__", ((step,),))
+    monkeypatch.setattr(Maintenance.migrate, "__defaults__", ((step,),))
 
 
 def test_an_older_schema_is_migrated_when_asked_and_at_rest(world: World, newer: None) -> None:

@@ -28,6 +28,7 @@ from tenure.store.contract import RunFilter
 from tenure.store.folder import identity
 from tenure.store.folder.layout import ProfileFolder
 from tenure.store.sqlite import SqliteStore
+from tenure.store.sqlite.ownership import OwnershipTable
 from testkit.cluster import Cluster, Node
 from waiting import eventually
 
@@ -47,7 +48,7 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journal
 
 def _mark_acts(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     open_gate, own, submit = GatedCommand.open_gate, Dispatcher.own, Callables.submit
-    take = SqliteStore.take_ownership
+    take = OwnershipTable.take_ownership
 
     def opens(gated: GatedCommand) -> bool:
         journal.mark("command begins", (gated.run_id, gated.attempt))
@@ -61,12 +62,12 @@ def _mark_acts(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
         journal.mark("function begins", run.id)
         submit(callables, run, *more)
 
-    def takes(store: SqliteStore, **what: Any) -> Authority:
+    def takes(table: OwnershipTable, **what: Any) -> Authority:
         journal.mark("takes", what["new_term"])
-        return take(store, **what)
+        return take(table, **what)
 
     monkeypatch.setattr(GatedCommand, "open_gate", opens)
-    monkeypatch.setattr(SqliteStore, "take_ownership", takes)
+    monkeypatch.setattr(OwnershipTable, "take_ownership", takes)
     monkeypatch.setattr(Dispatcher, "own", owns)
     monkeypatch.setattr(Callables, "submit", submits)
 

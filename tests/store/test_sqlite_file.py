@@ -272,7 +272,7 @@ def test_a_copy_that_is_not_sound_is_not_kept(
 ) -> None:
     dest = tmp_path / "copy.db"
     dest.write_text("the older backup")
-    monkeypatch.setattr("tenure.store.sqlite.upkeep._verify", lambda db: ["row 3 is odd"])
+    monkeypatch.setattr("tenure.store.sqlite.maintenance._verify", lambda db: ["row 3 is odd"])
     with pytest.raises(CorruptStore, match="row 3 is odd"):
         store.backup(dest)
     assert dest.read_text() == "the older backup"

@@ -22,6 +22,7 @@ from testkit.factories import START, each, make_definition, own
 from waiting import DEADLINE
 
 KIT = Path(__file__).with_name("storekit.py")
+ROOT = Path(__file__).parents[2]
 EVERYTHING = Page(limit=100_000)
 pytestmark = [pytest.mark.real, pytest.mark.timeout(3 * DEADLINE)]
 
@@ -37,8 +38,9 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 def other(verb: str, path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process doing ``verb``, once it says that it is where we want it."""
     command = [sys.executable, str(KIT), verb, str(path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None

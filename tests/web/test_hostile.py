@@ -495,12 +495,12 @@ class TestTrouble:
         self, web: Web, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from tenure.domain.errors import StoreBlocked
-        from tenure.store.sqlite import SqliteStore
+        from tenure.store.sqlite.edits import JobEdits
 
         def blocked(self: object, *a: object, **k: object) -> None:
             raise StoreBlocked("pid 7 holds the write lock", remedy="wait")
 
-        monkeypatch.setattr(SqliteStore, "add_job", blocked)
+        monkeypatch.setattr(JobEdits, "add_job", blocked)
         answer = web.ask("POST", "/jobs", json={"schedule": "@daily", "command": ["a"]})
         assert problem_of(answer, 503)["code"] == "store_blocked"
         assert answer.headers["retry-after"] == "5"

@@ -4,29 +4,42 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from tenure.domain.errors import InvalidInput
 from tenure.domain.event import EventKind
-from tenure.domain.job import Job, JobState, Runner
+from tenure.domain.job import (
+    Job,
+    JobState,
+    Overlap,
+    Runner,
+    remedy_for_paused,
+    remedy_for_unreadable,
+    why_unreadable,
+)
 from tenure.domain.ownership import Authority
 from tenure.domain.planning.plan import Due, Plan
+from tenure.domain.request import Request, RequestKind, RequestState
 from tenure.domain.run import Cause, Run, RunState
-from tenure.store.codec import instant_or_none, micros, micros_or_none
+from tenure.store.codec import instant, instant_or_none, micros, micros_or_none
 from tenure.store.contract import Claimed, ClaimOutcome
 from tenure.store.ids import new_id
 from tenure.store.sqlite.definitions import Definitions
 from tenure.store.sqlite.events import emit
-from tenure.store.sqlite.jobs import job_of, wake_one
+from tenure.store.sqlite.fence import fence
+from tenure.store.sqlite.jobs import job_of, load, wake_one
 from tenure.store.sqlite.omissions import is_open, omit, open_holds, settle
-from tenure.store.sqlite.ownership import fence
-from tenure.store.sqlite.part import Part
-from tenure.store.sqlite.runs import cancel
-from tenure.store.sqlite.sql import Statements
+from tenure.store.sqlite.requests import expire, load_request, reply
+from tenure.store.sqlite.runs import cancel, end_retries, load_run, run_of
+from tenure.store.sqlite.sql import Statements, Table
 
 SQL = Statements("claims")
 
+_INSTANT = timedelta(microseconds=1)
 UNREADABLE_FOR = timedelta(minutes=1)
 """How long a job that cannot be read is put off before it is looked at again."""
 
@@ -208,7 +221,7 @@ def _claim_fires(
     return runs, from_holds
 
 
-class Claiming(Part):
+class Claims(Table):
     def due(self, now: datetime, room: Mapping[Runner, int]) -> tuple[Due, ...]:
         at = micros(now)
         with self._db.snapshot() as db:
@@ -260,3 +273,122 @@ class Claiming(Part):
                 )
                 claimed.append(made)
             return tuple(claimed)
+
+    def due_retries(self, now: datetime, room: Mapping[Runner, int]) -> tuple[Run, ...]:
+        taken: Counter[str] = Counter()
+        with self._db.snapshot() as db:
+            found: list[Run] = []
+            left = sum(max(limit, 0) for limit in room.values())
+            # Rows are read one by one: as many retries may be due as there are jobs.
+            for row in db.execute(SQL.due_retries, (micros(now),)):
+                if len(found) >= left:
+                    break
+                runner = row[-1]
+                if taken[runner] < room.get(Runner(runner), 0):
+                    taken[runner] += 1
+                    found.append(run_of(db, row))
+            return tuple(found)
+
+    def claim_retry(self, authority: Authority, run: str, now: datetime) -> Claimed:
+        at = micros(now)
+        with self._db.writing() as db:
+            authoritative = fence(db, authority)
+            found = load_run(db, run)
+            changed = Claimed(job=found.job, outcome=ClaimOutcome.CHANGED)
+            if found.state is not RunState.RETRYING:
+                return changed
+            state, revision, needs_authority = db.execute(SQL.retry_job, (found.job,)).fetchone()
+            why = _why_no_retry(JobState(state), revision, found)
+            if why is not None:
+                end_retries(db, found, RunState.FAILED, why, at)
+                return changed
+            if needs_authority and not authoritative:
+                return Claimed(job=found.job, outcome=ClaimOutcome.PROTECTED)
+            db.execute(SQL.keep_attempt, (run,))
+            process = authority.process
+            row = (authority.term, process, process, authority.policy_version, at, run)
+            db.execute(SQL.claim_retry, row)
+            again = load_run(db, run)
+            return Claimed(job=found.job, outcome=ClaimOutcome.CLAIMED, runs=(again,))
+
+    def claim_trigger(
+        self, authority: Authority, request: str, now: datetime
+    ) -> tuple[Request, Run | None]:
+        with self._db.writing() as db:
+            authoritative = fence(db, authority)
+            found = load_request(db, request)
+            if found.kind not in (RequestKind.TRIGGER, RequestKind.RETRY) or found.job is None:
+                raise InvalidInput(f"a {found.kind} request triggers nothing", field="request")
+            if found.state is not RequestState.PENDING:
+                return found, None
+            if now > found.deadline:
+                return expire(db, found, now), None
+            job = load(db, self._db.definitions, found.job)
+            may_run = authoritative or not job.definition.needs_authority
+            active = count_active(db, job.id) > 0
+            refusal = _why_refused(job, found, may_run, active)
+            if refusal is not None:
+                return reply(db, found, RequestState.REFUSED, authority, now, *refusal), None
+            if not may_run or (active and job.definition.overlap is Overlap.QUEUE):
+                return found, None
+            run = insert_run(
+                db,
+                authority,
+                job=job.id,
+                name=job.name,
+                revision=job.revision,
+                fire=_free_instant(db, job, now),
+                cause=Cause.REQUEST,
+                protected=job.definition.needs_authority,
+                now=now,
+                request=found.id,
+            )
+            assert run is not None
+            found = replace(found, run=run.id)
+            answer = f"claimed as run {run.id}"
+            return reply(db, found, RequestState.ACCEPTED, authority, now, answer), run
+
+
+def _why_no_retry(state: JobState, revision: int, run: Run) -> str | None:
+    """Why a run is not retried, though it has retries left."""
+    if state not in (JobState.ACTIVE, JobState.DONE):
+        return f"not retried: the job is {state}"
+    if revision != run.revision:
+        return f"not retried: the job is at revision {revision} now"
+    return None
+
+
+def _why_refused(job: Job, request: Request, may_run: bool, active: bool) -> tuple[str, str] | None:
+    """The refusal and its remedy; None if the request may be accepted, now or later."""
+    if job.state is JobState.REMOVED:
+        return "the job was removed", "add it again"
+    if job.state is JobState.PAUSED:
+        return "the job is paused", remedy_for_paused(job)
+    if job.damage is not None:
+        return why_unreadable(job), remedy_for_unreadable(job)
+    if job.state is JobState.DORMANT:
+        return "the app no longer declares the job", "start the version that declares it"
+    if not may_run and not request.queued:
+        return (
+            "the job is protected, and the owner is not authoritative",
+            "start the authoritative process, or ask with --queue to wait for it",
+        )
+    if active and job.definition.overlap in (Overlap.SKIP, Overlap.CANCEL):
+        return "its previous run is still active", "wait for that run, or cancel it"
+    return None
+
+
+def _free_instant(db: sqlite3.Connection, job: Job, now: datetime) -> datetime:
+    """``now``, or soon after: nothing claimed, in no span, and no fire of the schedule."""
+    at = now
+    while True:
+        inside = purged_until(db, job.id, micros(at))
+        if inside is not None:
+            at = instant(inside) + _INSTANT
+        elif (
+            job.definition.schedule.latest(at - _INSTANT, at) is not None
+            or db.execute(SQL.fire_is_taken, (job.id, micros(at))).fetchone() is not None
+        ):
+            at += _INSTANT
+        else:
+            return at

@@ -26,8 +26,8 @@ from tenure.store.sqlite import omissions
 from tenure.store.sqlite.definitions import Definitions
 from tenure.store.sqlite.events import emit
 from tenure.store.sqlite.jobs import SQL, due_of, load, load_kept, wake_one
-from tenure.store.sqlite.part import Part
 from tenure.store.sqlite.rehearsal import Step, change_together
+from tenure.store.sqlite.sql import Table
 
 _INSTANT = timedelta(microseconds=1)
 _BECAME = {
@@ -258,7 +258,7 @@ class Editor:
         return set_state(self._db, self._definitions, found, state, by, now)
 
 
-class Editing(Part):
+class JobEdits(Table):
     def change_jobs(self, steps: Sequence[Callable[[JobEditor], Job]]) -> tuple[Job, ...]:
         def inside(step: Callable[[JobEditor], Job]) -> Step[Job]:
             return lambda db, definitions: step(Editor(db, definitions))

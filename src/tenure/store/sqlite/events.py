@@ -11,8 +11,7 @@ from typing import Any
 from tenure.domain.errors import InvalidInput
 from tenure.domain.event import Event, EventKind
 from tenure.store.codec import instant, micros
-from tenure.store.sqlite.part import Part
-from tenure.store.sqlite.sql import Statements
+from tenure.store.sqlite.sql import Statements, Table
 
 SQL = Statements("events")
 
@@ -34,7 +33,7 @@ def emit(
     db.execute(SQL.emit, (kind.value, at, term, process, job, run, text))
 
 
-class Events(Part):
+class EventTable(Table):
     def record_event(
         self,
         kind: EventKind,

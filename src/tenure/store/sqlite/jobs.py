@@ -14,8 +14,7 @@ from tenure.domain.schedule.zones import is_zone
 from tenure.store.codec import instant, instant_or_none
 from tenure.store.contract import Accounting, Page, Revision
 from tenure.store.sqlite.definitions import Definitions
-from tenure.store.sqlite.part import Part, cursor, cursor_of, limit_of
-from tenure.store.sqlite.sql import Statements
+from tenure.store.sqlite.sql import Statements, Table, cursor, cursor_of, limit_of
 
 SQL = Statements("jobs")
 
@@ -124,7 +123,7 @@ def wake_one(db: sqlite3.Connection, job: str, at: int) -> None:
     db.execute(SQL.wake_one, (at, job, at))
 
 
-class Jobs(Part):
+class JobTable(Table):
     def job(self, ref: str) -> Job:
         with self._db.snapshot() as db:
             return find(db, self._db.definitions, ref)

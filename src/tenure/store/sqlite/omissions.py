@@ -12,8 +12,7 @@ from tenure.domain.planning.plan import HoldResolution
 from tenure.domain.schedule.model import Schedule
 from tenure.store.codec import instant, instant_or_none, micros
 from tenure.store.contract import Page
-from tenure.store.sqlite.part import Part, cursor, cursor_of, limit_of
-from tenure.store.sqlite.sql import Statements
+from tenure.store.sqlite.sql import Statements, Table, cursor, cursor_of, limit_of
 
 SQL = Statements("omissions")
 
@@ -107,7 +106,7 @@ def open_holds(db: sqlite3.Connection, job: str) -> tuple[Omission, ...]:
     return tuple(omission_of(row) for row in db.execute(SQL.open_holds, (job,)).fetchall())
 
 
-class Omissions(Part):
+class OmissionTable(Table):
     def omissions(
         self,
         *,

@@ -17,13 +17,11 @@ from tenure.domain.ownership import (
 )
 from tenure.store.codec import instant, instant_or_none, micros, micros_or_none
 from tenure.store.sqlite.events import emit
+from tenure.store.sqlite.fence import SQL, check_version, fence, highest_term, record_of
 from tenure.store.sqlite.omissions import wake_held
-from tenure.store.sqlite.part import Part
 from tenure.store.sqlite.processes import is_here, unknown_process
-from tenure.store.sqlite.request_rows import accepted_hand_overs, end_hand_over
-from tenure.store.sqlite.sql import Statements
-
-SQL = Statements("ownership")
+from tenure.store.sqlite.requests import accepted_hand_overs, end_hand_over
+from tenure.store.sqlite.sql import Table
 
 _TAKES = frozenset(
     {OwnershipAction.TAKE, OwnershipAction.TAKE_FROM_DEAD, OwnershipAction.TAKE_BY_FORCE}
@@ -31,30 +29,7 @@ _TAKES = frozenset(
 _ENDS = frozenset({OwnershipAction.HAND_OVER, OwnershipAction.STEP_DOWN})
 
 
-def fence(db: sqlite3.Connection, authority: Authority) -> bool:
-    """Raise StaleTerm unless ``authority`` is current (C3); whether it is authoritative."""
-    hold, term, process, version, authoritative, accepted = db.execute(SQL.fence).fetchone()
-    if hold == OwnershipState.HELD and term == authority.term and process == authority.process:
-        if version == accepted == authority.policy_version:
-            return bool(authoritative)
-        raise StaleTerm(
-            f"term {authority.term} was admitted by policy version {authority.policy_version}; "
-            f"version {accepted} is accepted now",
-            term=term,
-            policy_version=accepted,
-        )
-    now = f"term {term} is held by {process}" if hold == OwnershipState.HELD else "nobody owns"
-    raise StaleTerm(
-        f"term {authority.term} of {authority.process} is over: {now}", term=term, process=process
-    )
-
-
-def highest_term(db: sqlite3.Connection) -> int:
-    """The highest term ever begun here, or the floor that an adoption set."""
-    return int(db.execute(SQL.highest_term).fetchone()[0])
-
-
-class Owning(Part):
+class OwnershipTable(Table):
     def ownership(self) -> Ownership:
         with self._db.reading() as db:
             return record_of(db)
@@ -129,7 +104,7 @@ class Owning(Part):
                 authority.process,
             ):
                 raise StaleTerm(f"term {authority.term} of {authority.process} is over")
-            _check_version(db, policy_version)
+            check_version(db, policy_version)
             new = (rule, authoritative, policy_version)
             db.execute(SQL.reaffirm, new)
             db.execute(SQL.reaffirm_term, (*new, record.term))
@@ -230,38 +205,8 @@ def _check_take(
     if act not in _TAKES:
         raise IllegalTransition(f"{act} begins no term")
     transition(record.hold, act)
-    _check_version(db, policy_version)
+    check_version(db, policy_version)
     if new_term <= highest_term(db):
         raise InvalidInput(f"{new_term} is not above every term begun here", field="new_term")
     if not is_here(db, process):
         raise unknown_process(process)
-
-
-def _check_version(db: sqlite3.Connection, version: int) -> None:
-    accepted = db.execute(SQL.fence).fetchone()[5]
-    if version != accepted:
-        raise StaleTerm(
-            f"policy version {accepted} is accepted, not {version}",
-            remedy="decide by the accepted policy",
-            policy_version=accepted,
-        )
-
-
-def record_of(db: sqlite3.Connection) -> Ownership:
-    row = db.execute(SQL.record).fetchone()
-    return Ownership(
-        hold=OwnershipState(row[0]),
-        term=row[1],
-        process=row[2],
-        rule=row[3],
-        authoritative=bool(row[4]),
-        policy_version=row[5],
-        since=instant_or_none(row[6]),
-        progress_at=instant_or_none(row[7]),
-        progress_awake=row[8],
-        boot_id=row[9],
-        ended_at=instant_or_none(row[10]),
-        ended_why=row[11],
-        reserved_for=row[12],
-        reserved_until=instant_or_none(row[13]),
-    )

@@ -15,8 +15,7 @@ from tenure.domain.policy.rule import Rule
 from tenure.store.codec import from_json, instant, micros, pack
 from tenure.store.contract import Absence
 from tenure.store.sqlite.events import emit
-from tenure.store.sqlite.part import Part
-from tenure.store.sqlite.sql import Statements
+from tenure.store.sqlite.sql import Statements, Table
 
 SQL = Statements("policies")
 
@@ -36,7 +35,7 @@ def accepted(db: sqlite3.Connection) -> Policy:
     return Policy(rules=rules, version=row[0], text=row[1], hash=row[2])
 
 
-class Policies(Part):
+class PolicyTable(Table):
     def policy(self) -> Policy:
         with self._db.reading() as db:
             return accepted(db)

@@ -14,8 +14,7 @@ from tenure.domain.policy.evidence import Evidence, Identity
 from tenure.domain.process import Process, ProcessStatus
 from tenure.store.codec import instant, instant_or_none, micros, micros_or_none, pack, unpack
 from tenure.store.sqlite.events import emit
-from tenure.store.sqlite.part import Part
-from tenure.store.sqlite.sql import Statements
+from tenure.store.sqlite.sql import Statements, Table
 
 SQL = Statements("processes")
 
@@ -29,7 +28,7 @@ def is_here(db: sqlite3.Connection, process: str) -> bool:
     return row is not None and row[0] is None
 
 
-class Processes(Part):
+class ProcessTable(Table):
     def join(self, process: Process) -> None:
         row = (
             process.id,

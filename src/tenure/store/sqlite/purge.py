@@ -12,8 +12,7 @@ from itertools import groupby
 from tenure.domain.history_clock import HistoryClock
 from tenure.store.codec import instant, micros
 from tenure.store.contract import Purged, Retention
-from tenure.store.sqlite.part import Part
-from tenure.store.sqlite.sql import Statements
+from tenure.store.sqlite.sql import Statements, Table
 
 SQL = Statements("purge")
 
@@ -27,7 +26,7 @@ Old = tuple[int, str, str]
 OldOmission = tuple[int, int, str]
 
 
-class Purging(Part):
+class Purge(Table):
     def history_now(self, now: datetime, ran: timedelta) -> datetime:
         with self._db.writing() as db:
             clock = _history_clock(db).advanced(now, ran)

@@ -15,15 +15,15 @@ from tenure.domain.version import is_newer
 from tenure.store.contract import Declaration, Reconciled
 from tenure.store.sqlite.definitions import Definitions
 from tenure.store.sqlite.edits import add, edit, set_state
+from tenure.store.sqlite.fence import fence
 from tenure.store.sqlite.jobs import SQL, job_of
-from tenure.store.sqlite.ownership import fence
-from tenure.store.sqlite.part import Part
 from tenure.store.sqlite.rehearsal import Step, change_together
+from tenure.store.sqlite.sql import Table
 
 _OUTCOMES = ("added", "changed", "woken", "dormant", "kept_newer")
 
 
-class Reconciling(Part):
+class Reconciliation(Table):
     def reconcile(
         self,
         authority: Authority,

@@ -31,6 +31,3 @@ SELECT {request_row} FROM requests WHERE state = 'accepted' AND kind = 'hand_ove
 
 -- name: observe
 UPDATE requests SET requester = ? WHERE id = ?
-
--- name: fire_is_taken
-SELECT 1 FROM runs WHERE job = ? AND fire_time = ?

@@ -15,12 +15,11 @@ from tenure.store.codec import micros, micros_or_none
 from tenure.store.sqlite.definitions import Definitions
 from tenure.store.sqlite.edits import reschedule
 from tenure.store.sqlite.events import emit
+from tenure.store.sqlite.fence import fence
 from tenure.store.sqlite.jobs import SQL as JOBS
 from tenure.store.sqlite.jobs import job_of
 from tenure.store.sqlite.omissions import omission_of, wake_held
-from tenure.store.sqlite.ownership import fence
-from tenure.store.sqlite.part import Part
-from tenure.store.sqlite.sql import Statements
+from tenure.store.sqlite.sql import Statements, Table
 
 SQL = Statements("restart")
 
@@ -28,7 +27,7 @@ RESTARTED = "planning restarted: the clock was set back"
 LONGEST_BACKOFF = timedelta(hours=1)
 
 
-class Restarting(Part):
+class PlanningRestart(Table):
     def restart_planning(self, authority: Authority, now: datetime) -> int:
         at = micros(now)
         with self._db.writing() as db:

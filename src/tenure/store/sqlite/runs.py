@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from tenure.domain.errors import IllegalTransition, InvalidInput, NotFound
+from tenure.domain.errors import CorruptStore, IllegalTransition, InvalidInput, NotFound
 from tenure.domain.event import EventKind
 from tenure.domain.ownership import Authority
-from tenure.domain.policy.evidence import Evidence
+from tenure.domain.policy.evidence import Evidence, Identity
 from tenure.domain.request import RequestState
 from tenure.domain.run import (
     ACTIVE,
     FINAL,
+    Attempt,
+    Cause,
     FinishOutcome,
     Late,
     Result,
@@ -24,13 +27,115 @@ from tenure.domain.run import (
     Start,
     check_transition,
 )
-from tenure.store.codec import micros, micros_or_none, pack
-from tenure.store.contract import Page, RunFilter
+from tenure.store.codec import instant, instant_or_none, micros, micros_or_none, pack, unpack
+from tenure.store.contract import Mark, Page, RunFilter
 from tenure.store.sqlite.events import emit
-from tenure.store.sqlite.ownership import fence
-from tenure.store.sqlite.part import Part, cursor, cursor_of, limit_of
+from tenure.store.sqlite.fence import fence
 from tenure.store.sqlite.processes import evidence_of
-from tenure.store.sqlite.run_rows import SQL, load_run, run_of, unknown_run
+from tenure.store.sqlite.sql import Statements, Table, cursor, cursor_of, limit_of
+
+SQL = Statements("runs")
+T = TypeVar("T")
+_NEVER = instant(0)
+
+
+class Reading(Protocol):
+    """How a value is read; ``other`` is for one that cannot be, where that is allowed."""
+
+    def __call__(self, read: Callable[[Any], T], value: Any, other: T, /) -> T: ...
+
+
+def unknown_run(run: str) -> NotFound:
+    return NotFound(f"there is no run {run!r}", remedy="`tenure runs` lists them")
+
+
+def load_run(db: sqlite3.Connection, run: str) -> Run:
+    row = db.execute(SQL.one, (run,)).fetchone()
+    if row is None:
+        raise unknown_run(run)
+    return run_of(db, row)
+
+
+def run_of(db: sqlite3.Connection, row: tuple[Any, ...]) -> Run:
+    """A row of ``{run_row}``; reads earlier attempts where there are any. One that cannot be read
+    whole comes with its damage, and hides no other."""
+    try:
+        return _run_of(db, row, _exactly)
+    except (CorruptStore, TypeError, ValueError, OverflowError) as error:
+        found = _run_of(db, row, _or_nothing)
+        text = (
+            f"its record cannot be read: {error.text if isinstance(error, CorruptStore) else error}"
+        )
+        return replace(found, damage=text, reason=found.reason or text)
+
+
+def _exactly(read: Callable[[Any], T], value: Any, other: T, /) -> T:
+    return read(value)
+
+
+def _or_nothing(read: Callable[[Any], T], value: Any, other: T, /) -> T:
+    try:
+        return read(value)
+    except (CorruptStore, TypeError, ValueError, OverflowError):
+        return other
+
+
+def _run_of(db: sqlite3.Connection, row: tuple[Any, ...], read: Reading) -> Run:
+    return Run(
+        id=row[1],
+        job=row[2],
+        job_name=row[3],
+        revision=row[4],
+        fire_time=read(instant, row[5], _NEVER),
+        cause=read(Cause, row[6], Cause.SCHEDULE),
+        state=read(RunState, row[7], RunState.LOST),
+        term=row[8],
+        process=row[9],
+        holder=row[10],
+        policy_version=row[11],
+        protected=bool(row[12]),
+        attempt=read(int, row[13], 1),
+        claimed_at=read(instant, row[14], _NEVER),
+        retry_at=read(instant_or_none, row[15], None),
+        started_at=read(instant_or_none, row[16], None),
+        finished_at=read(instant_or_none, row[17], None),
+        reason=row[18],
+        exit_code=row[19],
+        signal=row[20],
+        identity=read(_identity, row[21], None),
+        log=row[22],
+        request=row[23],
+        cancel_requested_at=read(instant_or_none, row[24], None),
+        late=read(_late, row[25], None),
+        earlier=read(lambda run: _earlier(db, run), row[1], ()) if row[13] != 1 else (),
+    )
+
+
+def _identity(text: str | None) -> Identity | None:
+    return None if text is None else unpack(Identity, text)
+
+
+def _late(text: str | None) -> Late | None:
+    return None if text is None else unpack(Late, text)
+
+
+def _earlier(db: sqlite3.Connection, run: str) -> tuple[Attempt, ...]:
+    return tuple(
+        Attempt(
+            number=row[0],
+            claimed_at=instant(row[1]),
+            term=row[2],
+            process=row[3],
+            started_at=instant_or_none(row[4]),
+            finished_at=instant_or_none(row[5]),
+            state=RunState(row[6]),
+            reason=row[7],
+            exit_code=row[8],
+            signal=row[9],
+        )
+        for row in db.execute(SQL.attempts, (run,)).fetchall()
+    )
+
 
 _DECLARED = frozenset({RunState.LOST, RunState.NEVER_RAN, RunState.RETRYING})
 """What a successor says of a run; none of it is a result that came late."""
@@ -150,7 +255,7 @@ def _check_result(result: Result) -> None:
         raise InvalidInput("a retry needs its instant", field="retry_at")
 
 
-class Runs(Part):
+class RunTable(Table):
     def start(self, authority: Authority, starts: Sequence[Start]) -> tuple[bool, ...]:
         with self._db.writing() as db:
             fence(db, authority)
@@ -248,6 +353,30 @@ class Runs(Part):
             found = tuple(run_of(db, row) for row in rows[:limit])
         more = len(rows) > limit
         return found, cursor(rows[limit - 1][14], rows[limit - 1][0]) if more else None
+
+    def mark(self) -> Mark:
+        with self._db.reading() as db:
+            event, run, omission = db.execute(SQL.newest).fetchone()
+        return Mark(event=event, run=run, omission=omission)
+
+    def runs_after(self, number: int, *, limit: int = 100) -> tuple[tuple[Run, ...], int]:
+        with self._db.snapshot() as db:
+            rows = db.execute(SQL.after, (number, limit)).fetchall()
+            return tuple(run_of(db, row) for row in rows), rows[-1][0] if rows else number
+
+    def runs_by_id(self, runs: Collection[str]) -> tuple[Run, ...]:
+        with self._db.snapshot() as db:
+            rows = db.execute(SQL.named, (json.dumps(sorted(runs)),)).fetchall()
+            return tuple(run_of(db, row) for row in rows)
+
+    def latest_runs(self, jobs: Collection[str], *, each: int = 1) -> Mapping[str, Sequence[Run]]:
+        found: dict[str, Sequence[Run]] = {}
+        with self._db.snapshot() as db:
+            for job in jobs:
+                rows = db.execute(SQL.latest, (job, each)).fetchall()
+                if rows:
+                    found[job] = tuple(run_of(db, row) for row in rows)
+        return found
 
     def provenance(self, run: str) -> Evidence:
         with self._db.snapshot() as db:

@@ -9,55 +9,140 @@ from pathlib import Path
 from tenure.domain.errors import CorruptStore
 from tenure.store.contract import Facts
 from tenure.store.sqlite import schema
-from tenure.store.sqlite.claims import Claiming
+from tenure.store.sqlite.claims import Claims
 from tenure.store.sqlite.connection import Connection
-from tenure.store.sqlite.edits import Editing
-from tenure.store.sqlite.events import Events
+from tenure.store.sqlite.edits import JobEdits
+from tenure.store.sqlite.events import EventTable
 from tenure.store.sqlite.failures import HolderProbe
-from tenure.store.sqlite.jobs import Jobs
-from tenure.store.sqlite.monitoring import LookingOn
-from tenure.store.sqlite.omissions import Omissions
-from tenure.store.sqlite.ownership import Owning, highest_term
-from tenure.store.sqlite.policies import Policies
-from tenure.store.sqlite.processes import Processes
-from tenure.store.sqlite.purge import Purging
-from tenure.store.sqlite.reconcile import Reconciling
-from tenure.store.sqlite.requests import Requests
-from tenure.store.sqlite.restart import Restarting
-from tenure.store.sqlite.retries import Retries
-from tenure.store.sqlite.runs import Runs
-from tenure.store.sqlite.triggers import Triggers
-from tenure.store.sqlite.upkeep import Upkeep
+from tenure.store.sqlite.fence import highest_term
+from tenure.store.sqlite.jobs import JobTable
+from tenure.store.sqlite.maintenance import Maintenance
+from tenure.store.sqlite.omissions import OmissionTable
+from tenure.store.sqlite.ownership import OwnershipTable
+from tenure.store.sqlite.policies import PolicyTable
+from tenure.store.sqlite.processes import ProcessTable
+from tenure.store.sqlite.purge import Purge
+from tenure.store.sqlite.reconcile import Reconciliation
+from tenure.store.sqlite.requests import RequestTable
+from tenure.store.sqlite.restart import PlanningRestart
+from tenure.store.sqlite.runs import RunTable
 
 PATIENCE = timedelta(seconds=5)
 
 
-class SqliteStore(
-    Processes,
-    Policies,
-    Owning,
-    Jobs,
-    Editing,
-    Reconciling,
-    Claiming,
-    Retries,
-    Triggers,
-    Restarting,
-    Runs,
-    Omissions,
-    LookingOn,
-    Requests,
-    Events,
-    Purging,
-    Upkeep,
-):
+class SqliteStore:
     """A store in one file; see :class:`tenure.store.contract.Store`. Thread-safe.
 
-    Made by :meth:`create` and :meth:`open`; close it, or use it as a context manager.
+    Made by :meth:`create` and :meth:`open`; close it, or use it as a context manager. Each verb
+    is a method of the class that it is bound to here.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
+
+        processes = ProcessTable(connection)
+        self.join = processes.join
+        self.set_standing = processes.set_standing
+        self.observe_process = processes.observe_process
+        self.leave = processes.leave
+        self.process = processes.process
+        self.processes = processes.processes
+
+        policies = PolicyTable(connection)
+        self.policy = policies.policy
+        self.accept_policy = policies.accept_policy
+        self.absence = policies.absence
+        self.note_absence = policies.note_absence
+        self.end_absence = policies.end_absence
+
+        ownership = OwnershipTable(connection)
+        self.ownership = ownership.ownership
+        self.take_ownership = ownership.take_ownership
+        self.reaffirm = ownership.reaffirm
+        self.end_term = ownership.end_term
+        self.record_progress = ownership.record_progress
+        self.terms = ownership.terms
+        self.check_authority = ownership.check_authority
+
+        jobs = JobTable(connection)
+        self.job = jobs.job
+        self.jobs = jobs.jobs
+        self.unreadable_jobs = jobs.unreadable_jobs
+        self.find_job_without_code = jobs.find_job_without_code
+        self.revisions = jobs.revisions
+        self.definition = jobs.definition
+        self.accounting = jobs.accounting
+
+        edits = JobEdits(connection)
+        self.add_job = edits.add_job
+        self.edit_job = edits.edit_job
+        self.set_job_state = edits.set_job_state
+        self.change_jobs = edits.change_jobs
+        self.miss_held_fires = edits.miss_held_fires
+        self.approve_job = edits.approve_job
+
+        reconciliation = Reconciliation(connection)
+        self.reconcile = reconciliation.reconcile
+
+        claims = Claims(connection)
+        self.due = claims.due
+        self.next_due = claims.next_due
+        self.defer_unreadable_job = claims.defer_unreadable_job
+        self.claim = claims.claim
+        self.due_retries = claims.due_retries
+        self.claim_retry = claims.claim_retry
+        self.claim_trigger = claims.claim_trigger
+
+        restart = PlanningRestart(connection)
+        self.restart_planning = restart.restart_planning
+        self.wake_held_jobs = restart.wake_held_jobs
+        self.replan = restart.replan
+
+        runs = RunTable(connection)
+        self.start = runs.start
+        self.finish = runs.finish
+        self.note_started = runs.note_started
+        self.note_reasons = runs.note_reasons
+        self.orphans = runs.orphans
+        self.adopt_run = runs.adopt_run
+        self.request_cancel = runs.request_cancel
+        self.run = runs.run
+        self.runs = runs.runs
+        self.runs_held_by = runs.runs_held_by
+        self.provenance = runs.provenance
+        self.mark = runs.mark
+        self.runs_after = runs.runs_after
+        self.runs_by_id = runs.runs_by_id
+        self.latest_runs = runs.latest_runs
+
+        omissions = OmissionTable(connection)
+        self.omissions = omissions.omissions
+
+        requests = RequestTable(connection)
+        self.create_request = requests.create_request
+        self.resolve_request = requests.resolve_request
+        self.request = requests.request
+        self.requests = requests.requests
+        self.expire_requests = requests.expire_requests
+        self.observe_requester = requests.observe_requester
+
+        events = EventTable(connection)
+        self.record_event = events.record_event
+        self.events = events.events
+
+        purge = Purge(connection)
+        self.history_now = purge.history_now
+        self.purge = purge.purge
+
+        maintenance = Maintenance(connection)
+        self.counts = maintenance.counts
+        self.is_same_file = maintenance.is_same_file
+        self.loss = maintenance.loss
+        self.verify = maintenance.verify
+        self.backup = maintenance.backup
+        self.migrate = maintenance.migrate
+        self.set_profile_id = maintenance.set_profile_id
+        self.raise_term_floor = maintenance.raise_term_floor
 
     @classmethod
     def create(

@@ -14,15 +14,14 @@ from tenure.store.contract import Counts
 from tenure.store.folder.durable import sync_folder
 from tenure.store.sqlite import schema
 from tenure.store.sqlite.connection import dial
+from tenure.store.sqlite.fence import highest_term
 from tenure.store.sqlite.files import Loss
-from tenure.store.sqlite.ownership import highest_term
-from tenure.store.sqlite.part import Part
-from tenure.store.sqlite.sql import Statements
+from tenure.store.sqlite.sql import Statements, Table
 
-SQL = Statements("upkeep")
+SQL = Statements("maintenance")
 
 
-class Upkeep(Part):
+class Maintenance(Table):
     def counts(self) -> Counts:
         with self._db.snapshot() as db:
             rows = db.execute(SQL.jobs).fetchall()
