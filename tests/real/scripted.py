@@ -26,11 +26,11 @@ from tenure.runtime.commands.runner import CommandRunner
 from tenure.runtime.dispatch.dispatcher import Dispatcher
 from tenure.runtime.ownership import keeper
 from tenure.runtime.profile import Profile
-from tenure.store.folder import identity_change
+from tenure.store.folder import identity_file
 from tenure.store.sqlite.claims import Claims
 
 PLACES: dict[str, tuple[type | ModuleType, str, bool]] = {
-    "taking": (identity_change, "as_text", True),  # profile.id locked, a term being reserved
+    "taking": (identity_file, "as_text", True),  # profile.id locked, a term being reserved
     "before_spawn": (CommandRunner, "_spawn", False),  # claimed and committed, no process yet
     "before_started": (Dispatcher, "at_gate", False),  # a shell at the gate, not committed
     "at_gate": (GatedCommand, "open_gate", False),  # 'started' committed, the gate shut

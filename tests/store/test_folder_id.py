@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tenure.domain.errors import Conflict, CorruptStore, InvalidInput, NotFound
-from tenure.store.folder import identity, identity_change, identity_file
+from tenure.store.folder import identity, identity_file
 from tenure.store.folder.identity import How, IdentityKind, IdentityProblem, ProfileId
 from tenure.store.folder.layout import ProfileFolder
 
@@ -288,7 +288,7 @@ def test_a_failed_write_leaves_the_old_file(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(identity_change.os, "fsync", full)
+    monkeypatch.setattr(identity_file.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         identity.reserve_term(folder)
     monkeypatch.undo()
@@ -307,7 +307,7 @@ def test_a_file_that_is_looked_at_again_is_not_read_again(
     first = identity_file.look(folder)
     identity_file.look(folder)
     assert len(reads) == 2, "one that was written just now may change without a trace"
-    monkeypatch.setattr(identity_file, "_SETTLED", 0)
+    monkeypatch.setattr(identity_file, "_SETTLED_NS", 0)
     assert [identity_file.look(folder) for _ in range(3)] == [first] * 3
     assert len(reads) == 3
     term = identity.reserve_term(folder, 0)

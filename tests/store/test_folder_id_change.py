@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from freezing import is_frozen
-from tenure.store.folder import identity, identity_change
+from tenure.store.folder import identity, identity_file
 from tenure.store.folder.layout import ProfileFolder
 from waiting import DEADLINE, eventually
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.real
 STANDS_STILL = """
 import os, signal, sys
 from pathlib import Path
-from tenure.store import profile_id, profile_id_change as change
+from tenure.store.folder import identity, identity_file as change
 from tenure.store.folder.layout import ProfileFolder
 
 place, verb = sys.argv[2:]
@@ -65,7 +65,7 @@ def folder(tmp_path: Path) -> ProfileFolder:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity_change, "PATIENCE", 0.05)
+    monkeypatch.setattr(identity_file, "PATIENCE_S", 0.05)
 
 
 class Frozen:
@@ -130,10 +130,10 @@ def left(folder: ProfileFolder) -> list[str]:
 RESERVES = """
 import os, sys, time
 from pathlib import Path
-from tenure.store import profile_id_change
+from tenure.store.folder import identity_file
 from tenure.store.folder.layout import ProfileFolder
 from tenure.store.folder.identity import reserve_term
-identity_change.PATIENCE, slowness, times = float(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
+identity_file.PATIENCE_S, slowness, times = float(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
 fsync = os.fsync
 os.fsync = lambda file: (time.sleep(slowness), fsync(file))
 folder = ProfileFolder.open("la", Path(sys.argv[1]))
@@ -172,7 +172,7 @@ def test_on_a_disk_slower_than_anybodys_patience_all_get_their_turn(folder: Prof
 def test_a_file_system_that_never_knows_a_file_again_is_an_error(
     folder: ProfileFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(identity_change, "_is_at", lambda descriptor, path: False)
+    monkeypatch.setattr(identity_file, "_is_at", lambda descriptor, path: False)
     with pytest.raises(OSError, match="again and again"):
         identity.reserve_term(folder)
     assert left(folder) == ["profile.id", "profile.id.lock"]
@@ -182,7 +182,7 @@ def test_a_child_forked_off_amid_a_change_keeps_nobody_from_the_next(
     folder: ProfileFolder,
 ) -> None:
     ended, end = os.pipe()
-    with identity_change._locked(folder, 2.0), warnings.catch_warnings():
+    with identity_file._locked(folder, 2.0), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
         if child == 0:  # pragma: no cover - another process

@@ -12,8 +12,8 @@ from tenure.runtime.callables.capture import Capture
 from tenure.runtime.commands.exits import Stage, read_exit
 from tenure.runtime.commands.output import layout_of, read_output, tail
 from tenure.store.folder import identity
+from tenure.store.folder.files import open_regular
 from tenure.store.folder.layout import PolicyProblem, ProblemKind, ProfileFolder, read_policy_file
-from tenure.store.folder.regular_files import open_regular
 from waiting import promptly
 
 

@@ -36,7 +36,7 @@ from tenure.runtime.liveness import life_of_process
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.store.folder import identity as profile_id
-from tenure.store.folder.durable import sync_folder
+from tenure.store.folder.files import sync_folder
 from tenure.store.folder.identity import How
 from tenure.store.folder.layout import ProfileFolder
 from tenure.store.sqlite import SqliteStore

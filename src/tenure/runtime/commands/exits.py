@@ -34,7 +34,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from tenure.domain.errors import OutcomeUnknown
-from tenure.store.folder.regular_files import NotRegular, open_regular
+from tenure.store.folder.files import NotRegular, open_regular
 
 SPACE = 64
 """Bytes that the owner writes in advance; the longest record is 14."""

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenure.domain.errors import OutcomeUnknown
-from tenure.store.folder.regular_files import NotRegular, open_regular
+from tenure.store.folder.files import NotRegular, open_regular
 
 CHUNK = 1 << 18
 _NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError, NotRegular)

@@ -48,7 +48,7 @@ from tenure.runtime.commands.terminate import Ending
 from tenure.runtime.failure import Failure, lost_thread
 from tenure.runtime.tracebacks import one_line
 from tenure.runtime.watched_thread import WatchedThread
-from tenure.store.folder.regular_files import open_regular
+from tenure.store.folder.files import open_regular
 from tenure.store.folder.user_home import account_variables, job_folder
 
 log = logging.getLogger("tenure.commands")

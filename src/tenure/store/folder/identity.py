@@ -13,7 +13,7 @@ found, nobody owns until a person says what happened (``tenure profile adopt``).
 
 A crash between the three leaves a gap in the terms, never a repeat. Every change is
 on the disk before its function returns, and is made alone among all processes; who stands still
-in the middle of one keeps nobody (see :mod:`tenure.store.folder.identity_change`).
+in the middle of one keeps nobody (see :mod:`tenure.store.folder.identity_file`).
 
 What counts as the same place: the same inode on the same machine. The *device* number is
 recorded and not compared, because it changes at reboot on btrfs, LVM, overlays and USB disks. A
@@ -32,8 +32,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from tenure.domain.errors import Conflict, InvalidInput, NotFound
-from tenure.store.folder.identity_change import change
-from tenure.store.folder.identity_file import ProfileId, look, read
+from tenure.store.folder.identity_file import ProfileId, change, look, read
 from tenure.store.folder.layout import ProfileFolder
 
 __all__ = [

@@ -1,28 +1,47 @@
-"""The file ``profile.id`` itself: its form, and how it is read.
+"""The file ``profile.id``: its form, how it is read, and how it is replaced.
 
-JSON, version 1. It is replaced whole, as :mod:`tenure.store.folder.identity_change` tells. What its
-numbers mean is told in :mod:`tenure.store.folder.identity`.
+JSON, version 1. :mod:`tenure.store.folder.identity` says what its numbers mean.
+
+One process at a time replaces it, and a process that lost the lock never does. A process may be
+suspended anywhere (SIGSTOP, a disk that hangs), also while it holds the lock, and that must not
+block ownership for the others. So a process that has waited for :data:`PATIENCE_S` steals the lock:
+it puts a new lock file in the place of the old one, and makes sure that the loser writes nothing
+when it continues::
+
+    writer   lock | make a temporary file | is the lock file still mine? | read | write | rename
+    thief    wait | put a new lock file there | remove all temporary files | the same as a writer
+
+The thief removes a temporary file that was made before the theft, so that its writer's rename
+fails. A writer that made one after the theft sees another lock file, and gives up. Either way the
+loser starts again and reads what the thief wrote. Two thieves are to each other what a thief is to
+a writer. Each file has its own name, so no process renames another's.
+
+A loser doubles its patience: on a disk slower than any patience two processes would otherwise rob
+each other without end.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import json
+import logging
 import os
 import threading
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tenure.domain.errors import CorruptStore, OutcomeUnknown
+from tenure.store.folder.files import NotRegular, open_regular, sync_folder
 from tenure.store.folder.layout import ProfileFolder
-from tenure.store.folder.regular_files import NotRegular, open_regular
 
 VERSION = 1
 _LARGEST_FILE = 65_536
-_SETTLED = 2_000_000_000
-"""Nanoseconds after which a write changes the file's times for certain."""
+_SETTLED_NS = 2_000_000_000
+"""A write after this changes the file's times for certain."""
 _Mark = tuple[int, int, int, int, int]
 _open = threading.Lock()
 """Held while the file is open, and by a fork: its child is not to inherit the open file."""
@@ -30,6 +49,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_open.acquire, after_in_parent=_open.release, after_in_child=_open.release
     )
+PATIENCE_S = 2.0
+"""A change takes milliseconds, and a slow writer that loses the lock only tries again."""
+_MAX_PATIENCE_S = 30.0
+_TEMPORARY = "profile.id.tmp"
+_LOCK = "profile.id.lock"
+_POLL_S = 0.005
+_TRIES = 50
+"""More than any number of processes needs; reached where a file system reports changing inodes."""
+_MAKE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+log = logging.getLogger("tenure")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +107,7 @@ def look(folder: ProfileFolder) -> ProfileId | None:
         return None
     content, status = found
     # One that was written just now could be written again without a trace in its times.
-    settled = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED
+    settled = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NS
     _seen = (path, _mark(status), content) if settled else None
     return content
 
@@ -158,3 +187,127 @@ def _damaged(folder: ProfileFolder, why: str) -> CorruptStore:
         remedy="put it back from a backup; or move it away and `tenure profile adopt --restored`",
         path=str(folder.id_file),
     )
+
+
+# -- replacing it ----------------------------------------------------------------------------
+_Decide = Callable[[ProfileId | None], ProfileId | None]
+
+
+class _Overtaken(Exception):
+    """Somebody has taken the lock away."""
+
+
+def change(folder: ProfileFolder, decide: _Decide) -> None:
+    """Replace the content by what ``decide`` makes of it; None leaves it as it is.
+
+    On the disk when it returns. ``decide`` may be asked more than once, each time with what is
+    there then, and what it raises is raised. Raises CorruptStore, OSError.
+    """
+    patience = PATIENCE_S
+    for _ in range(_TRIES):
+        try:
+            with _locked(folder, patience) as lock:
+                _change(folder, decide, lock)
+            return
+        except _Overtaken:
+            patience = min(2 * patience, _MAX_PATIENCE_S)
+    raise OSError(errno.EBUSY, "its lock was taken away again and again", str(folder.id_file))
+
+
+def _change(folder: ProfileFolder, decide: _Decide, lock: int) -> None:
+    temporary = folder.path / f"{_TEMPORARY}.{uuid.uuid4().hex}"
+    descriptor = os.open(temporary, _MAKE | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "w") as file:
+            if not _is_at(lock, _lock_path(folder)):
+                raise _Overtaken
+            _remove_others(folder, temporary.name)
+            new = decide(read(folder))
+            if new is None:
+                return
+            file.write(as_text(new))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.replace(temporary, folder.id_file)
+        except FileNotFoundError as error:
+            raise _Overtaken from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(folder.path)
+
+
+def _remove_others(folder: ProfileFolder, mine: str) -> None:
+    """Those of the dead, and of whom the lock was taken from; of thieves too, who begin anew."""
+    for name in os.listdir(folder.path):
+        if name.startswith((_TEMPORARY, f"{_LOCK}.")) and name != mine:
+            (folder.path / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: ProfileFolder, patience: float) -> Iterator[int]:
+    descriptor = _take(folder, patience)
+    try:
+        yield descriptor
+    finally:
+        # Unlocked by word: a child forked off meanwhile has the descriptor too, perhaps for ever.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def _take(folder: ProfileFolder, patience: float) -> int:
+    path = _lock_path(folder)
+    seen, until = 0, 0.0
+    while True:
+        descriptor = os.open(path, _MAKE, 0o600)
+        try:
+            if _try(descriptor):
+                return descriptor
+            inode = os.fstat(descriptor).st_ino
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        if inode != seen:  # at first, and when another one who waited took it from its holder
+            seen, until = inode, time.monotonic() + patience
+        elif time.monotonic() > until:
+            log.warning("%s was held for more than %g s: it is taken over", path, patience)
+            return _steal(path)
+        time.sleep(_POLL_S)
+
+
+def _steal(path: str) -> int:
+    """A new lock file in the place of the old one, locked before anybody sees it."""
+    new = f"{path}.{uuid.uuid4().hex}"
+    descriptor = os.open(new, _MAKE | os.O_EXCL, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.replace(new, path)
+    except BaseException as error:
+        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            os.unlink(new)
+        if isinstance(error, FileNotFoundError):  # another one removed it, as that of a dead thief
+            raise _Overtaken from error
+        raise
+    return descriptor
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    """Whether ``path`` still names the file that this descriptor is of."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _lock_path(folder: ProfileFolder) -> str:
+    return str(folder.path / _LOCK)

@@ -22,7 +22,7 @@ from tenure.domain.policy.change import PolicyFile, PolicyProblem, ProblemKind
 from tenure.domain.policy.rule import Rule
 from tenure.domain.policy.text import make_policy, read_rules
 from tenure.domain.settings import Settings, read_settings
-from tenure.store.folder.regular_files import open_regular
+from tenure.store.folder.files import open_regular
 from tenure.store.folder.user_home import passwd_home
 
 _LARGEST = 1_000_000

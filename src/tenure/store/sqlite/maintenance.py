@@ -11,7 +11,7 @@ from pathlib import Path
 from tenure.domain.errors import CorruptStore, InvalidInput, StoreUnwritable
 from tenure.domain.job import JobState
 from tenure.store.contract import Counts
-from tenure.store.folder.durable import sync_folder
+from tenure.store.folder.files import sync_folder
 from tenure.store.sqlite import schema
 from tenure.store.sqlite.connection import dial
 from tenure.store.sqlite.fence import highest_term

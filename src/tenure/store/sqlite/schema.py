@@ -14,7 +14,7 @@ from tenure.domain.errors import Conflict, CorruptStore, Refused, StoreUnwritabl
 from tenure.domain.event import EventKind
 from tenure.store.codec import micros
 from tenure.store.contract import SCHEMA
-from tenure.store.folder.durable import sync_folder
+from tenure.store.folder.files import sync_folder
 from tenure.store.sqlite.connection import Connection, dial
 from tenure.store.sqlite.events import emit
 from tenure.store.sqlite.failures import RESTORE, explain

@@ -1,7 +1,7 @@
-"""Reading what is to be a file: a pipe in its place keeps nobody waiting.
+"""Opening a file without blocking, and making a new name durable.
 
-To open a FIFO waits until somebody opens its other end, perhaps for ever, and a thread that looks
-after a whole profile must not wait for that.
+To open a FIFO waits until another process opens its other end, perhaps for ever. A thread that
+looks after a whole profile must not wait for that.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from io import FileIO
+from pathlib import Path
 
 
 class NotRegular(OSError):
@@ -39,3 +40,12 @@ def open_regular(path: str | os.PathLike[str]) -> FileIO:
         os.close(descriptor)
         raise
     return FileIO(descriptor, "rb")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new name in ``folder`` durable. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
