@@ -248,7 +248,7 @@ def test_every_edit_means_to_hermes_what_it_should(hermes_19: HermesVenv) -> Non
     answer = json.loads(done.stdout)
     assert answer["wrong"] == []
     assert answer["good"] > 2000
-    assert answer["valid_but_refused"] < 0.25 * answer["good"]
+    assert answer["valid_but_refused"] < 0.45 * answer["good"], "rare shapes are left to the user"
 
 
 _MANY = """

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tenure.adapters.hermes.back.yaml_lines import Unclear, take_apart, unquote, without_comment
+from tenure.adapters.hermes.back.yaml_lines import scalar_at
 from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes_import import simulation
 from tenure.adapters.hermes_import.command import Means
@@ -234,13 +234,9 @@ def zone_setting(home: HermesHome) -> str | None:
     if named := _settings(home).get("HERMES_TIMEZONE", "").strip():
         return named
     try:
-        begins = take_apart(home.config.read_text("utf-8")).begins
-    except (OSError, UnicodeDecodeError, Unclear):
+        return scalar_at(home.config.read_text("utf-8"), "timezone")
+    except (OSError, UnicodeDecodeError):
         return None
-    for line in begins:
-        if line.indent == 0 and line.key == "timezone":
-            return unquote(without_comment(line.value))
-    return None
 
 
 def _environment(home: HermesHome, local: MachineZone) -> dict[str, str]:

@@ -1,9 +1,8 @@
-"""Putting ``tenure`` into ``plugins.enabled`` of a config.yaml, leaving every other byte.
+"""An edit of config.yaml that adds ``tenure`` to ``plugins.enabled``; every other byte stays.
 
-The text is edited, not written anew: comments, order, quotes, line ends and the missing last line
-break stay. What cannot be edited so is refused with the line and what to write there by hand.
-A real YAML parser (that of Hermes' own Python) then reads both texts and must find that nothing
-differs but the two lists.
+Comments, order, quotes, line ends and a missing last line break stay. A list in an unusual shape is
+refused, with the line and what to write there by hand. Hermes' own YAML parser then reads both
+texts, and only the two lists may differ.
 """
 
 from __future__ import annotations
@@ -13,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenure.adapters.hermes.back import config_lines, yaml_lines
-from tenure.adapters.hermes.back.config_lines import NAME, Config, Listing, Unclear
-from tenure.adapters.hermes.back.yaml_lines import unquote, without_comment
+from tenure.adapters.hermes.back.config_lines import NAME, NOTHING, Config, Listing, NotEditable
+from tenure.adapters.hermes.back.yaml_lines import scalar_at, without_comment
 from tenure.domain.errors import OutcomeUnknown, Refused
 
 BY_HAND = "add tenure to the list plugins.enabled in {path} yourself, then adopt again"
 _BOM = "\ufeff"
-_NOTHING = ("{}", "~", "null", "Null", "NULL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +29,7 @@ class Edit:
     added: tuple[str, ...] = ()
     """Keys that were not there: ``plugins``, ``plugins.enabled``."""
     was_disabled: bool = False
-    """``tenure`` stood in ``plugins.disabled``."""
+    """``tenure`` was in ``plugins.disabled``."""
     version: int | None = None
     """The ``_config_version`` that a new file was given."""
 
@@ -58,7 +56,7 @@ def plan_edit(path: Path, before: bytes | None, *, version: int | None = None) -
     bom = _BOM if text.startswith(_BOM) else ""
     try:
         edited, added, was_disabled = _enable(text[len(bom) :])
-    except Unclear as error:
+    except NotEditable as error:
         raise _refused(path, error.line, error.text) from error
     after = (bom + edited).encode()
     return Edit(before=before, after=after, added=added, was_disabled=was_disabled)
@@ -70,37 +68,24 @@ def enabled_in(content: bytes | None) -> tuple[bool | None, bool | None]:
         return False, False
     try:
         config = config_lines.read(content.decode().removeprefix(_BOM))
-    except (UnicodeDecodeError, Unclear):
+    except (UnicodeDecodeError, NotEditable):
         return None, None
     return _holds(config, "enabled"), _holds(config, "disabled")
 
 
 def _holds(config: Config, name: str) -> bool | None:
-    if config.plugins is not None and not config.children:
-        bare = without_comment(config.plugins.value)
-        if bare and bare not in _NOTHING:
-            return None
     try:
-        values = [item.value for item in config_lines.listing(config, name).items]
-    except Unclear:
+        return NAME in [item.value for item in config_lines.listing(config, name).items]
+    except NotEditable:
         return None
-    return True if NAME in values else (None if None in values else False)
 
 
 def scalar_in(content: bytes | None, *keys: str) -> str | None:
-    """The plain value at one or two nested keys; None if it is not there or more than a word."""
+    """The scalar at one or two nested keys; None if it is absent or not on one line."""
     try:
-        begins = config_lines.read((content or b"").decode().removeprefix(_BOM)).begins
-    except (UnicodeDecodeError, Unclear):
+        return scalar_at((content or b"").decode().removeprefix(_BOM), *keys) or None
+    except UnicodeDecodeError:
         return None
-    inside = len(keys) == 1
-    for line in begins:
-        if line.indent == 0:
-            inside = len(keys) == 1 or line.key == keys[0]
-        if inside and line.key == keys[-1] and (line.indent == 0) == (len(keys) == 1):
-            value = line.value if line.value[:1] in "'\"" else without_comment(line.value)
-            return unquote(value.split(" #")[0].strip()) or None
-    return None
 
 
 # -- the text ----------------------------------------------------------------------------------
@@ -108,9 +93,6 @@ def _enable(text: str) -> tuple[str, tuple[str, ...], bool]:
     """The text with Tenure enabled; which keys that added; whether it had been disabled."""
     config = config_lines.read(text)
     disabled = config_lines.listing(config, "disabled").items
-    for item in disabled:
-        if item.value is None:
-            raise Unclear(item.line + 1, "what is disabled there is not plain")
     was_disabled = NAME in [item.value for item in disabled]
     if was_disabled:
         text = config_lines.remove(text, "disabled")
@@ -129,8 +111,8 @@ def _append(config: Config) -> str:
     """A new key at the end of the file, which is the only place that disturbs nothing."""
     lines, end = list(config.lines), config.newline
     closed = not lines or lines[-1].endswith("\n")
-    if not closed and config.open_scalar:
-        raise Unclear(len(lines), "the file ends within a block of text")
+    if not closed and lines[-1].startswith(" "):  # a line break could change a block of text
+        raise NotEditable(len(lines), "the file ends within a block of text")
     if not closed:
         lines[-1] += end
     added = [f"plugins:{end}", f"  enabled:{end}", f"  - {NAME}{end if closed else ''}"]
@@ -141,9 +123,7 @@ def _first_child(config: Config) -> str:
     assert config.plugins is not None
     lines, number = list(config.lines), config.plugins.number
     value = without_comment(config.plugins.value)
-    if value:
-        if value not in _NOTHING:
-            raise Unclear(number + 1, "'plugins' is more than one key a line")
+    if value in NOTHING:
         line, at = lines[number], config.plugins.value_at
         lines[number] = line[:at].rstrip() + line[at + len(value) :]
     indent = " " * config.child_indent

@@ -1,8 +1,8 @@
-"""Where ``plugins.enabled`` and ``plugins.disabled`` stand in a ``config.yaml``, and out of them.
+"""The lists ``plugins.enabled`` and ``plugins.disabled`` of a ``config.yaml``, edited by lines.
 
-Finds the two lists in the text and takes ``tenure`` out of one, leaving every other byte; gives
-up (:class:`Unclear`, with the line) where it cannot be sure. Whoever edits by it compares the
-result with a real parser's reading where one is to be had.
+Finds two lists in the text and takes ``tenure`` out of one; every other byte stays. Lists may be in
+block style with one name a line, or in brackets on one line. Any other shape raises
+:class:`NotEditable`, with the line.
 
 Standard library only and good for Python 3.9: a copy lies beside ``release.py`` in each adopted
 Hermes home, and works there when Tenure is gone.
@@ -15,25 +15,43 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING or __package__:
-    from tenure.adapters.hermes.back import yaml_lines
-    from tenure.adapters.hermes.back.yaml_lines import Line, Unclear, is_comment, without_comment
+    from tenure.adapters.hermes.back.yaml_lines import (
+        SCALAR,
+        KeyLine,
+        NotEditable,
+        is_comment,
+        key_line,
+        split_lines,
+        unquote,
+        without_comment,
+    )
 else:  # pragma: no cover - as a copy, beside its siblings
-    import yaml_lines
-    from yaml_lines import Line, Unclear, is_comment, without_comment
+    from yaml_lines import (
+        SCALAR,
+        KeyLine,
+        NotEditable,
+        is_comment,
+        key_line,
+        split_lines,
+        unquote,
+        without_comment,
+    )
 
-__all__ = ["NAME", "Config", "Item", "Listing", "Unclear", "listing", "read", "remove"]
+__all__ = ["NAME", "Config", "Item", "Listing", "NotEditable", "listing", "read", "remove"]
 
 NAME = "tenure"
-_BARE = re.compile(r"\s*(['\"]?)[^'\":]*\1\s*:\s+[&!*]")
-_NULL = ("~", "null", "Null", "NULL")
+NOTHING = ("{}", "~", "null", "Null", "NULL")
+"""Values of ``plugins`` that say the same as no value."""
+_ITEM = re.compile(rf" *- +({SCALAR})(?:\s+#.*|\s*)$")
+_BRACKETS = re.compile(rf"\[\s*(?:{SCALAR}\s*(?:,\s*{SCALAR}\s*)*,?)?\s*\]\s*(?:#.*)?$")
+_IN_BRACKETS = re.compile(rf"{SCALAR}(?=\s*[,\]])")
 
 
 @dataclass
 class Item:
-    """One entry of a list. ``start`` and ``end`` are columns, for a list in brackets only."""
+    """An entry of a list. ``start`` and ``end`` are columns, for a list in brackets only."""
 
-    value: str | None
-    """``""`` where it is no name at all, None where that needs a real parser."""
+    value: str
     line: int
     start: int = 0
     end: int = 0
@@ -54,16 +72,14 @@ class Listing:
 
 @dataclass
 class Config:
-    """A text, taken apart, with what lies below ``plugins``."""
+    """The lines of a text, with the keys below ``plugins``."""
 
     lines: list[str]
-    begins: list[Line]
-    open_scalar: bool
     end: int
-    """The line behind the last one of ``plugins``."""
-    plugins: Line | None = None
-    child_indent: int = 2
-    children: dict[str, Line] = field(default_factory=dict)
+    """The line after the last line of ``plugins``."""
+    plugins: KeyLine | None = None
+    child_indent: int = 0
+    children: dict[str, KeyLine] = field(default_factory=dict)
 
     @property
     def newline(self) -> str:
@@ -71,157 +87,152 @@ class Config:
 
 
 def read(text: str) -> Config:
-    """Take the text of a config.yaml apart. Raises :class:`Unclear`."""
-    apart = yaml_lines.take_apart(text)
-    config = Config(apart.lines, apart.begins, apart.open_scalar, end=len(apart.lines))
-    _find_plugins(config)
+    """Read the text of a config.yaml. Raises :class:`NotEditable`."""
+    lines = split_lines(text)
+    config = Config(lines, end=len(lines))
+    keys = 0
+    for number, line in enumerate(lines):
+        body = line.rstrip("\r\n")
+        if is_comment(body):
+            continue
+        if body[0] in " \t":
+            if config.plugins is not None and number < config.end:
+                _child(config, number, body)
+            continue
+        if not keys and (body == "---" or body.startswith("--- #")):
+            continue
+        in_plugins = config.plugins is not None and number <= config.end
+        if body.startswith("- ") and keys and not in_plugins:
+            continue  # an item of a list that is indented as its key
+        if body.startswith(("---", "...", "%")):
+            raise NotEditable(number + 1, "several documents, or directives")
+        found = key_line(number, body)
+        if found is None:
+            raise NotEditable(number + 1, "not a plain key at the outermost level")
+        keys += 1
+        _top(config, found)
+    plugins = config.plugins
+    if plugins is not None:
+        value = without_comment(plugins.value)
+        if value[:1] in ("&", "*", "!"):
+            raise NotEditable(plugins.number + 1, "an anchor, alias or tag")
+        if value and (config.children or value not in NOTHING):
+            raise NotEditable(plugins.number + 1, "'plugins' is more than one key a line")
+    config.child_indent = config.child_indent or 2
     return config
 
 
-def _find_plugins(config: Config) -> None:
-    top = [line for line in config.begins if line.indent == 0]
-    for position, line in enumerate(top):
-        if _begins_document(config, line, first=position == 0):
-            continue
-        if line.dashes[:1] == (0,) and any(other.key for other in top[:position]):
-            continue  # of a list that is indented as its key is
-        if line.dashes or line.key is None:
-            raise Unclear(line.number + 1, "not a key at the outermost level")
-        if line.key == "<<":
-            raise Unclear(line.number + 1, "a merge key (<<)")
-        if line.key == "plugins":
-            if config.plugins is not None:
-                raise Unclear(line.number + 1, "'plugins' a second time")
-            config.plugins = line
-        elif config.plugins is not None and config.end == len(config.lines):
-            config.end = line.number
-    if config.plugins is not None:
-        _find_children(config, config.plugins)
+def _top(config: Config, found: KeyLine) -> None:
+    if found.key == "<<":
+        raise NotEditable(found.number + 1, "a merge key (<<)")
+    if found.key == "plugins":
+        if config.plugins is not None:
+            raise NotEditable(found.number + 1, "'plugins' a second time")
+        config.plugins = found
+    elif config.plugins is not None and config.end == len(config.lines):
+        config.end = found.number
 
 
-def _begins_document(config: Config, line: Line, *, first: bool) -> bool:
-    mark = config.lines[line.number].rstrip()
-    if mark.startswith("%") or mark == "..." or (mark.startswith("---") and not first):
-        raise Unclear(line.number + 1, "several documents, or directives")
-    if mark.startswith("---") and mark != "---" and not mark.startswith("--- #"):
-        raise Unclear(line.number + 1, "content behind the document's beginning")
-    return mark.startswith("---")
-
-
-def _find_children(config: Config, plugins: Line) -> None:
-    inner = [n for n in config.begins if plugins.number < n.number < config.end]
-    _no_property(config, plugins)
-    if not inner:
+def _child(config: Config, number: int, body: str) -> None:
+    """A line below ``plugins``: its keys are kept, deeper lines are passed over."""
+    indent = len(body) - len(body.lstrip(" "))
+    if body[indent] == "\t":
+        raise NotEditable(number + 1, "a tab where the indentation is")
+    config.child_indent = config.child_indent or indent
+    if indent < config.child_indent:
+        raise NotEditable(number + 1, "indented less than the lines above it")
+    is_item = body[indent:].startswith("- ") or body[indent:] == "-"
+    if indent > config.child_indent or (is_item and config.children):
         return
-    if not is_comment(plugins.value):
-        raise Unclear(plugins.number + 1, "a value and further lines below it")
-    if inner[0].dashes:
-        raise Unclear(inner[0].number + 1, "'plugins' is a list")
-    config.child_indent = inner[0].indent
-    for line in inner:
-        if line.indent < config.child_indent:
-            raise Unclear(line.number + 1, "indented less than the lines above it")
-        if line.indent > config.child_indent or line.dashes[:1] == (config.child_indent,):
-            continue
-        if line.key is None or line.key == "<<":
-            raise Unclear(line.number + 1, "not a plain key below 'plugins'")
-        if line.key in config.children:
-            raise Unclear(line.number + 1, f"'{line.key}' a second time")
-        config.children[line.key] = line
-
-
-def _no_property(config: Config, line: Line) -> None:
-    """An anchor, alias or tag on what is edited: what else it stands for is not followed."""
-    if _BARE.match(config.lines[line.number]):
-        raise Unclear(line.number + 1, "an anchor, alias or tag")
+    if is_item:
+        raise NotEditable(number + 1, "'plugins' is a list")
+    found = key_line(number, body)
+    if found is None or found.key == "<<":
+        raise NotEditable(number + 1, "not a plain key below 'plugins'")
+    if found.key in config.children:
+        raise NotEditable(number + 1, f"'{found.key}' a second time")
+    config.children[found.key] = found
 
 
 def listing(config: Config, name: str) -> Listing:
-    """The list ``plugins.<name>``. Raises :class:`Unclear` if it is something else."""
+    """The list ``plugins.<name>``. Raises :class:`NotEditable` if it is something else."""
     line = config.children.get(name)
     if line is None:
         return Listing("absent")
-    _no_property(config, line)
     value = without_comment(line.value)
     below = _below(config, line)
-    if not value and below:
-        return _block(config, line, below)
-    if below:
-        raise Unclear(below[0].number + 1, f"something below '{name}' that is no list")
-    if not value or value in _NULL:
-        at = line.value_at
-        return Listing("empty", line.number, line.indent, open=at, close=at + len(value))
-    if value.startswith("["):
+    if value.startswith("[") and not below:
         return _flow(config, line)
-    raise Unclear(line.number + 1, f"'{name}' is not a list")
+    if value[:1] in ("&", "*", "!"):
+        raise NotEditable(line.number + 1, "an anchor, alias or tag")
+    if value.startswith("["):
+        raise NotEditable(line.number + 1, "a list in brackets over several lines")
+    if value and (below or value not in NOTHING[1:]):
+        raise NotEditable(line.number + 1, f"'{name}' is not a list")
+    if below:
+        return _block(config, line, below)
+    at = line.value_at
+    return Listing("empty", line.number, line.indent, open=at, close=at + len(value))
 
 
-def _below(config: Config, line: Line) -> list[Line]:
-    """What belongs to a child: deeper lines, and items at its own indentation."""
+def _below(config: Config, line: KeyLine) -> list[int]:
+    """The lines that belong to a child: deeper lines, and items at its own indentation."""
     found = []
-    for other in config.begins:
-        if line.number < other.number < config.end:
-            if other.indent <= line.indent and other.dashes[:1] != (line.indent,):
-                break
-            found.append(other)
-    return found
-
-
-def _block(config: Config, line: Line, below: list[Line]) -> Listing:
-    indent = below[0].indent
-    found = Listing("block", line.number, indent)
-    for other in below:
-        if other.indent != indent or other.dashes[:1] != (indent,):
-            raise Unclear(other.number + 1, "more than one name a line in the list")
-        value: str | None = ""
-        if other.key is None and len(other.dashes) == 1:
-            value = yaml_lines.unquote(without_comment(other.value))
-        found.items.append(Item(value, other.number))
-        following = config.lines[other.number + 1 : other.number + 2]
-        begun = [n for n in config.begins if n.number == other.number + 1]
-        if following and not begun and not is_comment(following[0].rstrip("\r\n")):
-            raise Unclear(other.number + 2, "more than one line for an item of the list")
-    return found
-
-
-def _flow(config: Config, line: Line) -> Listing:
-    body = config.lines[line.number].rstrip("\r\n")
-    found = Listing("flow", line.number, line.indent, open=line.value_at)
-    at = start = line.value_at + 1
-    while at < len(body):
-        char = body[at]
-        if char in "'\"" and not body[start:at].strip():
-            at = yaml_lines.quoted_end(body, at + 1, char)
-            if at < 0:
-                break
+    for number in range(line.number + 1, config.end):
+        body = config.lines[number].rstrip("\r\n")
+        if is_comment(body):
             continue
-        if char in "[{}&*!:#":
-            raise Unclear(line.number + 1, "more than names in the brackets")
-        if char in ",]":
-            word = body[start:at]
-            if word.strip():
-                left = start + len(word) - len(word.lstrip())
-                value = yaml_lines.unquote(word.strip())
-                found.items.append(Item(value, line.number, left, left + len(word.strip())))
-            start = at + 1
-        if char == "]":
-            found.close = at
-            if is_comment(body[at + 1 :]):
-                return found
-            raise Unclear(line.number + 1, "something behind the list")
-        at += 1
-    raise Unclear(line.number + 1, "a list in brackets over several lines")
+        indent = len(body) - len(body.lstrip(" "))
+        if indent < line.indent or (indent == line.indent and body[indent] != "-"):
+            break
+        found.append(number)
+    return found
+
+
+def _block(config: Config, line: KeyLine, below: list[int]) -> Listing:
+    first = config.lines[below[0]]
+    indent = len(first) - len(first.lstrip(" "))
+    found = Listing("block", line.number, indent)
+    for number in below:
+        body = config.lines[number].rstrip("\r\n")
+        item = _ITEM.match(body)
+        if not item or body.index("-") != indent:
+            raise NotEditable(number + 1, "more than one name a line in the list")
+        found.items.append(Item(unquote(item[1]), number))
+    return found
+
+
+def _flow(config: Config, line: KeyLine) -> Listing:
+    body = config.lines[line.number].rstrip("\r\n")
+    if "]" not in line.value:
+        raise NotEditable(line.number + 1, "a list in brackets over several lines")
+    if not _BRACKETS.match(body, line.value_at):
+        raise NotEditable(line.number + 1, "more than names in the brackets")
+    found = Listing("flow", line.number, line.indent, open=line.value_at)
+    at = line.value_at + 1
+    while item := _IN_BRACKETS.search(body, at):
+        if "]" in body[at : item.start()]:
+            break  # of the comment
+        found.items.append(Item(unquote(item[0]), line.number, item.start(), item.end()))
+        at = item.end()
+    found.close = body.index("]", at)
+    return found
 
 
 def remove(text: str, name: str = "enabled", prune: tuple[str, ...] = ()) -> str:
     """The text without ``tenure`` in ``plugins.<name>``.
 
-    ``prune`` names keys (``plugins.enabled``, ``plugins``) to take away too where they are empty
-    then. Every other byte stays. Raises :class:`Unclear`.
+    ``prune`` names keys (``plugins.enabled``, ``plugins``) to remove too where they are empty then.
+    Every other byte stays. Raises :class:`NotEditable`.
     """
     while True:
-        config = read(text)
-        found = listing(config, name)
+        try:
+            config = read(text)
+            found = listing(config, name)
+        except NotEditable:
+            if NAME in text:
+                raise
+            return text
         mine = [item for item in found.items if item.value == NAME]
         if not mine:
             return _prune(config, found, name, prune)
@@ -241,8 +252,8 @@ def _without(config: Config, found: Listing, item: Item) -> list[str]:
         return lines
     if len(found.items) == 1:
         head = lines[found.line]
-        line = next(line for line in config.begins if line.number == found.line)
-        at = head.index(":", line.indent + len(line.key or "")) + 1
+        key = next(line for line in config.children.values() if line.number == found.line)
+        at = head.rindex(":", 0, key.value_at) + 1
         lines[found.line] = head[:at] + " []" + head[at:]
     return _drop(lines, item.line)
 
@@ -261,7 +272,5 @@ def _prune(config: Config, found: Listing, name: str, prune: tuple[str, ...]) ->
         config = read("".join(_drop(config.lines, found.line)))
     plugins = config.plugins
     if plugins is not None and "plugins" in prune and not config.children:
-        bare = without_comment(plugins.value) in ("", "{}")
-        if bare:
-            _drop(config.lines, plugins.number)
+        _drop(config.lines, plugins.number)
     return "".join(config.lines)

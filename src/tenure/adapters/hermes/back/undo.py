@@ -218,7 +218,7 @@ class Undo:
             if edited == text:
                 return
             why = self._differs(text, edited)
-        except (UnicodeDecodeError, config_lines.Unclear) as error:
+        except (UnicodeDecodeError, config_lines.NotEditable) as error:
             why = str(error)
         if why:
             self.result.stays.append(
