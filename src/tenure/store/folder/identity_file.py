@@ -35,6 +35,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tenure.domain.errors import CorruptStore, OutcomeUnknown
 from tenure.store.folder.files import NotRegular, open_regular, sync_folder
 from tenure.store.folder.layout import ProfileFolder
 

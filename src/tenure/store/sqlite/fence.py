@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from tenure.domain.errors import StaleTerm
-from tenure.domain.ownership import Authority, Ownership
+from tenure.domain.ownership import Authority, Ownership, OwnershipState
 from tenure.store.codec import instant_or_none
 from tenure.store.sqlite.sql import Statements
 
