@@ -84,7 +84,7 @@ def _owner(work: Path, sizes: Mapping[str, Any]) -> tuple[Tenure, list[float]]:
 def _listened(shown: Shown, due: list[float], sizes: Mapping[str, Any]) -> Figures:
     with _listeners(shown, sizes["listeners"]) as client:
         _wait(due, lambda: client.stdin and client.stdin.flush())
-        time.sleep(1.0)  # the last end is to be told yet
+        time.sleep(1.0)  # the last end is still to be sent
         out, _ = client.communicate(timeout=30)
     told = json.loads(out.strip().splitlines()[-1])
     if told["told_least"] < sizes["count"] and not told["reloads"]:

@@ -26,13 +26,13 @@ class Host:
     folder: str = "."
     """Where it is started, below the apps."""
     touch: str | None = None
-    """A file whose change makes it load its code anew."""
+    """A file whose change makes it reload its code."""
     serves: bool = True
     """Whether ``GET /`` answers with the pid of the process."""
     says: str = ""
     """What its log says once it heeds signals; asked for where nothing is served."""
     deaf: bool = False
-    """Whether it may have to be told twice to end."""
+    """Whether it may need two requests to end."""
     sends: bool = False
     """Whether Tenure has a job there that sends a task at each fire, as Celery's beat would."""
 
@@ -51,8 +51,8 @@ def smaller(host: Host, workers: int) -> Host:
 
 
 def hold_port() -> socket.socket:
-    """A port that nobody else takes while its server is slow to bind it: bound, and not listened
-    on, it is given to no probe and no connection; a server that sets SO_REUSEADDR gets it."""
+    """A port that no other process takes while its server is slow to bind it: it is bound and not
+    listened on, so probes and connections do not get it; a server that sets SO_REUSEADDR does."""
     held = socket.socket()
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.bind(("127.0.0.1", 0))

@@ -107,7 +107,7 @@ class Running:
         return [line.pid for line in self.beats() if line.kind == "S"]
 
     def get(self) -> int | None:
-        """``GET /``: the pid that answered; None if nobody did."""
+        """``GET /``: the pid that answered; None without an answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
         with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
             connection.request("GET", "/", headers={"Connection": "close"})
@@ -126,7 +126,7 @@ class Running:
     # -- Tenure: what the store says -----------------------------------------------------------
     @property
     def profile(self) -> Any:
-        """Opened to look; whoever is started makes it."""
+        """Opened read-only; a started process creates it."""
         if self._profile is None:
             from tenure.runtime.profile import Profile
 
@@ -155,7 +155,7 @@ class Running:
         return None
 
     def is_settled(self) -> bool:
-        """One owner, the other processes that serve candidates, and nobody else."""
+        """One owner, the other serving processes candidates, and no others."""
         standings = self.standings()
         if self.host.supervised and self.process.pid in standings:
             return False  # it is about to find out what it is, and to leave
@@ -202,7 +202,7 @@ class Running:
         """As a service manager does: SIGTERM to the first process; its exit code.
 
         uWSGI has been seen, once in about a hundred times, not to heed one that came just as its
-        processes had started: it is told a second time. Raises TooLate.
+        processes had started: it gets a second request. Raises TooLate.
         """
         self.process.terminate()
         if self.host.deaf:

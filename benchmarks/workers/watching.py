@@ -64,9 +64,9 @@ def _seen(running: Running, first: int, seconds: int) -> Watched:
 
 
 def reload(running: Running, within: float = 60.0) -> tuple[float, Count, int]:
-    """Touch a file of its code, as a person who develops does: how long nobody ran the jobs, the
-    fires from the first of the new process on, and how many were missed meanwhile, by the store's
-    own account."""
+    """Touch a file of its code, as a developer does: the seconds without an owner, the fires
+    from the first of the new process on, and how many were missed meanwhile, by the store's own
+    records."""
     from benchmarks.workers.running import wait_for
 
     before = wait_for("an owner", running.owner)

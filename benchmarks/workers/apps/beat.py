@@ -3,7 +3,7 @@
 Every start of a scheduler and every run adds a line to the file ``BEAT_FILE``::
 
     S pid time              a scheduler was started in this process
-    B pid time fire         a run began; ``fire`` is the instant it is for, as far as it is told
+    B pid time fire         a run began; ``fire`` is the instant it is for, if it knows it
     T pid time fire         a task that was sent for that instant was done (Celery)
 """
 

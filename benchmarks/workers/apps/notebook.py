@@ -1,4 +1,4 @@
-"""``python notebook.py [NOTEBOOK]``: a Jupyter kernel, and somebody who executes the cells in it.
+"""``python notebook.py [NOTEBOOK]``: a Jupyter kernel, and a client that executes its cells.
 
 SIGTERM shuts it down, as closing the notebook does. Without a notebook there is one cell.
 """
