@@ -1,7 +1,10 @@
 """Tenure: a job scheduler in which each profile has one owner.
 
-The owner is the process chain that the user named. Everybody else may look, edit, pause and ask;
-only the owner runs, and every run says who ran it.
+The owner is the process chain that the user named. Other processes can view, edit, pause and
+request runs; only the owner executes them, and every run records which process executed it.
+
+:class:`Tenure` is the library, :mod:`tenure.aio` the same for an event loop, :mod:`tenure.models`
+what it returns, :mod:`tenure.errors` what it raises.
 
 Importing this package loads nothing but itself: the names below are loaded when first used.
 """

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tenure.declarations import Declared, When, at, check_schedule, cron, declared, every, is_async
 from tenure.domain.errors import InvalidInput
+from tenure.profile_client import ProfileClient
 
 if TYPE_CHECKING:
     # Loaded with the first start or look: a program that only declares jobs does not wait for it.
@@ -48,13 +49,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 log = logging.getLogger("tenure")
 
-DRAIN = 10.0
+DRAIN_S = 10.0
 """Seconds that an instance which stops gives its runs."""
-REJOIN_AFTER = 0.2
+REJOIN_AFTER_S = 0.2
 """Seconds after which a forked child of a started instance joins by itself."""
 
 
-class Tenure:
+class Tenure(ProfileClient):
     """A profile, and this process's part in it. Thread-safe.
 
     ``execute=False`` makes an observer: it may look, edit and ask, and never runs a job.
@@ -90,11 +91,9 @@ class Tenure:
         rejoin: bool = True,
         on_host_loop: bool = False,
     ) -> None:
-        self.name = profile
-        self._home = home
+        super().__init__(profile, home, app or profile)
         self._execute = execute
         self._role = role
-        self.app = app or profile
         self.version = _version(version)
         self._functions: dict[str, Callable[..., Any]] = {}
         self._declared: dict[str, Declared] = {}
@@ -202,10 +201,10 @@ class Tenure:
                         self._join()
                 else:
                     log.info("not started in pid %s: %s", os.getpid(), why)
-                    supervisors.in_workers(lambda: self._join_soon(REJOIN_AFTER))
+                    supervisors.in_workers(lambda: self._join_soon(REJOIN_AFTER_S))
         return self
 
-    def run_forever(self, drain: float = DRAIN) -> None:
+    def run_forever(self, drain: float = DRAIN_S) -> None:
         """Start, and return when SIGTERM or SIGINT (Ctrl-C) asks the program to end, or something
         called :meth:`stop`: handed over, runs given ``drain`` seconds. A second signal waits for
         none of them, and ends the process at once. Where it stopped by itself, as where its store
@@ -214,6 +213,16 @@ class Tenure:
         For a program that does nothing else; its last line, in the main thread. Raises InvalidInput
         in another thread, and what :meth:`start` raises.
         """
+        with self._until_asked(drain) as asked:
+            if asked is not None:
+                self.start()
+                while not asked.wait(3600):
+                    pass
+
+    @contextlib.contextmanager
+    def _until_asked(self, drain: float) -> Iterator[threading.Event | None]:
+        """What :meth:`run_forever` waits for. None in the child of a run, which loads this program
+        for one of its functions."""
         from tenure.runtime.callables.child import is_child
         from tenure.runtime.hosting.end_signals import until_asked
 
@@ -224,14 +233,13 @@ class Tenure:
                 field="run_forever",
                 remedy="call run_forever() in the main thread, or start() here",
             )
-        if is_child():  # of a run, which loads this file for one of its functions
+        if is_child():
+            yield None
             return
         with until_asked() as asked:
             self._asked = asked
             try:
-                self.start()
-                while not asked.wait(3600):
-                    pass
+                yield asked
             finally:
                 self._asked = None
                 self.stop(seconds)
@@ -347,7 +355,7 @@ class Tenure:
         """The term is given up; the host goes on without it. Not on the calling thread, which
         may be one of those that are stopped."""
         self._failure = failure
-        threading.Thread(target=self._stop, args=(0.0,), name="tenure-leave", daemon=True).start()
+        _in_leaving_thread(lambda: self._stop(0.0), exit_waits=False)
 
     @property
     def problem(self) -> str | None:
@@ -357,7 +365,7 @@ class Tenure:
         failed = self._failure
         return None if failed is None else f"{failed.text} ({failed.remedy})"
 
-    def stop(self, drain: float = DRAIN) -> bool:
+    def stop(self, drain: float = DRAIN_S) -> bool:
         """Hand over and leave, giving runs ``drain`` seconds; whether all of them had ended.
 
         Called by one of those runs it returns False at once and goes on in the background: it
@@ -396,6 +404,7 @@ class Tenure:
         for profile in profiles:
             if profile is not None:
                 profile.close()
+        self._close_client()
         return ended
 
     def __enter__(self) -> Tenure:
@@ -535,6 +544,7 @@ class Tenure:
         """In a forked child: ownership, threads and connections stay the parent's."""
         self._lock = threading.RLock()
         self._leaving = threading.RLock()
+        self._forget_client_in_child()
         self._at_exit = []
         self._place = self._asked = None
         self._host_loop = None  # it says that it is running, and nobody runs it here
@@ -553,9 +563,9 @@ class Tenure:
         # What a job forks is a part of its run, and no host.
         if self._wanted and self._rejoin and not in_a_run():
             # A child that becomes another program, or is soon over, does not join.
-            self._join_soon(REJOIN_AFTER)
+            self._join_soon(REJOIN_AFTER_S)
         elif self._once_served is not None and not in_a_run():
-            self._once_served.begin(REJOIN_AFTER)
+            self._once_served.begin(REJOIN_AFTER_S)
 
     def _join_soon(self, seconds: float) -> None:
         from tenure.runtime.hosting import gevent_support
@@ -628,9 +638,10 @@ def _load_runtime() -> None:
     from tenure.runtime.hosting import supervisors  # noqa: F401
 
 
-def _in_leaving_thread(leave: Callable[[], object]) -> None:
-    """The interpreter's end waits for it, though a daemon thread starts it."""
-    threading.Thread(target=leave, name="tenure-leave", daemon=False).start()
+def _in_leaving_thread(leave: Callable[[], object], *, exit_waits: bool = True) -> None:
+    """``exit_waits``: whether the interpreter's end waits for it, also where a daemon thread
+    starts it."""
+    threading.Thread(target=leave, name="tenure-leave", daemon=not exit_waits).start()
 
 
 def _folder_key(tenure: Tenure) -> tuple[int, int] | None:
@@ -651,7 +662,7 @@ def _seconds(drain: object) -> float:
         if drain >= 0 and not math.isnan(drain):
             return float(drain)
     elif not isinstance(drain, str | bytes | bool | None):
-        return DRAIN
+        return DRAIN_S
     raise InvalidInput(
         f"{drain!r} is not a number of seconds", field="drain", remedy="stop(drain=10.0), or stop()"
     )

@@ -26,6 +26,7 @@ from tenure.domain.errors import (
     OutcomeUnknown,
     Refused,
     TenureError,
+    WaitTimeout,
 )
 from tenure.domain.request import (
     DEADLINE,
@@ -155,7 +156,7 @@ def withdraw(profile: Profile, request: str, *, now: datetime) -> Request:
     if found.state is not RequestState.PENDING:
         raise Conflict(
             f"request {found.id} is {found.state} already",
-            remedy=f"cancel its run, {found.run}" if found.run else "",
+            remedy=f"`tenure cancel {found.run}` cancels its run" if found.run else "",
             request=found.id,
             state=str(found.state),
         )
@@ -263,10 +264,37 @@ def settled(request: Request) -> Request:
     return request
 
 
+def await_run(profile: Profile, request: Request, waiting: Waiting, until: datetime | None) -> Run:
+    """Wait until the run that a request asks for, or is about, has ended.
+
+    Raises Refused and OutcomeUnknown if the request ends without one; WaitTimeout at ``until``:
+    the request stays, and the run goes on.
+    """
+    mark = profile.store.change_mark()
+    while request.state is RequestState.PENDING:
+        now = waiting.now()
+        if now > request.deadline:
+            profile.store.expire_requests(now)
+        elif until is not None and now >= until:
+            raise WaitTimeout(
+                f"request {request.id} is still pending",
+                remedy=f"`tenure requests cancel {request.id}` withdraws it",
+                request=request.id,
+            )
+        else:
+            waiting.sleep(_LOOK_LATER)
+        seen = profile.store.change_mark()
+        if seen != mark or now > request.deadline:
+            mark, request = seen, profile.store.request(request.id)
+    run = settled(request).run
+    assert run is not None
+    return await_end(profile, run, waiting, until)
+
+
 def await_end(
     profile: Profile, run: str, waiting: Waiting | None = None, until: datetime | None = None
 ) -> Run:
-    """Wait until a run has ended. Raises OutcomeUnknown at ``until``; interrupting cancels nothing.
+    """Wait until a run has ended. Raises WaitTimeout at ``until``; interrupting cancels nothing.
 
     A run whose holder died is waited for: the next owner settles it.
     """
@@ -275,7 +303,7 @@ def await_end(
     found = profile.store.run(run)
     while found.state not in FINAL:
         if until is not None and waiting.now() >= until:
-            raise OutcomeUnknown(
+            raise WaitTimeout(
                 f"run {run} is still {found.state}",
                 remedy=f"`tenure logs -f {run}` follows it",
                 run=run,

@@ -14,6 +14,7 @@ from typing import Any
 
 from tenure.domain.durations import parse_duration
 from tenure.domain.errors import InvalidInput
+from tenure.domain.job import Job
 from tenure.domain.schedule.model import (
     Schedule,
     ScheduleKind,
@@ -84,6 +85,16 @@ def schedule_fields(schedule: Schedule) -> dict[str, Any]:
         elif schedule.interval is not None:
             fields["interval"] = schedule.interval.total_seconds()
     return fields
+
+
+def next_fires(job: Job, after: datetime, count: int) -> list[datetime]:
+    """The nominal fire times to come, as if the job were active."""
+    fires: list[datetime] = []
+    fire = job.definition.schedule.next_after(after)
+    while fire is not None and len(fires) < count:
+        fires.append(fire)
+        fire = job.definition.schedule.next_after(fire)
+    return fires
 
 
 def _again(fields: Mapping[str, Any], schedule: Schedule) -> Schedule | None:

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from heapq import merge
+from itertools import islice
 from typing import Any
 
 from tenure.client.advice import Warning
 from tenure.client.documents import instant, owner_document, process_document
 from tenure.client.health import Health, Present, examine
+from tenure.client.schedules import next_fires
 from tenure.client.warnings import find_warnings
-from tenure.domain.job import Job, Runner
+from tenure.domain.job import Job, JobState, Runner
 from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Process
 from tenure.runtime.profile import Profile
@@ -67,6 +70,19 @@ def soonest(profile: Profile, now: datetime, count: int) -> tuple[Job, ...]:
         key=lambda job: (job.due_at or now, job.name),
     )
     return tuple(found[:count])
+
+
+def next_runs(
+    profile: Profile, now: datetime, count: int, job: Job | None = None
+) -> list[tuple[datetime, Job]]:
+    """The runs to come, the earliest first, of one job or of all that are active."""
+    jobs = [job] if job is not None else soonest(profile, now, count)
+    fires = (
+        [(fire, each.name, each) for fire in next_fires(each, now, count)]
+        for each in jobs
+        if each.state is JobState.ACTIVE
+    )
+    return [(fire, each) for fire, _, each in islice(merge(*fires, key=lambda f: f[:2]), count)]
 
 
 def status_document(status: Status) -> dict[str, Any]:

@@ -94,6 +94,10 @@ class OutcomeUnknown(TenureError):
     code = "undetermined"
 
 
+class WaitTimeout(OutcomeUnknown, TimeoutError):
+    """The wait is over before the run has ended. Nothing was cancelled: the run goes on."""
+
+
 class StoreBlocked(OutcomeUnknown):
     """Another process holds the store's write lock for too long; it is named where known."""
 

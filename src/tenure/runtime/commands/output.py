@@ -215,9 +215,10 @@ def _read_at(log_path: Path, layout: Layout, offset: int, limit: int) -> bytes:
         raise OutputUnreadable.of(log_path, error) from error
 
 
-def read_output(log_path: Path) -> Iterator[bytes]:
-    """All that is kept, oldest first, in pieces; begins with the marker if some was dropped."""
-    yield from _catch_up(log_path, 0)
+def read_output(log_path: Path, begin: int = 0) -> Iterator[bytes]:
+    """All that is kept from the offset ``begin`` on, oldest first, in pieces; begins with the
+    marker if some of it was dropped."""
+    yield from _catch_up(log_path, begin)
 
 
 def _catch_up(log_path: Path, offset: int) -> Generator[bytes, None, int]:

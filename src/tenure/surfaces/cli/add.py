@@ -13,6 +13,7 @@ from tenure.client import advice as advisor
 from tenure.client.definitions import editor
 from tenure.client.documents import instant, job_document
 from tenure.client.fields import build
+from tenure.client.schedules import next_fires
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Job, JobState
 from tenure.runtime.profile import Profile
@@ -107,13 +108,3 @@ def _report(
         output.say(f"  next  {when(fire, job.definition.schedule.timezone, at)}")
     for warning in warnings:
         output.warn(warning.text, warning.remedy)
-
-
-def next_fires(job: Job, after: datetime, count: int) -> list[datetime]:
-    """The fires to come, as if the job were active."""
-    fires: list[datetime] = []
-    fire = job.definition.schedule.next_after(after)
-    while fire is not None and len(fires) < count:
-        fires.append(fire)
-        fire = job.definition.schedule.next_after(fire)
-    return fires

@@ -12,11 +12,11 @@ from tenure.client import advice as advisor
 from tenure.client.definitions import edit_job, editor
 from tenure.client.documents import instant, job_document
 from tenure.client.fields import build, reset
+from tenure.client.schedules import next_fires
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command, Definition, Job
 from tenure.domain.schedule.parser import parse_schedule
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.add import next_fires
 from tenure.surfaces.cli.job_options import given_fields, job_options
 from tenure.surfaces.cli.lazy import Verb
 from tenure.surfaces.cli.nudges import nudge_owner

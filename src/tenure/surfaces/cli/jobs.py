@@ -15,6 +15,7 @@ from tenure.client.documents import instant, job_document
 from tenure.client.foreign_jobs import change_there, is_foreign, planner_of
 from tenure.client.health import examine
 from tenure.client.job_fields import FIELDS
+from tenure.client.schedules import next_fires
 from tenure.client.secrets import masked
 from tenure.client.warnings import find_liveness_warnings
 from tenure.domain.errors import InvalidInput
@@ -23,7 +24,6 @@ from tenure.domain.schedule.model import ScheduleKind
 from tenure.domain.schedule.words import either_day
 from tenure.store.contract import Page
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.add import next_fires
 from tenure.surfaces.cli.lazy import Verb
 from tenure.surfaces.cli.nudges import nudge_owner
 from tenure.surfaces.cli.status import print_warning

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from tenure.client.documents import request_document
-from tenure.domain.errors import Conflict, InvalidInput
+from tenure.client.requests import withdraw
+from tenure.domain.errors import InvalidInput
 from tenure.domain.request import Request, RequestState
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
@@ -84,19 +85,7 @@ def _row(request: Request) -> list[object]:
 def cancel_request(where: Where, request: str) -> None:
     """Withdraw a request that nobody has answered yet."""
     with where.open() as profile:
-        found = profile.store.request(request)
-        if found.state is not RequestState.PENDING:
-            raise Conflict(
-                f"request {found.id} is {found.state} already",
-                remedy=f"`tenure cancel {found.run}` cancels its run" if found.run else "",
-            )
-        done = profile.store.resolve_request(
-            found.id,
-            RequestState.WITHDRAWN,
-            authority=None,
-            now=now(),
-            answer="withdrawn by whoever asked",
-        )
+        done = withdraw(profile, request, now=now())
     if where.json:
         output.print_json({"request": request_document(done)})
     else:

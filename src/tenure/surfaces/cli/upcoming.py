@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from heapq import merge
-from itertools import islice
-
 import click
 
 from tenure.client.apply import all_jobs
 from tenure.client.documents import instant
 from tenure.client.foreign_jobs import planner_of
-from tenure.client.status import soonest
+from tenure.client.status import next_runs
 from tenure.domain.job import Job, JobState
 from tenure.domain.schedule.model import ScheduleKind
 from tenure.domain.schedule.words import either_day
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.add import next_fires
 from tenure.surfaces.cli.jobs import decided_elsewhere, warn_of_unreadable
 from tenure.surfaces.cli.lazy import Verb
 from tenure.surfaces.cli.times import local, relative
@@ -32,31 +27,30 @@ def upcoming(where: Where, job: str | None, count: int) -> None:
     """Show the next fires, of one job or of all. They are nominal: jitter comes on top."""
     at = now()
     with where.open(readonly=True) as profile:
-        jobs = [profile.store.job(job)] if job else list(soonest(profile, at, count))
-        fires = list(islice(merge(*(_fires(one, at, count) for one in jobs)), count))
+        only = profile.store.job(job) if job else None
+        fires = next_runs(profile, at, count, only)
         unreadable = [] if job else profile.store.unreadable_jobs()
         others = [] if job or where.json or len(fires) == count else _announced(profile)
-    by_id = {one.id: one for one in jobs}
     if where.json:
         output.print_json(
             {
                 "next_fires": [
-                    {"job": id, "job_name": by_id[id].name, "fire_time": instant(fire)}
-                    for fire, id in fires
+                    {"job": each.id, "job_name": each.name, "fire_time": instant(fire)}
+                    for fire, each in fires
                 ],
                 "next": None,
             }
         )
         return
     if not fires and not unreadable:
-        output.say("none" + _why_none(jobs[0] if job else None))
+        output.say("none" + _why_none(only))
     rows = []
-    for fire, id in fires:
-        zone = by_id[id].definition.schedule.timezone
-        rows.append([by_id[id].name, local(fire, zone), relative(fire, at)])
+    for fire, each in fires:
+        zone = each.definition.schedule.timezone
+        rows.append([each.name, local(fire, zone), relative(fire, at)])
     if rows:
         output.table(["job", "at", "when"], rows)
-    if job and (note := either_day(jobs[0].definition.schedule)) is not None:
+    if only and (note := either_day(only.definition.schedule)) is not None:
         output.warn(*note)
     warn_of_unreadable(unreadable, where)
     if others:
@@ -77,9 +71,3 @@ def _why_none(job: Job | None) -> str:
 def _announced(profile: Profile) -> list[Job]:
     jobs = all_jobs(profile.store, frozenset({JobState.ACTIVE}))
     return [job for job in jobs if job.definition.schedule.kind is ScheduleKind.FOREIGN]
-
-
-def _fires(job: Job, at: datetime, count: int) -> list[tuple[datetime, str]]:
-    if job.state is not JobState.ACTIVE:
-        return []
-    return [(fire, job.id) for fire in next_fires(job, at, count)]
