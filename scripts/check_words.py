@@ -116,6 +116,8 @@ def spoken_words(paths: Iterable[Path], *, wide: bool = False) -> Iterator[Hit]:
         for number, line in enumerate(lines, 1):
             for found in SPOKEN_PATTERN.finditer(line):
                 word = re.sub(r"\s+", " ", found[0].lower())
+                if word == "in words" and re.search(r"\bfor \w+ in words\b", line):
+                    continue  # a loop over a variable
                 yield Hit(path, number, "spoken", f"{found[0]!r} -> {SPOKEN[word]}")
             for found in WIDE_PATTERN.finditer(line) if wide else ():
                 yield Hit(path, number, "phrase", f"{found[0]!r} in: {line.strip()[:90]}")

@@ -13,7 +13,7 @@ from typing import Any
 from tenure.domain.job import Command, Definition, Job, Runner
 from tenure.domain.ownership import Authority, OwnershipAction, OwnershipState
 from tenure.domain.planning.catch_up import CatchUpBudget
-from tenure.domain.planning.plan import OwnerCapabilities as OwnerStanding
+from tenure.domain.planning.plan import OwnerCapabilities
 from tenure.domain.planning.planner import plan
 from tenure.domain.policy.evidence import Evidence, Identity
 from tenure.domain.process import Process, ProcessStatus
@@ -107,11 +107,11 @@ def plan_round(
     now: datetime,
     *,
     slots: int = 100,
-    standing: OwnerStanding | None = None,
+    standing: OwnerCapabilities | None = None,
     budget: CatchUpBudget | None = None,
 ) -> tuple[Claimed, ...]:
     """What an owner does once: look at what is due, plan each, claim all in one commit."""
-    rights = standing or OwnerStanding(authoritative=store.ownership().authoritative)
+    rights = standing or OwnerCapabilities(authoritative=store.ownership().authoritative)
     places = budget or CatchUpBudget(rate=1000, burst=1000)
     plans = [plan(due, now, rights, slots, places) for due in store.due(now, ROOM)]
     return store.claim(authority, plans, now)

@@ -17,8 +17,7 @@ from tenure.domain.omission import OmissionKind
 from tenure.domain.ownership import Authority, OwnershipAction, OwnershipState
 from tenure.domain.planning.catch_up import CatchUpBudget
 from tenure.domain.planning.external import Announced, plan_announced
-from tenure.domain.planning.plan import Due, Plan
-from tenure.domain.planning.plan import OwnerCapabilities as OwnerStanding
+from tenure.domain.planning.plan import Due, OwnerCapabilities, Plan
 from tenure.domain.planning.planner import plan
 from tenure.domain.policy.admission import Policy, hash_of
 from tenure.domain.request import RequestKind
@@ -165,7 +164,7 @@ class History:
 
     def think(self, slots: int, authoritative: bool) -> None:
         """Plan only: whatever happens before the claim, the store must notice."""
-        rights = OwnerStanding(authoritative=authoritative)
+        rights = OwnerCapabilities(authoritative=authoritative)
         self.thought = []
         for side in self.pair.sides:
             places = CatchUpBudget(rate=1000, burst=1000)
@@ -197,7 +196,9 @@ class History:
         self, authority: Authority, job: int, announced: Announced, authoritative: bool
     ) -> None:
         """A foreign scheduler says that a job is due; one that is not its own is let be."""
-        rights = OwnerStanding(authoritative=authoritative or self.store.ownership().authoritative)
+        rights = OwnerCapabilities(
+            authoritative=authoritative or self.store.ownership().authoritative
+        )
         made = {id(s): self._plan_announced(s, job, announced, rights) for s in self.pair.sides}
         if None in made.values():
             assert set(made.values()) == {None}
@@ -220,7 +221,7 @@ class History:
                 self.announce(authority, job, Announced(fire=fire), False)
 
     def _plan_announced(
-        self, side: Side, job: int, announced: Announced, rights: OwnerStanding
+        self, side: Side, job: int, announced: Announced, rights: OwnerCapabilities
     ) -> Plan | None:
         if job not in self.foreign():
             return None

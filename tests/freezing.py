@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from tenure.host.linux.blocked import write_lock_holder
+from tenure.host.write_lock import write_lock_holder
 from waiting import eventually
 
 

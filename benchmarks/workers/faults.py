@@ -189,7 +189,7 @@ def _stop_between_transactions(running: Running, pid: int) -> None:
     """Inside one it would block the store for everybody, and in the middle of a run the job would
     wait for that run's end; both are another story."""
     from tenure.domain.run import ACTIVE
-    from tenure.host.linux.blocked import write_lock_holder
+    from tenure.host.write_lock import write_lock_holder
     from tenure.store.contract import RunFilter
 
     store = running.profile.store

@@ -14,8 +14,7 @@ from tenure.domain.planning.planner import plan
 from tenure.domain.policy.evidence import ChainLink, Evidence, Identity
 from tenure.domain.policy.rule import Rule
 from tenure.domain.policy.text import make_policy
-from tenure.domain.process import OwnerCapabilities as ProcessStanding
-from tenure.domain.process import Process
+from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.request import Request, Requester, RequestKind, RequestState
 from tenure.domain.run import Result, Run, RunState, Start
 from tenure.domain.schedule.model import at_schedule, cron_schedule, every_schedule
@@ -46,7 +45,7 @@ def process(name: str, executable: str, at: datetime, **facts: Any) -> Process:
             ChainLink(pid=1, executable="/sbin/init"),
         ),
     )
-    values: dict[str, Any] = {"executes": True, "standing": ProcessStanding.CANDIDATE, "why": "-"}
+    values: dict[str, Any] = {"executes": True, "standing": ProcessStatus.CANDIDATE, "why": "-"}
     return Process(id=name, evidence=evidence, joined_at=at, **{**values, **facts})
 
 
@@ -173,7 +172,7 @@ def eventful_day(store: Store) -> Story:
     store.accept_policy(make_policy(rules(), version=1), "alice", story.now)
     story.join("gw1", GATEWAY)
     story.join("desk", DESKTOP)
-    story.join("eye", "/usr/bin/dash", executes=False, standing=ProcessStanding.OBSERVER)
+    story.join("eye", "/usr/bin/dash", executes=False, standing=ProcessStatus.OBSERVER)
     add(definition("backup", cron_schedule("*/5 * * * *"), protected=True), now=story.now, **by)
     poll = add(
         definition("poll", every_schedule(MINUTE, START), overlap=Overlap.ALLOW),

@@ -69,7 +69,7 @@ def test_authority_is_of_the_holder() -> None:
     [
         (replace(ME, admitted=False, why="no rule"), VACANT, None, None, "no rule"),
         (replace(ME, admitted=False, why="no rule"), HELD, HolderLife.DEAD, None, "no rule"),
-        (ME, VACANT, None, OwnershipAction.TAKE, "nobody owns"),
+        (ME, VACANT, None, OwnershipAction.TAKE, "no process owned the profile"),
         (ME, HELD, HolderLife.ALIVE, None, "held by gateway"),
         (ME, HELD, None, None, "held by gateway"),
         (ME, HELD, HolderLife.DEAD, OwnershipAction.TAKE_FROM_DEAD, "dead"),

@@ -152,7 +152,7 @@ def test_requests_are_answered_once(
     [
         (Requester(pid=7, user="ada", via="cli"), "ada, pid 7, cli"),
         (Requester(pid=7, uid=0), "uid 0, pid 7"),
-        (Requester(pid=7), "somebody, pid 7"),
+        (Requester(pid=7), "an unknown user, pid 7"),
     ],
 )
 def test_who_asks_in_words(requester: Requester, words: str) -> None:

@@ -98,7 +98,7 @@ def test_without_the_kernels_help_it_looks_again(spawn, monkeypatch) -> None:
         raise PermissionError("pidfd_open is filtered")
 
     monkeypatch.setattr(death, "_open", filtered)
-    monkeypatch.setattr(death, "_GLANCE", 0.01)
+    monkeypatch.setattr(death, "_POLL_INTERVAL_S", 0.01)
     child = spawn(WAIT)
     with watch_on(child) as watch:
         assert watch.fileno() == -1

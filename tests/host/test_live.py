@@ -74,7 +74,7 @@ def test_release_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_one_name_is_held_once(spawn, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(live, "_PATIENCE", 0.0)
+    monkeypatch.setattr(live, "_PROBERS_WAIT_S", 0.0)
     child = spawn(HOLD + STAY, str(tmp_path), "p1")
     child.line()
     with pytest.raises(Conflict):
@@ -289,7 +289,7 @@ def test_a_fifo_or_a_link_does_not_block(tmp_path: Path) -> None:
 
 
 def test_probers_do_not_disturb_each_other_nor_a_joiner(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(live, "_PATIENCE", DEADLINE)
+    monkeypatch.setattr(live, "_PROBERS_WAIT_S", DEADLINE)
     identity = processes.own_identity()
     stop, answers = threading.Event(), set()
 
@@ -323,7 +323,7 @@ def test_sweep_removes_the_dead_alone(spawn, tmp_path: Path) -> None:
 
 
 def test_joining_and_sweeping_at_once_robs_nobody(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(live, "_PATIENCE", DEADLINE)
+    monkeypatch.setattr(live, "_PROBERS_WAIT_S", DEADLINE)
     stop = threading.Event()
     identity = processes.own_identity()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tenure.domain.errors import StoreBlocked, TenureError
-from tenure.host.linux.blocked import write_lock_holder
+from tenure.host.write_lock import write_lock_holder
 from tenure.store.contract import Page, RunFilter
 from tenure.store.sqlite import SqliteStore
 from testkit.factories import START, each, make_definition, own

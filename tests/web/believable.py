@@ -21,7 +21,7 @@ from typing import Any
 from tenure.domain.job import Call, CatchUp, Command, Definition, JobState, Overlap, Runner
 from tenure.domain.ownership import Authority, OwnershipAction, OwnershipState
 from tenure.domain.planning.catch_up import CatchUpBudget
-from tenure.domain.planning.plan import OwnerCapabilities as OwnerStanding
+from tenure.domain.planning.plan import OwnerCapabilities
 from tenure.domain.planning.planner import plan
 from tenure.domain.policy.evidence import ChainLink, Evidence, Identity, Manager, Service
 from tenure.domain.process import Process, ProcessStatus
@@ -124,7 +124,7 @@ class Story:
 
     def claim(self) -> None:
         assert self.authority is not None
-        rights = OwnerStanding(authoritative=self.authoritative)
+        rights = OwnerCapabilities(authoritative=self.authoritative)
         places = CatchUpBudget(rate=1000, burst=1000)
         plans = [plan(due, self.now, rights, 100, places) for due in self.store.due(self.now, ROOM)]
         for claimed in self.store.claim(self.authority, plans, self.now) if plans else ():

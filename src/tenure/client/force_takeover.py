@@ -27,8 +27,8 @@ from tenure.domain.ownership import (
     Unfit,
 )
 from tenure.domain.process import Process
-from tenure.host.linux.blocked import write_lock_holder
 from tenure.host.processes import is_alive, own_identity
+from tenure.host.write_lock import write_lock_holder
 from tenure.runtime.commands.session import Member, signal_member
 from tenure.runtime.profile import Profile
 

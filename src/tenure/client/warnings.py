@@ -44,7 +44,7 @@ from tenure.domain.policy.conditions import ended_links
 from tenure.domain.policy.warnings import policy_warnings
 from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.run import RunState
-from tenure.host.linux.blocked import write_lock_holder
+from tenure.host.write_lock import write_lock_holder
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Counts, RunFilter
 from tenure.store.sqlite.failures import why_unwritable

@@ -68,7 +68,7 @@ class NotFound(TenureError, LookupError):
 
 
 class Conflict(TenureError):
-    """Somebody else changed it first, or the name is taken. Read again and retry."""
+    """Another process changed it first, or the name is taken. Read again and retry."""
 
     exit_code = 5
     code = "conflict"

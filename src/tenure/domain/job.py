@@ -56,7 +56,7 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.DORMANT: frozenset({JobState.ACTIVE, JobState.REMOVED}),
     JobState.DONE: frozenset({JobState.REMOVED}),
 }
-"""What somebody may ask for; done and back from it come of the schedule alone."""
+"""Changes that a user may request; only the schedule sets or leaves "done"."""
 
 
 def check_state(now: JobState, then: JobState) -> None:

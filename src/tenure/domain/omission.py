@@ -1,7 +1,7 @@
 """A fire that did not become a run, and why (C5).
 
     skipped   the job's own rules said no: the previous run was active, the job was paused
-    missed    nobody ran it in time, and catch-up does not ask for it
+    missed    it did not run in time, and catch-up does not include it
     held      only an authoritative owner may run it, and there was none (C8)
 
 A long stretch is one record: the first and the last fire, how many, one reason. ``held`` stays
@@ -66,7 +66,7 @@ class Omission:
 
 
 def resolution(*, claimed: int, missed: int, reason: str = "", run: str | None = None) -> str:
-    """What became of a held stretch, in words; ``run`` names the one where only one ran."""
+    """The outcome of a held range as text; ``run`` names the run if exactly one ran."""
     ran = f"run {run}" if claimed == 1 and run else f"{claimed} ran" if claimed else ""
     if not missed:
         return ran

@@ -316,7 +316,7 @@ def _vacant(
         return Decision(act=OwnershipAction.TAKE, why="a hand-over named it")
     if not current.kept_from(me.process, now):
         return _unless_another_goes_first(
-            me, others, Decision(act=OwnershipAction.TAKE, why="nobody owns")
+            me, others, Decision(act=OwnershipAction.TAKE, why="no process owned the profile")
         )
     named = next((c for c in others if c.process == current.reserved_for), None)
     if named is not None and named.can_take and me.gave_way_for < GIVES_WAY_FOR:

@@ -1,4 +1,4 @@
-"""A request: a durable ask by somebody who does not own (C7).
+"""A request: a durable row by a process that is not the owner (C7).
 
     pending --> accepted --> done        its effect has happened: the run of a trigger has ended,
        |           |                     the successor of a hand-over holds the term
@@ -7,7 +7,7 @@
        |------> done                     accepted and done in one
        |------> refused                  with the reason and what to type
        |------> expired                  its deadline passed unanswered
-       +------> withdrawn                by whoever asked
+       +------> withdrawn                by the process that asked
 
 The row comes first; the control socket is only a nudge. Accepting a trigger and claiming its run
 is one commit, in which the deadline is checked again; so is accepting a hand-over and ending the
@@ -76,7 +76,7 @@ class Requester:
     observed: bool = False
 
     def describe(self) -> str:
-        who = self.user or (f"uid {self.uid}" if self.uid is not None else "somebody")
+        who = self.user or (f"uid {self.uid}" if self.uid is not None else "an unknown user")
         return f"{who}, pid {self.pid}" + (f", {self.via}" if self.via else "")
 
 

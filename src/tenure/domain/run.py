@@ -1,7 +1,7 @@
 """A run: one execution of a job, in one or more attempts.
 
     claimed --> running --> succeeded | failed | timed_out | cancelled
-       |           |    --> retrying --> claimed   (the next attempt, claimed anew)
+       |           |    --> retrying --> claimed   (the next attempt, claimed again)
        |           +------> lost                   (its owner died; nothing tells how it ended)
        +------------------> never_ran              (proved: the gate never opened)
        +------------------> lost                   (a callable: start cannot be disproved)

@@ -115,9 +115,9 @@ def parse_size(value: object, field_name: str, *, least: int, most: int) -> int:
     else:
         match = _SIZE.fullmatch(value) if isinstance(value, str) else None
         if match is None:
-            told = f'"{value[:40]}"' if isinstance(value, str) else kind_of(value)
+            given = f'"{value[:40]}"' if isinstance(value, str) else kind_of(value)
             raise InvalidInput(
-                f"a size expected, not {told}", field=field_name, remedy='write for example "10MB"'
+                f"a size expected, not {given}", field=field_name, remedy='write for example "10MB"'
             )
         size = int(match[1]) * _SIZES[match[2]]
     if not least <= size <= most:

@@ -1,8 +1,8 @@
 """Typed values out of a parsed TOML table, each refusal naming its field.
 
 ``tomllib`` yields plain dictionaries; nothing in them is to be trusted for type or range. A
-:class:`Table` hands out one key at a time and, at :meth:`Table.done`, refuses the keys that
-nobody asked for: a misspelt rule that is silently ignored would admit the wrong process.
+:class:`Table` hands out one key at a time and, at :meth:`Table.done`, refuses unknown
+keys: a misspelt rule that is silently ignored would admit the wrong process.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ awake      ``CLOCK_MONOTONIC``      ``CLOCK_UPTIME_RAW``      ``time.monotonic``
 continuous ``CLOCK_BOOTTIME``       ``CLOCK_MONOTONIC_RAW``   ``time.monotonic``
 =========  =======================  ========================  =============================
 
-Where the platform has one clock only (Windows), suspend cannot be told from the two; it then
+Where the platform has one clock only (Windows), suspend cannot be measured; it then
 shows as a forward step of the wall clock. Sources: clock_getres(2), macOS clock_gettime(3).
 """
 
@@ -100,8 +100,8 @@ class ClockWatch:
     """Notices wall-clock steps and suspend by comparing the clocks at each look.
 
     Only what parts *between two looks* counts, so that slow slewing never adds up to a step. If
-    the machine slept and the clock was stepped as well, the sleep is told first and the step at
-    the next look. Not thread-safe: one watch, one thread.
+    the machine slept and the clock was stepped as well, the sleep is reported first and the step
+    at the next look. Not thread-safe: one watch, one thread.
     """
 
     STEP = 1.0
@@ -141,7 +141,7 @@ class ClockWatch:
         self._pending.append(ClockChange(kind=kind, amount=amount, at=at))
 
     def _read(self) -> _Reading:
-        """The three clocks at one moment: read anew if the process was held up in between."""
+        """The three clocks at one moment: read again if the process was delayed in between."""
         for _ in range(self._TRIES):
             before = self._clock.continuous()
             reading = _Reading(self._clock.now(), self._clock.awake(), self._clock.continuous())

@@ -24,8 +24,8 @@ from typing import Self
 from tenure.domain.policy.evidence import Identity
 from tenure.host import processes
 
-_GLANCE = 0.25
-"""Seconds between looks where the kernel gives no notice."""
+_POLL_INTERVAL_S = 0.25
+"""The time between looks where the kernel gives no notice."""
 
 
 class DeathWatch:
@@ -100,7 +100,11 @@ class DeathWatch:
         while not self._closed.is_set():
             if processes.is_alive(self.identity) is False:
                 return True
-            left = _GLANCE if until is None else min(_GLANCE, until - time.monotonic())
+            left = (
+                _POLL_INTERVAL_S
+                if until is None
+                else min(_POLL_INTERVAL_S, until - time.monotonic())
+            )
             if left <= 0:
                 return False
             self._closed.wait(left)

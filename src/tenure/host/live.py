@@ -45,10 +45,10 @@ from tenure.host import processes
 from tenure.host.file_locks import is_still_at, try_exclusive, try_shared, unlock
 
 _FORMAT = 1
-_PATIENCE = 2.0
+_PROBERS_WAIT_S = 2.0
 """Seconds that ``hold`` waits for probers, each of which holds the lock for microseconds."""
-_JOINING = 60.0
-"""Seconds for which an empty file is left to whoever made it."""
+_JOINING_S = 60.0
+"""How long an empty file is left to the process that made it."""
 _PROCESS_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _FLAGS = os.O_CLOEXEC if hasattr(os, "O_CLOEXEC") else 0
 _FLAGS |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -78,8 +78,8 @@ class _Lock(StrEnum):
 class LiveLock:
     """The lock that one joined process holds on its own file for life.
 
-    Nobody inherits it: the descriptor is closed by exec, and after ``os.fork`` the child closes
-    its copy by itself (:meth:`forget_in_child`), which leaves the parent's lock alone.
+    No other process inherits it: exec closes the descriptor, and after ``os.fork`` the child
+    closes its copy by itself (:meth:`forget_in_child`), which leaves the parent's lock alone.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -99,7 +99,7 @@ class LiveLock:
         """
         path = _path_of(folder, process_id)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _PROBERS_WAIT_S
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
             try:
@@ -132,7 +132,7 @@ class LiveLock:
         if descriptor is None:
             return
         try:
-            # While the lock is held nobody else may put another file here.
+            # While the lock is held, no other process may replace the file.
             if is_still_at(descriptor, self.path):
                 with contextlib.suppress(OSError):
                     self.path.unlink()
@@ -223,7 +223,7 @@ def _is_being_joined(descriptor: int) -> bool:
     """Made a moment ago, and nothing written yet: its process is about to lock it, and would find
     it locked for as long as the sweeper stands still."""
     status = os.fstat(descriptor)
-    return status.st_size == 0 and abs(time.time() - status.st_mtime) < _JOINING
+    return status.st_size == 0 and abs(time.time() - status.st_mtime) < _JOINING_S
 
 
 def _path_of(folder: Path, process_id: str) -> Path:

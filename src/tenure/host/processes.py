@@ -4,8 +4,8 @@ Authority: only the kernel and the service manager are asked. Environment, argum
 process gives itself and pid files never enter an answer (C2).
 
 Three answers: a fact, 'absent', or 'unknown'. What may not be read, what another pid namespace
-hides and what a platform cannot tell is unknown, never guessed. Where even the existence of a
-process cannot be told, :class:`~tenure.domain.errors.OutcomeUnknown` is raised.
+hides and what a platform cannot tell is unknown, never guessed. If even the existence of a
+process cannot be determined, :class:`~tenure.domain.errors.OutcomeUnknown` is raised.
 
 The functions here are safe to call from any thread and after a fork. The platform's module is
 loaded by ``sys.platform``; on Linux nothing but the standard library is imported and no other

@@ -25,9 +25,9 @@ from tenure.domain.policy.change import (
 )
 from tenure.domain.policy.warnings import PolicyWarning, policy_warnings
 from tenure.domain.settings import Settings
-from tenure.host.linux.blocked import write_lock_holder
 from tenure.host.local_zone import local_zone
 from tenure.host.machine import machine_id
+from tenure.host.write_lock import write_lock_holder
 from tenure.store.folder import identity
 from tenure.store.folder.identity import IdentityProblem
 from tenure.store.folder.layout import ProfileFolder

@@ -8,8 +8,8 @@ here by the same contract as for jobs that are planned here (C4, C5, C8):
 2. A protected job under an owner that may not run it: held, with what was missed before it.
 3. The previous run is still active: skipped.
 4. Else it is claimed, however late: whether a late fire is to run, the other scheduler has
-   decided. Fires that passed unannounced before it (nobody was there to announce them) are missed,
-   and older holds are superseded by it.
+   decided. Fires that passed before it without being announced are missed, and it supersedes older
+   holds.
 
 Times are UTC.
 """
@@ -91,7 +91,7 @@ def plan_announced(
 
 
 def watermark_of_change(job: Job, wanted: Definition, now: datetime) -> datetime:
-    """The watermark that a job has after somebody changed it at ``now`` and accounted for what
+    """The watermark of a job after a user changed it at ``now`` and accounted for what
     was pending. What of a foreign job is pending is not known until it is announced: its stays."""
     kinds = job.definition.schedule.kind, wanted.schedule.kind
     return (

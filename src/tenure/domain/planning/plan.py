@@ -26,7 +26,7 @@ class OwnerCapabilities:
     """Names of the declared jobs that its code has; None: that is not asked."""
 
     def why_held(self, job: Job) -> str | None:
-        """Why this owner must not run the job, in words; None when it may."""
+        """The reason why this owner must not run the job; None if it may."""
         wants = job.definition
         if job.app is not None and self.carried is not None and job.name not in self.carried:
             return f"the owner's code does not have it: version {job.app_version} declares it"

@@ -308,5 +308,5 @@ def _same_revision(due: Due, hold: Omission | None) -> bool:
 
 def _too_late(catch_up: CatchUp) -> str:
     if catch_up is CatchUp.NONE:
-        return "nobody ran it within its grace, and its catch-up is 'none'"
-    return "nobody ran it within its grace and catch-up window"
+        return "not run within its grace period, and its catch-up is 'none'"
+    return "not run within its grace period and catch-up window"

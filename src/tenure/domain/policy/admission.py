@@ -13,12 +13,12 @@ Unknown evidence fails a condition of a rule that admits and satisfies a conditi
 refuses (C2). Nothing here reads a clock, a file or a process: the same evidence and policy give
 the same answer in every process, which is what lets each decide for itself.
 
-Two qualities of an admission are told apart:
+An admission has two separate qualities:
 
 * **authoritative**: protected jobs may run under it (C8). The user says so, by the rule.
 * **attested**: at least one condition was vouched for by something that other processes of the
-  same user cannot simply give themselves. ``user = "me"``, a role, a host, a lock (which is
-  whoever's comes first), or a systemd *user* unit (whose processes the user may move at will)
+  same user cannot simply give themselves. ``user = "me"``, a role, a host, a lock (any process
+  can take a free one), or a systemd *user* unit (whose processes the user may move at will)
   are not.
 """
 
@@ -63,7 +63,7 @@ class Policy:
 
     @property
     def open(self) -> bool:
-        """No rules: any process of the user may own, and nobody is authoritative."""
+        """No rules: any process of the user may own, and no owner is authoritative."""
         return not self.rules and not self.closed
 
     @property
@@ -78,7 +78,7 @@ OPEN = Policy()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """What a policy says of one process, and why, in words for a person."""
+    """What a policy decides about one process, and why (text for a person)."""
 
     admitted: bool
     rule: Rule | None = None
@@ -170,14 +170,14 @@ def _admit_open(evidence: Evidence, me_uid: int) -> Admission:
         seen = "could not be read" if "uid" in evidence.unknown else f"is {evidence.uid}"
         return Admission(
             admitted=False,
-            why=f"the profile has no owner rules, so any process of uid {me_uid} may own, "
-            f"but its uid {seen}",
+            why=f"the profile has no owner rules, so any process of uid {me_uid} may "
+            f"become owner, but its uid {seen}",
             remedy=remedy,
         )
     return Admission(
         admitted=True,
-        why="the profile has no owner rules: any process of the user may own, first come, "
-        "and nobody is authoritative",
+        why="the profile has no owner rules, so any process of the user may become owner (first "
+        "come, first served) and protected jobs are held",
         remedy=remedy,
     )
 
@@ -187,7 +187,7 @@ def _admitted_by(rule: Rule, found: tuple[ConditionResult, ...]) -> Admission:
     facts = "; ".join(f"it asks for {f.asks}, and {f.observed}" for f in found)
     why = f"rule {rule.number} admits it: {facts}"
     if not attested:
-        why += ". Not attested: any process of the user could bring this about"
+        why += ". Not attested: any process of the user could satisfy this rule"
     return Admission(
         admitted=True,
         rule=rule,

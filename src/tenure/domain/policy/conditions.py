@@ -6,16 +6,16 @@ policy, which knows which kind of rule asks.
 
 Names that could mislead:
 
-* **service** compares the name that the manager reports, never a part of a cgroup path: whoever
-  has a delegated subtree may create any folder name in it.
+* **service** compares the name that the manager reports, never a part of a cgroup path: the
+  owner of a delegated subtree may create any folder name in it.
 * **cgroup** compares whole paths from the root of the hierarchy, for the same reason.
 * **executable** looks at the process and up its chain, **ancestor** strictly above it. Process 1
   and session managers above match nothing: they are everybody's ancestors. A process of the chain
   that has ended since makes a condition that only it met unknown: what it vouched for, nothing
   vouches for any more. One that no rule names may end freely.
-* **holds** asks for the lock, not for the file to be open: whoever opens it, or inherited it from
-  the process that locked it, does not hold it. It vouches for nobody: the kernel gives the lock to
-  one process alone, but to whichever of the user's comes first while it is free.
+* **holds** asks for the lock, not for the file to be open: a process that only opens the file, or
+  inherited it from the process that locked it, does not hold the lock. The lock attests nothing:
+  the kernel gives it to a single process, but to any of the user's processes that asks first.
 * **init** holds for an orphan too that made itself a session leader: outside a container, where
   process 1 is the machine's own, that is anybody's to do. Only process 1 itself is vouched for.
 * **role** is the process's own word, and so never vouches for anything.
@@ -44,9 +44,9 @@ class ConditionResult:
     key: str
     answer: ConditionAnswer
     asks: str
-    """The condition in words."""
+    """The condition as text."""
     observed: str
-    """What was seen instead, or as well, in words."""
+    """The value that was observed, as text."""
     vouched: bool = False
     """Something that other processes of the same user cannot simply give themselves."""
 
@@ -89,7 +89,7 @@ _SESSION_MANAGERS = frozenset(
     }
 )
 """Programs that begin a login session, by name, and only in the system's own folders: a program
-of that name in somebody's home is an ordinary program."""
+of that name in a home folder is an ordinary program."""
 
 
 def is_session_manager(executable: str) -> bool:
@@ -194,10 +194,14 @@ def _in_chain(
             False,
         )
     chain = ", then ".join(seen[:6]) + (", ..." if len(seen) > 6 else "")
-    told = f"its chain is {chain}" if seen else "nothing in its chain counts"
+    observed = f"its chain is {chain}" if seen else "nothing in its chain counts"
     if unread:
-        return ConditionAnswer.UNKNOWN, f"{told}; {', '.join(unread[:3])} could not be read", False
-    return ConditionAnswer.NO, told, False
+        return (
+            ConditionAnswer.UNKNOWN,
+            f"{observed}; {', '.join(unread[:3])} could not be read",
+            False,
+        )
+    return ConditionAnswer.NO, observed, False
 
 
 def ended_links(paths: Iterable[str], evidence: Evidence) -> list[ChainLink]:
@@ -265,7 +269,7 @@ def _init(rule: Rule, evidence: Evidence) -> _Result:
     if "init" in evidence.unknown:
         return ConditionAnswer.UNKNOWN, "whether it is an init process could not be read", False
     seen = "it is " + ("" if evidence.init else "not ") + "process 1 or a child of it"
-    # An orphan may become process 1's child at will; process 1 itself nobody becomes.
+    # Any process can become a child of process 1, but not process 1 itself.
     return _same(evidence.init == rule.init), seen, evidence.identity.pid == 1
 
 

@@ -26,7 +26,7 @@ CONDITIONS = (
     "host",
     "role",
 )
-"""The keys that ask for something, in the order in which they are checked and told."""
+"""The keys of conditions, in the order in which they are checked and reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class Rule:
         return asked
 
     def asks(self, key: str) -> str:
-        """One condition in words, as in 'asks for ...'."""
+        """One condition as text that follows 'asks for'."""
         value = getattr(self, key)
         if key == "service":
             return f"service {value}" + (f" of {self.manager}" if self.manager else "")

@@ -78,7 +78,7 @@ def policy_from_text(text: str, *, version: int) -> Policy:
     except (ValueError, InvalidInput) as e:
         raise CorruptStore(
             f"the accepted owner policy in the store does not parse: {e}",
-            remedy="restore a backup, or give the policy anew with `tenure owner policy`",
+            remedy="restore a backup, or set the policy again with `tenure owner policy`",
         ) from e
     return Policy(rules=rules, version=version, text=text, hash=hash_of(text))
 

@@ -66,7 +66,7 @@ def _authority(rules: tuple[Rule, ...]) -> Iterator[PolicyWarning]:
             yield PolicyWarning(
                 code="unattested_authority",
                 text=f"rule {rule.number} is authoritative, but any process of the user could "
-                f"take the lock on {rule.holds} while nobody else holds it",
+                f"take the lock on {rule.holds} while no other process holds it",
                 remedy="name the service, launchd label or executable of the program that "
                 "usually holds it as well, if there is one",
             )

@@ -173,9 +173,9 @@ class Schedule:
 
     def describe(self) -> str:
         """The schedule in English words, with its zone."""
-        from tenure.domain.schedule.words import in_words
+        from tenure.domain.schedule.words import describe_schedule
 
-        return in_words(self)
+        return describe_schedule(self)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; instants are RFC 3339 in UTC, ``interval`` is in seconds."""

@@ -47,7 +47,7 @@ def duration_words(span: timedelta) -> str:
 
 
 @lru_cache(maxsize=4096)
-def in_words(schedule: Schedule) -> str:
+def describe_schedule(schedule: Schedule) -> str:
     """``every 30 seconds``, ``at 03:00 every day (Europe/Berlin)``, ``once at ... (UTC)``."""
     zone = schedule.timezone
     if schedule.kind == "foreign":
@@ -67,7 +67,7 @@ def in_words(schedule: Schedule) -> str:
 
 @lru_cache(maxsize=4096)
 def cron_words(expression: str) -> str:
-    """An expression in words that are true; ``cron 0 9 ...`` where none were found."""
+    """A true description of an expression; ``cron 0 9 ...`` if none was found."""
     fields = read_cron(expression)
     words = _explained(fields.expression)
     return words if is_true(words, fields) else f"cron {fields.expression}"

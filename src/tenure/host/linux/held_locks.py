@@ -3,11 +3,11 @@
 Authority: ``/proc/<pid>/fdinfo/<n>``, where the kernel lists the locks of that very open file.
 ``/proc/locks`` lists locks by inode only, and says of none through which open file it is held.
 
-A flock belongs to the open file, not to a process: whoever shares it (a child after a bare fork,
-one that was handed the descriptor) shares the lock. That is no evidence of being the process that
-took it: a gateway's shell would pass for the gateway. So the process that the kernel names as the
-taker must be this process itself. A program that takes its lock and then forks into the background
-is therefore not recognised. Locks by fcntl(2) are another kind and are not told.
+A flock belongs to the open file, not to a process: a process that shares the open file (a child
+after a bare fork, a receiver of the descriptor) shares the lock. That does not show that it took
+the lock: a gateway's shell would pass for the gateway. So the kernel must name this process itself
+as the taker. A program that takes its lock and then forks into the background is therefore not
+recognised. Locks by fcntl(2) are another kind and are not reported.
 
 A path counts only while it leads, here and now, to the locked file: not once the file was deleted
 or replaced, and not if it has that name in the process's own mounts alone.
@@ -27,9 +27,9 @@ from tenure.host.linux.proc import folder, namespace, read
 from tenure.host.linux.procfs import holds_flock
 
 MOST = 20
-"""How many paths are told of one process."""
+"""The most paths that are reported for one process."""
 _MOST_OPEN = 10_000
-"""How many descriptors are looked at: some microseconds each, and this is asked every second."""
+"""The most descriptors that are read: some microseconds each, and this runs every second."""
 _DELETED = " (deleted)"
 
 
@@ -65,7 +65,7 @@ def held_locks(pid: int) -> HeldLocks:
 
 
 def at_most(paths: Iterable[str], *, whole: bool, unknown: Iterable[str] = ()) -> HeldLocks:
-    """As many as are told, the live locks of Tenure's own members last: nobody asks for them."""
+    """At most ``MOST`` paths. Live locks of Tenure's members come last: no rule asks for them."""
     found = sorted(set(paths), key=lambda p: (p.split("/")[-2:-1] == ["live"], p))
     more = () if whole and len(found) <= MOST else ("locks",)
     return HeldLocks(paths=tuple(found[:MOST]), unknown=frozenset((*unknown, *more)))

@@ -88,8 +88,8 @@ def _parent_of(pid: int, child: procfs.Stat) -> tuple[procfs.Stat, Executable | 
 def _is_adopted(child: procfs.Stat, parent: procfs.Stat) -> bool:
     """Whether the launcher is evidently gone, so that ``parent`` only adopted the child.
 
-    A child is born into its launcher's session and leaves it only by leading its own. One that
-    leads none, in a session that is not its parent's, was born to somebody else. Likewise a
+    A child is born into its launcher's session and leaves it only by leading its own. A
+    process that leads none, in a session that is not its parent's, was reparented. Likewise a
     manager that forks a process puts it into a service; one in a scope was forked by others
     and came to the manager as an orphan (session scopes apart: ``login`` moves itself there).
     The reverse does not hold: an orphan that leads its own session looks like a child.

@@ -110,7 +110,7 @@ def stat_of(pid: int) -> procfs.Stat | None:
         return None
     if pid != os.getpid() and not proc_is_ours():
         raise OutcomeUnknown(
-            f"whether process {pid} lives cannot be told: /proc belongs to another pid namespace",
+            f"cannot determine if process {pid} lives: /proc belongs to another pid namespace",
             remedy="mount a /proc of this pid namespace (unshare --mount-proc)",
         )
     for _ in range(_LOOKS):

@@ -47,7 +47,7 @@ def parse_coalition(answer: bytes | None) -> int | None:
 def parse_label(text: str | None, coalition: int | None) -> str | None:
     """The label of the launchd job, from the ``resource coalition`` of ``launchctl print pid/N``.
 
-    The block must be at the first level and name the coalition that the kernel told, so that
+    The block must be at the first level and name the coalition that the kernel reported, so that
     neither a nested block nor another process's text is taken for it.
     """
     if text is None or coalition is None:
@@ -76,8 +76,8 @@ def parse_signature(
 ) -> tuple[str | None, bool]:
     """Who signed the running program, and whether that is known.
 
-    The team id where there is one. Code signed by nobody in particular (ad hoc) is told by the
-    hash that macOS itself goes by: ``cdhash H"..."``. Unsigned, or no longer valid: None, known.
+    The team id where there is one. Code with an ad hoc signature is identified by the
+    hash that macOS itself uses: ``cdhash H"..."``. Unsigned, or no longer valid: None, known.
     """
     if status is None or len(status) != STATUS_SIZE:
         return None, False

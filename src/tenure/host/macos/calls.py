@@ -16,7 +16,7 @@ import subprocess
 UNIQUE_IDENTIFIER, COALITIONS = 17, 20
 CODE_STATUS, CODE_HASH, CODE_TEAM = 0, 5, 14
 _LAUNCHCTL = "/bin/launchctl"
-_PATIENCE = 2.0
+_LAUNCHCTL_TIMEOUT_S = 2.0
 _LONGEST_PATH = 1024
 
 
@@ -105,7 +105,7 @@ def launchctl_print(pid: int) -> str | None:
             [_LAUNCHCTL, "print", f"pid/{pid}"],
             capture_output=True,
             check=False,
-            timeout=_PATIENCE,
+            timeout=_LAUNCHCTL_TIMEOUT_S,
             stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.SubprocessError):

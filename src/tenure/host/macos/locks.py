@@ -3,9 +3,9 @@
 The kernel does not list locks. But it answers two attempts, in this order:
 
 1. Through a descriptor of our own on the same file, a *shared* lock, without waiting. Granted:
-   nobody holds the file alone. It is given back at once.
-2. Refused: somebody does. Through the process's own open descriptor, an exclusive lock. Granted:
-   it is held through that one already, and nothing has changed. Refused: another holds it.
+   no process holds an exclusive lock. The shared lock is released at once.
+2. Refused: some process does. Through this process's own open descriptor, an exclusive lock.
+   Granted: this descriptor holds it already, and nothing has changed. Refused: another holds it.
 
 What this may do to others, and why it is kept to files named ``*.lock`` that the process has open:
 
@@ -15,8 +15,8 @@ What this may do to others, and why it is kept to files named ``*.lock`` that th
 * Closing any descriptor of a file drops the process's fcntl(2) locks on it. So the descriptor of
   our own is kept, one for each file, for the life of the process.
 
-Who took a lock is not told, so what may have come from another process is unknown: everything in
-a forked child, and what a descriptor holds that exec does not close.
+The kernel does not say who took a lock, so what may have come from another process is unknown:
+everything in a forked child, and what a descriptor holds that exec does not close.
 
 Source: flock(2), fcntl(2) of macOS. Thread-safe.
 """

@@ -54,8 +54,8 @@ def service_among(
 ) -> tuple[Service | None, bool]:
     """The service of the nearest process of ``chain`` that is one, and whether it is known.
 
-    ``services`` maps a pid to the services in it. Several in one process (svchost) cannot be
-    told apart.
+    ``services`` maps a pid to the services in it. If one process hosts several (svchost), the
+    service is unknown.
     """
     if services is None:
         return None, False

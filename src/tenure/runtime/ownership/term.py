@@ -26,7 +26,7 @@ from tenure.domain.ownership import (
     OwnershipAction,
     OwnershipState,
 )
-from tenure.domain.planning.plan import OwnerCapabilities as OwnerStanding
+from tenure.domain.planning.plan import OwnerCapabilities
 from tenure.domain.policy.admission import Admission
 from tenure.domain.process import ProcessStatus
 from tenure.domain.request import Request, RequestState
@@ -164,7 +164,7 @@ class Holding:
         self._dispatcher.own(
             Mandate(
                 authority=self.authority,
-                standing=OwnerStanding(
+                standing=OwnerCapabilities(
                     authoritative=admission.authoritative,
                     approve_protected=self._profile.settings().approve_protected,
                     carried=self._carried,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tenure.host.linux import blocked
-from tenure.host.linux.blocked import UNNAMED, write_lock_holder
+from tenure.host import write_lock
+from tenure.host.write_lock import UNNAMED, write_lock_holder
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(sys.platform == "win32", reason="POSIX locks")]
 
@@ -78,7 +78,7 @@ def test_asking_does_not_drop_our_own_locks(database: Path) -> None:
         for _ in range(3):
             assert write_lock_holder(database) is None, "our own lock is not another's"
         ask = (
-            "import sys; from pathlib import Path; from tenure.host.linux.blocked import *;"
+            "import sys; from pathlib import Path; from tenure.host.write_lock import *;"
             "print(write_lock_holder(Path(sys.argv[1])))"
         )
         asked = subprocess.run(
@@ -128,7 +128,7 @@ def test_a_holder_in_another_pid_namespace_is_told_but_not_named(spawn, database
     child = spawn(WRITER, str(database))
     child.line()
     ask = (
-        "import sys; from pathlib import Path; from tenure.host.linux.blocked import *;"
+        "import sys; from pathlib import Path; from tenure.host.write_lock import *;"
         "print(write_lock_holder(Path(sys.argv[1])))"
     )
     asked = subprocess.run(
@@ -141,5 +141,5 @@ def test_the_answer_where_locks_cannot_be_asked(database: Path, monkeypatch) -> 
     def refused(descriptor: int) -> int:
         raise OSError("not supported")
 
-    monkeypatch.setattr(blocked, "_ask", refused)
+    monkeypatch.setattr(write_lock, "_ask", refused)
     assert write_lock_holder(database) is None
