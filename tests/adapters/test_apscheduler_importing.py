@@ -24,12 +24,12 @@ from hypothesis import strategies as st
 
 from tenure.adapters.apscheduler import stores
 from tenure.adapters.apscheduler.declarations import python_file
-from tenure.adapters.apscheduler.importer import Importing, Planned, plan_rows
+from tenure.adapters.apscheduler.importer import ApschedulerJob, ApschedulerTarget, plan_rows
 from tenure.adapters.apscheduler.literals import call_arguments, source_of
 from tenure.adapters.apscheduler.pickles import read_pickle
 from tenure.adapters.apscheduler.stores import Row, read_rows, shown
 from tenure.adapters.apscheduler.templates import Template
-from tenure.adapters.importer import Action, Standing, settle
+from tenure.adapters.importer import Action, ExistingJobs, resolve_names
 from tenure.domain.errors import InvalidInput, NotFound, OutcomeUnknown
 from tenure.domain.job import CatchUp, Command, Definition, Overlap
 from tenure.library import Tenure
@@ -91,25 +91,27 @@ def store(tmp_path: Path, app: Path) -> Store:
     return make
 
 
-def plan(file: Path, *, commands: bool = False, words: str = "{python} -c {code}") -> list[Planned]:
+def plan(
+    file: Path, *, commands: bool = False, words: str = "{python} -c {code}"
+) -> list[ApschedulerJob]:
     template = None
     if commands:
         template = Template(words=words, python=sys.executable, cwd=str(file.parent / "app"))
-    return list(plan_rows(read_rows(str(file)), Importing(now=now(), template=template)))
+    return list(plan_rows(read_rows(str(file)), ApschedulerTarget(now=now(), template=template)))
 
 
 def now() -> dates.datetime:
     return dates.datetime.now(dates.UTC)
 
 
-def only(file: Path, **how: Any) -> Planned:
+def only(file: Path, **how: Any) -> ApschedulerJob:
     (planned,) = plan(file, **how)
     return planned
 
 
-def wants(planned: Planned) -> Definition:
-    assert planned.job.definition is not None, planned.job.why
-    return planned.job.definition
+def wants(planned: ApschedulerJob) -> Definition:
+    assert planned.definition is not None, planned.why
+    return planned.definition
 
 
 # -- how late and how often --------------------------------------------------------------------
@@ -134,24 +136,21 @@ def test_grace_and_coalescing(
 
 def test_instances_jitter_executor_and_pauses(store: Store) -> None:
     one = only(store(x={"hour": 3}))
-    assert (wants(one).overlap, one.job.lost, one.job.differs) == (Overlap.SKIP, (), ())
+    assert (wants(one).overlap, one.lost, one.differs) == (Overlap.SKIP, (), ())
     file = store(y={"hour": 3, "max_instances": 3, "jitter": 30, "paused": True})
     other = plan(file, commands=True)[-1]
     assert (wants(other).overlap, wants(other).jitter.seconds) == (Overlap.ALLOW, 30)
-    assert other.job.paused
-    assert any("3 of it at once" in said for said in other.job.differs)
-    assert any("delay" in said for said in other.job.differs)
+    assert other.paused
+    assert any("3 of it at once" in said for said in other.differs)
+    assert any("delay" in said for said in other.differs)
 
 
 # -- declared ----------------------------------------------------------------------------------
 def declared(file: Path, tmp_path: Path, profile: str = "shop") -> tuple[str, Tenure]:
     """The file, and the instance it makes when it is run."""
-    template = Importing(now=now(), app=profile)
+    template = ApschedulerTarget(now=now(), app=profile)
     planned = plan_rows(read_rows(str(file)), template)
-    settled = settle((p.job for p in planned), Standing())
-    from dataclasses import replace
-
-    named = [replace(p, job=job) for p, job in zip(planned, settled, strict=True)]
+    named = resolve_names(planned, ExistingJobs())
     text = python_file(named, source=str(file), app=profile)
     scope: dict[str, Any] = {}
     exec(compile(text, "declared.py", "exec"), scope)
@@ -191,8 +190,8 @@ def test_declarations_run_and_say_what_the_plan_says(store: Store, tmp_path: Pat
     assert made["make"].schedule.expression == "0 0 L * *"
     assert '# tenure.job(\n#     cron("0 4 * * *"' in text
     for planned in plan(file):
-        if planned.job.name in made and planned.job.name != "off":
-            here = made[planned.job.name]
+        if planned.name in made and planned.name != "off":
+            here = made[planned.name]
             assert wants(planned).schedule == here.schedule
             same = {"name": here.name, "action": here.action}
             assert wants(planned).with_changes(**same) == here
@@ -212,7 +211,7 @@ def test_what_cannot_be_written_is_left_as_a_comment_with_the_reason(
     assert "# TODO its arguments hold a datetime.date" in text
     assert "#     shopfloor.work:nightly" not in text
     assert "#     shopfloor.work.nightly," in text
-    found = {planned.job.name: planned.job for planned in plan(file)}
+    found = {planned.name: planned for planned in plan(file)}
     assert (found["when"].action, found["when"].definition) == (Action.SKIP, None)
     assert "comment" in found["when"].remedy
     assert "# TODO not written: both day='13'" in text
@@ -221,9 +220,9 @@ def test_what_cannot_be_written_is_left_as_a_comment_with_the_reason(
 
 def test_the_beat_of_a_declared_interval_is_said(store: Store) -> None:
     file = store(beat={"trigger": "interval", "minutes": 7})
-    assert any("another beat" in said for said in only(file).job.differs)
+    assert any("another beat" in said for said in only(file).differs)
     commands = only(file, commands=True)
-    assert commands.job.differs == ()
+    assert commands.differs == ()
     assert commands.compared is not None
     assert commands.compared.differences == ()
 
@@ -251,7 +250,7 @@ def test_whatever_a_store_says_no_code_of_its_own_is_written(
         "next_run_time": NOW,
     }  # fmt: skip
     rows = [Row(id, pickle.dumps(state))]
-    (planned,) = plan_rows(rows, Importing(now=NOW))
+    (planned,) = plan_rows(rows, ApschedulerTarget(now=NOW))
     written = python_file([planned], source=source, app="shop")
     written.encode()
     tree = ast.parse(written)
@@ -260,9 +259,9 @@ def test_whatever_a_store_says_no_code_of_its_own_is_written(
     calls = [node for node in tree.body if isinstance(node, ast.Expr)]
     assert len(calls) <= 2  # the docstring, and one declaration
     template = Template(words="{python} -c {code} {id}", python="python3", cwd="/")
-    (planned,) = plan_rows(rows, Importing(now=NOW, template=template))
-    if planned.job.definition is not None:
-        command = planned.job.definition.action
+    (planned,) = plan_rows(rows, ApschedulerTarget(now=NOW, template=template))
+    if planned.definition is not None:
+        command = planned.definition.action
         assert isinstance(command, Command)
         assert len(command.argv) == 4
         (line,) = ast.parse(command.argv[2]).body[1:2]
@@ -307,7 +306,7 @@ def test_arguments_without_end_are_refused() -> None:
 
 
 # -- as commands -------------------------------------------------------------------------------
-def run(planned: Planned) -> str:
+def run(planned: ApschedulerJob) -> str:
     command = wants(planned).action
     assert isinstance(command, Command)
     done = subprocess.run(command.argv, cwd=command.cwd, capture_output=True, text=True, check=True)
@@ -322,7 +321,7 @@ def test_commands_call_the_function(store: Store) -> None:
         d={"func": "shopfloor.work:anything", "hour": 3, "args": ((1, b"\0"), {2}),
            "kwargs": {"k": {"a": [1.5, True]}}},
     )  # fmt: skip
-    found = {planned.job.name: planned for planned in plan(file, commands=True)}
+    found = {planned.name: planned for planned in plan(file, commands=True)}
     assert run(found["a"]) == f"nightly {json.dumps(['it' + chr(39) + 's', 3])}\n"
     assert run(found["b"]) == 'later "x"\n'
     assert run(found["c"]) == "make None\n"
@@ -350,9 +349,9 @@ def test_a_template_that_calls_nothing_is_refused(words: str) -> None:
 def test_a_function_of_the_script_itself_is_refused(store: Store) -> None:
     state = pickle.loads(raw(store(x={"hour": 3})))
     row = Row("x", pickle.dumps({**state, "func": "__main__:f"}))
-    (planned,) = plan_rows([row], Importing(now=NOW))
-    assert planned.job.action is Action.SKIP
-    assert "__main__" in planned.job.why
+    (planned,) = plan_rows([row], ApschedulerTarget(now=NOW))
+    assert planned.action is Action.SKIP
+    assert "__main__" in planned.why
 
 
 def raw(file: Path) -> bytes:
@@ -437,5 +436,5 @@ def test_rows_that_hold_no_state(tmp_path: Path) -> None:
         )
     connection.close()
     planned = plan(file)
-    assert [p.job.action for p in planned] == [Action.SKIP] * 5
-    assert all(p.job.why for p in planned)
+    assert [p.action for p in planned] == [Action.SKIP] * 5
+    assert all(p.why for p in planned)

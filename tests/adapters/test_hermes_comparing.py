@@ -19,7 +19,7 @@ import pytest
 from hermestree import Tree
 
 from tenure.adapters.hermes_import import comparison, simulation
-from tenure.adapters.hermes_import.comparison import Difference, compare, rehearse, zone_setting
+from tenure.adapters.hermes_import.comparison import FireDifference, compare, rehearse, zone_setting
 from tenure.adapters.hermes_import.source import last_written
 from tenure.domain.schedule.model import cron_schedule, every_schedule
 from tenure.host.local_zone import local_zone
@@ -296,8 +296,8 @@ def test_what_is_the_same_has_no_difference() -> None:
     told = {"fires": fires, "ranges": [[int(AT), int(AT) + 30 * 86400]]}
     found = compare(schedule, told, NOW, 3)
     assert found.differences == ()
-    assert found.hermes == found.tenure
-    assert [at.astimezone(BERLIN).hour for at in found.tenure] == [9, 9, 9]
+    assert found.theirs == found.ours
+    assert [at.astimezone(BERLIN).hour for at in found.ours] == [9, 9, 9]
 
 
 def test_differences_are_told_within_what_hermes_was_followed_through() -> None:
@@ -306,10 +306,10 @@ def test_differences_are_told_within_what_hermes_was_followed_through() -> None:
     told = {"fires": [low + 3600, low + 5400, low + 7200], "ranges": [[low, low + 10800]]}
     found = compare(schedule, told, NOW, 2)
     assert found.differences == (
-        Difference(NOW + timedelta(seconds=5400), True),
-        Difference(NOW + timedelta(seconds=10800), False),
+        FireDifference(NOW + timedelta(seconds=5400), True),
+        FireDifference(NOW + timedelta(seconds=10800), False),
     )
-    assert found.hermes == (NOW + timedelta(hours=1), NOW + timedelta(seconds=5400))
+    assert found.theirs == (NOW + timedelta(hours=1), NOW + timedelta(seconds=5400))
 
 
 def test_ranges_that_overlap_count_once() -> None:
@@ -317,7 +317,7 @@ def test_ranges_that_overlap_count_once() -> None:
     low = int(AT)
     told = {"fires": [low + 3600], "ranges": [[low, low + 7200], [low + 3600, low + 7200]]}
     found = compare(schedule, told, NOW, 2)
-    assert found.differences == (Difference(NOW + timedelta(hours=2), False),)
+    assert found.differences == (FireDifference(NOW + timedelta(hours=2), False),)
 
 
 def test_a_schedule_of_seconds_is_compared_as_far_as_it_is_walked(
@@ -335,4 +335,4 @@ def test_without_an_answer_nothing_is_compared() -> None:
     schedule = cron_schedule("0 9 * * *", "Europe/Berlin")
     for told, problem in ((None, "none"), ({"error": "no date"}, "no date")):
         found = compare(schedule, told, NOW, 2)
-        assert (found.problem, len(found.tenure), found.differences) == (problem, 2, ())
+        assert (found.why_not, len(found.ours), found.differences) == (problem, 2, ())

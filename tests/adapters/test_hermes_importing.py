@@ -17,10 +17,16 @@ import pytest
 from hermestree import Tree
 
 from tenure.adapters.hermes_import.command import LONGEST_PROMPT, Means
-from tenure.adapters.hermes_import.importer import TAG, Importing, doubled, mirrored_in, plan_import
+from tenure.adapters.hermes_import.importer import (
+    TAG,
+    HermesTarget,
+    doubled,
+    mirrored_in,
+    plan_import,
+)
 from tenure.adapters.hermes_import.losses import notes
 from tenure.adapters.hermes_import.source import called, hermes_jobs
-from tenure.adapters.importer import Action, Imported, carry_out, standing_of
+from tenure.adapters.importer import Action, ImportedJob, add_jobs, read_existing
 from tenure.client.apply import all_jobs
 from tenure.domain.errors import Conflict, NotFound, OutcomeUnknown
 from tenure.domain.job import Call, CatchUp, Command, Definition, JobState
@@ -35,13 +41,13 @@ PYTHON = "/opt/hermes/bin/python"
 
 
 @pytest.fixture
-def importing(tree: Tree) -> Importing:
+def importing(tree: Tree) -> HermesTarget:
     scripts = tree.home.path / "scripts"
     scripts.mkdir()
     for name in ("watch.sh", "collect.py"):
         (scripts / name).touch()
     means = Means(python=PYTHON, version="0.19.0", script_timeout=3600)
-    return Importing(home=tree.home, means=means, zone="Europe/Berlin", now=NOW)
+    return HermesTarget(home=tree.home, means=means, zone="Europe/Berlin", now=NOW)
 
 
 @pytest.fixture
@@ -64,16 +70,16 @@ def an_agent(**fields: Any) -> dict[str, Any]:
     return a_job(**{"script": None, "no_agent": False, "prompt": "Say hi.", **fields})
 
 
-def one(importing: Importing, **fields: Any) -> Imported:
+def one(importing: HermesTarget, **fields: Any) -> ImportedJob:
     (found,) = plan_import([a_job(**fields)], importing)
     return found
 
 
-def argv(job: Imported) -> tuple[str, ...]:
+def argv(job: ImportedJob) -> tuple[str, ...]:
     return command(job).argv
 
 
-def command(job: Imported) -> Command:
+def command(job: ImportedJob) -> Command:
     assert job.definition is not None, job.why
     assert isinstance(job.definition.action, Command)
     return job.definition.action
@@ -88,7 +94,7 @@ def recorded(tree: Tree, version: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_recorded_file_becomes_jobs(tree: Tree, importing: Importing, version: str) -> None:
+def test_a_recorded_file_becomes_jobs(tree: Tree, importing: HermesTarget, version: str) -> None:
     plan = plan_import(recorded(tree, version), importing)
     assert [job.action for job in plan] == [Action.ADD] * 8
     found = {job.name: job for job in plan}
@@ -109,7 +115,7 @@ def test_a_recorded_file_becomes_jobs(tree: Tree, importing: Importing, version:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_what_is_lost_is_said_for_each(tree: Tree, importing: Importing, version: str) -> None:
+def test_what_is_lost_is_said_for_each(tree: Tree, importing: HermesTarget, version: str) -> None:
     lost = {job.name: " ".join(job.lost) for job in plan_import(recorded(tree, version), importing)}
     assert {name for name, text in lost.items() if text} == {"collect", "tens", "news"}
     assert "not sent to telegram:-100" in lost["collect"]
@@ -120,7 +126,9 @@ def test_what_is_lost_is_said_for_each(tree: Tree, importing: Importing, version
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_interval_keeps_hermes_next_run(tree: Tree, importing: Importing, version: str) -> None:
+def test_an_interval_keeps_hermes_next_run(
+    tree: Tree, importing: HermesTarget, version: str
+) -> None:
     job = recorded(tree, version)[0]
     (found,) = plan_import([job], importing)
     assert found.definition is not None
@@ -130,7 +138,7 @@ def test_an_interval_keeps_hermes_next_run(tree: Tree, importing: Importing, ver
     assert "from the end of each run" in found.differs[0]
 
 
-def test_a_one_shot_that_is_past_is_left_out(tree: Tree, importing: Importing) -> None:
+def test_a_one_shot_that_is_past_is_left_out(tree: Tree, importing: HermesTarget) -> None:
     importing = replace(importing, now=NOW + timedelta(days=1))
     found = {job.name: job for job in plan_import(recorded(tree, "0.19.0"), importing)}
     assert found["Look at the oven."].action is Action.SKIP
@@ -163,7 +171,7 @@ def test_an_odd_file_is_read_as_hermes_reads_it(tree: Tree) -> None:
 # -- scripts ------------------------------------------------------------------------------------
 
 
-def test_a_script_runs_as_hermes_runs_it(importing: Importing) -> None:
+def test_a_script_runs_as_hermes_runs_it(importing: HermesTarget) -> None:
     importing = replace(importing, means=replace(importing.means, env={"HOME": "/h"}))
     scripts = importing.home.path / "scripts"
     shell, python = one(importing), one(importing, script="collect.py", workdir="/tmp")
@@ -178,7 +186,7 @@ def test_a_script_runs_as_hermes_runs_it(importing: Importing) -> None:
         assert (job.lost, job.differs) == ((), ())
 
 
-def test_a_script_that_hermes_refuses_is_refused(importing: Importing, tmp_path: Path) -> None:
+def test_a_script_that_hermes_refuses_is_refused(importing: HermesTarget, tmp_path: Path) -> None:
     (importing.home.path / "scripts" / "link.sh").symlink_to(tmp_path / "elsewhere.sh")
     for script in ("/bin/true", "../../evil.sh", "link.sh"):
         found = one(importing, script=script)
@@ -187,19 +195,19 @@ def test_a_script_that_hermes_refuses_is_refused(importing: Importing, tmp_path:
     assert argv(one(importing, script=str(inside)))[1] == str(inside)
 
 
-def test_a_script_that_is_missing_is_said(importing: Importing) -> None:
+def test_a_script_that_is_missing_is_said(importing: HermesTarget) -> None:
     assert "no file" in one(importing, script="gone.sh").lost[0]
     assert one(importing, script=None).action is Action.SKIP
 
 
-def test_a_python_script_needs_hermes_python(importing: Importing) -> None:
+def test_a_python_script_needs_hermes_python(importing: HermesTarget) -> None:
     importing = replace(importing, means=Means())
     found = one(importing, script="collect.py")
     assert (found.action, found.remedy) == (Action.SKIP, "--hermes-python PATH")
     assert one(importing).action is Action.ADD
 
 
-def test_016_runs_a_job_in_the_profile_that_it_names(tree: Tree, importing: Importing) -> None:
+def test_016_runs_a_job_in_the_profile_that_it_names(tree: Tree, importing: HermesTarget) -> None:
     other = tree.make_home(tree.root / "profiles" / "lb")
     (other.path / "scripts").mkdir()
     for version, home in (("0.16.0", other), ("0.19.0", tree.home)):
@@ -211,7 +219,7 @@ def test_016_runs_a_job_in_the_profile_that_it_names(tree: Tree, importing: Impo
 # -- agents -------------------------------------------------------------------------------------
 
 
-def test_an_agent_becomes_a_quiet_chat(importing: Importing, tmp_path: Path) -> None:
+def test_an_agent_becomes_a_quiet_chat(importing: HermesTarget, tmp_path: Path) -> None:
     job = an_agent(
         prompt="-n what\nis it?", model="m", provider="p", skills=["a", "b"], skill="a",
         enabled_toolsets=["web", "file"], workdir=str(tmp_path),
@@ -227,7 +235,7 @@ def test_an_agent_becomes_a_quiet_chat(importing: Importing, tmp_path: Path) -> 
     assert (found.lost, found.paused) == ((), False)
 
 
-def test_without_hermes_python_the_command_is_hermes(importing: Importing) -> None:
+def test_without_hermes_python_the_command_is_hermes(importing: HermesTarget) -> None:
     (found,) = plan_import([an_agent()], replace(importing, means=Means()))
     assert argv(found)[:3] == ("hermes", "-p", "la")
 
@@ -238,7 +246,7 @@ def test_without_hermes_python_the_command_is_hermes(importing: Importing) -> No
      ({"context_from": "abc"}, "abc"), ({"base_url": "http://x/v1"}, "http://x/v1")],
 )  # fmt: skip
 def test_an_agent_that_would_lack_something_essential_is_paused(
-    importing: Importing, field: dict[str, Any], word: str
+    importing: HermesTarget, field: dict[str, Any], word: str
 ) -> None:
     (found,) = plan_import([an_agent(**field)], importing)
     assert found.paused
@@ -259,7 +267,7 @@ def test_an_agent_that_would_lack_something_essential_is_paused(
      ({"later_field": [1]}, "later_field")],
 )  # fmt: skip
 def test_what_a_command_does_not_do_is_said(
-    importing: Importing, field: dict[str, Any], word: str
+    importing: HermesTarget, field: dict[str, Any], word: str
 ) -> None:
     (found,) = plan_import([an_agent(**field)], importing)
     assert found.action is Action.ADD
@@ -272,18 +280,20 @@ def test_what_a_command_does_not_do_is_said(
     [{"deliver": None}, {"deliver": "local"}, {"deliver": []}, {"origin": "text"}, {"repeat": None},
      {"repeat": {"times": None}}, {"model_snapshot": "m", "model": "m"}, {"later_field": None}],
 )  # fmt: skip
-def test_nothing_is_said_where_nothing_is_lost(importing: Importing, field: dict[str, Any]) -> None:
+def test_nothing_is_said_where_nothing_is_lost(
+    importing: HermesTarget, field: dict[str, Any]
+) -> None:
     (found,) = plan_import([an_agent(**field)], importing)
     assert found.lost == ()
 
 
-def test_an_agent_with_nothing_to_do_or_too_much_is_refused(importing: Importing) -> None:
+def test_an_agent_with_nothing_to_do_or_too_much_is_refused(importing: HermesTarget) -> None:
     for prompt, word in ((None, "neither"), ("x" * (LONGEST_PROMPT + 1), "longer")):
         (found,) = plan_import([an_agent(prompt=prompt)], importing)
         assert (found.action, word in found.why) == (Action.SKIP, True)
 
 
-def test_what_holds_for_all_is_said_once(importing: Importing) -> None:
+def test_what_holds_for_all_is_said_once(importing: HermesTarget) -> None:
     def said(*jobs: dict[str, Any]) -> str:
         plan = plan_import(jobs, importing)
         return "\n".join(notes([j.definition for j in plan if j.definition], importing.home))
@@ -305,13 +315,13 @@ def test_what_holds_for_all_is_said_once(importing: Importing) -> None:
      ({"state": "completed", "enabled": False}, Action.SKIP, False)],
 )  # fmt: skip
 def test_the_state_is_kept(
-    importing: Importing, field: dict[str, Any], action: Action, paused: bool
+    importing: HermesTarget, field: dict[str, Any], action: Action, paused: bool
 ) -> None:
     found = one(importing, **field)
     assert (found.action, found.paused) == (action, paused)
 
 
-def test_what_hermes_gave_up_is_said(importing: Importing) -> None:
+def test_what_hermes_gave_up_is_said(importing: HermesTarget) -> None:
     found = one(importing, state="error", last_error="no croniter", next_run_at=None)
     assert found.differs == ("Hermes gave up planning it: no croniter",)
     assert one(importing, state="error", enabled=False).differs == ()
@@ -326,13 +336,13 @@ def test_what_hermes_gave_up_is_said(importing: Importing) -> None:
      ({"kind": "interval", "minutes": 10**30}, "too long")],
 )  # fmt: skip
 def test_a_schedule_that_cannot_be_had_is_said(
-    importing: Importing, schedule: object, word: str
+    importing: HermesTarget, schedule: object, word: str
 ) -> None:
     found = one(importing, schedule=schedule)
     assert (found.action, word in found.why) == (Action.SKIP, True), found.why
 
 
-def test_names_are_made_unique(importing: Importing) -> None:
+def test_names_are_made_unique(importing: HermesTarget) -> None:
     long = "n" * 300
     jobs = [a_job(id=f"c0ffee00000{n}", name=name)
             for n, name in enumerate(["a", "a", "b\tc\n", "", long, long])]  # fmt: skip
@@ -350,43 +360,43 @@ def test_names_are_made_unique(importing: Importing) -> None:
 
 
 def test_all_are_added_and_a_second_time_none(
-    tree: Tree, importing: Importing, profile: Profile
+    tree: Tree, importing: HermesTarget, profile: Profile
 ) -> None:
     jobs = recorded(tree, "0.19.0")
     before = tree.home.jobs_file.read_bytes()
-    added = carry_out(profile.store, plan_import(jobs, importing), tag=TAG, by="me", now=NOW)
+    added = add_jobs(profile.store, plan_import(jobs, importing), tag=TAG, by="me", now=NOW)
     assert len(added) == 8
     assert {job.name for job in added if job.state is JobState.PAUSED} == {"lunch", "news"}
-    standing = standing_of(all_jobs(profile.store), TAG)
-    again = plan_import(jobs, replace(importing, standing=standing, prefix="other "))
+    standing = read_existing(all_jobs(profile.store), TAG)
+    again = plan_import(jobs, replace(importing, existing=standing, prefix="other "))
     assert [(job.action, job.name) for job in again] == [(Action.PRESENT, j.name) for j in added]
-    assert carry_out(profile.store, again, tag=TAG, by="me", now=NOW) == []
+    assert add_jobs(profile.store, again, tag=TAG, by="me", now=NOW) == []
     late = plan_import(jobs, importing)  # as planned by somebody who did not see the first import
-    assert carry_out(profile.store, late, tag=TAG, by="me", now=NOW) == []
+    assert add_jobs(profile.store, late, tag=TAG, by="me", now=NOW) == []
     assert len(all_jobs(profile.store)) == 8
     assert tree.home.jobs_file.read_bytes() == before
 
 
-def test_a_job_that_was_removed_here_comes_back(importing: Importing, profile: Profile) -> None:
-    (job,) = carry_out(profile.store, plan_import([a_job()], importing), tag=TAG, by="me", now=NOW)
+def test_a_job_that_was_removed_here_comes_back(importing: HermesTarget, profile: Profile) -> None:
+    (job,) = add_jobs(profile.store, plan_import([a_job()], importing), tag=TAG, by="me", now=NOW)
     profile.store.set_job_state(job.id, JobState.REMOVED, by="me", now=NOW)
-    standing = standing_of(all_jobs(profile.store), TAG)
-    (found,) = plan_import([a_job()], replace(importing, standing=standing))
+    standing = read_existing(all_jobs(profile.store), TAG)
+    (found,) = plan_import([a_job()], replace(importing, existing=standing))
     assert found.action is Action.ADD
 
 
-def test_all_or_nothing(importing: Importing, profile: Profile) -> None:
+def test_all_or_nothing(importing: HermesTarget, profile: Profile) -> None:
     plan = plan_import([a_job(), a_job(id="c0ffee000002", name="second")], importing)
     taken = plan[1].definition
     assert taken is not None
     profile.store.add_job(replace(taken, tags=()), by="somebody", now=NOW)
     with pytest.raises(Conflict, match="nothing was imported"):
-        carry_out(profile.store, plan, tag=TAG, by="me", now=NOW)
+        add_jobs(profile.store, plan, tag=TAG, by="me", now=NOW)
     assert [job.name for job in all_jobs(profile.store)] == ["second"]
 
 
 def test_what_an_adopted_profile_mirrors_is_not_doubled(
-    importing: Importing, profile: Profile
+    importing: HermesTarget, profile: Profile
 ) -> None:
     mirrored = Definition(
         name="plain", schedule=every_schedule(timedelta(hours=1), NOW),
@@ -397,7 +407,7 @@ def test_what_an_adopted_profile_mirrors_is_not_doubled(
     assert (found.action, "gateway runs it" in found.why) == (Action.SKIP, True)
 
 
-def test_what_to_type_so_that_nothing_runs_twice(tree: Tree, importing: Importing) -> None:
+def test_what_to_type_so_that_nothing_runs_twice(tree: Tree, importing: HermesTarget) -> None:
     plan = plan_import(recorded(tree, "0.19.0"), importing)
     typed = doubled(plan, tree.home)
     assert typed[0] == f"hermes -p la cron pause {plan[0].id}"

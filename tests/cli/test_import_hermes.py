@@ -162,7 +162,7 @@ def test_where_they_disagree_is_shown_first(hermes: Hermes, imports: Import) -> 
     hermes.write()
     done = imports("--dry-run")
     assert "2 instants differ" in done.out
-    for line in ("Hermes runs it   -", "-                Tenure runs it"):
+    for line in ("only Hermes runs it", "only Tenure runs it"):
         assert line in done.out
     (job,) = imports("--dry-run", "--json").json["jobs"]
     found = {(d["hermes"], d["at"]) for d in job["fires"]["differences"]}
@@ -306,4 +306,4 @@ def test_no_jobs_are_no_error(hermes: Hermes, imports: Import) -> None:
 def test_import_alone_lists_from_where(tenure: Tenure) -> None:
     shown = tenure("import")
     assert (shown.code, "Import the jobs of a Hermes profile." in shown.out) == (0, True)
-    assert "Did you mean hermes" in tenure("import", "hermse").err
+    assert "Did you mean 'hermes'" in tenure("import", "hermse").err

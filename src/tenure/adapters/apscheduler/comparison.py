@@ -1,7 +1,7 @@
 """The fires to come of a trigger, as APScheduler itself computes them, beside Tenure's.
 
 APScheduler is asked where it can be imported; the trigger is built anew from what was read, and
-nothing of the store is unpickled. Compared are the next fires and those around changes of the
+nothing of the store is unpickled. FireComparison are the next fires and those around changes of the
 clocks, where the two part; jitter is left out on both sides.
 """
 
@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from tenure.adapters.apscheduler.stored import CronTrigger, IntervalTrigger, Trigger
-from tenure.adapters.importer import Compared, Difference
+from tenure.adapters.importer import FireComparison, FireDifference
 from tenure.domain.schedule.model import Schedule
 from tenure.domain.schedule.zones import load_zone, stretches_from, to_instant, to_seconds
 
@@ -28,7 +28,7 @@ _END = datetime(9000, 1, 1, tzinfo=UTC)
 
 def compare(
     trigger: Trigger, schedule: Schedule, *, planned: datetime | None, now: datetime, count: int
-) -> Compared:
+) -> FireComparison:
     """The next ``count`` fires of both, and whatever differs. Raises nothing."""
     ours = tuple(islice(schedule.fires(now, _END), count))
     if getattr(trigger, "jitter", 0):
@@ -43,14 +43,14 @@ def compare(
         for change in changes:
             found |= _around(trigger, schedule, change, max(now, change - AROUND))
     except ImportError:
-        return Compared(ours=ours, why_not="APScheduler is not installed here")
+        return FireComparison(ours=ours, why_not="APScheduler is not installed here")
     except Exception as error:  # noqa: BLE001 - whatever it is, it stops the job there too
-        return Compared(ours=ours, why_not=f"APScheduler: {type(error).__name__}: {error}")
-    return Compared(
+        return FireComparison(ours=ours, why_not=f"APScheduler: {type(error).__name__}: {error}")
+    return FireComparison(
         who=who(),
         theirs=tuple(theirs),
         ours=ours,
-        differences=tuple(Difference(at, found[at]) for at in sorted(found)),
+        differences=tuple(FireDifference(at, found[at]) for at in sorted(found)),
         changes=changes,
     )
 

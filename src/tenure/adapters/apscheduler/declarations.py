@@ -7,20 +7,21 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from tenure.adapters.apscheduler.importer import Planned
+from tenure.adapters.apscheduler.importer import ApschedulerJob
 from tenure.adapters.apscheduler.literals import is_json, keywords, quoted, source_of
 from tenure.adapters.apscheduler.stored import StoredJob
+from tenure.adapters.importer import ImportedJob
 from tenure.domain.durations import format_duration
 from tenure.domain.schedule.model import Schedule, ScheduleKind
 
 _OURS = frozenset(("tenure", "Tenure", "at", "cron", "every", "datetime", "partial", "timedelta"))
 
 
-def python_file(plan: Sequence[Planned], *, source: str, app: str) -> str:
+def python_file(plan: Sequence[ImportedJob], *, source: str, app: str) -> str:
     """Source that can be run as it stands. ``source``: where the jobs come from, for a comment."""
-    written = [(planned, *_declaration(planned)) for planned in plan]
-    code = "\n".join(text for _, text, _ in written)
-    modules = sorted({m for _, _, module in written for m in module})
+    written = [_declaration(job) for job in plan if isinstance(job, ApschedulerJob)]
+    code = "\n".join(text for text, _ in written)
+    modules = sorted({m for _, module in written for m in module})
     lines = [f'"""Jobs that were in APScheduler\'s store {_comment(source)}.', ""]
     lines += ["Written by `tenure import apscheduler`: import it where the application starts,"]
     lines += ["and take the scheduler of APScheduler out there, or each job runs twice.", '"""', ""]
@@ -37,11 +38,11 @@ def python_file(plan: Sequence[Planned], *, source: str, app: str) -> str:
     return "\n".join(_without_double_blanks(lines)).rstrip() + "\n"
 
 
-def _declaration(planned: Planned) -> tuple[str, list[str]]:
+def _declaration(job: ApschedulerJob) -> tuple[str, list[str]]:
     """The declaration, and the modules it needs; a comment where there is none."""
-    job, stored = planned.job, planned.stored
+    stored = job.stored
     title = f"# {_comment(job.name)}: {_comment(job.shown)}" if job.shown else f"# {job.name}"
-    definition = job.definition or planned.sketch
+    definition = job.definition or job.sketch
     if stored is None or definition is None:
         remedy = f"; {job.remedy}" if job.remedy else ""
         return f"{title}\n# TODO not written: {_comment(job.why + remedy)}\n", []
@@ -54,7 +55,7 @@ def _declaration(planned: Planned) -> tuple[str, list[str]]:
     fields = [_when(definition.schedule), what, f"name={quoted(job.name)}"]
     if args:
         fields.append(f"args={source_of(args)}")
-    fields += [f"{name}={_option(value)}" for name, value in planned.options.items()]
+    fields += [f"{name}={_option(value)}" for name, value in job.options.items()]
     rows = ["tenure.job(", *(f"    {field}," for field in fields), ")"]
     if job.definition is None or job.paused:
         return "\n".join([title, *said, *(f"# {row}" for row in rows), ""]), []

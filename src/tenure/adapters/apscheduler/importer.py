@@ -19,10 +19,22 @@ from typing import Any
 from tenure.adapters.apscheduler.comparison import compare
 from tenure.adapters.apscheduler.literals import call_arguments, is_json
 from tenure.adapters.apscheduler.stored import IntervalTrigger, StoredJob, read_job
-from tenure.adapters.apscheduler.stores import Row
+from tenure.adapters.apscheduler.stores import Row, read_rows, shown
 from tenure.adapters.apscheduler.templates import Template
 from tenure.adapters.apscheduler.triggers import translate
-from tenure.adapters.importer import Action, Compared, Imported
+from tenure.adapters.importer import (
+    Action,
+    ExistingJobs,
+    FireComparison,
+    ImportedJob,
+    Importer,
+    ImportReport,
+    count_jobs,
+    rename,
+    resolve_names,
+    to_add,
+)
+from tenure.client.documents import instant
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import (
     DEFAULT_GRACE,
@@ -40,12 +52,13 @@ from tenure.library import every
 TAG = "apscheduler:"
 DEFAULT_MISFIRE_GRACE = 1
 """Seconds: APScheduler's own, in jobs that did not say."""
+_PROCESS = "each command is a process of its own: what the application keeps in memory is not there"
 _GENERATED = re.compile(r"[0-9a-f]{32}")
 _SHORTEST = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Importing:
+class ApschedulerTarget:
     """To where, when, and how. ``now``: UTC."""
 
     now: datetime
@@ -59,25 +72,103 @@ class Importing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class ApschedulerJob(ImportedJob):
     """A stored job, and what becomes of it."""
 
-    job: Imported
     stored: StoredJob | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     """How late and how often, as fields of a definition that are not their defaults."""
-    compared: Compared | None = None
     sketch: Definition | None = None
     """Of a job that is not imported for its arguments alone: what else it would be."""
 
 
-def plan_rows(rows: Sequence[Row], importing: Importing) -> tuple[Planned, ...]:
+def plan_rows(rows: Sequence[Row], target: ApschedulerTarget) -> tuple[ApschedulerJob, ...]:
     """What an import would do, before it is compared with what the profile has."""
-    return tuple(_judge(row, importing) for row in rows)
+    return tuple(_judge(row, target) for row in rows)
 
 
-def _judge(row: Row, importing: Importing) -> Planned:
-    found = Imported(id=_id(row.id), name=_printable(row.id), shown="", action=Action.SKIP)
+class ApschedulerImporter(Importer):
+    """A job store: read when this is made, planned with the jobs that the profile has."""
+
+    name = "apscheduler"
+    tag = TAG
+    originals_text = (
+        "APScheduler still runs the originals. So that nothing runs twice, take its\n"
+        "scheduler out of the application, or these jobs out of its store:"
+    )
+
+    def __init__(
+        self, url: str, tablename: str, target: ApschedulerTarget, *, prefix: str = ""
+    ) -> None:
+        """Raises what :func:`read_rows` raises."""
+        self.url = shown(url)
+        self.target = target
+        self._prefix = prefix
+        self._rows = read_rows(url, tablename)
+
+    def plan(self, existing: ExistingJobs) -> Sequence[ApschedulerJob]:
+        made = plan_rows(self._rows, replace(self.target, grace=existing.grace))
+        declared = self.target.template is None
+        renamed = (rename(job, prefix=self._prefix) for job in made)
+        return resolve_names(renamed, ExistingJobs() if declared else existing)
+
+    def heading(self, plan: Sequence[ImportedJob]) -> list[str]:
+        return [f"{count_jobs(plan)} of APScheduler in {self.url}"]
+
+    def title(self, job: ImportedJob) -> str:
+        return f"{job.id}: {job.shown}" if job.shown else job.id
+
+    def notes(self, plan: Sequence[ImportedJob]) -> list[str]:
+        return [_PROCESS] if self.target.template is not None and to_add(plan) else []
+
+    def originals(self, plan: Sequence[ImportedJob]) -> list[str]:
+        """For the application."""
+        return [
+            f"scheduler.remove_job({job.stored.id!r})"
+            for job in plan
+            if isinstance(job, ApschedulerJob)
+            and job.stored
+            and job.active
+            and job.action is not Action.SKIP
+        ]
+
+    def job_document(self, job: ImportedJob) -> dict[str, Any]:
+        stored = job.stored if isinstance(job, ApschedulerJob) else None
+        return {
+            "apscheduler_id": stored.id if stored else job.id,
+            "apscheduler_job": job.shown or None,
+            "active_in_apscheduler": job.active,
+        }
+
+    def fires_document(self, job: ImportedJob) -> dict[str, Any] | None:
+        compared = job.compared
+        if compared is None:
+            return None
+        return {
+            "compared_with": compared.who or None,
+            "problem": compared.why_not or None,
+            "theirs": [instant(at) for at in compared.theirs],
+            "tenure": [instant(at) for at in compared.ours],
+            "clock_changes": [instant(at) for at in compared.changes],
+            "differences": [
+                {"at": instant(found.at), "theirs": found.theirs, "tenure": not found.theirs}
+                for found in compared.differences
+            ],
+        }
+
+    def document(self, report: ImportReport) -> dict[str, Any]:
+        return {
+            "store": self.url,
+            "profile": report.profile,
+            "written": report.written,
+            "jobs": report.jobs,
+            "remove_in_apscheduler": self.originals(report.plan),
+            "warnings": report.warnings,
+        }
+
+
+def _judge(row: Row, target: ApschedulerTarget) -> ApschedulerJob:
+    found = ApschedulerJob(id=_id(row.id), name=_printable(row.id), shown="", action=Action.SKIP)
     try:
         stored = read_job(row.state)
         name = stored.id if not _GENERATED.fullmatch(stored.id) else stored.name
@@ -87,48 +178,46 @@ def _judge(row: Row, importing: Importing) -> Planned:
             shown=f"{stored.func}, {stored.trigger}",
             active=stored.next_run_time is not None,
         )
-        return _added(stored, found, importing)
+        return _added(stored, found, target)
     except InvalidInput as error:
-        return Planned(job=replace(found, why=error.text, remedy=error.remedy))
+        return replace(found, why=error.text, remedy=error.remedy)
 
 
-def _added(stored: StoredJob, found: Imported, importing: Importing) -> Planned:
+def _added(stored: StoredJob, found: ApschedulerJob, target: ApschedulerTarget) -> ApschedulerJob:
     """Raises InvalidInput where it cannot be."""
     if stored.func.startswith("__main__:"):
         raise InvalidInput(
             "its function is in the script itself (__main__), which nobody else can import",
             remedy="move it into a module",
         )
-    when = translate(stored.trigger, planned=stored.next_run_time, now=importing.now)
-    schedule = when.schedule if importing.template is not None else _declared(when.schedule)
+    when = translate(stored.trigger, planned=stored.next_run_time, now=target.now)
+    schedule = when.schedule if target.template is not None else _declared(when.schedule)
     options, differs = _late_and_often(stored)
-    compared = _compared(stored, schedule, importing) if schedule == when.schedule else None
+    compared = _compared(stored, schedule, target) if schedule == when.schedule else None
     if compared is None:
-        differs.append(_other_beat(when.schedule, schedule, importing.now))
-    if stored.next_run_time is not None and stored.next_run_time <= importing.now:
+        differs.append(_other_beat(when.schedule, schedule, target.now))
+    if stored.next_run_time is not None and stored.next_run_time <= target.now:
         differs.append(f"it is overdue in APScheduler since {stored.next_run_time:%F %T} UTC")
     definition = Definition(
         name=found.name,
         schedule=schedule,
-        action=_action(stored, found.name, importing),
-        tags=(TAG + found.id,) if importing.template is not None else (),
-        **{"grace": importing.grace, **options},
+        action=_action(stored, found.name, target),
+        tags=(TAG + found.id,) if target.template is not None else (),
+        **{"grace": target.grace, **options},
     )
-    planned = Planned(job=found, stored=stored, options=options, compared=compared)
-    if importing.template is None and (why := _unwritten(stored)):
-        left = replace(found, why=why, remedy="it is in the file as a comment")
-        return replace(planned, job=left, sketch=definition)
-    if importing.template is None and not found.active:
+    planned = replace(found, stored=stored, options=options, compared=compared)
+    if target.template is None and (why := _unwritten(stored)):
+        return replace(planned, why=why, remedy="it is in the file as a comment", sketch=definition)
+    if target.template is None and not found.active:
         differs.append("it is paused, and so written as a comment")
-    added = replace(
-        found,
+    return replace(
+        planned,
         action=Action.ADD,
         definition=definition,
         paused=not found.active,
         lost=(*when.lost, *_lost(stored)),
         differs=tuple(differs),
     )
-    return replace(planned, job=added)
 
 
 def _unwritten(stored: StoredJob) -> str:
@@ -140,20 +229,20 @@ def _unwritten(stored: StoredJob) -> str:
     return ""
 
 
-def _action(stored: StoredJob, name: str, importing: Importing) -> Command | Call:
-    if importing.template is not None:
-        return importing.template.command(stored)
+def _action(stored: StoredJob, name: str, target: ApschedulerTarget) -> Command | Call:
+    if target.template is not None:
+        return target.template.command(stored)
     plain = is_json(stored.kwargs) and not stored.args
-    return Call(target=f"{importing.app}:{name}", args=stored.kwargs if plain else {})
+    return Call(target=f"{target.app}:{name}", args=stored.kwargs if plain else {})
 
 
-def _compared(stored: StoredJob, schedule: Schedule, importing: Importing) -> Compared:
+def _compared(stored: StoredJob, schedule: Schedule, target: ApschedulerTarget) -> FireComparison:
     return compare(
         stored.trigger,
         schedule,
         planned=stored.next_run_time,
-        now=importing.now,
-        count=importing.count,
+        now=target.now,
+        count=target.count,
     )
 
 

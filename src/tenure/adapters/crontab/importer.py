@@ -10,19 +10,36 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
 
 from tenure.adapters.crontab.commands import command_of, mail_to, quirks
 from tenure.adapters.crontab.dialect import Dialect
-from tenure.adapters.crontab.lines import REBOOT, Crontab, Line
+from tenure.adapters.crontab.lines import REBOOT, Crontab, Line, read_crontab
 from tenure.adapters.crontab.names import name_of
+from tenure.adapters.crontab.source import Source
 from tenure.adapters.crontab.times import doubled_in_gaps, expression_of
-from tenure.adapters.importer import Action, Imported
-from tenure.domain.errors import InvalidInput
+from tenure.adapters.importer import (
+    Action,
+    ExistingJobs,
+    ImportedJob,
+    Importer,
+    ImportReport,
+    InvalidLine,
+    count_jobs,
+    rename,
+    resolve_names,
+    to_add,
+)
+from tenure.client.documents import instant
+from tenure.domain.errors import InvalidInput, Refused
 from tenure.domain.job import DEFAULT_GRACE, CatchUp, Command, Definition, Overlap
+from tenure.domain.names import escape_hidden
 from tenure.domain.schedule.cron import read_cron
 from tenure.domain.schedule.model import Schedule, cron_schedule
 from tenure.domain.schedule.zones import check_zone, load_zone
@@ -36,12 +53,14 @@ _MAIL = (
     "cron mails what a job prints; here nothing is mailed: `tenure logs JOB` shows it, and"
     " `tenure runs` which runs failed"
 )
+_WHOSE = {Dialect.DEBIAN: "Debian's cron", Dialect.CRONIE: "cronie"}
+_END = datetime(9900, 1, 1, tzinfo=UTC)
 THROUGH_A_SUSPEND = timedelta(hours=3)
 """How far both crons reach back after the clock has jumped forward."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Importing:
+class CrontabTarget:
     """For whom, where, when. ``zone``: the machine's, an IANA name; ``now``: aware."""
 
     user: str
@@ -55,14 +74,13 @@ class Importing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class CrontabJob(ImportedJob):
     """A line, and what becomes of it."""
 
     line: Line
-    job: Imported
 
 
-def plan_lines(crontab: Crontab, importing: Importing) -> tuple[Planned, ...]:
+def plan_lines(crontab: Crontab, target: CrontabTarget) -> tuple[CrontabJob, ...]:
     """What an import would do, before it is compared with what the profile has."""
     seen: Counter[str] = Counter()
     plan = []
@@ -70,26 +88,150 @@ def plan_lines(crontab: Crontab, importing: Importing) -> tuple[Planned, ...]:
         digest = hashlib.sha256(f"{line.when}\0{line.command}".encode()).hexdigest()[:12]
         seen[digest] += 1
         id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
-        plan.append(Planned(line=line, job=_judge(line, id, importing)))
+        plan.append(_judge(line, id, target))
     return tuple(plan)
 
 
-def _judge(line: Line, id: str, importing: Importing) -> Imported:
-    found = Imported(id=id, name=name_of(line.command), shown=line.text, action=Action.SKIP)
-    try:
-        return _added(line, found, importing)
-    except InvalidInput as error:
-        return Imported(
-            id=id, name=found.name, shown=found.shown, action=Action.SKIP,
-            why=error.text, remedy=error.remedy,
-        )  # fmt: skip
+class CrontabImporter(Importer):
+    """A crontab: read when this is made, planned with the jobs that the profile has."""
 
+    name = "crontab"
+    tag = TAG
+    originals_text = "cron still runs the originals. So that nothing runs twice:"
 
-def _added(line: Line, found: Imported, importing: Importing) -> Imported:
-    """Raises InvalidInput where it cannot be."""
-    if line.user is not None and line.user != importing.of:
+    def __init__(
+        self,
+        source: Source,
+        target: CrontabTarget,
+        *,
+        count: int,
+        prefix: str = "",
+        paused: bool = False,
+        skip_broken: bool = False,
+    ) -> None:
+        """``count``: of the fires that are shown. Raises Refused for lines of another user."""
+        if target.of != target.user and os.geteuid() == 0:
+            raise Refused(
+                f"the jobs of {target.of} would run as {target.user} here: Tenure starts jobs as "
+                "who runs the owner",
+                field="user",
+                remedy=f"import them as {target.of}: "
+                f"sudo -u {shlex.quote(target.of)} tenure import crontab",
+            )
+        self.source = source
+        self.target = target
+        self._count, self._prefix, self._paused = count, prefix, paused
+        self._skip_broken = skip_broken
+        self._crontab = read_crontab(source.text, system=source.system, dialect=target.dialect)
+
+    def plan(self, existing: ExistingJobs) -> Sequence[CrontabJob]:
+        made = plan_lines(self._crontab, replace(self.target, grace=existing.grace))
+        renamed = (rename(job, prefix=self._prefix, paused=self._paused) for job in made)
+        return [self._with_fires(job) for job in resolve_names(renamed, existing)]
+
+    def _with_fires(self, job: CrontabJob) -> CrontabJob:
+        if job.definition is None:
+            return job
+        fires = islice(job.definition.schedule.fires(self.target.now, _END), self._count)
+        return replace(job, fires=tuple(fires))
+
+    def heading(self, plan: Sequence[ImportedJob]) -> list[str]:
+        name = "standard input" if self.source.name == "-" else self.source.name
+        how = f"read as {_WHOSE[self.target.dialect]} reads it, times in {self.target.zone}"
+        return [f"{count_jobs(plan)} in {name}, {how}"]
+
+    def title(self, job: ImportedJob) -> str:
+        return f"line {_line(job).number}: {job.shown}"
+
+    def notes(self, plan: Sequence[ImportedJob]) -> list[str]:
+        return notes(plan)
+
+    def invalid_lines(self) -> Sequence[InvalidLine]:
+        return self._crontab.wrong
+
+    def check(self) -> None:
+        lines = self._crontab.wrong
+        if not lines or self._skip_broken:
+            return
+        first, more = lines[0], f", nor {len(lines) - 1} more" if len(lines) > 1 else ""
+        remedy = f"{first.remedy}; " if first.remedy else ""
         raise InvalidInput(
-            f"it runs as {line.user}; this profile's jobs run as {importing.user}",
+            f"{first.why}; this line cannot be imported{more}, and so nothing was",
+            field=f"line {first.number}",
+            remedy=f"{remedy}--skip-broken leaves such lines out",
+            wrong=self._invalid_documents(),
+        )
+
+    def originals(self, plan: Sequence[ImportedJob]) -> list[str]:
+        numbers = [_line(job).number for job in plan if job.action is not Action.SKIP]
+        if not numbers:
+            return []
+        script = shlex.quote(";".join(f"{number}s/^/#/" for number in numbers))
+        source = self.source
+        if source.path is not None:
+            sudo = "" if os.access(source.path.parent, os.W_OK) else "sudo "
+            return [f"{sudo}sed -i.before {script} {shlex.quote(str(source.path))}"]
+        if source.name == "-":
+            return ["comment out " + ", ".join(f"line {number}" for number in numbers)]
+        install = source.name.removesuffix("-l") + "-"
+        return [f"{source.name} > crontab.before && sed {script} crontab.before | {install}"]
+
+    def job_document(self, job: ImportedJob) -> dict[str, Any]:
+        return {"line": _line(job).number, "text": job.shown}
+
+    def fires_document(self, job: ImportedJob) -> list[str | None]:
+        return [instant(fire) for fire in job.fires]
+
+    def document(self, report: ImportReport) -> dict[str, Any]:
+        return {
+            "crontab": {
+                "source": self.source.name,
+                "system": self.source.system,
+                "dialect": str(self.target.dialect),
+                "timezone": self.target.zone,
+                "user": self.target.of,
+            },
+            "profile": report.profile,
+            "written": report.written,
+            "jobs": report.jobs,
+            "wrong": self._invalid_documents(),
+            "notes": self.notes(report.plan),
+            "comment_out": self.originals(report.plan),
+            "warnings": report.warnings,
+        }
+
+    def _invalid_documents(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "line": line.number,
+                "text": escape_hidden(line.text),
+                "why": line.why,
+                "remedy": line.remedy or None,
+            }
+            for line in self._crontab.wrong
+        ]
+
+
+def _line(job: ImportedJob) -> Line:
+    assert isinstance(job, CrontabJob)
+    return job.line
+
+
+def _judge(line: Line, id: str, target: CrontabTarget) -> CrontabJob:
+    found = CrontabJob(
+        id=id, name=name_of(line.command), shown=line.text, action=Action.SKIP, line=line
+    )
+    try:
+        return _added(line, found, target)
+    except InvalidInput as error:
+        return replace(found, why=error.text, remedy=error.remedy)
+
+
+def _added(line: Line, found: CrontabJob, target: CrontabTarget) -> CrontabJob:
+    """Raises InvalidInput where it cannot be."""
+    if line.user is not None and line.user != target.of:
+        raise InvalidInput(
+            f"it runs as {line.user}; this profile's jobs run as {target.user}",
             remedy=f"import it into a profile of {line.user}, as {line.user}",
         )
     if line.when == REBOOT:
@@ -97,13 +239,11 @@ def _added(line: Line, found: Imported, importing: Importing) -> Imported:
             "nothing here is tied to the start of the machine",
             remedy="leave the line in the crontab, or make it a service",
         )
-    schedule, jitter, differs = _when(line, importing)
-    command = command_of(line, importing.dialect)
+    schedule, jitter, differs = _when(line, target)
+    command = command_of(line, target.dialect)
     fixed = read_cron(schedule.expression or "").fixed
-    return Imported(
-        id=found.id,
-        name=found.name,
-        shown=found.shown,
+    return replace(
+        found,
         action=Action.ADD,
         definition=Definition(
             name=found.name,
@@ -112,20 +252,20 @@ def _added(line: Line, found: Imported, importing: Importing) -> Imported:
             overlap=Overlap.ALLOW,
             catch_up=CatchUp.LATEST if fixed else CatchUp.NONE,
             window=THROUGH_A_SUSPEND if fixed else None,
-            grace=importing.grace,
+            grace=target.grace,
             jitter=jitter,
             tags=(TAG + found.id,),
         ),
         lost=tuple(_lost(line, command)),
-        differs=(*differs, *quirks(line, importing.dialect), *_elsewhere(importing)),
+        differs=(*differs, *quirks(line, target.dialect), *_elsewhere(target)),
     )
 
 
-def _when(line: Line, importing: Importing) -> tuple[Schedule, timedelta, list[str]]:
+def _when(line: Line, target: CrontabTarget) -> tuple[Schedule, timedelta, list[str]]:
     """The schedule, its jitter, and where cron fires otherwise."""
-    differs, zone, jitter = [], importing.zone, timedelta(0)
+    differs, zone, jitter = [], target.zone, timedelta(0)
     named = line.env.get("CRON_TZ", "")
-    if named and importing.dialect is Dialect.CRONIE:
+    if named and target.dialect is Dialect.CRONIE:
         zone = check_zone(named.removeprefix(":"))
         differs.append(f"when clocks change, cronie may miss or double jobs with CRON_TZ={zone}")
     elif named and named != zone:
@@ -135,11 +275,11 @@ def _when(line: Line, importing: Importing) -> tuple[Schedule, timedelta, list[s
         )
     if (tz := line.env.get("TZ", "")) and tz != zone:
         differs.append(f"TZ={tz} is for the command alone, as in cron: it fires by {zone}")
-    if importing.dialect is Dialect.CRONIE and line.env.get("RANDOM_DELAY"):
+    if target.dialect is Dialect.CRONIE and line.env.get("RANDOM_DELAY"):
         jitter = _delay(line.env["RANDOM_DELAY"])
         differs.append("cronie draws its RANDOM_DELAY when it starts; here it stays the same")
-    schedule = cron_schedule(expression_of(line.fields, importing.dialect), zone)
-    if (gap := doubled_in_gaps(schedule, importing.now)) is not None:
+    schedule = cron_schedule(expression_of(line.fields, target.dialect), zone)
+    if (gap := doubled_in_gaps(schedule, target.now)) is not None:
         at = gap[0].astimezone(load_zone(zone))
         differs.append(
             f"on {at:%Y-%m-%d}, when clocks jump to {at:%H:%M}, cron runs it {gap[1]} times, for"
@@ -162,17 +302,15 @@ def _lost(line: Line, command: Command) -> Iterator[str]:
             yield f"there is no {path} at present ({what})"
 
 
-def _elsewhere(importing: Importing) -> Iterator[str]:
-    if importing.of != importing.user:
-        yield f"it is {importing.of}'s, and here runs as {importing.user}"
+def _elsewhere(target: CrontabTarget) -> Iterator[str]:
+    if target.of != target.user:
+        yield f"it is {target.of}'s, and here runs as {target.user}"
 
 
-def notes(plan: Sequence[Planned]) -> list[str]:
+def notes(plan: Sequence[ImportedJob]) -> list[str]:
     """What holds for all lines, said once."""
-    adding = [planned for planned in plan if planned.job.definition is not None]
+    adding = to_add(plan)
     if not adding:
         return []
-    found = [_ENVIRONMENT]
-    if any(mail_to(planned.line.env) is None for planned in adding):
-        found.append(_MAIL)
-    return found
+    silent = any(mail_to(_line(job).env) is None for job in adding)
+    return [_ENVIRONMENT, _MAIL] if silent else [_ENVIRONMENT]

@@ -4,7 +4,8 @@ Authority: Debian's cron (3.0pl1) and cronie (1.5), as their sources read a file
 the :class:`Dialect` decides. Stricter than both where they accept what nobody can have meant: a
 range that runs backwards, a command that is missing, characters that are skipped in silence.
 
-Pure. Any text is taken: each line is a comment, a variable, a :class:`Line` or a :class:`Wrong`.
+Pure. Any text is taken: each line is a comment, a variable, a :class:`Line` or an
+:class:`~tenure.adapters.importer.InvalidLine`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from tenure.adapters.crontab.dialect import Dialect
 from tenure.adapters.crontab.times import check_times
 from tenure.adapters.crontab.variables import read_variable
+from tenure.adapters.importer import InvalidLine
 from tenure.domain.errors import InvalidInput
 from tenure.domain.file_text import odd_space
 
@@ -60,22 +62,12 @@ class Line:
         return tuple(MACROS.get(self.when, "" if self.when == REBOOT else self.when).split())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wrong:
-    """A line that cannot be imported."""
-
-    number: int
-    text: str
-    why: str
-    remedy: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Crontab:
     """What was read, in the order of its lines."""
 
     lines: tuple[Line, ...] = ()
-    wrong: tuple[Wrong, ...] = ()
+    wrong: tuple[InvalidLine, ...] = ()
 
 
 def read_crontab(text: str, *, system: bool = False, dialect: Dialect = Dialect.DEBIAN) -> Crontab:
@@ -84,7 +76,7 @@ def read_crontab(text: str, *, system: bool = False, dialect: Dialect = Dialect.
     Bytes that were not UTF-8 are to be lone surrogates in ``text``. Raises nothing.
     """
     lines: list[Line] = []
-    wrong: list[Wrong] = []
+    wrong: list[InvalidLine] = []
     env: dict[str, str] = {}
     rows = text.removeprefix("\ufeff").split("\n")
     for number, row in enumerate(rows, 1):
@@ -100,7 +92,7 @@ def read_crontab(text: str, *, system: bool = False, dialect: Dialect = Dialect.
             when, user, command = _split(plain, system, dialect)
         except InvalidInput as error:
             remedy = odd_space(plain) or error.remedy
-            wrong.append(Wrong(number=number, text=plain, why=error.text, remedy=remedy))
+            wrong.append(InvalidLine(number=number, text=plain, why=error.text, remedy=remedy))
             continue
         lines.append(
             Line(

@@ -22,6 +22,7 @@ from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes_import import simulation
 from tenure.adapters.hermes_import.command import Means
 from tenure.adapters.hermes_import.source import HermesJob, last_written
+from tenure.adapters.importer import FireComparison, FireDifference
 from tenure.domain.errors import InvalidInput
 from tenure.domain.schedule.model import Schedule
 from tenure.domain.schedule.zones import check_zone, load_zone
@@ -29,6 +30,8 @@ from tenure.host.local_zone import local_zone
 
 PATIENCE = 120.0
 """Seconds that Hermes' Python gets."""
+NO_FIRES = "none"
+"""Why a job is not compared for which no fires were computed."""
 MOST = 5000
 """Fires that are compared in one stretch."""
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "SSL_CERT_FILE")
@@ -51,24 +54,6 @@ class Rehearsed:
     changes: tuple[datetime, ...] = ()
     """When clocks change in the zone, at most two."""
     jobs: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """An instant at which only one of them fires."""
-
-    at: datetime
-    hermes: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """The next fires of both, and where they differ, in order; ``problem``: Hermes gave none."""
-
-    hermes: tuple[datetime, ...] = ()
-    tenure: tuple[datetime, ...] = ()
-    differences: tuple[Difference, ...] = ()
-    problem: str = ""
 
 
 def rehearse(
@@ -113,24 +98,27 @@ def rehearse(
     )
 
 
-def compare(schedule: Schedule, told: Mapping[str, Any] | None, now: datetime, n: int) -> Compared:
+def compare(
+    schedule: Schedule, told: Mapping[str, Any] | None, now: datetime, n: int
+) -> FireComparison:
     """The next ``n`` fires of both, and all differences where Hermes' were computed."""
-    tenure = tuple(islice(schedule.fires(now, _END), n))
+    ours = tuple(islice(schedule.fires(now, _END), n))
     if told is None or "error" in told:
-        return Compared(tenure=tenure, problem="none" if told is None else str(told["error"]))
+        return FireComparison(ours=ours, why_not=NO_FIRES if told is None else str(told["error"]))
     fires = sorted({int(at) for at in told["fires"]})
     found: dict[int, bool] = {}
     for after, until in told["ranges"]:
         walked = schedule.fires(_instant(after), _instant(until))
-        ours = [int(at.timestamp()) for at in islice(walked, MOST)]
-        until = ours[-1] if len(ours) == MOST else until
+        mine = [int(at.timestamp()) for at in islice(walked, MOST)]
+        until = mine[-1] if len(mine) == MOST else until
         theirs = {at for at in fires if after < at <= until}
-        found |= dict.fromkeys(theirs.difference(ours), True)
-        found |= dict.fromkeys(set(ours) - theirs, False)
-    return Compared(
-        hermes=tuple(_instant(at) for at in fires[:n]),
-        tenure=tenure,
-        differences=tuple(Difference(_instant(at), found[at]) for at in sorted(found)),
+        found |= dict.fromkeys(theirs.difference(mine), True)
+        found |= dict.fromkeys(set(mine) - theirs, False)
+    return FireComparison(
+        who="Hermes",
+        theirs=tuple(_instant(at) for at in fires[:n]),
+        ours=ours,
+        differences=tuple(FireDifference(_instant(at), found[at]) for at in sorted(found)),
     )
 
 

@@ -10,35 +10,46 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from typing import Any
 
 from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes_import.command import Means, carry
+from tenure.adapters.hermes_import.comparison import Rehearsed, compare
 from tenure.adapters.hermes_import.grammar import instant_in, stored
-from tenure.adapters.hermes_import.losses import losses
+from tenure.adapters.hermes_import.losses import losses, notes
 from tenure.adapters.hermes_import.schedule import translate
 from tenure.adapters.hermes_import.source import HermesJob, called, job_name, job_schedule
-from tenure.adapters.importer import Action, Imported, Standing, free_name
+from tenure.adapters.importer import (
+    Action,
+    ExistingJobs,
+    ImportedJob,
+    Importer,
+    ImportReport,
+    count_jobs,
+    free_name,
+    to_add,
+)
+from tenure.client.documents import instant
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import DEFAULT_GRACE, Call, CatchUp, Definition, Job, JobState
+from tenure.domain.job import Call, CatchUp, Definition, Job, JobState
 from tenure.domain.schedule.model import ScheduleKind
 
 TAG = "hermes:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Importing:
+class HermesTarget:
     """From where, to where, when. ``zone``: Hermes', an IANA name; ``now``: aware."""
 
     home: HermesHome
     means: Means
     zone: str
     now: datetime
-    standing: Standing = field(default_factory=Standing)
+    existing: ExistingJobs = field(default_factory=ExistingJobs)
     mirrored: Mapping[str, str] = field(default_factory=dict)
     """Jobs that Hermes' gateway runs under this profile since it was adopted: name by id."""
     prefix: str = ""
-    grace: timedelta = DEFAULT_GRACE
 
 
 def mirrored_in(jobs: Iterable[Job]) -> dict[str, str]:
@@ -51,14 +62,14 @@ def mirrored_in(jobs: Iterable[Job]) -> dict[str, str]:
     return found
 
 
-def plan_import(jobs: Sequence[HermesJob], importing: Importing) -> tuple[Imported, ...]:
+def plan_import(jobs: Sequence[HermesJob], target: HermesTarget) -> tuple[ImportedJob, ...]:
     """What an import would do, and why not where it would not. Nothing is raised for a job."""
-    taken = set(importing.standing.names)
+    taken = set(target.existing.names)
     plan = []
     for job in jobs:
-        found = _judge(job, importing)
+        found = _judge(job, target)
         if found.definition is not None:
-            name = _free(importing.prefix + found.name, found.id, taken)
+            name = _free(target.prefix + found.name, found.id, taken)
             taken.add(name)
             definition = found.definition.with_changes(name=name)
             found = replace(found, name=name, definition=definition)
@@ -66,38 +77,38 @@ def plan_import(jobs: Sequence[HermesJob], importing: Importing) -> tuple[Import
     return tuple(plan)
 
 
-def _judge(job: HermesJob, importing: Importing) -> Imported:
-    id, standing = job["id"], importing.standing
+def _judge(job: HermesJob, target: HermesTarget) -> ImportedJob:
+    id, existing = job["id"], target.existing
     stopped = not job.get("enabled", True) or job.get("state") in ("paused", "completed")
-    found = Imported(
+    found = ImportedJob(
         id=id, name=job_name(job), shown=job_schedule(job), active=not stopped, action=Action.SKIP
     )
-    if id in standing.imported:
-        there = standing.imported[id]
+    if id in existing.imported:
+        there = existing.imported[id]
         paused = there.state is not JobState.ACTIVE
         return replace(found, name=there.name, action=Action.PRESENT, paused=paused)
-    if id in importing.mirrored:
+    if id in target.mirrored:
         return replace(
             found,
-            why=f"Hermes' gateway runs it under this profile, as {importing.mirrored[id]}",
+            why=f"Hermes' gateway runs it under this profile, as {target.mirrored[id]}",
             remedy="import into another --profile",
         )
     if job.get("state") == "completed":
         return replace(found, why="it has completed")
     try:
-        return _added(job, found, importing)
+        return _added(job, found, target)
     except InvalidInput as error:
         return replace(found, why=error.text, remedy=error.remedy)
 
 
-def _added(job: HermesJob, found: Imported, importing: Importing) -> Imported:
+def _added(job: HermesJob, found: ImportedJob, target: HermesTarget) -> ImportedJob:
     """Raises InvalidInput where it cannot be."""
-    now = importing.now
+    now = target.now
     system = now.astimezone().tzinfo or UTC
     planned = instant_in(job.get("next_run_at"), system)
     schedule = stored(job.get("schedule"), timezone=system)
-    when = translate(schedule, zone=importing.zone, planned=planned, now=now)
-    what = carry(job, importing.home, importing.means)
+    when = translate(schedule, zone=target.zone, planned=planned, now=now)
+    what = carry(job, target.home, target.means)
     return replace(
         found,
         action=Action.ADD,
@@ -106,12 +117,12 @@ def _added(job: HermesJob, found: Imported, importing: Importing) -> Imported:
             schedule=when.schedule,
             action=what.command,
             timeout=what.timeout,
-            grace=importing.grace,
+            grace=target.existing.grace,
             catch_up=CatchUp.LATEST if when.schedule.kind is ScheduleKind.EVERY else None,
             tags=(TAG + found.id,),
         ),
         paused=not found.active or what.incomplete,
-        lost=(*what.lost, *losses(job, importing.home)),
+        lost=(*what.lost, *losses(job, target.home)),
         differs=(*when.differs, *(_standing_in_hermes(job, planned, now) if found.active else ())),
     )
 
@@ -128,10 +139,142 @@ def _free(wanted: str, id: str, taken: set[str]) -> str:
     return free_name(wanted, taken, lambda n: f" ({id})" if n == 2 else f" ({id} {n})")
 
 
-def doubled(plan: Sequence[Imported], home: HermesHome) -> list[str]:
+def doubled(plan: Sequence[ImportedJob], home: HermesHome) -> list[str]:
     """What to type so that no job runs in both."""
     return [
         f"{called(home)} cron pause {job.id}"
         for job in plan
         if job.active and not job.paused and job.action is not Action.SKIP
     ]
+
+
+class HermesImporter(Importer):
+    """A Hermes profile: its jobs read when this is made, planned with those of the profile."""
+
+    name = "hermes"
+    tag = TAG
+    originals_text = (
+        "Hermes still runs the originals. So that nothing runs twice, pause them there:"
+    )
+
+    def __init__(
+        self,
+        home: HermesHome,
+        jobs: Sequence[HermesJob],
+        rehearsed: Rehearsed,
+        *,
+        now: datetime,
+        count: int,
+        prefix: str = "",
+        uncompared: bool = False,
+    ) -> None:
+        """``count``: of the fires to compare. ``uncompared``: add also what was not compared."""
+        self.home, self._jobs, self.rehearsed = home, jobs, rehearsed
+        self._now, self._count, self._prefix = now, count, prefix
+        self._uncompared = uncompared
+
+    def plan(self, existing: ExistingJobs) -> Sequence[ImportedJob]:
+        target = HermesTarget(
+            home=self.home,
+            means=self.rehearsed.means,
+            zone=self.rehearsed.zone,
+            now=self._now,
+            existing=existing,
+            mirrored=mirrored_in(existing.jobs),
+            prefix=self._prefix,
+        )
+        return [self._compare(job) for job in plan_import(self._jobs, target)]
+
+    def _compare(self, job: ImportedJob) -> ImportedJob:
+        if job.definition is None:
+            return job
+        schedule, found = job.definition.schedule, self.rehearsed
+        compared = compare(schedule, found.jobs.get(job.id), self._now, self._count)
+        if schedule.kind is not ScheduleKind.AT:
+            compared = replace(compared, changes=found.changes)
+        return replace(job, compared=compared)
+
+    def heading(self, plan: Sequence[ImportedJob]) -> list[str]:
+        found = self.rehearsed
+        how = f"not compared: {found.why_not}"
+        if found.by is not None:
+            how = f"compared with what {found.by} computes"
+        return [f"{count_jobs(plan)} of Hermes in {self.home.path}, times in {found.zone}", how]
+
+    def warnings(self) -> list[tuple[str, str]]:
+        found, warnings = self.rehearsed, []
+        if found.doubt:
+            remedy = "run this with TZ=ZONE, or set `timezone:` in Hermes' config.yaml"
+            warnings.append((found.doubt, remedy))
+        if found.unknown:
+            warnings.append((f"how Hermes runs scripts was not told: {found.unknown}", ""))
+        return warnings
+
+    def title(self, job: ImportedJob) -> str:
+        return f"{job.name} ({job.id}): {job.shown}"
+
+    def notes(self, plan: Sequence[ImportedJob]) -> list[str]:
+        return notes([job.definition for job in plan if job.definition], self.home)
+
+    def originals(self, plan: Sequence[ImportedJob]) -> list[str]:
+        return doubled(plan, self.home)
+
+    def question(self, plan: Sequence[ImportedJob], *, yes: bool) -> str:
+        adding = to_add(plan)
+        blind = [job for job in adding if job.compared and job.compared.why_not]
+        if not blind or self._uncompared:
+            return ""
+        if yes:
+            raise InvalidInput(
+                f"the fires of {len(blind)} of {len(adding)} were not compared with Hermes'",
+                field="yes",
+                remedy="name Hermes' Python with --hermes-python PATH, or add --uncompared",
+            )
+        return f"{len(blind)} of {len(adding)} could not be compared. "
+
+    def job_document(self, job: ImportedJob) -> dict[str, Any]:
+        return {
+            "hermes_id": job.id,
+            "hermes_schedule": job.shown,
+            "active_in_hermes": job.active,
+        }
+
+    def fires_document(self, job: ImportedJob) -> dict[str, Any] | None:
+        compared = job.compared
+        if compared is None:
+            return None
+        done = not compared.why_not
+        differences = [
+            {"at": instant(found.at), "hermes": found.theirs, "tenure": not found.theirs}
+            for found in compared.differences
+        ]
+        return {
+            "compared": done,
+            "problem": compared.why_not or None,
+            "hermes": [instant(at) for at in compared.theirs] if done else None,
+            "tenure": [instant(at) for at in compared.ours],
+            "differences": differences if done else None,
+        }
+
+    def document(self, report: ImportReport) -> dict[str, Any]:
+        found = self.rehearsed
+        return {
+            "hermes": {
+                "home": str(self.home.path),
+                "profile": self.home.profile,
+                "python": found.means.python,
+                "version": found.means.version,
+                "timezone": found.zone,
+                "timezone_doubt": found.doubt or None,
+                "unknown": found.unknown or None,
+            },
+            "profile": report.profile,
+            "compared_by": found.by,
+            "not_compared_because": found.why_not or None,
+            "clock_changes": [instant(at) for at in found.changes],
+            "written": report.written,
+            "jobs": report.jobs,
+            "notes": self.notes(report.plan),
+            "pause_in_hermes": self.originals(report.plan),
+            "warnings": report.warnings,
+        }

@@ -1,185 +1,229 @@
-"""What ``tenure import hermes`` shows: for people job by job, and as a document."""
+"""An import, whatever it comes from: shown first, then asked, then added all at once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from tenure.adapters.hermes_import.comparison import Compared
-from tenure.adapters.hermes_import.importer import TAG, doubled
-from tenure.adapters.hermes_import.losses import notes
-from tenure.adapters.importer import Imported
-from tenure.client.documents import instant
-from tenure.domain.job import Command, Job
-from tenure.domain.schedule.model import ScheduleKind
-from tenure.surfaces.cli import output
-from tenure.surfaces.cli.import_common import (
-    Warning,
-    instants,
-    job_document,
-    say_added,
-    say_nothing_written,
-    say_why_not,
-    warning_documents,
+from tenure.adapters.importer import (
+    Action,
+    FireComparison,
+    ImportedJob,
+    Importer,
+    ImportReport,
+    add_jobs,
+    count_jobs,
+    read_existing,
+    to_add,
 )
+from tenure.client.advice import advice
+from tenure.client.apply import all_jobs
+from tenure.client.definitions import editor
+from tenure.client.documents import definition_document
+from tenure.domain.errors import NotFound
+from tenure.domain.job import Command, Definition, Job, JobState
+from tenure.domain.schedule.words import either_day
+from tenure.surfaces.cli import output
+from tenure.surfaces.cli.nudges import nudge_owner
 from tenure.surfaces.cli.times import local
-from tenure.surfaces.cli.where import Where
-
-if TYPE_CHECKING:
-    from tenure.surfaces.cli.import_hermes import Shown
+from tenure.surfaces.cli.where import Where, now
 
 SHOWN = 8
 """Differences that are listed for a job; --json has all."""
-LONGEST = 400
-"""Characters of a command, which may hold a prompt."""
+LONGEST_COMMAND = 400
+"""Characters; a command may hold a prompt."""
+Warning = tuple[str, str, str]
+"""Code, text, remedy."""
 
 
-def show(shown: Shown) -> None:
-    """All jobs, before it is asked."""
-    found = shown.rehearsed
-    jobs = "1 job" if len(shown.plan) == 1 else f"{len(shown.plan)} jobs"
-    output.say(f"{jobs} of Hermes in {shown.home.path}, times in {found.zone}")
-    if found.by is None:
-        output.say(f"not compared: {found.why_not}")
-    else:
-        output.say(f"compared with what {found.by} computes")
-    if found.doubt:
-        output.warn(found.doubt, "run this with TZ=ZONE, or set `timezone:` in Hermes' config.yaml")
-    if found.unknown:
-        output.warn(f"how Hermes runs scripts was not told: {found.unknown}")
-    for job in shown.plan:
-        output.say()
-        _job(shown, job)
-    output.say()
-    for note in notes([job.definition for job in shown.adding if job.definition], shown.home):
-        output.paragraph(f"note: {note}")
+def show_plan(where: Where, importer: Importer) -> Sequence[ImportedJob]:
+    """The plan, shown unless a document is asked for. Raises what the importer's check raises."""
+    try:
+        with where.open(readonly=True) as profile:
+            jobs, grace = all_jobs(profile.store), profile.settings().grace
+            existing = read_existing(jobs, importer.tag, grace)
+    except NotFound:  # a profile that the import would create
+        existing = read_existing((), importer.tag)
+    plan = importer.plan(existing)
+    if not where.json:
+        _print_plan(importer, plan)
+    importer.check()
+    return plan
 
 
-def _job(shown: Shown, job: Imported) -> None:
-    title = f"{output.safe(job.name)} ({job.id}): {output.safe(job.shown)}"
-    output.say(output.paint(title, "bold"))
-    if job.definition is None:
-        say_why_not(job)
-        return
-    compared = shown.compared[job.id]
-    paused = "" if not job.paused else ", paused" + (" here only" if job.active else "")
-    action = job.definition.action
-    pairs: list[tuple[str, object]] = [("becomes", job.definition.schedule.describe() + paused)]
-    if isinstance(action, Command):
-        pairs.append(("runs", _shorter(output.safe(action.describe()))))
-        if action.cwd is not None and not action.argv[-1].startswith(action.cwd):
-            pairs.append(("in", output.safe(action.cwd)))
-    pairs += [("lost", output.safe(text)) for text in job.lost]
-    pairs += [("differs", output.safe(text)) for text in job.differs]
-    pairs.append(("fires", _fires(shown, job, compared)))
-    output.facts(pairs, indent="  ")
-    _differences(compared, job)
-
-
-def _shorter(line: str) -> str:
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ... ({len(line)} characters)"
-
-
-def _fires(shown: Shown, job: Imported, compared: Compared) -> str:
-    assert job.definition is not None
-    if compared.problem:
-        return "not compared" if shown.rehearsed.by is None else f"Hermes: {compared.problem}"
-    if compared.differences:
-        count = len(compared.differences)
-        return f"{count} instants differ" if count > 1 else "1 instant differs"
-    span = f"the next {len(compared.tenure)}" if len(compared.tenure) > 1 else "the only one"
-    changes = shown.rehearsed.changes if job.definition.schedule.kind is not ScheduleKind.AT else ()
-    around = " and ".join(f"{at:%Y-%m-%d}" for at in changes)
-    return f"the same: {span}" + (f", and around {around}, when clocks change" if around else "")
-
-
-def _differences(compared: Compared, job: Imported) -> None:
-    assert job.definition is not None
-    zone = job.definition.schedule.timezone
-    for found in compared.differences[:SHOWN]:
-        who = "Hermes runs it   -" if found.hermes else "-                Tenure runs it"
-        output.say(f"    {local(found.at, zone):<24}  {who}")
-    if len(compared.differences) > SHOWN:
-        output.say(f"    and {len(compared.differences) - SHOWN} more; --json lists them")
-
-
-def end(
-    where: Where,
-    shown: Shown,
-    added: Sequence[Job],
-    warnings: Sequence[Warning],
-    *,
-    written: bool,
+def add(
+    where: Where, importer: Importer, plan: Sequence[ImportedJob], *, dry_run: bool, yes: bool
 ) -> None:
-    """What was done, and what is left to do by hand."""
+    """Add the planned jobs after a confirmation, and print what was done."""
+    adding, added, warnings = to_add(plan), list[Job](), list[Warning]()
+    written = bool(adding) and not dry_run
+    if written:
+        doubt = importer.question(plan, yes=yes)
+        question = f"{doubt}Add {count_jobs(adding)} to the profile {where.name}?"
+        output.confirm(question, yes=yes)
+        added, warnings = _write(where, importer, plan)
     if where.json:
-        output.print_json(document(shown, added, warnings, written=written))
+        output.print_json(document_of(where, importer, plan, added, warnings, written=written))
         return
-    say_added(added)
+    for job in added:
+        paused = " (paused)" if job.state is JobState.PAUSED else ""
+        output.say(f"added {output.safe(job.name)} ({job.id}){paused}")
+    for job in added:
+        if job.state is JobState.PAUSED:
+            output.say(f"  `tenure resume {shlex.quote(job.name)}` starts it")
     if not written:
-        say_nothing_written(shown.adding)
-    lines = doubled(shown.plan, shown.home)
-    if lines and (written or not shown.adding):
-        output.say()
-        output.say("Hermes still runs the originals. So that nothing runs twice, pause them there:")
-        for line in lines:
-            output.say(f"  {line}")
+        output.say(f"{len(adding)} would be added" if adding else "nothing to add")
+    if written or not adding:
+        say_originals(importer, plan)
     for _code, text, remedy in warnings:
         output.warn(text, remedy)
 
 
-def document(
-    shown: Shown,
-    added: Sequence[Job],
-    warnings: Sequence[Warning],
+def say_originals(importer: Importer, plan: Sequence[ImportedJob]) -> None:
+    """What to type so that nothing runs twice."""
+    if lines := importer.originals(plan):
+        output.say()
+        output.say(importer.originals_text)
+        for line in lines:
+            output.say(f"  {output.safe(line)}")
+
+
+def document_of(
+    where: Where,
+    importer: Importer,
+    plan: Sequence[ImportedJob],
+    added: Sequence[Job] = (),
+    warnings: Sequence[Warning] = (),
     *,
     written: bool,
 ) -> dict[str, Any]:
-    found = shown.rehearsed
+    ids = {word: job.id for job in added for word in job.definition.tags}
+    return importer.document(
+        ImportReport(
+            profile=where.name,
+            plan=plan,
+            written=written,
+            jobs=[_job_document(importer, job, ids) for job in plan],
+            warnings=[{"code": code, "text": text, "remedy": do} for code, text, do in warnings],
+        )
+    )
+
+
+def _write(
+    where: Where, importer: Importer, plan: Sequence[ImportedJob]
+) -> tuple[list[Job], list[Warning]]:
+    """All in one commit; the jobs, and each warning once."""
+    with where.open(create=True) as profile:
+        by, at = editor(f"tenure import {importer.name}"), now()
+        added = add_jobs(profile.store, plan, tag=importer.tag, by=by, now=at)
+        nudge_owner(profile, "jobs")
+        profile.refresh_policy(by, at)
+        warnings = {(w.code, w.text, w.remedy): None for w in advice(profile, *added)}
+    return added, list(warnings)
+
+
+def _job_document(importer: Importer, job: ImportedJob, ids: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "hermes": {
-            "home": str(shown.home.path),
-            "profile": shown.home.profile,
-            "python": found.means.python,
-            "version": found.means.version,
-            "timezone": found.zone,
-            "timezone_doubt": found.doubt or None,
-            "unknown": found.unknown or None,
-        },
-        "profile": shown.profile,
-        "compared_by": found.by,
-        "not_compared_because": found.why_not or None,
-        "clock_changes": [instant(at) for at in found.changes],
-        "written": written,
-        "jobs": [_job_document(shown, job, added) for job in shown.plan],
-        "notes": notes([job.definition for job in shown.adding if job.definition], shown.home),
-        "pause_in_hermes": doubled(shown.plan, shown.home),
-        "warnings": warning_documents(warnings),
+        **importer.job_document(job),
+        "action": {Action.ADD: "add", Action.PRESENT: "present", Action.SKIP: "skip"}[job.action],
+        "why": job.why or None,
+        "remedy": job.remedy or None,
+        "name": job.name,
+        "id": ids.get(importer.tag + job.id),
+        "paused": job.paused,
+        "definition": definition_document(job.definition) if job.definition else None,
+        "lost": list(job.lost),
+        "differs": list(job.differs),
+        "fires": importer.fires_document(job),
     }
 
 
-def _job_document(shown: Shown, job: Imported, added: Sequence[Job]) -> dict[str, Any]:
-    compared = shown.compared.get(job.id)
-    return {
-        "hermes_id": job.id,
-        "hermes_schedule": job.shown,
-        "active_in_hermes": job.active,
-        **job_document(job, added, TAG),
-        "fires": None if compared is None else _compared_document(compared),
-    }
+def _print_plan(importer: Importer, plan: Sequence[ImportedJob]) -> None:
+    for line in importer.heading(plan):
+        output.say(output.safe(line))
+    for warning in importer.warnings():
+        output.warn(*warning)
+    for job in plan:
+        output.say()
+        output.say(output.paint(output.safe(importer.title(job)), "bold"))
+        if job.definition is None:
+            _say_why_not(job)
+        else:
+            output.facts(_facts(job, job.definition), indent="  ")
+            if job.compared is not None:
+                _say_differences(job.compared, job.definition)
+    for invalid in importer.invalid_lines():
+        output.say()
+        output.say(output.paint(f"line {invalid.number}: {output.safe(invalid.text)}", "bold"))
+        output.say(f"  wrong: {output.safe(invalid.why)}")
+        if invalid.remedy:
+            output.say(f"  → {output.safe(invalid.remedy)}")
+    output.say()
+    for note in importer.notes(plan):
+        output.paragraph(f"note: {note}")
 
 
-def _compared_document(compared: Compared) -> dict[str, Any]:
-    done = not compared.problem
-    return {
-        "compared": done,
-        "problem": compared.problem or None,
-        "hermes": instants(compared.hermes) if done else None,
-        "tenure": instants(compared.tenure),
-        "differences": [
-            {"at": instant(found.at), "hermes": found.hermes, "tenure": not found.hermes}
-            for found in compared.differences
-        ]
-        if done
-        else None,
-    }
+def _say_why_not(job: ImportedJob) -> None:
+    there = f" as {output.safe(job.name)}" if job.action is Action.PRESENT else ""
+    output.say(f"  {job.action}{there}" + (f": {output.safe(job.why)}" if job.why else ""))
+    if job.remedy:
+        output.say(f"  → {output.safe(job.remedy)}")
+
+
+def _facts(job: ImportedJob, definition: Definition) -> list[tuple[str, object]]:
+    """What a job that is to be added becomes."""
+    paused = "" if not job.paused else ", paused" + (" here only" if job.active else "")
+    becomes = f"{output.safe(job.name)}: {definition.schedule.describe()}{paused}"
+    pairs: list[tuple[str, object]] = [("becomes", becomes)]
+    if (note := either_day(definition.schedule)) is not None:
+        pairs.append(("note", f"{note[0]}; {note[1]}"))
+    action = definition.action
+    if isinstance(action, Command):
+        pairs.append(("runs", _shorten(output.safe(action.describe()))))
+        pairs.append(("in", output.safe(action.cwd) if action.cwd else None))
+        pairs.append(("reads", _describe_input(action.stdin)))
+        pairs.append(("with", ", ".join(map(output.safe, sorted(action.env))) or None))
+    pairs += [("lost", output.safe(text)) for text in job.lost]
+    pairs += [("differs", output.safe(text)) for text in job.differs]
+    if job.compared is not None:
+        pairs.append(("fires", _describe_comparison(job.compared)))
+    elif job.fires:
+        zone = definition.schedule.timezone
+        pairs.append(("fires", ", ".join(local(fire, zone) for fire in job.fires)))
+    return pairs
+
+
+def _shorten(line: str) -> str:
+    if len(line) <= LONGEST_COMMAND:
+        return line
+    return f"{line[:LONGEST_COMMAND]} ... ({len(line)} characters)"
+
+
+def _describe_input(stdin: str | None) -> str | None:
+    if stdin is None:
+        return None
+    first, *more = stdin.splitlines()
+    return repr(first) + (f" and {len(more)} more lines" if len(more) > 1 else
+                          " and 1 more line" if more else "")  # fmt: skip
+
+
+def _describe_comparison(compared: FireComparison) -> str:
+    """Whether both schedulers fire at the same instants."""
+    if compared.why_not:
+        return f"not compared: {output.safe(compared.why_not)}"
+    if compared.differences:
+        count = len(compared.differences)
+        return f"{count} instants differ" if count > 1 else "1 instant differs"
+    span = f"the next {len(compared.ours)}" if len(compared.ours) > 1 else "the only one"
+    around = " and ".join(f"{at:%Y-%m-%d}" for at in compared.changes)
+    return f"the same: {span}" + (f", and around {around}, when clocks change" if around else "")
+
+
+def _say_differences(compared: FireComparison, definition: Definition) -> None:
+    zone = definition.schedule.timezone
+    for found in compared.differences[:SHOWN]:
+        scheduler = compared.who if found.theirs else "Tenure"
+        output.say(f"    {local(found.at, zone):<24}  only {scheduler} runs it")
+    if len(compared.differences) > SHOWN:
+        output.say(f"    and {len(compared.differences) - SHOWN} more; --json lists them")
