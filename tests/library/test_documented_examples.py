@@ -133,6 +133,18 @@ AROUND: dict[str, tuple[str, str]] = {
     ),
 }
 """What stands before and after an example that does not stand alone."""
+OWNER = """
+import atexit
+from tenure import Tenure
+owner = Tenure(profile="shop").start()
+atexit.register(owner.stop)
+for name in ("report", "cleanup"):
+    owner.add(name, "@yearly", ["true"])
+while not owner.owns:
+    pass
+"""
+AROUND_PAGE = {"python-api": (OWNER, "")}
+"""The same for every example of a page."""
 SIGNALLED = {
     "README: from tenure import Tenure, cron, every": 0,
     "embedding: tenure.run_forever()": 0,
@@ -164,7 +176,7 @@ def distinct(found: list[Example]) -> list[Example]:
 
 @pytest.mark.parametrize("example", distinct(examples("python")), ids=lambda one: one.key)
 def test_a_python_example(example: Example, tmp_path: Path) -> None:
-    before, after = AROUND.get(example.key, ("", OWN))
+    before, after = AROUND.get(example.key, AROUND_PAGE.get(example.page, ("", OWN)))
     program, home, log = tmp_path / "program.py", tmp_path / "home", tmp_path / "log"
     program.write_text(f"{before}{example.text}\n{after}")
     with log.open("wb") as out:
@@ -185,6 +197,21 @@ def test_a_python_example(example: Example, tmp_path: Path) -> None:
         assert not (home / "profiles").exists(), "nothing served it"
         return
     assert_left(home)
+
+
+def test_the_examples_of_the_python_api_are_typed(tmp_path: Path) -> None:
+    """As they stand, by mypy --strict."""
+    typed = [one for one in examples("python") if one.page == "python-api"]
+    assert len(typed) > 4
+    files = []
+    for number, example in enumerate(typed):
+        files.append(tmp_path / f"example_{number}.py")
+        files[-1].write_text(example.text)
+    done = subprocess.run(
+        [BIN / "mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path / 'cache'}", *files],
+        capture_output=True, text=True, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def owns(home: Path) -> bool:
