@@ -72,7 +72,7 @@ class World:
             owner=None, unreadable=None, processes=(), elsewhere=(), hidden=(),
             gateway_lock=Lock(known=True, held=False), tick_lock=Lock(known=True, held=False),
             jobs=read_jobs(self.home), heartbeats=Heartbeats(ticked=None, succeeded=None),
-            next=None, ledger=read_ledger(self.home.executions),
+            ledger=read_ledger(self.home.executions),
         )  # fmt: skip
         return replace(found, **changed)
 

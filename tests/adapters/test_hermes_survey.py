@@ -53,14 +53,16 @@ class TestTheFoundingBug:
         assert found.by_role() == {"desktop": 3, "gateway": 1}
 
     def test_who_runs_the_next(self, found: Survey) -> None:
-        assert found.next is not None
-        assert (found.next.winner, found.next.certain) == (self.desktops[1], False)
+        ahead = found.next_run()
+        assert ahead is not None
+        assert (ahead.winner, ahead.certain) == (None, False)
+        assert set(ahead.rivals) == {self.gateway, *self.desktops}
 
     def test_the_verdict(self, found: Survey) -> None:
         assert found.verdict.startswith("3 processes can execute this profile's jobs")
         assert codes(found) == ["several_tickers"]
         said = text(found, "several_tickers")
-        assert f"likely pid {self.desktops[1]} (desktop backend)" in said
+        assert f"pid {self.desktops[1]} (desktop backend)" in said
         assert "`tenure hermes adopt --profile la`" in said
 
     def test_its_document(self, found: Survey) -> None:
@@ -75,7 +77,11 @@ class TestTheFoundingBug:
         assert document["adoption"] is None
         assert document["locks"]["gateway"] == {"known": True, "held": True, "pid": self.gateway}
         assert document["locks"]["tick"]["fence"] is False
-        assert document["next"]["winner"] == self.desktops[1]
+        assert set(document["next"]) == {
+            "job", "job_name", "due", "at", "winner", "rivals", "certain", "rotates", "why",
+        }  # fmt: skip
+        assert document["next"]["winner"] is None
+        assert len(document["next"]["rivals"]) == 3
         assert document["runs"]["by_role"] == {"desktop": 3, "gateway": 1}
         assert [run["role"] for run in document["runs"]["last"]] == [
             "desktop", "gateway", "desktop", "desktop",
@@ -94,8 +100,9 @@ class TestWithoutAnAdoption:
         found = tree.survey()
         assert codes(found) == []
         assert found.verdict == f"Pid {pid} (gateway) runs the jobs: nothing else ticks."
-        assert found.next is not None
-        assert (found.next.winner, found.next.certain) == (pid, False)
+        ahead = found.next_run()
+        assert ahead is not None
+        assert (ahead.winner, ahead.certain) == (pid, False)
 
     def test_no_gateway_and_jobs_fire_all_the_same(self, tree: Tree) -> None:
         pid = tree.desktop()
@@ -152,8 +159,9 @@ class TestWithoutAnAdoption:
         assert {str(p.ticks) for p in found.processes} == {"fenced"}
         assert codes(found) == ["fence_without_adoption"]
         assert found.verdict.startswith("Nothing fires: the fence stands")
-        assert found.next is not None
-        assert found.next.winner is None
+        ahead = found.next_run()
+        assert ahead is not None
+        assert (ahead.winner, ahead.why) == (None, "nothing ticks")
 
     def test_the_remedy_names_the_root_unless_it_is_hermes_own(
         self, tree: Tree, monkeypatch: pytest.MonkeyPatch
@@ -295,8 +303,9 @@ class TestAdopted:
         assert [(str(p.standing), str(p.ticks)) for p in found.processes] == [
             ("owner", "yes"), ("refused", "no"),
         ]  # fmt: skip
-        assert found.next is not None
-        assert (found.next.winner, found.next.certain) == (gateway, True)
+        ahead = found.next_run()
+        assert ahead is not None
+        assert (ahead.winner, ahead.certain) == (gateway, True)
         assert found.to_json()["adoption"]["owner"] == gateway
 
     def test_a_process_from_before(self, adopted: Tree) -> None:

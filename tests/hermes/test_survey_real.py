@@ -1,22 +1,17 @@
-"""``tenure hermes status`` of real Hermes Agents: roles, homes, locks, runs, the next winner."""
+"""``tenure hermes status`` of real Hermes Agents: roles, homes, locks, runs."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from adoptionkit import status, status_words
-from hermesparts import Started
 from hermesvenv import HermesVenv
 from hermesworld import PROFILE, HermesWorld
 
-from tenure.adapters.hermes.facts.home import find_home
-from tenure.adapters.hermes.look import next_tick
-from tenure.adapters.hermes.look.survey import survey
 from waiting import eventually
 
 pytestmark = [pytest.mark.hermes, pytest.mark.timeout(180)]
@@ -146,45 +141,6 @@ class TestTwoHomesWithTheSameProfile:
         world.wait_runs(2, since=began)
         # Whoever ended is not taken for whoever is there.
         assert "gone" in status(world)["runs"]["by_role"]
-
-
-def test_whose_tick_comes_first(
-    worlds: Make, hermes_19: HermesVenv, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The desktop starts well after the gateway, and so ticks well after the gateway does."""
-    period = timedelta(seconds=16)  # Hermes' own 60 would do, and take a minute longer
-    monkeypatch.setattr(next_tick, "PERIOD", period)
-    world = worlds(hermes_19, tick=period.total_seconds())
-    gateway = world.gateway()
-    time.sleep(8)
-    desktop = world.desktop()
-    first = [_ticked(world, 0, gateway), _ticked(world, 1, desktop)]
-    # Due after the gateway's next tick and before the desktop's: the desktop is to run it.
-    due = (first[0] + (first[1] - first[0]) / 2 + period).astimezone()
-    job = world.add("mail", f"{due.minute} {due.hour} * * * {due.second}")
-    ahead = survey(find_home(str(world.root), PROFILE)).next
-    assert ahead is not None
-    assert (ahead.job.id, ahead.winner, ahead.certain) == (job, desktop.pid, False), ahead.why
-    (run,) = world.wait_runs(1)
-    assert run.by == desktop.name
-    assert ahead.at is not None
-    assert abs(run.at - ahead.at.timestamp()) < 4
-
-
-def _ticked(world: HermesWorld, number: int, started: Started) -> datetime:
-    """About when a process first ticked: three seconds after its start, give or take three."""
-
-    def begun() -> list[str]:
-        lines = (world.profile / "logs" / "agent.log").read_text().splitlines()
-        found = [line for line in lines if "In-process cron scheduler started" in line]
-        return found[number : number + 1]
-
-    (line,) = eventually(begun, f"the ticker of {started.name} to start")
-    at = datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f").astimezone()
-    began = datetime.fromisoformat(listed(status(world))[started.pid]["started_at"])
-    if at - began > timedelta(seconds=6):
-        pytest.skip(f"Hermes took {at - began} to start here: too long for an estimate")
-    return began + timedelta(seconds=3)
 
 
 @pytest.mark.parametrize(

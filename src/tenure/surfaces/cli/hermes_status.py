@@ -24,7 +24,7 @@ _APART = timedelta(seconds=90)
 @click.command(cls=HermesVerb)
 @click.pass_context
 def status(context: click.Context) -> int:
-    """Show who ticks, who holds the locks, who ran the last jobs and who runs the next.
+    """Show which processes tick, hold the locks, ran the last jobs and can run the next.
 
     An onlooker: it changes nothing and needs no adoption. Exit code 1 when there are warnings.
     """
@@ -147,25 +147,21 @@ def _row(process: HermesProcess, zone: str) -> list[object]:
 
 
 def _print_next(found: Survey, zone: str) -> None:
-    ahead = found.next
+    ahead = found.next_run()
     if ahead is None:
         return
     output.say()
     name, due = output.safe(ahead.job.name), when(ahead.job.due, zone, found.at)
     output.say(f"next  {name}, due {due}")
     winner = found.process(ahead.winner)
-    who = winner.describe() if winner else f"pid {ahead.winner}"
-    at = f" at about {local(ahead.at, zone).split(' ')[1]}" if ahead.at else ""
-    if ahead.winner is None and not ahead.rivals:
-        text = f"nobody runs it: {ahead.why}"
-    elif ahead.winner is None:
-        text = f"who runs it cannot be said: {ahead.why}"
-    elif ahead.certain:
-        text = f"{who} runs it: {ahead.why}"
+    if winner is not None:
+        text = f"{winner.describe()} runs it: {ahead.why}"
+    elif ahead.winner is not None:
+        text = f"pid {ahead.winner} runs it: {ahead.why}"
+    elif ahead.rivals:
+        text = f"one of {len(ahead.rivals)} processes runs it: {ahead.why}"
     else:
-        text = f"likely {who}{at}: {ahead.why}"
-    if ahead.rotates:
-        text += ". An interval counts from the end of a run: the next time it is another's turn"
+        text = f"no process runs it: {ahead.why}"
     output.paragraph("      " + text)
 
 

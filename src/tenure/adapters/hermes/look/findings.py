@@ -111,14 +111,11 @@ def _unadopted(survey: Survey) -> Iterator[Warning]:
 
 
 def _several(survey: Survey) -> str:
-    tickers, ahead = survey.tickers, survey.next
+    tickers = survey.tickers
     text = (
         f"{len(tickers)} processes can execute this profile's jobs, and nothing tells them apart: "
-        f"{names(tickers)}. Whoever ticks first after a job is due runs it"
+        f"{names(tickers)}. The first tick after a job is due runs it"
     )
-    winner = survey.process(ahead.winner) if ahead else None
-    if winner is not None:
-        text += f": likely {winner.describe()}"
     if not any(process.role is Role.GATEWAY for process in tickers):
         text += ". No gateway runs; jobs fire all the same"
     return text

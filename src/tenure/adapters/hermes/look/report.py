@@ -12,12 +12,11 @@ from typing import Any
 
 from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes.facts.invocation import Role
-from tenure.adapters.hermes.facts.jobs_file import Heartbeats, JobsFile
+from tenure.adapters.hermes.facts.jobs_file import Heartbeats, HermesJob, JobsFile, Kind
 from tenure.adapters.hermes.look.adopted import AdoptionView
 from tenure.adapters.hermes.look.executions import Execution, Ledger, role_in, tally
 from tenure.adapters.hermes.look.installation import Installation
 from tenure.adapters.hermes.look.locks import Lock
-from tenure.adapters.hermes.look.next_tick import Forecast
 from tenure.adapters.hermes.look.processes import Elsewhere, Store
 from tenure.adapters.hermes.look.tickers import Ticks
 from tenure.client.advice import Warning
@@ -25,8 +24,8 @@ from tenure.client.documents import VERSION, Document, evidence_document, instan
 from tenure.domain.policy.evidence import Evidence
 from tenure.domain.process import ProcessStatus
 
-LAST = 10
-"""So many runs are listed one by one."""
+MAX_RUNS = 10
+"""The most runs that the document lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +60,19 @@ class HermesProcess:
         return f"pid {self.pid} ({self.role.words})"
 
 
+@dataclass(frozen=True, slots=True)
+class NextRun:
+    """The process that runs the job that is due next, as far as it is known."""
+
+    job: HermesJob
+    winner: int | None = None
+    """Its pid; None: no process, or one of ``rivals``."""
+    certain: bool = False
+    rivals: tuple[int, ...] = ()
+    """The pids of several processes that tick: which of them is first is not known."""
+    why: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
     """A Hermes profile at one moment."""
@@ -83,8 +95,6 @@ class Survey:
     tick_lock: Lock
     jobs: JobsFile
     heartbeats: Heartbeats
-    next: Forecast | None
-    """None: no job is due."""
     ledger: Ledger
     verdict: str = ""
     warnings: tuple[Warning, ...] = ()
@@ -101,8 +111,21 @@ class Survey:
     def process(self, pid: int | None) -> HermesProcess | None:
         return next((process for process in self.processes if process.pid == pid), None)
 
+    def next_run(self) -> NextRun | None:
+        """None: no job is due."""
+        job, pids = self.jobs.next(), tuple(process.pid for process in self.tickers)
+        if job is None:
+            return None
+        if self.owner is not None:
+            return NextRun(job, self.owner, True, why="it owns the jobs; no other tick runs them")
+        if not pids:
+            return NextRun(job, why="nothing ticks")
+        if len(pids) == 1:
+            return NextRun(job, pids[0], why="no other process ticks")
+        return NextRun(job, rivals=pids, why="the first tick after the job is due runs it")
+
     def by_role(self) -> dict[str, int]:
-        """How many of the last runs each role executed."""
+        """The number of the last runs that each role executed."""
         return tally(self.ledger.rows, self._roles())
 
     def role_of_run(self, run: Execution) -> str:
@@ -156,18 +179,18 @@ class Survey:
         return {**self.adoption.document(), "owner": self.owner}
 
     def _next(self) -> Document | None:
-        found = self.next
+        found = self.next_run()
         if found is None:
             return None
         return {
             "job": found.job.id,
             "job_name": found.job.name,
             "due": instant(found.job.due),
-            "at": instant(found.at),
+            "at": None,
             "winner": found.winner,
             "rivals": list(found.rivals),
             "certain": found.certain,
-            "rotates": found.rotates,
+            "rotates": bool(found.rivals) and found.job.kind is Kind.INTERVAL,
             "why": found.why,
         }
 
@@ -188,7 +211,7 @@ class Survey:
                     "started_at": instant(row.started_at),
                     "finished_at": instant(row.finished_at),
                 }
-                for row in self.ledger.rows[:LAST]
+                for row in self.ledger.rows[:MAX_RUNS]
             ],
         }
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tenure.adapters.hermes.facts.home import HermesHome, home_of
-from tenure.adapters.hermes.facts.jobs_file import JobsFile, read_heartbeats, read_jobs
+from tenure.adapters.hermes.facts.jobs_file import read_heartbeats, read_jobs
 from tenure.adapters.hermes.facts.services import service_definitions
 from tenure.adapters.hermes.look.adopted import (
     AdoptionView,
@@ -32,7 +32,6 @@ from tenure.adapters.hermes.look.installation import (
     installation_of,
 )
 from tenure.adapters.hermes.look.locks import Lock, read_lock
-from tenure.adapters.hermes.look.next_tick import Forecast, Ticker, forecast
 from tenure.adapters.hermes.look.processes import Member, find_processes
 from tenure.adapters.hermes.look.report import HermesProcess, Survey
 from tenure.adapters.hermes.look.scan import Scan, system_scan
@@ -138,23 +137,21 @@ class _Look:
         tick_lock = read_lock(home.tick_lock, proc=self.proc)
         judged = [self._judge(s, adoption, membership, ledger, tick_lock.fence) for s in seen]
         processes = tuple(sorted(judged, key=_order))
-        jobs, owner = read_jobs(home), membership.owner.pid if membership.owner else None
         return Survey(
             home=home,
             at=now,
             installations=installations,
             service=next((s.label for s in service_definitions(home)), None),
             adoption=adoption,
-            owner=owner,
+            owner=membership.owner.pid if membership.owner else None,
             unreadable=membership.problem,
             processes=processes,
             elsewhere=found.elsewhere,
             hidden=found.hidden,
             gateway_lock=self._gateway_lock(seen),
             tick_lock=tick_lock,
-            jobs=jobs,
+            jobs=read_jobs(home),
             heartbeats=read_heartbeats(home, now),
-            next=_next(jobs, processes, ledger, owner, now),
             ledger=ledger,
         )
 
@@ -236,44 +233,6 @@ def _ledger(home: HermesHome, installations: Sequence[Installation], runs: int) 
         why = f"Hermes {first.version or 'of this version'} does not record what executed a run"
         return replace(ledger, why=why)
     return ledger
-
-
-def _next(
-    jobs: JobsFile,
-    processes: Sequence[HermesProcess],
-    ledger: Ledger,
-    owner: int | None,
-    now: datetime,
-) -> Forecast | None:
-    job = jobs.next()
-    if job is None:
-        return None
-    if owner is not None:
-        return Forecast(
-            job=job, winner=owner, at=None, certain=True, rivals=(), rotates=False,
-            why="it owns the jobs; nobody else's ticks run them",
-        )  # fmt: skip
-    tickers = [
-        Ticker(pid=p.pid, started_at=p.started_at, ticked_at=_ticked_at(p, ledger))
-        for p in processes
-        if p.executes
-    ]
-    return forecast(job, tickers, now)
-
-
-def _ticked_at(process: HermesProcess, ledger: Ledger) -> datetime | None:
-    """When its ticker last claimed a job: then it ticked, to some hundredths of a second."""
-    return max(
-        (
-            row.claimed_at
-            for row in ledger.rows
-            if row.source == "builtin"
-            and row.claimed_at is not None
-            and (row.pid, row.stamp) == (process.pid, process.stamp)
-            and row.claimed_at > process.started_at - timedelta(seconds=2)
-        ),
-        default=None,
-    )
 
 
 def _order(process: HermesProcess) -> tuple[int, datetime]:
