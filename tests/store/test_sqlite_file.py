@@ -510,7 +510,7 @@ def test_a_store_let_go_is_closed_to_this_process(store: SqliteStore, path: Path
         ("runs", "one", ("r",)),
         ("runs", "held_by", ("p",)),
         ("runs", "orphans", ("p",)),
-        ("retries", "due", (0,)),
+        ("claims", "due_retries", (0,)),
         ("requests", "by_key", ("k",)),
         ("requests", "past", (0,)),
         ("processes", "here", ()),
