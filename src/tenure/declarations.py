@@ -205,7 +205,7 @@ def _is(kind: Callable[[Any], bool], function: Callable[..., Any]) -> bool:
 
 def _in_a_process(function: Callable[..., Any], args: dict[str, Any]) -> Command:
     from tenure.runtime.callables.child import describe
-    from tenure.runtime.commands.gated import CHILD
+    from tenure.runtime.callables.context import CHILD_ARGUMENTS
 
     if getattr(sys, "frozen", False):  # its executable is the whole program, and no Python
         raise InvalidInput(
@@ -213,7 +213,9 @@ def _in_a_process(function: Callable[..., Any], args: dict[str, Any]) -> Command
             field="process",
             remedy="leave process=True out, or declare a command that this program offers",
         )
-    return Command(argv=(sys.executable, *CHILD), stdin=describe(function, args), cwd=os.getcwd())
+    return Command(
+        argv=(sys.executable, *CHILD_ARGUMENTS), stdin=describe(function, args), cwd=os.getcwd()
+    )
 
 
 # -- the options -------------------------------------------------------------------------------

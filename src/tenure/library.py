@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from tenure.domain.ownership import Authority
-    from tenure.runtime.callables.call import Coroutines
+    from tenure.runtime.callables.call import CoroutineGroup
     from tenure.runtime.failure import Failure
-    from tenure.runtime.hosting.end_signals import Unwinding
-    from tenure.runtime.hosting.servers import OnceServed
+    from tenure.runtime.hosting.end_signals import SigtermExit
+    from tenure.runtime.hosting.servers import ServerDetector
     from tenure.runtime.profile import Profile
     from tenure.runtime.scheduler import Scheduler
 
@@ -69,7 +69,7 @@ class Tenure(ProfileClient):
     child to call :meth:`start`. A process that only supervises others (gunicorn's arbiter) never
     joins: its workers do.
 
-    Coroutines run on a loop of their own, so that neither holds the other up; with
+    CoroutineGroup run on a loop of their own, so that neither holds the other up; with
     ``on_host_loop`` on the one that :meth:`lifespan` was entered on or :meth:`start` was called
     on, beside what else it does.
 
@@ -97,7 +97,7 @@ class Tenure(ProfileClient):
         self.version = _version(version)
         self._functions: dict[str, Callable[..., Any]] = {}
         self._declared: dict[str, Declared] = {}
-        self._coroutines: Coroutines | None = None
+        self._coroutines: CoroutineGroup | None = None
         self._profile: Profile | None = None
         self._scheduler: Scheduler | None = None
         self._rejoin = rejoin
@@ -107,9 +107,9 @@ class Tenure(ProfileClient):
         self._wanted = False
         """Whether it was started, and so is to be in a forked child."""
         self._failure: Failure | None = None
-        self._once_served: OnceServed | None = None
+        self._once_served: ServerDetector | None = None
         self._place: _Place | None = None
-        self._unwinding: Unwinding | None = None
+        self._unwinding: SigtermExit | None = None
         self._asked: threading.Event | None = None
         """Set when :meth:`run_forever` is to return."""
         self._lock = threading.RLock()
@@ -170,12 +170,12 @@ class Tenure(ProfileClient):
         return function
 
     def _as_called(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        from tenure.runtime.callables.call import Coroutines, in_a_thread
+        from tenure.runtime.callables.call import CoroutineGroup, in_a_thread
 
         if not is_async(function):
             return in_a_thread(function)
         if self._coroutines is None:
-            self._coroutines = Coroutines()
+            self._coroutines = CoroutineGroup()
         return self._coroutines.following(function)
 
     # -- running -----------------------------------------------------------------------------
@@ -410,9 +410,9 @@ class Tenure(ProfileClient):
     def __enter__(self) -> Tenure:
         """Started until the block is left. SIGTERM leaves it too, where the program has not decided
         what SIGTERM does: as SystemExit with 143, so that what ends is handed over."""
-        from tenure.runtime.hosting.end_signals import Unwinding
+        from tenure.runtime.hosting.end_signals import SigtermExit
 
-        self._unwinding = Unwinding()
+        self._unwinding = SigtermExit()
         try:
             return self.start()
         except BaseException:
@@ -462,9 +462,9 @@ class Tenure(ProfileClient):
             app.wsgi_app = once_served.noticing(app.wsgi_app)
         once_served.begin()
 
-    def _start_once_served(self) -> OnceServed:
+    def _start_once_served(self) -> ServerDetector:
         """What finds out whether this process serves, and starts this instance then."""
-        from tenure.runtime.hosting.servers import OnceServed
+        from tenure.runtime.hosting.servers import ServerDetector
 
         if self._once_served is None:
 
@@ -472,7 +472,7 @@ class Tenure(ProfileClient):
                 self._wanted = True  # also in a child that is forked before it has joined
                 self._join_wanted()
 
-            self._once_served = OnceServed(start)
+            self._once_served = ServerDetector(start)
         return self._once_served
 
     @property
@@ -586,7 +586,7 @@ class _Place:
     def __init__(self, tenure: Tenure) -> None:
         self.tenure = tenure
         self.functions = _Functions(self)
-        self._coroutines: list[Coroutines] = []
+        self._coroutines: list[CoroutineGroup] = []
 
     def give_to(self, newer: Tenure) -> None:
         """What is under way stays that of the one before."""

@@ -16,7 +16,7 @@ from pluginkit import tick
 
 from tenure.adapters.hermes.inside.host_registry import hosts
 from tenure.domain.errors import StoreBlocked
-from tenure.runtime.dispatch.external_fires import Announcing, Answer
+from tenure.runtime.dispatch.external_fires import ExternalClaim, ExternalFires
 from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter
 from waiting import eventually
@@ -39,11 +39,11 @@ def test_a_store_that_is_blocked_runs_nothing_and_loses_nothing(
     before = [mini.stored(id) for id in ("a", "b")]
     tick(mini, can_dispatch=lambda: False)
 
-    def blocked(self: Announcing, announced: Any) -> Any:
+    def blocked(self: ExternalFires, announced: Any) -> Any:
         raise StoreBlocked("pid 5 has held the store for 5 s")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Announcing, "claim", blocked)
+        patched.setattr(ExternalFires, "claim", blocked)
         for _ in range(3):
             assert tick(mini) == 0
     assert mini.ran == []
@@ -153,15 +153,15 @@ def test_a_fire_that_is_not_accounted_for_is_due_again(
 ) -> None:
     """Somebody edits the job at this moment, say: nothing was written about its fire."""
     mini.write(once("a"), once("b"))
-    claim = Announcing.claim
+    claim = ExternalFires.claim
 
-    def refuse_one(self: Announcing, announced: Any) -> Any:
+    def refuse_one(self: ExternalFires, announced: Any) -> Any:
         first = min(announced)
         rest = {id: fire for id, fire in announced.items() if id != first}
-        return {first: Answer(why="the job was changed"), **(claim(self, rest) or {})}
+        return {first: ExternalClaim(why="the job was changed"), **(claim(self, rest) or {})}
 
     with monkeypatch.context() as patched:
-        patched.setattr(Announcing, "claim", refuse_one)
+        patched.setattr(ExternalFires, "claim", refuse_one)
         assert tick(mini) == 1
     assert tick(mini) == 1
     assert sorted(mini.ran) == ["a", "b"]

@@ -17,7 +17,7 @@ from tenure import Tenure, at, cron, every
 from tenure.domain.errors import InvalidInput, StoreUnwritable
 from tenure.domain.process import ProcessStatus
 from tenure.domain.run import Run, RunState
-from tenure.runtime.ownership.member import Member
+from tenure.runtime.ownership.member import ProfileMember
 from tenure.store.contract import RunFilter
 from waiting import DEADLINE, eventually
 
@@ -293,12 +293,12 @@ def test_a_name_twice_is_refused(make: Callable[..., Tenure]) -> None:
 def test_a_start_that_failed_can_be_made_again(
     make: Callable[..., Tenure], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Member, socket: str | None) -> None:
+    def full(self: ProfileMember, socket: str | None) -> None:
         raise StoreUnwritable("the disk is full")
 
     tenure = make()
     with monkeypatch.context() as patch:
-        patch.setattr(Member, "join", full)
+        patch.setattr(ProfileMember, "join", full)
         with pytest.raises(StoreUnwritable):
             tenure.start()
     tenure.start()

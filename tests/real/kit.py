@@ -27,7 +27,7 @@ from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.run import ACTIVE, FINAL, Run, RunState
 from tenure.domain.schedule.model import at_schedule
 from tenure.host.processes import is_alive
-from tenure.runtime.commands.session import members_of
+from tenure.runtime.commands.terminate import members_of
 from tenure.runtime.ownership.control import nudge
 from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter

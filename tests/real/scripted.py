@@ -21,7 +21,7 @@ from typing import Any
 
 from tenure.domain import ownership
 from tenure.runtime import daemon
-from tenure.runtime.commands.gated import GatedCommand
+from tenure.runtime.commands.gate import GatedCommand
 from tenure.runtime.commands.runner import CommandRunner
 from tenure.runtime.dispatch.dispatcher import Dispatcher
 from tenure.runtime.ownership import keeper

@@ -18,7 +18,7 @@ import pytest
 from kit import Canary, Started, World
 
 from tenure.domain.run import RunState
-from tenure.runtime.commands.session import members_of
+from tenure.runtime.commands.terminate import members_of
 from waiting import eventually
 
 pytestmark = pytest.mark.real

@@ -15,7 +15,7 @@ from freezing import freeze
 from tenure.domain.ownership import OwnershipAction, OwnershipState
 from tenure.domain.process import ProcessStatus
 from tenure.domain.run import Run, RunState
-from tenure.runtime.commands.session import members_of
+from tenure.runtime.commands.terminate import members_of
 from waiting import eventually
 
 pytestmark = pytest.mark.real

@@ -17,8 +17,8 @@ from tenure.domain.ownership import OwnershipAction
 from tenure.domain.planning.external import Announced
 from tenure.domain.run import Run, RunState
 from tenure.domain.schedule.model import foreign_schedule
-from tenure.runtime.callables.run_handle import Lent
-from tenure.runtime.dispatch.external_fires import Answer
+from tenure.runtime.callables.run_handle import RunHandle
+from tenure.runtime.dispatch.external_fires import ExternalClaim
 from tenure.store.contract import RunFilter
 from testkit.cluster import Cluster, Node
 from waiting import DEADLINE, eventually
@@ -75,21 +75,21 @@ class World:
         told = (before[0], before[-1], passed) if before else None
         return Announced(fire=fire, passed=told)
 
-    def announce(self, node: Node, job: Job, fire: Announced | None = None) -> Answer:
+    def announce(self, node: Node, job: Job, fire: Announced | None = None) -> ExternalClaim:
         answers = node.scheduler.announcing.claim({job.id: fire or self.due()})
         assert answers is not None, f"{node.name} does not own"
         return answers[job.id]
 
-    def lend(self, node: Node, job: Job, fire: Announced | None = None) -> Lent:
+    def issue(self, node: Node, job: Job, fire: Announced | None = None) -> RunHandle:
         answer = self.announce(node, job, fire)
-        assert answer.lent is not None, answer.why
+        assert answer.handle is not None, answer.why
         assert answer.settled
-        return answer.lent
+        return answer.handle
 
     def runs(self, *states: RunState) -> tuple[Run, ...]:
         return self.store.runs(RunFilter(states=frozenset(states) or None))[0]
 
-    def run(self, lent: Lent) -> Run:
+    def run(self, lent: RunHandle) -> Run:
         return self.store.run(lent.run.id)
 
     def turn_until(self, node: Node, *states: RunState, count: int = 1) -> tuple[Run, ...]:

@@ -17,10 +17,8 @@ from typing import Any
 from tenure.domain.policy.evidence import Identity
 from tenure.domain.run import Cause, Run, RunState
 from tenure.host.processes import is_alive
-from tenure.runtime.commands.children import Children, wait_for
-from tenure.runtime.commands.exits import Exit, read_exit
-from tenure.runtime.commands.gate import spawn_gated
-from tenure.runtime.commands.gated import CommandSpec, GatedCommand
+from tenure.runtime.commands.child import Children, ExitRecord, read_exit, wait_for
+from tenure.runtime.commands.gate import CommandSpec, GatedCommand, spawn_gated
 from waiting import DEADLINE
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -70,19 +68,19 @@ def line(text: str, **changes: Any) -> CommandSpec:
     return spec(text, shell=True, **changes)
 
 
-def ended(command: GatedCommand) -> Exit:
+def ended(command: GatedCommand) -> ExitRecord:
     """The exit of a command once its shell has ended, by its record."""
     return ended_of(command.identity, command.exit_path)
 
 
-def ended_of(identity: Identity, exit_path: Path) -> Exit:
+def ended_of(identity: Identity, exit_path: Path) -> ExitRecord:
     with Children() as children:
         children.add("it", identity)
         assert not wait_for(children, {"it"}, DEADLINE), "the shell did not end in time"
     return read_exit(exit_path, shell_gone=True)
 
 
-def run(job: CommandSpec, folder: Path, **changes: Any) -> tuple[Exit, bytes]:
+def run(job: CommandSpec, folder: Path, **changes: Any) -> tuple[ExitRecord, bytes]:
     """Run a job to its end: exit and output."""
     command = spawn_gated(job, **{"folder": folder, "attempt": 1, **changes})
     assert command.open_gate()
@@ -92,7 +90,7 @@ def run(job: CommandSpec, folder: Path, **changes: Any) -> tuple[Exit, bytes]:
 OWNER = """
 import json, os, signal, sys, time
 from pathlib import Path
-from tenure.runtime.commands.gated import CommandSpec
+from tenure.runtime.commands.gate import CommandSpec
 from tenure.runtime.commands.gate import spawn_gated
 
 job = json.loads(sys.argv[1])

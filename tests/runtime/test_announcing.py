@@ -57,7 +57,7 @@ def asks(node: Node, ask: Callable[[str], Said]) -> Probes:
 def test_a_fire_is_claimed_lent_and_recorded(world: World) -> None:
     node, job = world.owner(), world.add()
     fire = world.due()
-    lent = world.lend(node, job, fire)
+    lent = world.issue(node, job, fire)
     claimed = world.run(lent)
     assert (claimed.state, claimed.cause, claimed.fire_time) == (
         RunState.CLAIMED,
@@ -85,7 +85,7 @@ def test_a_fire_is_claimed_lent_and_recorded(world: World) -> None:
 
 def test_a_failure_is_recorded_with_its_reason(world: World) -> None:
     node, job = world.owner(), world.add()
-    lent = world.lend(node, job)
+    lent = world.issue(node, job)
     assert lent.enter()
     lent.end(RunState.FAILED, "the script ended with 3")
     lent.end(RunState.SUCCEEDED)
@@ -101,7 +101,7 @@ def test_several_are_one_commit(world: World) -> None:
     mark = world.store.change_mark()
     answers = node.scheduler.announcing.claim({job.id: fire for job in jobs})
     assert answers is not None
-    assert all(answer.lent is not None for answer in answers.values())
+    assert all(answer.handle is not None for answer in answers.values())
     assert world.store.change_mark() == mark + 1
     assert node.scheduler.announcing.claim({}) == {}
 
@@ -113,7 +113,7 @@ def test_who_does_not_own_claims_nothing(world: World) -> None:
     fire = world.due()
     assert second.scheduler.announcing.claim({job.id: fire}) is None
     assert world.runs() == ()
-    assert world.lend(first, job, fire)
+    assert world.issue(first, job, fire)
 
 
 # -- not claimed, and why ------------------------------------------------------------------------
@@ -123,9 +123,9 @@ def test_the_same_fire_again_is_accounted_for(world: World) -> None:
     """C4."""
     node, job = world.owner(), world.add()
     fire = world.due()
-    world.lend(node, job, fire)
+    world.issue(node, job, fire)
     again = world.announce(node, job, fire)
-    assert (again.lent, again.omitted, again.settled) == (None, None, True)
+    assert (again.handle, again.omitted, again.settled) == (None, None, True)
     assert "accounted for already" in again.why
     assert len(world.runs()) == 1
 
@@ -134,7 +134,7 @@ def test_a_fire_that_was_claimed_before_the_clock_was_set_back_is_settled(world:
     """C4, C5: claimed instants do not repeat."""
     node, job = world.owner(), world.add()
     fire = world.due()
-    world.lend(node, job, fire).end(RunState.SUCCEEDED)
+    world.issue(node, job, fire).end(RunState.SUCCEEDED)
     node.turn()
     world.clock.step(-120)
     authority = world.store.ownership().authority
@@ -142,7 +142,7 @@ def test_a_fire_that_was_claimed_before_the_clock_was_set_back_is_settled(world:
     world.store.restart_planning(authority, world.clock.now())
     world.clock.advance(121)
     again = world.announce(node, job, fire)
-    assert (again.lent, again.settled) == (None, True)
+    assert (again.handle, again.settled) == (None, True)
     assert "claimed before" in again.why
     assert len(world.runs()) == 1
 
@@ -151,9 +151,9 @@ def test_a_fire_that_is_yet_to_come_is_not_settled(world: World) -> None:
     node, job = world.owner(), world.add()
     ahead = Announced(fire=world.clock.now() + timedelta(seconds=1))
     early = world.announce(node, job, ahead)
-    assert (early.lent, early.settled) == (None, False)
+    assert (early.handle, early.settled) == (None, False)
     world.clock.advance(1)
-    assert world.lend(node, job, ahead)
+    assert world.issue(node, job, ahead)
 
 
 def test_jobs_that_may_not_be_announced_stop_no_other(
@@ -183,9 +183,9 @@ def test_jobs_that_may_not_be_announced_stop_no_other(
     ids = (job.id, paused.id, here.id, broken.id, "j-gone")
     answers = node.scheduler.announcing.claim(dict.fromkeys(ids, fire))
     assert answers is not None
-    assert answers[job.id].lent is not None
+    assert answers[job.id].handle is not None
     others = [answers[id] for id in ids[1:]]
-    assert [(a.lent, a.settled) for a in others] == [(None, False)] * 4
+    assert [(a.handle, a.settled) for a in others] == [(None, False)] * 4
     said = ["paused", "planned here", "zone is gone", "no job"]
     assert all(word in a.why for word, a in zip(said, others, strict=True))
     assert world.store.job(here.id).watermark == here.watermark
@@ -194,14 +194,14 @@ def test_jobs_that_may_not_be_announced_stop_no_other(
 def test_what_passed_is_missed_and_while_a_run_is_active_a_fire_is_skipped(world: World) -> None:
     """C5."""
     node, job = world.owner(), world.add()
-    lent = world.lend(node, job, world.due(passed=3))
+    lent = world.issue(node, job, world.due(passed=3))
     skipped = world.announce(node, job)
-    assert (skipped.lent, skipped.omitted, skipped.settled) == (None, OmissionKind.SKIPPED, True)
+    assert (skipped.handle, skipped.omitted, skipped.settled) == (None, OmissionKind.SKIPPED, True)
     assert "still active" in skipped.why
     assert lent.enter()
     lent.end(RunState.SUCCEEDED)
     node.turn()
-    assert world.lend(node, job)
+    assert world.issue(node, job)
     found = {o.kind: o.count for o in world.store.omissions(job=job.id)[0]}
     assert found == {OmissionKind.MISSED: 3, OmissionKind.SKIPPED: 1}
 
@@ -214,7 +214,7 @@ def test_a_commit_that_fails_lends_nothing(world: World, monkeypatch: pytest.Mon
         node.scheduler.announcing.claim({job.id: fire})
     assert world.runs() == ()
     assert node.scheduler.dispatcher.runs() == frozenset()
-    assert world.lend(node, job, fire)
+    assert world.issue(node, job, fire)
 
 
 def test_a_stale_owner_claims_nothing_and_learns_it(world: World) -> None:
@@ -232,7 +232,7 @@ def test_a_stale_owner_claims_nothing_and_learns_it(world: World) -> None:
     assert [e.process for e in refused] == [first.id]
     first.look()
     assert not first.owns
-    assert world.lend(second, job, fire).run.term == 2
+    assert world.issue(second, job, fire).run.term == 2
 
 
 def test_threads_that_announce_the_same_fire_get_one_run(world: World) -> None:
@@ -244,7 +244,7 @@ def test_threads_that_announce_the_same_fire_get_one_run(world: World) -> None:
         answers.append(node.scheduler.announcing.claim({job.id: fire for job in jobs}))
 
     in_threads(6, announce)
-    lent = [id for found in answers if found for id, answer in found.items() if answer.lent]
+    lent = [id for found in answers if found for id, answer in found.items() if answer.handle]
     assert sorted(lent) == sorted(job.id for job in jobs)
     assert len(world.runs()) == 4
 
@@ -296,7 +296,7 @@ def test_protected_fires_are_held_under_a_fallback_and_run_once_the_gateway_is_b
     assert low.owns
     for _ in range(3):
         answer = named.announce(low, job)
-        assert (answer.lent, answer.omitted, answer.settled) == (None, OmissionKind.HELD, True)
+        assert (answer.handle, answer.omitted, answer.settled) == (None, OmissionKind.HELD, True)
     (held,), _ = named.store.omissions(job=job.id)
     assert (held.count, held.open) == (3, True)
     high = named.node("gateway")
@@ -324,12 +324,12 @@ def test_what_a_protected_claim_stands_on_is_read_again(tmp_path: Path) -> None:
             node = world.owner()
             plain, kept = world.add("plain"), world.add("kept", protected=True)
             fire = world.due()
-            assert world.lend(node, kept, fire)
+            assert world.issue(node, kept, fire)
         fire = world.due()
         answers = node.scheduler.announcing.claim({plain.id: fire, kept.id: fire})
         assert answers is not None
         assert answers[kept.id].omitted is OmissionKind.HELD
-        assert answers[plain.id].lent is not None
+        assert answers[plain.id].handle is not None
     finally:
         world.close()
 
@@ -367,10 +367,10 @@ def test_a_probe_that_hangs_holds_up_its_own_job_only(
     fire = named.due()
     answers = node.scheduler.announcing.claim({job.id: fire, other.id: fire})
     assert answers is not None
-    assert answers[other.id].lent is not None
+    assert answers[other.id].handle is not None
     waits = answers[job.id]
-    assert (waits.lent, waits.omitted, waits.settled) == (None, None, False)
+    assert (waits.handle, waits.omitted, waits.settled) == (None, None, False)
     assert "read:/disk" in waits.why
     released.set()
     probes.wait_for(["read:/disk"], named.clock.awake, lambda freed: None, PATIENCE)
-    assert named.lend(node, job, fire)
+    assert named.issue(node, job, fire)

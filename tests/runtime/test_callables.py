@@ -17,7 +17,7 @@ from tenure.domain.errors import RunFailed
 from tenure.domain.job import Call, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.run import Cause, Result, Run, RunState
-from tenure.runtime.callables.runner import BLOCKED_AFTER, COROUTINES, TIDYING, Callables
+from tenure.runtime.callables.runner import BLOCKED_AFTER, COROUTINES, TIDYING, CallableRunner
 from tenure.runtime.tracebacks import LONGEST_REASON
 from testkit.clock import ManualClock
 from waiting import DEADLINE, eventually
@@ -53,7 +53,7 @@ class World:
             "app:mute": self._mute,
             "app:mute_async": self._mute_async,
         }
-        self.callables = Callables(
+        self.callables = CallableRunner(
             functions,
             process="p1",
             slots=2,

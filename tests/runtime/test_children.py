@@ -12,8 +12,8 @@ import pytest
 
 from tenure.domain.policy.evidence import Identity
 from tenure.host.processes import identity_of
-from tenure.runtime.commands import children as children_module
-from tenure.runtime.commands.children import Children, wait_for
+from tenure.runtime.commands import child as child_module
+from tenure.runtime.commands.child import Children, wait_for
 from waiting import DEADLINE
 
 WHO = Identity(boot_id="b", pid=4_000_000, start=1)
@@ -72,7 +72,7 @@ def test_who_is_already_dead_is_reported_by_the_next_poll() -> None:
 
 
 def test_without_a_descriptor_it_looks_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(children_module, "GLANCE", 0.001)
+    monkeypatch.setattr(child_module, "REAP_RETRY_S", 0.001)
     notice = Asked()
     with Children(watch=lambda _: notice) as children:
         children.add("a", WHO)

@@ -219,7 +219,7 @@ def test_a_term_whose_end_raised_is_over(world: World, monkeypatch: pytest.Monke
                     raise StoreUnwritable("the device fails", remedy="check the disk")
 
             patched.setattr(world.store, "end_term", raises)
-            world.owner.scheduler.keeper._holding.end(OwnershipAction.STEP_DOWN, "for a test")
+            world.owner.scheduler.keeper._term.end(OwnershipAction.STEP_DOWN, "for a test")
         assert not world.owner.scheduler.dispatcher.owns(held)
         world.clock.advance(60)
         world.owner.turn()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenure.runtime.commands.exits import (
+from tenure.runtime.commands.child import (
     SPACE,
     Outcome,
     RecordUnreadable,
@@ -22,7 +22,7 @@ from tenure.runtime.commands.exits import (
     read_exit,
     signal_of,
 )
-from tenure.store.folder import regular_files
+from tenure.store.folder import files
 
 THEN = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -127,11 +127,11 @@ def test_a_fault_in_reading_is_no_missing_record(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patched:
-        patched.setattr(regular_files.os, "open", refuse)
+        patched.setattr(files.os, "open", refuse)
         with pytest.raises(RecordUnreadable, match=re.escape(os.strerror(number))):
             read_exit(path, shell_gone=True)
     with monkeypatch.context() as patched:
-        patched.setattr(regular_files.os, "fstat", refuse)
+        patched.setattr(files.os, "fstat", refuse)
         with pytest.raises(RecordUnreadable):
             read_exit(path)
     assert read_exit(path).exit_code == 0

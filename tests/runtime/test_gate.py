@@ -18,10 +18,8 @@ from commandkit import ENV, PYTHONPATH, SHELLS, ended, line, read_env, run, shel
 
 from tenure.host.processes import is_alive
 from tenure.runtime.commands import gate
-from tenure.runtime.commands.children import Children, wait_for
-from tenure.runtime.commands.exits import Outcome, Stage, read_exit
-from tenure.runtime.commands.gate import spawn_gated
-from tenure.runtime.commands.gated import CommandNotStarted
+from tenure.runtime.commands.child import Children, Outcome, Stage, read_exit, wait_for
+from tenure.runtime.commands.gate import CommandNotStarted, spawn_gated
 from tenure.runtime.commands.terminate import stop
 from waiting import DEADLINE, eventually
 
@@ -312,7 +310,7 @@ def test_without_a_python_such_variables_are_refused_and_not_shown(
     exit_, output = run(odd, tmp_path / "r1")
     assert (exit_.exit_code, b"a.b=seen" in output) == (0, True), "another one is found"
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(CommandNotStarted, match="a shell cannot give"):
+    with pytest.raises(CommandNotStarted, match="a shell cannot set"):
         spawn_gated(odd, folder=tmp_path / "r2", attempt=1)
     assert run(spec("env"), tmp_path / "r3")[0].exit_code == 0
 

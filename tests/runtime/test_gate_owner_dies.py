@@ -19,16 +19,22 @@ from commandkit import PYTHONPATH, SHELLS, ended, ended_of, line, owner, shell_p
 
 from freezing import freeze
 from tenure.host.processes import identity_of, is_alive
-from tenure.runtime.commands import abort as withdraw_module
-from tenure.runtime.commands.children import Children, wait_for
-from tenure.runtime.commands.exits import Outcome, RecordUnreadable, Stage, read_exit
+from tenure.runtime.commands import terminate
+from tenure.runtime.commands.child import (
+    Children,
+    Outcome,
+    RecordUnreadable,
+    Stage,
+    read_exit,
+    wait_for,
+)
 from tenure.runtime.commands.gate import spawn_gated
-from tenure.runtime.commands.session import members_of
+from tenure.runtime.commands.terminate import members_of
 from waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.real
 # A shell that gets no processor for a second has not been stopped: the next look would try again.
-withdraw = partial(withdraw_module.withdraw, patience=DEADLINE)
+abort_at_gate = partial(terminate.abort_at_gate, patience=DEADLINE)
 
 
 def test_killed_before_the_gate_opened_never_ran(tmp_path: Path) -> None:
@@ -89,7 +95,7 @@ def test_a_gate_held_by_a_frozen_owner_is_withdrawn_for_good(name: str, tmp_path
         pytest.skip(f"{name} is not installed")
     canary = tmp_path / "canary"
     command = spawn_gated(line(f"touch {canary}"), folder=tmp_path / "r", attempt=1, shell=shell)
-    exit_ = withdraw(command.identity, command.exit_path)
+    exit_ = abort_at_gate(command.identity, command.exit_path)
     assert exit_.outcome is Outcome.NEVER_RAN
     assert not command.open_gate()
     assert ended(command).outcome is Outcome.NEVER_RAN
@@ -100,7 +106,7 @@ def test_withdrawing_from_a_real_frozen_owner(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     with owner(line(f"touch {canary}"), tmp_path / "r") as it:
         it.signal(signal.SIGSTOP)
-        assert withdraw(it.command, it.exit_path).outcome is Outcome.NEVER_RAN
+        assert abort_at_gate(it.command, it.exit_path).outcome is Outcome.NEVER_RAN
         it.signal(signal.SIGCONT)
         it.say("open")
         assert it.answer() is False
@@ -113,7 +119,7 @@ def test_withdrawing_leaves_a_running_job_alone(tmp_path: Path) -> None:
     command = spawn_gated(job, folder=tmp_path / "r", attempt=1)
     command.open_gate()
     eventually(lambda: read_exit(command.exit_path).stage is Stage.OPEN, "the job's beginning")
-    exit_ = withdraw(command.identity, command.exit_path)
+    exit_ = abort_at_gate(command.identity, command.exit_path)
     assert (exit_.outcome, exit_.stage) == (Outcome.NO_RECORD, Stage.OPEN)
     go.touch()
     assert ended(command).exit_code == 4
@@ -123,19 +129,21 @@ def test_withdrawing_after_a_reboot_proves_nothing(tmp_path: Path) -> None:
     """The blank record may be one whose 'open' never reached the disk."""
     command = spawn_gated(spec("true"), folder=tmp_path / "r", attempt=1)
     before = dataclasses.replace(command.identity, boot_id="the boot before")
-    exit_ = withdraw(before, command.exit_path)
+    exit_ = abort_at_gate(before, command.exit_path)
     assert (exit_.outcome, exit_.stage) == (Outcome.NO_RECORD, Stage.GATE)
     command.abandon()
     ended(command)
-    assert withdraw(before, command.exit_path).outcome is Outcome.NEVER_RAN, "it says so itself"
+    assert abort_at_gate(before, command.exit_path).outcome is Outcome.NEVER_RAN, (
+        "it says so itself"
+    )
 
 
 def test_withdrawing_gives_up_and_lets_go_when_it_cannot_tell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = spawn_gated(line("exit 3"), folder=tmp_path / "r", attempt=1)
-    monkeypatch.setattr(withdraw_module, "_is_stopped", lambda pid: False)
-    exit_ = withdraw_module.withdraw(command.identity, command.exit_path, patience=0.01)
+    monkeypatch.setattr(terminate, "_is_stopped", lambda pid: False)
+    exit_ = terminate.abort_at_gate(command.identity, command.exit_path, patience=0.01)
     assert (exit_.outcome, exit_.stage) == (Outcome.NO_RECORD, Stage.GATE)
     command.open_gate()
     assert ended(command).exit_code == 3
@@ -146,16 +154,16 @@ def test_withdrawing_that_cannot_read_the_record_lets_the_shell_go_on(
 ) -> None:
     """It was stopped for the look: a fault just then must not leave it stopped for ever."""
     command = spawn_gated(line("exit 3"), folder=tmp_path / "r", attempt=1)
-    real, looks = withdraw_module.read_exit, iter(range(9))
+    real, looks = terminate.read_exit, iter(range(9))
 
     def read(path: Path, **options: Any) -> Any:
         if next(looks) == 1:
             raise RecordUnreadable("no descriptor")
         return real(path, **options)
 
-    monkeypatch.setattr(withdraw_module, "read_exit", read)
+    monkeypatch.setattr(terminate, "read_exit", read)
     with pytest.raises(RecordUnreadable):
-        withdraw_module.withdraw(command.identity, command.exit_path)
+        terminate.abort_at_gate(command.identity, command.exit_path)
     command.open_gate()
     assert ended(command).exit_code == 3
 
@@ -163,9 +171,9 @@ def test_withdrawing_that_cannot_read_the_record_lets_the_shell_go_on(
 def test_withdrawing_works_alike_with_psutil(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(withdraw_module, "_HAS_PROC", False)
+    monkeypatch.setattr(terminate, "_HAS_PROC", False)
     command = spawn_gated(spec("true"), folder=tmp_path / "r", attempt=1)
-    assert withdraw(command.identity, command.exit_path).outcome is Outcome.NEVER_RAN
+    assert abort_at_gate(command.identity, command.exit_path).outcome is Outcome.NEVER_RAN
     assert ended(command).outcome is Outcome.NEVER_RAN
 
 
@@ -177,7 +185,7 @@ def test_withdrawing_races_with_opening_and_both_never_win(tmp_path: Path) -> No
         command = spawn_gated(job, folder=tmp_path / str(number), attempt=1)
         if number % 4:
             command.open_gate()
-        withdrawn = withdraw(command.identity, command.exit_path)
+        withdrawn = abort_at_gate(command.identity, command.exit_path)
         exit_ = ended(command)
         outcomes.add(exit_.outcome)
         assert exit_.outcome in (Outcome.EXITED, Outcome.NEVER_RAN)

@@ -40,7 +40,7 @@ def ask(world: World, kind: RequestKind, **what: Any) -> str:
 def test_who_was_deposed_between_claim_and_entry_enters_nothing(world: World) -> None:
     """C3, C4: the run is proved never to have begun."""
     node, job = world.owner("a"), world.add()
-    lent = world.lend(node, job)
+    lent = world.issue(node, job)
     world.depose()
     world.clock.advance(1.5)
     assert not lent.enter()
@@ -53,7 +53,7 @@ def test_who_was_deposed_between_claim_and_entry_enters_nothing(world: World) ->
 
 def test_who_still_owns_enters_late(world: World) -> None:
     node, job = world.owner(), world.add()
-    lent = world.lend(node, job)
+    lent = world.issue(node, job)
     world.clock.advance(90)
     assert lent.enter()
 
@@ -63,7 +63,7 @@ def test_who_cannot_ask_whether_it_still_owns_enters_nothing(
 ) -> None:
     """C11: in doubt no; and no run is left without an end."""
     node, job = world.owner(), world.add()
-    lent = world.lend(node, job)
+    lent = world.issue(node, job)
 
     def fails(authority: object) -> bool:
         raise OSError("the store cannot be asked")
@@ -78,7 +78,7 @@ def test_who_cannot_ask_whether_it_still_owns_enters_nothing(
 
 def test_what_is_never_entered_is_said_never_to_have_run(world: World) -> None:
     node, job = world.owner(), world.add()
-    lent = world.lend(node, job)
+    lent = world.issue(node, job)
     lent.end(RunState.NEVER_RAN, "it was not dispatched")
     node.turn()
     assert (world.run(lent).state, world.run(lent).started_at) == (RunState.NEVER_RAN, None)
@@ -93,7 +93,7 @@ def cancelled(world: World, node: Node, run: str) -> None:
 
 def test_a_lent_run_can_be_cancelled_before_it_is_entered(world: World) -> None:
     node, job = world.owner(), world.add()
-    lent = world.lend(node, job)
+    lent = world.issue(node, job)
     cancelled(world, node, lent.run.id)
     assert world.run(lent).state is RunState.CANCELLED
     assert (world.run(lent).reason, world.run(lent).started_at) == ("cancelled on request", None)
@@ -106,7 +106,7 @@ def test_a_lent_run_can_be_cancelled_before_it_is_entered(world: World) -> None:
 
 def test_a_lent_run_that_is_cancelled_while_it_runs_is_over_for_tenure(world: World) -> None:
     node, job = world.owner(), world.add()
-    lent = world.lend(node, job)
+    lent = world.issue(node, job)
     assert lent.enter()
     assert lent.over is None
     cancelled(world, node, lent.run.id)
@@ -117,7 +117,7 @@ def test_a_lent_run_that_is_cancelled_while_it_runs_is_over_for_tenure(world: Wo
     node.turn()
     assert world.run(lent).state is RunState.CANCELLED
     assert node.scheduler.dispatcher.runs() == frozenset()
-    assert world.lend(node, job)
+    assert world.issue(node, job)
 
 
 @pytest.mark.parametrize("entered", [False, True])
@@ -126,7 +126,7 @@ def test_what_a_dead_process_was_lent_is_lost(world: World, entered: bool) -> No
     first, job = world.owner("a"), world.add()
     second = world.node("b")
     world.cluster.settle()
-    lent = world.lend(first, job)
+    lent = world.issue(first, job)
     if entered:
         assert lent.enter()
     world.cluster.kill(first)
@@ -134,7 +134,7 @@ def test_what_a_dead_process_was_lent_is_lost(world: World, entered: bool) -> No
     assert second.owns
     second.turn()
     assert world.run(lent).state is RunState.LOST
-    again = world.lend(second, job)
+    again = world.issue(second, job)
     assert again.run.term == 2
     assert [run.state for run in world.runs()] == [RunState.CLAIMED, RunState.LOST]
 
@@ -142,7 +142,7 @@ def test_what_a_dead_process_was_lent_is_lost(world: World, entered: bool) -> No
 def test_a_lent_run_is_in_hand_however_long_it_takes(world: World) -> None:
     """No net takes it for one that was lost sight of, and no timeout of Tenure's ends it."""
     node, job = world.owner(), world.add()
-    lent = world.lend(node, job)
+    lent = world.issue(node, job)
     assert lent.enter()
     for _ in range(3):
         world.clock.advance(ASTRAY_AFTER + 60)
@@ -154,7 +154,7 @@ def test_a_lent_run_is_in_hand_however_long_it_takes(world: World) -> None:
 def test_lent_runs_take_no_slot(world: World) -> None:
     """C4: no more is claimed than has a slot; who carries a lent run brings a thread of its own."""
     node = world.owner()
-    lent = [world.lend(node, world.add(f"job {n}")) for n in range(3)]
+    lent = [world.issue(node, world.add(f"job {n}")) for n in range(3)]
     assert all(one.enter() for one in lent)
     assert node.scheduler._callables.room(Runner.THREAD) == 1
     ask(world, RequestKind.TRIGGER, job=world.add("asked").id)
@@ -178,7 +178,7 @@ def test_stopping_waits_for_lent_runs(world: World) -> None:
     """C6: their end is recorded, by a process that owns no more."""
     node, job = world.owner(), world.add()
     scheduler = node.scheduler
-    lent = world.lend(node, job)
+    lent = world.issue(node, job)
     assert lent.enter()
     scheduler.dispatcher.begin()
     carrier = threading.Thread(target=_end_once_it_stops, args=(scheduler, lent))
@@ -205,6 +205,6 @@ def _end_once_it_stops(scheduler: Any, lent: Any) -> None:
 
 def test_stopping_does_not_wait_for_ever(world: World) -> None:
     node, job = world.owner(), world.add()
-    lent = world.lend(node, job)
+    lent = world.issue(node, job)
     assert lent.enter()
     assert not stop(world, node, 0.05)

@@ -19,7 +19,7 @@ from tenure.domain.ownership import Authority, OwnershipAction, OwnershipState
 from tenure.domain.planning.external import Announced
 from tenure.domain.run import RunState
 from tenure.domain.schedule.model import every_schedule, foreign_schedule
-from tenure.runtime.commands.gated import GatedCommand
+from tenure.runtime.commands.gate import GatedCommand
 from tenure.runtime.ownership.handover import HandOver
 from tenure.store.contract import RunFilter
 from tenure.store.sqlite.files import Loss
@@ -89,11 +89,11 @@ class Pause:
 
 
 def hand_over(node: Node) -> None:
-    node.scheduler.keeper._holding.end(OwnershipAction.HAND_OVER, "for a test")
+    node.scheduler.keeper._term.end(OwnershipAction.HAND_OVER, "for a test")
 
 
 def hand_over_to_another(node: Node) -> None:
-    assert node.scheduler.keeper._holding.hand_over(HandOver("another", "for a test"))
+    assert node.scheduler.keeper._term.hand_over(HandOver("another", "for a test"))
 
 
 def stop(node: Node) -> None:
@@ -101,7 +101,7 @@ def stop(node: Node) -> None:
 
 
 def lose_the_store(node: Node) -> None:
-    node.scheduler.keeper._holding.lose_the_store(Loss(text="gone", remedy=""))
+    node.scheduler.keeper._term.lose_the_store(Loss(text="gone", remedy=""))
 
 
 LETS_GO = [hand_over, hand_over_to_another, stop, lose_the_store]
@@ -226,7 +226,7 @@ def test_a_refused_claim_ends_the_mandate(world: World, depose: Callable[[World]
     depose(world)
     world.first.turn()
     assert not world.first.scheduler.dispatcher.owns(world.held)
-    assert world.first.scheduler.keeper._holding.doubt, "the keeper is asked to look"
+    assert world.first.scheduler.keeper._term.doubt, "the keeper is asked to look"
     refusals = world.refusals()
     assert refusals == (0 if depose is replace_the_database else 1)
     for _ in range(5):

@@ -94,7 +94,7 @@ def killed_beside_a_candidate(world: World) -> Node:
 def handed_over(world: World) -> Node:
     second = world.join("second")
     second.look()
-    assert world.first.scheduler.keeper._holding.hand_over(HandOver(second.id, "for a test"))
+    assert world.first.scheduler.keeper._term.hand_over(HandOver(second.id, "for a test"))
     world.clock.step(-YEARS)
     return second
 

@@ -29,10 +29,10 @@ from tenure.domain.run import Result, Run, RunState
 from tenure.domain.schedule.model import every_schedule
 from tenure.host.clocks import SystemClock
 from tenure.host.processes import is_alive
-from tenure.runtime.commands import abort
+from tenure.runtime.commands import child, terminate
 from tenure.runtime.commands import runner as command_runner
-from tenure.runtime.commands.exits import RecordUnreadable, read_exit
-from tenure.runtime.commands.gated import GatedCommand
+from tenure.runtime.commands.child import RecordUnreadable, read_exit
+from tenure.runtime.commands.gate import GatedCommand
 from tenure.runtime.commands.runner import CommandRunner
 from tenure.store.contract import RunFilter
 from testkit.cluster import Cluster
@@ -158,14 +158,14 @@ def test_a_cancel_of_a_run_that_has_ended_waits_for_its_true_result(
 ) -> None:
     """Only one that stays unreadable for long is given up, and its result is not guessed."""
     broken = threading.Event()
-    real = command_runner.read_exit
+    real = child.read_exit
 
     def read(path: Path, **options: Any) -> Any:
         if broken.is_set():
             raise RecordUnreadable(f"{path}: Input/output error")
         return real(path, **options)
 
-    monkeypatch.setattr(command_runner, "read_exit", read)
+    monkeypatch.setattr(child, "read_exit", read)
     broken.set()
     first = bench.submit("exit 0")
     eventually(lambda: bench.notes, "a record that cannot be read")
@@ -234,8 +234,8 @@ def test_the_next_owner_reads_the_record_until_it_can(
             cluster.kill(first)
         with monkeypatch.context() as patched:
             refuses = RecordUnreadable(f"{record}: Input/output error")
-            patched.setattr(command_runner, "read_exit", raising(refuses))
-            patched.setattr(abort, "read_exit", raising(refuses))
+            patched.setattr(child, "read_exit", raising(refuses))
+            patched.setattr(terminate, "read_exit", raising(refuses))
             second.look()
             assert second.owns
 

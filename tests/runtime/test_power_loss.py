@@ -20,8 +20,8 @@ from tenure.domain.job import Call, Command, Definition, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.run import ACTIVE, RunState
 from tenure.domain.schedule.model import every_schedule
-from tenure.runtime.callables.runner import Callables
-from tenure.runtime.commands.gated import GatedCommand
+from tenure.runtime.callables.runner import CallableRunner
+from tenure.runtime.commands.gate import GatedCommand
 from tenure.runtime.dispatch.dispatcher import Dispatcher, Mandate
 from tenure.runtime.ownership.handover import HandOver
 from tenure.store.contract import RunFilter
@@ -47,7 +47,7 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journal
 
 
 def _mark_acts(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    open_gate, own, submit = GatedCommand.open_gate, Dispatcher.own, Callables.submit
+    open_gate, own, submit = GatedCommand.open_gate, Dispatcher.own, CallableRunner.submit
     take = OwnershipTable.take_ownership
 
     def opens(gated: GatedCommand) -> bool:
@@ -58,7 +58,7 @@ def _mark_acts(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
         journal.mark("claims under", mandate.authority.term)
         own(dispatcher, mandate)
 
-    def submits(callables: Callables, run: Any, *more: Any) -> None:
+    def submits(callables: CallableRunner, run: Any, *more: Any) -> None:
         journal.mark("function begins", run.id)
         submit(callables, run, *more)
 
@@ -69,7 +69,7 @@ def _mark_acts(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GatedCommand, "open_gate", opens)
     monkeypatch.setattr(OwnershipTable, "take_ownership", takes)
     monkeypatch.setattr(Dispatcher, "own", owns)
-    monkeypatch.setattr(Callables, "submit", submits)
+    monkeypatch.setattr(CallableRunner, "submit", submits)
 
 
 def live(home: Path, journal: Journal) -> None:
@@ -87,7 +87,7 @@ def live(home: Path, journal: Journal) -> None:
         second = cluster.node("second", functions=FUNCTIONS, app="app")
         cluster.settle()
         run_once(cluster, first, journal)
-        assert first.scheduler.keeper._holding.hand_over(HandOver(second.id, "for a test"))
+        assert first.scheduler.keeper._term.hand_over(HandOver(second.id, "for a test"))
         cluster.settle()
         assert second.owns
         run_once(cluster, second, journal)

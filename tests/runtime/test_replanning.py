@@ -214,7 +214,7 @@ def test_a_pass_that_finds_nothing_writes_nothing(cluster: Cluster) -> None:
     add(cluster)
     add(cluster, "0 12 * * *", name="named", tz="UTC")
     node.look()
-    passes = node.scheduler.keeper._replanning
+    passes = node.scheduler.keeper._replanner
     passes.begin_again()
     authority = node.scheduler.keeper.authority
     assert authority is not None

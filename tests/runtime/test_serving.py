@@ -133,7 +133,7 @@ def started() -> Iterator[list[threading.Thread]]:
 
 def test_a_test_starts_neither_the_instance_nor_a_thread() -> None:
     calls: list[int] = []
-    once = serving.OnceServed(lambda: calls.append(1))
+    once = serving.ServerDetector(lambda: calls.append(1))
     before = threading.active_count()
     once.begin()
     once.notice_request()
@@ -144,7 +144,7 @@ def test_a_test_starts_neither_the_instance_nor_a_thread() -> None:
 @pytest.mark.usefixtures("not_a_test")
 def test_a_server_that_is_known_starts_it_at_once_and_only_once() -> None:
     calls: list[int] = []
-    once = serving.OnceServed(lambda: calls.append(1))
+    once = serving.ServerDetector(lambda: calls.append(1))
     serve = inside("waitress/server.py", "run")
     serve(None, once.begin)
     serve(None, once.begin)
@@ -163,7 +163,7 @@ def test_a_server_that_shows_only_later_is_found(monkeypatch: pytest.MonkeyPatch
         return "a server" if serves.is_set() else None
 
     monkeypatch.setattr(serving, "what_serves", what_serves)
-    once = serving.OnceServed(lambda: calls.append(1))
+    once = serving.ServerDetector(lambda: calls.append(1))
     once.begin()
     for _ in range(3):
         assert looked.acquire(timeout=60)
@@ -175,7 +175,7 @@ def test_a_server_that_shows_only_later_is_found(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.usefixtures("not_a_test")
 def test_a_request_of_an_unknown_server_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    once = serving.OnceServed(lambda: calls.append(1))
+    once = serving.ServerDetector(lambda: calls.append(1))
     application = once.noticing(lambda environ, start_response: ["hello"])
     inside("werkzeug/test.py", "open")(None, lambda: application({}, None))
     assert not once._served, "a test client's"
@@ -192,7 +192,7 @@ def test_a_process_that_turns_out_to_supervise_is_not_looked_at_any_more(
     why: list[str | None] = [None]
     monkeypatch.setattr(supervisors, "why_not", lambda: why[0])
     monkeypatch.setattr(serving, "what_serves", lambda: None)
-    serving.OnceServed(lambda: None).begin()
+    serving.ServerDetector(lambda: None).begin()
     named = lambda: [t for t in threading.enumerate() if t.name == "tenure-serving"]  # noqa: E731
     assert named()
     why[0] = "it is the parent of a reloader"

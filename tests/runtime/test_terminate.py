@@ -1,4 +1,4 @@
-"""Ending a command: asked, killed, its record kept; nobody of it left."""
+"""Termination a command: asked, killed, its record kept; nobody of it left."""
 
 from __future__ import annotations
 
@@ -18,17 +18,24 @@ from descriptors import no_descriptors
 from tenure.domain.errors import OutcomeUnknown
 from tenure.domain.policy.evidence import Identity
 from tenure.host.processes import identity_of, is_alive
-from tenure.runtime.commands import session, terminate
-from tenure.runtime.commands.exits import Outcome, read_exit
-from tenure.runtime.commands.gate import spawn_gated
-from tenure.runtime.commands.gated import GatedCommand
-from tenure.runtime.commands.session import Member, members_of, signal_member
-from tenure.runtime.commands.terminate import SETTLE, Ending, Phase, kill_shell, stop
+from tenure.runtime.commands import terminate
+from tenure.runtime.commands.child import Outcome, read_exit
+from tenure.runtime.commands.gate import GatedCommand, spawn_gated
+from tenure.runtime.commands.terminate import (
+    SETTLE_S,
+    Phase,
+    SessionMember,
+    Termination,
+    kill_shell,
+    members_of,
+    signal_member,
+    stop,
+)
 from waiting import DEADLINE, eventually
 
 NOW = 100.0
 LEADER = Identity(boot_id="b", pid=4_000_000, start=1)
-MEMBER = Member(pid=4_000_001, start=2, parent=4_000_000, session=4_000_000)
+MEMBER = SessionMember(pid=4_000_001, start=2, parent=4_000_000, session=4_000_000)
 
 
 class Fake:
@@ -40,8 +47,8 @@ class Fake:
         self.sent: list[str] = []
 
     def send(
-        self, leader: Identity, *, number: signal.Signals, seen: tuple[Member, ...] = ()
-    ) -> tuple[Member, ...]:
+        self, leader: Identity, *, number: signal.Signals, seen: tuple[SessionMember, ...] = ()
+    ) -> tuple[SessionMember, ...]:
         self.sent.append(number.name)
         if number is signal.SIGKILL:
             self.rounds -= 1
@@ -51,8 +58,8 @@ class Fake:
         self.sent.append("shell")
         self.shell = False
 
-    def ending(self, grace: float, **changes: signal.Signals) -> Ending:
-        return Ending(
+    def ending(self, grace: float, **changes: signal.Signals) -> Termination:
+        return Termination(
             LEADER,
             grace=timedelta(seconds=grace),
             send=self.send,
@@ -93,25 +100,16 @@ def test_no_grace_kills_at_once() -> None:
     assert fake.sent == ["SIGKILL"]
 
 
-def test_a_hastened_end_kills_at_the_next_step() -> None:
-    fake = Fake(members=2)
-    ending = fake.ending(60)
-    ending.step(NOW)
-    ending.hasten()
-    ending.step(NOW + 1)
-    assert fake.sent == ["SIGTERM", "SIGKILL"]
-
-
 def test_the_shell_is_killed_last_and_survivors_are_named() -> None:
     fake = Fake(members=10_000)
     ending = fake.ending(0)
     ending.step(NOW)
-    ending.step(NOW + SETTLE)
+    ending.step(NOW + SETTLE_S)
     assert ending.phase is Phase.LAST
     assert fake.sent[-2:] == ["shell", "SIGKILL"]
-    assert ending.step(NOW + 2 * SETTLE) is None
+    assert ending.step(NOW + 2 * SETTLE_S) is None
     assert ending.survivors == (MEMBER,)
-    assert ending.step(NOW + 3 * SETTLE) is None, "done stays done"
+    assert ending.step(NOW + 3 * SETTLE_S) is None, "done stays done"
 
 
 def test_a_look_that_fails_changes_no_phase() -> None:
@@ -119,7 +117,7 @@ def test_a_look_that_fails_changes_no_phase() -> None:
     fake = Fake(members=2)
     real, faults = fake.send, [OSError(24, "no descriptor")]
 
-    def send(*args: Any, **options: Any) -> tuple[Member, ...]:
+    def send(*args: Any, **options: Any) -> tuple[SessionMember, ...]:
         if faults:
             raise faults.pop()
         return real(*args, **options)
@@ -149,6 +147,7 @@ def test_a_shell_that_cannot_be_looked_at_is_not_taken_for_ended() -> None:
 def test_without_descriptors_nothing_is_signalled_and_that_is_said(tmp_path: Path) -> None:
     command = spawn_gated(line("sleep 600"), folder=tmp_path / "r", attempt=1)
     command.open_gate()
+    eventually(lambda: members_of(command.identity), "the job")
     with no_descriptors():
         with pytest.raises((OSError, OutcomeUnknown)):
             stop(command.identity)
@@ -175,10 +174,10 @@ def test_another_boots_command_is_never_signalled() -> None:
 def patient(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shell that gets no processor for two seconds is not killed before it has recorded."""
     if request.node.get_closest_marker("real"):
-        monkeypatch.setattr(terminate, "SETTLE", DEADLINE)
+        monkeypatch.setattr(terminate, "SETTLE_S", DEADLINE)
 
 
-def drive(ending: Ending) -> None:
+def drive(ending: Termination) -> None:
     """As a poller does, by the real clock."""
     until = time.monotonic() + 3 * DEADLINE
     while (again := ending.step(time.monotonic())) is not None:
@@ -239,7 +238,7 @@ def test_a_job_that_cleans_up_keeps_its_own_exit_code(shell: str, tmp_path: Path
 @pytest.mark.real
 def test_a_job_that_ignores_term_is_killed_and_recorded(shell: str, tmp_path: Path) -> None:
     command = started("trap '' TERM; echo up; while :; do sleep 0.05; done", tmp_path / "r", shell)
-    drive(Ending(command.identity, grace=timedelta(milliseconds=100)))
+    drive(Termination(command.identity, grace=timedelta(milliseconds=100)))
     exit_ = ended(command)
     assert (exit_.outcome, exit_.exit_code, exit_.signal) == (Outcome.EXITED, 137, signal.SIGKILL)
 
@@ -279,7 +278,7 @@ def test_members_are_found_alike_on_each_platform(
     """psutil's way, run where it can be: it must list and end the same processes."""
     command = started("sleep 60 & echo up; wait", tmp_path / "r")
     eventually(lambda: len(members_of(command.identity)) == 2, "the job's child")
-    monkeypatch.setattr(session, "_HAS_PROC", proc)
+    monkeypatch.setattr(terminate, "_HAS_PROC", proc)
     members = members_of(command.identity)
     assert len(members) == 2
     assert {member.session for member in members} == {command.identity.pid}
@@ -298,7 +297,7 @@ def test_grandchildren_end_too_also_one_that_left_the_session(tmp_path: Path) ->
     members = members_of(command.identity)
     assert len(members) == 3
     assert len({member.session for member in members}) == 2
-    drive(Ending(command.identity, grace=timedelta(milliseconds=50)))
+    drive(Termination(command.identity, grace=timedelta(milliseconds=50)))
     assert read_exit(command.exit_path).signal == signal.SIGKILL
     for member in members:
         eventually(lambda pid=member.pid: identity_of(pid) is None, "a grandchild's end")
@@ -308,7 +307,7 @@ def test_grandchildren_end_too_also_one_that_left_the_session(tmp_path: Path) ->
 def test_a_command_stopped_whole_is_ended_and_recorded(tmp_path: Path) -> None:
     command = started("echo up; sleep 60", tmp_path / "r")
     os.killpg(command.identity.pid, signal.SIGSTOP)
-    drive(Ending(command.identity, grace=timedelta(seconds=0)))
+    drive(Termination(command.identity, grace=timedelta(seconds=0)))
     assert ended(command).signal == signal.SIGKILL
 
 
@@ -325,7 +324,7 @@ def test_the_shell_itself_killed_leaves_its_record_as_it_is(tmp_path: Path) -> N
 @pytest.mark.real
 def test_a_job_that_forks_without_end_is_ended(tmp_path: Path) -> None:
     command = started("echo up; while :; do sleep 60 & sleep 0.002; done", tmp_path / "r")
-    drive(Ending(command.identity, grace=timedelta(seconds=0)))
+    drive(Termination(command.identity, grace=timedelta(seconds=0)))
     assert members_of(command.identity) == ()
     assert ended(command).signal == signal.SIGKILL
 
@@ -352,7 +351,7 @@ def test_a_double_fork_within_the_session_does_not_get_away(tmp_path: Path) -> N
     command.open_gate()
     eventually(lambda: command.log_path.read_bytes().count(b"\n") == 2, "the daemon to be up")
     daemon = int(command.log_path.read_bytes().split(b"daemon ")[1].split()[0])
-    drive(Ending(command.identity, grace=timedelta(seconds=0)))
+    drive(Termination(command.identity, grace=timedelta(seconds=0)))
     eventually(lambda: identity_of(daemon) is None, "the daemon's end")
 
 
@@ -365,7 +364,7 @@ def test_a_daemon_that_left_unseen_gets_away_as_documented(tmp_path: Path) -> No
     eventually(lambda: command.log_path.read_bytes().count(b"\n") == 2, "the daemon to be up")
     daemon = int(command.log_path.read_bytes().split(b"daemon ")[1].split()[0])
     try:
-        drive(Ending(command.identity, grace=timedelta(seconds=0)))
+        drive(Termination(command.identity, grace=timedelta(seconds=0)))
         assert identity_of(daemon) is not None
         assert ended(command).signal == signal.SIGKILL
     finally:
@@ -375,7 +374,7 @@ def test_a_daemon_that_left_unseen_gets_away_as_documented(tmp_path: Path) -> No
 @pytest.mark.real
 def test_at_the_gate_an_ending_means_never(tmp_path: Path) -> None:
     command = spawn_gated(spec("true"), folder=tmp_path / "r", attempt=1)
-    drive(Ending(command.identity, grace=timedelta(milliseconds=100)))
+    drive(Termination(command.identity, grace=timedelta(milliseconds=100)))
     assert is_alive(command.identity) is False
     assert not command.open_gate()
     assert ended(command).outcome is Outcome.NEVER_RAN

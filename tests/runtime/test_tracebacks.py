@@ -18,8 +18,8 @@ from tenure.domain.ownership import Authority
 from tenure.domain.run import Cause, Result, Run, RunState
 from tenure.runtime.callables import child
 from tenure.runtime.callables.call import in_a_thread
-from tenure.runtime.callables.runner import Callables
-from tenure.runtime.commands.gated import REASON
+from tenure.runtime.callables.context import REASON_VARIABLE
+from tenure.runtime.callables.runner import CallableRunner
 from tenure.runtime.commands.output import read_output
 from tenure.runtime.tracebacks import LONGEST_REASON, reason_of, traceback_of
 from testkit.clock import ManualClock
@@ -125,7 +125,7 @@ class Runs:
             claimed_at=NOW,
         )
         clock = ManualClock(NOW)
-        callables = Callables(
+        callables = CallableRunner(
             {"app:f": function},
             process="p1",
             slots=1,
@@ -195,7 +195,7 @@ def test_in_a_process_of_its_own(
 ) -> None:
     """The child's part: what it leaves for its owner, and on standard error."""
     file = tmp_path / "1.reason"
-    monkeypatch.setenv(REASON, str(file))
+    monkeypatch.setenv(REASON_VARIABLE, str(file))
     monkeypatch.setattr(child, "_call", function)
     assert child.main() == 1
     said = capsys.readouterr().err

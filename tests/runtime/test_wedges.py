@@ -26,7 +26,7 @@ from tenure.host.capabilities import ProbeAnswer
 from tenure.host.processes import own_identity
 from tenure.runtime.dispatch.recovery import ASTRAY_AFTER
 from tenure.runtime.ownership import keeper, term
-from tenure.runtime.ownership.waker import Alarm
+from tenure.runtime.ownership.waker import Waker
 from tenure.store.contract import RunFilter
 from testkit.cluster import Cluster, Node
 from testkit.factories import make_process
@@ -79,9 +79,9 @@ def test_a_take_that_was_cut_short_is_ended_and_taken_anew(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = cluster.node("a")
-    real = term.profile_id.commit_term
+    real = term.identity.commit_term
     monkeypatch.setattr(
-        term.profile_id, "commit_term", once(real, OSError(28, "No space left on device"))
+        term.identity, "commit_term", once(real, OSError(28, "No space left on device"))
     )
     with pytest.raises(OSError, match="No space"):
         node.look()
@@ -275,7 +275,7 @@ def test_a_function_that_runs_for_long_is_seen_running(
 def test_a_holder_that_could_not_be_watched_is_watched_at_the_next_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    alarm = Alarm()
+    alarm = Waker()
     me = make_process("holder")
     holder = replace(me, evidence=replace(me.evidence, identity=own_identity()))
     with monkeypatch.context() as patched:

@@ -29,7 +29,7 @@ from tenure.domain.ownership import (
 from tenure.domain.process import Process
 from tenure.host.processes import is_alive, own_identity
 from tenure.host.write_lock import write_lock_holder
-from tenure.runtime.commands.session import Member, signal_member
+from tenure.runtime.commands.terminate import SessionMember, signal_member
 from tenure.runtime.profile import Profile
 
 KILL_PATIENCE = 5.0
@@ -158,7 +158,7 @@ def _kill(health: Health, allowed: bool) -> int | None:
             f"pid {identity.pid} cannot be verified to be the owner; it was not killed",
             remedy="take without --kill: the term fences it when it wakes",
         )
-    member = Member(pid=identity.pid, start=identity.start, parent=0, session=0)
+    member = SessionMember(pid=identity.pid, start=identity.start, parent=0, session=0)
     if not signal_member(member, signal.SIGKILL):
         raise Refused(f"pid {identity.pid} could not be killed", remedy="end it by other means")
     until = time.monotonic() + KILL_PATIENCE

@@ -37,7 +37,7 @@ EDITOR = "profile.toml"
 _STATES = frozenset({JobState.ACTIVE, JobState.PAUSED})
 
 
-class Replanning:
+class Replanner:
     """One owner's passes over the jobs. Not thread-safe."""
 
     def __init__(self, profile: Profile, clock: Clock) -> None:

@@ -22,15 +22,15 @@ from tenure.domain.settings import Hung
 from tenure.host.clocks import Clock, SystemClock
 from tenure.host.live import sweep
 from tenure.host.processes import observe
-from tenure.runtime.callables.runner import Callables
+from tenure.runtime.callables.runner import CallableRunner
 from tenure.runtime.commands.runner import CommandRunner
 from tenure.runtime.dispatch.dispatcher import Dispatcher
-from tenure.runtime.dispatch.external_fires import Announcing
+from tenure.runtime.dispatch.external_fires import ExternalFires
 from tenure.runtime.dispatch.probes import Probes
 from tenure.runtime.dispatch.recovery import Recovery
 from tenure.runtime.failure import Failure
 from tenure.runtime.ownership.keeper import Keeper
-from tenure.runtime.ownership.member import Member
+from tenure.runtime.ownership.member import ProfileMember
 from tenure.runtime.profile import Profile
 from tenure.runtime.watched_thread import WatchedThread
 from tenure.store.contract import Retention
@@ -84,7 +84,7 @@ class Scheduler:
         self._on_failure = on_failure
         self._failing = threading.Lock()
         settings = profile.settings()
-        self.member = Member(
+        self.member = ProfileMember(
             profile,
             clock=self._clock,
             role=role,
@@ -93,7 +93,7 @@ class Scheduler:
             app_version=app_version,
             observe=observe,
         )
-        self._callables = Callables(
+        self._callables = CallableRunner(
             functions if functions is not None else {},
             process=self.member.id,
             slots=settings.slots.callables,
@@ -151,7 +151,7 @@ class Scheduler:
             carried=functions.keys() if functions is not None and app is not None else None,
             failed=self.fail,
         )
-        self.announcing = Announcing(
+        self.announcing = ExternalFires(
             profile.store,
             dispatcher=self.dispatcher,
             callables=self._callables,

@@ -19,7 +19,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_started
 from django.utils.module_loading import autodiscover_modules
 
-from tenure.runtime.hosting.servers import OnceServed
+from tenure.runtime.hosting.servers import ServerDetector
 
 log = logging.getLogger("tenure")
 
@@ -64,7 +64,7 @@ def _notice_request(sender: type[Any], **_: object) -> None:
             once_served.notice_request()
 
 
-def _once_served() -> OnceServed | None:
+def _once_served() -> ServerDetector | None:
     try:
         from tenure.integrations.django import tenure
 

@@ -49,7 +49,7 @@ def in_a_thread(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-class Coroutines:
+class CoroutineGroup:
     """Those of one instance that are under way. Thread-safe."""
 
     def __init__(self) -> None:

@@ -1,9 +1,11 @@
 """A declared function in a process of its own: ``python -m tenure.runtime.callables.child``.
 
-What to call comes on standard input, one JSON object: the module, the function's name in it, its
-arguments, and where Python is to look for modules. A function of a program's main file is found by
-running that file under another name, as multiprocessing does. Exit 0 when the function returned,
-1 with its traceback on standard error when it raised, and why in the file that ``REASON`` names.
+The call arrives on standard input as one JSON object: the module, the function's name in it, its
+arguments, and ``sys.path``. A function of a program's main file is found by running that file
+under another name, as multiprocessing does. Exit 0 when the function returned. When it raised:
+exit 1, the traceback on standard error, the reason in the file that ``REASON_VARIABLE`` names.
+
+The modules imported here are loaded for each such run: keep them few.
 """
 
 from __future__ import annotations
@@ -22,8 +24,7 @@ from typing import Any
 
 from tenure.domain.errors import InvalidInput
 from tenure.domain.run import RunState
-from tenure.runtime.callables.context import asks_for_context, context_of_process
-from tenure.runtime.commands.gated import REASON
+from tenure.runtime.callables.context import REASON_VARIABLE, asks_for_context, context_of_process
 from tenure.runtime.tracebacks import one_line, outcome_of
 
 MAIN = "__tenure_main__"
@@ -78,7 +79,7 @@ def find(module: str, name: str, main: str | None) -> Callable[..., Any]:
 
 def main() -> int:
     """Call it; the exit status."""
-    reason_file = os.environ.pop(REASON, None)  # it is not the job's
+    reason_file = os.environ.pop(REASON_VARIABLE, None)  # it is not the job's
     try:
         _call()
     except BaseException as error:  # noqa: BLE001  whatever a job raises is its result

@@ -22,6 +22,11 @@ from typing import Any, Union, get_args, get_origin
 
 from tenure.domain.run import Run
 
+CHILD_ARGUMENTS = ("-m", "tenure.runtime.callables.child")
+"""Interpreter arguments that run a declared function in a process of its own."""
+REASON_VARIABLE = "TENURE_REASON"
+"""Environment variable: the file in which such a process writes why it failed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fence:

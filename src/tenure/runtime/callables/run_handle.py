@@ -1,16 +1,62 @@
-"""A run that another scheduler in this process carries, in a thread of its own."""
+"""A run of a callable, and the handle through which another scheduler carries one."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Protocol
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
 
+from tenure.domain.job import Runner
+from tenure.domain.ownership import Authority
 from tenure.domain.run import Run, RunState
-from tenure.runtime.callables.active_call import ActiveCall
+
+if TYPE_CHECKING:
+    import asyncio  # loaded with the first coroutine: most programs have none
 
 
-class Lender(Protocol):
-    """Whoever lent it, and is told; see :class:`tenure.runtime.callables.runner.Callables`."""
+@dataclass(slots=True)
+class ActiveCall:
+    """``lock`` guards what decides whether it is entered, and how it ended."""
+
+    run: Run
+    runner: Runner
+    authority: Authority
+    claimed: float
+    """Continuous time of the claim."""
+    submitted: float
+    """Awake time."""
+    function: Callable[..., Any]
+    args: Mapping[str, Any]
+    deadline: float | None = None
+    """Awake time: of its timeout, or of a cancelled coroutine's tidying up."""
+    timeout: timedelta | None = None
+    entered: datetime | None = None
+    noted: bool = False
+    told: bool = False
+    """That it cannot begin."""
+    over: RunState | None = None
+    """TIMED_OUT or CANCELLED, once that was decided."""
+    reason: str = ""
+    """Why, of a coroutine that is to tidy up first."""
+    reported: bool = False
+    runs_on: bool = False
+    """Its run was ended, and its thread could not be."""
+    is_external: bool = False
+    """Another scheduler in this process carries it, in a thread of its own."""
+    task: asyncio.Task[Any] | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def waits(self) -> bool:
+        """Whether its function has neither been entered nor given up."""
+        return self.entered is None and self.over is None
+
+
+class RunIssuer(Protocol):
+    """Whoever lent it, and is told; see :class:`tenure.runtime.callables.runner.CallableRunner`."""
 
     def enter(self, active: ActiveCall) -> bool: ...
 
@@ -21,10 +67,10 @@ class Lender(Protocol):
     def forget(self, active: ActiveCall) -> None: ...
 
 
-class Lent:
+class RunHandle:
     """A claimed run in the hands of a borrower. Its methods are called by one thread at a time."""
 
-    def __init__(self, lender: Lender, active: ActiveCall) -> None:
+    def __init__(self, lender: RunIssuer, active: ActiveCall) -> None:
         self._lender = lender
         self._active = active
 

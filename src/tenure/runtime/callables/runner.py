@@ -28,10 +28,9 @@ from tenure.domain.job import Call, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock
-from tenure.runtime.callables.active_call import ActiveCall
 from tenure.runtime.callables.capture import Capture, captured
 from tenure.runtime.callables.context import asks_for_context, context_of
-from tenure.runtime.callables.run_handle import Lent
+from tenure.runtime.callables.run_handle import ActiveCall, RunHandle
 from tenure.runtime.callables.thread_pool import ThreadPool
 from tenure.runtime.tracebacks import one_line, outcome_of, reason_of
 
@@ -54,7 +53,7 @@ BLOCKED_AFTER = 5.0
 Report = Callable[[Result], None]
 
 
-class Callables:
+class CallableRunner:
     """Thread-safe. ``functions`` maps a target (``app:name``) to what it calls."""
 
     def __init__(
@@ -92,7 +91,7 @@ class Callables:
     def room(self, runner: Runner) -> int:
         """How many more runs of this kind may be claimed now."""
         with self._lock:
-            used = sum(1 for a in self._active.values() if a.runner is runner and not a.lent)
+            used = sum(1 for a in self._active.values() if a.runner is runner and not a.is_external)
         return max(0, (COROUTINES if runner is Runner.ASYNC else self._allowed()) - used)
 
     def exhausted(self) -> bool:
@@ -160,7 +159,7 @@ class Callables:
             self.end(active, active.over, f"it could not be entered: {error}", None)
             self.forget(active)
 
-    def lend(self, run: Run, authority: Authority, claimed: float) -> Lent:
+    def issue(self, run: Run, authority: Authority, claimed: float) -> RunHandle:
         """Put a claimed run into the hands of another scheduler in this process."""
         active = ActiveCall(
             run=run,
@@ -170,11 +169,11 @@ class Callables:
             submitted=self._clock.awake(),
             function=_carried_elsewhere,
             args={},
-            lent=True,
+            is_external=True,
         )
         with self._lock:
             self._active[run.id] = active
-        return Lent(self, active)
+        return RunHandle(self, active)
 
     def cancel(self, run_id: str) -> bool:
         """End a run as far as it can be ended; whether it is one of ours."""
@@ -369,7 +368,7 @@ class Callables:
             active.runs_on = (
                 active.entered is not None
                 and active.runner is Runner.THREAD
-                and not (active.lent or active.reported)
+                and not (active.is_external or active.reported)
             )
         active.cancelled.set()
         if active.runner is Runner.ASYNC:

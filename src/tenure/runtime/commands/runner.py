@@ -31,24 +31,18 @@ from tenure.domain.job import Command, Definition
 from tenure.domain.policy.evidence import Identity
 from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock
-from tenure.host.processes import boot_id
-from tenure.runtime.commands.children import Children
-from tenure.runtime.commands.exits import Exit, Outcome, read_exit
-from tenure.runtime.commands.gate import spawn_gated
-from tenure.runtime.commands.gated import (
-    CHILD,
-    REASON,
+from tenure.runtime.callables.context import CHILD_ARGUMENTS, REASON_VARIABLE
+from tenure.runtime.commands.child import Children, how_it_ended, reason_file
+from tenure.runtime.commands.gate import (
     CommandNotStarted,
     CommandSpec,
     GatedCommand,
+    spawn_gated,
 )
 from tenure.runtime.commands.output import OutputCap
-from tenure.runtime.commands.session import members_of
-from tenure.runtime.commands.terminate import Ending
+from tenure.runtime.commands.terminate import Termination, members_of
 from tenure.runtime.failure import Failure, lost_thread
-from tenure.runtime.tracebacks import one_line
 from tenure.runtime.watched_thread import WatchedThread
-from tenure.store.folder.files import open_regular
 from tenure.store.folder.user_home import account_variables, job_folder
 
 log = logging.getLogger("tenure.commands")
@@ -64,7 +58,6 @@ _AGAIN = 1.0
 _CAP_EVERY = 0.5
 _BASE_EVERY = 1.0
 _CAP_SOON = 0.02
-_LONGEST_REASON_BYTES = 4096
 _NOT_INHERITED = frozenset(
     (
         "NOTIFY_SOCKET",
@@ -87,7 +80,7 @@ class _Active:
     exit_path: Path
     cap: OutputCap
     deadline: float | None
-    ending: Ending
+    ending: Termination
     again: float | None = None
     over: RunState | None = None
     why: str = ""
@@ -149,7 +142,7 @@ class CommandRunner:
         self._next_cap = 0.0
         self._base: dict[str, str] = {}
         self._base_until = 0.0
-        self._leftovers: list[tuple[Ending, float]] = []
+        self._leftovers: list[tuple[Termination, float]] = []
 
     def room(self) -> int:
         """How many more commands may be claimed now."""
@@ -270,7 +263,7 @@ class CommandRunner:
             exit_path=gated.exit_path,
             cap=OutputCap(gated.log_path, self._log_size),
             deadline=self._clock.awake() + timeout.total_seconds() if timeout else None,
-            ending=Ending(gated.identity, grace=self._grace),
+            ending=Termination(gated.identity, grace=self._grace),
         )
         self._children.add(run.id, gated.identity)
 
@@ -289,7 +282,7 @@ class CommandRunner:
             exit_path=folder / f"{run.attempt}.exit",
             cap=OutputCap(folder / f"{run.attempt}.log", self._log_size),
             deadline=deadline,
-            ending=Ending(run.identity, grace=self._grace),
+            ending=Termination(run.identity, grace=self._grace),
         )
         try:
             self._children.add(run.id, run.identity)
@@ -309,8 +302,8 @@ class CommandRunner:
         env["TENURE_TERM"] = str(run.term)
         env["TENURE_FIRE_TIME"] = run.fire_time.isoformat()
         env["TENURE_ATTEMPT"] = str(run.attempt)
-        if action.argv[1:3] == CHILD:
-            env[REASON] = str(reason_file(self._logs / run.id / f"{run.attempt}.exit"))
+        if action.argv[1:3] == CHILD_ARGUMENTS:
+            env[REASON_VARIABLE] = str(reason_file(self._logs / run.id / f"{run.attempt}.exit"))
         return CommandSpec(
             argv=action.argv,
             shell=action.shell,
@@ -458,7 +451,7 @@ class CommandRunner:
             if active.again is not None and active.again <= now:
                 active.again = self._step(active.ending, now)
 
-    def _step(self, ending: Ending, now: float) -> float | None:
+    def _step(self, ending: Termination, now: float) -> float | None:
         """When to step again. What fails is tried again: it is not ended yet."""
         try:
             again = ending.step(now)
@@ -480,44 +473,3 @@ def _who_is_left(leader: Identity) -> str:
         return ""
     pids = ", ".join(str(member.pid) for member in left[:10])
     return f"; of its processes these still live: {pids}"
-
-
-def how_it_ended(run: Run, exit_path: Path) -> tuple[RunState, str, int | None, int | None]:
-    """The state, reason, exit code and signal of a command whose shell is gone.
-
-    Raises RecordUnreadable: ask again, it may have ended well.
-    """
-    same_boot = run.identity is not None and run.identity.boot_id == boot_id()
-    state, reason, code, number = _from_record(read_exit(exit_path, shell_gone=same_boot))
-    if state is RunState.FAILED:
-        reason = _reason_from_child(exit_path) or reason
-    if run.cancel_requested_at is not None and state is RunState.FAILED:
-        state, reason = RunState.CANCELLED, f"cancelled on request ({reason})"
-    return state, reason, code, number
-
-
-def reason_file(exit_path: Path) -> Path:
-    """Where a function in a process of its own says why it failed."""
-    return exit_path.with_suffix(".reason")
-
-
-def _reason_from_child(exit_path: Path) -> str:
-    try:
-        with open_regular(reason_file(exit_path)) as file:
-            return one_line((file.read(_LONGEST_REASON_BYTES) or b"").decode("utf-8", "replace"))
-    except OSError:  # it is not a function, or it was killed; its status says what is known
-        return ""
-
-
-def _from_record(record: Exit) -> tuple[RunState, str, int | None, int | None]:
-    if record.outcome is Outcome.NEVER_RAN:
-        return RunState.NEVER_RAN, "the gate never opened", None, None
-    if record.outcome is Outcome.NO_RECORD:
-        why = "it left no exit record: killed, or the machine stopped"
-        return RunState.LOST, why, None, None
-    if record.exit_code == 0:
-        return RunState.SUCCEEDED, "", 0, None
-    said = f"exit code {record.exit_code}"
-    if record.signal is not None:
-        said += f", signal {record.signal}"
-    return RunState.FAILED, said, record.exit_code, record.signal

@@ -1,25 +1,35 @@
-"""How a command is ended: asked first, then killed, its shell last.
+"""End a command: find its processes, ask them to stop, then kill them, the shell last.
 
-    ASKED    the signal (TERM) and CONT to the whole group and to who left it
+    ASKED    the signal (TERM) and CONT to the whole group and to members that left it
       │ grace
-    KILLING  KILL to all but the shell, again and again, so that it records the true status
-      │ nobody left and the shell gone, or SETTLE
+    KILLING  KILL to all but the shell, repeatedly, so that it records the true status
+      │ no member left and the shell gone, or SETTLE_S
     LAST     KILL to the shell too; the record stays 'open', which reads as lost
-      │ gone, or SETTLE
-    DONE     :attr:`Ending.survivors` says who could not be ended (uninterruptible, not ours)
+      │ gone, or SETTLE_S
+    DONE     :attr:`Termination.survivors`: processes that could not be ended (uninterruptible,
+             or another user's)
 
 The shell survives the group's signals by handling them (see :mod:`.gate`). At the gate the first
 signal ends it, with the record 'never'.
 
+Members: the shell leads a session, and every descendant stays in it unless it calls setsid(2).
+A process that did is still found while its parent lives, up the chain of parent pids. A process
+that left and whose parent has ended (a daemon's double fork) cannot be found: only a cgroup
+keeps track of it, and Tenure makes none. The caller remembers members seen earlier, so that a
+daemon seen in time does not escape. A session's number is not reused while a process is in it,
+so members are found also after the shell itself was killed; if the number has passed to another
+process, the old session is over. Processes hidden from this user are not listed.
+
 Authority: nothing is signalled whose identity is not verified at that moment; a command of
 another boot, or of another pid namespace, is never signalled.
 
-No function here sleeps or reads a clock: the caller gives ``now`` in seconds of awake time (a
-clock that stops in suspend, so that a grace is not slept away) and calls again when told.
+Time: except in :func:`abort_at_gate`, no function here sleeps or reads a clock. The caller passes
+``now`` in seconds of awake time (a clock that stops in suspend, so that a grace is not slept
+away) and calls again at the time returned.
 
-Failure: where the processes cannot be looked at now (no descriptor free), :meth:`Ending.step`
-raises and the phase stays as it is; called again, it goes on from there. Nothing is taken for
-ended that was only not seen.
+Failure: where the processes cannot be listed now (no free descriptor), :meth:`Termination.step`
+raises and the phase stays as it is; the next call continues from there. An incomplete list is
+never used.
 """
 
 from __future__ import annotations
@@ -27,17 +37,144 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from pathlib import Path
 
 from tenure.domain.policy.evidence import Identity
+from tenure.host.linux import procfs
 from tenure.host.processes import boot_id, identity_of, is_alive
-from tenure.runtime.commands.session import Member, members_of, signal_member
+from tenure.runtime.commands.child import ExitRecord, Stage, read_exit
 
-SETTLE = 2.0
+_HAS_PROC = sys.platform == "linux"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionMember:
+    """One living process. ``start`` is compared with the like of the same platform only."""
+
+    pid: int
+    start: int
+    parent: int
+    session: int
+
+
+def members_of(
+    leader: Identity, *, seen: Iterable[SessionMember] = ()
+) -> tuple[SessionMember, ...]:
+    """Every living process of the leader's command, except the leader itself.
+
+    ``seen``: members found earlier; those that still live count, with their descendants. The
+    caller has made sure that the leader's boot and namespaces are ours. Any thread. Raises
+    OSError and OutcomeUnknown where the processes cannot be listed now.
+    """
+    table = _list_processes()
+    holder = table.get(leader.pid)
+    reused = holder is not None and not _is_still(leader)
+    members = {
+        member.pid: member
+        for member in table.values()
+        if not reused and member.session == leader.pid and member.pid != leader.pid
+    }
+    members |= {old.pid: old for old in seen if table.get(old.pid, old).start == old.start}
+    members = {pid: table[pid] for pid in members if pid in table}
+    _add_descendants(members, table, () if reused or holder is None else (holder,))
+    members.pop(leader.pid, None)
+    return tuple(members.values())
+
+
+def _add_descendants(
+    members: dict[int, SessionMember],
+    table: dict[int, SessionMember],
+    roots: Iterable[SessionMember],
+) -> None:
+    children: dict[int, list[SessionMember]] = {}
+    for process in table.values():
+        children.setdefault(process.parent, []).append(process)
+    waiting = [*members.values(), *roots]
+    while waiting:
+        parent = waiting.pop()
+        for child in children.get(parent.pid, ()):
+            # A child is never older than its parent: an older one was misread.
+            if child.pid not in members and child.start >= parent.start:
+                members[child.pid] = child
+                waiting.append(child)
+
+
+def _is_still(leader: Identity) -> bool:
+    """Whether the leader's pid still belongs to the leader."""
+    return identity_of(leader.pid) in (leader, None)
+
+
+def _list_processes() -> dict[int, SessionMember]:
+    """Every living process that can be looked at, by pid."""
+    if not _HAS_PROC:
+        return _list_with_psutil()
+    looked = (_inspect(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    return {member.pid: member for member in looked if member is not None}
+
+
+def _inspect(pid: int) -> SessionMember | None:
+    """Linux: one living process; None if it has ended or is hidden. Raises OSError."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            stat = procfs.parse_stat(file.read(4096).decode("utf-8", "backslashreplace"))
+    except (FileNotFoundError, ProcessLookupError, PermissionError, ValueError):
+        return None
+    if stat.dead:
+        return None
+    return SessionMember(pid=pid, start=stat.start, parent=stat.parent, session=stat.session)
+
+
+def _list_with_psutil() -> dict[int, SessionMember]:
+    import psutil  # only where there is no /proc
+
+    found = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            start = int(process.create_time() * 1_000_000)
+            found[process.pid] = SessionMember(
+                pid=process.pid, start=start, parent=process.ppid(), session=os.getsid(process.pid)
+            )
+    return found
+
+
+def signal_member(member: SessionMember, number: signal.Signals) -> bool:
+    """Signal exactly this process. False: it has ended, or this user cannot signal it now.
+
+    Without pidfds, a pid reused within microseconds would be hit.
+    """
+    try:
+        if not _HAS_PROC:
+            if _list_with_psutil().get(member.pid, member).start != member.start:
+                return False
+            os.kill(member.pid, number)
+            return True
+        descriptor = os.pidfd_open(member.pid)
+    except OSError:
+        return False
+    try:
+        # The descriptor pins the process, so this check is about the process it signals.
+        now = _inspect(member.pid)
+        if now is None or now.start != member.start:
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+SETTLE_S = 2.0
 """Seconds that KILLING, and again LAST, may take before going on."""
-_AGAIN = 0.02
+_KILL_AGAIN_S = 0.02
 
 
 class Phase(StrEnum):
@@ -49,8 +186,11 @@ class Phase(StrEnum):
 
 
 def stop(
-    leader: Identity, *, number: signal.Signals = signal.SIGTERM, seen: tuple[Member, ...] = ()
-) -> tuple[Member, ...]:
+    leader: Identity,
+    *,
+    number: signal.Signals = signal.SIGTERM,
+    seen: tuple[SessionMember, ...] = (),
+) -> tuple[SessionMember, ...]:
     """Send one signal to a command: its group at once, then members that left the group.
 
     Returns the members found. KILL goes to all but the shell. Any thread; never raises for a
@@ -83,7 +223,7 @@ def stop(
     return members
 
 
-def _in_group(member: Member, group: int) -> bool:
+def _in_group(member: SessionMember, group: int) -> bool:
     try:
         return os.getpgid(member.pid) == group
     except OSError:
@@ -91,14 +231,14 @@ def _in_group(member: Member, group: int) -> bool:
 
 
 def kill_shell(leader: Identity) -> None:
-    """KILL the shell itself, whose record then stays as it is."""
+    """KILL the shell itself; its record then stays as it is."""
     if is_alive(leader):
         with contextlib.suppress(OSError):
             os.kill(leader.pid, signal.SIGKILL)
 
 
-class Ending:
-    """One command's end, driven by whoever polls. Not thread-safe.
+class Termination:
+    """One command's termination, driven by the poller. Not thread-safe.
 
     ``grace``: how long the job has between the first signal and KILL; zero kills at once.
     """
@@ -109,25 +249,25 @@ class Ending:
         *,
         grace: timedelta,
         number: signal.Signals = signal.SIGTERM,
-        send: Callable[..., tuple[Member, ...]] = stop,
+        send: Callable[..., tuple[SessionMember, ...]] = stop,
         kill_leader: Callable[[Identity], None] = kill_shell,
         alive: Callable[[Identity], bool | None] = is_alive,
     ) -> None:
         self.leader = leader
         self.phase = Phase.BEGIN
-        self.survivors: tuple[Member, ...] = ()
+        self.survivors: tuple[SessionMember, ...] = ()
         self.failed = False
-        """Whether its last step raised; for the one that calls it."""
+        """Whether the last step raised; kept for the caller."""
         self._grace = grace.total_seconds()
         self._number = number
         self._until = 0.0
-        self._seen: tuple[Member, ...] = ()
+        self._seen: tuple[SessionMember, ...] = ()
         self._send, self._kill_leader, self._alive = send, kill_leader, alive
 
     def step(self, now: float) -> float | None:
-        """Do what is due at ``now``; when to be called again, or None once it is done.
+        """Do what is due at ``now``; returns when to call again, or None once it is done.
 
-        Raises OSError and OutcomeUnknown: call again later, nothing is forgotten.
+        Raises OSError and OutcomeUnknown: call again later, no state is lost.
         """
         if self.phase is Phase.BEGIN:
             if self._grace > 0:
@@ -136,11 +276,11 @@ class Ending:
         if self.phase is Phase.ASKED:
             if now < self._until:
                 return self._until
-            self._enter(Phase.KILLING, now, SETTLE)
+            self._enter(Phase.KILLING, now, SETTLE_S)
         if self.phase is Phase.KILLING:
             if self._kill() or now < self._until:
                 return self._again(now)
-            self._enter(Phase.LAST, now, SETTLE)
+            self._enter(Phase.LAST, now, SETTLE_S)
         if self.phase is Phase.LAST:
             self._kill_leader(self.leader)
             if self._kill() or now < self._until:
@@ -148,16 +288,11 @@ class Ending:
             self._enter(Phase.DONE, now, 0.0)
         return None
 
-    def hasten(self) -> None:
-        """End the grace now: the next step kills."""
-        self._grace = 0.0
-        self._until = 0.0
-
     def _enter(self, phase: Phase, now: float, seconds: float) -> None:
         self.phase, self._until = phase, now + seconds
 
     def _kill(self) -> bool:
-        """KILL everybody but the shell; True, and DONE, if nobody and no shell is left."""
+        """KILL all but the shell; True, and DONE, if neither a member nor the shell is left."""
         self._seen = self.survivors = self._send(
             self.leader, number=signal.SIGKILL, seen=self._seen
         )
@@ -167,4 +302,75 @@ class Ending:
         return False
 
     def _again(self, now: float) -> float | None:
-        return None if self.phase is Phase.DONE else now + _AGAIN
+        return None if self.phase is Phase.DONE else now + _KILL_AGAIN_S
+
+
+_LOOK_AGAIN_S = 0.0005
+
+
+def abort_at_gate(shell: Identity, exit_path: Path, *, patience: float = 1.0) -> ExitRecord:
+    """Shut a gate that another process holds; returns what the record then proves.
+
+    An owner that froze after committing ``started`` may wake long after it lost ownership and
+    open a gate that it should not. Its successor takes the gate away first: it *stops* the shell
+    and reads its record while the shell cannot move. Blank: the shell has not passed the gate,
+    and it is killed: the job never ran, proved. Otherwise the job is running, and the shell goes
+    on. At no moment could both be true. This also serves where the holder is dead but a forked
+    child of it keeps the gate from closing.
+
+    NEVER_RAN: the job has not begun and never will. Stage OPEN with the shell alive: it runs,
+    adopt it. Stage GATE: undecided after ``patience`` seconds; try again, as after
+    RecordUnreadable. Usually blocks about a millisecond. Any thread, any process of the same user.
+    """
+    record = read_exit(exit_path)
+    if record.stage is not Stage.GATE:
+        return record
+    if is_alive(shell) and _signal(shell, signal.SIGSTOP):
+        killed = False
+        try:
+            if _wait(lambda: _is_stopped(shell.pid) or is_alive(shell) is False, patience):
+                blank = read_exit(exit_path).stage is Stage.GATE
+                killed = blank and _signal(shell, signal.SIGKILL)
+        finally:
+            if not killed:
+                # Not verified again: it must go on even if it cannot be inspected now, and a
+                # stopped process keeps its pid.
+                with contextlib.suppress(OSError):
+                    os.kill(shell.pid, signal.SIGCONT)
+        if killed:
+            _wait(lambda: is_alive(shell) is False, patience)
+    # Dead because of a reboot proves nothing: what was written may be lost.
+    gone = is_alive(shell) is False and shell.boot_id == boot_id()
+    return read_exit(exit_path, shell_gone=gone)
+
+
+def _signal(shell: Identity, number: signal.Signals) -> bool:
+    if is_alive(shell):
+        with contextlib.suppress(OSError):
+            os.kill(shell.pid, number)
+            return True
+    return False
+
+
+def _wait(reached: Callable[[], bool], patience: float) -> bool:
+    until = time.monotonic() + patience
+    while not reached():
+        if time.monotonic() > until:
+            return False
+        time.sleep(_LOOK_AGAIN_S)
+    return True
+
+
+def _is_stopped(pid: int) -> bool:
+    if not _HAS_PROC:
+        import psutil
+
+        try:
+            return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+        except psutil.Error:
+            return False
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return procfs.parse_stat(file.read()).state in ("T", "t")
+    except (OSError, ValueError):
+        return False

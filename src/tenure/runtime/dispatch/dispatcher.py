@@ -33,13 +33,11 @@ from tenure.domain.planning.plan import OwnerCapabilities
 from tenure.domain.request import Request
 from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock as HostClock
-from tenure.runtime.callables.runner import Callables
-from tenure.runtime.commands.gated import GatedCommand
+from tenure.runtime.callables.runner import CallableRunner
+from tenure.runtime.commands.gate import GatedCommand
 from tenure.runtime.commands.runner import CommandRunner
-from tenure.runtime.dispatch.claims import PENDING, Claiming, Outbox, Round
-from tenure.runtime.dispatch.clock_changes import ClockChanges
-from tenure.runtime.dispatch.outcomes import Recording
 from tenure.runtime.dispatch.probes import Probes
+from tenure.runtime.dispatch.turn import PENDING, ClaimStep, ClockJournal, Outbox, RunRecorder, Turn
 from tenure.runtime.failure import Failure, lost_thread
 from tenure.runtime.profile import Profile
 from tenure.runtime.watched_thread import Watch, WatchedThread
@@ -83,7 +81,7 @@ class Dispatcher:
         *,
         process: str,
         clock: HostClock,
-        callables: Callables,
+        callables: CallableRunner,
         commands: CommandRunner,
         recheck: Callable[[], bool],
         deposed: Callable[[str], None],
@@ -100,14 +98,14 @@ class Dispatcher:
         self._recheck = recheck
         self._deposed = deposed
         self._probes = probes
-        self._claiming = Claiming(
+        self._claims = ClaimStep(
             profile.store,
             probes=probes,
             catch_up_rate=profile.settings().catch_up_rate,
             asked_to_hand_over=asked_to_hand_over,
         )
-        self._recording = Recording(profile.store)
-        self._clock_changes = ClockChanges(profile.store, clock, process)
+        self._recorder = RunRecorder(profile.store)
+        self._clock_changes = ClockJournal(profile.store, clock, process)
         self._mandate: Mandate | None = None
         self._draining = False
         self._results: deque[Result] = deque()
@@ -295,8 +293,8 @@ class Dispatcher:
                         self._store.note_started(running)
                     if notes:
                         self._store.note_reasons(self._process, notes)
-                    self._recording.ends(results, after, now)  # first: they free jobs that wait
-                    self._recording.starts(gates, authority, after, now)
+                    self._recorder.ends(results, after, now)  # first: they free jobs that wait
+                    self._recorder.starts(gates, authority, after, now)
                     if mandate is not None and claims and after.stale is None:
                         self._claim(mandate, standing, after, now)
             for _ in results:
@@ -312,7 +310,7 @@ class Dispatcher:
     def _claim(
         self, mandate: Mandate, standing: OwnerCapabilities, after: Outbox, now: datetime
     ) -> None:
-        turn = Round(
+        turn = Turn(
             authority=mandate.authority,
             standing=standing,
             room=self._room(),
@@ -322,10 +320,10 @@ class Dispatcher:
         )
         try:
             self._make_progress(turn)
-            self._nothing_at = None if self._claiming.claim(turn) else now
+            self._nothing_at = None if self._claims.claim(turn) else now
         except StaleTerm as error:
             after.stale = error
-        if self._claiming.to_probe:
+        if self._claims.to_probe:
             self._bell.set()  # the next turn has them asked, outside any transaction
 
     def _room(self) -> dict[Runner, int]:
@@ -335,7 +333,7 @@ class Dispatcher:
             Runner.ASYNC: self._callables.room(Runner.ASYNC),
         }
 
-    def _make_progress(self, turn: Round) -> None:
+    def _make_progress(self, turn: Turn) -> None:
         if turn.awake >= self._next_progress:
             if not self._callables.exhausted():  # or it passes for hung, if a fire waits (C9)
                 self._store.record_progress(turn.authority, turn.awake, turn.now)
@@ -346,9 +344,9 @@ class Dispatcher:
         if mandate is None:
             return OwnerCapabilities(authoritative=False)
         best = mandate.standing
-        if self._claiming.to_probe:
-            wanted = self._probes.missing(self._claiming.to_probe, self._clock.awake())
-            self._claiming.to_probe = set()
+        if self._claims.to_probe:
+            wanted = self._probes.missing(self._claims.to_probe, self._clock.awake())
+            self._claims.to_probe = set()
             self._probes.ask_soon(wanted, self._clock.awake, lambda freed: self.look())
         if not best.authoritative or not self._anything_to_decide(now):
             return best

@@ -21,8 +21,8 @@ from tenure.domain.planning.plan import Due, OwnerCapabilities, Plan
 from tenure.domain.run import ACTIVE, Run
 from tenure.domain.schedule.model import ScheduleKind
 from tenure.host.clocks import Clock
-from tenure.runtime.callables.run_handle import Lent
-from tenure.runtime.callables.runner import Callables
+from tenure.runtime.callables.run_handle import RunHandle
+from tenure.runtime.callables.runner import CallableRunner
 from tenure.runtime.dispatch.dispatcher import Dispatcher, Mandate
 from tenure.runtime.dispatch.probes import Probes
 from tenure.store.contract import ClaimOutcome, RunFilter, Store
@@ -32,10 +32,10 @@ PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ExternalClaim:
     """What became of one announced fire."""
 
-    lent: Lent | None = None
+    handle: RunHandle | None = None
     """The claimed run; None if it is not to be carried."""
     why: str = ""
     """Why it is not, in words."""
@@ -45,7 +45,7 @@ class Answer:
     nothing was written about it, and it is to be announced again."""
 
 
-class Announcing:
+class ExternalFires:
     """Thread-safe."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Announcing:
         store: Store,
         *,
         dispatcher: Dispatcher,
-        callables: Callables,
+        callables: CallableRunner,
         probes: Probes,
         clock: Clock,
     ) -> None:
@@ -63,7 +63,7 @@ class Announcing:
         self._probes = probes
         self._clock = clock
 
-    def claim(self, announced: Mapping[str, Announced]) -> dict[str, Answer] | None:
+    def claim(self, announced: Mapping[str, Announced]) -> dict[str, ExternalClaim] | None:
         """Claim what is due, by job id; None if this process does not own (any more).
 
         Waits for probes that have no current answer, up to :data:`PATIENCE`. Raises what the
@@ -71,19 +71,21 @@ class Announcing:
         """
         self._probe(announced)
 
-        def carry(mandate: Mandate) -> dict[str, Answer]:
+        def carry(mandate: Mandate) -> dict[str, ExternalClaim]:
             standing, began = self._standing(mandate), self._clock.continuous()
             with self._store.batch():
-                made = {
+                claims = {
                     id: self._claim_one(mandate, id, fire, standing)
                     for id, fire in announced.items()
                 }
-            # Lent once the commit stands, and not otherwise.
+            # Only now is the claim durable, and the run may be entered.
             return {
-                id: Answer(lent=self._callables.lend(found, mandate.authority, began), settled=True)
-                if isinstance(found, Run)
-                else found
-                for id, found in made.items()
+                id: ExternalClaim(
+                    handle=self._callables.issue(claim, mandate.authority, began), settled=True
+                )
+                if isinstance(claim, Run)
+                else claim
+                for id, claim in claims.items()
             }
 
         return self._dispatcher.under_mandate(carry)
@@ -105,32 +107,34 @@ class Announcing:
             best, authoritative=self._dispatcher.recheck(), denied=self._probes.all_denied()
         )
 
-    def _job(self, id: str) -> Job | Answer:
+    def _job(self, id: str) -> Job | ExternalClaim:
         """A job that may be announced. One that cannot be read stops no other."""
         try:
             job = self._store.job(id)
         except (NotFound, CorruptStore) as error:
-            return Answer(why=error.text)
+            return ExternalClaim(why=error.text)
         if job.damage is not None:
-            return Answer(why=job.damage.reason)
+            return ExternalClaim(why=job.damage.reason)
         if job.definition.schedule.kind is not ScheduleKind.FOREIGN:
-            return Answer(why="the job is planned here, and by nobody else")
-        return job if job.state is JobState.ACTIVE else Answer(why=f"the job is {job.state}")
+            return ExternalClaim(why="the job is planned here, and by nobody else")
+        return job if job.state is JobState.ACTIVE else ExternalClaim(why=f"the job is {job.state}")
 
     def _claim_one(
         self, mandate: Mandate, id: str, announced: Announced, standing: OwnerCapabilities
-    ) -> Answer | Run:
+    ) -> ExternalClaim | Run:
         job, now = self._job(id), self._clock.now()
-        if isinstance(job, Answer):
+        if isinstance(job, ExternalClaim):
             return job
         unknown = self._probes.missing(job.definition.requires, self._clock.awake())
         if unknown:
-            return Answer(why=f"the OS has not answered yet about {', '.join(sorted(unknown))}")
+            return ExternalClaim(
+                why=f"the OS has not answered yet about {', '.join(sorted(unknown))}"
+            )
         plan = plan_announced(self._due(job), announced, standing, now)
         if plan is None and announced.fire > now:
-            return Answer(why="this fire is yet to come")
+            return ExternalClaim(why="this fire is yet to come")
         if plan is None:
-            return Answer(why="this fire was accounted for already", settled=True)
+            return ExternalClaim(why="this fire was accounted for already", settled=True)
         (made,) = self._store.claim(mandate.authority, [plan], now)
         return made.runs[0] if made.runs else self._why_not(plan, made.outcome)
 
@@ -140,10 +144,10 @@ class Announcing:
         return Due(job=job, active=len(runs), holds=tuple(reversed(holds)))
 
     @staticmethod
-    def _why_not(plan: Plan, outcome: ClaimOutcome) -> Answer:
+    def _why_not(plan: Plan, outcome: ClaimOutcome) -> ExternalClaim:
         if outcome is ClaimOutcome.CLAIMED:
             stretch = plan.omissions[-1]
-            return Answer(why=stretch.reason, omitted=stretch.kind, settled=True)
+            return ExternalClaim(why=stretch.reason, omitted=stretch.kind, settled=True)
         if outcome is ClaimOutcome.REPEATED:
-            return Answer(why="this fire was claimed before", settled=True)
-        return Answer(why=f"the store refused the claim: {outcome}")
+            return ExternalClaim(why="this fire was claimed before", settled=True)
+        return ExternalClaim(why=f"the store refused the claim: {outcome}")

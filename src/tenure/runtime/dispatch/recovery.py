@@ -32,9 +32,9 @@ from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock
 from tenure.host.processes import is_alive
-from tenure.runtime.commands.abort import withdraw
-from tenure.runtime.commands.exits import Outcome, RecordUnreadable, Stage
-from tenure.runtime.commands.runner import CommandRunner, how_it_ended
+from tenure.runtime.commands.child import Outcome, RecordUnreadable, Stage, how_it_ended
+from tenure.runtime.commands.runner import CommandRunner
+from tenure.runtime.commands.terminate import abort_at_gate
 from tenure.runtime.liveness import life_of_process
 from tenure.runtime.profile import Profile
 
@@ -144,7 +144,7 @@ class Recovery:
             self._time_out(authority, run, definition)
             return
         if run.identity is not None:
-            record = withdraw(run.identity, self._exit_path(run))
+            record = abort_at_gate(run.identity, self._exit_path(run))
             if record.stage is Stage.GATE and record.outcome is Outcome.NO_RECORD:
                 return  # could not tell; the next look tries again
         if self._store.adopt_run(authority, run.id, run.attempt, self._clock.now()):
@@ -176,7 +176,7 @@ class Recovery:
 
     def _never_ran(self, run: Run, identity: Identity) -> bool:
         try:
-            return withdraw(identity, self._exit_path(run)).outcome is Outcome.NEVER_RAN
+            return abort_at_gate(identity, self._exit_path(run)).outcome is Outcome.NEVER_RAN
         except RecordUnreadable:  # its end is read by the one who adopts it
             return False
 

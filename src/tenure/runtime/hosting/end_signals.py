@@ -2,7 +2,7 @@
 
 Python does nothing at SIGTERM: the process ends at once, hands nothing over, and is on record as
 dead. A program whose only purpose is to run jobs waits for both signals (:func:`until_asked`); one
-that does something else meanwhile is unwound as Ctrl-C unwinds it (:class:`Unwinding`).
+that does something else meanwhile is unwound as Ctrl-C unwinds it (:class:`SigtermExit`).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def until_asked() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-class Unwinding:
+class SigtermExit:
     """SIGTERM as SystemExit with 143, the status that the signal itself would give; so that blocks
     are left and exit functions are called. Only in the main thread, and only where the program has
     not decided what SIGTERM does."""

@@ -75,7 +75,7 @@ _TEST_CLIENTS: dict[str, frozenset[str]] = {
 }
 
 
-class OnceServed:
+class ServerDetector:
     """Calls ``start`` once, in the background, when this process is found to serve. Thread-safe.
 
     ``start`` is given to a thread, and must not raise.

@@ -20,7 +20,7 @@ from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.settings import Hung
 from tenure.host.clocks import Clock
 from tenure.runtime.liveness import life_of_process
-from tenure.runtime.ownership.member import Member
+from tenure.runtime.ownership.member import ProfileMember
 from tenure.runtime.ownership.peers import Peers
 from tenure.runtime.ownership.term import OPEN_RANK
 from tenure.runtime.profile import Profile
@@ -32,7 +32,7 @@ SOON_HUNG = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class ElectionDecision:
     """What a process that does not own makes of a look."""
 
     move: Decision
@@ -46,13 +46,13 @@ class Wish:
     """Whether nothing but a write, or that death, can change it."""
 
 
-class Contending:
+class Election:
     """Used by the keeper's thread alone."""
 
     def __init__(
         self,
         profile: Profile,
-        member: Member,
+        member: ProfileMember,
         *,
         clock: Clock,
         peers: Peers,
@@ -76,7 +76,7 @@ class Contending:
         *,
         just_ended: bool = False,
         why_cannot_begin: str | None = None,
-    ) -> Wish:
+    ) -> ElectionDecision:
         """What the policy and the owner's life say about this process now."""
         why_not = why_cannot_begin
         if admission.admitted and why_not is None:
@@ -90,7 +90,7 @@ class Contending:
             # Evidence may change: a service manager moves processes after their start.
             self._member.observe_again(at_most_every=self._observe_every)
             why = why_not or admission.why
-            return Wish(
+            return ElectionDecision(
                 move=Decision(act=None, why=why),
                 standing=ProcessStatus.REFUSED,
                 why=why,
@@ -117,7 +117,7 @@ class Contending:
             self._gives_way_since = None
         elif self._gives_way_since is None:
             self._gives_way_since = self._clock.awake()
-        return Wish(
+        return ElectionDecision(
             move=move,
             standing=ProcessStatus.CANDIDATE,
             why=f"{admission.why}; {move.why}",

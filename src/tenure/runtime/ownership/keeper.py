@@ -36,15 +36,15 @@ from tenure.runtime.dispatch.dispatcher import Dispatcher
 from tenure.runtime.dispatch.probes import Probes
 from tenure.runtime.dispatch.recovery import Recovery
 from tenure.runtime.failure import Failure, lost_store, lost_thread
-from tenure.runtime.ownership.candidacy import Contending
+from tenure.runtime.ownership.candidacy import Election
 from tenure.runtime.ownership.control import ControlSocket
 from tenure.runtime.ownership.handover import on_request, to_a_better_one
-from tenure.runtime.ownership.member import Member
+from tenure.runtime.ownership.member import ProfileMember
 from tenure.runtime.ownership.peers import Peers
-from tenure.runtime.ownership.term import Holding
-from tenure.runtime.ownership.waker import Alarm
+from tenure.runtime.ownership.term import ActiveTerm
+from tenure.runtime.ownership.waker import Waker
 from tenure.runtime.profile import Profile
-from tenure.runtime.replan import Replanning
+from tenure.runtime.replan import Replanner
 from tenure.runtime.watched_thread import Watch, WatchedThread
 
 log = logging.getLogger("tenure.keeper")
@@ -65,7 +65,7 @@ class Keeper:
     def __init__(
         self,
         profile: Profile,
-        member: Member,
+        member: ProfileMember,
         *,
         clock: Clock,
         dispatcher: Dispatcher,
@@ -90,7 +90,7 @@ class Keeper:
         self._on_nudge = on_nudge
         self._stays_out = stays_out
         self._peers = Peers(profile, member, clock)
-        self._contending = Contending(
+        self._election = Election(
             profile,
             member,
             clock=clock,
@@ -98,7 +98,7 @@ class Keeper:
             default_hung=default_hung,
             observe_every=OBSERVE_EVERY,
         )
-        self._holding = Holding(
+        self._term = ActiveTerm(
             profile,
             member,
             clock=clock,
@@ -109,13 +109,13 @@ class Keeper:
             carried=carried,
         )
         self._file_warning: PolicyWarning | None = None
-        self._replanning = Replanning(profile, clock)
+        self._replanner = Replanner(profile, clock)
         self._zone_data = ZoneData()
         self._zone = profile.settings().timezone
         self._hand_over: Request | None = None
         self._stopping = threading.Event()
         self._why_failed = ""
-        self._alarm = Alarm()
+        self._waker = Waker()
         self._next_probe = 0.0
         self._next_full = 0.0
         self._mark: int | None = None
@@ -147,17 +147,17 @@ class Keeper:
         control: ControlSocket | None = None
         with contextlib.suppress(OSError):  # without it, polling suffices
             control = ControlSocket(self._member.id, self._heard)
-            self._alarm.listen(control)
+            self._waker.listen(control)
         self._member.join(control.path if control is not None else None)
         if self._member.executes:
-            self._alarm.watch_launchers(self._member.launchers())
+            self._waker.watch_launchers(self._member.launchers())
 
     def wake(self) -> None:
-        self._alarm.ring()
+        self._waker.ring()
 
     def deposed(self, why: str) -> None:
         """The dispatcher was refused: look into it."""
-        self._holding.doubt = why
+        self._term.doubt = why
         self.wake()
 
     def declare_again(self) -> None:
@@ -181,14 +181,14 @@ class Keeper:
 
     @property
     def authority(self) -> Authority | None:
-        return self._holding.authority
+        return self._term.authority
 
     def stop(self, why: str) -> None:
         """End the term by a hand-over, and the thread. The process stays joined till leave()."""
         self._stopping.set()
         self.wake()
         self.thread.join(timeout=5)
-        self._holding.end(OwnershipAction.HAND_OVER, why)
+        self._term.end(OwnershipAction.HAND_OVER, why)
         with contextlib.suppress(TenureError):  # it may drain for long, and is no candidate then
             if self._member.executes:
                 self._member.say(ProcessStatus.REFUSED, why, None)
@@ -206,17 +206,17 @@ class Keeper:
 
     def _end_failed(self) -> None:
         try:
-            self._holding.end(OwnershipAction.STEP_DOWN, self._why_failed)
+            self._term.end(OwnershipAction.STEP_DOWN, self._why_failed)
         finally:
             self._gave_up.set()
 
     def close(self) -> None:
         """After stop: free what the thread used."""
-        self._alarm.close()
+        self._waker.close()
 
     def forget_in_child(self) -> None:
         """After a fork, in the child."""
-        self._alarm.forget_in_child()
+        self._waker.forget_in_child()
 
     # -- the thread --------------------------------------------------------------------------
     def _loop(self) -> None:
@@ -227,7 +227,7 @@ class Keeper:
                     if rang or not self._nothing_new():
                         wait = self.look()
                     self._look_at_threads()
-                rang = not self._stopping.is_set() and self._alarm.wait(wait)
+                rang = not self._stopping.is_set() and self._waker.wait(wait)
             except (TenureError, OSError) as error:  # a full or failing disk among them
                 log.warning("%s", error)
                 rang = True
@@ -265,7 +265,7 @@ class Keeper:
         mark = self._store.change_mark()
         quiet = (
             self._may_rest
-            and self._holding.doubt is None
+            and self._term.doubt is None
             and self._hand_over is None
             and mark == self._mark
             and not self._profile.policy_file_changed()
@@ -296,12 +296,12 @@ class Keeper:
         self._may_rest = False
         loss = self._store.loss()
         if loss is not None:
-            self._holding.lose_the_store(loss)
+            self._term.lose_the_store(loss)
             self._failed(lost_store(loss.text, loss.remedy))
             return LOOK_EVERY
         why = self._stays_out()
         if why is not None:
-            self._holding.end(OwnershipAction.HAND_OVER, why)
+            self._term.end(OwnershipAction.HAND_OVER, why)
             self._member.say(ProcessStatus.REFUSED, why, None)
             return LOOK_EVERY
         self._member.look_at_chain()
@@ -317,7 +317,7 @@ class Keeper:
             self._member.say(ProcessStatus.OBSERVER, admission.why, None)
             self._may_rest = True
             return LOOK_EVERY
-        ownership = self._holding.see(self._store.ownership())
+        ownership = self._term.see(self._store.ownership())
         if self.authority is not None:
             self._peers.look(policy, ownership)
             return self._look_as_owner(admission, ownership)
@@ -334,54 +334,54 @@ class Keeper:
                 log.info("profile.toml can be read again")
 
     def _look_as_contender(self, policy: Policy, admission: Admission, current: Ownership) -> float:
-        wish = self._contending.look(
+        wish = self._election.look(
             policy,
             admission,
             current,
-            just_ended=self._holding.just_ended(current),
-            why_cannot_begin=self._holding.why_cannot_begin(),
+            just_ended=self._term.just_ended(current),
+            why_cannot_begin=self._term.why_cannot_begin(),
         )
         move = wish.move
         if move.act is not None:
-            self._alarm.watch(None)
-            return self._holding.take(move, current)
+            self._waker.watch(None)
+            return self._term.take(move, current)
         news = self._member.say(wish.standing, wish.why, wish.rule)
         if news and wish.standing is ProcessStatus.REFUSED:
             expected = not (admission.admitted or policy.closed)
             level = logging.INFO if expected else logging.WARNING
             log.log(level, "no candidate: %s", wish.why)
-        self._alarm.watch(wish.holder)
-        self._may_rest = wish.rests and self._alarm.is_watching
+        self._waker.watch(wish.holder)
+        self._may_rest = wish.rests and self._waker.is_watching
         again = move.again_in.total_seconds() if move.again_in else LOOK_EVERY
         return max(0.01, min(LOOK_EVERY, again))
 
     def _look_as_owner(self, admission: Admission, current: Ownership) -> float:
         if not admission.admitted:
-            self._holding.end(OwnershipAction.STEP_DOWN, f"no longer admitted: {admission.why}")
+            self._term.end(OwnershipAction.STEP_DOWN, f"no longer admitted: {admission.why}")
             self._member.say(ProcessStatus.REFUSED, admission.why, None)
             return 0.0
-        problem = self._contending.why_not_able()
+        problem = self._election.why_not_able()
         if problem is not None:
-            self._holding.end(OwnershipAction.STEP_DOWN, problem)
+            self._term.end(OwnershipAction.STEP_DOWN, problem)
             return LOOK_EVERY
         zone, self._zone = self._zone, self._profile.settings().timezone
         if self._more_declared.is_set() or zone != self._zone:
             self._more_declared.clear()
-            self._holding.prepare_anew()
-        before = self._holding.rank
-        if not self._holding.work(admission, current):
+            self._term.prepare_anew()
+        before = self._term.rank
+        if not self._term.work(admission, current):
             return LOOK_EVERY
-        candidates = self._peers.candidates(self._profile.policy(), self._holding.rank)
-        if self._yields(candidates, fell=self._holding.rank > before):
+        candidates = self._peers.candidates(self._profile.policy(), self._term.rank)
+        if self._yields(candidates, fell=self._term.rank > before):
             return 0.0
         assert self.authority is not None
         self._recovery.settle(self.authority)
         self._look_at_probes()
         if self._upkeep is not None:
             self._upkeep()
-        goes_on = self._replanning.look(self.authority)
+        goes_on = self._replanner.look(self.authority)
         self._zone_data.replaced()  # from here on the files of zones met just now are known
-        rank = self._holding.rank
+        rank = self._term.rank
         waits = any(c.rank < rank or (c.newer and c.rank == rank) for c in candidates)
         self._may_rest = not (waits or goes_on)
         return 0.0 if goes_on else LOOK_EVERY
@@ -393,7 +393,7 @@ class Keeper:
             return
         # A turn that began by the old rules must not store what they say after this.
         self._dispatcher.between_turns(lambda: self._zone_data.reload(replaced))
-        self._replanning.begin_again()
+        self._replanner.begin_again()
         zones = ", ".join(sorted(replaced))
         text = f"the rules of {zones} were replaced on disk: times are planned by the new ones"
         log.warning("%s", text)
@@ -411,13 +411,13 @@ class Keeper:
         assert self.authority is not None
         request, self._hand_over = self._hand_over, None
         if request is None:
-            found = to_a_better_one(candidates, self._holding.rank, at_once=fell)
+            found = to_a_better_one(candidates, self._term.rank, at_once=fell)
         else:
             now = self._clock.now()
             found = on_request(self._store, candidates, self.authority, request, now)
         if found is None:
             return False
-        if self._holding.hand_over(found):
+        if self._term.hand_over(found):
             self._peers.forget(found.to)
         return True
 

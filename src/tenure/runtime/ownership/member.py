@@ -28,7 +28,7 @@ REOBSERVE_AFTER = 1.0
 _LINEAGE = frozenset(("chain", "chain.executable"))
 
 
-class Member:
+class ProfileMember:
     """Thread-safe. Raises what the OS and the store raise when it joins."""
 
     def __init__(

@@ -20,7 +20,7 @@ from tenure.host.clocks import Clock
 from tenure.host.processes import boot_id, observe
 from tenure.runtime.liveness import candidates_among, life_of_process
 from tenure.runtime.ownership.control import remove_leftover
-from tenure.runtime.ownership.member import Member
+from tenure.runtime.ownership.member import ProfileMember
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Absence
 
@@ -28,7 +28,7 @@ from tenure.store.contract import Absence
 class Peers:
     """Used by the keeper's thread alone."""
 
-    def __init__(self, profile: Profile, member: Member, clock: Clock) -> None:
+    def __init__(self, profile: Profile, member: ProfileMember, clock: Clock) -> None:
         self._profile = profile
         self._store = profile.store
         self._member = member

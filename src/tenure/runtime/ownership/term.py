@@ -36,7 +36,7 @@ from tenure.runtime.dispatch.dispatcher import Dispatcher, Mandate
 from tenure.runtime.dispatch.recovery import Recovery
 from tenure.runtime.ownership.control import tell
 from tenure.runtime.ownership.handover import HandOver
-from tenure.runtime.ownership.member import Member
+from tenure.runtime.ownership.member import ProfileMember
 from tenure.runtime.ownership.peers import Peers
 from tenure.runtime.profile import Profile
 from tenure.store.folder import identity
@@ -49,13 +49,13 @@ CANNOT_BEGIN_S = 30.0
 OPEN_RANK = 0
 
 
-class Holding:
+class ActiveTerm:
     """Used by the keeper's thread, and by whoever stops it once that has ended."""
 
     def __init__(
         self,
         profile: Profile,
-        member: Member,
+        member: ProfileMember,
         *,
         clock: Clock,
         dispatcher: Dispatcher,

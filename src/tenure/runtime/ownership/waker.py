@@ -18,7 +18,7 @@ from tenure.host.death import DeathWatch
 from tenure.runtime.ownership.control import ControlSocket
 
 
-class Alarm:
+class Waker:
     """:meth:`ring` may be called from any thread, also when closed; the rest from the keeper's."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from tenure.domain.errors import InvalidInput, NotFound, TenureError
 from tenure.domain.process import ProcessStatus
 from tenure.host.clocks import Clock, SystemClock
 from tenure.host.zone_data import ZoneData
-from tenure.runtime.ownership.member import Member
+from tenure.runtime.ownership.member import ProfileMember
 from tenure.runtime.profile import Profile
 from tenure.store.folder.layout import list_profiles
 from tenure.surfaces.web.guard.tokens import Tokens
@@ -31,7 +31,7 @@ log = logging.getLogger("tenure.web")
 @dataclass(frozen=True, slots=True)
 class _Open:
     profile: Profile
-    member: Member | None
+    member: ProfileMember | None
 
 
 class Site:
@@ -111,10 +111,10 @@ class Site:
             ) from error
         return _Open(profile, None if name in self._joined else self._join(profile))
 
-    def _join(self, profile: Profile) -> Member | None:
+    def _join(self, profile: Profile) -> ProfileMember | None:
         """To be seen is a courtesy: a page is shown also where nothing can be written."""
         try:
-            member = Member(profile, clock=self.clock, role=ROLE, executes=False)
+            member = ProfileMember(profile, clock=self.clock, role=ROLE, executes=False)
             member.join(None)
             member.say(ProcessStatus.OBSERVER, "it shows the profile; it never runs a job", None)
         except (TenureError, OSError) as error:

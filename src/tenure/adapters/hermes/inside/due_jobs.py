@@ -78,7 +78,7 @@ class DueJobs:
             job = jobs[id]
             if answer.settled:
                 self._refusals.tell(str(job["id"]), "")
-            if answer.lent is not None and self._handoff.take(str(job["id"]), answer.lent):
+            if answer.handle is not None and self._handoff.take(str(job["id"]), answer.handle):
                 taken.append(job)
             elif answer.settled:
                 log.info("job %s is not run: %s", job.get("name"), answer.why)

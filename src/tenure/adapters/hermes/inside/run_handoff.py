@@ -19,7 +19,7 @@ from tenure.adapters.hermes.inside.membership import ProfileMembership, TickerCa
 from tenure.adapters.hermes.inside.refusals import Refusals
 from tenure.domain.errors import RunFailed
 from tenure.domain.run import RunState
-from tenure.runtime.callables.run_handle import Lent
+from tenure.runtime.callables.run_handle import RunHandle
 from tenure.runtime.tracebacks import reason_of
 
 log = logging.getLogger("tenure.hermes")
@@ -88,7 +88,7 @@ class RunHandoff:
         self._ticker_call = context.ticker_call
         self._originals = originals
         self._skip_due_fire = skip_due_fire
-        self._waiting: dict[str, Lent] = {}
+        self._waiting: dict[str, RunHandle] = {}
         """Claimed runs that have not started; by Hermes' job id."""
         self._fired: dict[str, End] = {}
         """Triggered runs that a tick must carry."""
@@ -100,7 +100,7 @@ class RunHandoff:
         return len(self._active) + len(self._waiting) + len(self._fired)
 
     # -- handed out by a tick ------------------------------------------------------------------
-    def take(self, job_id: str, lent: Lent) -> bool:
+    def take(self, job_id: str, lent: RunHandle) -> bool:
         """Keep a claimed run until Hermes has dispatched it, and return whether it will.
 
         Hermes skips a job that it still counts as running: for a moment after a run has ended, and

@@ -7,11 +7,14 @@ answer is left for the next turn.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from tenure.domain.errors import CorruptStore, NotFound, StaleTerm
+from tenure.domain.event import EventKind
 from tenure.domain.job import (
     Definition,
     Job,
@@ -23,9 +26,11 @@ from tenure.domain.ownership import Authority
 from tenure.domain.planning.catch_up import CatchUpBudget
 from tenure.domain.planning.plan import OwnerCapabilities, Plan
 from tenure.domain.planning.planner import plan
+from tenure.domain.planning.retry import or_retry
 from tenure.domain.request import Request, RequestKind, RequestState
-from tenure.domain.run import ACTIVE, Run
-from tenure.runtime.commands.gated import GatedCommand
+from tenure.domain.run import ACTIVE, FinishOutcome, Result, Run, RunState, Start
+from tenure.host.clocks import Clock, ClockChange, ClockChangeKind, ClockWatch
+from tenure.runtime.commands.gate import GatedCommand
 from tenure.runtime.dispatch.probes import Probes
 from tenure.store.contract import ClaimOutcome, RunFilter, Store
 
@@ -53,7 +58,7 @@ class Outbox:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
+class Turn:
     """One turn's claims: under which authority, with how much room, and where to they go."""
 
     authority: Authority
@@ -68,7 +73,7 @@ class Round:
         self.outbox.runs.append((run, wants))
 
 
-class Claiming:
+class ClaimStep:
     """Used by the dispatcher's thread alone."""
 
     def __init__(
@@ -87,14 +92,14 @@ class Claiming:
         self.to_probe: set[str] = set()
         """Capabilities to ask the OS about before the next turn."""
 
-    def claim(self, turn: Round) -> bool:
+    def claim(self, turn: Turn) -> bool:
         """Whether anything due could be dealt with. Raises StaleTerm."""
         self._answer_requests(turn)
         retried = self._claim_retries(turn)
         return self._claim_due(turn) or retried
 
     # -- requests ----------------------------------------------------------------------------
-    def _answer_requests(self, turn: Round) -> None:
+    def _answer_requests(self, turn: Turn) -> None:
         self._store.expire_requests(turn.now)
         for request in self._store.requests(states=PENDING, limit=MOST_PENDING):
             if request.kind is RequestKind.CANCEL:
@@ -108,7 +113,7 @@ class Claiming:
                     remedy = error.remedy or "`tenure audit` says what else is wrong"
                     self._refuse(request, turn, error.text, remedy)
 
-    def _answer_cancel(self, request: Request, turn: Round) -> None:
+    def _answer_cancel(self, request: Request, turn: Turn) -> None:
         """Done once the run is marked. One that has ended, or is not kept any more, is refused."""
         assert request.run is not None
         try:
@@ -131,7 +136,7 @@ class Claiming:
             run=run.id,
         )
 
-    def _answer_trigger(self, request: Request, turn: Round) -> None:
+    def _answer_trigger(self, request: Request, turn: Turn) -> None:
         assert request.job is not None
         job = self._store.job(request.job)
         if job.damage is not None:
@@ -149,7 +154,7 @@ class Claiming:
             why = "is protected" if job.definition.needs_authority else "is held"
             self._refuse(request, turn, f"{job.name} {why}: {why_held}", remedy)
 
-    def _refuse(self, request: Request, turn: Round, why: str, remedy: str) -> None:
+    def _refuse(self, request: Request, turn: Turn, why: str, remedy: str) -> None:
         self._store.resolve_request(
             request.id,
             RequestState.REFUSED,
@@ -161,7 +166,7 @@ class Claiming:
         )
 
     # -- runs --------------------------------------------------------------------------------
-    def _claim_retries(self, turn: Round) -> bool:
+    def _claim_retries(self, turn: Turn) -> bool:
         """Protected ones that this owner may not run are left for one that may, and do not stand
         in the way of others."""
         wider = {runner: n + MOST_HELD for runner, n in turn.room.items() if n > 0}
@@ -178,7 +183,7 @@ class Claiming:
                 turn.take(run, self._store.definition(run.job, run.revision))
         return found
 
-    def _claim_due(self, turn: Round) -> bool:
+    def _claim_due(self, turn: Turn) -> bool:
         room = {runner: min(n, MOST_AT_ONCE) for runner, n in turn.room.items() if n > 0}
         dues = self._store.due(turn.now, room)
         if not dues:
@@ -206,7 +211,7 @@ class Claiming:
                 turn.outbox.cancels.extend(run.id for run in active)
         return True
 
-    def _put_off(self, job: Job, turn: Round) -> None:
+    def _put_off(self, job: Job, turn: Turn) -> None:
         """It stops no other, and is said once."""
         assert job.damage is not None
         self._store.defer_unreadable_job(turn.authority, job, turn.now)
@@ -218,7 +223,7 @@ class Claiming:
                 f"({remedy_for_unreadable(job)})"
             )
 
-    def _probed(self, job: Job, turn: Round) -> bool:
+    def _probed(self, job: Job, turn: Turn) -> bool:
         """Whether its capabilities have a current answer; else they are asked before the next
         turn."""
         if not job.definition.requires:
@@ -229,3 +234,102 @@ class Claiming:
             missing |= self._probes.denied(job.definition.requires) - turn.standing.denied
         self.to_probe |= missing
         return not missing
+
+
+class RunRecorder:
+    """Used within the dispatcher's turn, in its one transaction."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def ends(self, results: Sequence[Result], after: Outbox, now: datetime) -> None:
+        """Write ends down, a failure as a retry where its job wants one. Whoever holds a run may
+        end it, whoever owns by now (C6)."""
+        if not results:
+            return
+        ends = [self._or_retry(result, now) for result in results]
+        for end, took in zip(ends, self._store.finish(ends, now), strict=True):
+            if took is not FinishOutcome.TAKEN:
+                after.said.append(f"the end of {end.run} ({end.state}) was not taken: {took}")
+
+    def starts(
+        self,
+        gates: Sequence[tuple[Run, GatedCommand]],
+        authority: Authority | None,
+        after: Outbox,
+        now: datetime,
+    ) -> None:
+        """Write down that commands start. ``after`` is told whose gate is to be opened once that
+        is committed, and whose never, and whether the term is over."""
+        if not gates:
+            return
+        starts = [
+            Start(
+                run=run.id,
+                attempt=gated.attempt,
+                at=now,
+                identity=gated.identity,
+                log=f"{gated.attempt}.log",
+            )
+            for run, gated in gates
+        ]
+        taken: tuple[bool, ...] = (False,) * len(starts)
+        if authority is not None:
+            try:
+                taken = self._store.start(authority, starts)
+            except StaleTerm as error:
+                after.stale = error
+        for (run, gated), ok in zip(gates, taken, strict=True):
+            if ok:
+                after.opened.append(gated)
+            else:
+                after.closed.append((run, gated))
+
+    def _or_retry(self, result: Result, now: datetime) -> Result:
+        if result.state in (RunState.SUCCEEDED, RunState.CANCELLED):
+            return result
+        try:
+            run = self._store.run(result.run)
+            wants = self._store.definition(run.job, run.revision)
+        except (NotFound, CorruptStore):  # deleted by retention, or its zone is gone: no retry then
+            return result
+        return or_retry(result, wants, now)
+
+
+log = logging.getLogger("tenure.dispatcher")
+
+
+class ClockJournal:
+    """Used by the dispatcher's turn."""
+
+    def __init__(self, store: Store, clock: Clock, process: str) -> None:
+        self._store = store
+        self._watch = ClockWatch(clock)
+        self._process = process
+        self._changes: deque[ClockChange] = deque()
+        self._term: int | None = None
+        """Of the owner at the last look."""
+
+    def see(self, authority: Authority | None, now: datetime) -> None:
+        """Say what happened to the clock; kept until it could be written down. After a step
+        backward the jobs are planned anew from now (C5)."""
+        while (change := self._watch.look()) is not None:
+            log.warning("the clock: %s by %.1f s", change.kind, change.amount)
+            self._changes.append(change)
+        term = authority.term if authority is not None else None
+        if term is None or term != self._term:
+            self._changes.clear()  # whoever takes ownership plans by the clock it finds
+        self._term = term
+        while self._changes and authority is not None:
+            change = self._changes[0]
+            with self._store.batch():
+                self._store.record_event(
+                    EventKind.CLOCK,
+                    now,
+                    term=authority.term,
+                    process=self._process,
+                    facts={"kind": str(change.kind), "seconds": change.amount},
+                )
+                if change.kind is ClockChangeKind.STEP_BACKWARD:
+                    self._store.restart_planning(authority, now)
+            self._changes.popleft()
