@@ -12,7 +12,7 @@ from tenure.domain.errors import InvalidInput
 from tenure.domain.schedule import words as schedule_words
 from tenure.domain.schedule.cron import read_cron
 from tenure.domain.schedule.model import Schedule, cron_schedule
-from tenure.domain.schedule.words import cron_words, either_day
+from tenure.domain.schedule.words import cron_words
 from tenure.domain.schedule.words_check import Claim, UnclearWords, is_true, read
 
 START = datetime(2026, 2, 20, 11, 7, 31, tzinfo=UTC)
@@ -188,7 +188,7 @@ def test_a_step_that_does_not_go_on_evenly_can_be_read_in_two_ways(unclear: str)
     ],
 )
 def test_two_day_fields_of_which_either_suffices(expression: str, both: str | None) -> None:
-    found = either_day(cron_schedule(expression, "UTC"))
+    found = cron_schedule(expression, "UTC").either_day()
     assert found is not None
     text, remedy = found
     assert text.startswith("either day field suffices: ")
@@ -216,4 +216,4 @@ def _without(expression: str, field: int) -> list[str]:
 def test_nothing_is_said_of_others(expression: str) -> None:
     if expression.startswith("@"):
         expression = "0 0 * * *"
-    assert either_day(cron_schedule(expression, "UTC")) is None
+    assert cron_schedule(expression, "UTC").either_day() is None

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tenure.domain.durations import describe_duration
 from tenure.domain.errors import InvalidInput
 from tenure.domain.schedule.model import Schedule, ScheduleKind, cron_schedule, every_schedule
 from tenure.domain.schedule.parser import MACROS, parse_schedule
-from tenure.domain.schedule.words import duration_words
 from tenure.domain.schedule.zones import Dst, Fold, Gap
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -257,8 +257,8 @@ def test_any_text_is_a_schedule_or_invalid_input(text: str) -> None:
 
 @given(st.timedeltas(timedelta(seconds=1), timedelta(days=3660)))
 def test_durations_are_read_back_from_their_words(span: timedelta) -> None:
-    assert parse(f"every {duration_words(span)}").interval == span
-    assert every_schedule(span, NOW).text == f"every {duration_words(span)}"
+    assert parse(f"every {describe_duration(span)}").interval == span
+    assert every_schedule(span, NOW).text == f"every {describe_duration(span)}"
 
 
 def test_macros_are_what_cron_says() -> None:

@@ -19,7 +19,6 @@ from tenure.domain.job import Command, Definition, Job
 from tenure.domain.process import Process
 from tenure.domain.schedule.model import Schedule, ScheduleKind
 from tenure.domain.schedule.parser import parse_schedule
-from tenure.domain.schedule.words import either_day
 from tenure.host.clocks import SystemClock
 from tenure.host.tz_variable import other_zone
 from tenure.runtime.profile import Profile
@@ -45,7 +44,7 @@ def advice(profile: Profile, *jobs: Job) -> list[Warning]:
     found: list[Warning] = []
     for job in jobs:
         found += _about_the_command(profile, job.definition, owner)
-        if (note := either_day(job.definition.schedule)) is not None:
+        if (note := job.definition.schedule.either_day()) is not None:
             found.append(Warning(code="either_day", text=note[0], remedy=note[1]))
         if job.definition.needs_authority:
             found += _about_protection(profile, job.definition)

@@ -25,6 +25,8 @@ _ORDER = list(_UNITS_MS)
 _WHOLE = re.compile(r"(?:[0-9]{1,15} ?(?:ms|[wdhms]) ?)+")
 _PART = re.compile(r"([0-9]{1,15}) ?(ms|[wdhms])")
 
+_UNIT_WORDS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+
 LONGEST = timedelta(days=3660)
 """Nothing that Tenure waits for or keeps is measured in more than ten years."""
 
@@ -79,6 +81,20 @@ def format_duration(value: timedelta) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return sign + "".join(parts) if parts else "0s"
+
+
+def describe_duration(span: timedelta) -> str:
+    """``1 hour 30 minutes``, a text that the schedule parser reads."""
+    rest = span // timedelta(seconds=1)
+    words = []
+    for unit, size in _UNIT_WORDS:
+        number, rest = divmod(rest, size)
+        count = str(number)
+        if size == 1 and span.microseconds:
+            count += f".{span.microseconds:06}".rstrip("0")
+        if count != "0":
+            words.append(f"{count} {unit}" + ("" if count == "1" else "s"))
+    return " ".join(words)
 
 
 def _milliseconds(written: str, field: str) -> int:

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from tenure.adapters.hermes_import.croniter_rules import read_expression, tenure_expression
 from tenure.adapters.hermes_import.grammar import HermesSchedule
+from tenure.domain.durations import describe_duration
 from tenure.domain.errors import InvalidInput
 from tenure.domain.schedule.model import Schedule, at_schedule, cron_schedule, every_schedule
-from tenure.domain.schedule.words import duration_words
 from tenure.domain.schedule.zones import load_zone
 
 TICK = timedelta(minutes=1)
@@ -53,7 +53,7 @@ def _interval(minutes: int, zone: str, planned: datetime | None, now: datetime) 
     anchor = (planned or now).replace(microsecond=0)
     schedule = every_schedule(span, anchor, zone)
     note = (
-        f"Hermes counts {duration_words(span)} from the end of each run; here it fires at fixed"
+        f"Hermes counts {describe_duration(span)} from the end of each run; here it fires at fixed"
         f" instants, {_local(anchor, zone)} being one"
     )
     return Translated(schedule, (note,))

@@ -20,8 +20,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
+from tenure.domain.durations import describe_duration
 from tenure.domain.errors import InvalidInput
 from tenure.domain.schedule.cron import CronFields, read_cron, smallest_gap
 from tenure.domain.schedule.walk import count_fires, last_fire, next_fire
@@ -173,9 +175,15 @@ class Schedule:
 
     def describe(self) -> str:
         """The schedule in English words, with its zone."""
-        from tenure.domain.schedule.words import describe_schedule
+        return _describe(self)
 
-        return describe_schedule(self)
+    def either_day(self) -> tuple[str, str] | None:
+        """A warning (text, remedy) if it is a cron schedule in which either day field suffices."""
+        if self.kind is not ScheduleKind.CRON:
+            return None
+        from tenure.domain.schedule.words import either_day
+
+        return either_day(self._cron.expression)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; instants are RFC 3339 in UTC, ``interval`` is in seconds."""
@@ -294,11 +302,9 @@ def every_schedule(
             field="schedule",
             remedy="such as every 1s or every 30d",
         )
-    from tenure.domain.schedule.words import duration_words
-
     return Schedule(
         kind=ScheduleKind.EVERY,
-        text=f"every {duration_words(interval)}" if text is None else text,
+        text=f"every {describe_duration(interval)}" if text is None else text,
         interval=interval,
         anchor=_utc(anchor),
         timezone=check_zone(timezone),
@@ -362,6 +368,28 @@ _READ: dict[str, Callable[[Any], Any]] = {
 def local_time(schedule: Schedule, instant: datetime) -> datetime:
     """An instant on the wall clock of the schedule's zone."""
     return instant.astimezone(load_zone(schedule.timezone))
+
+
+@lru_cache(maxsize=4096)
+def _describe(schedule: Schedule) -> str:
+    """``every 30 seconds``, ``at 03:00 every day (Europe/Berlin)``, ``once at ... (UTC)``."""
+    zone = schedule.timezone
+    if schedule.kind is ScheduleKind.FOREIGN:
+        return f"{schedule.text}, as another scheduler plans it"
+    if schedule.kind is ScheduleKind.UNREADABLE:
+        return f"{schedule.text}, which cannot be read here"
+    if schedule.expression is not None:
+        # Words need cronsim's explainer, which most processes never load.
+        from tenure.domain.schedule.words import cron_words
+
+        rule = "" if schedule.dst.cron else f", {schedule.dst}"
+        return f"{cron_words(schedule.expression)} ({zone}{rule})"
+    if schedule.at is not None:
+        local = schedule.at.astimezone(load_zone(zone)).replace(tzinfo=None)
+        exact = "seconds" if local.second or local.microsecond else "minutes"
+        return f"once at {local.isoformat(' ', exact)} ({zone})"
+    words = describe_duration(schedule.interval or timedelta())
+    return "every " + (words[2:] if words in ("1 day", "1 hour", "1 minute", "1 second") else words)
 
 
 def _utc(instant: datetime) -> datetime:

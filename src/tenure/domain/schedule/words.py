@@ -1,26 +1,20 @@
-"""Schedules and durations in English words.
+"""Cron expressions in English words.
 
 ``cronsim`` says what a cron expression means; what is ambiguous or ungrammatical there is put
-otherwise. The words are then read back and compared with the fires (``schedule_reading``), and
-where they do not hold, the expression is said instead.
+otherwise. The words are then read back and compared with the fires (:mod:`.words_check`); if
+they are not true, the expression itself is the description.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from cronsim.explain import Expression
 
 from tenure.domain.errors import InvalidInput
 from tenure.domain.schedule.cron import CronFields, read_cron
 from tenure.domain.schedule.words_check import days_of_each_shape, is_true
-from tenure.domain.schedule.zones import load_zone
-
-if TYPE_CHECKING:
-    from tenure.domain.schedule.model import Schedule
 
 _ORDINALS = ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 _NTH = re.compile(rf"^every (\d+|{'|'.join(_ORDINALS)})(?:st|nd|rd|th)? minute of every hour\b")
@@ -29,40 +23,6 @@ _EVERY_NTH_DAY = re.compile(r"(every \w+) day of month(?! from)")
 _TH = re.compile(r"\b(\d*(?<!1)[123])th\b")
 _ENDS = {"1": "st", "2": "nd", "3": "rd"}
 _RANGES = ((0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
-_UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
-
-
-def duration_words(span: timedelta) -> str:
-    """``1 hour 30 minutes``; the parser reads it back."""
-    rest = span // timedelta(seconds=1)
-    words = []
-    for unit, size in _UNITS:
-        number, rest = divmod(rest, size)
-        count = str(number)
-        if size == 1 and span.microseconds:
-            count += f".{span.microseconds:06}".rstrip("0")
-        if count != "0":
-            words.append(f"{count} {unit}" + ("" if count == "1" else "s"))
-    return " ".join(words)
-
-
-@lru_cache(maxsize=4096)
-def describe_schedule(schedule: Schedule) -> str:
-    """``every 30 seconds``, ``at 03:00 every day (Europe/Berlin)``, ``once at ... (UTC)``."""
-    zone = schedule.timezone
-    if schedule.kind == "foreign":
-        return f"{schedule.text}, as another scheduler plans it"
-    if schedule.kind == "unreadable":
-        return f"{schedule.text}, which cannot be read here"
-    if schedule.expression is not None:
-        rule = "" if schedule.dst.cron else f", {schedule.dst}"
-        return f"{cron_words(schedule.expression)} ({zone}{rule})"
-    if schedule.at is not None:
-        local = schedule.at.astimezone(load_zone(zone)).replace(tzinfo=None)
-        exact = "seconds" if local.second or local.microsecond else "minutes"
-        return f"once at {local.isoformat(' ', exact)} ({zone})"
-    words = duration_words(schedule.interval or timedelta())
-    return "every " + (words[2:] if words in ("1 day", "1 hour", "1 minute", "1 second") else words)
 
 
 @lru_cache(maxsize=4096)
@@ -99,12 +59,12 @@ def _spelled_out(part: str, number: int, parts: list[str]) -> str:
     return ",".join(map(str, range(low, high + 1, step)))
 
 
-def either_day(schedule: Schedule) -> tuple[str, str] | None:
-    """What to know of a cron schedule that names days of the month and weekdays: as in every
-    cron, either suffices. A text and a remedy; None where there is nothing to say."""
-    if schedule.kind != "cron" or schedule.expression is None:
-        return None
-    fields = read_cron(schedule.expression)
+def either_day(expression: str) -> tuple[str, str] | None:
+    """A warning (text, remedy) if the expression names days of the month and weekdays.
+
+    As in every cron, either field suffices. None if it names at most one of them.
+    """
+    fields = read_cron(expression)
     parts = fields.expression.split(" ")
     days, weekdays = parts[-3], parts[-1]
     if days.startswith("*") or weekdays.startswith("*"):

@@ -23,7 +23,6 @@ from tenure.client.definitions import editor
 from tenure.client.documents import definition_document
 from tenure.domain.errors import NotFound
 from tenure.domain.job import Command, Definition, Job, JobState
-from tenure.domain.schedule.words import either_day
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.nudges import nudge_owner
 from tenure.surfaces.cli.times import local
@@ -176,7 +175,7 @@ def _facts(job: ImportedJob, definition: Definition) -> list[tuple[str, object]]
     paused = "" if not job.paused else ", paused" + (" here only" if job.active else "")
     becomes = f"{output.safe(job.name)}: {definition.schedule.describe()}{paused}"
     pairs: list[tuple[str, object]] = [("becomes", becomes)]
-    if (note := either_day(definition.schedule)) is not None:
+    if (note := definition.schedule.either_day()) is not None:
         pairs.append(("note", f"{note[0]}; {note[1]}"))
     action = definition.action
     if isinstance(action, Command):

@@ -21,7 +21,6 @@ from tenure.client.warnings import find_liveness_warnings
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command, Job, JobState, remedy_for_unreadable, why_unreadable
 from tenure.domain.schedule.model import ScheduleKind
-from tenure.domain.schedule.words import either_day
 from tenure.store.contract import Page
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.lazy import Verb
@@ -153,7 +152,7 @@ def _print_job(job: Job, at: datetime, show_secrets: bool) -> None:
     output.say(f"{output.paint(output.safe(job.name), 'bold')}  {output.state(job.state)}")
     if job.damage is not None:
         output.warn(why_unreadable(job), remedy_for_unreadable(job))
-    words, note = wants.schedule.describe(), either_day(wants.schedule)
+    words, note = wants.schedule.describe(), wants.schedule.either_day()
     if wants.schedule.kind is not ScheduleKind.FOREIGN:
         words = f"{wants.schedule.text}: {words}"
     upcoming = decided_elsewhere(job) or when(job.next_fire, zone, at)

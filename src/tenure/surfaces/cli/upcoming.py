@@ -10,7 +10,6 @@ from tenure.client.foreign_jobs import planner_of
 from tenure.client.status import next_runs
 from tenure.domain.job import Job, JobState
 from tenure.domain.schedule.model import ScheduleKind
-from tenure.domain.schedule.words import either_day
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.jobs import decided_elsewhere, warn_of_unreadable
@@ -50,7 +49,7 @@ def upcoming(where: Where, job: str | None, count: int) -> None:
         rows.append([each.name, local(fire, zone), relative(fire, at)])
     if rows:
         output.table(["job", "at", "when"], rows)
-    if only and (note := either_day(only.definition.schedule)) is not None:
+    if only and (note := only.definition.schedule.either_day()) is not None:
         output.warn(*note)
     warn_of_unreadable(unreadable, where)
     if others:

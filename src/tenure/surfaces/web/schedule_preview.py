@@ -10,7 +10,6 @@ from tenure.client.documents import instant, seconds
 from tenure.client.schedules import schedule_from
 from tenure.domain.schedule.model import Schedule, local_time, parse_dst
 from tenure.domain.schedule.parser import parse_schedule
-from tenure.domain.schedule.words import either_day
 
 FIRES = 10
 
@@ -61,7 +60,7 @@ def preview(
         schedule=schedule,
         words=schedule.describe(),
         fires=upcoming(schedule, now, count),
-        note=either_day(schedule),
+        note=schedule.either_day(),
     )
 
 
