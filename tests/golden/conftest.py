@@ -22,11 +22,11 @@ def clock() -> Iterator[Clock]:
         yield made
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def plain(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock stands where it began, and the environment says nothing."""
     clock.at = NOW
-    for name in ("TENURE_PROFILE", "TENURE_DEBUG", "TENURE_HOME"):
+    for name in ("TENURE_PROFILE", "TENURE_DEBUG", "TENURE_HOME", "TZ"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
 

@@ -13,16 +13,18 @@ import os
 import pkgutil
 import re
 import shutil
-import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tenure
+from tenure.host import processes
 
 HERE = Path(__file__).parent
 OLD = HERE / "old_profile" / "default"
@@ -56,7 +58,8 @@ def _clock_gettime(name: str) -> float:
 
 @contextlib.contextmanager
 def standing_clock() -> Iterator[Clock]:
-    """``datetime.now`` says the clock's time in all of Tenure and in the tests' kits."""
+    """``datetime.now`` says the clock's time in all of Tenure and in the tests' kits, and what is
+    observed of a process is the same on every machine."""
     clock = Clock()
 
     class Real(type):
@@ -77,7 +80,24 @@ def standing_clock() -> Iterator[Clock]:
             ours = name.partition(".")[0] in ("tenure", "clikit", "answering")
             if ours and vars(module).get("datetime") is datetime:
                 patch.setattr(module, "datetime", Standing)
+        platform = processes._platform
+        patch.setattr(platform, "observe", partial(_observe, platform.observe))
         yield clock
+
+
+def _observe(observe: Callable[..., Any], *whom: Any) -> Any:
+    """The true identity and user id, and a machine that never was for the rest."""
+    seen = observe(*whom)
+    program = "/usr/bin/python3.11"
+    first = replace(
+        seen.chain[0], name="python3.11", executable=program, started_at=NOW - timedelta(hours=1)
+    )
+    return replace(
+        seen, started_at=first.started_at, host="0123456789abcdef", hostname="atlas", user="ada",
+        groups=(4242,), executable=program, executable_as_run=None, service=None,
+        cgroup="/user.slice", init=False, session=4242, confinement=(), locks=(), chain=(first,),
+        unknown=frozenset(),
+    )  # fmt: skip
 
 
 def _import_all() -> None:
@@ -128,7 +148,7 @@ class Normaliser:
             (re.escape(os.path.realpath(sys.executable)), "<python>"),
             (re.escape(sys.executable), "<python>"),
             (re.escape(_boot_id()), "<boot>"),
-            (rf"\b{re.escape(user)} \({uid}\)", "<user> (<uid>)"),
+            (rf"\bada \({uid}\)", "ada (<uid>)"),
             (rf"\b{re.escape(user)}, pid {pid}\b", "<user>, pid <pid>"),
             (rf"\bpid {pid}\b", "pid <pid>"),
         ]
@@ -172,15 +192,14 @@ class Normaliser:
             return "<uid>"
         if key == "user" and value == self._user:
             return "<user>"
-        if key in ("host", "hostname") and value == socket.gethostname():
-            return "<host>"
         return self._tree(value)
 
     def _evidence(self, node: dict[str, Any]) -> dict[str, Any]:
-        """What was observed of a process that lives now: only its keys are alike anywhere."""
-        shown: dict[str, Any] = {key: f"<{key}>" for key in node}
-        shown["chain"] = [{key: f"<{key}>" for key in link} for link in node["chain"][:1]]
-        return shown
+        own = ("pid", "start", "boot_id", "pid_namespace", "uid")
+        return {
+            key: f"<{key}>" if key in own else self._value(key, value)
+            for key, value in node.items()
+        }
 
 
 # -- the files -----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from scenes import Play, Scene, Shelf, answering
 
 from tenure.surfaces.cli.main import main
 
+pytestmark = pytest.mark.usefixtures("plain")
 FOLDER = HERE / "cli"
 
 
@@ -52,13 +53,13 @@ LANG=C
 # every night
 15 2 * * * /usr/local/bin/nightly --all
 @reboot /usr/local/bin/once
-*/5 9-17 * * 1-5 cd /srv && ./poll | logger
+*/5 9-17 * * 1-5 cd / && ./poll | logger
 61 * * * * broken
 """
 FULL = ("add '30 2 * * 1-5' --name full --protected --requires read:/etc --tz Europe/London "
         "--dst gap=skip,fold=second --overlap cancel --catch-up all:6h --grace 5m --jitter 30s "
         "--timeout 10m --retries 3 --backoff 2m --retry-lost --env API_TOKEN=abc --env LANG=C "
-        "--cwd /srv --stdin hello --tag a --tag b --paused -- /bin/echo hello world")  # fmt: skip
+        "--cwd / --stdin hello --tag a --tag b --paused -- /bin/echo hello world")  # fmt: skip
 
 LOOKING = [
     *(Case(f"status-{scene}", scene, "status")
@@ -143,7 +144,7 @@ ACTING = [
     Case("add-full", "owned", FULL),
     Case("add-shell", "idle", "add 'every 5m' --shell --name loop 'echo $HOME'"),
     Case("add-once", "idle", "add '2026-03-29 02:30' --name gap -- true"),
-    Case("add-first", "empty", "add @hourly --name first -- true"),
+    Case("add-first", "empty", "add @hourly --tz Europe/Berlin --name first -- true"),
     Case("add-again", "idle", "add @daily --name heartbeat -- true"),
     Case("add-schedule", "idle", "add '61 * * * *' --name n -- true"),
     Case("add-past", "idle", "add 2020-01-01 --name n -- true"),
