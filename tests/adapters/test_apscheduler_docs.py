@@ -20,8 +20,8 @@ import pytest
 from tenure.client.fields import build
 from tenure.client.jobfile import read_entries
 from tenure.library import Tenure
+from tenure.surfaces.cli.command import Where
 from tenure.surfaces.cli.main import cli
-from tenure.surfaces.cli.where import Where
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("from-cron.md", "from-apscheduler.md", "from-celery-beat.md")

@@ -13,8 +13,8 @@ import click
 import pytest
 from clikit import Tenure, World
 
+from tenure.surfaces.cli.command import common_options
 from tenure.surfaces.cli.main import cli, main
-from tenure.surfaces.cli.where import common_options
 
 WEIRD = [
     "", " ", "-", "-1", "\udcff", "a\udc80b", "a\0b", "\x1b[31m", "x" * 1_000_000, "9" * 400,

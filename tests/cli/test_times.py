@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tenure.surfaces.cli.times import local, relative, span, when
+from tenure.surfaces.cli.output import local, relative, span, when
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -14,14 +14,13 @@ from tenure.client.advice import Warning, about_the_zone
 from tenure.client.apply import Change, Step, all_jobs, applier, carry_out, plan_apply
 from tenure.client.definitions import editor
 from tenure.client.jobfile import LARGEST, Entry, read_entries, write_entries
+from tenure.client.notify import nudge_owner
 from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.job import JobState
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
+from tenure.surfaces.cli.command import JOB, Verb, Where, now
 from tenure.surfaces.cli.jobs import warn_of_unreadable
-from tenure.surfaces.cli.lazy import Verb
-from tenure.surfaces.cli.nudges import nudge_owner
-from tenure.surfaces.cli.where import JOB, Where, now
 
 
 @click.command(cls=Verb)

@@ -12,10 +12,8 @@ from tenure.domain.request import Request, RequestState
 from tenure.domain.run import Run, RunState
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.lazy import Verb
-from tenure.surfaces.cli.runs import outcome
-from tenure.surfaces.cli.times import relative, span
-from tenure.surfaces.cli.where import JOB, Where, now
+from tenure.surfaces.cli.command import JOB, Verb, Where, now
+from tenure.surfaces.cli.output import outcome, relative, span
 
 _WAIT = click.option("--wait", is_flag=True, help="Wait for the run's end; 1 if it ends badly.")
 _QUEUE = click.option("--queue", is_flag=True, help="Leave it for the owner, up to 24 hours.")

@@ -6,8 +6,7 @@ import click
 
 from tenure.audit.reader import audit_store, render_report
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.lazy import Verb
-from tenure.surfaces.cli.where import Where, now
+from tenure.surfaces.cli.command import Verb, Where, now
 
 
 @click.command(cls=Verb)

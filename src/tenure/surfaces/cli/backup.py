@@ -10,8 +10,7 @@ from tenure.client import maintenance
 from tenure.domain.errors import Conflict, InvalidInput, NotFound
 from tenure.store.folder.layout import ProfileFolder
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.lazy import Verb
-from tenure.surfaces.cli.where import Where, now
+from tenure.surfaces.cli.command import Verb, Where, now
 
 
 @click.command(cls=Verb)

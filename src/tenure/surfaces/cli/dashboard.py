@@ -14,9 +14,8 @@ import click
 
 from tenure.domain.errors import TenureError
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.lazy import Verb
+from tenure.surfaces.cli.command import Verb, Where
 from tenure.surfaces.cli.web_options import HOST, PORT, check_extra, exposed, link_command
-from tenure.surfaces.cli.where import Where
 
 FILES = 4096
 NICER = 5

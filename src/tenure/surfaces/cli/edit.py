@@ -1,10 +1,17 @@
-"""``tenure edit``: change a job, keeping what others changed meanwhile."""
+"""``tenure add`` and ``edit``: a job from options, and changes of it.
+
+Option values stay text: :mod:`tenure.client.fields` checks what they mean.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -12,18 +19,177 @@ from tenure.client import advice as advisor
 from tenure.client.definitions import edit_job, editor
 from tenure.client.documents import instant, job_document
 from tenure.client.fields import build, reset
+from tenure.client.job_fields import FIELDS, FLAG, NUMBER, JobField, Option
+from tenure.client.notify import nudge_owner
 from tenure.client.schedules import next_fires
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import Command, Definition, Job
+from tenure.domain.job import Command, Definition, Job, JobState
 from tenure.domain.schedule.parser import parse_schedule
+from tenure.runtime.profile import Profile
+from tenure.store.folder.user_home import expand
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.job_options import given_fields, job_options
-from tenure.surfaces.cli.lazy import Verb
-from tenure.surfaces.cli.nudges import nudge_owner
-from tenure.surfaces.cli.times import when
-from tenure.surfaces.cli.where import JOB, Where, now
+from tenure.surfaces.cli.command import JOB, Verb, Where, now
+from tenure.surfaces.cli.output import when
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
+# -- options --------------------------------------------------------------------------------------
+def job_options(function: F) -> F:
+    """Add the options of :data:`tenure.client.job_fields.FIELDS` to a command."""
+    for field in reversed(FIELDS):
+        if field.option is not None:
+            function = _option(field, field.option)(function)
+    return function
+
+
+def _option(field: JobField, option: Option) -> Callable[[F], F]:
+    word = (option.name or field.name).replace("_", "-")
+    attributes: dict[str, Any] = {"help": option.help, "metavar": option.metavar}
+    if field.type is FLAG:
+        return click.option(f"--{word}/--no-{word}", field.name, default=None, **attributes)
+    if field.type is NUMBER:
+        attributes["type"] = int
+    if option.flag:
+        attributes["is_flag"] = True
+    return click.option(f"--{word}", field.name, multiple=option.repeatable, **attributes)
+
+
+def given_fields(options: Mapping[str, Any], command: Sequence[str]) -> dict[str, Any]:
+    """The fields that the options and the words after ``--`` give; those not given are absent."""
+    given: dict[str, Any] = {}
+    for key, value in options.items():
+        if key in ("env", "shell") or value is None or value == ():
+            continue
+        given[key] = list(value) if isinstance(value, tuple) else value
+    if options.get("env"):
+        given["env"] = _variables(options["env"])
+    if "cwd" in given:
+        if not given["cwd"]:
+            raise InvalidInput("must not be empty", field="cwd", remedy="--cwd /some/folder")
+        given["cwd"] = os.path.abspath(expand(given["cwd"], "cwd"))
+    if given.get("stdin") == "-":
+        given["stdin"] = sys.stdin.read(1024 * 1024 + 1)
+    for requirement in given.get("requires", ()):
+        from tenure.host.capabilities import check_requirement
+
+        check_requirement(requirement)
+    if command and options.get("shell"):
+        if len(command) != 1:
+            raise InvalidInput(
+                "a shell job takes one line",
+                field="shell",
+                remedy="quote the line: --shell -- 'a | b'",
+            )
+        given["shell"] = command[0]
+    elif command:
+        given["command"] = list(command)
+    elif options.get("shell"):
+        raise InvalidInput("there is no line to run", field="shell", remedy="--shell -- 'a | b'")
+    return given
+
+
+def _variables(pairs: Sequence[str]) -> dict[str, str]:
+    env = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or not name:
+            raise InvalidInput(
+                f"{name[:40]!r} has no value" if name else "a variable needs a name",
+                field="env",
+                remedy="write --env NAME=VALUE",
+            )
+        env[name] = value
+    return env
+
+
+# -- add ------------------------------------------------------------------------------------------
+@click.command(cls=Verb, options_metavar="[OPTIONS]")
+@click.argument("schedule")
+@click.option("--name", metavar="NAME", help="Its name (from the command).")
+@job_options
+@click.option("--paused", is_flag=True, help="Add it paused.")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def add(
+    where: Where,
+    /,
+    schedule: str,
+    name: str | None,
+    paused: bool,
+    command: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Add a job: tenure add SCHEDULE [OPTIONS] -- COMMAND...
+
+    SCHEDULE is cron with five or six fields (seconds first), '@daily', 'every 90s',
+    'every monday 9am', 'in 30m' or an ISO instant. The command's folder is the home folder and
+    its PATH the profile's [env] or the owner's.
+    """
+    _check_words(schedule, command)
+    given = {**given_fields(options, command), "schedule": schedule, "name": name}
+    at = now()
+    build(given, now=at, timezone="UTC")  # what is wrong is said before anything is created
+    with where.open(create=True) as profile:
+        wants = build(given, now=at, timezone=profile.timezone(), grace=profile.settings().grace)
+        by = editor("tenure add")
+        with profile.store.batch():
+            job = profile.store.add_job(wants, by=by, now=at)
+            if paused:
+                job = profile.store.set_job_state(job.id, JobState.PAUSED, by=by, now=at)
+        nudge_owner(profile, "jobs")
+        profile.refresh_policy(by, at)
+        _report_added(where, profile, job, at, zone_was_named="tz" in given)
+
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def _check_words(schedule: str, command: tuple[str, ...]) -> None:
+    """A schedule that the shell took apart: its rest must not become the command."""
+    lone = not (set(schedule) - set("0123456789*/,-")) and not _DATE.fullmatch(schedule)
+    if (lone and len(schedule) < 12) or schedule in ("every", "in", "at"):
+        raise InvalidInput(
+            f"{schedule!r} alone is no schedule",
+            field="schedule",
+            remedy="quote it as one word: tenure add '0 7 * * *' -- COMMAND",
+        )
+    if not command:
+        raise InvalidInput(
+            "there is nothing to run",
+            field="command",
+            remedy=f"the command comes last: tenure add {shlex.quote(schedule)} -- COMMAND",
+        )
+
+
+def _report_added(
+    where: Where, profile: Profile, job: Job, at: datetime, *, zone_was_named: bool
+) -> None:
+    warnings = advisor.advice(profile, job)
+    if not zone_was_named:
+        warnings += advisor.about_the_zone(profile, job.definition.schedule, at)
+    upcoming = next_fires(job, at, 3)
+    if where.json:
+        output.print_json(
+            {
+                "job": job_document(job),
+                "next": [instant(fire) for fire in upcoming],
+                "warnings": [
+                    {"code": w.code, "text": w.text, "remedy": w.remedy} for w in warnings
+                ],
+            }
+        )
+        return
+    output.say(f"added {output.safe(job.name)} ({job.id}): {job.definition.schedule.describe()}")
+    if job.state is JobState.PAUSED:
+        output.say(f"  paused; `tenure resume {shlex.quote(job.name)}` starts it")
+    for fire in upcoming:
+        output.say(f"  next  {when(fire, job.definition.schedule.timezone, at)}")
+    for warning in warnings:
+        output.warn(warning.text, warning.remedy)
+
+
+# -- edit -----------------------------------------------------------------------------------------
 @click.command(cls=Verb)
 @click.argument("job", type=JOB)
 @click.option("--schedule", metavar="SCHEDULE", help="A new schedule.")
@@ -77,7 +243,7 @@ def edit(
         warnings = advisor.advice(profile, after)
         if "schedule" in given and "tz" not in given:
             warnings += advisor.about_the_zone(profile, after.definition.schedule, at)
-        _report(where, before, after, at, warnings)
+        _report_edit(where, before, after, at, warnings)
 
 
 def _check_command(command: tuple[str, ...], shell: bool) -> None:
@@ -109,7 +275,7 @@ def _with_env(given: dict[str, Any], wants: Definition, unset: tuple[str, ...]) 
     return {**given, "env": {**standing, **given.get("env", {})}}
 
 
-def _report(
+def _report_edit(
     where: Where, before: Job, after: Job, at: datetime, warnings: list[advisor.Warning]
 ) -> None:
     if where.json:

@@ -7,10 +7,9 @@ import click
 from tenure.client.explain import explain as look
 from tenure.client.explain import explanation_document
 from tenure.surfaces.cli import output
+from tenure.surfaces.cli.command import JOB, Verb, Where, now
 from tenure.surfaces.cli.jobs import decided_elsewhere
-from tenure.surfaces.cli.lazy import Verb
-from tenure.surfaces.cli.times import when
-from tenure.surfaces.cli.where import JOB, Where, now
+from tenure.surfaces.cli.output import when
 
 
 @click.command(cls=Verb)

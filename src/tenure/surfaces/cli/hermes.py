@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenure.surfaces.cli.lazy import LazyGroup, Verb
-from tenure.surfaces.cli.where import Where, where_of
+from tenure.surfaces.cli.command import LazyGroup, Verb, Where, where_of
 
 if TYPE_CHECKING:
     from tenure.adapters.hermes.facts.home import HermesHome

@@ -10,8 +10,8 @@ import click
 from tenure.domain.durations import parse_duration
 from tenure.domain.errors import Conflict, OutcomeUnknown, Refused
 from tenure.surfaces.cli import output
+from tenure.surfaces.cli.command import now
 from tenure.surfaces.cli.hermes import HermesVerb, HermesWhere, hermes_where
-from tenure.surfaces.cli.where import now
 
 if TYPE_CHECKING:
     from tenure.adapters.hermes.adopt.carry_out import Adopted

@@ -13,7 +13,7 @@ from tenure.adapters.hermes.look.survey import survey
 from tenure.host.local_zone import local_zone
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.hermes import HermesVerb, hermes_where
-from tenure.surfaces.cli.times import local, span, when
+from tenure.surfaces.cli.output import local, span, when
 
 SHOWN = 5
 """So many of the last runs."""

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from tenure.surfaces.cli.lazy import Verb, VerbGroup
-from tenure.surfaces.cli.where import Where, now
+from tenure.surfaces.cli.command import Verb, VerbGroup, Where, now
 
 if TYPE_CHECKING:
     from tenure.adapters.apscheduler.importer import ApschedulerImporter

@@ -21,12 +21,12 @@ from tenure.client.advice import advice
 from tenure.client.apply import all_jobs
 from tenure.client.definitions import editor
 from tenure.client.documents import definition_document
+from tenure.client.notify import nudge_owner
 from tenure.domain.errors import NotFound
 from tenure.domain.job import Command, Definition, Job, JobState
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.nudges import nudge_owner
-from tenure.surfaces.cli.times import local
-from tenure.surfaces.cli.where import Where, now
+from tenure.surfaces.cli.command import Where, now
+from tenure.surfaces.cli.output import local
 
 SHOWN = 8
 """Differences that are listed for a job; --json has all."""

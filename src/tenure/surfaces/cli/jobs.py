@@ -1,4 +1,4 @@
-"""``tenure list``, ``show``, ``pause``, ``resume`` and ``remove``."""
+"""``tenure list``, ``show``, ``next``, ``pause``, ``resume`` and ``remove``."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from tenure.client.documents import instant, job_document
 from tenure.client.foreign_jobs import change_there, is_foreign, planner_of
 from tenure.client.health import examine
 from tenure.client.job_fields import FIELDS
+from tenure.client.notify import nudge_owner
 from tenure.client.schedules import next_fires
 from tenure.client.secrets import masked
+from tenure.client.status import next_runs
 from tenure.client.warnings import find_liveness_warnings
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command, Job, JobState, remedy_for_unreadable, why_unreadable
 from tenure.domain.schedule.model import ScheduleKind
+from tenure.runtime.profile import Profile
 from tenure.store.contract import Page
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.lazy import Verb
-from tenure.surfaces.cli.nudges import nudge_owner
+from tenure.surfaces.cli.command import JOB, Verb, Where, now
+from tenure.surfaces.cli.output import local, relative, when
 from tenure.surfaces.cli.status import print_warning
-from tenure.surfaces.cli.times import local, relative, when
-from tenure.surfaces.cli.where import JOB, Where, now
 
 
 @click.command("list", cls=Verb)
@@ -255,3 +256,57 @@ def resume(where: Where, jobs: tuple[str, ...], every: bool) -> int:
 def remove(where: Where, jobs: tuple[str, ...]) -> int:
     """Remove jobs. Their history stays; a run that is active goes on."""
     return _change_state(where, jobs, False, JobState.REMOVED)
+
+
+@click.command("next", cls=Verb)
+@click.argument("job", required=False, type=JOB)
+@click.option("-n", "--count", type=click.IntRange(1, 1000), default=10, show_default=True)
+@click.pass_obj
+def upcoming(where: Where, job: str | None, count: int) -> None:
+    """Show the next fires, of one job or of all. They are nominal: jitter comes on top."""
+    at = now()
+    with where.open(readonly=True) as profile:
+        only = profile.store.job(job) if job else None
+        fires = next_runs(profile, at, count, only)
+        unreadable = [] if job else profile.store.unreadable_jobs()
+        others = [] if job or where.json or len(fires) == count else _announced(profile)
+    if where.json:
+        output.print_json(
+            {
+                "next_fires": [
+                    {"job": each.id, "job_name": each.name, "fire_time": instant(fire)}
+                    for fire, each in fires
+                ],
+                "next": None,
+            }
+        )
+        return
+    if not fires and not unreadable:
+        output.say("none" + _why_none(only))
+    rows = []
+    for fire, each in fires:
+        zone = each.definition.schedule.timezone
+        rows.append([each.name, local(fire, zone), relative(fire, at)])
+    if rows:
+        output.table(["job", "at", "when"], rows)
+    if only and (note := only.definition.schedule.either_day()) is not None:
+        output.warn(*note)
+    warn_of_unreadable(unreadable, where)
+    if others:
+        whose = " and ".join(sorted({planner_of(one) for one in others}))
+        number = "1 job is" if len(others) == 1 else f"{len(others)} jobs are"
+        output.say(f"{number} planned by {whose}, who decides when")
+
+
+def _why_none(job: Job | None) -> str:
+    if job is None:
+        return ""
+    if job.state is not JobState.ACTIVE:
+        return f": the job is {job.state}"
+    decides = decided_elsewhere(job)
+    return f": {decides} when it is due" if decides else ""
+
+
+def _announced(profile: Profile) -> list[Job]:
+    jobs = all_jobs(profile.store, frozenset({JobState.ACTIVE}))
+    return [job for job in jobs if job.definition.schedule.kind is ScheduleKind.FOREIGN]

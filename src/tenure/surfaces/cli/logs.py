@@ -13,8 +13,7 @@ from tenure.domain.run import Run
 from tenure.runtime.commands.output import layout_of, read_output, tail
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.lazy import Verb
-from tenure.surfaces.cli.where import JOB, Where
+from tenure.surfaces.cli.command import JOB, Verb, Where
 
 
 @click.command(cls=Verb)

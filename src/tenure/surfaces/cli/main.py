@@ -24,15 +24,14 @@ from tenure.domain.errors import (
     TenureError,
 )
 from tenure.runtime.inherited_state import put_right
-from tenure.surfaces.cli.lazy import LazyGroup, ReaderGone
-from tenure.surfaces.cli.where import Where
+from tenure.surfaces.cli.command import LazyGroup, ReaderGone, Verb, Where
 
 _CLI = "tenure.surfaces.cli."
 
 VERBS = {
     "serve": (_CLI + "serve:serve", "Be a scheduler process of the profile, in the foreground."),
     "dashboard": (_CLI + "dashboard:dashboard", "Serve the page and the API of an observer."),
-    "add": (_CLI + "add:add", "Add a job."),
+    "add": (_CLI + "edit:add", "Add a job."),
     "apply": (_CLI + "apply:apply", "Bring jobs in line with a TOML file."),
     "export": (_CLI + "apply:export", "Write the jobs as such a file."),
     "import": (_CLI + "import_:import_jobs", "Import the jobs of another scheduler."),
@@ -48,7 +47,7 @@ VERBS = {
     "requests": (_CLI + "requests:requests", "List what was asked of the owner, or withdraw it."),
     "runs": (_CLI + "runs:runs", "List runs."),
     "logs": (_CLI + "logs:logs", "Show a run's output."),
-    "next": (_CLI + "upcoming:upcoming", "Show the fires to come."),
+    "next": (_CLI + "jobs:upcoming", "Show the fires to come."),
     "status": (_CLI + "status:status", "Show who owns, who is there and why, and what is wrong."),
     "explain": (_CLI + "explain:explain", "Say whether a job would run now, and if not, why not."),
     "whoami": (_CLI + "whoami:whoami", "Show this process's evidence and standing."),
@@ -59,7 +58,7 @@ VERBS = {
     "migrate": (_CLI + "backup:migrate", "Bring the store to this version's schema."),
     "audit": (_CLI + "audit:audit", "Check the recorded history against the contract."),
     "hermes": (_CLI + "hermes:hermes", "Show and settle who executes Hermes Agent's cron jobs."),
-    "completion": (_CLI + "completion:completion", "Print the shell's completion script."),
+    "completion": (_CLI + "main:completion", "Print the shell's completion script."),
 }
 
 
@@ -93,6 +92,25 @@ def cli(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+@click.command(cls=Verb)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print the completion script of a shell.
+
+    \b
+    bash: eval "$(tenure completion bash)"      in ~/.bashrc
+    zsh:  eval "$(tenure completion zsh)"       in ~/.zshrc, after compinit
+    fish: tenure completion fish > ~/.config/fish/completions/tenure.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    root = context.find_root().command
+    print(kind(root, {}, "tenure", "_TENURE_COMPLETE").source())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

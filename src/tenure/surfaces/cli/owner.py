@@ -17,6 +17,7 @@ from tenure.client.documents import (
     term_document,
 )
 from tenure.client.health import examine
+from tenure.client.notify import nudge_all
 from tenure.client.refusal import pid_of, who_should_own, why_nobody_owns
 from tenure.client.warnings import policy_warnings_of
 from tenure.domain.errors import InvalidInput
@@ -26,10 +27,8 @@ from tenure.domain.policy.change import PolicyProblem, policy_in_force
 from tenure.domain.policy.text import make_policy
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.lazy import VerbGroup
-from tenure.surfaces.cli.nudges import nudge_all
-from tenure.surfaces.cli.times import when
-from tenure.surfaces.cli.where import Where, now
+from tenure.surfaces.cli.command import VerbGroup, Where, now
+from tenure.surfaces.cli.output import when
 
 
 @click.group(cls=VerbGroup, invoke_without_command=True)

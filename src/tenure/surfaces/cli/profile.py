@@ -15,8 +15,7 @@ from tenure.runtime.profile import Profile
 from tenure.store.folder.identity import How
 from tenure.store.folder.layout import list_profiles
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.lazy import VerbGroup
-from tenure.surfaces.cli.where import Where, now
+from tenure.surfaces.cli.command import VerbGroup, Where, now
 
 
 @click.group(cls=VerbGroup, invoke_without_command=True)

@@ -10,9 +10,8 @@ from tenure.domain.errors import InvalidInput
 from tenure.domain.request import Request, RequestState
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.lazy import VerbGroup
-from tenure.surfaces.cli.times import relative
-from tenure.surfaces.cli.where import Where, now
+from tenure.surfaces.cli.command import VerbGroup, Where, now
+from tenure.surfaces.cli.output import relative
 
 _ALL = 1_000_000
 

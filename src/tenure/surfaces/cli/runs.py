@@ -19,9 +19,8 @@ from tenure.domain.run import Run, RunState
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.lazy import Verb
-from tenure.surfaces.cli.times import local, relative, span
-from tenure.surfaces.cli.where import JOB, Where, now
+from tenure.surfaces.cli.command import JOB, Verb, Where, now
+from tenure.surfaces.cli.output import local, outcome, relative, span
 
 
 @click.command(cls=Verb)
@@ -147,14 +146,6 @@ def _run_row(run: Run, zone: str, at: datetime, by: str) -> list[object]:
         result += f" (late: {run.late.state})"
     fire = f"{local(run.fire_time, zone)} ({relative(run.fire_time, at)})"
     return [run.id, run.job_name, run.state, fire, took, run.term, by, result]
-
-
-def outcome(run: Run) -> str:
-    """The reason and the exit code in a few words; a dash for neither."""
-    code = "" if run.exit_code is None else f"exit code {run.exit_code}"
-    if not run.reason or not code or code in run.reason:
-        return run.reason or code or "-"
-    return f"{code}: {run.reason}"
 
 
 def _omission_row(omission: Omission, zone: str, by: str) -> list[object]:

@@ -12,7 +12,7 @@ import click
 
 from tenure.host.tz_variable import other_zone
 from tenure.runtime.profile import Profile
-from tenure.surfaces.cli.lazy import Verb
+from tenure.surfaces.cli.command import Verb, Where, now
 from tenure.surfaces.cli.output import note
 from tenure.surfaces.cli.web_options import (
     HOST,
@@ -22,7 +22,6 @@ from tenure.surfaces.cli.web_options import (
     link_command,
     read_address,
 )
-from tenure.surfaces.cli.where import Where, now
 
 log = logging.getLogger("tenure.web")
 

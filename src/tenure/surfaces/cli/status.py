@@ -15,9 +15,8 @@ from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Activity, Process
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.lazy import Verb
-from tenure.surfaces.cli.times import span, when
-from tenure.surfaces.cli.where import Where, now
+from tenure.surfaces.cli.command import Verb, Where, now
+from tenure.surfaces.cli.output import span, when
 
 
 @click.command(cls=Verb)

@@ -16,8 +16,7 @@ from tenure.host.processes import descends_from, observe
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.lazy import Verb
-from tenure.surfaces.cli.where import Where, now
+from tenure.surfaces.cli.command import Verb, Where, now
 
 
 @click.command(cls=Verb)

@@ -12,7 +12,6 @@ from tenure.client.health import Health
 from tenure.client.status import UPCOMING, Status, read_status
 from tenure.client.warnings import policy_warnings_of
 from tenure.domain.errors import NotFound
-from tenure.domain.job import Job
 from tenure.domain.ownership import HolderLife
 from tenure.domain.policy.admission import Admission, Policy, admit
 from tenure.domain.policy.conditions import findings
@@ -63,16 +62,6 @@ def request_of(profile: Profile, run: Run) -> Request | None:
         return profile.store.request(run.request) if run.request else None
     except NotFound:
         return None
-
-
-def fires_of(job: Job, now: datetime, count: int) -> list[datetime]:
-    """The nominal fires to come, as if the job were active."""
-    fires: list[datetime] = []
-    fire = job.definition.schedule.next_after(now)
-    while fire is not None and len(fires) < count:
-        fires.append(fire)
-        fire = job.definition.schedule.next_after(fire)
-    return fires
 
 
 def warning_documents(warnings: Iterable[Warning]) -> list[dict[str, Any]]:

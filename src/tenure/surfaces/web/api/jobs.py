@@ -11,6 +11,7 @@ from tenure.client import edits
 from tenure.client.advice import advice
 from tenure.client.documents import definition_document, instant, job_document
 from tenure.client.job_fields import RESETTABLE
+from tenure.client.schedules import next_fires
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command, Job, JobState
 from tenure.domain.run import Run
@@ -27,7 +28,7 @@ from tenure.surfaces.web.api.shapes.jobs import (
     RevisionList,
 )
 from tenure.surfaces.web.deps import ProfileDep, SiteDep
-from tenure.surfaces.web.reports import fires_of, warning_documents
+from tenure.surfaces.web.reports import warning_documents
 
 router = APIRouter(prefix="/api/v1/profiles/{profile}/jobs", tags=["jobs"])
 ETAG = {"ETag": {"description": "The revision, in quotes.", "schema": {"type": "string"}}}
@@ -201,7 +202,7 @@ def list_revisions(profile: ProfileDep, job: JobRef) -> Response:
 
 def job_reply(profile: Profile, job: Job, now: Any) -> Response:
     """The job with its next fires and what its user should know; its revision as the ETag."""
-    fires = [] if job.state is JobState.REMOVED else fires_of(job, now, 3)
+    fires = [] if job.state is JobState.REMOVED else next_fires(job, now, 3)
     warnings = [] if job.state is JobState.REMOVED else advice(profile, job)
     return Reply(
         {

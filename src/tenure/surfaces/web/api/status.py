@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from tenure.client.documents import instant
+from tenure.client.schedules import next_fires
 from tenure.client.status import soonest, status_document
 from tenure.domain.job import JobState
 from tenure.surfaces.web.api.common import Reply
@@ -17,7 +18,7 @@ from tenure.surfaces.web.api.openapi import problems
 from tenure.surfaces.web.api.shapes.jobs import UpcomingList
 from tenure.surfaces.web.api.shapes.reports import StatusReply
 from tenure.surfaces.web.deps import ProfileDep, SiteDep
-from tenure.surfaces.web.reports import fires_of, status_of
+from tenure.surfaces.web.reports import status_of
 
 router = APIRouter(prefix="/api/v1/profiles/{profile}", tags=["status"])
 
@@ -40,7 +41,7 @@ def list_next(
     jobs = [profile.store.job(job)] if job else soonest(profile, now, count)
     active = [one for one in jobs if one.state is JobState.ACTIVE]
     fires = islice(
-        merge(*([(fire, one.id) for fire in fires_of(one, now, count)] for one in active)), count
+        merge(*([(fire, one.id) for fire in next_fires(one, now, count)] for one in active)), count
     )
     names = {one.id: one.name for one in active}
     documents = [
