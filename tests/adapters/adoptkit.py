@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tenure.adapters.hermes.adopt.carry_out import Adopted, adopt
+from tenure.adapters.hermes.adopt.plan import AdoptionOptions, AdoptionPlan, plan_adoption
 from tenure.adapters.hermes.adopt.plugin_files import Library
-from tenure.adapters.hermes.adopt.preflight import Plan, Wishes, preflight
 from tenure.adapters.hermes.back.disk import Disk
 from tenure.adapters.hermes.back.release import release
 from tenure.adapters.hermes.back.undo import Released
@@ -76,11 +76,11 @@ class World:
         )  # fmt: skip
         return replace(found, **changed)
 
-    def wishes(self, **changed: Any) -> Wishes:
-        return Wishes(tenure_home=self.tenure, **{"force": True, **changed})
+    def wishes(self, **changed: Any) -> AdoptionOptions:
+        return AdoptionOptions(tenure_home=self.tenure, **{"force": True, **changed})
 
-    def plan(self, survey: Survey | None = None, **wished: Any) -> Plan:
-        return preflight(
+    def plan(self, survey: Survey | None = None, **wished: Any) -> AdoptionPlan:
+        return plan_adoption(
             self.home, self.wishes(**wished), survey or self.survey(), shim_source=SHIM
         )
 
@@ -206,13 +206,13 @@ class CuttingDisk(Disk):
 
 def process(pid: int, role: Any, **changed: Any) -> HermesProcess:
     """One of Hermes, started a minute ago."""
-    from tenure.adapters.hermes.look.processes import Store
+    from tenure.adapters.hermes.look.processes import HomeEvidence
     from tenure.adapters.hermes.look.tickers import Ticks
     from tenure.domain.process import ProcessStatus
 
     found = HermesProcess(
         pid=pid, stamp=1, started_at=NOW - timedelta(minutes=1), role=role,
         standing=ProcessStatus.FOREIGN, ticks=Ticks.YES, why="", repeats=True, on_request=True,
-        store=Store.OBSERVED, seen="", joined=False, before_adoption=False, evidence=None,
+        store=HomeEvidence.OBSERVED, seen="", joined=False, before_adoption=False, evidence=None,
     )  # fmt: skip
     return replace(found, **changed)

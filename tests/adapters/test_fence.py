@@ -14,7 +14,7 @@ import pytest
 from adoptkit import CuttingDisk, World, snapshot
 
 from tenure.adapters.hermes.adopt import fence as fences
-from tenure.adapters.hermes.adopt.fence import Fence, assert_fence, stands
+from tenure.adapters.hermes.adopt.fence import TickLockBlocker, assert_fence, stands
 from tenure.adapters.hermes.back.disk import Disk, lock, unlock
 from tenure.adapters.hermes.back.release import alone
 from tenure.domain.errors import OutcomeUnknown
@@ -36,10 +36,12 @@ def ticks(world: World) -> bool:
         return False
 
 
-def put_up(world: World, disk: Disk | None = None, patience: float = 0.0) -> list[str]:
+def install(world: World, disk: Disk | None = None, patience: float = 0.0) -> list[str]:
     (world.home.tenure / "restore").mkdir(parents=True, exist_ok=True)
     was: list[str] = []
-    Fence(world.home, disk or Disk(), linger=0.0).put_up(keep=was.append, patience=patience)
+    TickLockBlocker(world.home, disk or Disk(), linger=0.0).install(
+        keep=was.append, patience=patience
+    )
     return was
 
 
@@ -47,7 +49,7 @@ def put_up(world: World, disk: Disk | None = None, patience: float = 0.0) -> lis
 def test_no_tick_passes_it(world: World, swaps: bool) -> None:
     assert ticks(world)
     world.with_lock(b"old")
-    assert put_up(world, CuttingDisk(swaps=swaps)) == ["file"]
+    assert install(world, CuttingDisk(swaps=swaps)) == ["file"]
     assert stands(world.home)
     assert not ticks(world)
     assert (world.home.tenure / "restore" / "tick.lock").read_bytes() == b"old"
@@ -62,7 +64,7 @@ def test_no_tick_passes_it(world: World, swaps: bool) -> None:
 
 def test_where_nothing_was(world: World) -> None:
     world.home.tick_lock.unlink()
-    assert put_up(world) == ["absent"]
+    assert install(world) == ["absent"]
     assert not ticks(world)
 
 
@@ -70,7 +72,7 @@ def test_a_link_is_kept_as_a_link(world: World) -> None:
     world.home.tick_lock.unlink()
     world.home.tick_lock.symlink_to(world.folder / "lock")
     (world.folder / "lock").touch()
-    assert put_up(world) == ["file"]
+    assert install(world) == ["file"]
     assert os.readlink(world.home.tenure / "restore" / "tick.lock") == str(world.folder / "lock")
 
 
@@ -79,12 +81,12 @@ def test_it_waits_for_a_tick_and_names_it(world: World) -> None:
     assert held is not None
     before = snapshot(world.home.cron)
     with pytest.raises(OutcomeUnknown, match=rf"pid {os.getpid()} holds .*\.tick\.lock") as said:
-        put_up(world)
+        install(world)
     assert said.value.facts["pid"] == os.getpid()
     left = snapshot(world.home.cron)
     assert {k: v for k, v in left.items() if "tenure-new" not in k} == before
     threading.Timer(0.1, unlock, [held]).start()
-    assert put_up(world, patience=30.0) == ["file"]
+    assert install(world, patience=30.0) == ["file"]
 
 
 def test_a_ticker_that_had_opened_the_old_file_cannot_lock_it(
@@ -102,7 +104,7 @@ def test_a_ticker_that_had_opened_the_old_file_cannot_lock_it(
             tried.append("in vain")
 
         monkeypatch.setattr("time.sleep", try_it)
-        Fence(world.home, Disk(), linger=0.25).put_up(keep=lambda was: None)
+        TickLockBlocker(world.home, Disk(), linger=0.25).install(keep=lambda was: None)
         assert tried == ["in vain"]
 
 
@@ -119,7 +121,7 @@ def test_a_file_that_appears_in_the_gap_is_waited_for_and_taken_away(world: Worl
             super().rename(old, new)
 
     disk = Gap(swaps=False)
-    assert put_up(world, disk) == ["file", "file"]
+    assert install(world, disk) == ["file", "file"]
     assert disk.appeared
     assert stands(world.home)
     assert (world.home.tenure / "restore" / "tick.lock").read_bytes() == b"old"
@@ -150,7 +152,7 @@ while True:
             while ticker.stdout.readline() != b"going\n":
                 pass
             (world.home.tenure / "restore").mkdir(parents=True)
-            Fence(world.home, Disk(), linger=0.05).put_up(keep=lambda was: None)
+            TickLockBlocker(world.home, Disk(), linger=0.05).install(keep=lambda was: None)
             done = log.stat().st_size
             assert done >= 50
             _refused(ticker.stdout)

@@ -87,7 +87,7 @@ def test_hermes_is_asked_once_in_its_own_home(
 def test_a_python_that_gives_no_answer_is_said(
     tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, word: str
 ) -> None:
-    monkeypatch.setattr(comparison, "PATIENCE", 1.0)
+    monkeypatch.setattr(comparison, "SIMULATION_WAIT_S", 1.0)
     monkeypatch.setitem(sys.modules, "croniter", None)
     found = rehearse(tree.home, [DAILY], python=stand_in(tmp_path, line), now=NOW, count=5)
     assert found.by is None
@@ -177,7 +177,9 @@ class Planner:
     every: int
     planned: dict[float, datetime] = field(default_factory=dict)
     skips: dict[float, datetime] = field(default_factory=dict)
-    clock: simulation.Clock = field(default_factory=lambda: simulation.Clock(BERLIN))
+    clock: simulation.SimulatedClock = field(
+        default_factory=lambda: simulation.SimulatedClock(BERLIN)
+    )
     zone: str | None = "Europe/Berlin"
 
     def after(self, schedule: dict[str, Any], at: float) -> datetime | None:
@@ -282,9 +284,9 @@ def test_what_hermes_raises_is_said_for_that_job_alone() -> None:
 
 
 def test_the_changes_of_a_zone_are_found_to_the_second() -> None:
-    found = simulation.clock_changes(simulation.Clock(BERLIN), AT)
+    found = simulation.clock_changes(simulation.SimulatedClock(BERLIN), AT)
     assert found == [seconds("2026-03-29 03:00"), 1792890000, seconds("2027-03-28 03:00")]
-    assert simulation.clock_changes(simulation.Clock(UTC), AT) == []
+    assert simulation.clock_changes(simulation.SimulatedClock(UTC), AT) == []
 
 
 # -- comparing ------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from tenure.adapters.hermes.look.executions import (
     tally,
     was_run_by,
 )
-from tenure.adapters.hermes.look.scan import Start
+from tenure.adapters.hermes.look.scan import ProcessStart
 
 AT = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -168,7 +168,7 @@ class TestWhatCannotBeRead:
 
 
 class TestMatching:
-    START = Start(70, AT - timedelta(hours=1))
+    START = ProcessStart(70, AT - timedelta(hours=1))
 
     def test_pid_and_start(self) -> None:
         assert was_run_by(row(), 7, self.START)

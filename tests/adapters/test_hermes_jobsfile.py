@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 from hermestree import NOW, Tree
 
-from tenure.adapters.hermes.facts.jobs_file import Kind, parse_instant, read_heartbeats, read_jobs
+from tenure.adapters.hermes.facts.jobs_file import (
+    ScheduleKind,
+    parse_instant,
+    read_heartbeats,
+    read_jobs,
+)
 
 
 def write(tree: Tree, text: str, encoding: str = "utf-8") -> None:
@@ -34,7 +39,7 @@ def test_as_hermes_writes_it(tree: Tree) -> None:
     assert (len(found.jobs), found.enabled, found.odd) == (4, 3, 0)
     first = found.next()
     assert first is not None
-    assert (first.name, first.kind, first.schedule) == ("soon", Kind.INTERVAL, "every 5m")
+    assert (first.name, first.kind, first.schedule) == ("soon", ScheduleKind.INTERVAL, "every 5m")
     assert first.due == datetime(2030, 1, 1, 11, 30, tzinfo=UTC)
 
 
@@ -56,7 +61,7 @@ def test_entries_that_are_no_jobs(tree: Tree) -> None:
     found = read_jobs(tree.home)
     assert (len(found.jobs), found.odd) == (1, 3)
     assert (found.jobs[0].kind, found.jobs[0].enabled, found.jobs[0].name) == (
-        Kind.UNKNOWN, False, "a1",
+        ScheduleKind.UNKNOWN, False, "a1",
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from hermestree import TICKS, Tree
 
 from tenure.adapters.hermes.facts.home import home_of
 from tenure.adapters.hermes.facts.invocation import Role
-from tenure.adapters.hermes.look.processes import Found, Store, find_processes
+from tenure.adapters.hermes.look.processes import Found, HomeEvidence, find_processes
 from tenure.adapters.hermes.look.scan import LinuxScan
 from working import calls
 
@@ -21,7 +21,7 @@ def look(tree: Tree) -> Found:
 def test_a_gateway_is_known_by_the_lock_it_holds(tree: Tree) -> None:
     pid = tree.gateway()
     (member,) = look(tree).members
-    assert (member.pid, member.role, member.store) == (pid, Role.GATEWAY, Store.OBSERVED)
+    assert (member.pid, member.role, member.store) == (pid, Role.GATEWAY, HomeEvidence.OBSERVED)
     assert member.holds_gateway_lock is True
     assert member.seen == "it holds gateway.lock"
     assert member.python == str(tree.venv)
@@ -42,7 +42,7 @@ def test_a_gateway_without_the_lock(tree: Tree) -> None:
 def test_a_desktop_backend_is_known_by_its_log(tree: Tree) -> None:
     tree.desktop()
     (member,) = look(tree).members
-    assert (member.role, member.store) == (Role.DESKTOP, Store.OBSERVED)
+    assert (member.role, member.store) == (Role.DESKTOP, HomeEvidence.OBSERVED)
     assert member.seen == "it has logs/gui.log open"
     assert member.desktop == "1"
 
@@ -50,7 +50,7 @@ def test_a_desktop_backend_is_known_by_its_log(tree: Tree) -> None:
 def test_with_nothing_open_its_word_counts_and_is_said_to_be_that(tree: Tree) -> None:
     tree.desktop(files=[])
     (member,) = look(tree).members
-    assert member.store is Store.STATED
+    assert member.store is HomeEvidence.STATED
     assert "no file of it open" in member.seen
 
 
@@ -64,7 +64,7 @@ def test_a_profile_of_the_same_name_in_another_home(tree: Tree) -> None:
     assert found.members == ()
     (left_out,) = found.elsewhere
     assert (left_out.pid, left_out.home) == (pid, str(other.path))
-    assert left_out.store is Store.OBSERVED
+    assert left_out.store is HomeEvidence.OBSERVED
     assert left_out.same_name
     assert [m.pid for m in find_processes(other, tree.scan).members] == [pid]
 
@@ -74,7 +74,7 @@ def test_another_home_by_its_word(tree: Tree) -> None:
     found = look(tree)
     assert found.members == ()
     assert [(o.pid, o.home, o.store) for o in found.elsewhere] == [
-        (pid, "/srv/hermes/profiles/la", Store.STATED)
+        (pid, "/srv/hermes/profiles/la", HomeEvidence.STATED)
     ]
 
 
@@ -104,7 +104,7 @@ def test_another_profiles_database_open_in_passing(tree: Tree) -> None:
 def test_our_database_alone_is_ours(tree: Tree) -> None:
     tree.hermes("chat", files=[tree.home.path / "state.db"])
     (member,) = look(tree).members
-    assert (member.role, member.store) == (Role.CHAT, Store.OBSERVED)
+    assert (member.role, member.store) == (Role.CHAT, HomeEvidence.OBSERVED)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_python_program_with_the_store_open(tree: Tree) -> None:
 def test_a_rotated_log_still_tells(tree: Tree) -> None:
     tree.desktop(files=[f"{tree.home.path}/logs/gui.log.1", f"{tree.home.path}/gateway.lock"])
     (member,) = look(tree).members
-    assert (member.store, member.role) == (Store.OBSERVED, Role.DESKTOP)
+    assert (member.store, member.role) == (HomeEvidence.OBSERVED, Role.DESKTOP)
 
 
 def test_a_path_of_another_name_space(tree: Tree) -> None:

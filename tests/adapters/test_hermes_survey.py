@@ -12,7 +12,7 @@ from hermestree import NOW, Tree
 
 from tenure.adapters.hermes.facts.home import home_of
 from tenure.adapters.hermes.look import survey as survey_module
-from tenure.adapters.hermes.look.adopted import Membership
+from tenure.adapters.hermes.look.adoption_view import JoinedProcesses
 from tenure.adapters.hermes.look.report import Survey
 from tenure.client.advice import Warning
 from tenure.domain.process import Process, ProcessStatus
@@ -263,7 +263,7 @@ class TestAdopted:
     def adopted(self, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> Tree:
         self.joined, self.owner = {}, None
 
-        def membership(adoption: object, now: object) -> Membership:
+        def membership(adoption: object, now: object) -> JoinedProcesses:
             processes = {}
             for pid, standing in self.joined.items():
                 evidence = tree.observe(pid)
@@ -272,7 +272,7 @@ class TestAdopted:
                     standing=standing, why="rule 1 admits it",
                 )  # fmt: skip
             owner = None if self.owner is None else tree.observe(self.owner).identity
-            return Membership(processes=processes, owner=owner)
+            return JoinedProcesses(processes=processes, owner=owner)
 
         monkeypatch.setattr(survey_module, "read_membership", membership)
         tree.home.tick_lock.mkdir()

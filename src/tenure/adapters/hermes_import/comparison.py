@@ -28,7 +28,7 @@ from tenure.domain.schedule.model import Schedule
 from tenure.domain.schedule.zones import check_zone, load_zone
 from tenure.host.local_zone import local_zone
 
-PATIENCE = 120.0
+SIMULATION_WAIT_S = 120.0
 """Seconds that Hermes' Python gets."""
 NO_FIRES = "none"
 """Why a job is not compared for which no fires were computed."""
@@ -134,7 +134,7 @@ def _ask_hermes(
             cwd=os.sep,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=SIMULATION_WAIT_S,
             check=False,
         )
         if done.returncode == 0:

@@ -35,7 +35,7 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _REMEDY = "Hermes takes 30m, every 2h, 0 9 * * * or 2030-01-31T09:00"
 
 
-class Kind(StrEnum):
+class HermesKind(StrEnum):
     """Hermes' word for it."""
 
     ONCE = "once"
@@ -47,7 +47,7 @@ class Kind(StrEnum):
 class HermesSchedule:
     """When Hermes runs a job. ``display`` is how Hermes shows it."""
 
-    kind: Kind
+    kind: HermesKind
     display: str
     run_at: datetime | None = None
     minutes: int | None = None
@@ -68,14 +68,18 @@ def parse(text: str, *, now: datetime, timezone: tzinfo) -> HermesSchedule:
         minutes = _duration(text[6:])
         if minutes is None:
             raise _no(text)
-        return HermesSchedule(kind=Kind.INTERVAL, display=f"every {minutes}m", minutes=minutes)
+        return HermesSchedule(
+            kind=HermesKind.INTERVAL, display=f"every {minutes}m", minutes=minutes
+        )
     words = text.split()
     if len(words) >= 5 and all(_NUMBERS.fullmatch(word) for word in words[:5]):
         read_expression(text)
-        return HermesSchedule(kind=Kind.CRON, display=text, expression=text)
+        return HermesSchedule(kind=HermesKind.CRON, display=text, expression=text)
     if "T" in text or _DATE.match(text):
         at = _instant(text, timezone)
-        return HermesSchedule(kind=Kind.ONCE, display=f"once at {at:%Y-%m-%d %H:%M}", run_at=at)
+        return HermesSchedule(
+            kind=HermesKind.ONCE, display=f"once at {at:%Y-%m-%d %H:%M}", run_at=at
+        )
     minutes = _duration(text)
     if minutes is None:
         raise _no(text)
@@ -83,7 +87,7 @@ def parse(text: str, *, now: datetime, timezone: tzinfo) -> HermesSchedule:
         at = now.astimezone(timezone) + timedelta(minutes=minutes)
     except OverflowError:
         raise _no(text) from None
-    return HermesSchedule(kind=Kind.ONCE, display=f"once in {text}", run_at=at)
+    return HermesSchedule(kind=HermesKind.ONCE, display=f"once in {text}", run_at=at)
 
 
 def stored(schedule: object, *, timezone: tzinfo) -> HermesSchedule:
@@ -102,20 +106,22 @@ def stored(schedule: object, *, timezone: tzinfo) -> HermesSchedule:
     kind = schedule.get("kind")
     if kind == "once":
         at = _stored_instant(schedule.get("run_at"), timezone)
-        return HermesSchedule(kind=Kind.ONCE, display=display or f"once at {at}", run_at=at)
+        return HermesSchedule(kind=HermesKind.ONCE, display=display or f"once at {at}", run_at=at)
     if kind == "interval":
         minutes = schedule.get("minutes")
         if not isinstance(minutes, int) or isinstance(minutes, bool) or minutes < 1:
             raise InvalidInput(f"it is to run every {minutes!r} minutes", field="schedule")
         return HermesSchedule(
-            kind=Kind.INTERVAL, display=display or f"every {minutes}m", minutes=minutes
+            kind=HermesKind.INTERVAL, display=display or f"every {minutes}m", minutes=minutes
         )
     if kind == "cron":
         expression = schedule.get("expr")
         if not isinstance(expression, str) or not expression.strip():
             raise InvalidInput("its cron expression is missing", field="schedule")
         read_expression(expression)
-        return HermesSchedule(kind=Kind.CRON, display=display or expression, expression=expression)
+        return HermesSchedule(
+            kind=HermesKind.CRON, display=display or expression, expression=expression
+        )
     raise InvalidInput(f"{kind!r} is no kind of schedule that Hermes has", field="schedule")
 
 

@@ -17,7 +17,7 @@ TICK = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Translated:
+class TranslatedSchedule:
     """The schedule, and in words where it is not quite Hermes'."""
 
     schedule: Schedule
@@ -26,7 +26,7 @@ class Translated:
 
 def translate(
     hermes: HermesSchedule, *, zone: str, planned: datetime | None, now: datetime
-) -> Translated:
+) -> TranslatedSchedule:
     """``zone``: an IANA name; ``planned``: Hermes' next run of it, if it has one.
 
     Raises InvalidInput for what cannot be had: years, random fields, what never fires, what is
@@ -39,13 +39,15 @@ def translate(
     return _cron(hermes.expression or "", zone)
 
 
-def _once(at: datetime, zone: str, now: datetime) -> Translated:
+def _once(at: datetime, zone: str, now: datetime) -> TranslatedSchedule:
     if at <= now:
         raise InvalidInput(f"its time, {_local(at, zone)}, is past", field="schedule")
-    return Translated(at_schedule(at.replace(microsecond=0), zone))
+    return TranslatedSchedule(at_schedule(at.replace(microsecond=0), zone))
 
 
-def _interval(minutes: int, zone: str, planned: datetime | None, now: datetime) -> Translated:
+def _interval(
+    minutes: int, zone: str, planned: datetime | None, now: datetime
+) -> TranslatedSchedule:
     try:
         span = timedelta(minutes=minutes)
     except OverflowError:
@@ -56,10 +58,10 @@ def _interval(minutes: int, zone: str, planned: datetime | None, now: datetime) 
         f"Hermes counts {describe_duration(span)} from the end of each run; here it fires at fixed"
         f" instants, {_local(anchor, zone)} being one"
     )
-    return Translated(schedule, (note,))
+    return TranslatedSchedule(schedule, (note,))
 
 
-def _cron(text: str, zone: str) -> Translated:
+def _cron(text: str, zone: str) -> TranslatedSchedule:
     expression = tenure_expression(read_expression(text))
     schedule = cron_schedule(expression, zone)
     differs = []
@@ -74,7 +76,7 @@ def _cron(text: str, zone: str) -> Translated:
             "Hermes looks at its jobs once a minute, and so runs this at most once a minute;"
             " here it runs at each fire"
         )
-    return Translated(schedule, tuple(differs))
+    return TranslatedSchedule(schedule, tuple(differs))
 
 
 def _local(at: datetime, zone: str) -> str:

@@ -1,11 +1,10 @@
-"""When Hermes would run its jobs: asked of Hermes' own code, in an interpreter of its own.
+"""A simulation of Hermes by its own code: when it would run its jobs.
 
-Run by Hermes' Python as a program (``python -I -B rehearsal.py``), with a JSON document on
-standard input and one on standard output; so nothing of Tenure is imported here. It writes
-nothing and changes Hermes only in its own memory: the clock is set forward from fire to fire; at
-each, Hermes decides whether it is due and plans the next, as in a ticker that looks once a
-minute and whose runs take no time. Where the interpreter has croniter but no Hermes, croniter
-alone is asked.
+A program for Hermes' Python (``python -I -B simulation.py``), with a JSON document on standard
+input and one on standard output; it imports nothing of Tenure. It writes nothing and changes
+Hermes only in memory: the clock is set forward from fire to fire. At each, Hermes decides whether
+the job is due and plans its next fire, as a ticker does that looks once a minute and whose runs
+take no time. Where the interpreter has croniter but no Hermes, croniter alone is asked.
 
 Asked: ``{"now": seconds, "count": N, "jobs": {id: {"schedule", "next_run_at"}}}``. Answered:
 facts, ``changes`` (where the zone's offset changes within the next 400 days) and for each job
@@ -31,7 +30,7 @@ YEAR = 400 * 86400
 Schedule = dict[str, Any]
 
 
-class Clock:
+class SimulatedClock:
     """Hermes' clock, set to an instant. ``zone`` None: the system's, as an offset."""
 
     def __init__(self, zone: tzinfo | None) -> None:
@@ -44,7 +43,7 @@ class Clock:
         return datetime.fromtimestamp(self.at).astimezone()
 
 
-class Hermes:
+class RealHermes:
     """The real one, of any version since 0.16, with a store in memory that holds one job."""
 
     def __init__(self) -> None:
@@ -52,7 +51,7 @@ class Hermes:
         import hermes_time  # type: ignore[import-not-found]
 
         self.jobs = jobs
-        self.clock = Clock(hermes_time.get_timezone())
+        self.clock = SimulatedClock(hermes_time.get_timezone())
         self.zone = getattr(self.clock.zone, "key", None)
         self.stored: list[dict[str, Any]] = []
         jobs._hermes_now = self.clock.now
@@ -85,7 +84,7 @@ class Croniter:
 
         self.croniter = croniter
         self.zone = zone
-        self.clock = Clock(ZoneInfo(zone) if zone else None)
+        self.clock = SimulatedClock(ZoneInfo(zone) if zone else None)
 
     def after(self, schedule: Schedule, at: float) -> datetime | None:
         if schedule["kind"] == "interval":
@@ -102,7 +101,11 @@ class Croniter:
 
 
 def walk(
-    hermes: Hermes | Croniter, schedule: Schedule, start: float, first: datetime | None, end: float
+    hermes: RealHermes | Croniter,
+    schedule: Schedule,
+    start: float,
+    first: datetime | None,
+    end: float,
 ) -> Iterator[float]:
     """Fires after ``start``, ascending, at least to ``end``. ``first``: what is planned."""
     planned, soonest = first or hermes.after(schedule, start), start
@@ -118,13 +121,17 @@ def walk(
         planned = hermes.after(schedule, at)
 
 
-def _moved(clock: Clock, planned: datetime, at: float) -> bool:
+def _moved(clock: SimulatedClock, planned: datetime, at: float) -> bool:
     clock.at = at
     return clock.now().utcoffset() != planned.utcoffset()
 
 
 def rehearse(
-    hermes: Hermes | Croniter, job: dict[str, Any], now: float, count: int, changes: list[int]
+    hermes: RealHermes | Croniter,
+    job: dict[str, Any],
+    now: float,
+    count: int,
+    changes: list[int],
 ) -> dict[str, Any]:
     """The fires of one job: the next ones, and those around each change of the clock."""
     schedule, first = job["schedule"], _ahead(job.get("next_run_at"), now)
@@ -145,7 +152,7 @@ def rehearse(
 
 
 def _around(
-    hermes: Hermes | Croniter, schedule: Schedule, change: int, fires: list[int], gap: float
+    hermes: RealHermes | Croniter, schedule: Schedule, change: int, fires: list[int], gap: float
 ) -> tuple[list[int], list[int]]:
     """The fires near a change, of a schedule that fires about each ``gap`` seconds. An interval
     is met there as if it had kept its pace from its first fire on."""
@@ -187,7 +194,7 @@ def _ahead(text: Any, now: float) -> datetime | None:
     return at if at.timestamp() > now else None
 
 
-def clock_changes(clock: Clock, now: float) -> list[int]:
+def clock_changes(clock: SimulatedClock, now: float) -> list[int]:
     """The first seconds with another offset, within the next 400 days."""
 
     def offset(at: int) -> Any:
@@ -245,7 +252,7 @@ def versions() -> dict[str, Any]:
     return found
 
 
-def answer(asked: dict[str, Any], hermes: Hermes | Croniter) -> dict[str, Any]:
+def answer(asked: dict[str, Any], hermes: RealHermes | Croniter) -> dict[str, Any]:
     """Everything but the facts. A job that Hermes cannot plan has ``error`` instead of fires."""
     now = asked["now"]
     changes = clock_changes(hermes.clock, now)[:2]
@@ -260,7 +267,7 @@ def answer(asked: dict[str, Any], hermes: Hermes | Croniter) -> dict[str, Any]:
 
 def main() -> None:
     asked = json.load(sys.stdin)
-    told = answer(asked, Hermes())
+    told = answer(asked, RealHermes())
     try:
         told.update(script_facts())
     except Exception as error:  # noqa: BLE001 - another version's; said, and the defaults are used

@@ -14,8 +14,8 @@ from tenure.surfaces.cli.command import now
 from tenure.surfaces.cli.hermes import HermesVerb, HermesWhere, hermes_where
 
 if TYPE_CHECKING:
-    from tenure.adapters.hermes.adopt.carry_out import Adopted
-    from tenure.adapters.hermes.adopt.preflight import Plan, Wishes
+    from tenure.adapters.hermes.adopt.carry_out import AdoptionResult
+    from tenure.adapters.hermes.adopt.plan import AdoptionOptions, AdoptionPlan
     from tenure.adapters.hermes.back.undo import Released
     from tenure.adapters.hermes.look.report import Survey
 
@@ -44,13 +44,13 @@ def adopt(context: click.Context, /, dry_run: bool, yes: bool, **asked: Any) -> 
     Adopting again repairs what was lost since.
     """
     from tenure.adapters.hermes.adopt.carry_out import adopt as carry_out
-    from tenure.adapters.hermes.adopt.preflight import preflight
+    from tenure.adapters.hermes.adopt.plan import plan_adoption
     from tenure.adapters.hermes.look.survey import survey
 
     where = hermes_where(context)
     home = where.find()
     found = survey(home)
-    plan = preflight(home, _wishes(where, **asked), found)
+    plan = plan_adoption(home, _options(where, **asked), found)
     if dry_run:
         _print_plan(where, plan)
         return
@@ -60,21 +60,21 @@ def adopt(context: click.Context, /, dry_run: bool, yes: bool, **asked: Any) -> 
     _print_adopted(where, carry_out(plan, now()), found)
 
 
-def _wishes(
+def _options(
     where: HermesWhere,
     owners: tuple[str, ...],
     fallback_after: str | None,
     protect: tuple[str, ...],
     hermes_python: str | None,
     force: bool,
-) -> Wishes:
+) -> AdoptionOptions:
     from tenure.adapters.hermes.adopt.owner_rules import GATEWAY
-    from tenure.adapters.hermes.adopt.preflight import Wishes
+    from tenure.adapters.hermes.adopt.plan import AdoptionOptions
 
     after = None
     if fallback_after is not None:
         after = parse_duration(fallback_after, "fallback-after", minimum=timedelta(seconds=1))
-    return Wishes(
+    return AdoptionOptions(
         tenure_home=where.where.home_folder(),
         tenure_profile=where.tenure_profile,
         owners=owners or (GATEWAY,),
@@ -85,7 +85,7 @@ def _wishes(
     )
 
 
-def _print_plan(where: HermesWhere, plan: Plan) -> None:
+def _print_plan(where: HermesWhere, plan: AdoptionPlan) -> None:
     from tenure.adapters.hermes.adopt.plan import plan_document, plan_words
 
     if where.json:
@@ -105,7 +105,7 @@ def _print_plan(where: HermesWhere, plan: Plan) -> None:
         output.paragraph(f"note: {output.safe(note)}")
 
 
-def _print_adopted(where: HermesWhere, result: Adopted, found: Survey) -> None:
+def _print_adopted(where: HermesWhere, result: AdoptionResult, found: Survey) -> None:
     from tenure.adapters.hermes.adopt.plan import next_steps
 
     adoption, steps = result.adoption, next_steps(found)
@@ -213,10 +213,10 @@ def protect(context: click.Context, jobs: tuple[str, ...], requires: tuple[str, 
 
     JOB is Hermes' id or name. While there is no such owner, their fires are held.
     """
-    from tenure.adapters.hermes.adopt import sidecar
+    from tenure.adapters.hermes.facts import protection
 
     where = hermes_where(context)
-    changed = sidecar.protect(where.find(), jobs, requires, now())
+    changed = protection.protect(where.find(), jobs, requires, now())
     if where.json:
         output.print_json({"protected": [{"id": job.id, "name": job.name} for job in changed]})
     for job in () if where.json else changed:
@@ -230,10 +230,10 @@ def protect(context: click.Context, jobs: tuple[str, ...], requires: tuple[str, 
 @click.pass_context
 def unprotect(context: click.Context, jobs: tuple[str, ...]) -> None:
     """Let fallback owners run jobs of Hermes again."""
-    from tenure.adapters.hermes.adopt import sidecar
+    from tenure.adapters.hermes.facts import protection
 
     where = hermes_where(context)
-    ids = sidecar.unprotect(where.find(), jobs)
+    ids = protection.unprotect(where.find(), jobs)
     if where.json:
         output.print_json({"unprotected": ids})
     for id in () if where.json else ids:

@@ -16,18 +16,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+from tenure.adapters.hermes.adopt.checks import same_files
 from tenure.adapters.hermes.adopt.config_edit import Edit
-from tenure.adapters.hermes.adopt.fence import Fence, stands
-from tenure.adapters.hermes.adopt.home_checks import same_files
+from tenure.adapters.hermes.adopt.fence import TickLockBlocker, stands
+from tenure.adapters.hermes.adopt.plan import AdoptionPlan, plan_config
 from tenure.adapters.hermes.adopt.plugin_files import (
     Library,
     home_files,
     library,
     plugin_files,
 )  # fmt: skip
-from tenure.adapters.hermes.adopt.preflight import Plan, plan_config
 from tenure.adapters.hermes.adopt.profile import make_profile
-from tenure.adapters.hermes.adopt.sidecar import protect
 from tenure.adapters.hermes.back.disk import Disk, beside
 from tenure.adapters.hermes.back.release import alone
 from tenure.adapters.hermes.back.undo import DISCARDED, PREPARED, Refusal
@@ -38,13 +37,14 @@ from tenure.adapters.hermes.facts.adoption_record import (
     read_adoption,
     write_adoption,
 )
+from tenure.adapters.hermes.facts.protection import protect
 from tenure.domain.errors import Conflict, OutcomeUnknown
 
 _TRIES = 5
 
 
 @dataclass(slots=True)
-class Adopted:
+class AdoptionResult:
     """What was done, in words; nothing where all stood already."""
 
     adoption: Adoption
@@ -53,14 +53,14 @@ class Adopted:
 
 
 def adopt(
-    plan: Plan,
+    plan: AdoptionPlan,
     now: datetime,
     *,
     disk: Disk | None = None,
     patience: float = 10.0,
     linger: float | None = None,
     packages: Library | None = None,
-) -> Adopted:
+) -> AdoptionResult:
     """Carry out a plan. ``now`` is UTC; ``patience`` and ``linger`` are the fence's, in seconds.
 
     Raises Conflict if another adoption or release is at work, or was since the plan, OutcomeUnknown
@@ -76,7 +76,7 @@ def adopt(
 
 
 @contextmanager
-def _alone(plan: Plan) -> Iterator[None]:
+def _alone(plan: AdoptionPlan) -> Iterator[None]:
     try:
         with alone(str(plan.home.path)):
             yield
@@ -87,30 +87,32 @@ def _alone(plan: Plan) -> Iterator[None]:
 class _Work:
     """One adoption. Paths in the record are relative to the home."""
 
-    def __init__(self, plan: Plan, now: datetime, disk: Disk) -> None:
+    def __init__(self, plan: AdoptionPlan, now: datetime, disk: Disk) -> None:
         self.plan = plan
         self.home = plan.home
         self.now = now
         self.disk = disk
-        self.result = Adopted(plan.adoption)
+        self.result = AdoptionResult(plan.adoption)
 
     @property
     def adoption(self) -> Adoption:
         return self.result.adoption
 
-    def run(self, patience: float, linger: float | None, packages: Library) -> Adopted:
+    def run(self, patience: float, linger: float | None, packages: Library) -> AdoptionResult:
         was = self.plan.again and stands(self.home)
         self.begin()
         self.own_files(packages)
         self.result.done += make_profile(self.plan.profile, self.home, self.now, self.disk)
         self.plugin()
         self.config()
-        if self.plan.wishes.protect:
-            jobs = protect(self.home, self.plan.wishes.protect, (), self.now)
+        if self.plan.options.protect:
+            jobs = protect(self.home, self.plan.options.protect, (), self.now)
             self.did(f"protected {', '.join(job.name for job in jobs)}")
         if not stands(self.home):
             self.make(self.home.cron)
-        Fence(self.home, self.disk, linger=linger).put_up(keep=self.keep, patience=patience)
+        TickLockBlocker(self.home, self.disk, linger=linger).install(
+            keep=self.keep, patience=patience
+        )
         if not was:
             self.did(f"put up the fence: {self.home.tick_lock} is a folder, so no tick can begin")
         self.finish()

@@ -19,13 +19,12 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from tenure import __version__
+from tenure.adapters.hermes.adopt.checks import BUILT_IN, release_copy
 from tenure.adapters.hermes.adopt.config_edit import enabled_in, scalar_in
 from tenure.adapters.hermes.adopt.fence import stands
-from tenure.adapters.hermes.adopt.home_checks import release_copy
 from tenure.adapters.hermes.adopt.owner_rules import has_gateway_rule
 from tenure.adapters.hermes.adopt.plugin_files import fence_files, library, plugin_files, shim
 from tenure.adapters.hermes.adopt.profile import file_problem, linked_home, rules_of
-from tenure.adapters.hermes.adopt.prospects import BUILT_IN
 from tenure.adapters.hermes.facts.adoption_record import RELEASING, Adoption, read_adoption
 from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes.look.findings import tenure_command

@@ -28,7 +28,7 @@ from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes.look.locks import read_lock
 from tenure.domain.errors import OutcomeUnknown, TenureError
 
-LINGER = 1.0
+LINGER_S = 1.0
 """Seconds for which the old file stays locked: a ticker locks what it opened at once."""
 _TRIES = 20
 _TAKEN = (errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
@@ -59,7 +59,7 @@ def _repair(home: HermesHome) -> str:
         if adoption is None or adoption.state != ADOPTED or not adoption.is_of(home):
             state = adoption.state if adoption else "no adoption"
             return f"it is not put up again ({state})"
-        Fence(home, Disk()).put_up(keep=None, patience=2.0)
+        TickLockBlocker(home, Disk()).install(keep=None, patience=2.0)
     return "it stands again, but other tickers may have run jobs meanwhile"
 
 
@@ -68,19 +68,19 @@ def stands(home: HermesHome) -> bool:
     return is_folder(str(home.tick_lock))
 
 
-class Fence:
-    """Puts it up, from whatever an earlier try has left. ``linger``: see :data:`LINGER`."""
+class TickLockBlocker:
+    """Puts it up, from whatever an earlier try has left. ``linger``: see :data:`LINGER_S`."""
 
     def __init__(self, home: HermesHome, disk: Disk, *, linger: float | None = None) -> None:
         self.home = home
         self.disk = disk
-        self.linger = LINGER if linger is None else linger
+        self.linger = LINGER_S if linger is None else linger
         self.path = str(home.tick_lock)
         self.ready = beside(self.path)
         """The folder before it is in place; the file that was there just after."""
         self.saved = str(home.tenure / "restore" / "tick.lock")
 
-    def put_up(self, *, keep: Callable[[str], None] | None, patience: float = 10.0) -> None:
+    def install(self, *, keep: Callable[[str], None] | None, patience: float = 10.0) -> None:
         """Raises OutcomeUnknown if a tick goes on for longer than ``patience`` seconds.
 
         ``keep``: what was there is kept, to be restored; it is called with ``file`` or ``absent``

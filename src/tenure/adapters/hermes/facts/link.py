@@ -17,7 +17,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class AdoptionLink:
     """An adoption that stands. ``refusal`` says why nothing may run in spite of it."""
 
     home: HermesHome
@@ -27,7 +27,7 @@ class Link:
     refusal: str = ""
 
 
-def read_link(home: HermesHome) -> Link | None:
+def read_link(home: HermesHome) -> AdoptionLink | None:
     """None if the home is not adopted. Never raises."""
     try:
         text = home.adoption.read_text(encoding="utf-8")
@@ -41,14 +41,14 @@ def read_link(home: HermesHome) -> Link | None:
         return _broken(home, f"{home.adoption} is damaged")
 
 
-def _link(home: HermesHome, record: Any) -> Link:
+def _link(home: HermesHome, record: Any) -> AdoptionLink:
     if record["v"] != VERSION:
         return _broken(home, f"{home.adoption} was written by another version of Tenure")
     where, profile = Path(_text(record["hermes_home"])), _text(record["tenure_profile"])
     if where.resolve() != home.path:
         what = "is a copy of" if where.exists() else "was moved from"
         return _broken(home, f"{home.path} {what} {where}, which is the one that was adopted")
-    return Link(
+    return AdoptionLink(
         home=home,
         tenure_home=None if record.get("tenure_home") is None else _text(record["tenure_home"]),
         tenure_profile=profile,
@@ -62,5 +62,7 @@ def _text(value: object) -> str:
     return value
 
 
-def _broken(home: HermesHome, why: str) -> Link:
-    return Link(home=home, tenure_home=None, tenure_profile=home.tenure_profile, refusal=why)
+def _broken(home: HermesHome, why: str) -> AdoptionLink:
+    return AdoptionLink(
+        home=home, tenure_home=None, tenure_profile=home.tenure_profile, refusal=why
+    )

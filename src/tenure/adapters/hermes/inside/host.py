@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from tenure.adapters.hermes.adopt.fence import assert_fence, stands
-from tenure.adapters.hermes.facts.link import Link
+from tenure.adapters.hermes.facts.link import AdoptionLink
 from tenure.adapters.hermes.inside import hermes_api
 from tenure.adapters.hermes.inside.due_jobs import DueJobs, skip_due_fire
 from tenure.adapters.hermes.inside.membership import APP, ProfileMembership, TickerCall
@@ -36,7 +36,7 @@ CLAIM_WAIT_S = 3.0
 class HermesHost:
     """Thread-safe. Made for one adoption; a changed adoption gets a new host."""
 
-    def __init__(self, link: Link, originals: Originals) -> None:
+    def __init__(self, link: AdoptionLink, originals: Originals) -> None:
         self.link = link
         self.home = link.home
         self.membership = ProfileMembership(link)

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from tenure.adapters.hermes.facts.home import HermesHome
-from tenure.adapters.hermes.facts.link import Link, read_link
+from tenure.adapters.hermes.facts.link import AdoptionLink, read_link
 from tenure.adapters.hermes.inside import hermes_api
 from tenure.adapters.hermes.inside.replacement import original_of
 
@@ -77,7 +77,7 @@ class HostRegistry:
 hosts = HostRegistry()
 
 
-def _make_host(link: Link) -> HermesHost:
+def _make_host(link: AdoptionLink) -> HermesHost:
     """Raises RuntimeError if a part cannot be loaded: then nothing runs."""
     try:
         from tenure.adapters.hermes.inside.host import HermesHost

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tenure.adapters.hermes.facts.link import Link
+from tenure.adapters.hermes.facts.link import AdoptionLink
 from tenure.adapters.hermes.inside import hermes_api
 from tenure.adapters.hermes.inside.fires import instant_of
 from tenure.adapters.hermes.inside.mirror import Mirror, Mirrored
@@ -65,7 +65,7 @@ class TickerCall:
 class ProfileMembership:
     """Thread-safe. Made for one adoption."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: AdoptionLink) -> None:
         self.link = link
         self.home = link.home
         self.mirrored = Mirrored({}, {})

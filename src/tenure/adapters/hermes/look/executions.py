@@ -25,7 +25,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tenure.adapters.hermes.facts.jobs_file import parse_instant
-from tenure.adapters.hermes.look.scan import Start
+from tenure.adapters.hermes.look.scan import ProcessStart
 
 LIMIT = 50
 GONE = "gone"
@@ -61,7 +61,7 @@ class Ledger:
     rows: tuple[Execution, ...] = ()
     damaged: bool = False
 
-    def by(self, pid: int, start: Start) -> tuple[Execution, ...]:
+    def by(self, pid: int, start: ProcessStart) -> tuple[Execution, ...]:
         """Those that one living process executed."""
         return tuple(row for row in self.rows if was_run_by(row, pid, start))
 
@@ -86,7 +86,7 @@ def read_ledger(path: Path, *, limit: int = LIMIT, attempts: int = _ATTEMPTS) ->
     return Ledger(known=False, why="executions.db was written to each time it was looked at")
 
 
-def was_run_by(row: Execution, pid: int, start: Start) -> bool:
+def was_run_by(row: Execution, pid: int, start: ProcessStart) -> bool:
     """Whether a row is of exactly this living process, not of one that had its pid before."""
     if (row.pid, row.stamp) != (pid, start.stamp):
         return False

@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlparse
 from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes.facts.invocation import Role
 from tenure.adapters.hermes.facts.services import service_definitions
-from tenure.adapters.hermes.look.processes import Member
+from tenure.adapters.hermes.look.processes import HermesCandidate
 
 SUPPORTED = frozenset({"0.19.0", "0.18.2", "0.16.0"})
 """The versions whose behaviour was verified."""
@@ -59,7 +59,7 @@ class Installation:
 
 
 def find_installations(
-    home: HermesHome, members: Sequence[Member] = (), *, path: str | None = None
+    home: HermesHome, members: Sequence[HermesCandidate] = (), *, path: str | None = None
 ) -> tuple[Installation, ...]:
     """The installations that serve this profile, that of the gateway first.
 
@@ -93,7 +93,7 @@ def installation_of(python: str, found_by: str) -> Installation | None:
 
 
 def _candidates(
-    home: HermesHome, members: Sequence[Member], path: str | None
+    home: HermesHome, members: Sequence[HermesCandidate], path: str | None
 ) -> Iterator[tuple[str, str]]:
     for member in sorted(members, key=lambda m: (not m.holds_gateway_lock, m.role != "gateway")):
         if member.python is not None and member.role is not Role.PROGRAM:

@@ -28,7 +28,7 @@ from tenure.adapters.hermes.facts.invocation import (
     role_of,
     stated_home,
 )
-from tenure.adapters.hermes.look.scan import OpenFile, Scan, Start
+from tenure.adapters.hermes.look.scan import OpenFile, ProcessStart, Scan
 
 _STORE_FOLDERS = ("cron", "logs")
 _STORE_FILES = ("gateway.lock", "state.db", "state.db-wal", "state.db-shm")
@@ -36,7 +36,7 @@ _TELLING = ("gui.log", "gateway.log", "agent.log", "executions.db", "gateway.loc
 """What a process of another home is known by, wherever that home lies."""
 
 
-class Store(StrEnum):
+class HomeEvidence(StrEnum):
     """How it is known which home a process works in."""
 
     OBSERVED = "observed"
@@ -44,13 +44,13 @@ class Store(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class HermesCandidate:
     """A process of this profile that may have to do with jobs."""
 
     pid: int
-    start: Start
+    start: ProcessStart
     role: Role
-    store: Store
+    store: HomeEvidence
     seen: str
     """What it is known by, in words."""
     desktop: str | None
@@ -64,21 +64,21 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Elsewhere:
+class OtherHomeProcess:
     """A scheduler-capable process of another home. ``home``: '' if it cannot be told which."""
 
     pid: int
     role: Role
     home: str
-    store: Store
+    store: HomeEvidence
     same_name: bool
     """Its home's profile has the name of ours: easily taken for one of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    members: tuple[Member, ...]
-    elsewhere: tuple[Elsewhere, ...]
+    members: tuple[HermesCandidate, ...]
+    elsewhere: tuple[OtherHomeProcess, ...]
     hidden: tuple[int, ...]
     """Hermes by their arguments, whose home may not be looked at (root's, say, or contained).
     Those of users who could not open our home are left out."""
@@ -107,8 +107,8 @@ class _Finder:
         self.prefixes = tuple(f"{home.path / name}{os.sep}" for name in _STORE_FOLDERS)
         self.paths = frozenset(str(home.path / name) for name in _STORE_FILES)
         self.ids = dict(_ids_of(home))
-        self.members: list[Member] = []
-        self.elsewhere: list[Elsewhere] = []
+        self.members: list[HermesCandidate] = []
+        self.elsewhere: list[OtherHomeProcess] = []
         self.hidden: list[int] = []
 
     def look(self, pid: int) -> None:
@@ -190,7 +190,7 @@ class _Finder:
         if ours and (theirs is None or _rank(ours[0])[0] <= theirs[0]):
             return True
         if theirs is not None:
-            self.elsewhere.append(self._other(pid, role, theirs[1], Store.OBSERVED))
+            self.elsewhere.append(self._other(pid, role, theirs[1], HomeEvidence.OBSERVED))
             return False
         said = stated_home(invocation, environ, self.scan.folder(pid)) if invocation else None
         if said is None:
@@ -200,36 +200,36 @@ class _Finder:
         if same is None:
             self._hide(pid)
         elif not same:
-            self.elsewhere.append(self._other(pid, role, said, Store.STATED))
+            self.elsewhere.append(self._other(pid, role, said, HomeEvidence.STATED))
         return bool(same)
 
-    def _other(self, pid: int, role: Role, where: str, store: Store) -> Elsewhere:
+    def _other(self, pid: int, role: Role, where: str, store: HomeEvidence) -> OtherHomeProcess:
         path = PurePath(where)
         name = path.name if path.parent.name == "profiles" else "default"
-        return Elsewhere(
+        return OtherHomeProcess(
             pid=pid, role=role, home=where, store=store, same_name=name == self.home.profile
         )
 
     def _member(
         self,
         pid: int,
-        start: Start,
+        start: ProcessStart,
         role: Role,
         ours: list[OpenFile],
         locked: bool | None,
         environ: Mapping[str, str] | None,
         argv: tuple[str, ...],
-    ) -> Member:
+    ) -> HermesCandidate:
         seen = "its arguments and environment name this home; it has no file of it open"
         if locked:
             seen = "it holds gateway.lock"
         elif ours:
             seen = f"it has {_short(ours[0].path, self.home)} open"
-        return Member(
+        return HermesCandidate(
             pid=pid,
             start=start,
             role=role,
-            store=Store.OBSERVED if ours else Store.STATED,
+            store=HomeEvidence.OBSERVED if ours else HomeEvidence.STATED,
             seen=seen,
             desktop=None if environ is None else environ.get(DESKTOP_MARK),
             environ_known=environ is not None,

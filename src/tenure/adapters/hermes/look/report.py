@@ -12,12 +12,12 @@ from typing import Any
 
 from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes.facts.invocation import Role
-from tenure.adapters.hermes.facts.jobs_file import Heartbeats, HermesJob, JobsFile, Kind
-from tenure.adapters.hermes.look.adopted import AdoptionView
+from tenure.adapters.hermes.facts.jobs_file import Heartbeats, HermesJob, JobsFile, ScheduleKind
+from tenure.adapters.hermes.look.adoption_view import AdoptionView
 from tenure.adapters.hermes.look.executions import Execution, Ledger, role_in, tally
 from tenure.adapters.hermes.look.installation import Installation
 from tenure.adapters.hermes.look.locks import Lock
-from tenure.adapters.hermes.look.processes import Elsewhere, Store
+from tenure.adapters.hermes.look.processes import HomeEvidence, OtherHomeProcess
 from tenure.adapters.hermes.look.tickers import Ticks
 from tenure.client.advice import Warning
 from tenure.client.documents import VERSION, Document, evidence_document, instant, seconds
@@ -45,7 +45,7 @@ class HermesProcess:
     """It ticks by itself, every 60 seconds, if it ticks."""
     on_request: bool | None
     """It would run a job in its own process when asked, whoever ticks; None: not known."""
-    store: Store
+    store: HomeEvidence
     seen: str
     joined: bool
     before_adoption: bool
@@ -89,7 +89,7 @@ class Survey:
     unreadable: str | None
     """Why the Tenure profile of the adoption could not be read."""
     processes: tuple[HermesProcess, ...]
-    elsewhere: tuple[Elsewhere, ...]
+    elsewhere: tuple[OtherHomeProcess, ...]
     hidden: tuple[int, ...]
     gateway_lock: Lock
     tick_lock: Lock
@@ -190,7 +190,7 @@ class Survey:
             "winner": found.winner,
             "rivals": list(found.rivals),
             "certain": found.certain,
-            "rotates": bool(found.rivals) and found.job.kind is Kind.INTERVAL,
+            "rotates": bool(found.rivals) and found.job.kind is ScheduleKind.INTERVAL,
             "why": found.why,
         }
 
@@ -245,7 +245,7 @@ def _process(process: HermesProcess) -> Document:
     }
 
 
-def _elsewhere(other: Elsewhere) -> dict[str, Any]:
+def _elsewhere(other: OtherHomeProcess) -> dict[str, Any]:
     return {
         "pid": other.pid,
         "role": str(other.role),

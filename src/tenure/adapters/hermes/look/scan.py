@@ -35,7 +35,7 @@ class OpenFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class ProcessStart:
     """When a process started: the stamp that Hermes too records, and the instant (UTC)."""
 
     stamp: int
@@ -58,7 +58,7 @@ class Scan(Protocol):
     def user(self, pid: int) -> int | None:
         """The uid whose process it is; None where there is none, or it cannot be told."""
 
-    def start(self, pid: int) -> Start | None: ...
+    def start(self, pid: int) -> ProcessStart | None: ...
     def threads(self, pid: int) -> frozenset[str]:
         """The names of its threads, where the system keeps any; cut to 15 letters on Linux."""
 
@@ -122,7 +122,7 @@ class LinuxScan:
         except OSError:
             return None
 
-    def start(self, pid: int) -> Start | None:
+    def start(self, pid: int) -> ProcessStart | None:
         text = self._read(pid, "stat")
         if not text:
             return None
@@ -130,7 +130,7 @@ class LinuxScan:
             stat = procfs.parse_stat(text.decode("utf-8", "backslashreplace"))
             if not stat.dead:
                 at = datetime.fromtimestamp(self._boot + stat.start / self._ticks, UTC)
-                return Start(stat.start, at)
+                return ProcessStart(stat.start, at)
         return None
 
     def threads(self, pid: int) -> frozenset[str]:
@@ -228,12 +228,12 @@ class PsutilScan:
         found = self._ask(pid, "uids")
         return None if found is None else int(found.effective)
 
-    def start(self, pid: int) -> Start | None:
+    def start(self, pid: int) -> ProcessStart | None:
         created = self._ask(pid, "create_time")
         if created is None:
             return None
         # Hermes records hundredths of a second where there is no /proc.
-        return Start(round(created * 100), datetime.fromtimestamp(created, UTC))
+        return ProcessStart(round(created * 100), datetime.fromtimestamp(created, UTC))
 
     def threads(self, pid: int) -> frozenset[str]:
         return frozenset()

@@ -18,9 +18,9 @@ from pathlib import Path
 from tenure.adapters.hermes.facts.home import HermesHome, home_of
 from tenure.adapters.hermes.facts.jobs_file import read_heartbeats, read_jobs
 from tenure.adapters.hermes.facts.services import service_definitions
-from tenure.adapters.hermes.look.adopted import (
+from tenure.adapters.hermes.look.adoption_view import (
     AdoptionView,
-    Membership,
+    JoinedProcesses,
     read_membership,
     view_adoption,
 )
@@ -32,7 +32,7 @@ from tenure.adapters.hermes.look.installation import (
     installation_of,
 )
 from tenure.adapters.hermes.look.locks import Lock, read_lock
-from tenure.adapters.hermes.look.processes import Member, find_processes
+from tenure.adapters.hermes.look.processes import HermesCandidate, find_processes
 from tenure.adapters.hermes.look.report import HermesProcess, Survey
 from tenure.adapters.hermes.look.scan import Scan, system_scan
 from tenure.adapters.hermes.look.tickers import Judgement, Ticks, judge
@@ -114,7 +114,7 @@ def _why_foreign(process: HermesProcess) -> str:
 class _Seen:
     """A member with the system's evidence of it."""
 
-    member: Member
+    member: HermesCandidate
     evidence: Evidence | None
     holds_lock: bool | None
 
@@ -155,7 +155,7 @@ class _Look:
             ledger=ledger,
         )
 
-    def _seen(self, member: Member) -> _Seen | None:
+    def _seen(self, member: HermesCandidate) -> _Seen | None:
         try:
             evidence = self.observe(member.pid)
         except NotFound:
@@ -172,7 +172,7 @@ class _Look:
         self,
         seen: _Seen,
         adoption: AdoptionView | None,
-        membership: Membership,
+        membership: JoinedProcesses,
         ledger: Ledger,
         fence: bool,
     ) -> HermesProcess:
@@ -208,7 +208,9 @@ class _Look:
         )
 
 
-def _holds_lock(member: Member, evidence: Evidence | None, home: HermesHome) -> bool | None:
+def _holds_lock(
+    member: HermesCandidate, evidence: Evidence | None, home: HermesHome
+) -> bool | None:
     if member.holds_gateway_lock is not None or evidence is None:
         return member.holds_gateway_lock
     if str(home.gateway_lock) in evidence.locks:

@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from tenure.adapters.hermes.facts.invocation import Role
 from tenure.adapters.hermes.look.installation import Installation
-from tenure.adapters.hermes.look.processes import Member
+from tenure.adapters.hermes.look.processes import HermesCandidate
 
 THREADS = frozenset({"desktop-cron-ti", "desktop-cron-ticker", "cron-scheduler", "cron-ticker"})
 """Names of ticker threads; Python hands them to the kernel from 3.14 on, cut to 15 letters."""
@@ -39,7 +39,7 @@ class Judgement:
 
 
 def judge(
-    member: Member,
+    member: HermesCandidate,
     *,
     holds_lock: bool | None,
     installation: Installation | None,
@@ -55,7 +55,7 @@ def judge(
 
 
 def _unfenced(
-    member: Member, holds_lock: bool | None, installation: Installation | None, ran: int
+    member: HermesCandidate, holds_lock: bool | None, installation: Installation | None, ran: int
 ) -> Judgement:
     inline = None if installation is None else installation.runs_inline
     if member.role is Role.RUN:
@@ -88,7 +88,9 @@ def _gateway(holds_lock: bool | None, inline: bool | None) -> Judgement:
     return Judgement(Ticks.NO, why, False, inline)
 
 
-def _backend(member: Member, installation: Installation | None, inline: bool | None) -> Judgement:
+def _backend(
+    member: HermesCandidate, installation: Installation | None, inline: bool | None
+) -> Judgement:
     if not member.environ_known:
         why = "whether the desktop app started it cannot be read"
         return Judgement(Ticks.MAY, why, True, inline)

@@ -51,7 +51,7 @@ class AdoptionView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Membership:
+class JoinedProcesses:
     """The processes that have joined the Tenure profile, by identity; living ones only."""
 
     processes: Mapping[Identity, Process] = field(default_factory=dict)
@@ -84,27 +84,27 @@ def view_adoption(home: HermesHome) -> AdoptionView | None:
     )
 
 
-def read_membership(adoption: AdoptionView | None, now: datetime) -> Membership:
+def read_membership(adoption: AdoptionView | None, now: datetime) -> JoinedProcesses:
     """Who has joined the profile of this adoption, and who owns. ``now`` is UTC."""
     if adoption is None or adoption.problem is not None:
-        return Membership()
+        return JoinedProcesses()
     from tenure.client.health import examine
     from tenure.runtime.profile import Profile
 
     try:
         profile = Profile.open(adoption.tenure_profile, home=adoption.tenure_home, readonly=True)
     except TenureError as error:
-        return Membership(problem=error.text)
+        return JoinedProcesses(problem=error.text)
     except OSError as error:
-        return Membership(problem=str(error))
+        return JoinedProcesses(problem=str(error))
     try:
         health = examine(profile, now)
     except TenureError as error:
-        return Membership(problem=error.text)
+        return JoinedProcesses(problem=error.text)
     finally:
         profile.close()
     owner = health.owner
-    return Membership(
+    return JoinedProcesses(
         processes={p.process.evidence.identity: p.process for p in health.present},
         owner=owner.process.evidence.identity
         if owner is not None and owner.life is not HolderLife.DEAD

@@ -10,8 +10,8 @@ from hermestree import BOOT
 
 from tenure.adapters.hermes.facts.invocation import Role
 from tenure.adapters.hermes.look.installation import Installation
-from tenure.adapters.hermes.look.processes import Member, Store
-from tenure.adapters.hermes.look.scan import Start
+from tenure.adapters.hermes.look.processes import HermesCandidate, HomeEvidence
+from tenure.adapters.hermes.look.scan import ProcessStart
 from tenure.adapters.hermes.look.tickers import Judgement, Ticks, judge
 
 NEW = Installation(
@@ -21,13 +21,13 @@ NEW = Installation(
 OLD = replace(NEW, version="0.16.0", desktop_ticks=False, runs_inline=False, keeps_ledger=False)
 
 
-def member(role: Role, **more: Any) -> Member:
+def member(role: Role, **more: Any) -> HermesCandidate:
     usual: dict[str, Any] = {
-        "pid": 1, "start": Start(1, BOOT), "role": role, "store": Store.OBSERVED, "seen": "",
-        "desktop": "1", "environ_known": True, "threads": frozenset({"hermes"}),
+        "pid": 1, "start": ProcessStart(1, BOOT), "role": role,
+        "store": HomeEvidence.OBSERVED, "seen": "", "desktop": "1", "environ_known": True, "threads": frozenset({"hermes"}),
         "holds_gateway_lock": False, "python": None,
     }  # fmt: skip
-    return Member(**{**usual, **more})
+    return HermesCandidate(**{**usual, **more})
 
 
 def ask(
