@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tenure.adapters.hermes.adopt.carry_out import Adopted, adopt
+from tenure.adapters.hermes.adopt.carry_out import AdoptionResult, adopt
 from tenure.adapters.hermes.adopt.plan import AdoptionOptions, AdoptionPlan, plan_adoption
 from tenure.adapters.hermes.adopt.plugin_files import Library
 from tenure.adapters.hermes.back.disk import Disk
@@ -86,7 +86,7 @@ class World:
 
     def adopt(
         self, disk: Disk | None = None, *, at: datetime = NOW, patience: float = 0.0, **wished: Any
-    ) -> Adopted:
+    ) -> AdoptionResult:
         return adopt(
             self.plan(**wished), at, disk=disk, patience=patience, linger=0.0,
             packages=self.library,

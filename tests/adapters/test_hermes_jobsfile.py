@@ -11,7 +11,7 @@ import pytest
 from hermestree import NOW, Tree
 
 from tenure.adapters.hermes.facts.jobs_file import (
-    ScheduleKind,
+    HermesScheduleKind,
     parse_instant,
     read_heartbeats,
     read_jobs,
@@ -39,7 +39,11 @@ def test_as_hermes_writes_it(tree: Tree) -> None:
     assert (len(found.jobs), found.enabled, found.odd) == (4, 3, 0)
     first = found.next()
     assert first is not None
-    assert (first.name, first.kind, first.schedule) == ("soon", ScheduleKind.INTERVAL, "every 5m")
+    assert (first.name, first.kind, first.schedule) == (
+        "soon",
+        HermesScheduleKind.INTERVAL,
+        "every 5m",
+    )
     assert first.due == datetime(2030, 1, 1, 11, 30, tzinfo=UTC)
 
 
@@ -61,7 +65,7 @@ def test_entries_that_are_no_jobs(tree: Tree) -> None:
     found = read_jobs(tree.home)
     assert (len(found.jobs), found.odd) == (1, 3)
     assert (found.jobs[0].kind, found.jobs[0].enabled, found.jobs[0].name) == (
-        ScheduleKind.UNKNOWN, False, "a1",
+        HermesScheduleKind.UNKNOWN, False, "a1",
     )  # fmt: skip
 
 

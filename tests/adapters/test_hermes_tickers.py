@@ -24,7 +24,8 @@ OLD = replace(NEW, version="0.16.0", desktop_ticks=False, runs_inline=False, kee
 def member(role: Role, **more: Any) -> HermesCandidate:
     usual: dict[str, Any] = {
         "pid": 1, "start": ProcessStart(1, BOOT), "role": role,
-        "store": HomeEvidence.OBSERVED, "seen": "", "desktop": "1", "environ_known": True, "threads": frozenset({"hermes"}),
+        "store": HomeEvidence.OBSERVED, "seen": "",
+        "desktop": "1", "environ_known": True, "threads": frozenset({"hermes"}),
         "holds_gateway_lock": False, "python": None,
     }  # fmt: skip
     return HermesCandidate(**{**usual, **more})

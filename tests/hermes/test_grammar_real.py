@@ -1,17 +1,16 @@
-"""Hermes' schedule grammar against the real parsers of 0.16, 0.18 and 0.19."""
+"""Cron expressions against the croniter of real Hermes Agents 0.16, 0.18 and 0.19."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from importkit import BERLIN, Shell
+from importkit import Shell
 
-from tenure.adapters.hermes_import import grammar
 from tenure.adapters.hermes_import.croniter_rules import read_expression
 from tenure.domain.errors import InvalidInput
 
@@ -53,69 +52,52 @@ def cron_texts() -> st.SearchStrategy[str]:
 
 
 def texts(number: int) -> list[str]:
-    """As many strings that are, or nearly are, schedules; the same at each run."""
-    units = "m min mins minutes h hrs hour d day days s sec w M D Days MINUTES"
-    unit = st.sampled_from(units.split(" "))
-    lead = st.sampled_from(["", "every ", "EVERY ", "every  ", "every\t", "in "])
-    odd = st.sampled_from(["1.5", "-1", "٣", "9" * 40])
-    amount = st.one_of(st.integers(0, 10**5).map(str), odd)
-    duration = st.tuples(lead, amount, st.sampled_from(["", " ", "\t"]), unit).map("".join)
-    clock = st.sampled_from(
-        ["", " 09:00", "T09:00", "t09:00", "T25:00", "T09:00Z", "T09", "T0900", "T09:00+02:00"]
-    )
-    days = st.dates(datetime(1990, 1, 1).date(), datetime(2090, 1, 1).date()).map(str)
-    instant = st.tuples(days, clock).map("".join)
+    """As many strings that are, or nearly are, cron expressions; the same at each run."""
     found: list[str] = []
 
     @settings(
         max_examples=number, database=None, derandomize=True, deadline=None,
         phases=[Phase.generate], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
-    @given(st.one_of(cron_texts(), cron_texts(), duration, instant, st.text(max_size=10)))
+    @given(cron_texts())
     def collect(text: str) -> None:
         found.append(text)
 
     collect()
-    return [*CORPUS, *dict.fromkeys(found)]
+    return [text for text in [*CORPUS, *dict.fromkeys(found)] if is_numeric(text)]
+
+
+def is_numeric(text: str) -> bool:
+    """Whether Hermes takes it for a cron expression: names are not."""
+    words = text.split()
+    return len(words) >= 5 and all(re.fullmatch(r"[\d*,/-]+", word) for word in words[:5])
 
 
 PARSE = """
 import sys, json
-import cron.jobs as jobs
 from croniter import croniter
 said = []
 for text in json.load(sys.stdin):
     try:
-        found = jobs.parse_schedule(text)
-        if found["kind"] == "cron":
-            found["fields"] = croniter(found["expr"]).expanded
+        said.append(croniter(text).expanded)
     except Exception as error:
-        found = None
-    said.append(found)
+        said.append(None)
 json.dump(said, sys.stdout)
 """
 
 
-def test_the_grammar_is_that_of_the_real_parser(shell: Shell) -> None:
-    asked = texts(600)
+def test_expressions_are_read_as_croniter_reads_them(shell: Shell) -> None:
+    asked = texts(400)
     accepted = 0
     for text, real in zip(asked, shell.python(PARSE, asked), strict=True):
         try:
-            ours = grammar.parse(text, now=datetime.now(UTC), timezone=BERLIN)
+            reading = read_expression(text)
         except InvalidInput:
             assert real is None, (text, real)
             continue
-        assert real is not None, (text, ours)
+        assert real is not None, (text, reading)
         accepted += 1
-        assert ours.kind == real["kind"], text
-        assert ours.minutes == real.get("minutes"), text
-        if ours.run_at is not None:
-            apart = ours.run_at - datetime.fromisoformat(real["run_at"])
-            assert abs(apart.total_seconds()) < 60, text
-        if ours.expression is not None:
-            assert ours.expression == real["expr"]
-            reading = read_expression(text)
-            for place, theirs in enumerate(real["fields"]):
-                means = None if "*" in theirs else tuple(theirs)
-                assert reading.fields[place] == means, (text, place)
-    assert accepted > 150  # else it would be a test of refusals only
+        for place, theirs in enumerate(real):
+            means = None if "*" in theirs else tuple(theirs)
+            assert reading.fields[place] == means, (text, place)
+    assert accepted > 100  # else it would be a test of refusals only

@@ -18,7 +18,7 @@ from tenure.adapters.hermes.facts.home import HermesHome
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-class ScheduleKind(StrEnum):
+class HermesScheduleKind(StrEnum):
     """The kinds of a Hermes schedule."""
 
     CRON = "cron"
@@ -34,7 +34,7 @@ class HermesJob:
     id: str
     name: str
     enabled: bool
-    kind: ScheduleKind
+    kind: HermesScheduleKind
     schedule: str
     due: datetime | None
 
@@ -120,7 +120,9 @@ def _job(entry: dict[str, Any]) -> HermesJob:
         id=str(entry["id"]),
         name=str(entry.get("name") or entry["id"]),
         enabled=bool(entry.get("enabled", True)),
-        kind=ScheduleKind(kind) if kind in set(ScheduleKind) else ScheduleKind.UNKNOWN,
+        kind=HermesScheduleKind(kind)
+        if kind in set(HermesScheduleKind)
+        else HermesScheduleKind.UNKNOWN,
         schedule=str(display or ""),
         due=parse_instant(entry.get("next_run_at")),
     )

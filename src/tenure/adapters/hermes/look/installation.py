@@ -27,7 +27,7 @@ from tenure.adapters.hermes.look.processes import HermesCandidate
 SUPPORTED = frozenset({"0.19.0", "0.18.2", "0.16.0"})
 """The versions whose behaviour was verified."""
 
-_PATIENCE = 10.0
+_VERSION_WAIT_S = 10.0
 _ASK = (
     "import importlib.util as u, json; s = u.find_spec('hermes_cli');"
     "print(json.dumps(list(s.submodule_search_locations or ()) if s else []))"
@@ -184,7 +184,7 @@ def _asked(python: str) -> list[str]:
             cwd=os.sep,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=_PATIENCE,
+            timeout=_VERSION_WAIT_S,
             check=True,
         )
         found = json.loads(answer.stdout)

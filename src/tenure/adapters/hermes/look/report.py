@@ -12,7 +12,12 @@ from typing import Any
 
 from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes.facts.invocation import Role
-from tenure.adapters.hermes.facts.jobs_file import Heartbeats, HermesJob, JobsFile, ScheduleKind
+from tenure.adapters.hermes.facts.jobs_file import (
+    Heartbeats,
+    HermesJob,
+    HermesScheduleKind,
+    JobsFile,
+)
 from tenure.adapters.hermes.look.adoption_view import AdoptionView
 from tenure.adapters.hermes.look.executions import Execution, Ledger, role_in, tally
 from tenure.adapters.hermes.look.installation import Installation
@@ -190,7 +195,7 @@ class Survey:
             "winner": found.winner,
             "rivals": list(found.rivals),
             "certain": found.certain,
-            "rotates": bool(found.rivals) and found.job.kind is ScheduleKind.INTERVAL,
+            "rotates": bool(found.rivals) and found.job.kind is HermesScheduleKind.INTERVAL,
             "why": found.why,
         }
 
