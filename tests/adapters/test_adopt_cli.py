@@ -44,7 +44,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("TENURE_HOME", str(made.tenure))
     monkeypatch.setattr("tenure.adapters.hermes.adopt.carry_out.library", lambda: made.library)
     monkeypatch.setattr("tenure.adapters.hermes.adopt.drift.library", lambda: made.library)
-    monkeypatch.setattr("tenure.adapters.hermes.adopt.fence.LINGER", 0.0)
+    monkeypatch.setattr("tenure.adapters.hermes.adopt.fence.LINGER_S", 0.0)
     return made
 
 

@@ -31,7 +31,7 @@ def test_by_id_and_by_name(world: World) -> None:
     assert read_protection(world.home).jobs == {
         "aaaaaaaaaaaa": ("fda",), "bbbbbbbbbbbb": ("fda",),
     }  # fmt: skip
-    assert world.home.protection.stat().st_mode & 0o777 == 0o600
+    assert world.home.sidecar.stat().st_mode & 0o777 == 0o600
     assert unprotect(world.home, ["mail"]) == ["aaaaaaaaaaaa"]
     assert list(read_protection(world.home).jobs) == ["bbbbbbbbbbbb"]
 
@@ -39,7 +39,7 @@ def test_by_id_and_by_name(world: World) -> None:
 def test_a_second_time_it_keeps_since_when(world: World) -> None:
     protect(world.home, ["mail"], [], NOW)
     protect(world.home, ["mail"], ["fda"], NOW.replace(year=2031))
-    entry = json.loads(world.home.protection.read_text())["protected"]["aaaaaaaaaaaa"]
+    entry = json.loads(world.home.sidecar.read_text())["protected"]["aaaaaaaaaaaa"]
     assert entry == {"since": "2030-01-01T12:00:00Z", "requires": ["fda"]}
 
 
@@ -47,7 +47,7 @@ def test_a_name_that_two_jobs_have(world: World) -> None:
     with pytest.raises(Conflict, match="2 jobs") as said:
         protect(world.home, ["mail", "twice"], [], NOW)
     assert "bbbbbbbbbbbb, cccccccccccc" in said.value.remedy
-    assert not world.home.protection.exists()
+    assert not world.home.sidecar.exists()
 
 
 def test_what_is_not_there(world: World) -> None:
@@ -79,10 +79,10 @@ def test_without_an_adoption(world: World) -> None:
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"v": 2, "protected": {}}', '{"v": 1}'])
 def test_a_damaged_sidecar_is_not_overwritten(world: World, text: str) -> None:
-    world.home.protection.write_text(text)
+    world.home.sidecar.write_text(text)
     with pytest.raises(InvalidInput, match="cannot be read"):
         protect(world.home, ["mail"], [], NOW)
-    assert world.home.protection.read_text() == text
+    assert world.home.sidecar.read_text() == text
 
 
 def test_a_damaged_jobs_file(world: World) -> None:

@@ -22,7 +22,7 @@ from tenure.domain.errors import OutcomeUnknown
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(fences, "LINGER", 0.0)
+    monkeypatch.setattr(fences, "LINGER_S", 0.0)
     return World(tmp_path).with_config().with_lock(b"old")
 
 

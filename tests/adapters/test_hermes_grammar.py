@@ -1,4 +1,4 @@
-"""Stored schedules of Hermes, and cron expressions as croniter reads them and as Tenure writes them.
+"""Stored schedules of Hermes; cron expressions as croniter reads and Tenure writes them.
 
 What is expected here was seen with the real parsers; tests/hermes/test_grammar_real.py asks them.
 """

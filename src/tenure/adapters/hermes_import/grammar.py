@@ -30,16 +30,14 @@ def stored(schedule: object, *, timezone: tzinfo) -> HermesSchedule:
     """
     if not isinstance(schedule, Mapping):
         raise InvalidInput(
-            f"its schedule is {_kind_of(schedule)}, which Hermes reads as no schedule",
+            f"its schedule is {_kind_of(schedule)}, which Hermes reads as none at all",
             field="schedule",
             remedy="give it a schedule in Hermes first: hermes cron edit ID --schedule ...",
         )
     kind = schedule.get("kind")
     if kind == "once":
         at = _stored_instant(schedule.get("run_at"), timezone)
-        return HermesSchedule(
-            kind=HermesScheduleKind.ONCE, display=display or f"once at {at}", run_at=at
-        )
+        return HermesSchedule(run_at=at)
     if kind == "interval":
         minutes = schedule.get("minutes")
         if not isinstance(minutes, int) or isinstance(minutes, bool) or minutes < 1:
