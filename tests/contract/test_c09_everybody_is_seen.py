@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tenure.client import health
+from tenure.client.documents import to_json
 from tenure.client.status import Status, read_status, status_document
 from tenure.domain.process import ProcessStatus
 from testkit.cluster import Cluster
@@ -50,7 +51,9 @@ def test_status_lists_everybody_and_why(make: Make) -> None:
         "observer": cluster.node("viewer", executable="/opt/gateway", executes=False),
     }
     cluster.settle()
-    shown: dict[str, Any] = {p["id"]: p for p in status_document(look(cluster))["processes"]}
+    shown: dict[str, Any] = {
+        p["id"]: p for p in to_json(status_document(look(cluster)))["processes"]
+    }
     assert set(shown) == {node.id for node in nodes.values()}
     for standing, node in nodes.items():
         assert shown[node.id]["standing"] == standing

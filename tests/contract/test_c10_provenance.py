@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from tenure.client.documents import run_document
+from tenure.client.documents import to_json
+from tenure.client.documents.runs import run_document
 from tenure.domain.job import Call, Command, Definition, Runner
 from tenure.domain.run import FINAL, Run
 from tenure.host.processes import observe
@@ -65,7 +66,7 @@ def test_it_is_told_with_the_run_as_observed(make: Make) -> None:
     )
     cluster.profile.store.add_job(wants, by="ada", now=cluster.clock.now())
     run = run_of(cluster, node)
-    document = run_document(run, cluster.profile.store.provenance(run.id), None)
+    document = to_json(run_document(run, cluster.profile.store.provenance(run.id), None))
     evidence = document["evidence"]
     assert evidence["executable"] == "/opt/gateway"
     assert evidence["chain"][0]["pid"] == os.getpid()

@@ -13,6 +13,7 @@ import pytest
 from kit import Started, World, now
 
 from tenure.client import explain, health, status
+from tenure.client.documents import to_json
 from tenure.domain.event import EventKind
 from tenure.domain.process import Activity
 from tenure.domain.run import RunState
@@ -148,7 +149,7 @@ def test_a_state_that_cannot_be_read_is_unknown(
     owner = owner_of(world)
     monkeypatch.setattr(health, "activity_of", lambda identity: Activity.UNKNOWN)
     found = status.read_status(world.profile, now())
-    document = status.status_document(found)
+    document = to_json(status.status_document(found))
     assert document["owner"]["activity"] == "unknown"
     assert document["processes"][0]["activity"] == "unknown"
     assert "owner_stopped" not in codes(world)

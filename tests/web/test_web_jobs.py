@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from webkit import Web
 
-from tenure.client.documents import job_document
+from tenure.client.documents import to_json
+from tenure.client.documents.jobs import job_document
 from tenure.domain.job import Call, Command, Definition, JobState, Runner
 from tenure.domain.schedule.model import foreign_schedule
 
@@ -28,7 +29,7 @@ class TestCreating:
         assert answer.status_code == 201
         said = answer.json()["job"]
         job = web.store.job("mail")
-        assert said == job_document(job)
+        assert said == to_json(job_document(job))
         assert answer.headers["etag"] == '"1"'
         assert answer.headers["location"] == f"{web.base}/jobs/{job.id}"
         assert web.get(answer.headers["location"])["job"] == said

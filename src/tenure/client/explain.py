@@ -11,9 +11,10 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from tenure.client.documents import instant, omission_document
+from tenure.client.documents import instant
+from tenure.client.documents.reports import CheckDocument, ExplanationReply, OwnerAtRun
+from tenure.client.documents.runs import omission_document
 from tenure.client.foreign_jobs import change_there, is_foreign, planner_of
 from tenure.client.health import Health, examine, taken_slots
 from tenure.client.refusal import (
@@ -97,24 +98,24 @@ def explain(profile: Profile, ref: str, now: datetime) -> Explanation:
     )
 
 
-def explanation_document(found: Explanation) -> dict[str, Any]:
-    """The stable JSON (without its version)."""
+def explanation_document(found: Explanation) -> ExplanationReply:
     owner = found.owner
-    return {
-        "job": found.job.id,
-        "job_name": found.job.name,
-        "would_run": found.would_run,
-        "under": None
-        if owner is None
-        else {"process": owner.id, "pid": pid_of(owner), "term": found.term},
-        "checks": [
-            {"check": c.name, "ok": c.ok, "text": c.text, "remedy": c.remedy or None}
+    under = None
+    if owner is not None:
+        under = OwnerAtRun(process=owner.id, pid=pid_of(owner), term=found.term)
+    return ExplanationReply(
+        job=found.job.id,
+        job_name=found.job.name,
+        would_run=found.would_run,
+        under=under,
+        checks=[
+            CheckDocument(check=c.name, ok=c.ok, text=c.text, remedy=c.remedy or None)
             for c in found.checks
         ],
-        "next_fire": instant(found.job.next_fire),
-        "not_run": [omission_document(o) for o in found.omissions],
-        "held": sum(o.count for o in found.omissions if o.kind is OmissionKind.HELD and o.open),
-    }
+        next_fire=found.job.next_fire,
+        not_run=[omission_document(o) for o in found.omissions],
+        held=sum(o.count for o in found.omissions if o.kind is OmissionKind.HELD and o.open),
+    )
 
 
 def _state(job: Job) -> Check:

@@ -11,10 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import merge
 from itertools import islice
-from typing import Any
 
 from tenure.client.advice import Warning
-from tenure.client.documents import instant, owner_document, process_document
+from tenure.client.documents import WarningDocument
+from tenure.client.documents.processes import (
+    OwnerDocument,
+    ProcessDocument,
+    owner_document,
+    process_document,
+)
+from tenure.client.documents.reports import NextRun, PolicySummary, StatusReply
 from tenure.client.health import Health, Present, examine
 from tenure.client.schedules import next_fires
 from tenure.client.warnings import find_warnings
@@ -85,62 +91,48 @@ def next_runs(
     return [(fire, each) for fire, _, each in islice(merge(*fires, key=lambda f: f[:2]), count)]
 
 
-def status_document(status: Status) -> dict[str, Any]:
-    """The stable JSON (without its version). ``life`` is the kernel's word on each process."""
-    counts = status.counts
-    return {
-        "profile": status.profile,
-        "folder": status.folder,
-        "at": instant(status.at),
-        "owner": _owner(status.health),
-        "policy": {
-            "version": status.health.policy.version,
-            "open": status.health.policy.open,
-            "rules": len(status.health.policy.rules),
-        },
-        "processes": [
-            *(present_document(p) for p in status.health.present),
-            *(present_document(_foreign(p)) for p in status.foreign),
-        ],
-        "warnings": [{"code": w.code, "text": w.text, "remedy": w.remedy} for w in status.warnings],
-        "jobs": {
+def status_document(status: Status) -> StatusReply:
+    health, counts = status.health, status.counts
+    policy = health.policy
+    present = [
+        *health.present,
+        *(Present(process=p, life=HolderLife.ALIVE) for p in status.foreign),
+    ]
+    return StatusReply.read(
+        status,
+        owner=owner_of(health),
+        policy=PolicySummary(version=policy.version, open=policy.open, rules=len(policy.rules)),
+        processes=[present_document(p) for p in present],
+        warnings=[WarningDocument.read(warning) for warning in status.warnings],
+        jobs={
             **{str(state): number for state, number in counts.jobs.items()},
             "protected": counts.protected,
             "active_runs": counts.active_runs,
             "open_holds": counts.open_holds,
             "pending_requests": counts.pending_requests,
         },
-        "next": [
-            {
-                "job": job.id,
-                "name": job.name,
-                "fire_time": instant(job.next_fire),
-                "due_at": instant(job.due_at),
-                "protected": job.definition.needs_authority,
-            }
-            for job in status.upcoming
-        ],
-    }
+        next=[_next(job) for job in status.upcoming],
+    )
 
 
-def present_document(present: Present) -> dict[str, Any]:
-    """A process, and the kernel's word on it."""
-    return {
-        **process_document(present.process),
-        "life": str(present.life),
-        "activity": str(present.activity),
-    }
+def present_document(present: Present) -> ProcessDocument:
+    """A process with what the kernel reports about it."""
+    stored = vars(process_document(present.process))
+    return ProcessDocument(**stored, life=present.life, activity=present.activity)
 
 
-def _foreign(process: Process) -> Present:
-    return Present(process=process, life=HolderLife.ALIVE)
+def _next(job: Job) -> NextRun:
+    return NextRun.read(
+        job, job=job.id, protected=job.definition.needs_authority, fire_time=job.next_fire
+    )
 
 
-def _owner(health: Health) -> dict[str, Any] | None:
+def owner_of(health: Health) -> OwnerDocument | None:
+    """The owner with what the kernel reports about it; None also where the database belongs to
+    another folder or another time."""
     if health.problem is not None:
         return None
-    document = owner_document(health.ownership)
-    if document is not None and health.owner is not None:
-        document["life"] = str(health.owner.life)
-        document["activity"] = str(health.owner.activity)
-    return document
+    owner = health.owner
+    if owner is None:
+        return owner_document(health.ownership)
+    return owner_document(health.ownership, owner.life, owner.activity)

@@ -6,7 +6,7 @@ import click
 
 from tenure.client import requests
 from tenure.client.definitions import requester
-from tenure.client.documents import request_document, run_document
+from tenure.client.documents.runs import request_document, run_document
 from tenure.client.requests import await_end
 from tenure.domain.request import Request, RequestState
 from tenure.domain.run import Run, RunState

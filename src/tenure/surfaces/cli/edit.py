@@ -17,7 +17,8 @@ import click
 
 from tenure.client import advice as advisor
 from tenure.client.definitions import edit_job, editor
-from tenure.client.documents import instant, job_document
+from tenure.client.documents import instant
+from tenure.client.documents.jobs import job_document
 from tenure.client.fields import build, reset
 from tenure.client.job_fields import FIELDS, FLAG, NUMBER, JobField, Option
 from tenure.client.notify import nudge_owner

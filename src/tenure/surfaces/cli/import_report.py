@@ -20,7 +20,7 @@ from tenure.adapters.importer import (
 from tenure.client.advice import advice
 from tenure.client.apply import all_jobs
 from tenure.client.definitions import editor
-from tenure.client.documents import definition_document
+from tenure.client.documents.jobs import definition_document
 from tenure.client.notify import nudge_owner
 from tenure.domain.errors import NotFound
 from tenure.domain.job import Command, Definition, Job, JobState

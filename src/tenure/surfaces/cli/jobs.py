@@ -11,7 +11,8 @@ import click
 
 from tenure.client.apply import all_jobs
 from tenure.client.definitions import editor, set_states
-from tenure.client.documents import instant, job_document
+from tenure.client.documents import instant
+from tenure.client.documents.jobs import job_document
 from tenure.client.foreign_jobs import change_there, is_foreign, planner_of
 from tenure.client.health import examine
 from tenure.client.job_fields import FIELDS

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any
 
-from tenure.client.documents import VERSION, error_document
+from tenure.client.documents import VERSION, Document, error_document, to_json
 from tenure.domain.errors import TenureError
 from tenure.domain.names import escape_hidden
 
@@ -61,9 +61,9 @@ def safe(text: object) -> str:
     return escape_hidden(str(text))
 
 
-def print_json(document: Mapping[str, Any]) -> None:
+def print_json(document: Document | Mapping[str, Any]) -> None:
     """One document, its version first."""
-    whole = {"v": VERSION, **document}
+    whole = {"v": VERSION, **to_json(document)}
     print(json.dumps(whole, ensure_ascii=False, indent=2))
 
 

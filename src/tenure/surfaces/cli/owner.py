@@ -10,12 +10,8 @@ import click
 from tenure.client import force_takeover, requests
 from tenure.client.advice import Warning
 from tenure.client.definitions import editor, requester
-from tenure.client.documents import (
-    owner_document,
-    process_document,
-    request_document,
-    term_document,
-)
+from tenure.client.documents.processes import owner_document, process_document, term_document
+from tenure.client.documents.runs import request_document
 from tenure.client.health import examine
 from tenure.client.notify import nudge_all
 from tenure.client.refusal import pid_of, who_should_own, why_nobody_owns

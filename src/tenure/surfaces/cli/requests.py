@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tenure.client.documents import request_document
+from tenure.client.documents.runs import request_document
 from tenure.client.requests import withdraw
 from tenure.domain.errors import InvalidInput
 from tenure.domain.request import Request, RequestState

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from tenure.client.documents import omission_document, run_document
+from tenure.client.documents.runs import RunDocument, omission_document, run_document
 from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.job import Job
 from tenure.domain.omission import Omission
@@ -94,7 +94,7 @@ def _positions(cursor: str | None) -> tuple[str | None, str | None]:
     return runs_place, omissions_place
 
 
-def _document(profile: Profile, run: Run) -> dict[str, Any]:
+def _document(profile: Profile, run: Run) -> RunDocument:
     return run_document(run, profile.store.provenance(run.id), request_of(profile, run))
 
 

@@ -8,6 +8,7 @@ import time
 import click
 
 from tenure.client.advice import Warning
+from tenure.client.documents import to_json
 from tenure.client.health import Present
 from tenure.client.refusal import pid_of
 from tenure.client.status import Status, read_status, status_document
@@ -46,7 +47,7 @@ def status(where: Where, watch: bool, interval: float) -> int:
 def _show(where: Where, found: Status, *, watch: bool, note: str = "") -> int:
     if where.json:
         making = {"in_the_making": True} if note else {}
-        output.print_json({**status_document(found), **making})
+        output.print_json({**to_json(status_document(found)), **making})
     else:
         if watch and sys.stdout.isatty():
             sys.stdout.write("\x1b[H\x1b[J")

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from tenure.client.documents import evidence_document
+from tenure.client.documents.processes import evidence_document
 from tenure.domain.errors import NotFound
 from tenure.domain.policy.admission import OPEN, admit
 from tenure.domain.policy.change import policy_in_force

@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as made_of
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from tenure.client.documents import error_document
+from tenure.client.documents import Document, Json, Reply, Schema, optional, to_json
 from tenure.domain.errors import (
     Conflict,
     CorruptStore,
@@ -36,6 +36,29 @@ MEDIA_TYPE = "application/problem+json"
 TYPES = "/api/v1/problems"
 """Where the types are explained: ``/api/v1/problems#<code>``."""
 log = logging.getLogger("tenure.web")
+
+
+class FieldError(Document):
+    field: str
+    text: str
+
+
+class ProblemDocument(Reply):
+    """RFC 9457. `remedy` says what to do, `facts` has the same as data."""
+
+    type: Annotated[str, Schema(type="string", examples=["/api/v1/problems#no_owner"])]
+    title: str
+    status: int
+    detail: str
+    """The operation that was requested, and why it failed."""
+    code: str
+    """Stable; /api/v1/problems explains each code."""
+    remedy: str
+    field: str | None
+    """The invalid input field."""
+    facts: dict[str, Any]
+    errors: list[FieldError] | None = optional()
+    """All field errors, if more than one field is invalid; otherwise left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,20 +79,11 @@ class Problem:
     def title(self) -> str:
         return HTTPStatus(self.status).phrase
 
-    def document(self) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            "v": 1,
-            "type": f"{TYPES}#{self.code}",
-            "title": self.title,
-            "status": self.status,
-            "detail": self.text,
-            "code": self.code,
-            "remedy": self.remedy,
-            "field": self.field,
-            "facts": dict(self.facts),
-        }
-        if self.errors:
-            found["errors"] = [dict(error) for error in self.errors]
+    def document(self) -> Json:
+        """The problem document (RFC 9457)."""
+        more = {"errors": self.errors} if self.errors else {}
+        document = ProblemDocument.read(self, type=f"{TYPES}#{self.code}", detail=self.text, **more)
+        found: Json = to_json(document)
         return found
 
 
@@ -90,7 +104,6 @@ def problem(status: int, code: str, text: str, *, remedy: str = "", **facts: Any
 
 def of_error(error: TenureError) -> Problem:
     """A problem from what Tenure raised, with its facts."""
-    said = error_document(error)["error"]
     status = _status_of(error)
     return Problem(
         status=status,
@@ -98,7 +111,7 @@ def of_error(error: TenureError) -> Problem:
         text=error.text,
         remedy=error.remedy,
         field=error.field,
-        facts=said["facts"],
+        facts=to_json(error.facts),
         headers={"Retry-After": "5"} if status == 503 else {},
     )
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from tenure.client.advice import Warning
-from tenure.client.documents import instant, run_document, seconds
+from tenure.client.documents import WarningDocument
+from tenure.client.documents.processes import (
+    AdmissionDocument,
+    FindingDocument,
+    JudgedRule,
+    PolicyReply,
+    RuleDocument,
+)
+from tenure.client.documents.runs import RunDocument, run_document
 from tenure.client.health import Health
 from tenure.client.status import UPCOMING, Status, read_status
 from tenure.client.warnings import policy_warnings_of
@@ -16,7 +23,6 @@ from tenure.domain.ownership import HolderLife
 from tenure.domain.policy.admission import Admission, Policy, admit
 from tenure.domain.policy.conditions import findings
 from tenure.domain.policy.evidence import Evidence
-from tenure.domain.policy.rule import Rule
 from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.request import Request
 from tenure.domain.run import Run
@@ -38,7 +44,7 @@ def foreign_in(profile: Profile) -> tuple[Process, ...]:
     return foreign_of(link)
 
 
-def run_documents(profile: Profile, runs: Iterable[Run]) -> list[dict[str, Any]]:
+def run_documents(profile: Profile, runs: Iterable[Run]) -> list[RunDocument]:
     """Runs with who ran them and who asked. Each process's evidence is read once."""
     evidence: dict[str, Evidence | None] = {}
     documents = []
@@ -64,34 +70,21 @@ def request_of(profile: Profile, run: Run) -> Request | None:
         return None
 
 
-def warning_documents(warnings: Iterable[Warning]) -> list[dict[str, Any]]:
-    return [{"code": w.code, "text": w.text, "remedy": w.remedy} for w in warnings]
+def warning_documents(warnings: Iterable[Warning]) -> list[WarningDocument]:
+    return [WarningDocument.read(warning) for warning in warnings]
 
 
 # -- the policy and whom it admits ---------------------------------------------------------------
 
 
-def policy_document(profile: Profile) -> dict[str, Any]:
-    """The accepted rules in words, and what is doubtful about them (as `owner policy --json`)."""
+def policy_document(profile: Profile) -> PolicyReply:
+    """The accepted rules in words, and possible problems (as `owner policy --json`)."""
     accepted = profile.policy()
-    return {
-        "version": accepted.version,
-        "open": accepted.open,
-        "text": accepted.text,
-        "hash": accepted.hash,
-        "rules": [rule_document(rule) for rule in accepted.rules],
-        "warnings": warning_documents(policy_warnings_of(profile, accepted)),
-    }
-
-
-def rule_document(rule: Rule) -> dict[str, Any]:
-    return {
-        "number": rule.number,
-        "words": rule.describe(),
-        "refuse": rule.refuse,
-        "authoritative": rule.authoritative,
-        "after": seconds(rule.after),
-    }
+    return PolicyReply.read(
+        accepted,
+        rules=[RuleDocument.read(rule, words=rule.describe()) for rule in accepted.rules],
+        warnings=warning_documents(policy_warnings_of(profile, accepted)),
+    )
 
 
 def admission_of(profile: Profile, policy: Policy, process: Process) -> Admission:
@@ -107,38 +100,29 @@ def admission_of(profile: Profile, policy: Policy, process: Process) -> Admissio
     )
 
 
-def admission_document(profile: Profile, policy: Policy, process: Process) -> dict[str, Any]:
+def admission_document(profile: Profile, policy: Policy, process: Process) -> AdmissionDocument:
     """Which rule admits or refuses it and on which evidence, rule by rule."""
     uid = profile.folder.path.stat().st_uid
     found = admission_of(profile, policy, process)
-    return {
-        "admitted": found.admitted,
-        "rule": found.rule.number if found.rule else None,
-        "authoritative": found.authoritative,
-        "attested": found.attested,
-        "after": seconds(found.after),
-        "why": found.why,
-        "remedy": found.remedy or None,
-        "observed_at": instant(process.evidence.observed_at),
-        "rules": [
-            {
-                "number": rule.number,
-                "words": rule.describe(),
-                "decides": found.rule is not None and rule.number == found.rule.number,
-                "findings": [
-                    {
-                        "key": one.key,
-                        "asks": one.asks,
-                        "observed": one.observed,
-                        "answer": str(one.answer),
-                        "vouched": one.vouched,
-                    }
-                    for one in findings(rule, process.evidence, role=process.role, me_uid=uid)
+    number = found.rule.number if found.rule else None
+    return AdmissionDocument.read(
+        found,
+        rule=number,
+        remedy=found.remedy or None,
+        observed_at=process.evidence.observed_at,
+        rules=[
+            JudgedRule(
+                number=rule.number,
+                words=rule.describe(),
+                decides=rule.number == number,
+                findings=[
+                    FindingDocument.read(finding)
+                    for finding in findings(rule, process.evidence, role=process.role, me_uid=uid)
                 ],
-            }
+            )
             for rule in policy.rules
         ],
-    }
+    )
 
 
 def state_of(health: Health) -> str:

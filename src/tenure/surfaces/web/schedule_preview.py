@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from tenure.client.documents import instant, seconds
+from tenure.client.documents.jobs import PreviewFire, PreviewNote, PreviewReply, schedule_document
 from tenure.client.schedules import schedule_from
 from tenure.domain.schedule.model import Schedule, local_time, parse_dst
 from tenure.domain.schedule.parser import parse_schedule
@@ -85,26 +84,21 @@ def _twice(local: datetime) -> str | None:
     return "second" if local.fold else "first"
 
 
-def preview_document(found: Preview) -> dict[str, Any]:
-    """The stable JSON (without its version)."""
-    return {
-        "schedule": {
-            **found.schedule.to_json(),
-            "anchor": instant(found.schedule.anchor),
-            "at": instant(found.schedule.at),
-            "words": found.words,
-        },
-        "words": found.words,
-        "note": None if found.note is None else {"text": found.note[0], "remedy": found.note[1]},
-        "fires": [
-            {
-                "fire_time": instant(fire.at),
-                "local": fire.local.isoformat(),
-                "offset": fire.local.isoformat()[-6:],
-                "abbreviation": fire.local.tzname(),
-                "clock_change": seconds(fire.change) or None,
-                "twice": fire.twice,
-            }
+def preview_document(found: Preview) -> PreviewReply:
+    note = found.note
+    return PreviewReply(
+        schedule=schedule_document(found.schedule),
+        words=found.words,
+        note=None if note is None else PreviewNote(text=note[0], remedy=note[1]),
+        fires=[
+            PreviewFire(
+                fire_time=fire.at,
+                local=fire.local.isoformat(),
+                offset=fire.local.isoformat()[-6:],
+                abbreviation=fire.local.tzname(),
+                clock_change=fire.change or None,
+                twice=fire.twice,
+            )
             for fire in found.fires
         ],
-    }
+    )

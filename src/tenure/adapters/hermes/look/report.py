@@ -25,7 +25,8 @@ from tenure.adapters.hermes.look.locks import Lock
 from tenure.adapters.hermes.look.processes import HomeEvidence, OtherHomeProcess
 from tenure.adapters.hermes.look.tickers import Ticks
 from tenure.client.advice import Warning
-from tenure.client.documents import VERSION, Document, evidence_document, instant, seconds
+from tenure.client.documents import VERSION, Json, instant, seconds, to_json
+from tenure.client.documents.processes import evidence_document
 from tenure.domain.policy.evidence import Evidence
 from tenure.domain.process import ProcessStatus
 
@@ -139,7 +140,7 @@ class Survey:
     def _roles(self) -> dict[tuple[int, int], str]:
         return {(p.pid, p.stamp): str(p.role) for p in self.processes}
 
-    def to_json(self) -> Document:
+    def to_json(self) -> Json:
         """The document of ``tenure hermes status --json``."""
         return {
             "v": VERSION,
@@ -162,7 +163,7 @@ class Survey:
             ],
         }
 
-    def _hermes(self) -> Document:
+    def _hermes(self) -> Json:
         found = self.installation
         return {
             "home": str(self.home.path),
@@ -178,12 +179,12 @@ class Survey:
             ],
         }
 
-    def _adoption(self) -> Document | None:
+    def _adoption(self) -> Json | None:
         if self.adoption is None:
             return None
         return {**self.adoption.document(), "owner": self.owner}
 
-    def _next(self) -> Document | None:
+    def _next(self) -> Json | None:
         found = self.next_run()
         if found is None:
             return None
@@ -199,7 +200,7 @@ class Survey:
             "why": found.why,
         }
 
-    def _runs(self) -> Document:
+    def _runs(self) -> Json:
         return {
             "known": self.ledger.known,
             "why": self.ledger.why or None,
@@ -220,7 +221,7 @@ class Survey:
             ],
         }
 
-    def _jobs(self) -> Document:
+    def _jobs(self) -> Json:
         following = self.jobs.next()
         return {
             "present": self.jobs.present,
@@ -234,7 +235,7 @@ class Survey:
         }
 
 
-def _process(process: HermesProcess) -> Document:
+def _process(process: HermesProcess) -> Json:
     return {
         "pid": process.pid,
         "role": str(process.role),
@@ -246,7 +247,7 @@ def _process(process: HermesProcess) -> Document:
         "seen": process.seen,
         "started_at": instant(process.started_at),
         "before_adoption": process.before_adoption,
-        "evidence": evidence_document(process.evidence) if process.evidence else None,
+        "evidence": to_json(evidence_document(process.evidence)) if process.evidence else None,
     }
 
 
@@ -260,7 +261,7 @@ def _elsewhere(other: OtherHomeProcess) -> dict[str, Any]:
     }
 
 
-def _lock(lock: Lock) -> Document:
+def _lock(lock: Lock) -> Json:
     return {"known": lock.known, "held": lock.held, "pid": lock.pid}
 
 

@@ -10,11 +10,11 @@ from fastapi import Request
 from starlette.responses import Response
 
 from tenure.client.definitions import requester
-from tenure.client.documents import request_document
+from tenure.client.documents.runs import RequestReply, request_document
 from tenure.client.requests import Waiting
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web import VIA_API
-from tenure.surfaces.web.api.common import Asks, Reply
+from tenure.surfaces.web.api.common import Asks, JsonResponse
 
 
 def asks(request: Request) -> Asks:
@@ -26,8 +26,8 @@ async def asked(profile: Profile, asks: Asks, act: Callable[..., Any], wait: flo
     """Carry out an asking in a thread, wait a little for its answer, and say where to follow it."""
     waiting = Waiting(patience=timedelta(seconds=wait))
     request = await asks.run(lambda: act(by=requester(VIA_API), waiting=waiting))
-    return Reply(
-        {"request": request_document(request)},
+    return JsonResponse(
+        RequestReply(request=request_document(request)),
         status_code=202,
         headers={"Location": f"/api/v1/profiles/{profile.name}/requests/{request.id}"},
     )

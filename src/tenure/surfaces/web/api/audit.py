@@ -15,10 +15,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from tenure.client.documents.reports import AuditReply
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web.api.common import Reply
+from tenure.surfaces.web.api.common import JsonResponse
 from tenure.surfaces.web.api.openapi import problems
-from tenure.surfaces.web.api.shapes.reports import AuditReply
 from tenure.surfaces.web.deps import ProfileDep, SiteDep
 from tenure.surfaces.web.problems import Problem, ProblemRaised, problem
 
@@ -44,7 +44,7 @@ async def get_audit(request: Request, profile: ProfileDep, site: SiteDep) -> Res
         )
     async with busy:
         document = await _audit(profile, str(site.home))
-    return Reply(document)
+    return JsonResponse(document)
 
 
 async def _audit(profile: Profile, home: str) -> dict[str, Any]:

@@ -5,20 +5,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import anyio
 from fastapi import Depends, Header, Path, Query, Request
 from starlette.responses import Response
 
-from tenure.client.documents import VERSION
+from tenure.client.documents import Json, Reply, to_json
 from tenure.domain.errors import Conflict, InvalidInput, Refused
 from tenure.surfaces.web.problems import Problem, ProblemRaised, of_error, problem
 
 T = TypeVar("T")
 MOST = 1000
-USUAL = 100
 ASKING = 16
 """So many askings wait for the owner at once; more wait for those, and hold no thread meanwhile."""
 _MEDIA = frozenset({"application/json", "application/merge-patch+json"})
@@ -52,14 +51,14 @@ Wait = Annotated[
 ]
 
 
-class Reply(Response):
-    """A JSON document, its version first. Texts are escaped to ASCII: names of programs may hold
-    bytes that are no UTF-8."""
+class JsonResponse(Response):
+    """A JSON document. Texts are escaped to ASCII: names of programs may contain bytes that are not
+    valid UTF-8."""
 
     media_type = "application/json"
 
-    def render(self, content: Any) -> bytes:
-        return json.dumps({"v": VERSION, **content}, separators=(",", ":")).encode()
+    def render(self, content: Reply | Json) -> bytes:
+        return json.dumps(to_json(content), separators=(",", ":")).encode()
 
 
 async def json_object(request: Request) -> dict[str, Any]:
@@ -183,7 +182,3 @@ def refusal(error: Refused | Conflict) -> Problem:
         field=found.field,
         facts=found.facts,
     )
-
-
-def page(name: str, items: list[dict[str, Any]], following: str | None) -> Mapping[str, Any]:
-    return {name: items, "next": following}

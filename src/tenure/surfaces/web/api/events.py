@@ -9,12 +9,11 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from tenure.client.documents import event_document
+from tenure.client.documents.reports import EventList, event_document
 from tenure.domain.event import Event
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web.api.common import Reply
+from tenure.surfaces.web.api.common import JsonResponse
 from tenure.surfaces.web.api.openapi import problems, stream_of
-from tenure.surfaces.web.api.shapes.reports import EventList
 from tenure.surfaces.web.deps import ProfileDep
 from tenure.surfaces.web.live.hub import Hub
 from tenure.surfaces.web.live.news import event_chunk
@@ -67,7 +66,8 @@ async def list_events(
         return StreamingResponse(_stream(hub, profile, after), media_type="text/event-stream")
     found = await run_in_threadpool(profile.store.events, after=after or 0, limit=limit)
     documents = [event_document(event) for event in found]
-    return Reply({"events": documents, "next": found[-1].seq if found else after or 0})
+    following = found[-1].seq if found else after or 0
+    return JsonResponse(EventList(events=documents, next=following))
 
 
 async def _stream(hub: Hub, profile: Profile, after: int | None) -> AsyncIterator[bytes]:

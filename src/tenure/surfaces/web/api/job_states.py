@@ -9,15 +9,16 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from tenure.client import edits, requests
+from tenure.client.documents.jobs import JobReply
+from tenure.client.documents.reports import ExplanationReply
+from tenure.client.documents.runs import RequestReply
 from tenure.client.explain import explain, explanation_document
 from tenure.domain.job import JobState
 from tenure.surfaces.web import VIA_API
 from tenure.surfaces.web.api.asking import asked, asks
-from tenure.surfaces.web.api.common import Asks, IfMatch, JobRef, Key, Reply, Wait
+from tenure.surfaces.web.api.common import Asks, IfMatch, JobRef, JsonResponse, Key, Wait
 from tenure.surfaces.web.api.jobs import ETAG, job_reply
 from tenure.surfaces.web.api.openapi import ACCEPTED, problems
-from tenure.surfaces.web.api.shapes.jobs import JobReply
-from tenure.surfaces.web.api.shapes.runs import ExplanationReply, RequestReply
 from tenure.surfaces.web.deps import ProfileDep, SiteDep
 
 router = APIRouter(prefix="/api/v1/profiles/{profile}/jobs/{job}", tags=["jobs"])
@@ -96,4 +97,4 @@ async def trigger_job(
 @router.get("/explain", response_model=ExplanationReply, responses=problems(404))
 def explain_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
     """Would it run if it fired now, under whom, and if not, why not."""
-    return Reply(explanation_document(explain(profile, job, site.now())))
+    return JsonResponse(explanation_document(explain(profile, job, site.now())))

@@ -9,24 +9,26 @@ from starlette.responses import Response
 
 from tenure.client import edits
 from tenure.client.advice import advice
-from tenure.client.documents import definition_document, instant, job_document
+from tenure.client.documents.jobs import (
+    JobList,
+    JobReply,
+    LastRun,
+    ListedJob,
+    RevisionDocument,
+    RevisionList,
+    definition_document,
+    job_document,
+)
 from tenure.client.job_fields import RESETTABLE
 from tenure.client.schedules import next_fires
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command, Job, JobState
-from tenure.domain.run import Run
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page
 from tenure.surfaces.web import VIA_API
-from tenure.surfaces.web.api.common import Body, Cursor, IfMatch, JobRef, Limit, Reply, page
+from tenure.surfaces.web.api.bodies import JobChanges, JobFields
+from tenure.surfaces.web.api.common import Body, Cursor, IfMatch, JobRef, JsonResponse, Limit
 from tenure.surfaces.web.api.openapi import json_body, problems
-from tenure.surfaces.web.api.shapes.jobs import (
-    JobChanges,
-    JobFields,
-    JobList,
-    JobReply,
-    RevisionList,
-)
 from tenure.surfaces.web.deps import ProfileDep, SiteDep
 from tenure.surfaces.web.reports import warning_documents
 
@@ -54,24 +56,9 @@ def list_jobs(
         page=Page(limit=limit, cursor=cursor),
     )
     latest = profile.store.latest_runs([job.id for job in jobs])
-    documents = [
-        {**job_document(job), "last_run": _brief(latest[job.id][0]) if job.id in latest else None}
-        for job in jobs
-    ]
-    return Reply(page("jobs", documents, following))
-
-
-def _brief(run: Run) -> dict[str, Any]:
-    return {
-        "id": run.id,
-        "state": str(run.state),
-        "fire_time": instant(run.fire_time),
-        "claimed_at": instant(run.claimed_at),
-        "started_at": instant(run.started_at),
-        "finished_at": instant(run.finished_at),
-        "exit_code": run.exit_code,
-        "reason": run.reason or None,
-    }
+    last = {id: LastRun.read(run, reason=run.reason or None) for id, (run, *_) in latest.items()}
+    documents = [ListedJob(**vars(job_document(job)), last_run=last.get(job.id)) for job in jobs]
+    return JsonResponse(JobList(jobs=documents, next=following))
 
 
 @router.post(
@@ -188,27 +175,17 @@ def list_revisions(profile: ProfileDep, job: JobRef) -> Response:
     """Who changed it when, the oldest first."""
     found = profile.store.revisions(profile.store.job(job).id)
     documents = [
-        {
-            "revision": one.revision,
-            "edited_at": instant(one.edited_at),
-            "edited_by": one.edited_by,
-            "valid_after": instant(one.valid_after),
-            "definition": definition_document(one.definition),
-        }
-        for one in found
+        RevisionDocument.read(revision, definition=definition_document(revision.definition))
+        for revision in found
     ]
-    return Reply(page("revisions", documents, None))
+    return JsonResponse(RevisionList(revisions=documents, next=None))
 
 
 def job_reply(profile: Profile, job: Job, now: Any) -> Response:
     """The job with its next fires and what its user should know; its revision as the ETag."""
     fires = [] if job.state is JobState.REMOVED else next_fires(job, now, 3)
     warnings = [] if job.state is JobState.REMOVED else advice(profile, job)
-    return Reply(
-        {
-            "job": job_document(job),
-            "next": [instant(fire) for fire in fires],
-            "warnings": warning_documents(warnings),
-        },
+    return JsonResponse(
+        JobReply(job=job_document(job), next=fires, warnings=warning_documents(warnings)),
         headers={"ETag": f'"{job.revision}"'},
     )

@@ -6,12 +6,11 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel, TypeAdapter
 
-from tenure.surfaces.web.api.shapes.base import Problem
-from tenure.surfaces.web.api.shapes.examples import add_examples
-from tenure.surfaces.web.problems import MEDIA_TYPE
+from tenure.client.documents import Document, Reply
+from tenure.surfaces.web.api.examples import add_examples
+from tenure.surfaces.web.problems import MEDIA_TYPE, ProblemDocument
 
 Responses = dict[int | str, dict[str, Any]]
 _SAYS = {
@@ -57,7 +56,7 @@ def problems(*statuses: int) -> Responses:
 def problem_answer(status: int) -> dict[str, Any]:
     return {
         "description": _SAYS[status],
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
     }
 
 
@@ -115,15 +114,16 @@ def _description(app: FastAPI) -> dict[str, Any]:
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     schemas = found.setdefault("components", {}).setdefault("schemas", {})
-    bodies = sorted(_BODIES, key=lambda shape: shape.__name__)
-    _, extra = models_json_schema(
-        [(Problem, "validation"), *((shape, "validation") for shape in bodies)],
+    described: list[Any] = [ProblemDocument, *sorted(_BODIES, key=lambda shape: shape.__name__)]
+    _, extra = TypeAdapter.json_schemas(
+        [(shape, "validation", TypeAdapter(shape)) for shape in described],
         ref_template="#/components/schemas/{model}",
     )
     schemas |= extra.get("$defs", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas["Problem"]["example"] = _EXAMPLE
+    _complete_schemas(schemas)
+    schemas["ProblemDocument"]["example"] = _EXAMPLE
     add_examples(schemas)
     found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     found["security"] = [{"token": []}]
@@ -131,6 +131,28 @@ def _description(app: FastAPI) -> dict[str, Any]:
         for operation in operations.values():
             _complete(operation)
     return found
+
+
+def _complete_schemas(schemas: dict[str, Any]) -> None:
+    """Add what pydantic leaves out: the descriptions of inherited fields, and that every answer
+    has a ``v``."""
+    documents = _subclasses(Document)
+    described = {cls: TypeAdapter(cls).json_schema().get("properties", {}) for cls in documents}
+    for cls in documents:
+        schema = schemas.get(cls.__name__)
+        if schema is None:
+            continue
+        for base in cls.__mro__:
+            for name, field in described.get(base, {}).items():
+                if "description" in field:
+                    schema["properties"][name].setdefault("description", field["description"])
+        if issubclass(cls, Reply):
+            del schema["properties"]["v"]["default"]
+            schema["required"].insert(0, "v")
+
+
+def _subclasses(cls: type[Document]) -> list[type[Document]]:
+    return [known for sub in cls.__subclasses__() for known in (sub, *_subclasses(sub))]
 
 
 def _complete(operation: dict[str, Any]) -> None:

@@ -9,20 +9,22 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from tenure.client import requests
-from tenure.client.documents import owner_document, process_document, term_document
+from tenure.client.documents.processes import (
+    OwnerReply,
+    PolicyReply,
+    TermList,
+    owner_document,
+    process_document,
+    term_document,
+)
+from tenure.client.documents.runs import RequestReply
 from tenure.client.health import examine
 from tenure.client.refusal import who_should_own, why_nobody_owns
 from tenure.domain.errors import InvalidInput
 from tenure.surfaces.web.api.asking import asked, asks
-from tenure.surfaces.web.api.common import Asks, Body, Key, Reply, Wait, page
+from tenure.surfaces.web.api.bodies import HandOverAsked
+from tenure.surfaces.web.api.common import Asks, Body, JsonResponse, Key, Wait
 from tenure.surfaces.web.api.openapi import ACCEPTED, json_body, problems
-from tenure.surfaces.web.api.shapes.processes import (
-    HandOverAsked,
-    OwnerReply,
-    PolicyReply,
-    TermList,
-)
-from tenure.surfaces.web.api.shapes.runs import RequestReply
 from tenure.surfaces.web.deps import ProfileDep, SiteDep
 from tenure.surfaces.web.reports import policy_document
 
@@ -39,16 +41,15 @@ def get_owner(
     health = examine(profile, site.now())
     found = health.owner
     terms = profile.store.terms(limit=limit) if limit else ()
-    owner = owner_document(health.ownership) if health.problem is None else None
-    return Reply(
-        {
-            "owner": owner,
-            "life": str(found.life) if found else None,
-            "process": process_document(found.process) if found else None,
-            "terms": [term_document(term) for term in terms],
-            "why_nobody": None if health.owned else why_nobody_owns(health),
-            "who_should": who_should_own(health.policy),
-        }
+    return JsonResponse(
+        OwnerReply(
+            owner=owner_document(health.ownership) if health.problem is None else None,
+            life=found.life if found else None,
+            process=process_document(found.process) if found else None,
+            terms=[term_document(term) for term in terms],
+            why_nobody=None if health.owned else why_nobody_owns(health),
+            who_should=who_should_own(health.policy),
+        )
     )
 
 
@@ -63,13 +64,14 @@ def list_terms(
     """The history of the ownership, the newest term first."""
     found = profile.store.terms(limit=limit + 1, before=cursor)
     following = str(found[limit - 1].term) if len(found) > limit else None
-    return Reply(page("terms", [term_document(term) for term in found[:limit]], following))
+    documents = [term_document(term) for term in found[:limit]]
+    return JsonResponse(TermList(terms=documents, next=following))
 
 
 @router.get("/policy", response_model=PolicyReply, responses=problems(404))
 def get_policy(profile: ProfileDep) -> Response:
     """The owner rules in words, and what is doubtful about them."""
-    return Reply(policy_document(profile))
+    return JsonResponse(policy_document(profile))
 
 
 @router.post(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path
 from starlette.responses import Response
 
+from tenure.client.documents.processes import JudgedProcess, ProcessList, ProcessReply
 from tenure.client.health import Present, look_at
 from tenure.client.status import present_document
 from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Process
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web.api.common import Reply, page
+from tenure.surfaces.web.api.common import JsonResponse
 from tenure.surfaces.web.api.openapi import problems
-from tenure.surfaces.web.api.shapes.processes import ProcessList, ProcessReply
 from tenure.surfaces.web.deps import ProfileDep, SiteDep
 from tenure.surfaces.web.reports import admission_document, foreign_in, status_of
 
@@ -29,7 +29,7 @@ def list_processes(profile: ProfileDep, site: SiteDep) -> Response:
     documents += [
         _document(profile, Present(process=p, life=HolderLife.ALIVE)) for p in found.foreign
     ]
-    return Reply(page("processes", documents, None))
+    return JsonResponse(ProcessList(processes=documents, next=None))
 
 
 @router.get("/{process}", response_model=ProcessReply, responses=problems(404))
@@ -43,12 +43,9 @@ def get_process(
     else:
         found: Process = profile.store.process(process)
         present = look_at(profile, found)
-    return Reply({"process": _document(profile, present)})
+    return JsonResponse(ProcessReply(process=_document(profile, present)))
 
 
-def _document(profile: Profile, present: Present) -> dict[str, Any]:
-    process = present.process
-    return {
-        **present_document(present),
-        "admission": admission_document(profile, profile.policy(), process),
-    }
+def _document(profile: Profile, present: Present) -> JudgedProcess:
+    admission = admission_document(profile, profile.policy(), present.process)
+    return JudgedProcess(**vars(present_document(present)), admission=admission)

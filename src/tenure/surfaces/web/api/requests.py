@@ -8,12 +8,11 @@ from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
 from tenure.client import requests
-from tenure.client.documents import request_document
+from tenure.client.documents.runs import RequestList, RequestReply, request_document
 from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.request import RequestState
-from tenure.surfaces.web.api.common import Cursor, Limit, Reply, page
+from tenure.surfaces.web.api.common import Cursor, JsonResponse, Limit
 from tenure.surfaces.web.api.openapi import problems
-from tenure.surfaces.web.api.shapes.runs import RequestList, RequestReply
 from tenure.surfaces.web.deps import ProfileDep, SiteDep
 
 router = APIRouter(prefix="/api/v1/profiles/{profile}/requests", tags=["requests"])
@@ -41,7 +40,7 @@ def list_requests(
         ) from None
     following = found[limit - 1].id if len(found) > limit else None
     documents = [request_document(request) for request in found[:limit]]
-    return Reply(page("requests", documents, following))
+    return JsonResponse(RequestList(requests=documents, next=following))
 
 
 @router.get("/{request}", response_model=RequestReply, responses=problems(404))
@@ -51,11 +50,11 @@ def get_request(profile: ProfileDep, request: RequestId, site: SiteDep) -> Respo
     if found.state is RequestState.PENDING and site.now() > found.deadline:
         profile.store.expire_requests(site.now())
         found = profile.store.request(request)
-    return Reply({"request": request_document(found)})
+    return JsonResponse(RequestReply(request=request_document(found)))
 
 
 @router.delete("/{request}", response_model=RequestReply, responses=problems(403, 404, 409))
 def withdraw_request(profile: ProfileDep, request: RequestId, site: SiteDep) -> Response:
     """Take back what nobody has answered yet."""
     found = requests.withdraw(profile, request, now=site.now())
-    return Reply({"request": request_document(found)})
+    return JsonResponse(RequestReply(request=request_document(found)))

@@ -12,16 +12,15 @@ from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from tenure.client import requests
-from tenure.client.documents import omission_document
+from tenure.client.documents.runs import RequestReply, RunList, RunReply, omission_document
 from tenure.domain.errors import InvalidInput
 from tenure.domain.omission import Omission
 from tenure.domain.run import Run, RunState
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.web.api.asking import asked, asks
-from tenure.surfaces.web.api.common import Asks, Cursor, Key, Limit, Reply, RunId, Wait
+from tenure.surfaces.web.api.common import Asks, Cursor, JsonResponse, Key, Limit, RunId, Wait
 from tenure.surfaces.web.api.openapi import ACCEPTED, problems
-from tenure.surfaces.web.api.shapes.runs import RequestReply, RunList, RunReply
 from tenure.surfaces.web.deps import ProfileDep
 from tenure.surfaces.web.reports import run_documents
 
@@ -58,16 +57,16 @@ def list_runs(
     begin, omitted_begin = _positions(cursor) if everything else (cursor, _END)
     runs, following = _runs(profile, where, limit, begin)
     if not everything:
-        return Reply({"runs": run_documents(profile, runs), "next": following})
+        return JsonResponse(RunList(runs=run_documents(profile, runs), next=following))
     omitted, omitted_following = _omitted(profile, which, since, limit, omitted_begin)
     if following or omitted_following:
         following = json.dumps([following or _END, omitted_following or _END])
-    return Reply(
-        {
-            "runs": run_documents(profile, runs),
-            "not_run": [omission_document(one) for one in omitted],
-            "next": following,
-        }
+    return JsonResponse(
+        RunList(
+            runs=run_documents(profile, runs),
+            not_run=[omission_document(omission) for omission in omitted],
+            next=following,
+        )
     )
 
 
@@ -108,7 +107,7 @@ def _positions(cursor: str | None) -> tuple[str | None, str | None]:
 def get_run(profile: ProfileDep, run: RunId) -> Response:
     """One run whole: its attempts, who ran it and what was observed of them."""
     (document,) = run_documents(profile, [profile.store.run(run)])
-    return Reply({"run": document})
+    return JsonResponse(RunReply(run=document))
 
 
 @router.post(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from tenure.client.documents.jobs import PreviewReply
 from tenure.domain.errors import InvalidInput
 from tenure.host.local_zone import local_zone
 from tenure.surfaces.web import schedule_preview
-from tenure.surfaces.web.api.common import Body, Reply
+from tenure.surfaces.web.api.bodies import PreviewAsked
+from tenure.surfaces.web.api.common import Body, JsonResponse
 from tenure.surfaces.web.api.openapi import json_body, problems
-from tenure.surfaces.web.api.shapes.jobs import PreviewAsked, PreviewReply
 from tenure.surfaces.web.deps import SiteDep
 
 router = APIRouter(prefix="/api/v1/schedules", tags=["schedules"])
@@ -35,7 +36,7 @@ def preview_schedule(body: Body, site: SiteDep) -> Response:
     found = schedule_preview.preview(
         text, now=site.now(), timezone=zone, dst=_text(body, "dst") or None
     )
-    return Reply(schedule_preview.preview_document(found))
+    return JsonResponse(schedule_preview.preview_document(found))
 
 
 def _text(body: dict[str, object], name: str) -> str:

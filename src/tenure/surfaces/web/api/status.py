@@ -9,14 +9,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from tenure.client.documents import instant
+from tenure.client.documents.jobs import UpcomingFire, UpcomingList
+from tenure.client.documents.reports import StatusReply
 from tenure.client.schedules import next_fires
 from tenure.client.status import soonest, status_document
 from tenure.domain.job import JobState
-from tenure.surfaces.web.api.common import Reply
+from tenure.surfaces.web.api.common import JsonResponse
 from tenure.surfaces.web.api.openapi import problems
-from tenure.surfaces.web.api.shapes.jobs import UpcomingList
-from tenure.surfaces.web.api.shapes.reports import StatusReply
 from tenure.surfaces.web.deps import ProfileDep, SiteDep
 from tenure.surfaces.web.reports import status_of
 
@@ -26,7 +25,7 @@ router = APIRouter(prefix="/api/v1/profiles/{profile}", tags=["status"])
 @router.get("/status", response_model=StatusReply, responses=problems(404))
 def get_status(profile: ProfileDep, site: SiteDep) -> Response:
     """Who owns, who is there and why, what is wrong, what comes next (`tenure status --json`)."""
-    return Reply(status_document(status_of(profile, site.now())))
+    return JsonResponse(status_document(status_of(profile, site.now())))
 
 
 @router.get("/next", response_model=UpcomingList, responses=problems(404, 422))
@@ -44,7 +43,5 @@ def list_next(
         merge(*([(fire, one.id) for fire in next_fires(one, now, count)] for one in active)), count
     )
     names = {one.id: one.name for one in active}
-    documents = [
-        {"job": id, "job_name": names[id], "fire_time": instant(fire)} for fire, id in fires
-    ]
-    return Reply({"next_fires": documents, "next": None})
+    documents = [UpcomingFire(job=id, job_name=names[id], fire_time=fire) for fire, id in fires]
+    return JsonResponse(UpcomingList(next_fires=documents, next=None))

@@ -7,11 +7,24 @@ from http import HTTPStatus
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from tenure.surfaces.web.api.common import Reply
-from tenure.surfaces.web.api.shapes.reports import ProblemTypes
+from tenure.client.documents import Document, Reply
+from tenure.surfaces.web.api.common import JsonResponse
 from tenure.surfaces.web.problems import TYPES
 
 router = APIRouter(tags=["problems"])
+
+
+class ProblemType(Document):
+    code: str
+    status: int
+    title: str
+    meaning: str
+
+
+class ProblemTypes(Reply):
+    problems: list[ProblemType]
+
+
 MEANINGS: dict[str, tuple[int, str]] = {
     "malformed": (400, "The request cannot be read: no JSON, no Host, a header of another form."),
     "unauthenticated": (401, "No token or cookie, or none of the dashboard's."),
@@ -49,16 +62,8 @@ MEANINGS: dict[str, tuple[int, str]] = {
 @router.get(TYPES, response_model=ProblemTypes)
 async def list_problem_types() -> Response:
     """What `type` and `code` of a problem mean."""
-    return Reply(
-        {
-            "problems": [
-                {
-                    "code": code,
-                    "status": status,
-                    "title": HTTPStatus(status).phrase,
-                    "meaning": meaning,
-                }
-                for code, (status, meaning) in MEANINGS.items()
-            ]
-        }
-    )
+    problems = [
+        ProblemType(code=code, status=status, title=HTTPStatus(status).phrase, meaning=meaning)
+        for code, (status, meaning) in MEANINGS.items()
+    ]
+    return JsonResponse(ProblemTypes(problems=problems))

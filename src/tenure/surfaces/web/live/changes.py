@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from tenure.client.documents import owner_document
+from tenure.client.documents import to_json
+from tenure.client.documents.processes import owner_document
 from tenure.domain.errors import NotFound
 from tenure.domain.event import Event
 from tenure.domain.ownership import HUNG_AFTER, HolderLife, Ownership, OwnershipState, hung_for
@@ -180,9 +181,10 @@ class Looker:
 
     def _owner(self) -> dict[str, Any]:
         """The owner as a document; ``state`` says in one word how it stands."""
-        document = owner_document(self._ownership)
-        if document is None or self._holder is None:
+        known = owner_document(self._ownership)
+        if known is None or self._holder is None:
             return {"state": "nobody", "term": self._ownership.term, "owner": None}
+        document = to_json(known)
         document.pop("progress_at")
         life = life_of_process(self.profile, self._holder)
         state = {HolderLife.DEAD: "dead", HolderLife.UNVERIFIABLE: "unverifiable"}.get(life)

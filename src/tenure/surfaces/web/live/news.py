@@ -6,15 +6,16 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tenure.client.documents import event_document, instant
+from tenure.client.documents import Document, Instant, to_json
+from tenure.client.documents.reports import event_document
 from tenure.domain.event import Event
-from tenure.domain.run import Run
+from tenure.domain.run import Cause, RunState
 from tenure.surfaces.web.live.changes import TOPICS, News
 
 
 def sse(event: str, data: Any, id: str | int | None = None) -> bytes:
     """One server-sent event; ``data`` is text or becomes JSON."""
-    text = data if isinstance(data, str) else json.dumps(data, separators=(",", ":"))
+    text = data if isinstance(data, str) else json.dumps(to_json(data), separators=(",", ":"))
     head = "" if id is None else f"id: {id}\n"
     lines = "".join(f"data: {line}\n" for line in text.split("\n"))
     return f"{head}event: {event}\n{lines}\n".encode()
@@ -54,7 +55,8 @@ def piece_of(news: News, *, mark: str, owner: dict[str, Any]) -> Piece:
     changed = sse("changed", " ".join(news.topics), mark) if news.topics else b""
     common = told if news.owner is not None else b""
     lost = reload_chunk() if news.missed else b""
-    runs = b"".join(sse("run", {"v": 1, "run": run_brief(run)}) for run in news.runs)
+    briefs = [RunBrief.read(run, reason=run.reason or None) for run in news.runs]
+    runs = b"".join(sse("run", {"v": 1, "run": brief}) for brief in briefs)
     # For the API the ids are the events' numbers alone.
     plain = sse("changed", " ".join(news.topics)) if news.topics else b""
     return Piece(
@@ -86,21 +88,20 @@ def reload_chunk() -> bytes:
     return sse("reload", "more happened than is told here")
 
 
-def run_brief(run: Run) -> dict[str, Any]:
-    """A run in short, as the event stream has it; ``/runs/{id}`` has it whole."""
-    return {
-        "id": run.id,
-        "job": run.job,
-        "job_name": run.job_name,
-        "state": str(run.state),
-        "cause": str(run.cause),
-        "attempt": run.attempt,
-        "term": run.term,
-        "process": run.process,
-        "fire_time": instant(run.fire_time),
-        "claimed_at": instant(run.claimed_at),
-        "started_at": instant(run.started_at),
-        "finished_at": instant(run.finished_at),
-        "exit_code": run.exit_code,
-        "reason": run.reason or None,
-    }
+class RunBrief(Document):
+    """A run in the event stream; ``/runs/{id}`` has all of it."""
+
+    id: str
+    job: str
+    job_name: str
+    state: RunState
+    cause: Cause
+    attempt: int
+    term: int
+    process: str
+    fire_time: Instant
+    claimed_at: Instant
+    started_at: Instant | None
+    finished_at: Instant | None
+    exit_code: int | None
+    reason: str | None

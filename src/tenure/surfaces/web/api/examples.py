@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
-
-from tenure.surfaces.web.api.shapes.jobs import JobReply, PreviewReply, UpcomingList
-from tenure.surfaces.web.api.shapes.processes import OwnerReply, PolicyReply, TermList
-from tenure.surfaces.web.api.shapes.reports import AuditReply, EventList, ProfileList
-from tenure.surfaces.web.api.shapes.runs import RequestReply, RunReply
+from tenure.client.documents import Document
+from tenure.client.documents.jobs import JobReply, PreviewReply, UpcomingList
+from tenure.client.documents.processes import OwnerReply, PolicyReply, TermList
+from tenure.client.documents.reports import AuditReply, EventList, ProfileList
+from tenure.client.documents.runs import RequestReply, RunReply
 
 _JOB, _RUN, _REQUEST = "j1m81w3jvwcfrf3qgk4", "r1m81w3k8p561c641j1", "q1m81wshezfz0d6yfrk"
 _GATEWAY = "p1m81x3a19p4dd7rw8e"
@@ -31,7 +30,7 @@ _RULE = {
     "refuse": False, "authoritative": True, "after": 0,
 }  # fmt: skip
 
-EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
+EXAMPLES: dict[type[Document], dict[str, Any]] = {
     JobReply: {
         "v": 1,
         "job": {
@@ -53,6 +52,7 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
         "v": 1,
         "schedule": _SCHEDULE,
         "words": "at 07:00 every day (Europe/Berlin)",
+        "note": None,
         "fires": [
             {
                 "fire_time": "2026-03-29T05:00:00Z", "local": "2026-03-29T07:00:00+02:00",
