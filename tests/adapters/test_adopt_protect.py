@@ -113,12 +113,12 @@ def test_who_stands_still_while_it_changes_them_is_not_waited_for_without_end(
 ) -> None:
     monkeypatch.setattr(protection, "LOCK_WAIT_S", 0.05)
     protect(world.home, ["mail"], [], NOW)
-    held = os.open(world.home.tenure / ".protection.lock", os.O_RDWR)
+    held = os.open(world.home.tenure / ".sidecar.lock", os.O_RDWR)
     try:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(Conflict, match="has not ended") as said:
             promptly(lambda: unprotect(world.home, ["mail"]), "unprotecting")
-        assert ".protection.lock" in said.value.remedy
+        assert ".sidecar.lock" in said.value.remedy
         assert list(read_protection(world.home).jobs) == ["aaaaaaaaaaaa"]
     finally:
         os.close(held)
