@@ -299,10 +299,10 @@ def config_on_one_line(world: World) -> None:
     [
         (managed, "package manager"),
         (stranger_in_tenure, "no adoption is recorded"),
-        (stranger_plugin, "did not put it there"),
-        (folder_at_the_lock, "is a folder already"),
-        (plugins_leads_nowhere, "leads nowhere"),
-        (config_leads_nowhere, "leads nowhere"),
+        (stranger_plugin, "did not write it"),
+        (folder_at_the_lock, "is already a folder"),
+        (plugins_leads_nowhere, "without a target"),
+        (config_leads_nowhere, "without a target"),
         (config_on_one_line, "line 1: 'plugins' is more"),
     ],
 )
@@ -499,7 +499,7 @@ def test_hermes_writes_its_config_all_the_time(world: World) -> None:
             if path.endswith("la/.config.yaml.tenure-new"):
                 world.home.config.write_text(f"a: {self.count}\n")
 
-    with pytest.raises(OutcomeUnknown, match="changed again and again"):
+    with pytest.raises(OutcomeUnknown, match="changes repeatedly"):
         world.adopt(Mad())
     assert world.state == "adopting"
     assert not stands(world.home)
@@ -510,7 +510,7 @@ def test_a_tick_that_does_not_end(world: World) -> None:
 
     held = lock(str(world.home.tick_lock), 0.0)
     assert held is not None
-    with pytest.raises(OutcomeUnknown, match="a tick has been going on"):
+    with pytest.raises(OutcomeUnknown, match="a tick has been running"):
         world.adopt()
     assert world.state == "adopting"
     unlock(held)

@@ -64,7 +64,7 @@ def test_the_way_there_and_back(world: World, say: Say) -> None:
     said = say("adopt", "--force", "--yes", "--protect", "mail", "--fallback-after", "10m")
     assert said.code == 0, said.err
     assert "adopted: " in said.out
-    assert "nothing runs until it has started anew" in said.out
+    assert "nothing runs until the owner is restarted" in said.out
     assert "→ start the gateway: hermes -p la gateway run" in said.out
     assert 'after = "10m"' in said.out
     assert stands(world.home)

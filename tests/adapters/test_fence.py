@@ -196,11 +196,11 @@ def test_a_lost_fence_is_put_up_again_and_told(world: World, became: str) -> Non
     told = assert_fence(world.home)
     if became == "link":
         assert told is not None
-        assert "cannot be put up again" in told
+        assert "cannot be restored" in told
         return
     assert told is not None
     assert ("removed" if became == "removed" else "replaced by a file") in told
-    assert "stands again" in told
+    assert "it is restored" in told
     assert assert_fence(world.home) is None
     assert not ticks(world)
     assert (world.home.tenure / "restore" / "tick.lock").read_bytes() == b"old"

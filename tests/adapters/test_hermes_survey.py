@@ -158,7 +158,7 @@ class TestWithoutAnAdoption:
         found = tree.survey()
         assert {str(p.ticks) for p in found.processes} == {"fenced"}
         assert codes(found) == ["fence_without_adoption"]
-        assert found.verdict.startswith("Nothing fires: the fence stands")
+        assert found.verdict.startswith("Nothing fires: the fence at")
         ahead = found.next_run()
         assert ahead is not None
         assert (ahead.winner, ahead.why) == (None, "nothing ticks")

@@ -4,7 +4,7 @@ Scripts: bash for ``.sh`` and ``.bash``, Hermes' own Python for all others, in t
 (also where the job names another), with Hermes' home in the environment.
 
 Agents: ``hermes chat -Q``, which prints the answer and nothing else. Not ``hermes -z``: that one
-approves every dangerous command by itself, which Hermes' cron refuses unless it was told
+approves every dangerous command by itself, which Hermes' cron refuses unless it is set
 otherwise, and it ignores the skills.
 """
 
@@ -49,7 +49,7 @@ class Carried:
     timeout: timedelta | None = None
     lost: tuple[str, ...] = ()
     incomplete: bool = False
-    """It would do something else than in Hermes, and is not to run before somebody looked."""
+    """It would do something else than in Hermes, and must not run before a person checks it."""
 
 
 def carry(job: Job, home: HermesHome, means: Means) -> Carried:

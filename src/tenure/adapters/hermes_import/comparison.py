@@ -43,14 +43,14 @@ class Rehearsed:
     """What Hermes says: its zone, how it runs scripts, and the fires of each job."""
 
     by: str | None
-    """Who computed the fires; None: nobody."""
+    """What computed the fires; None: they were not computed."""
     why_not: str = ""
     zone: str
     doubt: str = ""
     """Why ``zone`` may not be the one that Hermes runs in."""
     means: Means
     unknown: str = ""
-    """What could not be told of how it runs scripts."""
+    """Why it is unknown how it runs scripts."""
     changes: tuple[datetime, ...] = ()
     """When clocks change in the zone, at most two."""
     jobs: Mapping[str, Any] = field(default_factory=dict)
@@ -77,10 +77,10 @@ def rehearse(
     }
     local = machine_zone(last_written(home))
     if python is not None:
-        told = _ask_hermes(home, asked, python, local)
-        if isinstance(told, dict):
-            return _of_hermes(told, python, version, local)
-        why_not = told
+        answer = _ask_hermes(home, asked, python, local)
+        if isinstance(answer, dict):
+            return _of_hermes(answer, python, version, local)
+        why_not = answer
     else:
         why_not = "no Python that has Hermes was found"
     zone, doubt = _zone(zone_setting(home), local)
@@ -99,15 +99,17 @@ def rehearse(
 
 
 def compare(
-    schedule: Schedule, told: Mapping[str, Any] | None, now: datetime, n: int
+    schedule: Schedule, answer: Mapping[str, Any] | None, now: datetime, n: int
 ) -> FireComparison:
     """The next ``n`` fires of both, and all differences where Hermes' were computed."""
     ours = tuple(islice(schedule.fires(now, _END), n))
-    if told is None or "error" in told:
-        return FireComparison(ours=ours, why_not=NO_FIRES if told is None else str(told["error"]))
-    fires = sorted({int(at) for at in told["fires"]})
+    if answer is None or "error" in answer:
+        return FireComparison(
+            ours=ours, why_not=NO_FIRES if answer is None else str(answer["error"])
+        )
+    fires = sorted({int(at) for at in answer["fires"]})
     found: dict[int, bool] = {}
-    for after, until in told["ranges"]:
+    for after, until in answer["ranges"]:
         walked = schedule.fires(_instant(after), _instant(until))
         mine = [int(at.timestamp()) for at in islice(walked, MOST)]
         until = mine[-1] if len(mine) == MOST else until
@@ -138,8 +140,8 @@ def _ask_hermes(
             check=False,
         )
         if done.returncode == 0:
-            told = json.loads(done.stdout)
-            return told if isinstance(told, dict) else f"{python} gave no answer"
+            answer = json.loads(done.stdout)
+            return answer if isinstance(answer, dict) else f"{python} gave no answer"
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
         return f"{python} cannot be asked: {error}"
     last = (done.stderr.strip() or "no word of why").splitlines()[-1]
@@ -147,23 +149,23 @@ def _ask_hermes(
 
 
 def _of_hermes(
-    told: dict[str, Any], python: str, version: str | None, local: MachineZone
+    answer: dict[str, Any], python: str, version: str | None, local: MachineZone
 ) -> Rehearsed:
-    version = version or told.get("hermes")
-    zone, doubt = _zone(told["zone"], local)
+    version = version or answer.get("hermes")
+    zone, doubt = _zone(answer["zone"], local)
     return Rehearsed(
-        by=f"Hermes {version or 'of unknown version'}, croniter {told.get('croniter')}",
+        by=f"Hermes {version or 'of unknown version'}, croniter {answer.get('croniter')}",
         zone=zone,
         doubt=doubt,
         means=Means(
             python=python,
             version=version,
-            env=told.get("env", {}),
-            script_timeout=told.get("script_timeout"),
+            env=answer.get("env", {}),
+            script_timeout=answer.get("script_timeout"),
         ),
-        unknown=told.get("unknown", ""),
-        changes=_instants(told["changes"]),
-        jobs=told["jobs"],
+        unknown=answer.get("unknown", ""),
+        changes=_instants(answer["changes"]),
+        jobs=answer["jobs"],
     )
 
 

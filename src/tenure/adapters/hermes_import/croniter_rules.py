@@ -8,7 +8,7 @@ Hermes leaves it to croniter (6.0). What is peculiar there, each measured:
 * 7 is Sunday in five fields only; with six fields day 0 is day 1;
 * day and weekday: a day fires if *either* matches, unless one of them is every day. A step such
   as ``*/2`` is not every day (in Debian's cron, and here, a leading star makes it *both*);
-* the sixth and seventh field may be random (``R``), drawn anew each time.
+* the sixth and seventh field may be random (``R``), drawn again each time.
 
 Pure; safe from any thread.
 """
@@ -40,7 +40,7 @@ class CronReading:
     fields: tuple[Values | None, ...]
     """Minute, hour, day, month, weekday (0 is Sunday), and second and year where they are said."""
     random: frozenset[int] = frozenset()
-    """The places of fields that are drawn anew at each reading."""
+    """The places of fields that are drawn again at each reading."""
 
 
 def read_expression(text: str) -> CronReading:
@@ -149,7 +149,7 @@ def tenure_expression(reading: CronReading) -> str:
     """
     if reading.random:
         raise InvalidInput(
-            f"{reading.text!r} has a random field, drawn anew each time",
+            f"{reading.text!r} has a random field, drawn again each time",
             field="schedule",
             remedy="write a fixed value, and --jitter for a spread",
         )

@@ -1,8 +1,8 @@
 """``tenure import hermes``: the jobs of a Hermes profile as native jobs of a Tenure profile.
 
-Hermes' files are read and never written; the originals run on until somebody pauses them. What a
-job does in Hermes and a command cannot do is said for each job, in words (``lost``), and so is
-where it fires otherwise (``differs``). A job is known again by its tag ``hermes:<id>``: a second
+Hermes' files are read and never written; the originals run until a person pauses them. For each
+job the plan says what a command cannot do (``lost``) and where it fires at other times
+(``differs``). A job is recognised by its tag ``hermes:<id>``: a second
 import adds nothing twice and changes nothing.
 """
 
@@ -207,7 +207,7 @@ class HermesImporter(Importer):
             remedy = "run this with TZ=ZONE, or set `timezone:` in Hermes' config.yaml"
             warnings.append((found.doubt, remedy))
         if found.unknown:
-            warnings.append((f"how Hermes runs scripts was not told: {found.unknown}", ""))
+            warnings.append((f"how Hermes runs scripts is unknown: {found.unknown}", ""))
         return warnings
 
     def title(self, job: ImportedJob) -> str:

@@ -1,4 +1,4 @@
-"""What a Hermes job does and a command does not, in words: nothing is dropped silently."""
+"""What a Hermes job does and a command does not, as text: nothing is dropped silently."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ TICK = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class TranslatedSchedule:
-    """The schedule, and in words where it is not quite Hermes'."""
+    """The schedule, and how it differs from Hermes', as text."""
 
     schedule: Schedule
     differs: tuple[str, ...] = ()

@@ -142,13 +142,13 @@ def rehearse(
     cron = schedule.get("kind") == "cron"
     end = changes[-1] + AROUND if changes and cron else int(now)
     fires, covered = _collect(walk(hermes, schedule, now, first, end), end, count)
-    told, ranges = [*fires], [[int(now), covered]]
+    shown, ranges = [*fires], [[int(now), covered]]
     for change in changes if fires else []:
         if change + AROUND > covered:
             more, span = _around(hermes, schedule, change, fires, (covered - now) / len(fires))
-            told += more
+            shown += more
             ranges.append(span)
-    return {"fires": told, "ranges": ranges}
+    return {"fires": shown, "ranges": ranges}
 
 
 def _around(
@@ -267,13 +267,13 @@ def answer(asked: dict[str, Any], hermes: RealHermes | Croniter) -> dict[str, An
 
 def main() -> None:
     asked = json.load(sys.stdin)
-    told = answer(asked, RealHermes())
+    result = answer(asked, RealHermes())
     try:
-        told.update(script_facts())
+        result.update(script_facts())
     except Exception as error:  # noqa: BLE001 - another version's; said, and the defaults are used
-        told["unknown"] = f"{type(error).__name__}: {error}"
-    told["python"] = sys.executable
-    json.dump(told, sys.stdout)
+        result["unknown"] = f"{type(error).__name__}: {error}"
+    result["python"] = sys.executable
+    json.dump(result, sys.stdout)
 
 
 if __name__ == "__main__":

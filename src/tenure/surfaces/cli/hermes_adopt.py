@@ -131,8 +131,8 @@ def _print_adopted(where: HermesWhere, result: AdoptionResult, found: Survey) ->
     )
     if result.done:
         output.paragraph(
-            "What runs already has not loaded the plugin: from now on nothing runs until it has "
-            "started anew."
+            "Running processes have not loaded the plugin: nothing runs until the owner is "
+            "restarted."
         )
         for step in steps:
             output.paragraph(f"→ {output.safe(step)}")

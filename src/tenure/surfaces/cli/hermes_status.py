@@ -101,7 +101,7 @@ def _adoption(found: Survey, zone: str) -> str:
         return "none"
     since = f" since {local(adoption.adopted_at, zone)}" if adoption.adopted_at else ""
     owner = found.process(found.owner)
-    who = "nobody owns" if found.owner is None else f"owned by pid {found.owner}"
+    who = "no owner" if found.owner is None else f"owned by pid {found.owner}"
     if owner is not None:
         who = f"owned by {owner.describe()}"
     return output.safe(

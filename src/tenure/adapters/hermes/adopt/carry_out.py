@@ -1,8 +1,8 @@
-"""Adopting a Hermes home: each step recorded, then done; the fence last.
+"""The adoption of a Hermes home: each step is recorded, then done; the fence is last.
 
-Until the fence stands nothing is different for Hermes' processes that run already. A step that is
-done is recognised by what lies there, so that adopting again goes on where it was cut short, and
-repairs what has been lost since.
+Before the fence exists nothing changes for the running processes of Hermes. A finished step is
+recognised by the files, so adopting again continues where it was interrupted, and repairs what was
+lost since.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _TRIES = 5
 
 @dataclass(slots=True)
 class AdoptionResult:
-    """What was done, in words; nothing where all stood already."""
+    """What was done, as text; empty where nothing was missing."""
 
     adoption: Adoption
     done: list[str] = field(default_factory=list)
@@ -63,14 +63,14 @@ def adopt(
 ) -> AdoptionResult:
     """Carry out a plan. ``now`` is UTC; ``patience`` and ``linger`` are the fence's, in seconds.
 
-    Raises Conflict if another adoption or release is at work, or was since the plan, OutcomeUnknown
+    Raises Conflict if another adoption or release runs, or ran since the plan, OutcomeUnknown
     if a tick goes on for too long, OSError where the disk fails. Adopting again goes on from there.
     """
     with _alone(plan):
         if read_adoption(plan.home) != plan.earlier:
             raise Conflict(
-                f"somebody else has adopted or released {plan.home.path} since this was planned",
-                remedy="look what stands there now: do it again",
+                f"another process has adopted or released {plan.home.path} since this was planned",
+                remedy="run the command again",
             )
         return _Work(plan, now, disk or Disk()).run(patience, linger, packages or library())
 
@@ -123,7 +123,7 @@ class _Work:
 
     # -- the record ------------------------------------------------------------------------------
     def begin(self) -> None:
-        """The record, with its folder; both appear at once."""
+        """Write the record; it and its folder appear at once."""
         for name in (PREPARED, DISCARDED):
             self.disk.remove(str(self.home.path / name))
         if self.home.tenure.is_dir():
@@ -136,7 +136,7 @@ class _Work:
         self.disk.flush(str(self.home.path))
 
     def record(self, step: Step) -> None:
-        """Before it is done. A step of the same kind about the same path takes its place."""
+        """Record a step before it is done. It replaces a step of the same kind and path."""
         key = (step["kind"], step["path"])
         steps = [s for s in self.adoption.steps if (s["kind"], s["path"]) != key]
         if len(steps) == len(self.adoption.steps):
@@ -164,7 +164,7 @@ class _Work:
         self.disk.flush(str(folder.parent))
 
     def own_files(self, packages: Library) -> None:
-        """What lies in ``tenure``, all of it Tenure's own: it needs no steps of the record."""
+        """The files in ``tenure``: the whole folder is Tenure's, so the record needs no steps."""
         folder = self.home.tenure
         for name, content in home_files(self.home).items():
             if _read(folder / name) != content:
@@ -201,7 +201,7 @@ class _Work:
         folder, source = self.home.plugin, self.plan.shim
         mine = self.adoption.step("made", str(folder.relative_to(self.home.path)))
         if mine is None and same_files(self.home, source):
-            self.result.notes.append(f"{folder} is there already, as it should be")
+            self.result.notes.append(f"{folder} already exists with the right content")
             return
         for needed in (folder.parent, folder):
             self.make(needed)
@@ -216,7 +216,7 @@ class _Work:
 
     # -- config.yaml -----------------------------------------------------------------------------
     def config(self) -> None:
-        """Enable the plugin. Hermes may be writing the file at this moment: then once more."""
+        """Enable the plugin. Tries again if Hermes writes the file meanwhile."""
         edit = self.plan.edit
         target = os.path.realpath(self.home.config)
         for _ in range(_TRIES):
@@ -230,7 +230,7 @@ class _Work:
                 self.did(f"added tenure to plugins.enabled in {self.home.config}")
                 return
         raise OutcomeUnknown(
-            f"{self.home.config} is changed again and again", remedy="try again in a moment"
+            f"{self.home.config} changes repeatedly", remedy="try again in a moment"
         )
 
     def _config_step(self, edit: Edit, target: str) -> Step:
@@ -253,7 +253,7 @@ class _Work:
         return step
 
     def _write_config(self, edit: Edit, target: str) -> bool:
-        """False if somebody else has written it since it was read."""
+        """False if another process has written it since it was read."""
         new = beside(target)
         exists = edit.before is not None
         mode = stat.S_IMODE(os.stat(target).st_mode) if exists else 0o600

@@ -61,14 +61,14 @@ def multiplexed(home: HermesHome) -> bool:
 
 
 def start_command(home: HermesHome) -> str:
-    """What to type for a gateway to run."""
+    """The command that starts the gateway."""
     return f"{home.command} gateway {'start' if service_definitions(home) else 'run'}"
 
 
 def notes_on_home(
     home: HermesHome, owners: Sequence[str], survey: Survey, content: bytes | None
 ) -> Iterator[str]:
-    """What a person should know beforehand. ``content``: of config.yaml."""
+    """What a person should know before. ``content``: of config.yaml."""
     if any(owner.strip() == GATEWAY for owner in owners):
         yield from _gateway(home, survey)
     provider = scalar_in(content, "cron", "provider") or ""
@@ -83,24 +83,24 @@ def notes_on_home(
 def _gateway(home: HermesHome, survey: Survey) -> Iterator[str]:
     lock, start = survey.gateway_lock, start_command(home)
     if lock.held:
-        yield f"the gateway runs{f' (pid {lock.pid})' if lock.pid else ''}; it is to be the owner"
+        yield f"the gateway runs{f' (pid {lock.pid})' if lock.pid else ''}; it will be the owner"
         if service_definitions(home) and gateway_service(survey) is None:
             yield "it was not started by its service, so its rule does not ask for the service"
     elif lock.held is None:
-        yield f"whether a gateway runs is not known here; if not, nothing runs until: {start}"
+        yield f"whether a gateway runs is unknown here; if not, nothing runs until: {start}"
     else:
         yield f"no gateway runs; nothing will run until: {start}"
 
 
 def check_folder(home: HermesHome) -> None:
-    """Whether anything may be written here at all."""
+    """Raises Refused if this folder may not be written, or not by this user."""
     if sys.platform == "win32":
         raise Refused("Hermes is not adopted on Windows yet", remedy="`tenure hermes status` works")
     for path in (home.path, home.path / "plugins", home.cron, home.tick_lock, home.config):
         if not os.path.lexists(path):
             continue
         if not path.exists():
-            raise Refused(f"{path} is a link that leads nowhere", remedy="remove it")
+            raise Refused(f"{path} is a link without a target", remedy="remove it")
         path = path.resolve()
         owner = path.stat().st_uid
         if owner != os.geteuid():
@@ -129,29 +129,29 @@ def check_copy(home: HermesHome, earlier: Adoption | None) -> None:
 
 
 def release_copy(home: HermesHome) -> str:
-    """What to type in a home that is a copy of an adopted one."""
+    """The remedy in a home that is a copy of an adopted one."""
     command = tenure_command(home, "release").rstrip("`") + " --copied`"
     script = shlex.quote(str(home.tick_lock / "release.py"))
     return f"{command}, then adopt it; without Tenure: `python3 {script} --copied`"
 
 
 def check_strangers(home: HermesHome, earlier: Adoption | None, source: bytes) -> None:
-    """Nothing that somebody else put where Tenure writes."""
+    """Raises Conflict if Tenure would write where other files are."""
     if earlier is not None:
         return
     left_over = f"{tenure_command(home, 'release')} if it is left over, else move it away"
     if os.path.lexists(home.tenure):
         raise Conflict(
-            f"there is {home.tenure} already, and no adoption is recorded in it", remedy=left_over
+            f"{home.tenure} already exists, and no adoption is recorded in it", remedy=left_over
         )
     if os.path.lexists(home.plugin) and not same_files(home, source):
         raise Conflict(
-            f"there is a plugin at {home.plugin} already, and Tenure did not put it there",
+            f"a plugin already exists at {home.plugin}, and Tenure did not write it",
             remedy=left_over,
         )
     if read_lock(home.tick_lock).fence:
         raise Conflict(
-            f"{home.tick_lock} is a folder already, and no adoption is recorded here",
+            f"{home.tick_lock} is already a folder, and no adoption is recorded here",
             remedy=f"{tenure_command(home, 'release')}, then adopt again",
         )
 

@@ -1,9 +1,8 @@
-"""What an adoption has lost since: each finding with what to type.
+"""What an adoption has lost since, each finding with its remedy.
 
-For ``tenure hermes status``. Looks, and changes nothing; each thing that was adopted is compared
-with the record, with what this Tenure would write, and with what Hermes makes of it now. What a
-survey says of any home (a version that was not verified, a record that is damaged or says that it
-is unfinished) is not said again here.
+For ``tenure hermes status``. Changes nothing. Each part of the adoption is compared
+with the record, with what this Tenure would write, and with what Hermes makes of it now. What the
+survey reports for any home (an unverified version, a damaged or unfinished record) is not repeated.
 
 Codes are stable: ``home_copied``, ``fence_missing``, ``fence_outdated``, ``plugin_missing``,
 ``plugin_edited``, ``plugin_disabled``, ``copy_missing``, ``copy_outdated``, ``copy_ahead``,
@@ -35,13 +34,13 @@ from tenure.domain.version import is_newer
 
 
 def drift(home: HermesHome, installation: Installation | None = None) -> tuple[Warning, ...]:
-    """The findings, the gravest first; none where no adoption is recorded. Raises nothing.
+    """The findings, the most severe first; none without an adoption. Raises nothing.
 
     ``installation``: the Hermes that serves the profile now, by default that of the record.
     """
     try:
         adoption = read_adoption(home)
-    except (CorruptStore, OutcomeUnknown):  # said where the adoption itself is looked at
+    except (CorruptStore, OutcomeUnknown):  # the survey reports it
         return ()
     if adoption is None:
         return ()
@@ -89,17 +88,17 @@ class _Look:
             return
         if not stands(self.home):
             there = os.path.lexists(self.home.tick_lock)
-            now = "a file is there again" if there else "nothing is there"
+            now = "it is a file again" if there else "it does not exist"
             yield Warning(
                 code="fence_missing",
-                text=f"the fence is gone: {now} at cron/.tick.lock, so that any process that has "
-                "not loaded the plugin may run jobs",
+                text=f"the fence cron/.tick.lock is gone ({now}), so any process that has not "
+                "loaded the plugin may run jobs",
                 remedy=f"{self.again} puts it back; the owner does so at its next tick",
             )
         elif not _same(self.home.tick_lock, fence_files(self.home)):
             yield Warning(
                 code="fence_outdated",
-                text="the release script in the fence is not that of this Tenure",
+                text="the release script in the fence is of another Tenure version",
                 remedy=f"{self.again} brings it up to date",
             )
 
@@ -107,15 +106,15 @@ class _Look:
         if not all((self.home.plugin / name).is_file() for name in plugin_files(b"")):
             yield Warning(
                 code="plugin_missing",
-                text=f"the plugin at {self.home.plugin} is gone, in whole or in part: no process "
-                "loads it, so nothing runs",
+                text=f"files of the plugin at {self.home.plugin} are missing: no process loads it, "
+                "so nothing runs",
                 remedy=f"{self.again} puts it back; then restart the gateway",
             )
         elif not _same(self.home.plugin, plugin_files(shim())):
             yield Warning(
                 code="plugin_edited",
                 text=f"the plugin at {self.home.plugin} is not the one that this Tenure writes",
-                remedy=f"{self.again} writes it anew; then restart the gateway",
+                remedy=f"{self.again} writes it again; then restart the gateway",
             )
 
     # -- config.yaml -----------------------------------------------------------------------------
@@ -126,7 +125,7 @@ class _Look:
             content = None
         enabled, disabled = enabled_in(content)
         if enabled is False or disabled:
-            why = "stands in plugins.disabled" if disabled else "is not in plugins.enabled"
+            why = "is in plugins.disabled" if disabled else "is not in plugins.enabled"
             yield Warning(
                 code="plugin_disabled",
                 text=f"tenure {why} of config.yaml: no process loads the plugin when it starts, so "
@@ -157,14 +156,14 @@ class _Look:
         if version and is_newer(version, __version__):
             yield Warning(
                 code="copy_ahead",
-                text=f"{folder} has Tenure {version}, newer than the {__version__} that looks here",
+                text=f"{folder} has Tenure {version}, newer than this one, {__version__}",
                 remedy="update Tenure here",
             )
         elif not library().is_at(folder):
             yield Warning(
                 code="copy_outdated",
-                text=f"{folder} has another Tenure ({version or 'unknown'}) than the "
-                f"{__version__} that looks here, or was edited",
+                text=f"{folder} has another Tenure ({version or 'unknown'}) than this "
+                f"one ({__version__}), or was edited",
                 remedy=f"{self.again} brings it up to date; then restart the gateway",
             )
 
@@ -172,13 +171,13 @@ class _Look:
     def hermes(self) -> Iterator[Warning]:
         found = self.installation
         if found is None:
-            return  # the survey says that there is none
+            return  # the survey reports it
         if found.version != self.adoption.hermes_version:
             yield Warning(
                 code="hermes_changed",
                 text=f"Hermes is {found.version or 'of an unknown version'} now; adopted was "
                 f"{self.adoption.hermes_version or 'one of an unknown version'}",
-                remedy=f"{self.again} looks at it anew",
+                remedy=f"{self.again} checks it",
             )
         yield from self._entry_point(found)
 
@@ -206,19 +205,19 @@ class _Look:
         try:
             rules = rules_of(name, self.adoption.tenure_home)
         except TenureError:
-            return  # the survey says that it cannot be read
+            return  # the survey reports it
         if rules is None:
             yield Warning(
                 code="profile_missing",
-                text=f"there is no Tenure profile {name} in {self.adoption.tenure_home} any more: "
+                text=f"the Tenure profile {name} no longer exists in {self.adoption.tenure_home}: "
                 "no process can join it, so nothing runs",
-                remedy=f"restore it from a backup; or {self.again} makes it anew, without history",
+                remedy=f"restore it from a backup; or {self.again} makes it again, without history",
             )
         elif (other := self._linked()) is not None:
             yield Warning(
                 code="profile_of_another",
                 text=f"the Tenure profile {name} is linked to another Hermes home, {other}: the "
-                "jobs of both are taken for those of one",
+                "jobs of both would be mixed",
                 remedy=f"{tenure_command(self.home, 'release')}, then {self.again} with "
                 "--tenure-profile NAME",
             )
@@ -232,7 +231,7 @@ class _Look:
                 code="rule_missing",
                 text=f"no owner rules are in force in the Tenure profile {name}: the first process "
                 "of this user that ticks owns, and protected jobs are held",
-                remedy=f"{self.again} writes them anew",
+                remedy=f"{self.again} writes them again",
             )
         elif not has_gateway_rule(rules, self.home) and not any(r.service for r in rules):
             yield Warning(

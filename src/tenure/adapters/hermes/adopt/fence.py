@@ -1,13 +1,11 @@
 """The fence: a folder at ``cron/.tick.lock``, which no ticker of Hermes can open.
 
 Every tick of every version begins by opening that path for writing, and does nothing where it
-cannot. So while a folder is there no process runs a job by ticking, whether it has loaded
-Tenure's plugin or not, and whether any process of Tenure lives or not. The owner's own ticks lock
-another file.
+cannot. So a folder there stops all ticks, also of processes without Tenure's plugin, and also while
+no process of Tenure runs. The owner's own ticks lock another file.
 
-The file that was there is locked first, so that no tick is going on, then changes places with the
-folder in one step where the system can; and stays locked for a moment longer, for a ticker that
-had opened it just before.
+The old file is locked first, so that no tick is active, then exchanged with the folder, in one step
+where the system can. It stays locked for a moment longer, for a ticker that opened it just before.
 """
 
 from __future__ import annotations
@@ -29,15 +27,15 @@ from tenure.adapters.hermes.look.locks import read_lock
 from tenure.domain.errors import OutcomeUnknown, TenureError
 
 LINGER_S = 1.0
-"""Seconds for which the old file stays locked: a ticker locks what it opened at once."""
+"""How long the old file stays locked: a ticker locks a file right after opening it."""
 _TRIES = 20
 _TAKEN = (errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
 
 
 def assert_fence(home: HermesHome) -> str | None:
-    """None if the fence stands. Else it is put up again, and what happened is told.
+    """None if the fence exists. Else restore it, and return what happened.
 
-    For the owner, at each tick: one ``lstat`` while all is well. Never raises.
+    For the owner, at each tick: one ``lstat`` in the normal case. Never raises.
     """
     try:
         if stat.S_ISDIR(os.lstat(home.tick_lock).st_mode):
@@ -46,11 +44,11 @@ def assert_fence(home: HermesHome) -> str | None:
     except FileNotFoundError:
         was = "had been removed"
     except OSError as error:
-        return f"the fence {home.tick_lock} cannot be looked at: {error.strerror or error}"
+        return f"the fence {home.tick_lock} cannot be examined: {error.strerror or error}"
     try:
         return f"the fence {home.tick_lock} {was}; {_repair(home)}"
     except (OSError, TenureError, Refusal) as error:
-        return f"the fence {home.tick_lock} {was}, and cannot be put up again: {error}"
+        return f"the fence {home.tick_lock} {was}, and cannot be restored: {error}"
 
 
 def _repair(home: HermesHome) -> str:
@@ -58,18 +56,18 @@ def _repair(home: HermesHome) -> str:
         adoption = read_adoption(home)
         if adoption is None or adoption.state != ADOPTED or not adoption.is_of(home):
             state = adoption.state if adoption else "no adoption"
-            return f"it is not put up again ({state})"
+            return f"it is not restored ({state})"
         TickLockBlocker(home, Disk()).install(keep=None, patience=2.0)
-    return "it stands again, but other tickers may have run jobs meanwhile"
+    return "it is restored, but other tickers may have run jobs meanwhile"
 
 
 def stands(home: HermesHome) -> bool:
-    """Whether a folder is there."""
+    """Whether the fence exists."""
     return is_folder(str(home.tick_lock))
 
 
 class TickLockBlocker:
-    """Puts it up, from whatever an earlier try has left. ``linger``: see :data:`LINGER_S`."""
+    """Installs the fence, also after an interrupted try. ``linger``: see :data:`LINGER_S`."""
 
     def __init__(self, home: HermesHome, disk: Disk, *, linger: float | None = None) -> None:
         self.home = home
@@ -101,7 +99,7 @@ class TickLockBlocker:
                 self.disk.remove(beside(self.ready))
                 return
         raise OutcomeUnknown(
-            f"{self.path} comes back as often as it is taken away",
+            f"{self.path} is created again each time it is removed",
             remedy="stop the gateway and the desktop app, then adopt again",
         )
 
@@ -113,7 +111,7 @@ class TickLockBlocker:
         self.disk.flush(self.ready)
 
     def _place(self) -> bool:
-        """Nothing is there. False if something is there by now: a folder cannot replace a file."""
+        """The path is free. False if it no longer is: a folder cannot replace a file."""
         try:
             self.disk.rename(self.ready, self.path)
         except OSError as error:
@@ -143,14 +141,14 @@ class TickLockBlocker:
         return self._place()
 
     def _put_by(self, old: str, keep: Callable[[str], None] | None) -> None:
-        """The file that was there is kept, or goes. The first that was there is the one to keep."""
+        """Keep the old file, or remove it. The first one found is the one to keep."""
         if keep is not None and not os.path.lexists(self.saved):
             self.disk.move(old, self.saved)
         else:
             self.disk.unlink(old)
 
     def _tidy(self, keep: Callable[[str], None] | None) -> None:
-        """It stands. Finish what was cut short after that, and bring its files up to date."""
+        """The fence exists: finish an interrupted step, and update its files."""
         if is_folder(self.ready):
             self.disk.remove(self.ready)
         elif is_file(self.ready):
@@ -165,7 +163,7 @@ class TickLockBlocker:
         found = read_lock(self.home.tick_lock)
         who = f"pid {found.pid}" if found.pid else "some process"
         return OutcomeUnknown(
-            f"a tick has been going on for {patience:g} s: {who} holds {self.path}",
+            f"a tick has been running for {patience:g} s: {who} holds {self.path}",
             remedy="`hermes cron tick` holds it while its jobs run: let it end, or end it, and "
             "adopt again",
             pid=found.pid,

@@ -1,7 +1,7 @@
-"""The owner policy that adoption proposes: the gateway, told by the lock it holds in the kernel.
+"""The owner policy that adoption proposes: the gateway, identified by the lock it holds.
 
-It becomes the ``profile.toml`` of the Tenure profile, with comments, and is the user's from then
-on: written where there are no rules yet, never changed afterwards.
+It becomes the ``profile.toml`` of the Tenure profile, with comments. It is written only where no
+rules exist, and belongs to the user afterwards.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def profile_text(
     fallback_after: timedelta | None,
     timezone: str | None,
 ) -> str:
-    """A whole ``profile.toml``. Raises InvalidInput for an owner that is no such thing.
+    """A whole ``profile.toml``. Raises InvalidInput for another owner.
 
     ``owners``: ``gateway``, ``service LABEL`` or ``executable PATH``, the best first. ``service``:
-    the one that the gateway runs as. ``fallback_after``: any process of the user, after so long.
+    the one that the gateway runs as. ``fallback_after``: any process of the user, after this time.
     """
     lines = [
         f"# Who may run the cron jobs of the Hermes profile {home.profile},",
@@ -58,7 +58,7 @@ def profile_text(
     if fallback_after is not None:
         lines += [
             "",
-            "[[owner]]  # once no better one has been there for so long; never for protected jobs",
+            "[[owner]]  # when no better owner was present for this time; never for protected jobs",
             'user = "me"',
             f'after = "{format_duration(fallback_after)}"',
             "authoritative = false",
@@ -82,9 +82,9 @@ def _rule(home: HermesHome, owner: str, service: str | None) -> list[str]:
     if word in ("service", "executable") and rest:
         return ["[[owner]]", f"{word} = {_quoted(rest)}"]
     raise InvalidInput(
-        f"{owner!r} names no owner",
+        f"{owner!r} is not a valid owner",
         field="owner",
-        remedy="say gateway, 'service LABEL' or 'executable PATH'; rules of other kinds are "
+        remedy="use gateway, 'service LABEL' or 'executable PATH'; rules of other kinds are "
         "written in profile.toml",
     )
 
@@ -99,7 +99,7 @@ def _quoted(text: str) -> str:
 
 
 def has_gateway_rule(rules: Sequence[Rule], home: HermesHome) -> bool:
-    """Whether a rule admits whoever holds this home's gateway lock."""
+    """Whether a rule admits the process that holds this home's gateway lock."""
     lock = os.path.realpath(home.gateway_lock)
     return any(
         not rule.refuse and rule.holds is not None and os.path.realpath(rule.holds) == lock

@@ -41,7 +41,7 @@ _VERSION_KEY = re.compile(rb'"_config_version":\s*([0-9]+)')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdoptionOptions:
-    """What was asked of ``tenure hermes adopt``."""
+    """The options of ``tenure hermes adopt``."""
 
     tenure_home: Path
     tenure_profile: str | None = None
@@ -54,18 +54,18 @@ class AdoptionOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdoptionPlan:
-    """What is going to be done, all checks passed."""
+    """What will be done; all checks have passed."""
 
     home: HermesHome
     adoption: Adoption
-    """As it begins; that of an earlier try goes on."""
+    """The record as the adoption begins; an earlier try continues."""
     earlier: Adoption | None
-    """The record that was there."""
+    """The record found in the home."""
     options: AdoptionOptions
     edit: Edit
     profile: ProfilePlan
     code: Path | None
-    """Where Hermes' packages lie."""
+    """The folder of Hermes' packages."""
     notes: tuple[str, ...] = ()
     shim: bytes = field(default=b"", repr=False)
 
@@ -88,8 +88,8 @@ def plan_adoption(
     unverified = tuple(_unverified(installation))
     if unverified and not options.force:
         raise Refused(
-            f"this Hermes is not one that Tenure was verified with: {'; '.join(unverified)}",
-            remedy=f"verified are {', '.join(sorted(SUPPORTED))}; to adopt all the same: --force",
+            f"Tenure was not verified with this Hermes: {'; '.join(unverified)}",
+            remedy=f"verified are {', '.join(sorted(SUPPORTED))}; to adopt anyway: --force",
         )
     check_gateway(home, options.owners, survey, force=options.force)
     for ref in options.protect:
@@ -129,11 +129,11 @@ def plan_config(
     except Refused:
         if content is None or python is None or not is_enabled(Path(python), home.config, content):
             raise
-        return Edit(before=content, after=content)  # somebody has enabled it by hand
+        return Edit(before=content, after=content)  # enabled by hand
     if edit.changes and (home.path / ".managed").exists():
         raise Refused(
-            f"{home.config} is made by a package manager (there is {home.path / '.managed'})",
-            remedy="add tenure to plugins.enabled in that one's configuration, then adopt again",
+            f"{home.config} is made by a package manager ({home.path / '.managed'} exists)",
+            remedy="add tenure to plugins.enabled in its configuration, then adopt again",
         )
     if python is not None and edit.changes:
         verify(Path(python), home.config, edit)
@@ -164,13 +164,13 @@ def _installation(options: AdoptionOptions, survey: Survey) -> Installation | No
 def _unverified(installation: Installation | None) -> Iterator[str]:
     if installation is None:
         yield (
-            "no Hermes was found (--hermes-python PATH names one), so neither its version nor "
-            "its reading of config.yaml is known"
+            "no Hermes was found (--hermes-python PATH names one), so its version and its "
+            "reading of config.yaml are unknown"
         )
         return
     if installation.verified:
         return
-    yield f"version {installation.version or 'unknown'}: how it runs jobs was not looked at"
+    yield f"version {installation.version or 'unknown'}: how it runs jobs was not examined"
     code = Path(installation.code) if installation.code else None
     for file, text in (("cron/scheduler.py", b".tick.lock"), ("hermes_cli/plugins.py", b"enabled")):
         try:
@@ -216,7 +216,7 @@ def _record(
         raise Conflict(
             f"{home.path} is adopted into the Tenure profile {earlier.tenure_profile} in "
             f"{earlier.tenure_home}",
-            remedy="release it first, to adopt it into another",
+            remedy="to adopt it into another, release it first",
         )
     return Adoption(
         state=ADOPTING,
@@ -240,11 +240,11 @@ def _named(earlier: Adoption | None) -> str | None:
 
 # -- the plan as text and JSON ----------------------------------------------------------------
 def plan_words(plan: AdoptionPlan) -> list[str]:
-    """What would be done, a line a step."""
+    """What would be done, one line for each step."""
     home = plan.home
-    done = [f"keep in {home.tenure} what it takes to undo all of this, and a copy of Tenure"]
+    done = [f"keep in {home.tenure} what an undo needs, and a copy of Tenure"]
     if plan.again:
-        done = [f"look through what is in {home.tenure}, and put back what is missing"]
+        done = [f"check {home.tenure}, and restore what is missing"]
     if plan.profile.text is not None:
         done.append(f"the Tenure profile {plan.profile.name}, with the owner rules below")
     if not same_files(home, plan.shim):
@@ -260,7 +260,7 @@ def plan_words(plan: AdoptionPlan) -> list[str]:
 
 
 def plan_document(plan: AdoptionPlan) -> dict[str, Any]:
-    """The same for ``--json``. ``profile_toml`` is null where there are rules already."""
+    """The plan for ``--json``. ``profile_toml`` is null where rules exist already."""
     adoption = plan.adoption
     return {
         "hermes_home": str(plan.home.path),
@@ -278,7 +278,7 @@ def plan_document(plan: AdoptionPlan) -> dict[str, Any]:
 
 
 def next_steps(survey: Survey) -> list[str]:
-    """What to start anew, since running processes load plugins only when they start."""
+    """What to restart: processes load plugins only when they start."""
     home = survey.home
     steps = [
         _gateway(home) if survey.gateway_lock.held else f"start the gateway: {start_command(home)}"
@@ -290,7 +290,7 @@ def next_steps(survey: Survey) -> list[str]:
     known = (Role.DESKTOP, Role.GATEWAY)
     rest = [p for p in survey.processes if p.role not in known and p.repeats]
     if rest:
-        steps.append(f"start these anew: {', '.join(process.describe() for process in rest)}")
+        steps.append(f"restart these: {', '.join(process.describe() for process in rest)}")
     return [*steps, f"then look: {tenure_command(home, 'status')}"]
 
 

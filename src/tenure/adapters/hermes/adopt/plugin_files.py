@@ -1,8 +1,8 @@
-"""What adoption puts into a Hermes home: the folder plugin, Tenure's own copy, the way back.
+"""The files that adoption writes to a Hermes home: plugin, copy of Tenure, release script.
 
 The copy (``tenure/lib``) has the packages ``tenure`` and ``cronsim`` as they are installed here
-and nothing else, so that Hermes' environment stays as it is and an update of Hermes, which makes
-that anew, does not lose it.
+and nothing else. So Hermes' environment stays unchanged, and an update of Hermes, which replaces
+its environment, does not lose the copy.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from tenure.adapters.hermes.facts.home import HermesHome
 PACKAGES = ("tenure", "cronsim")
 
 _README = """\
-This folder is kept by Tenure, which was told to see to it that only one process runs the cron
-jobs of this Hermes home: see adoption.json for what was changed and where, tenure/restore for what
-was there before.
+This folder belongs to Tenure, which lets only one process run the cron jobs of this Hermes home:
+adoption.json records each change, tenure/restore keeps what was there before.
 
     tenure hermes status {where}
     tenure hermes release {where}
@@ -35,9 +34,9 @@ Without Tenure, any Python from 3.9 undoes all of it:
 """
 
 _FENCE = """\
-{mark}: as long as it is here, no
+{mark}: while it exists, no
 ticker of Hermes can open .tick.lock, so none runs a cron job, except in the process that Tenure
-has made the owner. Removing it by hand makes every ticker run jobs again.
+has made the owner. If you remove it by hand, every ticker runs jobs again.
 
     tenure hermes release {where}
 
@@ -49,7 +48,7 @@ Without Tenure, any Python from 3.9 undoes the whole adoption:
 _PLUGIN = """\
 name: tenure
 version: "{version}"
-description: Only the owner that you named runs the cron jobs; everybody else asks it.
+description: Only the owner that you named runs the cron jobs; other processes ask it.
 author: Tenure
 kind: standalone
 """
@@ -111,7 +110,7 @@ class Library:
 
     @property
     def label(self) -> bytes:
-        """The content of ``VERSION``, by which two copies are told apart."""
+        """The content of ``VERSION``, which identifies a copy."""
         lines = [f"{name} {number}" for name, number in self.versions]
         return "\n".join([*lines, f"sha256 {self.digest}", ""]).encode()
 

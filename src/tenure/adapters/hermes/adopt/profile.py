@@ -53,7 +53,7 @@ def plan_profile(
     fallback_after: timedelta | None,
     timezone: str | None,
 ) -> ProfilePlan:
-    """Look, change nothing. Raises Conflict for another home's profile, InvalidInput."""
+    """Changes nothing. Raises Conflict for another home's profile, InvalidInput."""
     notes = list(_check_link(home, tenure_home / "profiles" / name, name))
     toml = tenure_home / "profiles" / name / "profile.toml"
     found = read_policy_file(toml)
@@ -71,14 +71,14 @@ def plan_profile(
     else:
         asked = tuple(owners) != (GATEWAY,) or fallback_after is not None
         if asked or linked_home(toml.parent) != home.path:
-            notes.append(f"{toml} has its owner rules already; they stay as they are")
+            notes.append(f"{toml} already has owner rules; they stay unchanged")
         if GATEWAY in owners and not has_gateway_rule(rules, home):
             notes.append(f'none of its rules asks for holds = "{home.gateway_lock}"')
     return ProfilePlan(name=name, tenure_home=tenure_home, text=text, notes=tuple(notes))
 
 
 def make_profile(plan: ProfilePlan, home: HermesHome, now: datetime, disk: Disk) -> list[str]:
-    """Carry it out; what was done, in words. ``now`` is UTC. What stands already is left."""
+    """Carry it out, and return what was done. ``now`` is UTC. What exists is kept."""
     done = []
     folder = plan.toml.parent
     was_there = (folder / "tenure.db").exists()

@@ -3,9 +3,9 @@
     python3 release.py [HERMES_HOME] [--copied] [--dry-run]
 
 Each adopted home has copies of this file, in ``tenure/`` and in ``cron/.tick.lock/``. They need
-the standard library only (Python 3.9 or later) and work when Tenure is gone. Run where adoption
-or an earlier release was cut short, it goes on from there: what to undo is told from what lies
-there, and the record is the last thing that goes.
+the standard library only (Python 3.9 or later) and work when Tenure is gone. After an
+interrupted adoption or release it continues from there: the files found decide what to undo, and
+the record goes last.
 
 Exit code 0: released, or nothing to release; 1: released, but something had to stay; 3: refused;
 75: cut short by the disk.
@@ -62,14 +62,14 @@ def release(
 
 def _words(work: Undo) -> list[str]:
     """What would be done."""
-    told = {
+    texts = {
         "fence": "take the fence away: {}",
         "config": "take tenure out of plugins.enabled: {}",
         "wrote": "remove {}",
         "made": "remove {}, if it is empty then",
     }
-    steps = [step for step in reversed(work.record["steps"]) if step["kind"] in told]
-    found = [told[step["kind"]].format(step["path"]) for step in steps]
+    steps = [step for step in reversed(work.record["steps"]) if step["kind"] in texts]
+    found = [texts[step["kind"]].format(step["path"]) for step in steps]
     folders = [*work.left_over(), *([work.folder] if work.has_folder() else ())]
     return [*found, *(f"remove {folder}" for folder in folders)]
 
@@ -99,13 +99,13 @@ def read_record(home: str) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError) as error:
         raise Refusal(
             f"{path} is damaged: {error}",
-            "move it away; what can be told to be Tenure's by itself is then taken out",
+            "move it away; what is recognisably Tenure's is then removed",
         ) from error
     return dict(record)
 
 
 def check_home(home: str, record: dict[str, Any], copied: bool) -> None:
-    """Raises :class:`Refusal` if the record is that of another folder, unless told so."""
+    """Raises :class:`Refusal` if the record is of another folder, unless ``copied``."""
     there = str(record["hermes_home"])
     if copied or os.path.realpath(there) == os.path.realpath(home):
         return
@@ -116,7 +116,7 @@ def check_home(home: str, record: dict[str, Any], copied: bool) -> None:
 
 
 def _guessed(home: str) -> dict[str, Any]:
-    """Where the record is lost: what can be told to be Tenure's by itself."""
+    """Without the record: what is recognisably Tenure's."""
     steps: list[dict[str, Any]] = []
     folder = os.path.join("plugins", "tenure")
     with contextlib.suppress(OSError, UnicodeDecodeError):

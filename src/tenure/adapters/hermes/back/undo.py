@@ -1,7 +1,7 @@
 """One release of a Hermes home: each step of its record undone, the last one first.
 
-Told from what lies there, not from how far somebody else got: the same code undoes an adoption
-that is whole, one that was cut short anywhere, and a release that was.
+Decided by the files found, not by earlier progress: the same code undoes a whole adoption, an
+interrupted one, and an interrupted release.
 
 Standard library only and good for Python 3.9: a copy lies beside ``release.py`` in each adopted
 Hermes home, and works there when Tenure is gone.
@@ -37,7 +37,7 @@ RECORD = "adoption.json"
 OWN = {
     RECORD, "restore", "lib", "README", "jobs.json", ".sidecar.lock", "tick.lock", *COPIES,
 }  # fmt: skip
-"""What Tenure keeps in ``<home>/tenure``. Anything else there is somebody else's, and stays."""
+"""What Tenure keeps in ``<home>/tenure``. Other files there stay."""
 PREPARED, DISCARDED = ".tenure-adopting", ".tenure-released"
 """The folder ``tenure`` before it has its name, and after it has lost it."""
 
@@ -61,7 +61,7 @@ class Ticking(Refusal):
 
 @dataclass
 class Released:
-    """What was undone, and what had to stay, in words."""
+    """What was undone, and what had to stay, as text."""
 
     done: list[str] = field(default_factory=list)
     stays: list[str] = field(default_factory=list)
@@ -245,7 +245,7 @@ class Undo:
 
     # -- the fence -------------------------------------------------------------------------------
     def fence(self, step: dict[str, Any]) -> None:
-        """Told from what lies there: a fence, what was there before it, and what is beside them."""
+        """Decided by the files: the fence, what was there before, and what lies beside them."""
         path = os.path.join(self.home, step["path"])
         aside = beside(path)
         saved = os.path.join(self.folder, "restore", "tick.lock")

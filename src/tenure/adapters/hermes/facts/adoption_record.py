@@ -1,8 +1,8 @@
 """The record of an adoption, ``<home>/tenure/adoption.json``: what was done, to be undone.
 
-Each step is written here before it is done, with what is needed to undo it. The record is written
-last when everything stands, and goes last when everything is undone, so that whoever finds one
-knows where to go on. ``state``: ``adopting`` until the fence stands, ``adopted``, ``releasing``.
+Each step is written here before it is done, with what is needed to undo it. The record gets its
+last state when all is done, and goes last when all is undone, so any process that finds one can
+continue. ``state``: ``adopting`` until the fence stands, ``adopted``, ``releasing``.
 
 Steps, in the order in which they were done; paths are relative to the Hermes home:
 
@@ -45,7 +45,7 @@ class Adoption:
     tenure_home: Path
     tenure_profile: str
     adopted_at: datetime | None = None
-    """When the fence stood for the first time, or a repair changed something."""
+    """When the fence was first put up, or a repair changed something."""
     forced: bool = False
     unverified: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
@@ -98,7 +98,7 @@ def read_adoption(home: HermesHome) -> Adoption | None:
         raise CorruptStore(
             f"{home.adoption} cannot be understood: {error}",
             remedy=f"move it away, then `tenure hermes release --hermes-home {home.path}` takes "
-            "out what can be told to be Tenure's by itself",
+            "out what is recognisably Tenure's",
         ) from error
 
 

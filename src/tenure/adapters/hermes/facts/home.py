@@ -79,7 +79,7 @@ class HermesHome:
 
     @property
     def tenure_profile(self) -> str:
-        """The name of the Tenure profile beside it, unless adoption was told another."""
+        """The name of the Tenure profile beside it, unless adoption named another."""
         return "hermes" if self.profile == DEFAULT else f"hermes-{self.profile}"
 
 
@@ -131,7 +131,7 @@ def find_home(folder: str | None = None, profile: str | None = None) -> HermesHo
     if profile is None or profile == start.profile:
         if not start.path.is_dir():
             raise NotFound(
-                f"there is no Hermes home at {start.path}",
+                f"no Hermes home at {start.path}",
                 remedy="name it: --hermes-home DIR (Hermes' default is ~/.hermes)",
             )
         return start

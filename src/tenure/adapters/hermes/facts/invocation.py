@@ -1,7 +1,7 @@
 """A command line, read as one of Hermes': which of its programs, which verb, which profile.
 
-What a process was told when it started, so never proof of anything; open files decide where there
-are any. A shell, ``sudo`` or ``timeout`` around Hermes is not Hermes: the child is.
+What a process got when it started is not proof; open files decide where it has any.
+A shell, ``sudo`` or ``timeout`` around Hermes is not Hermes: the child is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Role(StrEnum):
     DESKTOP = "desktop"
     """A dashboard or ``serve`` that the desktop app started: it ticks."""
     DASHBOARD = "dashboard"
-    """One that somebody else started: it does not."""
+    """A dashboard that the desktop app did not start: it does not tick."""
     TICK = "tick"
     """``hermes cron tick``: one tick, then it ends."""
     RUN = "run"
@@ -170,8 +170,8 @@ def role_of(invocation: Invocation, environ: Mapping[str, str] | None) -> Role |
     if verb == "gateway":  # `restart` runs the gateway itself where no service manager does
         return Role.GATEWAY if word in ("", "run", "restart") else None
     if verb in ("dashboard", "serve"):
-        told = (environ or {}).get(DESKTOP_MARK)
-        return Role.DESKTOP if told == "1" else Role.DASHBOARD
+        mark = (environ or {}).get(DESKTOP_MARK)
+        return Role.DESKTOP if mark == "1" else Role.DASHBOARD
     if verb == "cron":
         return {"tick": Role.TICK, "run": Role.RUN}.get(word)
     return Role.CHAT if verb in ("chat", "acp") else None
@@ -180,7 +180,7 @@ def role_of(invocation: Invocation, environ: Mapping[str, str] | None) -> Role |
 def stated_home(
     invocation: Invocation, environ: Mapping[str, str] | None, folder: str | None
 ) -> str | None:
-    """The home that a process was told to use; None if that cannot be told.
+    """The home in a process's arguments and environment; None if it is unknown.
 
     The order is Hermes' own: the profile that was named, a ``HERMES_HOME`` that is a profile's
     folder, the profile that was chosen for good (``active_profile``), the root.

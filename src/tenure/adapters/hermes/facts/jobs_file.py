@@ -1,7 +1,7 @@
 """Hermes' ``jobs.json`` and heartbeats, read as tolerantly as Hermes reads them, and never written.
 
-A byte order mark, a bare list and a missing file are normal; text that is no JSON is a finding,
-since then nothing fires at all; an entry that is no job is left out and counted.
+A byte order mark, a bare list and a missing file are normal. Text that is not JSON is a finding,
+since then nothing fires. An entry that is not a job is left out and counted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class HermesScheduleKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HermesJob:
-    """What of a job matters to when and by whom it is run. Instants are UTC."""
+    """The fields of a job that affect when and where it runs. Instants are UTC."""
 
     id: str
     name: str
@@ -48,7 +48,7 @@ class JobsFile:
     problem: str | None = None
     """Why it could not be read."""
     odd: int = 0
-    """Entries that are no jobs."""
+    """The number of entries that are not jobs."""
 
     @property
     def enabled(self) -> int:

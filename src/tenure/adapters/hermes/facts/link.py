@@ -1,7 +1,7 @@
 """Which Tenure profile a Hermes home is adopted into, as its own processes read it.
 
 A record that is there and cannot be believed (unreadable, of a copied home, of a newer Tenure)
-refuses: whoever adopted this home said that only the owner may run its jobs.
+refuses: an adopted home's jobs may run only in the owner.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class AdoptionLink:
-    """An adoption that stands. ``refusal`` says why nothing may run in spite of it."""
+    """An adoption in force. ``refusal`` says why nothing may run all the same."""
 
     home: HermesHome
     tenure_home: str | None

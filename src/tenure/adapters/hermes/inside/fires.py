@@ -1,11 +1,11 @@
 """Which fires of a Hermes schedule have passed, by Hermes' own arithmetic.
 
-Hermes keeps one instant for a job, ``next_run_at``. When nobody looked for a while, later fires
-passed that it never wrote down. Cron expressions go through the croniter that Hermes itself uses,
+Hermes keeps one instant for a job, ``next_run_at``. When no ticker looked for a while, later fires
+passed that it never recorded. Cron expressions go through the croniter that Hermes itself uses,
 in Hermes' zone; intervals count from ``next_run_at``.
 
-Hermes begins croniter anew for each fire. Within one offset of the zone that is the same as going
-on from fire to fire; across a change of the offset it is not, so it is begun anew there too.
+Hermes starts croniter again for each fire. Within one offset of the zone that is the same as going
+on from fire to fire. Across a change of the offset it is not, so it is restarted there too.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 from tenure.domain.planning.external import Announced
 
 MOST = 10_000
-"""So many fires are counted one by one, in about half a second. Of more, the first, the last and
-the latest are found all the same, and the count is too low."""
+"""The most fires that are counted one by one, in about half a second. Beyond, the first and the
+last two are still exact, and the count is too low."""
 _MINUTE = timedelta(minutes=1)
 _LONGEST_FOLD = 24 * 60
 """In minutes: a zone that changed the date has repeated a day."""
@@ -114,13 +114,13 @@ def _fires(
     """The fires after an instant, in UTC, in order."""
     at, walk, offset = after, None, None
     while True:
-        anew = walk is None
+        restarted = walk is None
         if walk is None:
             base = at.astimezone(zone)
             walk, offset = croniter(expression, base), base.utcoffset()
         found = walk.get_next(datetime)
         fire, crossed = found.astimezone(UTC), found.utcoffset() != offset
-        if not anew and (crossed or fire <= at):
+        if not restarted and (crossed or fire <= at):
             walk = None
             continue
         at = fire if fire > at else _past_the_fold(expression, at, zone, croniter)

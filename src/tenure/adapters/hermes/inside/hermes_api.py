@@ -1,8 +1,8 @@
-"""The Hermes that this process is: every name of Hermes that Tenure calls, in one place.
+"""Every name of Hermes that Tenure calls, in one place.
 
-Used only by the plugin, inside Hermes' own processes. Modules are asked for when they are needed:
-a process that never touches its cron jobs does not load them for Tenure's sake. What is not there
-in an older version is answered by ``None``.
+Used only by the plugin, inside Hermes' own processes. Modules are imported when they are needed: a
+process that never uses its cron jobs does not load them for Tenure. What an older version does not
+have is ``None``.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def version() -> str | None:
 
 
 def holds_gateway_lock() -> bool:
-    """Whether this process believes to be the gateway. For names only: the policy asks the
-    kernel."""
+    """Whether this process says that it holds the gateway's lock. For display only: the policy asks
+    the kernel."""
     status = sys.modules.get("gateway.status")
     return getattr(status, "_gateway_lock_handle", None) is not None
 
@@ -130,14 +130,16 @@ def advance(job_id: object) -> None:
 
 
 def give_back(found: Sequence[Mapping[str, Any]]) -> None:
-    """Jobs that Hermes found due, and which could not be claimed, are due still: finding them has
-    moved some on already, and has marked one-shots as running."""
+    """Make jobs due again that Hermes found due and that could not be claimed.
+
+    Finding them has moved some on, and marked one-shots as running.
+    """
     before = {job.get("id"): job for job in found}
 
     def undo(job: dict[str, Any]) -> bool:
         was = before.get(job.get("id"))
         if was is None or any(job.get(key) != was.get(key) for key in ("schedule", "enabled")):
-            return False  # somebody edits it at this moment: that stays
+            return False  # edited at this moment: the edit stays
         then = {"next_run_at": was.get("next_run_at")}
         if job.get("run_claim") is not None:
             then["run_claim"] = None

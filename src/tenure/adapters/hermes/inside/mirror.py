@@ -1,7 +1,7 @@
-"""Hermes' jobs, seen in a Tenure profile.
+"""Hermes' jobs, mirrored in a Tenure profile.
 
-Hermes keeps the definitions; what stands here follows them, so that runs, requests and refusals
-have a job to belong to. A job is known by Hermes' own id, ``hermes:<id>``; its name may change.
+Hermes keeps the definitions. The profile follows them, so that runs, requests and refusals have a
+job to belong to. A job is known by Hermes' own id, ``hermes:<id>``; its name may change.
 Whether it is protected is kept beside Hermes' file, since Hermes rewrites that one.
 """
 
@@ -44,10 +44,10 @@ _WANTED = (
     "workdir",
     "profile",
 )
-"""What of a Hermes job is its definition. The rest is what became of it."""
+"""The fields of a Hermes job that define it; the others are its state."""
 _INSTANT = timedelta(microseconds=1)
 MAX_ID = 40
-"""Hermes' ids have 12 characters; somebody may have put in longer ones by hand."""
+"""Hermes' ids have 12 characters; longer ones may have been put in by hand."""
 
 
 def target_of(job_id: str) -> str:
@@ -74,7 +74,7 @@ def definition_of(
     return Definition(
         name=name,
         schedule=_schedule(job, timezone),
-        action=Call(target=target_of(id), args={**_told(job), "command": command}),
+        action=Call(target=target_of(id), args={**_shown(job), "command": command}),
         protected=requires is not None,
         requires=requires or (),
         grace=GRACE,
@@ -99,7 +99,7 @@ def _display(job: Mapping[str, Any]) -> str:
     return _printable(text)[:200].strip() or "as Hermes plans it"
 
 
-def _told(job: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(job: Mapping[str, Any]) -> dict[str, Any]:
     """What a reader needs to know the job again, and a digest of all that makes it what it is:
     a job that was changed in Hermes is a new revision here. Prompts stay with Hermes."""
     wanted = {key: job.get(key) for key in _WANTED}
@@ -108,11 +108,11 @@ def _told(job: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(wanted["schedule"], Mapping):
         wanted["schedule"] = {k: v for k, v in wanted["schedule"].items() if k != "display"}
     text = json.dumps(wanted, sort_keys=True, default=str)
-    told: dict[str, Any] = {"digest": hashlib.sha256(text.encode()).hexdigest()[:16]}
+    shown: dict[str, Any] = {"digest": hashlib.sha256(text.encode()).hexdigest()[:16]}
     for key in ("script", "workdir", "deliver"):
         if job.get(key):
-            told[key] = _printable(str(job[key]))[:500]
-    return told
+            shown[key] = _printable(str(job[key]))[:500]
+    return shown
 
 
 def wanted_state(job: Mapping[str, Any]) -> JobState:
@@ -125,7 +125,7 @@ def wanted_state(job: Mapping[str, Any]) -> JobState:
 
 @dataclass(frozen=True, slots=True)
 class Mirrored:
-    """The jobs that stand in the profile, by Hermes' id, and what could not be mirrored."""
+    """The jobs in the profile, by Hermes' id, and why others could not be mirrored."""
 
     jobs: Mapping[str, Job]
     problems: Mapping[str, str]
@@ -156,8 +156,8 @@ class Mirror:
         Hermes' jobs are loaded after those that stand here were read: so one that another process
         has just made, and mirrored, is not taken for one that is gone.
 
-        A job that cannot be mirrored is told of and stops no other; those without an id, which
-        Hermes itself cannot run, are passed over. Raises what the store and ``load`` raise, and
+        A job that cannot be mirrored is reported and stops no other. Jobs without an id, which
+        Hermes itself cannot run, are left out. Raises what the store and ``load`` raise, and
         InvalidInput for a sidecar that cannot be read: then nothing may run.
         """
         protection = read_protection(self._home)
@@ -235,7 +235,7 @@ def _since(theirs: Theirs, now: datetime) -> datetime:
 
 
 class _View:
-    """The jobs that stand in a profile: Hermes' by their id there, and all the names."""
+    """The jobs of a profile: Hermes' by their id, and all names."""
 
     def __init__(self, jobs: Iterable[Job]) -> None:
         self.jobs: dict[str, Job] = {}
@@ -258,7 +258,7 @@ class _View:
                 return _View(found)
 
     def without(self, ids: Collection[str]) -> list[Job]:
-        """Take out what stands here and is not among these, or stands here twice."""
+        """Take out the jobs that are not among these, or that exist twice."""
         gone = [self.jobs.pop(id) for id in list(self.jobs) if id not in ids] + self._more
         for job in gone:
             self._names.pop(job.name, None)

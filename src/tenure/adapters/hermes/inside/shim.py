@@ -1,8 +1,8 @@
 """Tenure's plugin for Hermes Agent, as a folder. Written by `tenure hermes adopt`; do not edit.
 
-It loads Tenure, from Hermes' environment if it is installed there, else from the copy that was put
-into this home; and if there is none that works, it lets this process run no cron job of an adopted
-home, and ask for none, for whoever adopted it said that only its owner may.
+It loads Tenure from Hermes' environment if it is installed there, else from the copy in this home.
+If neither works, this process may not run a cron job of an adopted home, nor ask for a run: only
+the owner may.
 """
 
 import functools
@@ -23,14 +23,14 @@ REFUSED = {
     "cron.jobs": ("trigger_job", "claim_job_for_fire"),
     "tools.cronjob_tools": ("_execute_job_now",),
 }
-"""The ways to run a job, or to have it run, that the fence does not close by itself."""
+"""The functions that run a job, or ask for a run, and that the fence does not stop."""
 
 
 def register(ctx: Any) -> None:
     """Called by Hermes when it loads its plugins."""
     try:
         _tenure()(ctx)
-    except Exception as error:  # noqa: BLE001  whatever it is, nothing may run then
+    except Exception as error:  # noqa: BLE001  then nothing may run
         why = f"Tenure cannot be loaded here ({type(error).__name__}: {error})"
         log.error("%s, so this process runs no cron job", why)
         _refuse_all(f"refused: {why}; run: tenure hermes status")
@@ -64,7 +64,7 @@ def _refuse_all(why: str) -> None:
         if module is None:
             continue
         if getattr(getattr(module, "__spec__", None), "_initializing", False):
-            # It is being loaded, perhaps by this very thread: wait for it in another.
+            # It loads at this moment, perhaps on this thread: wait for it on another.
             threading.Thread(target=_patch_loaded, args=(name, why), daemon=True).start()
         else:
             _patch_loaded(name, why)
@@ -119,7 +119,7 @@ def _ticking(original: Any, why: str) -> Callable[..., Any]:
 
 
 def _adopted() -> bool:
-    """Whether the home at hand is; a dashboard works on others too."""
+    """Whether the current home is adopted; a dashboard works on others too."""
     jobs: Any = importlib.import_module("cron.jobs")
     current = getattr(jobs, "_current_cron_store", None)
     folder = Path(current().cron_dir if current is not None else jobs.CRON_DIR)

@@ -1,6 +1,6 @@
-"""The adoption of a home as an onlooker sees it: its record, and who obeys Tenure by now.
+"""The adoption of a home, seen from outside: its record, and the processes that obey Tenure.
 
-A record that cannot be understood, or that lies in a copied home, is a finding and no error. The
+A damaged record, or one in a copied home, is a finding and not an error. The
 Tenure profile is opened for reading only.
 """
 

@@ -1,14 +1,14 @@
 """What executed Hermes' last runs, from its own ledger (``cron/executions.db``, from 0.19 on).
 
-The ledger is a SQLite database in WAL mode. Opened where it lies, even for reading only, SQLite
-would make or write a ``-shm`` file in Hermes' folder; opened as immutable it would not see what
-stands in the ``-wal`` alone, which is most of it while Hermes runs. So the two files are copied
+The ledger is a SQLite database in WAL mode. Opened in place, even for reading only, SQLite would
+make or write a ``-shm`` file in Hermes' folder; opened as immutable it would not see what is only
+in the ``-wal``, which is most of it while Hermes runs. So the two files are copied
 and the copy is opened. The copy counts only if no checkpoint ran meanwhile: the database's date
 and size and the header of the ``-wal`` must be the same before and after.
 
 Not for use inside a process of Hermes: closing the files drops that process's own SQLite locks.
 
-A row names pid and start stamp of the process that claimed it, so that it is told from a later
+A row names pid and start stamp of the process that claimed it, which distinguishes it from a later
 process of the same pid.
 """
 
@@ -30,7 +30,7 @@ from tenure.adapters.hermes.look.scan import ProcessStart
 LIMIT = 50
 GONE = "gone"
 UNKNOWN = "unknown"
-"""The ledger has no start stamp for it, so the pid may be another process's by now."""
+"""The ledger has no start stamp for it, so the pid may belong to another process now."""
 _ATTEMPTS = 5
 _WAL_HEADER = 32
 _COLUMNS = "job_id, source, pid, process_started_at, status, claimed_at, started_at, finished_at"

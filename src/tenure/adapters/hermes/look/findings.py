@@ -1,4 +1,4 @@
-"""What a survey amounts to, in plain words: the verdict, and the warnings with what to type.
+"""The verdict of a survey, and its warnings with their remedies.
 
 Codes are stable:
 
@@ -23,13 +23,13 @@ from tenure.adapters.hermes.look.report import HermesProcess, Survey, names
 from tenure.client.advice import Warning
 
 _FRESH = timedelta(seconds=90)
-"""A ticker that lives writes its heartbeat every minute."""
+"""A living ticker writes its heartbeat every minute."""
 _STARTING = timedelta(seconds=60)
 """A process joins the Tenure profile at its first tick, which comes seconds after its start."""
 
 
 def tenure_command(home: HermesHome, verb: str) -> str:
-    """What to type for a ``tenure hermes`` verb on this home."""
+    """The command for a ``tenure hermes`` verb on this home."""
     words = ["tenure", "hermes", verb]
     if home.root != home_of(default_root()).path:
         words += ["--hermes-home", str(home.root)]
@@ -39,18 +39,18 @@ def tenure_command(home: HermesHome, verb: str) -> str:
 
 
 def start_gateway(survey: Survey) -> str:
-    """What to type to start the gateway."""
+    """The command that starts the gateway."""
     return f"`{survey.home.command} gateway {'start' if survey.service else 'run'}`"
 
 
 def _bring_the_owner(survey: Survey) -> str:
-    """A gateway that runs already and has not joined must start anew."""
+    """A gateway that runs but has not joined must be restarted."""
     there = any(p.role is Role.GATEWAY and not p.joined for p in survey.processes)
     return f"`{survey.home.command} gateway restart`" if there else start_gateway(survey)
 
 
 def conclude(survey: Survey) -> tuple[str, tuple[Warning, ...]]:
-    """The verdict, in one or two sentences, and the warnings, the gravest first."""
+    """The verdict, in one or two sentences, and the warnings, the most severe first."""
     warnings = (*_situation(survey), *_always(survey))
     return _verdict(survey), warnings
 
@@ -63,16 +63,16 @@ def _verdict(survey: Survey) -> str:
         if owner is not None and len(tickers) <= 1:
             return f"{_cap(owner.describe())} owns the jobs; only its ticks run them."
         if owner is None and not tickers:
-            return "Nothing fires: no process owns the jobs, and all others are kept out."
+            return "Nothing fires: no process owns the jobs, and no other may run them."
     if survey.tick_lock.fence and not tickers:
-        return "Nothing fires: the fence stands at cron/.tick.lock, and no tick passes it."
+        return "Nothing fires: the fence at cron/.tick.lock stops every tick."
     if not tickers:
         return "Nothing fires: no process was found that ticks."
     if len(tickers) == 1:
         only = tickers[0]
         if only.role is Role.GATEWAY:
             return f"{_cap(only.describe())} runs the jobs: nothing else ticks."
-        return f"No gateway runs, and jobs fire all the same: from {only.describe()}."
+        return f"No gateway runs, but jobs fire: from {only.describe()}."
     some = "" if any(p.role is Role.GATEWAY for p in tickers) else " No gateway runs."
     return (
         f"{len(tickers)} processes can execute this profile's jobs; nothing tells them apart.{some}"
@@ -92,8 +92,8 @@ def _unadopted(survey: Survey) -> Iterator[Warning]:
     if survey.tick_lock.fence:
         yield Warning(
             code="fence_without_adoption",
-            text="cron/.tick.lock is a folder, so that no ticker's tick runs anything, and no "
-            "adoption is recorded that would let one through",
+            text="cron/.tick.lock is a folder, so no tick runs anything, and no adoption is "
+            "recorded that would let a tick through",
             remedy=f"{tenure_command(survey.home, 'release')} takes the fence away, "
             f"{adopt} makes the gateway the owner",
         )
@@ -117,7 +117,7 @@ def _several(survey: Survey) -> str:
         f"{names(tickers)}. The first tick after a job is due runs it"
     )
     if not any(process.role is Role.GATEWAY for process in tickers):
-        text += ". No gateway runs; jobs fire all the same"
+        text += ". No gateway runs, but jobs fire"
     return text
 
 
@@ -134,7 +134,7 @@ def _nothing_ticks(survey: Survey) -> Iterator[Warning]:
             code="unseen_ticker",
             text=f"a ticker wrote its heartbeat {age.total_seconds():.0f} s ago: it has ended "
             "since, or it cannot be seen from here (another user's, in a container)",
-            remedy="look again in two minutes, as the user that runs Hermes or as root",
+            remedy="run this again in two minutes, as the user that runs Hermes or as root",
         )
 
 
@@ -145,7 +145,7 @@ def _adopted(survey: Survey) -> Iterator[Warning]:
     if adoption.problem is not None:
         yield Warning(
             code="adoption_damaged",
-            text=f"{adoption.problem}; so everything is refused",
+            text=f"{adoption.problem}; so every run is refused",
             remedy=adoption.remedy or f"{release}, then {tenure_command(survey.home, 'adopt')}",
         )
         return
@@ -153,7 +153,7 @@ def _adopted(survey: Survey) -> Iterator[Warning]:
         verb = release if adoption.state == "releasing" else tenure_command(survey.home, "adopt")
         yield Warning(
             code="adoption_unfinished",
-            text=f"the adoption is unfinished ({adoption.state}): it was interrupted, or is at it",
+            text=f"the adoption is unfinished ({adoption.state}): it was interrupted or still runs",
             remedy=f"{verb} goes on with it",
         )
     if survey.unreadable is not None:
@@ -183,15 +183,15 @@ def _disobedient(survey: Survey, process: HermesProcess) -> Iterator[Warning]:
         yield Warning(
             code="unadopted_ticker",
             text=f"{process.describe()} does not obey Tenure, and no fence stops its ticks: "
-            "it runs jobs, whoever owns",
+            "it runs jobs beside the owner",
             remedy=f"{tenure_command(survey.home, 'adopt')} puts the fence back; restart it",
         )
     elif process.before_adoption:
         inline = "" if process.on_request is False else "; asked to, it may still run a job itself"
         yield Warning(
             code="restart_needed",
-            text=f"{process.describe()} started before the adoption and knows nothing of it"
-            f"{inline}",
+            text=f"{process.describe()} started before the adoption and has not loaded Tenure's "
+            f"plugin{inline}",
             remedy=f"restart it{_how_to_restart(survey, process)}",
         )
     elif process.repeats and survey.at - process.started_at > _STARTING:
@@ -219,24 +219,24 @@ def _always(survey: Survey) -> Iterator[Warning]:
     if survey.ledger.damaged:
         yield Warning(
             code="ledger_damaged",
-            text=f"what executed the last runs cannot be read: {survey.ledger.why}",
+            text=f"the record of the last runs cannot be read: {survey.ledger.why}",
             remedy=f"move {survey.home.executions} away; Hermes makes a new one",
         )
     if survey.hidden:
         pids = ", ".join(map(str, survey.hidden))
         yield Warning(
             code="hidden_processes",
-            text=f"these look like Hermes and may not be looked into (pids {pids}): whether they "
-            "work on this home is not known",
-            remedy="look as their user, or as root",
+            text=f"these look like Hermes and cannot be examined (pids {pids}): whether they work "
+            "on this home is unknown",
+            remedy="run this as their user, or as root",
         )
     lock = survey.gateway_lock
     if lock.held and survey.process(lock.pid) is None:
         who = f"pid {lock.pid}" if lock.pid else "a process that cannot be seen from here"
         yield Warning(
             code="lock_stranger",
-            text=f"gateway.lock is held by {who}, which is none of the processes above",
-            remedy="look as its user, or as root",
+            text=f"gateway.lock is held by {who}, which is not one of the processes above",
+            remedy="run this as its user, or as root",
         )
     yield from _version(survey)
 

@@ -2,7 +2,7 @@
 
 Authority: a process is *observed* to belong to a profile if it has a file of that profile's store
 open: the lock, the logs, the databases, the cron folder. Where it keeps nothing open (a dashboard
-of 0.16 that nobody has asked anything yet) its arguments and environment are all there is: then it
+of 0.16 before its first request) its arguments and environment are all there is: then it
 is *stated*. What is observed wins: a process that names our profile and has another home's log
 open belongs to that other home.
 
@@ -52,7 +52,7 @@ class HermesCandidate:
     role: Role
     store: HomeEvidence
     seen: str
-    """What it is known by, in words."""
+    """How it was identified, as text."""
     desktop: str | None
     """What its environment says of the desktop app; None: not to be read, or nothing."""
     environ_known: bool
@@ -65,7 +65,7 @@ class HermesCandidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherHomeProcess:
-    """A scheduler-capable process of another home. ``home``: '' if it cannot be told which."""
+    """A scheduler-capable process of another home. ``home``: '' if it is unknown."""
 
     pid: int
     role: Role

@@ -1,6 +1,6 @@
-"""What a survey of a Hermes profile found, and its stable JSON.
+"""The result of a survey of a Hermes profile, and its stable JSON.
 
-Instants are UTC. What could not be found out is None, and says why beside it.
+Instants are UTC. What could not be found out is None, with the reason beside it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class HermesProcess:
     repeats: bool
     """It ticks by itself, every 60 seconds, if it ticks."""
     on_request: bool | None
-    """It would run a job in its own process when asked, whoever ticks; None: not known."""
+    """Whether it runs a job in its own process on request; None: unknown."""
     store: HomeEvidence
     seen: str
     joined: bool
@@ -67,7 +67,7 @@ class HermesProcess:
 
 
 @dataclass(frozen=True, slots=True)
-class NextRun:
+class NextTick:
     """The process that runs the job that is due next, as far as it is known."""
 
     job: HermesJob
@@ -117,18 +117,18 @@ class Survey:
     def process(self, pid: int | None) -> HermesProcess | None:
         return next((process for process in self.processes if process.pid == pid), None)
 
-    def next_run(self) -> NextRun | None:
+    def next_run(self) -> NextTick | None:
         """None: no job is due."""
         job, pids = self.jobs.next(), tuple(process.pid for process in self.tickers)
         if job is None:
             return None
         if self.owner is not None:
-            return NextRun(job, self.owner, True, why="it owns the jobs; no other tick runs them")
+            return NextTick(job, self.owner, True, why="it owns the jobs; no other tick runs them")
         if not pids:
-            return NextRun(job, why="nothing ticks")
+            return NextTick(job, why="nothing ticks")
         if len(pids) == 1:
-            return NextRun(job, pids[0], why="no other process ticks")
-        return NextRun(job, rivals=pids, why="the first tick after the job is due runs it")
+            return NextTick(job, pids[0], why="no other process ticks")
+        return NextTick(job, rivals=pids, why="the first tick after the job is due runs it")
 
     def by_role(self) -> dict[str, int]:
         """The number of the last runs that each role executed."""

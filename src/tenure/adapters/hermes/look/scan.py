@@ -2,7 +2,7 @@
 
 Reading only: nothing is opened but files of ``/proc``, no lock is taken, no signal sent. A process
 that vanishes while it is looked at answers with nothing; one that may not be read answers None.
-What a process was *told* (arguments, environment) is handed on as such; the callers decide what
+Arguments and environment are passed on as stated; the callers decide what
 it is worth beside what is *observed* (open files, locks, threads).
 
 Source: proc(5): ``cmdline``, ``environ``, ``fd``, ``fdinfo`` (the ``lock:`` lines), ``task``.
@@ -56,7 +56,7 @@ class Scan(Protocol):
         """Its working folder."""
 
     def user(self, pid: int) -> int | None:
-        """The uid whose process it is; None where there is none, or it cannot be told."""
+        """Its uid; None if the process does not exist, or it is unknown."""
 
     def start(self, pid: int) -> ProcessStart | None: ...
     def threads(self, pid: int) -> frozenset[str]:
@@ -69,10 +69,10 @@ class Scan(Protocol):
         """Device and inode of an open file, wherever its path may lead from here."""
 
     def locks(self, pid: int, file: OpenFile) -> bool | None:
-        """Whether this process took an ``flock`` through that open file; None: cannot be told."""
+        """Whether this process took an ``flock`` through that open file; None: unknown."""
 
     def same_folder(self, pid: int, path: str, ours: str) -> bool | None:
-        """Whether ``path``, as that process sees it, is our ``ours``; None: cannot be told."""
+        """Whether ``path``, as that process sees it, is our ``ours``; None: unknown."""
 
     def shares_paths(self, pid: int) -> bool:
         """Whether a path means the same to that process and to us."""

@@ -1,11 +1,11 @@
-"""Does a process tick, and would it run a job if asked: the judgement, from what is known of it.
+"""Whether a process ticks, and whether it would run a job on request.
 
 ``yes`` and ``no`` rest on something observed (a lock, a thread, recorded runs) or on the code that
-is installed. ``may`` rests on what the process was told, which is no proof. ``fenced``: it ticks,
+is installed. ``may`` rests on what the process states, which is not proof. ``fenced``: it ticks,
 and each tick ends at the fence.
 
 A ticker is a thread that looks for due jobs every 60 seconds: the gateway always has one, a
-backend that the desktop app started has one, a dashboard that somebody else started has none.
+backend that the desktop app started has one, any other dashboard has none.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _unfenced(
 
 def _gateway(holds_lock: bool | None, inline: bool | None) -> Judgement:
     if holds_lock is None:
-        why = "a gateway ticks while it holds gateway.lock; who does is not told here"
+        why = "a gateway ticks while it holds gateway.lock; who holds it is unknown on this system"
         return Judgement(Ticks.MAY, why, True, inline)
     if holds_lock:
         why = "a gateway ticks every minute"
@@ -100,10 +100,7 @@ def _backend(
     if installation is not None and installation.desktop_ticks is False:
         version = installation.version or "this version"
         return Judgement(Ticks.NO, f"{version} has no ticker in its backends", False, inline)
-    why = (
-        "it was told to (HERMES_DESKTOP=1 when it started); "
-        "no name of a thread and no recorded run shows whether it does"
-    )
+    why = "it was started with HERMES_DESKTOP=1; no thread name and no recorded run confirms it"
     return Judgement(Ticks.MAY, why, True, inline)
 
 
