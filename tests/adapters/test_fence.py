@@ -218,7 +218,7 @@ def test_it_is_not_put_up_against_a_release(world: World) -> None:
         assert not stands(world.home)
     world.release()
     told = assert_fence(world.home)
-    assert told is None or "not put up again (no adoption)" in told
+    assert told is None or "not restored (no adoption)" in told
     assert not stands(world.home)
 
 
@@ -232,7 +232,7 @@ def test_it_never_raises(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "lstat", _denied)
     told = assert_fence(world.home)
     assert told is not None
-    assert "cannot be looked at" in told
+    assert "cannot be examined" in told
 
 
 def _denied(path: object) -> os.stat_result:

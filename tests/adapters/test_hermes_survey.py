@@ -110,7 +110,7 @@ class TestWithoutAnAdoption:
         found = tree.survey()
         assert codes(found) == ["desktop_ticks_alone"]
         assert found.verdict == (
-            f"No gateway runs, and jobs fire all the same: from pid {pid} (desktop backend)."
+            f"No gateway runs, but jobs fire: from pid {pid} (desktop backend)."
         )
         assert "`hermes -p la gateway run`" in text(found, "desktop_ticks_alone")
 
