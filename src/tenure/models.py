@@ -13,7 +13,7 @@ from typing import Any
 
 from tenure.client.advice import Warning as ProfileWarning
 from tenure.client.explain import Check, Explanation
-from tenure.client.health import Present
+from tenure.client.presence import Present
 from tenure.client.secrets import masked
 from tenure.client.status import Status
 from tenure.domain.job import CatchUp, Command, Job, JobState, Overlap

@@ -402,7 +402,7 @@ class ProfileClient:
         candidate; Refused; OutcomeUnknown after 30 s."""
         from tenure import models
         from tenure.client import requests
-        from tenure.client.definitions import requester
+        from tenure.client.requester import requester
 
         target = None if to is None else str(to)
         with self._opened() as profile:
@@ -467,7 +467,7 @@ class ProfileClient:
     ) -> RequestInfo | RunInfo:
         """Make a request; its info, or with ``wait`` the run's once that has ended."""
         from tenure import models
-        from tenure.client.definitions import requester
+        from tenure.client.requester import requester
         from tenure.client.requests import Waiting, await_run
 
         waiting = Waiting(patience=_patience(wait), sleep=_sleep)

@@ -7,7 +7,6 @@ is told, and decides for itself. Jobs that another scheduler plans are changed t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import fields as fields_of
 from datetime import datetime
@@ -15,30 +14,9 @@ from datetime import datetime
 from tenure.client.foreign_jobs import refuse_foreign
 from tenure.domain.errors import Conflict
 from tenure.domain.job import Definition, Job, JobState
-from tenure.domain.request import Requester
 from tenure.store.contract import JobEditor, Store
 
 TRIES = 20
-
-
-def user_name() -> str | None:
-    """The user's name as the passwd file has it; None for a uid without an entry."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return None
-
-
-def requester(via: str) -> Requester:
-    """This process, as it says itself; the control socket may observe it later."""
-    return Requester(pid=os.getpid(), uid=os.geteuid(), user=user_name(), via=via)
-
-
-def editor(via: str) -> str:
-    """Who edits, for the revision (C14)."""
-    return requester(via).describe()
 
 
 def edit_job(

@@ -13,10 +13,11 @@ from datetime import datetime
 from typing import Any
 
 from tenure.client.apply import whole_definition
-from tenure.client.definitions import differing, editor
+from tenure.client.definitions import differing
 from tenure.client.fields import build, reset
 from tenure.client.foreign_jobs import refuse_foreign
 from tenure.client.notify import nudge_owner
+from tenure.client.requester import editor
 from tenure.domain.errors import Conflict, InvalidInput, NotFound, Refused
 from tenure.domain.job import Definition, Job, JobState
 from tenure.runtime.profile import Profile

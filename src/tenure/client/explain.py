@@ -19,7 +19,6 @@ from tenure.client.foreign_jobs import change_there, is_foreign, planner_of
 from tenure.client.health import Health, examine, taken_slots
 from tenure.client.refusal import (
     how_to_go_on,
-    pid_of,
     what_is_halted,
     what_to_type,
     who_should_own,
@@ -102,7 +101,7 @@ def explanation_document(found: Explanation) -> ExplanationReply:
     owner = found.owner
     under = None
     if owner is not None:
-        under = OwnerAtRun(process=owner.id, pid=pid_of(owner), term=found.term)
+        under = OwnerAtRun(process=owner.id, pid=owner.pid, term=found.term)
     return ExplanationReply(
         job=found.job.id,
         job_name=found.job.name,
@@ -196,9 +195,7 @@ def _owner(profile: Profile, health: Health) -> Check:
             f"Who should: {who_should_own(health.policy)}",
             remedy=what_to_type(health, profile.name),
         )
-    who = f"pid {pid_of(owner.process)}" + (
-        f" ({owner.process.role})" if owner.process.role else ""
-    )
+    who = f"pid {owner.process.pid}" + (f" ({owner.process.role})" if owner.process.role else "")
     if health.halted:
         return Check(
             name="owner",

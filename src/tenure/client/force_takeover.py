@@ -16,7 +16,7 @@ from datetime import datetime
 
 from tenure.client.health import Health, examine
 from tenure.client.notify import nudge_each
-from tenure.client.refusal import pid_of, who_should_own, why_nobody_owns
+from tenure.client.refusal import who_should_own, why_nobody_owns
 from tenure.domain.errors import NotFound, OutcomeUnknown, Refused, StoreBlocked
 from tenure.domain.ownership import (
     RESERVED_FOR,
@@ -122,12 +122,12 @@ def _check(health: Health, successor: Process | Unfit, *, force: bool, hung: boo
         return
     if owner.life is HolderLife.UNVERIFIABLE:
         raise Refused(
-            f"whether the owner (pid {pid_of(owner.process)}) lives cannot be verified from here",
+            f"whether the owner (pid {owner.process.pid}) lives cannot be verified from here",
             remedy="--force, if you know that it does not",
         )
     if not hung:
         raise Refused(
-            f"the owner (pid {pid_of(owner.process)}) lives and works",
+            f"the owner (pid {owner.process.pid}) lives and works",
             remedy="`tenure owner hand-over` asks it; --force takes it all the same",
         )
 
@@ -136,7 +136,7 @@ def _blocks_the_store(profile: Profile, health: Health) -> bool:
     """Whether the owner holds the write lock, now and a second later."""
     if health.owner is None:
         return False
-    pid = pid_of(health.owner.process)
+    pid = health.owner.process.pid
     for pause in (0.0, 0.5, 0.5):
         time.sleep(pause)
         if write_lock_holder(profile.folder.database) != pid:

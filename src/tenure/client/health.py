@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tenure.client.foreign_jobs import is_planner
+from tenure.client.presence import Present, gone_owner, look_at
 from tenure.domain.errors import CorruptStore, NotFound
 from tenure.domain.event import EventKind
 from tenure.domain.job import Job, Runner
@@ -24,11 +25,11 @@ from tenure.domain.ownership import (
     hung_for,
 )
 from tenure.domain.policy.admission import Policy
-from tenure.domain.process import Activity, Process, ProcessStatus
+from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.run import Run
 from tenure.host.clocks import ClockChangeKind, SystemClock
-from tenure.host.processes import activity_of, boot_id
-from tenure.runtime.liveness import candidates_among, life_of_process
+from tenure.host.processes import boot_id
+from tenure.runtime.liveness import candidates_among
 from tenure.runtime.profile import Profile
 from tenure.store.folder.identity import IdentityKind, IdentityProblem
 
@@ -36,15 +37,6 @@ _MOST_DUE = 100
 _NOT_AWAKE = (ClockChangeKind.SUSPENDED, ClockChangeKind.STEP_FORWARD)
 _EVENTS = 200
 """The newest events, among which a suspend is looked for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Present:
-    """A process of the profile, and what the kernel says of it."""
-
-    process: Process
-    life: HolderLife
-    activity: Activity = Activity.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +92,7 @@ class Health:
     @property
     def halted(self) -> bool:
         """The owner lives and does nothing until it is let go on: stopped, or frozen."""
-        return self.owner is not None and self.owner.activity.halted
+        return self.owner is not None and self.owner.halted
 
     def successor(self) -> Process | Unfit:
         """The best candidate that can take the ownership now, or why there is none."""
@@ -127,7 +119,7 @@ def examine(profile: Profile, now: datetime) -> Health:
     if ownership.hold is OwnershipState.HELD and ownership.process is not None:
         owner = next((p for p in present if p.process.id == ownership.process), None)
         if owner is None:
-            owner = _departed(profile, ownership.process)
+            owner = gone_owner(profile, ownership.process)
     problem = profile.identity_problem()
     if problem is not None:
         # What the database says of an owner is about another folder, or another time.
@@ -152,15 +144,6 @@ def _able(profile: Profile, living: tuple[Present, ...]) -> tuple[Candidate, ...
     there = [p.process for p in living if p.life is not HolderLife.DEAD]
     awake = SystemClock().awake()
     return candidates_among(profile, profile.policy(), there, awake=awake)
-
-
-def look_at(profile: Profile, process: Process) -> Present:
-    """Ask the kernel about one process of the profile."""
-    life = life_of_process(profile, process)
-    activity = Activity.UNKNOWN
-    if life is HolderLife.ALIVE:
-        activity = activity_of(process.evidence.identity)
-    return Present(process=process, life=life, activity=activity)
 
 
 def taken_slots(profile: Profile, health: Health, runner: Runner) -> Taken | None:
@@ -218,13 +201,6 @@ def _asleep_since(profile: Profile, since: datetime) -> timedelta:
 def _app_of(job: str | None) -> str | None:
     app, colon, _ = (job or "").partition(":")
     return app if colon and not is_planner(app) else None
-
-
-def _departed(profile: Profile, process: str) -> Present | None:
-    try:
-        return Present(process=profile.store.process(process), life=HolderLife.DEAD)
-    except NotFound:
-        return None
 
 
 def _hung_for(profile: Profile, current: Ownership, now: datetime) -> timedelta:

@@ -34,11 +34,11 @@ def why_nobody_owns(health: Health) -> str:
     reasons = []
     owner = health.owner
     if owner is not None and owner.life is HolderLife.DEAD:
-        reasons.append(f"the owner (pid {pid_of(owner.process)}) is dead")
+        reasons.append(f"the owner (pid {owner.process.pid}) is dead")
     others = [p.process for p in health.present if p is not owner and p.process.executes]
     alike: dict[tuple[str, str], list[str]] = {}
     for p in others:
-        alike.setdefault((str(p.standing), p.why), []).append(f"pid {pid_of(p)}{_role(p)}")
+        alike.setdefault((str(p.standing), p.why), []).append(f"pid {p.pid}{_role(p)}")
     reasons += [
         f"{', '.join(who)} {'is' if len(who) == 1 else 'are each'} {standing}: {why}"
         for (standing, why), who in alike.items()
@@ -103,7 +103,7 @@ def no_owner(health: Health, profile: str) -> Refused:
         processes=[
             {
                 "id": p.process.id,
-                "pid": pid_of(p.process),
+                "pid": p.process.pid,
                 "standing": str(p.process.standing),
                 "why": p.process.why,
             }
@@ -128,13 +128,13 @@ def what_is_halted(health: Health) -> str:
     assert health.owner is not None
     frozen = health.owner.activity is Activity.FROZEN
     why = "is frozen with its cgroup" if frozen else "is stopped by a signal or a debugger"
-    return f"the owner (pid {pid_of(health.owner.process)}) {why}"
+    return f"the owner (pid {health.owner.process.pid}) {why}"
 
 
 def how_to_go_on(health: Health, profile: str) -> str:
     """What lets a halted owner go on, or puts another in its place."""
     assert health.owner is not None
-    pid = pid_of(health.owner.process)
+    pid = health.owner.process.pid
     name = "" if profile == "default" else f" --profile {profile}"
     lets = f"`kill -CONT {pid}` lets it go on"
     if health.owner.activity is Activity.FROZEN:
@@ -142,10 +142,6 @@ def how_to_go_on(health: Health, profile: str) -> str:
     if health.candidates():
         return f"{lets}; `tenure owner take{name}` gives the ownership to the best candidate"
     return lets
-
-
-def pid_of(process: Process) -> int:
-    return process.evidence.identity.pid
 
 
 def _role(process: Process) -> str:

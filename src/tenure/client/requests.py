@@ -13,12 +13,11 @@ from __future__ import annotations
 import shlex
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from tenure.client.health import Health, examine
-from tenure.client.refusal import no_owner, owner_halted, pid_of
+from tenure.client.presence import Present, find_owner
 from tenure.domain.errors import (
     Conflict,
     InvalidInput,
@@ -28,6 +27,7 @@ from tenure.domain.errors import (
     TenureError,
     WaitTimeout,
 )
+from tenure.domain.process import Process
 from tenure.domain.request import (
     DEADLINE,
     QUEUE_DEADLINE,
@@ -44,8 +44,9 @@ SOON = timedelta(seconds=1)
 """How long a refusal waits for a candidate that may be taking over this very moment."""
 QUEUE_PATIENCE = timedelta(seconds=1)
 """How long a queued request is waited for: it may be answered at once."""
-_LOOK_FIRST, _LOOK_LATER = 0.02, 0.05
-_HEALTH_EVERY = 1.0
+_LOOK_FIRST_S, _LOOK_LATER_S = 0.02, 0.05
+_OWNER_LOOK_EVERY_S = 1.0
+NUDGE_TIMEOUT_S = 0.5
 
 
 def _now() -> datetime:
@@ -146,7 +147,10 @@ def hand_over(
     Raises InvalidInput if ``to`` is not a living candidate; what :func:`ask` raises."""
     target = None
     if to is not None:
-        target = _candidate(examine(profile, (waiting or Waiting()).now()), to)
+        from tenure.client.health import examine
+
+        candidates = examine(profile, (waiting or Waiting()).now()).candidates()
+        target = _candidate(candidates, to)
     return ask(profile, RequestKind.HAND_OVER, by, to_process=target, key=key, waiting=waiting)
 
 
@@ -182,15 +186,15 @@ def find_run(profile: Profile, run: str) -> Run:
     raise NotFound(f"{job.name} is a job, not a run", remedy=f"`tenure runs {name}` lists its runs")
 
 
-def _candidate(health: Health, to: str) -> str:
-    for process in health.candidates():
-        if to in (process.id, str(pid_of(process))):
+def _candidate(candidates: Sequence[Process], to: str) -> str:
+    for process in candidates:
+        if to in (process.id, str(process.pid)):
             return process.id
-    listed = ", ".join(f"{pid_of(p)} ({p.id})" for p in health.candidates())
+    listed = ", ".join(f"{process.pid} ({process.id})" for process in candidates)
     raise InvalidInput(
         f"{to[:80]!r} is not a living candidate",
         field="to",
-        remedy=f"candidates: {listed or 'there are none'}",
+        remedy=f"candidates: {listed or 'none'}",
     )
 
 
@@ -216,13 +220,9 @@ def ask(
     deadline, after which it cannot be accepted any more. Blocks the calling thread; safe from any.
     """
     waiting = waiting or Waiting()
-    health = examine(profile, waiting.now())
-    if not health.owned and health.candidates() and not queue:
-        health = _await_owner(profile, waiting)
-    if not health.owned:
-        # The refusal is to speak of the rules as the user wrote them, accepted or not so far.
-        profile.refresh_policy(by.describe(), waiting.now())
-        health = examine(profile, waiting.now())
+    owner = find_owner(profile)
+    if owner is None:
+        owner = _owner_to_be(profile, by, waiting, queue=queue)
     request = profile.store.create_request(
         kind=kind,
         key=key or uuid.uuid4().hex,
@@ -238,12 +238,12 @@ def ask(
         return _await_answer(profile, request, waiting, was_halted=False)
     if request.state is not RequestState.PENDING:
         return settled(request)
-    if not health.owned and not queue:
-        raise _refuse(profile, request, health, waiting.now())
-    if not health.owned:
+    if owner is None and queue:
         return request
-    _nudge(health, request)
-    return _await_answer(profile, request, waiting, was_halted=health.halted)
+    if owner is None:
+        raise _refuse(profile, request, waiting.now())
+    _nudge(owner, request)
+    return _await_answer(profile, request, waiting, was_halted=owner.halted)
 
 
 def settled(request: Request) -> Request:
@@ -282,7 +282,7 @@ def await_run(profile: Profile, request: Request, waiting: Waiting, until: datet
                 request=request.id,
             )
         else:
-            waiting.sleep(_LOOK_LATER)
+            waiting.sleep(_LOOK_LATER_S)
         seen = profile.store.change_mark()
         if seen != mark or now > request.deadline:
             mark, request = seen, profile.store.request(request.id)
@@ -308,25 +308,38 @@ def await_end(
                 remedy=f"`tenure logs -f {run}` follows it",
                 run=run,
             )
-        waiting.sleep(_LOOK_LATER)
+        waiting.sleep(_LOOK_LATER_S)
         seen = profile.store.change_mark()
         if seen != mark:
             mark, found = seen, profile.store.run(run)
     return found
 
 
-def _await_owner(profile: Profile, waiting: Waiting) -> Health:
-    """A candidate is there: the ownership may be changing hands."""
-    until = waiting.now() + SOON
-    while True:
-        health = examine(profile, waiting.now())
-        if health.owned or waiting.now() >= until:
-            return health
-        waiting.sleep(_LOOK_LATER)
+def _owner_to_be(
+    profile: Profile, by: Requester, waiting: Waiting, *, queue: bool
+) -> Present | None:
+    """The owner, if a candidate takes over this very moment. If not, the policy is up to date: the
+    refusal is to speak of the rules as the user wrote them, accepted or not so far."""
+    from tenure.client.health import examine
+
+    owner = None
+    if not queue and examine(profile, waiting.now()).candidates():
+        until = waiting.now() + SOON
+        while owner is None and waiting.now() < until:
+            waiting.sleep(_LOOK_LATER_S)
+            owner = find_owner(profile)
+    if owner is None:
+        profile.refresh_policy(by.describe(), waiting.now())
+        owner = find_owner(profile)
+    return owner
 
 
-def _refuse(profile: Profile, request: Request, health: Health, now: datetime) -> TenureError:
+def _refuse(profile: Profile, request: Request, now: datetime) -> TenureError:
     """Record the refusal; an owner that begins, or goes on, this instant may have been faster."""
+    from tenure.client.health import examine
+    from tenure.client.refusal import no_owner, owner_halted
+
+    health = examine(profile, now)
     error = (owner_halted if health.owned else no_owner)(health, profile.name)
     try:
         profile.store.resolve_request(
@@ -344,10 +357,8 @@ def _refuse(profile: Profile, request: Request, health: Health, now: datetime) -
     return error
 
 
-def _nudge(health: Health, request: Request) -> None:
-    if health.owner is not None:
-        message = {"nudge": "request", "request": request.id}
-        nudge(health.owner.process.socket, message, 0.5)
+def _nudge(owner: Present, request: Request) -> None:
+    nudge(owner.process.socket, {"nudge": "request", "request": request.id}, NUDGE_TIMEOUT_S)
 
 
 def _await_answer(
@@ -357,33 +368,32 @@ def _await_answer(
     until = start + QUEUE_PATIENCE if request.queued else request.deadline
     if waiting.patience is not None:
         until = min(until, start + waiting.patience)
-    pause, mark, checked = _LOOK_FIRST, profile.store.change_mark(), start
+    pause, mark, checked = _LOOK_FIRST_S, profile.store.change_mark(), start
     current = profile.store.request(request.id)
     while current.unsettled and waiting.now() < until:
         waiting.sleep(pause)
-        pause = _LOOK_LATER if waiting.now() - start > timedelta(seconds=1) else _LOOK_FIRST
+        pause = _LOOK_LATER_S if waiting.now() - start > timedelta(seconds=1) else _LOOK_FIRST_S
         seen = profile.store.change_mark()
         if seen != mark:
             mark, current = seen, profile.store.request(request.id)
-        if (waiting.now() - checked).total_seconds() >= _HEALTH_EVERY:
+        if (waiting.now() - checked).total_seconds() >= _OWNER_LOOK_EVERY_S:
             checked = waiting.now()
-            current, halted = _look_again(profile, request, checked)
-            # A second look: it may have been stopped for an instant alone.
-            if halted is not None and was_halted and not request.queued:
-                raise _refuse(profile, request, halted, checked)
-            was_halted = halted is not None
+            current = profile.store.request(request.id)
+            if current.state is RequestState.PENDING:
+                was_halted = _look_again(profile, current, checked, was_halted)
     if current.unsettled and waiting.now() >= request.deadline:
         profile.store.expire_requests(waiting.now())
         current = profile.store.request(request.id)
     return current if current.unsettled else settled(current)
 
 
-def _look_again(profile: Profile, request: Request, now: datetime) -> tuple[Request, Health | None]:
-    """Now and then without a change mark: the owner may be another by then. Also the health, where
-    the owner is stopped or frozen while the request waits."""
-    current = profile.store.request(request.id)
-    if current.state is not RequestState.PENDING:
-        return current, None
-    health = examine(profile, now)
-    _nudge(health, current)
-    return current, health if health.owned and health.halted else None
+def _look_again(profile: Profile, request: Request, now: datetime, was_halted: bool) -> bool:
+    """Nudge the owner, which may be another one now; whether it is stopped or frozen. Raises
+    Refused at the second look that finds it so: it may have been stopped for an instant."""
+    owner = find_owner(profile)
+    if owner is None:
+        return False
+    _nudge(owner, request)
+    if owner.halted and was_halted and not request.queued:
+        raise _refuse(profile, request, now)
+    return owner.halted

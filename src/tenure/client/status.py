@@ -21,7 +21,8 @@ from tenure.client.documents.processes import (
     process_document,
 )
 from tenure.client.documents.reports import NextRun, PolicySummary, StatusReply
-from tenure.client.health import Health, Present, examine
+from tenure.client.health import Health, examine
+from tenure.client.presence import Present
 from tenure.client.schedules import next_fires
 from tenure.client.warnings import find_warnings
 from tenure.domain.job import Job, JobState, Runner

@@ -29,7 +29,6 @@ from tenure.client.advice import Warning
 from tenure.client.health import Health, Taken, find_unclaimed
 from tenure.client.refusal import (
     how_to_go_on,
-    pid_of,
     what_is_halted,
     what_to_type,
     who_should_own,
@@ -113,15 +112,14 @@ def _owner(profile: Profile, health: Health, counts: Counts) -> Iterator[Warning
     elif owner.life is HolderLife.DEAD:
         yield Warning(
             code="owner_dead",
-            text=f"the owner (pid {pid_of(owner.process)}, term {health.ownership.term}) is dead, "
+            text=f"the owner (pid {owner.process.pid}, term {health.ownership.term}) is dead, "
             f"and nobody has taken over: {why_nobody_owns(health)}",
             remedy=what_to_type(health, profile.name),
         )
     elif owner.life is HolderLife.UNVERIFIABLE:
         yield Warning(
             code="owner_unverifiable",
-            text=f"whether the owner (pid {pid_of(owner.process)}) lives cannot be verified "
-            "from here",
+            text=f"whether the owner (pid {owner.process.pid}) lives cannot be verified from here",
             remedy=f"`tenure owner take --force{_named(profile)}`, if you know that it does not",
         )
     else:
@@ -132,7 +130,7 @@ def _owner(profile: Profile, health: Health, counts: Counts) -> Iterator[Warning
 
 def _hung(profile: Profile, health: Health) -> Iterator[Warning]:
     if health.hung and health.owner is not None:
-        pid = pid_of(health.owner.process)
+        pid = health.owner.process.pid
         yield Warning(
             code="hung",
             text=f"the owner (pid {pid}) has left a due fire unclaimed for "
@@ -261,7 +259,7 @@ def _blocked(profile: Profile, health: Health) -> Iterator[Warning]:
     holder = write_lock_holder(profile.folder.database)
     if holder is None or not (health.hung or _still_held(profile, holder)):
         return
-    is_owner = health.owner is not None and holder == pid_of(health.owner.process)
+    is_owner = health.owner is not None and holder == health.owner.process.pid
     yield Warning(
         code="store_blocked",
         text=f"pid {holder}{' (the owner)' if is_owner else ''} holds the store's write lock "
@@ -310,7 +308,7 @@ def _option(profile: str) -> str:
 def _several(health: Health, now: datetime) -> Iterator[Warning]:
     executors = health.executors()
     if health.policy.open and len(executors) > 1:
-        pids = ", ".join(str(pid_of(p)) for p in executors)
+        pids = ", ".join(str(p.pid) for p in executors)
         yield Warning(
             code="open_policy_many_executors",
             text=f"{len(executors)} processes can execute (pids {pids}), and no rule says which "
@@ -324,7 +322,7 @@ def _several(health: Health, now: datetime) -> Iterator[Warning]:
             process.standing is ProcessStatus.REFUSED and now - process.joined_at > JUST_JOINED
         )
         if refused and not _sibling(process, health):
-            alike.setdefault(process.why, []).append(str(pid_of(process)))
+            alike.setdefault(process.why, []).append(str(process.pid))
     for why, pids_alike in alike.items():
         wants = "wants" if len(pids_alike) == 1 else "each want"
         yield Warning(
@@ -398,11 +396,10 @@ def _launchers(health: Health) -> Iterator[Warning]:
                 owns = process.standing is ProcessStatus.OWNER
                 yield Warning(
                     code="launcher_ended",
-                    text=f"pid {pid_of(process)}{' (the owner)' if owns else ''} was started under "
+                    text=f"pid {process.pid}{' (the owner)' if owns else ''} was started under "
                     f"{link.executable} (pid {link.pid}), which rule {rule.number} names and which "
                     "has ended: that rule admits it no longer, and it runs no protected jobs by it",
-                    remedy=f"stop pid {pid_of(process)}, and start it again under "
-                    f"{link.executable}",
+                    remedy=f"stop pid {process.pid}, and start it again under {link.executable}",
                 )
 
 
@@ -457,6 +454,6 @@ def _foreign(foreign: Sequence[Process], health: Health) -> Iterator[Warning]:
     for process in [*foreign, *joined]:
         yield Warning(
             code="foreign",
-            text=f"pid {pid_of(process)} is a scheduler that does not speak Tenure: {process.why}",
+            text=f"pid {process.pid} is a scheduler that does not speak Tenure: {process.why}",
             remedy="stop it, or have it delegate to the owner",
         )

@@ -58,3 +58,7 @@ class Process:
     socket: str | None = None
     """Path of its control socket."""
     left_at: datetime | None = None
+
+    @property
+    def pid(self) -> int:
+        return self.evidence.identity.pid

@@ -12,9 +12,9 @@ import click
 
 from tenure.client.advice import Warning, about_the_zone
 from tenure.client.apply import Change, Step, all_jobs, applier, carry_out, plan_apply
-from tenure.client.definitions import editor
 from tenure.client.jobfile import LARGEST, Entry, read_entries, write_entries
 from tenure.client.notify import nudge_owner
+from tenure.client.requester import editor
 from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.job import JobState
 from tenure.runtime.profile import Profile

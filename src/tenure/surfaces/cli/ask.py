@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from tenure.client import requests
-from tenure.client.definitions import requester
-from tenure.client.documents.runs import request_document, run_document
+from tenure.client.requester import requester
 from tenure.client.requests import await_end
 from tenure.domain.request import Request, RequestState
 from tenure.domain.run import Run, RunState
@@ -62,6 +61,8 @@ def cancel(where: Where, run: str, wait: bool, queue: bool, key: str | None) -> 
         run = request.run or run
         ended = _waited_for(where, profile, run) if wait else None
     if where.json:
+        from tenure.client.documents.runs import request_document, run_document
+
         run_part = run_document(ended, None, None) if ended else None
         output.print_json({"request": request_document(request), "run": run_part})
     elif ended is not None:
@@ -77,6 +78,8 @@ def _follow_up(where: Where, profile: Profile, request: Request, wait: bool) -> 
     """Say what became of a trigger or retry, and wait for the run if asked to."""
     if request.state is RequestState.PENDING:
         if where.json:
+            from tenure.client.documents.runs import request_document
+
             output.print_json({"request": request_document(request), "run": None})
         else:
             name = profile.store.job(request.job or "").name
@@ -94,6 +97,8 @@ def _follow_up(where: Where, profile: Profile, request: Request, wait: bool) -> 
         run = ended
         request = profile.store.request(request.id)
     if where.json:
+        from tenure.client.documents.runs import request_document, run_document
+
         document = run_document(run, profile.store.provenance(run.id), request)
         output.print_json({"request": request_document(request), "run": document})
     elif wait:

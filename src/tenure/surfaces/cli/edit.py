@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 import click
 
 from tenure.client import advice as advisor
-from tenure.client.definitions import edit_job, editor
+from tenure.client.definitions import edit_job
 from tenure.client.documents import instant
 from tenure.client.documents.jobs import job_document
 from tenure.client.fields import build, reset
 from tenure.client.job_fields import FIELDS, FLAG, NUMBER, JobField, Option
 from tenure.client.notify import nudge_owner
+from tenure.client.requester import editor
 from tenure.client.schedules import next_fires
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command, Definition, Job, JobState

@@ -19,9 +19,9 @@ from tenure.adapters.importer import (
 )
 from tenure.client.advice import advice
 from tenure.client.apply import all_jobs
-from tenure.client.definitions import editor
 from tenure.client.documents.jobs import definition_document
 from tenure.client.notify import nudge_owner
+from tenure.client.requester import editor
 from tenure.domain.errors import NotFound
 from tenure.domain.job import Command, Definition, Job, JobState
 from tenure.surfaces.cli import output

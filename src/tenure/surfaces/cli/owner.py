@@ -9,12 +9,12 @@ import click
 
 from tenure.client import force_takeover, requests
 from tenure.client.advice import Warning
-from tenure.client.definitions import editor, requester
 from tenure.client.documents.processes import owner_document, process_document, term_document
 from tenure.client.documents.runs import request_document
 from tenure.client.health import examine
 from tenure.client.notify import nudge_all
-from tenure.client.refusal import pid_of, who_should_own, why_nobody_owns
+from tenure.client.refusal import who_should_own, why_nobody_owns
+from tenure.client.requester import editor, requester
 from tenure.client.warnings import policy_warnings_of
 from tenure.domain.errors import InvalidInput
 from tenure.domain.ownership import HolderLife, Term
@@ -66,7 +66,7 @@ def _show(where: Where, limit: int) -> None:
         alive = "" if found.life is HolderLife.ALIVE else f" ({found.life})"
         output.facts(
             [
-                ("owner", f"pid {pid_of(found.process)}{alive}, {found.process.id}"),
+                ("owner", f"pid {found.process.pid}{alive}, {found.process.id}"),
                 ("role", found.process.role),
                 ("program", found.process.evidence.executable),
                 ("term", current.term),
@@ -256,15 +256,12 @@ def _report(where: Where, done: force_takeover.Deposed) -> None:
         output.say(f"ended pid {done.killed}")
     output.say(f"term {done.term} is over" if done.term else "nobody owned")
     if done.owner is not None:
-        output.say(f"pid {pid_of(done.owner)} ({done.owner.id}) owns now, term {done.new_term}")
+        output.say(f"pid {done.owner.pid} ({done.owner.id}) owns now, term {done.new_term}")
         if follows is not None and follows.id != done.owner.id:
             output.say(
-                f"the place was kept for pid {pid_of(follows)} ({follows.id}), "
-                "which did not take it"
+                f"the place was kept for pid {follows.pid} ({follows.id}), which did not take it"
             )
     elif follows is not None:
-        output.say(
-            f"no process has taken it yet; it was kept for pid {pid_of(follows)} ({follows.id})"
-        )
+        output.say(f"no process has taken it yet; it was kept for pid {follows.pid} ({follows.id})")
     else:
         output.say("no other candidate can take it now; a process that the rules admit may")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import click
 
-from tenure.client.definitions import editor
 from tenure.client.health import examine
 from tenure.client.maintenance import adopt as adopt_profile
 from tenure.client.maintenance import remove as remove_profile
-from tenure.client.refusal import pid_of
+from tenure.client.requester import editor
 from tenure.domain.errors import InvalidInput, TenureError
 from tenure.domain.job import JobState
 from tenure.runtime.profile import Profile
@@ -58,7 +57,7 @@ def _look(name: str, home: str) -> dict[str, object]:
             entry["jobs"] = sum(n for s, n in counts.items() if s is not JobState.REMOVED)
             health = examine(opened, now())
             if health.owner is not None and health.owned:
-                entry["owner_pid"] = pid_of(health.owner.process)
+                entry["owner_pid"] = health.owner.process.pid
             problem = opened.identity_problem()
             entry["error"] = problem.text if problem else None
         finally:

@@ -9,8 +9,7 @@ import click
 
 from tenure.client.advice import Warning
 from tenure.client.documents import to_json
-from tenure.client.health import Present
-from tenure.client.refusal import pid_of
+from tenure.client.presence import Present
 from tenure.client.status import Status, read_status, status_document
 from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Activity, Process
@@ -119,7 +118,7 @@ def _print_owner(found: Status) -> None:
     elif health.owner.activity is Activity.UNKNOWN:
         life = ", state unknown"
     output.say(
-        f"owner   pid {pid_of(process)}{_role(process)}{life}, term {current.term} by {rank}, "
+        f"owner   pid {process.pid}{_role(process)}{life}, term {current.term} by {rank}, "
         f"{kind}{since}"
     )
 
@@ -153,7 +152,7 @@ def _process_row(present: Present) -> list[object]:
     service = process.evidence.service
     if service is not None:
         program += f" [{service.name}]"
-    return [pid_of(process), standing, process.role or "-", program, process.why]
+    return [process.pid, standing, process.role or "-", program, process.why]
 
 
 def _role(process: Process) -> str:

@@ -15,7 +15,7 @@ from tenure.adapters.hermes.adopt.owner_rules import GATEWAY, has_gateway_rule, 
 from tenure.adapters.hermes.back.disk import Disk
 from tenure.adapters.hermes.facts.adoption_record import read_adoption
 from tenure.adapters.hermes.facts.home import HermesHome, home_of
-from tenure.client.definitions import editor
+from tenure.client.requester import editor
 from tenure.client.unmade_profile import Unmade
 from tenure.domain.errors import Conflict, CorruptStore, InvalidInput, NotFound
 from tenure.domain.file_text import decode_file, end_lines

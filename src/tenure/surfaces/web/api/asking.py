@@ -9,8 +9,8 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
-from tenure.client.definitions import requester
 from tenure.client.documents.runs import RequestReply, request_document
+from tenure.client.requester import requester
 from tenure.client.requests import Waiting
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web import VIA_API

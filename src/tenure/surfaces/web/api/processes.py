@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 from starlette.responses import Response
 
 from tenure.client.documents.processes import JudgedProcess, ProcessList, ProcessReply
-from tenure.client.health import Present, look_at
+from tenure.client.presence import Present, look_at
 from tenure.client.status import present_document
 from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Process

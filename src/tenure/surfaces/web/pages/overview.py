@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from markupsafe import Markup
 
 from tenure.client.advice import Warning
-from tenure.client.health import Present
+from tenure.client.presence import Present
 from tenure.client.status import Status
 from tenure.domain.job import Job
 from tenure.domain.omission import Omission, OmissionKind

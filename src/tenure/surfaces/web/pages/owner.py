@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from tenure.client.health import Present
+from tenure.client.presence import Present
 from tenure.client.warnings import policy_warnings_of
 from tenure.domain.ownership import HolderLife, OwnershipAction, Term
 from tenure.domain.policy.admission import Admission, Policy, admit

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tenure.client.health import Health
-from tenure.client.refusal import pid_of
 from tenure.domain.ownership import HolderLife
 from tenure.domain.policy.evidence import ChainLink, Evidence, Manager, Service
 from tenure.domain.process import Process, ProcessStatus
@@ -113,7 +112,7 @@ def chain_of(process: Process) -> list[Node]:
 
 def _self(process: Process, dead: bool, owner: bool) -> Node:
     evidence = process.evidence
-    what = [f"pid {pid_of(process)}"]
+    what = [f"pid {process.pid}"]
     if process.role and evidence.executable:
         what.append(words.program(process))
     if dead:
