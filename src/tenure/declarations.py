@@ -1,7 +1,7 @@
-"""What a program says of its jobs: when, which function, how. Checked where it is said.
+"""A program's declarations of jobs: schedule, function, options. Checked where they are written.
 
 A mistake is reported at the line that makes it, as :class:`InvalidInput` with the option at fault,
-and not by a run that fails at night.
+not by a run that fails at night.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SAY_WHEN = 'such as cron("0 3 * * *"), every("30s"), at(...) or a text: "every 
 
 @dataclass(frozen=True, slots=True)
 class When:
-    """A schedule that waits for the profile's zone: called with ``now`` (UTC) and an IANA name."""
+    """A schedule that needs the profile's zone: call it with ``now`` (UTC) and an IANA name."""
 
     make: Callable[[datetime, str], Schedule]
 
@@ -65,8 +65,8 @@ def cron(expression: str, *, tz: str | None = None, dst: str | None = None) -> W
 
 
 def every(interval: str | timedelta, *, anchor: datetime | None = None) -> When:
-    """An interval: ``"30s"``, ``"2h"`` or a timedelta of at least a second. Fires lie on a grid
-    that every process computes alike, through ``anchor`` (aware) if one is given."""
+    """An interval: ``"30s"``, ``"2h"`` or a timedelta of at least a second. The fires are on a grid
+    that every process computes alike; ``anchor`` (aware) is a point of the grid."""
     length = _duration(interval, "schedule")
     return When(lambda now, zone: every_schedule(length, anchor or _EPOCH))
 
@@ -74,28 +74,28 @@ def every(interval: str | timedelta, *, anchor: datetime | None = None) -> When:
 def at(instant: datetime) -> When:
     """Once, at an aware instant. Raises InvalidInput for a naive one."""
     if not isinstance(instant, datetime):
-        raise InvalidInput(f"{instant!r} is no datetime", field="schedule", remedy=_SAY_WHEN)
+        raise InvalidInput(f"{instant!r} is not a datetime", field="schedule", remedy=_SAY_WHEN)
     if instant.tzinfo is None:
         raise InvalidInput(
-            "a time without a zone", field="schedule", remedy="pass an aware datetime"
+            "the time has no zone", field="schedule", remedy="pass an aware datetime"
         )
     return When(lambda now, zone: at_schedule(instant.astimezone(UTC)))
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A job as the code has it."""
+    """A job as the code declares it."""
 
     name: str
     """``app:name``."""
     at: datetime
-    """When it was declared (UTC): from then on a time that it names counts, and ``in 5m`` is five
-    minutes later, however long it takes until this process owns."""
+    """When it was declared (UTC). Times count from then on: ``in 5m`` is five minutes later,
+    however long it takes until this process owns."""
     define: Callable[[datetime, str], Definition]
-    """For the profile's zone: called with ``at`` and an IANA name."""
+    """Makes the definition from ``at`` and the profile's zone (an IANA name)."""
 
     def declaration(self, zone: str) -> Declaration:
-        """For the store of a profile whose zone is ``zone``."""
+        """The declaration for the store of a profile with this zone."""
         from tenure.store.contract import Declaration
 
         definition = self.define(self.at, zone)
@@ -111,7 +111,7 @@ class Declared:
 def declared(
     app: str, schedule: object, function: Callable[..., Any], options: dict[str, Any]
 ) -> Declared:
-    """What is declared by :meth:`tenure.Tenure.job`. Raises InvalidInput naming the option."""
+    """The declaration that :meth:`tenure.Tenure.job` makes. Raises InvalidInput with the option."""
     when = check_schedule(schedule)
     target = f"{app}:{_name_of(function, options.pop('name', None))}"
     args = _args(options.pop("args", None))
@@ -131,12 +131,12 @@ def declared(
         return Definition(name=target, schedule=planned, action=action, **fields)
 
     now = datetime.now(UTC)
-    define(now, "UTC")  # say now what is wrong with it
+    define(now, "UTC")  # so that a mistake is reported now
     return Declared(target, now, define)
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Whether calling it makes a coroutine, as far as it can be told beforehand."""
+    """Whether a call makes a coroutine, as far as the function shows."""
     return _is(inspect.iscoroutinefunction, function)
 
 
@@ -146,9 +146,9 @@ def check_schedule(schedule: object) -> When | str:
     if isinstance(schedule, When | str):
         return schedule
     if callable(schedule):
-        text = "there is no schedule, only a function"
+        text = "the schedule is missing; a function was passed"
         raise InvalidInput(text, field="schedule", remedy='@tenure.job(every("30s"))')
-    raise InvalidInput(f"{schedule!r} is no schedule", field="schedule", remedy=_SAY_WHEN)
+    raise InvalidInput(f"{schedule!r} is not a schedule", field="schedule", remedy=_SAY_WHEN)
 
 
 def _dst(text: str | None) -> Dst | None:
@@ -162,7 +162,7 @@ def _name_of(function: Callable[..., Any], name: object) -> str:
         raise InvalidInput(
             f"{function!r} cannot be called",
             field="function",
-            remedy="a method is declared outside its class: tenure.job(schedule, Class.method)",
+            remedy="declare a method outside its class: tenure.job(schedule, Class.method)",
         )
     if not named:
         raise InvalidInput(
@@ -174,27 +174,27 @@ def _name_of(function: Callable[..., Any], name: object) -> str:
 def _check_callable(function: Callable[..., Any], args: dict[str, Any]) -> None:
     if _is(inspect.isgeneratorfunction, function) or _is(inspect.isasyncgenfunction, function):
         raise InvalidInput(
-            "it yields: calling it would run nothing of it",
+            "it is a generator: calling it would not run it",
             field="function",
-            remedy="declare a function that goes through it: for _ in generator(): ...",
+            remedy="declare a function that iterates over it: for _ in generator(): ...",
         )
     if hasattr(function, "__wrapped__") or hasattr(function, "__signature__"):
-        return  # a decorator, which may pass on other arguments than it shows
+        return  # a decorator can pass on other arguments than it shows
     from tenure.runtime.callables.context import asks_for_context
 
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # a builtin, say
+    except (TypeError, ValueError):  # for example a builtin
         return
-    wants = asks_for_context(function)
-    given = args if wants is None else {wants: None, **args}
+    parameter = asks_for_context(function)
+    given = args if parameter is None else {parameter: None, **args}
     try:
         signature.bind(**given)
     except TypeError as error:
         raise InvalidInput(
-            f"it cannot be called with them: {error}",
+            f"the function does not accept them: {error}",
             field="args",
-            remedy="args={...} holds keyword arguments; a method is declared bound: "
+            remedy="pass keyword arguments as args={...}; declare a bound method: "
             "tenure.job(schedule, thing.method)",
         ) from None
 
@@ -207,11 +207,11 @@ def _in_a_process(function: Callable[..., Any], args: dict[str, Any]) -> Command
     from tenure.runtime.callables.child import describe
     from tenure.runtime.callables.context import CHILD_ARGUMENTS
 
-    if getattr(sys, "frozen", False):  # its executable is the whole program, and no Python
+    if getattr(sys, "frozen", False):  # its executable is the whole program, not a Python
         raise InvalidInput(
-            "a frozen program has no Python to run a function in a process of its own",
+            "a frozen program does not have a Python to run a function in its own process",
             field="process",
-            remedy="leave process=True out, or declare a command that this program offers",
+            remedy="omit process=True, or declare a command that this program offers",
         )
     return Command(
         argv=(sys.executable, *CHILD_ARGUMENTS), stdin=describe(function, args), cwd=os.getcwd()
@@ -223,20 +223,22 @@ def _args(args: object) -> dict[str, Any]:
     if args is None:
         return {}
     if not isinstance(args, dict) or not all(isinstance(name, str) for name in args):
-        remedy = 'keyword arguments by their names: args={"region": "eu"}'
-        raise InvalidInput(f"{args!r} names no arguments", field="args", remedy=remedy)
+        remedy = 'pass keyword arguments by name: args={"region": "eu"}'
+        raise InvalidInput(
+            f"{args!r} is not a dictionary of arguments", field="args", remedy=remedy
+        )
     return args
 
 
 def _fields(options: dict[str, Any]) -> dict[str, Any]:
-    """Definition fields from what the user wrote; None is 'not said'."""
+    """Definition fields from the user's options; None means the default."""
     fields: dict[str, Any] = {}
     for name, value in options.items():
         if name not in _OPTIONS and name != "window":
             raise InvalidInput(
-                f"there is no option {name!r}",
+                f"unknown option {name!r}",
                 field=name,
-                remedy=f"name, args, process, window, {', '.join(_OPTIONS)}",
+                remedy=f"use one of name, args, process, window, {', '.join(_OPTIONS)}",
             )
         if value is not None and name != "window":
             fields |= _OPTIONS[name].read(_listed(value) if name in _LISTS else value)
@@ -246,7 +248,7 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _listed(value: object) -> object:
-    """One text is a list of one; any iterable of texts will do."""
+    """A text is a list with one item; any iterable of texts is accepted."""
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, Iterable) else value
@@ -258,5 +260,5 @@ def _duration(value: object, name: str) -> timedelta:
     if isinstance(value, timedelta):
         return value
     raise InvalidInput(
-        f"{value!r} is no duration", field=name, remedy='write "90s", "5m" or a timedelta'
+        f"{value!r} is not a duration", field=name, remedy='write "90s", "5m" or a timedelta'
     )

@@ -7,11 +7,11 @@
     @tenure.job(cron("0 3 * * *", tz="Europe/Berlin"), timeout="10m")
     def nightly_report(): ...
 
-    tenure.start()        # in the background: a candidate that becomes owner, or stands by
+    tenure.start()        # in the background: becomes owner, or waits as a candidate
 
-Declared jobs are named ``app:name`` and never pickled; the owner finds them by name in its own
-code, so only a process that carries the code may own a profile that has them. The owner brings
-the declarations in line when it takes ownership.
+Declared jobs are named ``app:name`` and never pickled. The owner finds them by name in its own
+code, so only a process with that code can own a profile that has declared jobs. The owner
+reconciles the declarations when it takes ownership.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tenure.domain.errors import InvalidInput
 from tenure.profile_client import ProfileClient
 
 if TYPE_CHECKING:
-    # Loaded with the first start or look: a program that only declares jobs does not wait for it.
+    # Loaded when first needed: a program that only declares jobs does not wait for it.
     from asyncio import AbstractEventLoop
 
     from tenure.domain.ownership import Authority
@@ -50,33 +50,33 @@ F = TypeVar("F", bound=Callable[..., Any])
 log = logging.getLogger("tenure")
 
 DRAIN_S = 10.0
-"""Seconds that an instance which stops gives its runs."""
+"""Seconds that runs get when an instance stops."""
 REJOIN_AFTER_S = 0.2
-"""Seconds after which a forked child of a started instance joins by itself."""
+"""Seconds after which a forked child of a started instance joins."""
 
 
 class Tenure(ProfileClient):
     """A profile, and this process's part in it. Thread-safe.
 
-    ``execute=False`` makes an observer: it may look, edit and ask, and never runs a job.
-    ``role`` is what this process calls itself; a policy rule may ask for it, but only together
-    with something that the OS vouches for. ``app`` names the code that declares jobs (default:
-    the profile's name) and ``version`` its version: an older one never overwrites a newer one.
+    ``execute=False`` makes an observer: it can view, edit and request, and never executes jobs.
+    ``role`` is a name that this process gives itself; a policy rule can require it, but only
+    together with evidence of the OS. ``app`` names the code that declares jobs (by default the
+    profile's name) and ``version`` its version: an older version never overwrites a newer one.
     ``home`` is the folder of all profiles, by default ``~/.tenure``.
 
-    Started before a fork, it is started in the child too: ownership, threads and connections stay
-    the parent's, and the child joins as one more candidate; ``rejoin=False`` leaves it to the
-    child to call :meth:`start`. A process that only supervises others (gunicorn's arbiter) never
-    joins: its workers do.
+    An instance that is started before a fork is started in the child too: ownership, threads and
+    connections stay in the parent, and the child joins as another candidate. With ``rejoin=False``
+    the child must call :meth:`start`. A process that only supervises others (gunicorn's arbiter)
+    never joins; its workers do.
 
-    CoroutineGroup run on a loop of their own, so that neither holds the other up; with
-    ``on_host_loop`` on the one that :meth:`lifespan` was entered on or :meth:`start` was called
-    on, beside what else it does.
+    Coroutines run on a loop of their own, so that they do not block the program's loop. With
+    ``on_host_loop`` they run on the loop on which :meth:`lifespan` was entered or :meth:`start`
+    was called.
 
-    An instance that is started takes the place of one that was started before in this process for
-    the same profile, app and home: where code is executed again and again (a notebook, a page of
-    Streamlit) the newest counts, and there is one scheduler. Where code is typed in, a job declared
-    again replaces the one before.
+    A started instance replaces an instance that was started before in this process for the same
+    profile, app and home. So code that is executed repeatedly (a notebook, a page of Streamlit)
+    has one scheduler, that of the newest instance. In interactive code, a job that is declared
+    again replaces the earlier job.
     """
 
     def __init__(
@@ -105,27 +105,27 @@ class Tenure(ProfileClient):
         self._host_loop: AbstractEventLoop | None = None
         self._said_zone = False
         self._wanted = False
-        """Whether it was started, and so is to be in a forked child."""
+        """Whether it was started; then it is started in a forked child too."""
         self._failure: Failure | None = None
         self._once_served: ServerDetector | None = None
         self._place: _Place | None = None
         self._unwinding: SigtermExit | None = None
         self._asked: threading.Event | None = None
-        """Set when :meth:`run_forever` is to return."""
+        """Set to make :meth:`run_forever` return."""
         self._lock = threading.RLock()
         self._leaving = threading.RLock()
         """Held while it hands over and leaves."""
         self._at_exit: list[Callable[[], object]] = []
-        """What takes back that it is stopped at the end of this process."""
+        """Each undoes the registration of a stop at the end of this process."""
         _instances.add(self)
         if "TENURE_RUN" not in os.environ:  # a run declares jobs, and never starts any
             _load_runtime()
 
     def __repr__(self) -> str:
-        stands = "stopped" if self._scheduler is None else "owner" if self.owns else "started"
+        state = "stopped" if self._scheduler is None else "owner" if self.owns else "started"
         if self._failure is not None:
-            stands = f"stopped by itself: {self.problem}"
-        return f"<Tenure {self.name!r}: {stands}>"
+            state = f"stopped by itself: {self.problem}"
+        return f"<Tenure {self.name!r}: {state}>"
 
     # -- declaring ---------------------------------------------------------------------------
     @overload
@@ -136,16 +136,18 @@ class Tenure(ProfileClient):
     def job(
         self, schedule: When | str, function: Callable[..., Any] | None = None, **options: Any
     ) -> Any:
-        """Declare a job: a decorator, or called with the function. The function stays as it is.
+        """Declare a job: a decorator, or called with the function. Returns the function unchanged.
 
         ``schedule`` is :func:`cron`, :func:`every`, :func:`at` or a text as on the command line.
         Options: ``name``, ``args`` (JSON keyword arguments), ``protected``, ``requires``,
         ``overlap``, ``catch_up``, ``window``, ``grace``, ``jitter``, ``timeout``, ``retries``,
         ``backoff``, ``retry_lost``, ``tags``; durations as ``"10m"`` or timedelta. With
         ``process=True`` each run has a process of its own, which can be ended, outlives this one,
-        and imports the function's module anew. A parameter annotated :class:`tenure.Context` is
-        given the run's context. Raises InvalidInput naming what is wrong; a name twice is, too,
-        except where code is typed in.
+        and imports the function's module again. A parameter annotated :class:`tenure.Context`
+        receives the run's context.
+
+        Raises InvalidInput with the option at fault, also if the name is already declared, except
+        in interactive code.
         """
         check_schedule(schedule)
         if function is not None:
@@ -180,10 +182,11 @@ class Tenure(ProfileClient):
 
     # -- running -----------------------------------------------------------------------------
     def start(self) -> Tenure:
-        """Join the profile in the background: a candidate, and owner when policy and term allow.
+        """Join the profile in the background: as a candidate, and as owner once the policy admits
+        it and the term is free.
 
-        Starting twice does nothing. Raises TenureError with the remedy when the profile cannot
-        be opened; never waits for ownership.
+        Does not wait for ownership. A second call has no effect. Raises TenureError, with the
+        remedy, if the profile cannot be opened.
         """
         from tenure.runtime.hosting import gevent_support, supervisors
 
@@ -205,13 +208,14 @@ class Tenure(ProfileClient):
         return self
 
     def run_forever(self, drain: float = DRAIN_S) -> None:
-        """Start, and return when SIGTERM or SIGINT (Ctrl-C) asks the program to end, or something
-        called :meth:`stop`: handed over, runs given ``drain`` seconds. A second signal waits for
-        none of them, and ends the process at once. Where it stopped by itself, as where its store
-        was removed, SystemExit with a status that has a service manager start it again.
+        """Start, and return when SIGTERM or SIGINT (Ctrl-C) ends the program or :meth:`stop` is
+        called. Before it returns, ownership is handed over and runs get ``drain`` seconds; a second
+        signal ends the process at once.
 
-        For a program that does nothing else; its last line, in the main thread. Raises InvalidInput
-        in another thread, and what :meth:`start` raises.
+        For a program that does nothing else: call it as the last line, in the main thread. Raises
+        InvalidInput in another thread; what :meth:`start` raises; and, if the instance stopped by
+        itself (for example because its store was removed), SystemExit with a status that makes a
+        service manager start the program again.
         """
         with self._until_asked(drain) as asked:
             if asked is not None:
@@ -221,8 +225,8 @@ class Tenure(ProfileClient):
 
     @contextlib.contextmanager
     def _until_asked(self, drain: float) -> Iterator[threading.Event | None]:
-        """What :meth:`run_forever` waits for. None in the child of a run, which loads this program
-        for one of its functions."""
+        """The event that :meth:`run_forever` waits for. None in the child of a run, which loads
+        this program for one of its functions."""
         from tenure.runtime.callables.child import is_child
         from tenure.runtime.hosting.end_signals import until_asked
 
@@ -248,9 +252,9 @@ class Tenure(ProfileClient):
             raise SystemExit(self._failure.exit_code)
 
     def _take_the_place_of_earlier(self) -> bool:
-        """Whether this instance has the scheduler of an earlier one now. It has, unless they differ
-        in what a process tells when it joins: then the earlier one hands over, and its runs get
-        their time."""
+        """Whether this instance took over the scheduler of an earlier one. It does not if they
+        differ in what a process declares when it joins: then the earlier one hands over, and its
+        runs get their drain time."""
         if not self._execute:
             return False
         for earlier in list(_instances):
@@ -259,7 +263,7 @@ class Tenure(ProfileClient):
             lost = sorted(set(earlier._declared) - set(self._declared))
             log.log(
                 logging.WARNING if lost else logging.INFO,
-                "%s takes the place of an earlier instance in pid %s%s",
+                "%s replaces an earlier instance in pid %s%s",
                 self,
                 os.getpid(),
                 f", and does not declare {', '.join(lost)}" if lost else "",
@@ -270,7 +274,7 @@ class Tenure(ProfileClient):
         return False
 
     def _executes_as(self, newer: Tenure) -> bool:
-        """Whether this instance does what the newer one is about to do, in the same profile."""
+        """Whether this instance executes the same app in the same profile as the newer one."""
         scheduler = self._scheduler
         if scheduler is None or not self._execute or self.app != newer.app:
             return False
@@ -284,7 +288,7 @@ class Tenure(ProfileClient):
         return mine == others
 
     def _inherit(self, earlier: Tenure) -> bool:
-        """Its scheduler goes on, with what is declared here; whether it had one still."""
+        """Take over its scheduler, with the jobs declared here; False if it has none."""
         with earlier._lock:
             scheduler, earlier._scheduler = earlier._scheduler, None
             if scheduler is None or earlier._place is None:
@@ -321,10 +325,10 @@ class Tenure(ProfileClient):
             on_owning=lambda authority: place.tenure._reconcile(profile, authority),
             on_failure=lambda failure: place.tenure._failed(failure),
         )
-        self._scheduler = scheduler  # before it starts: a fork meanwhile is to forget it too
+        self._scheduler = scheduler  # before it starts, so that a fork meanwhile forgets it too
         try:
             scheduler.start()
-        except BaseException:  # what did not start may be started again
+        except BaseException:  # so that it can be started again
             self._scheduler = self._place = None
             scheduler.stop(0.0, why="it could not start")
             raise
@@ -333,8 +337,8 @@ class Tenure(ProfileClient):
         self._at_exit = exit_hooks.tell(lambda: place.tenure.stop())
 
     def _why_not_here(self) -> str | None:
-        """Asked now and then: a process may show only later that it just supervises others, as
-        the parent of a reloader does. It then leaves."""
+        """Called at each poll: a process may turn into a supervisor later, as the parent of a
+        reloader does. It then leaves."""
         from tenure.runtime.hosting import supervisors
 
         why = supervisors.why_not()
@@ -352,26 +356,26 @@ class Tenure(ProfileClient):
         self._wanted = wanted
 
     def _failed(self, failure: Failure) -> None:
-        """The term is given up; the host goes on without it. Not on the calling thread, which
-        may be one of those that are stopped."""
+        """Give up the term; the host continues without it. Not on the calling thread, which may be
+        one of the threads that are stopped."""
         self._failure = failure
         _in_leaving_thread(lambda: self._stop(0.0), exit_waits=False)
 
     @property
     def problem(self) -> str | None:
-        """Why this instance stopped by itself, and what to do about it: a file of the store was
-        removed, replaced or cut short, or one of its threads ended. None while it is well, and
-        after the next :meth:`start`."""
+        """Why this instance stopped by itself, with the remedy: a file of the store was removed,
+        replaced or cut short, or one of its threads ended. None while the instance works, and after
+        the next :meth:`start`."""
         failed = self._failure
         return None if failed is None else f"{failed.text} ({failed.remedy})"
 
     def stop(self, drain: float = DRAIN_S) -> bool:
-        """Hand over and leave, giving runs ``drain`` seconds; whether all of them had ended.
+        """Hand over, give runs ``drain`` seconds, and leave. Returns whether all runs had ended.
 
-        Called by one of those runs it returns False at once and goes on in the background: it
-        would wait for its own caller. It may be a hook that a framework calls with its application
-        when it shuts down: that is not a number of seconds, and the default counts. Raises
-        InvalidInput, and does nothing, for text and for seconds below zero.
+        If a run calls it, it returns False at once and continues in the background, because it
+        would wait for its own caller. It can be the shutdown hook of a framework: an application
+        passed as ``drain`` is ignored. Raises InvalidInput, and does nothing, for text and for
+        negative seconds.
         """
         from tenure.runtime.callables.capture import in_a_run
 
@@ -387,7 +391,7 @@ class Tenure(ProfileClient):
             asked = self._asked
         if asked is not None:
             asked.set()
-        with self._leaving:  # a second one comes back when the first is done
+        with self._leaving:  # a second call returns when the first is done
             return self._leave_now(drain)
 
     def _leave_now(self, drain: float) -> bool:
@@ -408,8 +412,8 @@ class Tenure(ProfileClient):
         return ended
 
     def __enter__(self) -> Tenure:
-        """Started until the block is left. SIGTERM leaves it too, where the program has not decided
-        what SIGTERM does: as SystemExit with 143, so that what ends is handed over."""
+        """Start; :meth:`stop` when the block is left. SIGTERM leaves the block too, as SystemExit
+        with 143, unless the program has a handler of its own for SIGTERM."""
         from tenure.runtime.hosting.end_signals import SigtermExit
 
         self._unwinding = SigtermExit()
@@ -429,15 +433,15 @@ class Tenure(ProfileClient):
     # -- in a web application ------------------------------------------------------------------
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
-        """Started with an ASGI application and stopped with it: ``FastAPI(lifespan=t.lifespan)``,
-        the same for Starlette, ``Litestar(lifespan=[t.lifespan])``. Blocks no event loop. A test
-        client of theirs serves nothing, and starts nothing."""
+        """Start and stop with an ASGI application: ``FastAPI(lifespan=t.lifespan)``, the same for
+        Starlette, ``Litestar(lifespan=[t.lifespan])``. Does not block the event loop. Starts
+        nothing under a test client."""
         import asyncio
 
         from tenure.runtime.hosting import servers
 
         if servers.is_test_client():
-            log.info("not started in pid %s: a test client serves nothing", os.getpid())
+            log.info("not started in pid %s: a test client does not serve", os.getpid())
             yield
             return
         self._host_loop = asyncio.get_running_loop() if self._on_host_loop else None
@@ -451,10 +455,10 @@ class Tenure(ProfileClient):
     def init_app(self, app: Any) -> None:
         """Start with a Flask application; ``app.extensions["tenure"]`` is this instance.
 
-        In a process that serves it: when a server that is known has the main thread, else with the
-        first request. Not in tests, ``flask shell`` or another command, a migration, a worker of a
-        task queue, the parent of a reloader, nor in whatever else imports it. Returns at once;
-        joins in the background.
+        It starts only in a process that serves the application: when a known server runs in the
+        main thread, else with the first request. It does not start in tests, ``flask shell`` or
+        another command, a migration, a worker of a task queue, the parent of a reloader, or any
+        other process that imports the module. Returns at once; joins in the background.
         """
         app.extensions["tenure"] = self
         once_served = self._start_once_served()
@@ -463,7 +467,7 @@ class Tenure(ProfileClient):
         once_served.begin()
 
     def _start_once_served(self) -> ServerDetector:
-        """What finds out whether this process serves, and starts this instance then."""
+        """Detects whether this process serves, and then starts this instance."""
         from tenure.runtime.hosting.servers import ServerDetector
 
         if self._once_served is None:
@@ -477,7 +481,7 @@ class Tenure(ProfileClient):
 
     @property
     def profile(self) -> Profile:
-        """The opened profile; created where there never was one."""
+        """The opened profile; created if it does not exist."""
         with self._lock:
             if self._profile is None:
                 from tenure.runtime.profile import Profile
@@ -490,7 +494,7 @@ class Tenure(ProfileClient):
             return self._profile
 
     def _say_zone(self, zone: str, now: datetime) -> None:
-        """Once, where TZ names another zone than jobs without one are read in."""
+        """Once, if TZ names another zone than the one used for jobs without a zone."""
         from tenure.host.tz_variable import other_zone
 
         if self._said_zone:
@@ -501,14 +505,14 @@ class Tenure(ProfileClient):
             return
         self._said_zone = True
         log.warning(
-            "%s; it does not decide: jobs that name no zone are read in %s; "
+            "%s; it has no effect: jobs without a zone use %s; "
             "give them tz=..., or the profile a timezone",
             said.text,
             zone,
         )
 
     def _say_home(self) -> None:
-        """Before a profile is created: where, if ``HOME`` names another place."""
+        """Before a profile is created: log its folder, if ``HOME`` names another."""
         from tenure.store.folder.user_home import default_home, other_home, which_home
 
         if other_home(os.environ) is None or (default_home() / "profiles" / self.name).exists():
@@ -519,11 +523,11 @@ class Tenure(ProfileClient):
 
     @property
     def owns(self) -> bool:
-        """Whether this process is the owner at this moment. For information: it may change."""
+        """Whether this process is the owner now. It can change at any moment."""
         scheduler = self._scheduler
         return scheduler is not None and scheduler.keeper.authority is not None
 
-    def carried(self, profile: Profile) -> dict[str, Any]:
+    def _scheduler_options(self, profile: Profile) -> dict[str, Any]:
         """What a scheduler of ``profile`` needs to run the jobs declared here."""
         return {
             "app": self.app if self._declared else None,
@@ -547,7 +551,7 @@ class Tenure(ProfileClient):
         self._forget_client_in_child()
         self._at_exit = []
         self._place = self._asked = None
-        self._host_loop = None  # it says that it is running, and nobody runs it here
+        self._host_loop = None  # it claims to be running, and does not run in the child
         scheduler, self._scheduler = self._scheduler, None
         profile, self._profile = self._profile, None
         if self._coroutines is not None:
@@ -560,9 +564,9 @@ class Tenure(ProfileClient):
             self._once_served.forget_in_child()
         from tenure.runtime.callables.capture import in_a_run
 
-        # What a job forks is a part of its run, and no host.
+        # A process that a job forks is part of its run, not a host.
         if self._wanted and self._rejoin and not in_a_run():
-            # A child that becomes another program, or is soon over, does not join.
+            # A child that soon becomes another program, or ends, does not join.
             self._join_soon(REJOIN_AFTER_S)
         elif self._once_served is not None and not in_a_run():
             self._once_served.begin(REJOIN_AFTER_S)
@@ -576,12 +580,12 @@ class Tenure(ProfileClient):
         try:
             if self._wanted:
                 self.start()
-        except Exception:  # nobody is there to hear it
+        except Exception:  # no caller could handle it
             log.exception("pid %s could not join %s", os.getpid(), self.name)
 
 
 class _Place:
-    """Where a scheduler finds the instance that it works for: a newer one may take it."""
+    """Where a scheduler finds the instance that it works for; a newer instance can take it over."""
 
     def __init__(self, tenure: Tenure) -> None:
         self.tenure = tenure
@@ -589,21 +593,21 @@ class _Place:
         self._coroutines: list[CoroutineGroup] = []
 
     def give_to(self, newer: Tenure) -> None:
-        """What is under way stays that of the one before."""
+        """Active coroutines stay with the earlier instance."""
         if self.tenure._coroutines is not None:
             self._coroutines = [c for c in self._coroutines if c.under_way()]
             self._coroutines.append(self.tenure._coroutines)
         self.tenure = newer
 
     def cut(self) -> bool:
-        """Cancel coroutines that are under way; whether there were any."""
+        """Cancel active coroutines. Returns whether there were any."""
         of_all = [*self._coroutines, self.tenure._coroutines]
         found = [c.cut() for c in of_all if c is not None]
         return any(found)
 
 
 class _Functions(Mapping[str, Callable[..., Any]]):
-    """Those of the instance that has the place now."""
+    """The functions of the instance that has the place now."""
 
     def __init__(self, place: _Place) -> None:
         self._place = place
@@ -634,18 +638,18 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _load_runtime() -> None:
-    """Once a process, and not with the start: loading takes ten times as long as joining does."""
+    """Once per process, before the start: loading takes ten times as long as joining."""
     from tenure.runtime.hosting import supervisors  # noqa: F401
 
 
 def _in_leaving_thread(leave: Callable[[], object], *, exit_waits: bool = True) -> None:
-    """``exit_waits``: whether the interpreter's end waits for it, also where a daemon thread
-    starts it."""
+    """``exit_waits``: whether the interpreter's end waits for it, also if a daemon thread starts
+    it."""
     threading.Thread(target=leave, name="tenure-leave", daemon=not exit_waits).start()
 
 
 def _folder_key(tenure: Tenure) -> tuple[int, int] | None:
-    """Device and inode of its profile's folder; None where there is none yet."""
+    """Device and inode of its profile's folder; None if that does not exist yet."""
     from tenure.store.folder.layout import home as home_folder
 
     try:
@@ -656,8 +660,8 @@ def _folder_key(tenure: Tenure) -> tuple[int, int] | None:
 
 
 def _seconds(drain: object) -> float:
-    """What is neither a number nor meant as one, a framework's application, is the default. Raises
-    InvalidInput."""
+    """The default for an object that is not meant as a number, such as a framework's application.
+    Raises InvalidInput."""
     if isinstance(drain, int | float) and not isinstance(drain, bool):
         if drain >= 0 and not math.isnan(drain):
             return float(drain)
@@ -669,12 +673,12 @@ def _seconds(drain: object) -> float:
 
 
 def _has_a_prompt() -> bool:
-    """Whether code is typed into this process: at Python's prompt, IPython's, into a notebook."""
+    """Whether this process is interactive: Python's prompt, IPython, a notebook."""
     return hasattr(sys, "ps1")
 
 
 def _running_loop() -> AbstractEventLoop | None:
-    """The event loop that this thread runs: none, where nobody has loaded asyncio."""
+    """The event loop that this thread runs; None without one, or if asyncio is not loaded."""
     asyncio = sys.modules.get("asyncio")
     with contextlib.suppress(RuntimeError):
         return asyncio.get_running_loop() if asyncio is not None else None
@@ -682,10 +686,10 @@ def _running_loop() -> AbstractEventLoop | None:
 
 
 def _version(version: object) -> str:
-    """Raises InvalidInput for what loses digits on the way, as ``2024.10`` does."""
-    if version is None or version == "":  # a variable that is not set
+    """Raises InvalidInput for a float: ``2024.10`` would lose its last digit."""
+    if version is None or version == "":  # an environment variable that is not set
         return "0"
     if isinstance(version, str | int) and not isinstance(version, bool):
         return str(version)
     remedy = 'as text, version="2024.10", or a whole number'
-    raise InvalidInput(f"{version!r} is no version", field="version", remedy=remedy)
+    raise InvalidInput(f"{version!r} is not a version", field="version", remedy=remedy)

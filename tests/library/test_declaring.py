@@ -56,18 +56,18 @@ def tenure(tmp_path: Path) -> Tenure:
         (lambda t: t.job(30, plain), "schedule", "every"),
         (lambda t: t.job(timedelta(seconds=30), plain), "schedule", "every"),
         (lambda t: t.job(every(cast(Any, 30)), plain), "schedule", "timedelta"),
-        (lambda t: t.job(at(cast(Any, "noon")), plain), "schedule", "no datetime"),
+        (lambda t: t.job(at(cast(Any, "noon")), plain), "schedule", "not a datetime"),
         (lambda t: t.job(every("1h"), 42), "function", "cannot be called"),
         (lambda t: t.job(every("1h"), Thing()), "name", "pass name"),
         (lambda t: t.job(every("1h"), functools.partial(plain)), "name", "pass name"),
-        (lambda t: t.job(every("1h"), yields), "function", "yields"),
-        (lambda t: t.job(every("1h"), yields_later), "function", "yields"),
+        (lambda t: t.job(every("1h"), yields), "function", "generator"),
+        (lambda t: t.job(every("1h"), yields_later), "function", "generator"),
         (lambda t: t.job(every("1h"), wants), "args", "'a'"),
         (lambda t: t.job(every("1h"), wants, args={"c": 1}), "args", "args={"),
         (lambda t: t.job(every("1h"), positional, args={"a": 1}), "args", "'a'"),
         (lambda t: t.job(every("1h"), Thing.method), "args", "thing.method"),
-        (lambda t: t.job(every("1h"), plain, args=[1]), "args", "by their names"),
-        (lambda t: t.job(every("1h"), plain, args={1: 2}), "args", "by their names"),
+        (lambda t: t.job(every("1h"), plain, args=[1]), "args", "by name"),
+        (lambda t: t.job(every("1h"), plain, args={1: 2}), "args", "by name"),
         (lambda t: t.job(every("1h"), plain, timeout=10), "timeout", "90s"),
         (lambda t: t.job(every("1h"), plain, timeout="0s"), "timeout", "between"),
         (lambda t: t.job(every("1h"), plain, timeout=timedelta(-1)), "timeout", "between"),
@@ -86,7 +86,7 @@ def tenure(tmp_path: Path) -> Tenure:
         (lambda t: Tenure("shop", version=cast(Any, 2024.10)), "version", "as text"),
     ],
 )
-def test_a_mistake_is_told_where_it_is_made(
+def test_a_mistake_is_reported_where_it_is_made(
     tenure: Tenure, declare: Callable[[Any], Any], field: str, says: str
 ) -> None:
     with pytest.raises(InvalidInput, match=says) as raised:

@@ -161,14 +161,14 @@ def _of_app(profile: Profile, target: str, options: dict[str, Any]) -> Scheduler
     sys.path.insert(0, os.getcwd())
     try:
         found = getattr(importlib.import_module(module_name), attribute or "tenure")
-        carried = found.carried
+        options_of = found._scheduler_options
     except (ImportError, AttributeError) as error:
         raise InvalidInput(
             f"{target!r} cannot be loaded: {error}",
             field="app",
             remedy="--app package.module:name, where name is a tenure.Tenure",
         ) from error
-    return Scheduler(profile, **options, **carried(profile))
+    return Scheduler(profile, **options, **options_of(profile))
 
 
 def _log_to_stderr() -> None:

@@ -1,10 +1,10 @@
-"""What a job's function may know of its run: it asks for it in its signature.
+"""What a job's function can know about its run: a parameter of its signature requests it.
 
-    def nightly(context: Context): ...      a parameter annotated so, of any name
-    def nightly(context): ...               or one of this name without an annotation
+    def nightly(context: Context): ...      a parameter with this annotation, of any name
+    def nightly(context): ...               or a parameter of this name without an annotation
 
-The context is made for one attempt. Cancelling is cooperative for a thread, which cannot be ended
-from outside: it may look at :attr:`Context.cancelled`, or wait on it instead of sleeping.
+A context belongs to one attempt. A thread cannot be ended from outside, so cancelling it is
+cooperative: the function checks :attr:`Context.cancelled`, or waits on it instead of sleeping.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ REASON_VARIABLE = "TENURE_REASON"
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """A token for the job's own database: with it a late effect of a deposed owner is rejected.
+    """A token with which the job's own database can reject late effects of a former owner.
 
-    ``term`` only grows: keep the highest seen for each ``job`` in a table beside the data, raise it
-    in the same transaction as the effect, and give up when it is higher already. See
+    ``term`` only increases: store the highest term seen for each ``job`` in a table beside the
+    data, raise it in the same transaction as the effect, and give up if it is already higher. See
     docs/fencing.md for the statements.
     """
 
@@ -49,13 +49,13 @@ class Context:
     run: str
     job: str
     fire_time: datetime
-    """The nominal instant; of a triggered run, the instant of the claim."""
+    """The instant of the schedule; for a triggered run, the instant of the claim."""
     term: int
     attempt: int = 1
     cancelled: threading.Event = field(default_factory=threading.Event)
-    """Set when the run is cancelled or out of time; ``cancelled.wait(5)`` is a sleep that ends."""
+    """Set when the run is cancelled or out of time: ``cancelled.wait(5)`` sleeps until then."""
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("tenure.job"))
-    """Named ``tenure.job.<job>``; what it logs is in the run's output."""
+    """Named ``tenure.job.<job>``; its records are part of the run's output."""
 
     @property
     def fence(self) -> Fence:
@@ -80,23 +80,23 @@ def context_of(run: Run, cancelled: threading.Event) -> Context:
 
 
 def context_of_process(environ: Mapping[str, str] | None = None) -> Context:
-    """The context of a run that has a process of its own, which knows it from its environment.
+    """The context of a run in a process of its own, from its environment.
 
-    Raises KeyError where this process is no run.
+    Raises KeyError if this process is not a run.
     """
-    told = os.environ if environ is None else environ
+    variables = os.environ if environ is None else environ
     return Context(
-        run=told["TENURE_RUN"],
-        job=told["TENURE_JOB"],
-        fire_time=datetime.fromisoformat(told["TENURE_FIRE_TIME"]).astimezone(UTC),
-        term=int(told["TENURE_TERM"]),
-        attempt=int(told["TENURE_ATTEMPT"]),
-        logger=logging.getLogger(f"tenure.job.{told['TENURE_JOB']}"),
+        run=variables["TENURE_RUN"],
+        job=variables["TENURE_JOB"],
+        fire_time=datetime.fromisoformat(variables["TENURE_FIRE_TIME"]).astimezone(UTC),
+        term=int(variables["TENURE_TERM"]),
+        attempt=int(variables["TENURE_ATTEMPT"]),
+        logger=logging.getLogger(f"tenure.job.{variables['TENURE_JOB']}"),
     )
 
 
 def asks_for_context(function: Callable[..., Any]) -> str | None:
-    """The name of the parameter that takes the context; None if the function wants none."""
+    """The name of the parameter that receives the context; None without such a parameter."""
     try:
         return _asks(function)
     except TypeError:  # an object that cannot be hashed
@@ -107,7 +107,7 @@ def asks_for_context(function: Callable[..., Any]) -> str | None:
 def _asks(function: Callable[..., Any]) -> str | None:
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a builtin, say
+    except (TypeError, ValueError):  # for example a builtin
         return None
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
