@@ -23,7 +23,7 @@ from tenure.domain.policy.admission import Policy, hash_of
 from tenure.domain.request import RequestKind
 from tenure.domain.run import ACTIVE, Run, RunState, Start
 from tenure.domain.schedule.model import ScheduleKind
-from tenure.store.contract import ClaimOutcome, Retention, RunFilter, Store
+from tenure.store.contract import ClaimOutcome, PurgeLimits, RunFilter, Store
 from testkit.accounts import account_for
 from testkit.factories import (
     ROOM,
@@ -329,7 +329,7 @@ class History:
                 self.announced[number] = {at for at in fires if at <= self.now}
 
     def purge(self, runs_per_job: int, days: int) -> None:
-        retention = Retention(runs_per_job=runs_per_job, days=days)
+        retention = PurgeLimits(runs_per_job=runs_per_job, days=days)
 
         def act(side: Side) -> Any:
             purged = side.store.purge(retention, self.now)

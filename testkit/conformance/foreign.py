@@ -17,7 +17,7 @@ from tenure.domain.planning.plan import Due, OwnerCapabilities, Plan
 from tenure.domain.request import RequestKind
 from tenure.domain.run import ACTIVE, Cause, Run, RunState
 from tenure.domain.schedule.model import foreign_schedule
-from tenure.store.contract import Claimed, ClaimOutcome, Retention, RunFilter, Store
+from tenure.store.contract import Claimed, ClaimOutcome, PurgeLimits, RunFilter, Store
 from testkit.conformance.base import StoreCase
 from testkit.factories import (
     ROOM,
@@ -185,7 +185,7 @@ class ForeignConformance(StoreCase):
         assert store.restart_planning(authority, after(minutes=1)) == 1
         again = announce(store, authority, job, after(minutes=5))
         assert (again.outcome, again.runs) == (ClaimOutcome.REPEATED, ())
-        store.purge(Retention(runs_per_job=0, days=0), after(days=9))
+        store.purge(PurgeLimits(runs_per_job=0, days=0), after(days=9))
         assert store.runs(RunFilter())[0] == ()
         store.restart_planning(authority, after(minutes=1))
         again = announce(store, authority, job, after(minutes=5))

@@ -14,7 +14,7 @@ from tenure.domain.job import Job, JobState
 from tenure.domain.ownership import Authority
 from tenure.domain.request import DEADLINE, RequestKind, RequestState
 from tenure.domain.run import RunState
-from tenure.store.contract import SCHEMA, ClaimOutcome, JobEditor, Retention, RunFilter, Store
+from tenure.store.contract import SCHEMA, ClaimOutcome, JobEditor, PurgeLimits, RunFilter, Store
 from testkit.conformance.base import StoreCase
 from testkit.factories import (
     SOMEBODY,
@@ -28,7 +28,7 @@ from testkit.factories import (
     plan_round,
 )
 
-KEEP_TWO = Retention(runs_per_job=2, days=3650)
+KEEP_TWO = PurgeLimits(runs_per_job=2, days=3650)
 DAY = timedelta(days=1)
 
 
@@ -193,7 +193,7 @@ class UpkeepConformance(StoreCase):
         assert read[78] - read[71] > 5 * DAY
 
     def test_retention_keeps_the_newest(self, store: Store) -> None:
-        """Retention is bounded."""
+        """PurgeLimits is bounded."""
         runs = run_minutes(store, own(store), 5)
         purged = store.purge(KEEP_TWO, after(hours=1))
         assert sorted(purged.runs) == sorted(runs[:3])
@@ -208,7 +208,7 @@ class UpkeepConformance(StoreCase):
     def test_retention_is_done_in_steps(self, store: Store) -> None:
         """So that no transaction is long."""
         runs = run_minutes(store, own(store), 4)
-        few = Retention(runs_per_job=1, days=3650, batch=2)
+        few = PurgeLimits(runs_per_job=1, days=3650, batch=2)
         assert sorted(store.purge(few, after(hours=1)).runs) == sorted(runs[:2])
         assert store.purge(few, after(hours=1)).runs == (runs[2],)
 
@@ -216,7 +216,7 @@ class UpkeepConformance(StoreCase):
         """C4: at most once, ever, also after retention has deleted its row."""
         authority = own(store)
         run_minutes(store, authority, 4)
-        store.purge(Retention(runs_per_job=0, days=3650), after(hours=1))
+        store.purge(PurgeLimits(runs_per_job=0, days=3650), after(hours=1))
         assert store.runs(RunFilter())[0] == ()
         job = store.job("report")
         store.restart_planning(authority, START)
@@ -235,7 +235,7 @@ class UpkeepConformance(StoreCase):
         store.join(make_process("passer-by"))
         store.leave("passer-by", after(minutes=1))
         own(store, "desktop", now=after(minutes=1))
-        nothing = Retention(runs_per_job=0, days=0, events=1)
+        nothing = PurgeLimits(runs_per_job=0, days=0, events=1)
         purged = store.purge(nothing, after(days=30))
         assert (purged.runs, purged.omissions, purged.processes) == ((), 0, 1)
         assert store.run(run.id).state is RunState.CLAIMED
@@ -244,7 +244,7 @@ class UpkeepConformance(StoreCase):
         assert len(store.events()) == 1
 
     def test_closed_omissions_and_answered_requests_go(self, store: Store) -> None:
-        """Retention of history is bounded."""
+        """PurgeLimits of history is bounded."""
         job = store.add_job(make_definition(), by="ada", now=START)
         store.set_job_state(job.id, JobState.PAUSED, by="ada", now=after(minutes=3))
         values = {"kind": RequestKind.HAND_OVER, "requester": SOMEBODY, "deadline": DEADLINE}
@@ -252,7 +252,7 @@ class UpkeepConformance(StoreCase):
         second = store.create_request(key="b", now=START, **values)  # type: ignore[arg-type]
         refused = RequestState.REFUSED
         store.resolve_request(first.id, refused, authority=None, now=START, answer="no")
-        nothing = Retention(runs_per_job=1000, days=0)
+        nothing = PurgeLimits(runs_per_job=1000, days=0)
         early = store.purge(nothing, START + DAY)
         assert (early.omissions, early.requests) == (1, 0)
         assert store.purge(nothing, START + 2 * DAY).requests == 1
@@ -264,6 +264,6 @@ class UpkeepConformance(StoreCase):
         stale = own(store)
         run_minutes(store, stale, 3)
         own(store, "desktop", now=after(minutes=4))
-        store.purge(Retention(runs_per_job=0, days=3650), after(hours=1))
+        store.purge(PurgeLimits(runs_per_job=0, days=3650), after(hours=1))
         with pytest.raises(StaleTerm):
             plan_round(store, stale, after(hours=1))

@@ -120,13 +120,13 @@ class Base:
         try:
             return self._tables.jobs[job]
         except KeyError:
-            raise NotFound(f"there is no job {job!r}", remedy="`tenure list` shows them") from None
+            raise NotFound(f"unknown job {job!r}", remedy="`tenure list` shows them") from None
 
     def _get_run(self, run: str) -> Run:
         try:
             return self._tables.runs[run]
         except KeyError:
-            raise NotFound(f"there is no run {run!r}", remedy="`tenure runs` shows them") from None
+            raise NotFound(f"unknown run {run!r}", remedy="`tenure runs` shows them") from None
 
     def _active_runs(self, job: str) -> list[Run]:
         return [r for r in self._tables.runs.values() if r.job == job and r.state in ACTIVE]

@@ -183,7 +183,7 @@ class Jobs(Pending):
                 return job
         near = get_close_matches(ref, [j.name for j in present])
         remedy = f"did you mean {', '.join(near)}?" if near else "`tenure list` shows them"
-        raise NotFound(f"there is no job {ref!r}", remedy=remedy, near=near)
+        raise NotFound(f"unknown job {ref!r}", remedy=remedy, near=near)
 
     def unreadable_jobs(self) -> tuple[Job, ...]:
         return ()  # objects are kept, and nothing is decoded

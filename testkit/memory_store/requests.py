@@ -23,7 +23,7 @@ from testkit.memory_store.base import verb
 from testkit.memory_store.claims import Claims
 from testkit.memory_store.pending import INSTANT
 
-EXPIRED = "nobody answered before its deadline"
+EXPIRED = "no owner answered before the deadline"
 ASK_AGAIN = "ask again; with --queue it waits for 24 hours"
 
 
@@ -167,7 +167,7 @@ class Requests(Claims):
             return self._tables.requests[request]
         except KeyError:
             raise NotFound(
-                f"there is no request {request!r}", remedy="`tenure requests` shows them"
+                f"unknown request {request!r}", remedy="`tenure requests` shows them"
             ) from None
 
     @verb

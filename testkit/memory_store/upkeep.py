@@ -15,7 +15,7 @@ from tenure.domain.omission import Omission
 from tenure.domain.process import Process
 from tenure.domain.request import Request, RequestState
 from tenure.domain.run import ACTIVE, FINAL, Run
-from tenure.store.contract import Counts, Purged, Retention
+from tenure.store.contract import Counts, Purged, PurgeLimits
 from testkit.memory_store.base import verb
 from testkit.memory_store.monitoring import LookingOn
 from testkit.memory_store.tables import Span
@@ -66,7 +66,7 @@ class Upkeep(LookingOn):
         return self._tables.history.now(now)
 
     @verb
-    def purge(self, retention: Retention, now: datetime) -> Purged:
+    def purge(self, retention: PurgeLimits, now: datetime) -> Purged:
         before = now - timedelta(days=retention.days)
         runs = self._old_runs(retention, before)[: retention.batch]
         omissions = self._old_omissions(retention, before)[: retention.batch]
@@ -91,7 +91,7 @@ class Upkeep(LookingOn):
             processes=len(processes),
         )
 
-    def _old_runs(self, retention: Retention, before: datetime) -> list[Run]:
+    def _old_runs(self, retention: PurgeLimits, before: datetime) -> list[Run]:
         """Earliest fires first."""
         old: list[Run] = []
         by_job = sorted(self._tables.runs.values(), key=lambda r: (r.job, r.fire_time))
@@ -131,7 +131,7 @@ class Upkeep(LookingOn):
     def _account_from(self, job: str, at: datetime) -> None:
         self._tables.accounted_from[job] = max(self._tables.accounted_from[job], at)
 
-    def _old_omissions(self, retention: Retention, before: datetime) -> list[Omission]:
+    def _old_omissions(self, retention: PurgeLimits, before: datetime) -> list[Omission]:
         old: list[Omission] = []
         by_job = sorted(self._tables.omissions.values(), key=lambda o: (o.job, o.last))
         for _, group in groupby(by_job, key=lambda o: o.job):

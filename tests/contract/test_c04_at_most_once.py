@@ -10,7 +10,7 @@ from datetime import datetime
 
 from tenure.domain.job import CatchUp, Overlap, Runner
 from tenure.domain.run import RunState
-from tenure.store.contract import ClaimOutcome, Retention, RunFilter, Store
+from tenure.store.contract import ClaimOutcome, PurgeLimits, RunFilter, Store
 from testkit.factories import (
     START,
     after,
@@ -47,7 +47,7 @@ def test_nor_after_retention(store: Store) -> None:
     for minute in range(1, 6):
         run = claim_one(store, authority, job, after(minutes=minute))
         store.finish([ended(run)], after(minutes=minute))
-    store.purge(Retention(runs_per_job=1, days=3650), after(hours=1))
+    store.purge(PurgeLimits(runs_per_job=1, days=3650), after(hours=1))
     store.restart_planning(authority, START)
     outcomes = []
     for minute in range(1, 7):

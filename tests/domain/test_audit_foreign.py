@@ -23,7 +23,7 @@ from tenure.domain.planning.plan import Due, OwnerCapabilities
 from tenure.domain.policy.text import make_policy
 from tenure.domain.run import ACTIVE, Cause, Run, RunState
 from tenure.domain.schedule.model import foreign_schedule
-from tenure.store.contract import Retention, RunFilter, Store
+from tenure.store.contract import PurgeLimits, RunFilter, Store
 from testkit.memory_store.store import MemoryStore
 
 
@@ -241,7 +241,7 @@ class Fate(Told):
             store.record_event(EventKind.CLOCK, self.now, facts=facts)
             store.restart_planning(self.authority, self.now)
         elif what == "purge":
-            store.purge(Retention(runs_per_job=how, days=1, events=5 + how * 20), self.now)
+            store.purge(PurgeLimits(runs_per_job=how, days=1, events=5 + how * 20), self.now)
         elif what == "trigger":
             self.trigger(name)
 

@@ -19,7 +19,7 @@ from tenure.domain.ownership import OwnershipAction, OwnershipState
 from tenure.domain.policy.text import make_policy
 from tenure.domain.run import ACTIVE, Cause, RunState
 from tenure.domain.schedule.model import Schedule, at_schedule, cron_schedule, every_schedule
-from tenure.store.contract import Retention, RunFilter, Store
+from tenure.store.contract import PurgeLimits, RunFilter, Store
 from tenure.store.sqlite.store import SqliteStore
 from testkit.memory_store.store import MemoryStore
 
@@ -110,7 +110,7 @@ class Fate(Story):
             self.store.adopt_run(self.authority, run.id, run.attempt, self.now)
 
     def do_purge(self, kept: int) -> None:
-        few = Retention(runs_per_job=kept, days=1, events=kept * 5)
+        few = PurgeLimits(runs_per_job=kept, days=1, events=kept * 5)
         self.store.purge(few, self.now)
 
     def do_back(self, minutes: int) -> None:

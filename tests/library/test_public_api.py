@@ -157,7 +157,7 @@ def test_a_queued_request_stays_pending_and_can_be_withdrawn(client: Tenure) -> 
 
 
 def test_what_is_not_there_and_what_is_wrong_raise_the_public_errors(client: Tenure) -> None:
-    with pytest.raises(errors.NotFound, match="there is no profile shop"):
+    with pytest.raises(errors.NotFound, match="profile shop does not exist"):
         client.jobs()
     client.add("job", "@daily", ["true"])
     for call in (

@@ -31,7 +31,7 @@ def _add_column(db: sqlite3.Connection) -> None:
 def newer(monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands of this test, forks of this process, are of a later Tenure: schema + 1."""
     now = schema.SCHEMA
-    step = schema.Step(to=now + 1, change=_add_column, min_reader=1, min_writer=now + 1)
+    step = schema.Migration(to=now + 1, change=_add_column, min_reader=1, min_writer=now + 1)
     monkeypatch.setattr(schema, "SCHEMA", now + 1)
     monkeypatch.setattr(Maintenance.migrate, "__defaults__", ((step,),))
 

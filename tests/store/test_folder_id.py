@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tenure.domain.errors import Conflict, CorruptStore, InvalidInput, NotFound
 from tenure.store.folder import identity, identity_file
-from tenure.store.folder.identity import How, IdentityKind, IdentityProblem, ProfileId
+from tenure.store.folder.identity import AdoptionReason, IdentityKind, IdentityProblem, ProfileId
 from tenure.store.folder.layout import ProfileFolder
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -112,7 +112,7 @@ def test_no_term_is_given_out_twice(folder: ProfileFolder, steps: list[tuple[str
         if verb == "reserve":
             new = identity.reserve_term(folder, at_least=number)
         else:
-            new = identity.adopt(folder, How.RESTORED, number, machine=HERE, now=NOW)
+            new = identity.adopt(folder, AdoptionReason.RESTORED, number, machine=HERE, now=NOW)
         assert new > max(highest, number)
         highest = new
 
@@ -190,15 +190,15 @@ def test_a_restored_or_replaced_database(folder: ProfileFolder, first: ProfileId
     assert "not the one" in other.text
 
 
-@pytest.mark.parametrize("how", list(How))
-def test_adopting_settles_it_above_both(folder: ProfileFolder, how: How) -> None:
+@pytest.mark.parametrize("how", list(AdoptionReason))
+def test_adopting_settles_it_above_both(folder: ProfileFolder, how: AdoptionReason) -> None:
     first = identity.create(folder, machine="old-machine")
     identity.reserve_term(folder, at_least=4)
     floor = identity.adopt(folder, str(how), 9, machine=HERE, now=NOW, database_id=first.id)
     assert floor == 10
     assert known(folder).term == known(folder).reserved_term == floor
     now_known = known(folder)
-    assert (now_known.id == first.id) is (how is not How.COPIED)
+    assert (now_known.id == first.id) is (how is not AdoptionReason.COPIED)
     assert identity.check(folder, (now_known.id, floor), machine=HERE) is None
     # A crash before the floor reached the database leaves the problem standing.
     assert found(folder, (now_known.id, 9)).kind is IdentityKind.RESTORED
@@ -210,10 +210,12 @@ def test_adopting_settles_it_above_both(folder: ProfileFolder, how: How) -> None
 
 def test_adopting_without_a_file_takes_the_databases_id(folder: ProfileFolder) -> None:
     database = (str(uuid.uuid4()), 5)
-    floor = identity.adopt(folder, How.RESTORED, 5, machine=HERE, now=NOW, database_id=database[0])
+    floor = identity.adopt(
+        folder, AdoptionReason.RESTORED, 5, machine=HERE, now=NOW, database_id=database[0]
+    )
     assert (known(folder).id, floor) == (database[0], 6)
     folder.id_file.unlink()
-    assert identity.adopt(folder, How.MOVED, 5, machine=HERE, now=NOW) == 6
+    assert identity.adopt(folder, AdoptionReason.MOVED, 5, machine=HERE, now=NOW) == 6
     assert known(folder).adopted[0]["from_id"] is None
 
 
@@ -222,15 +224,15 @@ def test_adopting_wrongly_changes_nothing(folder: ProfileFolder, first: ProfileI
         identity.adopt(folder, "stolen", 1, machine=HERE, now=NOW)
     assert caught.value.field == "how"
     with pytest.raises(InvalidInput):
-        identity.adopt(folder, How.MOVED, -1, machine=HERE, now=NOW)
+        identity.adopt(folder, AdoptionReason.MOVED, -1, machine=HERE, now=NOW)
     with pytest.raises(InvalidInput):
-        identity.adopt(folder, How.MOVED, 1, machine=HERE, now=NOW, database_id="x")
+        identity.adopt(folder, AdoptionReason.MOVED, 1, machine=HERE, now=NOW, database_id="x")
     assert known(folder) == first
 
 
 def test_adoptions_are_bounded(folder: ProfileFolder, first: ProfileId) -> None:
     for _ in range(25):
-        identity.adopt(folder, How.MOVED, 0, machine=HERE, now=NOW)
+        identity.adopt(folder, AdoptionReason.MOVED, 0, machine=HERE, now=NOW)
     assert len(known(folder).adopted) == 20
     assert known(folder).adopted[-1]["term"] == 25
 
@@ -267,7 +269,7 @@ def test_a_damaged_file_is_never_overwritten(folder: ProfileFolder, text: str) -
         lambda: identity.reserve_term(folder),
         lambda: identity.commit_term(folder, 1),
         lambda: identity.check(folder, None, machine=HERE),
-        lambda: identity.adopt(folder, How.MOVED, 1, machine=HERE, now=NOW),
+        lambda: identity.adopt(folder, AdoptionReason.MOVED, 1, machine=HERE, now=NOW),
     )
     for act in acts:
         with pytest.raises(CorruptStore) as caught:

@@ -29,9 +29,9 @@ from tenure.domain.errors import (
 from tenure.domain.event import EventKind
 from tenure.domain.job import JobState, Runner
 from tenure.domain.ownership import OwnershipAction
-from tenure.store.contract import SCHEMA, Page, Retention
+from tenure.store.contract import SCHEMA, Page, PurgeLimits
 from tenure.store.sqlite import SqliteStore, schema
-from tenure.store.sqlite.failures import explain
+from tenure.store.sqlite.failures import translate_error
 from tenure.store.sqlite.sql import Statements
 from testkit.factories import START, after, ended, make_definition, own, plan_round
 from waiting import DEADLINE
@@ -164,7 +164,7 @@ def test_opening_never_migrates_and_migrate_takes_each_step_once(
     def change(db: sqlite3.Connection) -> None:
         db.execute("ALTER TABLE jobs ADD COLUMN colour TEXT")
 
-    step = schema.Step(to=SCHEMA + 1, change=change, min_reader=1, min_writer=SCHEMA + 1)
+    step = schema.Migration(to=SCHEMA + 1, change=change, min_reader=1, min_writer=SCHEMA + 1)
     with pytest.raises(Refused, match="this Tenure needs") as caught:
         SqliteStore.open(path)
     assert "tenure migrate" in caught.value.remedy
@@ -183,7 +183,7 @@ def test_a_migration_that_fails_changes_nothing(store: SqliteStore) -> None:
         db.execute("CREATE TABLE half (x)")
         db.execute("ALTER TABLE nowhere ADD COLUMN colour TEXT")
 
-    step = schema.Step(to=SCHEMA + 1, change=change, min_reader=1, min_writer=1)
+    step = schema.Migration(to=SCHEMA + 1, change=change, min_reader=1, min_writer=1)
     with pytest.raises(TenureError):
         store.migrate(START, [step])
     assert store.facts().schema == SCHEMA
@@ -391,7 +391,7 @@ def test_each_failure_has_its_words(
 ) -> None:
     error = sqlite3.OperationalError("what SQLite says")
     error.sqlite_errorcode = code
-    found = explain(error, tmp_path / "gone.db", 5, None)
+    found = translate_error(error, tmp_path / "gone.db", 5, None)
     assert type(found) is kind
     assert words in found.text
 
@@ -546,7 +546,7 @@ def test_statements_are_found_by_name() -> None:
 def test_definitions_kept_in_memory_are_bounded(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tenure.store.sqlite.definitions.MOST", 3)
+    monkeypatch.setattr("tenure.store.sqlite.definitions.MAX_CACHED", 3)
     for number in range(10):
         store.add_job(make_definition(f"job {number}"), by="ada", now=START)
     assert len(store._db.definitions._kept) == 3
@@ -556,7 +556,7 @@ def test_definitions_kept_in_memory_are_bounded(
 def test_spans_are_bounded_and_never_forget_a_fire(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tenure.store.sqlite.purge.MOST_SPANS", 5)
+    monkeypatch.setattr("tenure.store.sqlite.purge.MAX_SPANS", 5)
     authority = own(store)
     job = store.add_job(make_definition(), by="ada", now=START)
     minutes = 20
@@ -564,7 +564,7 @@ def test_spans_are_bounded_and_never_forget_a_fire(
         now = after(minutes=minute)
         (claimed,) = plan_round(store, authority, now)
         store.finish([ended(run) for run in claimed.runs], now)
-        store.purge(Retention(runs_per_job=0), now)
+        store.purge(PurgeLimits(runs_per_job=0), now)
     with store._db.reading() as db:
         spans = db.execute("SELECT first, last FROM purged_spans ORDER BY last").fetchall()
     assert len(spans) == 5
@@ -580,7 +580,7 @@ def test_a_process_that_no_kept_row_names_is_purged(store: SqliteStore) -> None:
     own(store, "old")
     authority = own(store, "gateway")
     store.leave("old", START)
-    assert store.purge(Retention(), after(days=91)).processes == 1
+    assert store.purge(PurgeLimits(), after(days=91)).processes == 1
     assert [p.id for p in store.processes(gone=True)] == [authority.process]
 
 

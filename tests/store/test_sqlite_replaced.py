@@ -17,7 +17,7 @@ from tenure.domain.errors import CorruptStore
 from tenure.domain.ownership import Authority, OwnershipAction
 from tenure.domain.request import RequestKind
 from tenure.domain.run import Run, Start
-from tenure.store.contract import Retention, RunFilter
+from tenure.store.contract import PurgeLimits, RunFilter
 from tenure.store.sqlite import SqliteStore
 from testkit.factories import (
     SOMEBODY,
@@ -138,7 +138,7 @@ def joins(world: World) -> None:
 
 
 def purges(world: World) -> None:
-    world.store.purge(Retention(runs_per_job=1, days=1, events=1), after(days=400))
+    world.store.purge(PurgeLimits(runs_per_job=1, days=1, events=1), after(days=400))
 
 
 def asks(world: World) -> None:

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from tenure.audit.clock import SKEW
 from tenure.audit.history import SCHEDULED, JobHistory, View
 from tenure.audit.report import Book
-from tenure.audit.sums import TICK, Entry, Window, check_sums
+from tenure.audit.sums import TICK, AccountEntry, RevisionWindow, check_sums
 from tenure.domain.job import JobState
 from tenure.domain.omission import Omission, OmissionKind
 from tenure.domain.run import Cause, Run
@@ -39,7 +39,7 @@ def check_accounts(view: View, book: Book) -> None:
             low = max(span.after, past.accounting.accounted_from)
             high = past.accounting.watermark
             high = high if span.until is None else min(span.until, high)
-            window = Window(past, span, low, max(low, high))
+            window = RevisionWindow(past, span, low, max(low, high))
             key = past.job.id, revision
             runs = _check_runs(view, book, window, view.scheduled_runs.get(key, []))
             entries = runs + _check_omissions(view, book, window, view.omissions.get(key, []))
@@ -65,7 +65,9 @@ def _check_watermark(view: View, book: Book, past: JobHistory) -> None:
             book.find("C5", "done_too_soon", text, job.id, remedy=_ALTERED, fire=left)
 
 
-def _check_runs(view: View, book: Book, window: Window, runs: list[Run]) -> list[Entry]:
+def _check_runs(
+    view: View, book: Book, window: RevisionWindow, runs: list[Run]
+) -> list[AccountEntry]:
     """Runs that stand for a fire of their own; those from a hold are counted with it."""
     entries, seen = [], set()
     mark = window.past.accounting.watermark
@@ -83,20 +85,20 @@ def _check_runs(view: View, book: Book, window: Window, runs: list[Run]) -> list
             book.find("C5", "beyond_watermark", text, run, run.job, remedy=_ALTERED, watermark=mark)
         if run.cause is not Cause.HELD and window.low < fire <= window.high and fire not in seen:
             seen.add(fire)
-            entries.append(Entry(fire, fire, 1, run.id))
+            entries.append(AccountEntry(fire, fire, 1, run.id))
     for run in view.repeated.get(window.past.job.id, ()):
         fire = run.fire_time
         own = run.revision == window.span.revision.revision and run.cause in SCHEDULED
         inside = window.low < fire <= window.high and fire not in seen
         if not own and inside and window.schedule.is_fire(fire):
             seen.add(fire)
-            entries.append(Entry(fire, fire, 1, run.id))
+            entries.append(AccountEntry(fire, fire, 1, run.id))
     return entries
 
 
 def _check_omissions(
-    view: View, book: Book, window: Window, omissions: list[Omission]
-) -> list[Entry]:
+    view: View, book: Book, window: RevisionWindow, omissions: list[Omission]
+) -> list[AccountEntry]:
     entries = []
     for omission in omissions:
         book.checked["omissions"] += 1
@@ -116,11 +118,13 @@ def _check_omissions(
     return entries
 
 
-def _entry(book: Book, window: Window, omission: Omission, last: datetime) -> Entry | None:
+def _entry(
+    book: Book, window: RevisionWindow, omission: Omission, last: datetime
+) -> AccountEntry | None:
     """The stretch as an entry; None, and a finding, if its ends are no fires."""
     schedule = window.schedule
     if schedule.kind in UNPLANNED:  # what was announced is known by these records alone
-        return Entry(omission.first, last, omission.count, _name(omission))
+        return AccountEntry(omission.first, last, omission.count, _name(omission))
     there = schedule.count(omission.first - TICK, last)
     ends = all(schedule.is_fire(at) for at in (omission.first, omission.last))
     if not ends or omission.count != there:
@@ -130,20 +134,20 @@ def _entry(book: Book, window: Window, omission: Omission, last: datetime) -> En
         )
         book.find("C5", "omission_wrong", text, _name(omission), omission.job, remedy=_ALTERED)
     # A wrong count is one fault, told above: for the sums the stretch covers what it spans.
-    return Entry(omission.first, last, there, _name(omission)) if ends else None
+    return AccountEntry(omission.first, last, there, _name(omission)) if ends else None
 
 
-def _clip(window: Window, entry: Entry) -> Entry:
+def _clip(window: RevisionWindow, entry: AccountEntry) -> AccountEntry:
     """The part of an entry that lies in the window."""
     if entry.first > window.low and entry.last <= window.high:
         return entry
     low, high = max(entry.first - TICK, window.low), min(entry.last, window.high)
     if window.schedule.kind in UNPLANNED:
-        return Entry(low + TICK, high, entry.count, entry.subject)
-    return Entry(low + TICK, high, window.schedule.count(low, high), entry.subject)
+        return AccountEntry(low + TICK, high, entry.count, entry.subject)
+    return AccountEntry(low + TICK, high, window.schedule.count(low, high), entry.subject)
 
 
-def _check_holds(view: View, book: Book, window: Window, omissions: list[Omission]) -> None:
+def _check_holds(view: View, book: Book, window: RevisionWindow, omissions: list[Omission]) -> None:
     """What held stretches say was claimed are runs, and runs from a hold have their stretch."""
     holds = sorted((o for o in omissions if o.kind is OmissionKind.HELD), key=lambda o: o.first)
     key = window.past.job.id, window.span.revision.revision

@@ -28,7 +28,7 @@ _STEPS = (EventKind.CLOCK, EventKind.PLANNING_RESTARTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class ClockStep:
     """The clock went back from at most ``was`` to ``at``. UTC."""
 
     at: datetime
@@ -39,7 +39,7 @@ class Step:
 class Clock:
     """What the event log knows of the wall clock."""
 
-    steps: tuple[Step, ...] = ()
+    steps: tuple[ClockStep, ...] = ()
     blind_until: datetime | None = None
     """Steps before this are not known: their events were deleted."""
     now: datetime | None = None
@@ -68,7 +68,7 @@ class Clock:
 
 def read_clock(events: Iterable[Event], now: datetime) -> Clock:
     """The steps of a log in order of ``seq``; the audit's own ``now`` comes after it."""
-    steps: list[Step] = []
+    steps: list[ClockStep] = []
     highest: datetime | None = None
     first: Event | None = None
     for event in events:
@@ -90,9 +90,9 @@ def read_clock(events: Iterable[Event], now: datetime) -> Clock:
     )
 
 
-def _step(before: list[Step], at: datetime, was: datetime) -> Step:
+def _step(before: list[ClockStep], at: datetime, was: datetime) -> ClockStep:
     """One step more. Where it goes below an earlier one, it also explains what that one did."""
-    return Step(at=at, was=max([was, *(s.was for s in before if s.at > at)]))
+    return ClockStep(at=at, was=max([was, *(s.was for s in before if s.at > at)]))
 
 
 def _told(event: Event) -> datetime | None:

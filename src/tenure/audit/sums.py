@@ -19,7 +19,7 @@ _ALTERED = "the record was altered or written wrongly; keep the database and rep
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AccountEntry:
     """Fires on record: one run, or all from the first to the last of a stretch, both included."""
 
     first: datetime
@@ -29,7 +29,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class RevisionWindow:
     """The fires of one revision that can be checked: those in ``(low, high]``."""
 
     past: JobHistory
@@ -46,7 +46,7 @@ class Window:
         return f"{self.past.job.name} (revision {self.span.revision.revision})"
 
 
-def check_sums(view: View, book: Book, window: Window, entries: list[Entry]) -> None:
+def check_sums(view: View, book: Book, window: RevisionWindow, entries: list[AccountEntry]) -> None:
     if window.schedule.kind in UNPLANNED:
         _check_announced(view, book, window, entries)
         return
@@ -62,7 +62,9 @@ def check_sums(view: View, book: Book, window: Window, entries: list[Entry]) -> 
         _walk(view, book, window, entries)
 
 
-def _check_announced(view: View, book: Book, window: Window, entries: list[Entry]) -> None:
+def _check_announced(
+    view: View, book: Book, window: RevisionWindow, entries: list[AccountEntry]
+) -> None:
     """Which fires a foreign scheduler announced, only the records tell: none may be in two."""
     book.checked["fires"] += sum(e.count for e in entries)
     reach, before = window.low, ""
@@ -73,7 +75,7 @@ def _check_announced(view: View, book: Book, window: Window, entries: list[Entry
             reach, before = entry.last, entry.subject
 
 
-def _walk(view: View, book: Book, window: Window, entries: list[Entry]) -> None:
+def _walk(view: View, book: Book, window: RevisionWindow, entries: list[AccountEntry]) -> None:
     """Go through the entries in order, and note the gaps and the overlaps."""
     schedule = window.schedule
     gaps: list[list[datetime]] = []
@@ -99,7 +101,9 @@ def _walk(view: View, book: Book, window: Window, entries: list[Entry]) -> None:
         _report_missing(book, window, gaps, missing)
 
 
-def _report_double(book: Book, window: Window, fire: datetime, one: str, other: str) -> None:
+def _report_double(
+    book: Book, window: RevisionWindow, fire: datetime, one: str, other: str
+) -> None:
     text = f"the fire of {window.name} at {fire.isoformat()} is accounted for twice"
     subjects = (s for s in (one, other) if s)
     book.find(
@@ -113,7 +117,9 @@ def _report_double(book: Book, window: Window, fire: datetime, one: str, other: 
     )
 
 
-def _report_missing(book: Book, window: Window, gaps: list[list[datetime]], missing: int) -> None:
+def _report_missing(
+    book: Book, window: RevisionWindow, gaps: list[list[datetime]], missing: int
+) -> None:
     first = window.schedule.next_after(gaps[0][0])
     assert first is not None
     fires = "a fire" if missing == 1 else f"{missing} fires"

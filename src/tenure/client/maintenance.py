@@ -37,7 +37,7 @@ from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.store.folder import identity as profile_id
 from tenure.store.folder.files import sync_folder
-from tenure.store.folder.identity import How
+from tenure.store.folder.identity import AdoptionReason
 from tenure.store.folder.layout import ProfileFolder
 from tenure.store.sqlite import SqliteStore
 
@@ -57,7 +57,7 @@ class Restored:
 class Adopted:
     """What adopting did. ``term`` is the floor: every term from now on is above it."""
 
-    how: How
+    how: AdoptionReason
     term: int
     settled: int
     """Jobs whose past was accounted for as missed."""
@@ -159,7 +159,7 @@ def migrate(folder: ProfileFolder, now: datetime) -> tuple[int, int]:
         return before, store.migrate(now)
 
 
-def adopt(profile: Profile, how: How, *, by: str, now: datetime) -> Adopted:
+def adopt(profile: Profile, how: AdoptionReason, *, by: str, now: datetime) -> Adopted:
     """Make folder, ``profile.id`` and database belong together again.
 
     Raises Conflict if they do already; Refused while an owner lives.
@@ -170,14 +170,14 @@ def adopt(profile: Profile, how: How, *, by: str, now: datetime) -> Adopted:
             f"the folder and the database of {profile.name} belong together",
             remedy="nothing needs to be adopted",
         )
-    if how is not How.MOVED:
+    if how is not AdoptionReason.MOVED:
         _check_sound(profile)
     _vacate(profile, how, now)
     _leave_behind(profile, how, now)
     store, folder = profile.store, profile.folder
     facts = store.facts()
     settled = 0
-    if how is not How.MOVED:
+    if how is not AdoptionReason.MOVED:
         settled = _settle_the_past(profile, by, now)
     floor = profile_id.adopt(
         folder,
@@ -199,7 +199,7 @@ def adopt(profile: Profile, how: How, *, by: str, now: datetime) -> Adopted:
     return Adopted(how=how, term=floor, settled=settled)
 
 
-def _vacate(profile: Profile, how: How, now: datetime) -> None:
+def _vacate(profile: Profile, how: AdoptionReason, now: datetime) -> None:
     """End the ownership that came along; refuse if its holder lives here."""
     current = profile.store.ownership()
     if current.hold is not OwnershipState.HELD or current.authority is None:
@@ -229,7 +229,7 @@ def _check_sound(profile: Profile) -> None:
         )
 
 
-def _leave_behind(profile: Profile, how: How, now: datetime) -> None:
+def _leave_behind(profile: Profile, how: AdoptionReason, now: datetime) -> None:
     """Processes of the other folder or the other time are not here; nor are a copy's runs.
 
     A run of the original goes on there: its command may well live, and must be neither adopted
@@ -240,7 +240,7 @@ def _leave_behind(profile: Profile, how: How, now: datetime) -> None:
     for process in store.processes():
         if life_of_process(profile, process) is not HolderLife.ALIVE:
             store.leave(process.id, now, why=f"the profile was adopted: {how}")
-    if how is not How.COPIED:
+    if how is not AdoptionReason.COPIED:
         return
     active, _ = store.runs(RunFilter(states=ACTIVE), Page(limit=1_000_000))
     ends = [

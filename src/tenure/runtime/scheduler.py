@@ -33,7 +33,7 @@ from tenure.runtime.ownership.keeper import Keeper
 from tenure.runtime.ownership.member import ProfileMember
 from tenure.runtime.profile import Profile
 from tenure.runtime.watched_thread import WatchedThread
-from tenure.store.contract import Retention
+from tenure.store.contract import PurgeLimits
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -255,7 +255,7 @@ class Scheduler:
             return
         kept = self.profile.settings().retention
         purged = self.profile.store.purge(
-            Retention(runs_per_job=kept.runs, days=kept.days, events=kept.events),
+            PurgeLimits(runs_per_job=kept.runs, days=kept.days, events=kept.events),
             self.profile.store.history_now(self._clock.now(), self._ran_since_purge()),
         )
         for run in purged.runs:

@@ -131,7 +131,7 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retention:
+class PurgeLimits:
     """Bounds of the history. Watermarks, tombstones and purged spans are never purged (C4)."""
 
     runs_per_job: int = 1000
@@ -667,7 +667,7 @@ class Store(Protocol):
         ``ran``: the real time since the last call under this term. It starts where the store was
         made. See :mod:`tenure.domain.history_clock`."""
 
-    def purge(self, retention: Retention, now: datetime) -> Purged:
+    def purge(self, retention: PurgeLimits, now: datetime) -> Purged:
         """Delete history beyond the bounds: only final runs whose fire is at or before the job's
         watermark, keeping the spans of what was deleted; never an open hold, an active run, a
         process that is named by a kept run, or an answered request younger than a day.

@@ -36,7 +36,7 @@ from tenure.store.folder.identity_file import ProfileId, change, look, read
 from tenure.store.folder.layout import ProfileFolder
 
 __all__ = [
-    "How",
+    "AdoptionReason",
     "IdentityKind",
     "IdentityProblem",
     "ProfileId",
@@ -52,7 +52,7 @@ _LARGEST_TERM = 2**62
 _ADOPTIONS_KEPT = 20
 
 
-class How(StrEnum):
+class AdoptionReason(StrEnum):
     """What a person says happened to a profile."""
 
     MOVED = "moved"
@@ -166,7 +166,7 @@ def check(
 
 def adopt(
     folder: ProfileFolder,
-    how: How | str,
+    how: AdoptionReason | str,
     database_term: int,
     *,
     machine: str,
@@ -181,7 +181,7 @@ def adopt(
     adopts has made sure that nobody owns. Raises :class:`InvalidInput`, :class:`CorruptStore`.
     """
     try:
-        how = How(how)
+        how = AdoptionReason(how)
     except ValueError as e:
         raise InvalidInput("moved, copied or restored expected", field="how") from e
     if database_id is not None:
@@ -203,7 +203,7 @@ def adopt(
             "term": floor,
         }
         return ProfileId(
-            id=str(uuid.uuid4()) if how is How.COPIED or kept is None else kept,
+            id=str(uuid.uuid4()) if how is AdoptionReason.COPIED or kept is None else kept,
             device=status.st_dev,
             inode=status.st_ino,
             machine=machine,

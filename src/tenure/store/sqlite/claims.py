@@ -28,14 +28,14 @@ from tenure.domain.run import Cause, Run, RunState
 from tenure.store.codec import instant, instant_or_none, micros, micros_or_none
 from tenure.store.contract import Claimed, ClaimOutcome
 from tenure.store.ids import new_id
-from tenure.store.sqlite.definitions import Definitions
+from tenure.store.sqlite.definitions import DefinitionCache
 from tenure.store.sqlite.events import emit
 from tenure.store.sqlite.fence import fence
-from tenure.store.sqlite.jobs import job_of, load, wake_one
-from tenure.store.sqlite.omissions import is_open, omit, open_holds, settle
-from tenure.store.sqlite.requests import expire, load_request, reply
+from tenure.store.sqlite.jobs import job_of, load_job, wake_job
+from tenure.store.sqlite.omissions import is_open, open_holds, settle_hold, write_omission
+from tenure.store.sqlite.requests import expire_request, load_request, record_reply
 from tenure.store.sqlite.runs import cancel, end_retries, load_run, run_of
-from tenure.store.sqlite.sql import Statements, Table
+from tenure.store.sqlite.sql import Statements, VerbGroup
 
 SQL = Statements("claims")
 
@@ -109,7 +109,7 @@ def _claimable(db: sqlite3.Connection, jobs: Sequence[str]) -> dict[str, tuple[A
 
 def _carry_out(
     db: sqlite3.Connection,
-    definitions: Definitions,
+    definitions: DefinitionCache,
     authority: Authority,
     authoritative: bool,
     plan: Plan,
@@ -137,7 +137,7 @@ def _carry_out(
     runs, from_holds = _claim_fires(db, authority, plan, row, now)
     at = micros(now)
     for hold in plan.holds:
-        settle(db, plan.job, hold, from_holds.get(hold.omission, []), at)
+        settle_hold(db, plan.job, hold, from_holds.get(hold.omission, []), at)
     if plan.omissions:
         _omit(db, definitions, authority, plan, row[0], at)
     db.execute(
@@ -155,7 +155,7 @@ def _carry_out(
         for (run,) in db.execute(SQL.active_runs, (plan.job,)).fetchall():
             cancel(db, run, at)
     if plan.waiting and not count_active(db, plan.job):
-        wake_one(db, plan.job, at)
+        wake_job(db, plan.job, at)
     repeated = len(runs) < len(plan.claims)
     outcome = ClaimOutcome.REPEATED if repeated else ClaimOutcome.CLAIMED
     return Claimed(job=plan.job, outcome=outcome, runs=tuple(runs))
@@ -163,7 +163,7 @@ def _carry_out(
 
 def _omit(
     db: sqlite3.Connection,
-    definitions: Definitions,
+    definitions: DefinitionCache,
     authority: Authority,
     plan: Plan,
     name: str,
@@ -173,7 +173,7 @@ def _omit(
     schedule = definitions.get(plan.job, plan.revision, text).schedule
     by, term = authority.process, authority.term
     for stretch in plan.omissions:
-        omit(
+        write_omission(
             db,
             plan.job,
             name,
@@ -221,7 +221,7 @@ def _claim_fires(
     return runs, from_holds
 
 
-class Claims(Table):
+class Claims(VerbGroup):
     def due(self, now: datetime, room: Mapping[Runner, int]) -> tuple[Due, ...]:
         at = micros(now)
         with self._db.snapshot() as db:
@@ -322,13 +322,13 @@ class Claims(Table):
             if found.state is not RequestState.PENDING:
                 return found, None
             if now > found.deadline:
-                return expire(db, found, now), None
-            job = load(db, self._db.definitions, found.job)
+                return expire_request(db, found, now), None
+            job = load_job(db, self._db.definitions, found.job)
             may_run = authoritative or not job.definition.needs_authority
             active = count_active(db, job.id) > 0
             refusal = _why_refused(job, found, may_run, active)
             if refusal is not None:
-                return reply(db, found, RequestState.REFUSED, authority, now, *refusal), None
+                return record_reply(db, found, RequestState.REFUSED, authority, now, *refusal), None
             if not may_run or (active and job.definition.overlap is Overlap.QUEUE):
                 return found, None
             run = insert_run(
@@ -346,7 +346,7 @@ class Claims(Table):
             assert run is not None
             found = replace(found, run=run.id)
             answer = f"claimed as run {run.id}"
-            return reply(db, found, RequestState.ACCEPTED, authority, now, answer), run
+            return record_reply(db, found, RequestState.ACCEPTED, authority, now, answer), run
 
 
 def _why_no_retry(state: JobState, revision: int, run: Run) -> str | None:

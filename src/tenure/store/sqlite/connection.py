@@ -41,15 +41,15 @@ from tenure.domain.errors import CorruptStore, InvalidInput, StoreUnwritable, Te
 from tenure.store.folder.commit_mark import NAME as MARK
 from tenure.store.folder.commit_mark import CommitMark
 from tenure.store.sqlite import files
-from tenure.store.sqlite.definitions import Definitions
+from tenure.store.sqlite.definitions import DefinitionCache
 from tenure.store.sqlite.failures import (
     RESTORE,
     HolderProbe,
     can_only_be_read,
-    explain,
     is_damage,
     is_failed_read,
     missing,
+    translate_error,
 )
 from tenure.store.sqlite.files import Loss, OpenFiles
 
@@ -70,7 +70,7 @@ _tainted: set[tuple[int, int]] = set()
 """Files that were open inside a transaction when this process was forked off."""
 
 
-def dial(path: Path, *, mode: str, patience: float) -> sqlite3.Connection:
+def open_database(path: Path, *, mode: str, patience: float) -> sqlite3.Connection:
     """Open an existing file. ``mode`` is SQLite's: ``ro`` or ``rw``; patience is in seconds."""
     quoted = "".join(f"%{ord(c):02X}" if c in "%?#" else c for c in os.path.abspath(path))
     alone = "&immutable=1" if mode == "ro" and can_only_be_read(path) else ""
@@ -107,7 +107,7 @@ def dial(path: Path, *, mode: str, patience: float) -> sqlite3.Connection:
     return db
 
 
-def _astray(loss: Loss) -> CorruptStore:
+def _files_lost(loss: Loss) -> CorruptStore:
     return CorruptStore(f"{loss.text}; nothing was changed", remedy=loss.remedy)
 
 
@@ -127,7 +127,7 @@ class Connection:
     ) -> None:
         self.path = path
         self.patience = patience
-        self.definitions = Definitions()
+        self.definitions = DefinitionCache()
         self._mark = CommitMark(path)
         self._reached = 0
         """The count of commits that this connection saw last; it never falls."""
@@ -151,25 +151,25 @@ class Connection:
                 )
             if self._files.opened_bytes == 0:
                 raise CorruptStore(f"{path} is empty; it is left alone", remedy=RESTORE)
-            self._db = dial(path, mode=mode, patience=patience)
+            self._db = open_database(path, mode=mode, patience=patience)
         except FileNotFoundError:
             raise missing(path) from None
         except sqlite3.Error as error:
-            found = self.explain(error)
+            found = self.translate_error(error)
             self._files.release()
             raise found from error
         self.file = self._files.key
         with _guard:
             _connections.add(self)
 
-    def explain(self, error: sqlite3.Error) -> TenureError:
+    def translate_error(self, error: sqlite3.Error) -> TenureError:
         if is_failed_read(error):  # by a file that was cut short or replaced, perhaps
             if not self._files.bound:
                 self._files.bind()
             loss = self._files.loss()
             if loss is not None:
-                return _astray(loss)
-        found = explain(error, self.path, self.patience, self._probe)
+                return _files_lost(loss)
+        found = translate_error(error, self.path, self.patience, self._probe)
         self._damaged = self._damaged or isinstance(found, CorruptStore)
         return found
 
@@ -186,7 +186,7 @@ class Connection:
             try:
                 yield db
             except sqlite3.Error as error:
-                raise self.explain(error) from error
+                raise self.translate_error(error) from error
             except UnicodeEncodeError as error:  # half a character, as bytes in argv become
                 raise InvalidInput(
                     "it holds bytes that are not UTF-8, which nothing in the store does",
@@ -203,7 +203,7 @@ class Connection:
             try:
                 found = self._usable().execute("PRAGMA data_version").fetchone()
             except sqlite3.Error as error:
-                raise self.explain(error) from error
+                raise self.translate_error(error) from error
         return int(found[0])
 
     def own_changes(self) -> int:
@@ -274,7 +274,7 @@ class Connection:
     def _transaction(self, db: sqlite3.Connection) -> Iterator[None]:
         try:  # Begun inside, so that an interrupt at any point undoes it.
             db.execute("BEGIN IMMEDIATE")
-            profile_id = self._look_back(db)
+            profile_id = self._check_count(db)
             rows = db.total_changes
             yield
             self._check_files(db)
@@ -291,7 +291,7 @@ class Connection:
         if loss.foldable and not self._folded:
             self._undo(db)
             self._fold_log(db)
-        raise _astray(loss)
+        raise _files_lost(loss)
 
     def _fold_log(self, db: sqlite3.Connection) -> None:
         """The log was removed, and this connection still has it: copy what it holds into the
@@ -318,7 +318,7 @@ class Connection:
         mark = self._read_mark(profile_id)
         self._reached = max(count, mark)
 
-    def _look_back(self, db: sqlite3.Connection) -> str:
+    def _check_count(self, db: sqlite3.Connection) -> str:
         """The profile's id, at the start of a transaction.
 
         Raises CorruptStore if the count fell.
@@ -330,7 +330,7 @@ class Connection:
                 f"process used it: {self._reached - count} commits are missing",
                 remedy="stop the processes that use it, then `tenure profile adopt --restored`",
             )
-            raise _astray(self._overwritten)
+            raise _files_lost(self._overwritten)
         self._reached = count
         return profile_id
 
@@ -393,11 +393,11 @@ class Connection:
         if self._parked:
             loss = self._files.loss()
             if loss is not None:
-                raise _astray(loss)
+                raise _files_lost(loss)
             try:
-                self._db = dial(self.path, mode=self._mode, patience=self.patience)
+                self._db = open_database(self.path, mode=self._mode, patience=self.patience)
             except sqlite3.Error as error:  # still parked: the next use tries again
-                raise self.explain(error) from error
+                raise self.translate_error(error) from error
             self._parked = False
         if self._db is None:
             raise TenureError(f"the store at {self.path} was closed")

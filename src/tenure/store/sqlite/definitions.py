@@ -1,4 +1,4 @@
-"""Definitions as parsed, kept by (job, revision). A revision never changes once committed."""
+"""DefinitionCache as parsed, kept by (job, revision). A revision never changes once committed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from tenure.domain.errors import CorruptStore
 from tenure.domain.job import Definition
 from tenure.store.codec import job_name, salvage, unpack
 
-MOST = 2048
+MAX_CACHED = 2048
 
 
-class Definitions:
+class DefinitionCache:
     """A bounded cache; the oldest entry goes first. Guarded by the connection's lock.
 
     Cleared when anything is undone: an undone revision's number may be given again.
@@ -30,7 +30,7 @@ class Definitions:
                 found = unpack(Definition, "" if text is None else text)
             except CorruptStore as error:
                 return salvage(text, error, name=job_name(name or job), runner=runner)
-            if len(self._kept) >= MOST:
+            if len(self._kept) >= MAX_CACHED:
                 del self._kept[next(iter(self._kept))]
         self._kept[key] = found
         return found

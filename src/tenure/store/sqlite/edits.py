@@ -23,11 +23,11 @@ from tenure.store.codec import micros, micros_or_none, pack
 from tenure.store.contract import JobEditor
 from tenure.store.ids import new_id
 from tenure.store.sqlite import omissions
-from tenure.store.sqlite.definitions import Definitions
+from tenure.store.sqlite.definitions import DefinitionCache
 from tenure.store.sqlite.events import emit
-from tenure.store.sqlite.jobs import SQL, due_of, load, load_kept, wake_one
-from tenure.store.sqlite.rehearsal import Step, change_together
-from tenure.store.sqlite.sql import Table
+from tenure.store.sqlite.jobs import SQL, due_of, load_job, load_live_job, wake_job
+from tenure.store.sqlite.rehearsal import JobChange, change_together
+from tenure.store.sqlite.sql import VerbGroup
 
 _INSTANT = timedelta(microseconds=1)
 _BECAME = {
@@ -40,7 +40,7 @@ _BECAME = {
 
 def add(
     db: sqlite3.Connection,
-    definitions: Definitions,
+    definitions: DefinitionCache,
     wanted: Definition,
     by: str,
     now: datetime,
@@ -72,12 +72,12 @@ def add(
     )
     db.execute(SQL.add_revision, (job, 1, pack(wanted), at, by, micros(watermark)))
     emit(db, EventKind.JOB_ADDED, at, job=job, name=wanted.name, by=by)
-    return load(db, definitions, job)
+    return load_job(db, definitions, job)
 
 
 def edit(
     db: sqlite3.Connection,
-    definitions: Definitions,
+    definitions: DefinitionCache,
     job: Job,
     wanted: Definition,
     by: str,
@@ -108,12 +108,12 @@ def edit(
     row = (job.id, revision, pack(wanted), at, by, micros(watermark))
     db.execute(SQL.add_revision, row)
     emit(db, EventKind.JOB_EDITED, at, job=job.id, name=wanted.name, revision=revision, by=by)
-    return load(db, definitions, job.id)
+    return load_job(db, definitions, job.id)
 
 
 def set_state(
     db: sqlite3.Connection,
-    definitions: Definitions,
+    definitions: DefinitionCache,
     job: Job,
     state: JobState,
     by: str,
@@ -139,7 +139,7 @@ def set_state(
     db.execute(SQL.set_state, (after.value, micros(watermark), micros_or_none(due), job.id))
     change: dict[str, Any] = {"from": job.state.value, "to": after.value, "by": by}
     emit(db, EventKind.JOB_STATE, at, job=job.id, **change)
-    return load(db, definitions, job.id)
+    return load_job(db, definitions, job.id)
 
 
 def _account_by_state(
@@ -147,9 +147,11 @@ def _account_by_state(
 ) -> None:
     """Fires up to ``now``: missed for ``reason`` if the job was active, else skipped as it is."""
     if job.state is JobState.ACTIVE:
-        omissions.account(db, job, OmissionKind.MISSED, now, reason, now=now, by=by)
+        omissions.account_pending(db, job, OmissionKind.MISSED, now, reason, now=now, by=by)
     elif job.state is not JobState.DONE:
-        omissions.account(db, job, OmissionKind.SKIPPED, now, job.state.value, now=now, by=by)
+        omissions.account_pending(
+            db, job, OmissionKind.SKIPPED, now, job.state.value, now=now, by=by
+        )
 
 
 def _account_before_edit(
@@ -164,7 +166,7 @@ def _account_before_edit(
         late = now - jitter_of(job.id, job.definition.jitter) - latest
         before = latest - _INSTANT
         if late <= job.definition.grace and wanted.schedule.latest(before, now) == latest:
-            omissions.account(db, job, OmissionKind.MISSED, before, reason, now=now, by=by)
+            omissions.account_pending(db, job, OmissionKind.MISSED, before, reason, now=now, by=by)
             return max(job.watermark, before)
     _account_by_state(db, job, reason, now, by)
     return watermark_of_change(job, wanted, now)
@@ -178,7 +180,9 @@ def _account_after_mending(
     if job.state in (JobState.ACTIVE, JobState.DONE):
         return job.watermark
     mended = replace(job, definition=wanted)
-    omissions.account(db, mended, OmissionKind.SKIPPED, now, job.state.value, now=now, by=by)
+    omissions.account_pending(
+        db, mended, OmissionKind.SKIPPED, now, job.state.value, now=now, by=by
+    )
     return max(job.watermark, now)
 
 
@@ -237,7 +241,7 @@ def _check_name(db: sqlite3.Connection, name: str, own: str | None) -> None:
 class Editor:
     """The changes of jobs inside one transaction; see :class:`tenure.store.contract.JobEditor`."""
 
-    def __init__(self, db: sqlite3.Connection, definitions: Definitions) -> None:
+    def __init__(self, db: sqlite3.Connection, definitions: DefinitionCache) -> None:
         self._db = db
         self._definitions = definitions
 
@@ -249,18 +253,18 @@ class Editor:
     def edit_job(
         self, job: str, expected_revision: int, definition: Definition, *, by: str, now: datetime
     ) -> Job:
-        found = load_kept(self._db, self._definitions, job)
+        found = load_live_job(self._db, self._definitions, job)
         _check_revision(found, expected_revision)
         return edit(self._db, self._definitions, found, definition, by, now)
 
     def set_job_state(self, job: str, state: JobState, *, by: str, now: datetime) -> Job:
-        found = load_kept(self._db, self._definitions, job)
+        found = load_live_job(self._db, self._definitions, job)
         return set_state(self._db, self._definitions, found, state, by, now)
 
 
-class JobEdits(Table):
+class JobEdits(VerbGroup):
     def change_jobs(self, steps: Sequence[Callable[[JobEditor], Job]]) -> tuple[Job, ...]:
-        def inside(step: Callable[[JobEditor], Job]) -> Step[Job]:
+        def inside(step: Callable[[JobEditor], Job]) -> JobChange[Job]:
             return lambda db, definitions: step(Editor(db, definitions))
 
         return tuple(change_together(self._db, [inside(step) for step in steps]))
@@ -286,7 +290,7 @@ class JobEdits(Table):
 
     def miss_held_fires(self, job: str, reason: str, *, now: datetime) -> None:
         with self._db.writing() as db:
-            found = load(db, self._db.definitions, job)
+            found = load_job(db, self._db.definitions, job)
             omissions.miss_holds(db, found.id, reason, micros(now))
             if found.definition.schedule.kind is ScheduleKind.FOREIGN:
                 db.execute(SQL.pass_over, (micros(now), found.id))
@@ -294,15 +298,15 @@ class JobEdits(Table):
     def approve_job(self, job: str, revision: int, *, by: str, now: datetime) -> Job:
         at = micros(now)
         with self._db.writing() as db:
-            found = load_kept(db, self._db.definitions, job)
+            found = load_live_job(db, self._db.definitions, job)
             _check_revision(found, revision)
             if found.approved_revision == revision:
                 return found
             db.execute(SQL.approve, (revision, job))
             emit(db, EventKind.JOB_STATE, at, job=job, approved=revision, by=by)
             if omissions.has_open_hold(db, job):
-                wake_one(db, job, at)
-            return load(db, self._db.definitions, job)
+                wake_job(db, job, at)
+            return load_job(db, self._db.definitions, job)
 
 
 def _check_revision(job: Job, expected: int) -> None:

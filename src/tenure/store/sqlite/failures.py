@@ -24,7 +24,7 @@ _FULL, _CANTOPEN, _NOTADB = 13, 14, 26
 RESTORE = "keep the file; `tenure restore FILE` brings back a backup beside it"
 
 
-def explain(
+def translate_error(
     error: sqlite3.Error, path: Path, patience: float, probe: HolderProbe | None
 ) -> TenureError:
     """The Tenure error for an error of SQLite about the store at ``path``."""

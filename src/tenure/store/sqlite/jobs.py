@@ -13,16 +13,16 @@ from tenure.domain.job import Damage, Definition, Job, JobState, jitter_of
 from tenure.domain.schedule.zones import is_zone
 from tenure.store.codec import instant, instant_or_none
 from tenure.store.contract import Accounting, Page, Revision
-from tenure.store.sqlite.definitions import Definitions
-from tenure.store.sqlite.sql import Statements, Table, cursor, cursor_of, limit_of
+from tenure.store.sqlite.definitions import DefinitionCache
+from tenure.store.sqlite.sql import Statements, VerbGroup, cursor, cursor_of, limit_of
 
 SQL = Statements("jobs")
 
-MOST_READ = 500
+MAX_READ = 500
 """Jobs that are all read to find those that cannot be: of more, only those that look like it."""
 
 
-def job_of(row: tuple[Any, ...], definitions: Definitions) -> Job:
+def job_of(row: tuple[Any, ...], definitions: DefinitionCache) -> Job:
     """A row of ``{job_row}``; columns after it are the caller's. Raises nothing for what stands in
     it: a job that cannot be read comes with its damage."""
     definition = definitions.get(row[0], row[1], row[13], name=row[14], runner=row[15])
@@ -78,7 +78,7 @@ def _instant_or(value: Any, other: datetime) -> datetime:
         return other
 
 
-def load(db: sqlite3.Connection, definitions: Definitions, job: str) -> Job:
+def load_job(db: sqlite3.Connection, definitions: DefinitionCache, job: str) -> Job:
     """By id, also a removed one. NotFound."""
     row = db.execute(SQL.one, (job,)).fetchone()
     if row is None:
@@ -86,9 +86,9 @@ def load(db: sqlite3.Connection, definitions: Definitions, job: str) -> Job:
     return job_of(row, definitions)
 
 
-def load_kept(db: sqlite3.Connection, definitions: Definitions, job: str) -> Job:
+def load_live_job(db: sqlite3.Connection, definitions: DefinitionCache, job: str) -> Job:
     """By id, not a removed one. NotFound."""
-    found = load(db, definitions, job)
+    found = load_job(db, definitions, job)
     if found.state is JobState.REMOVED:
         raise NotFound(f"the job {found.name!r} was removed", remedy="`tenure add` makes a new one")
     return found
@@ -98,7 +98,7 @@ def unknown_job(ref: str, near: list[str] | None = None) -> NotFound:
     remedy = "`tenure list` shows the jobs"
     if near:
         remedy = "did you mean " + " or ".join(repr(n) for n in near) + "?"
-    return NotFound(f"there is no job {ref!r}", remedy=remedy, near=near or [])
+    return NotFound(f"unknown job {ref!r}", remedy=remedy, near=near or [])
 
 
 def due_of(job: str, definition: Definition, watermark: datetime) -> datetime | None:
@@ -107,7 +107,7 @@ def due_of(job: str, definition: Definition, watermark: datetime) -> datetime | 
     return None if upcoming is None else upcoming + jitter_of(job, definition.jitter)
 
 
-def find(db: sqlite3.Connection, definitions: Definitions, ref: str) -> Job:
+def find_job(db: sqlite3.Connection, definitions: DefinitionCache, ref: str) -> Job:
     """By id, or by the name of a job that is not removed. NotFound, with near names."""
     row = db.execute(SQL.one, (ref,)).fetchone() or db.execute(SQL.by_name, (ref,)).fetchone()
     if row is not None:
@@ -118,15 +118,15 @@ def find(db: sqlite3.Connection, definitions: Definitions, ref: str) -> Job:
     raise unknown_job(ref, get_close_matches(ref, names))
 
 
-def wake_one(db: sqlite3.Connection, job: str, at: int) -> None:
+def wake_job(db: sqlite3.Connection, job: str, at: int) -> None:
     """Have the owner look at an active job at ``at``, if not sooner."""
-    db.execute(SQL.wake_one, (at, job, at))
+    db.execute(SQL.wake_job, (at, job, at))
 
 
-class JobTable(Table):
+class JobTable(VerbGroup):
     def job(self, ref: str) -> Job:
         with self._db.snapshot() as db:
-            return find(db, self._db.definitions, ref)
+            return find_job(db, self._db.definitions, ref)
 
     def jobs(
         self,
@@ -161,8 +161,8 @@ class JobTable(Table):
 
     def unreadable_jobs(self) -> tuple[Job, ...]:
         with self._db.snapshot() as db:
-            if db.execute(SQL.how_many).fetchone()[0] <= MOST_READ:
-                rows = db.execute(SQL.kept, (MOST_READ,)).fetchall()
+            if db.execute(SQL.how_many).fetchone()[0] <= MAX_READ:
+                rows = db.execute(SQL.kept, (MAX_READ,)).fetchall()
                 found = (job_of(row, self._db.definitions) for row in rows)
                 return tuple(job for job in found if job.damage is not None)
             zones = [zone for (zone,) in db.execute(SQL.zones).fetchall() if zone is not None]

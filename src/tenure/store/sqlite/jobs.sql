@@ -60,7 +60,7 @@ UPDATE jobs SET watermark = max(watermark, ?) WHERE id = ?
 -- name: approve
 UPDATE jobs SET approved_revision = ? WHERE id = ?
 
--- name: wake_one
+-- name: wake_job
 UPDATE jobs SET due_at = ? WHERE id = ? AND state = 'active' AND (due_at IS NULL OR due_at > ?)
 
 -- name: declared_names

@@ -13,15 +13,15 @@ from tenure.domain.job import JobState
 from tenure.store.contract import Counts
 from tenure.store.folder.files import sync_folder
 from tenure.store.sqlite import schema
-from tenure.store.sqlite.connection import dial
+from tenure.store.sqlite.connection import open_database
 from tenure.store.sqlite.fence import highest_term
 from tenure.store.sqlite.files import Loss
-from tenure.store.sqlite.sql import Statements, Table
+from tenure.store.sqlite.sql import Statements, VerbGroup
 
 SQL = Statements("maintenance")
 
 
-class Maintenance(Table):
+class Maintenance(VerbGroup):
     def counts(self) -> Counts:
         with self._db.snapshot() as db:
             rows = db.execute(SQL.jobs).fetchall()
@@ -75,9 +75,9 @@ class Maintenance(Table):
     def _copy_to(self, draft: Path) -> None:
         """On a connection of its own, so that the store's other threads go on meanwhile."""
         try:
-            source = dial(self._db.path, mode="ro", patience=self._db.patience)
+            source = open_database(self._db.path, mode="ro", patience=self._db.patience)
             try:
-                copy = dial(draft, mode="rw", patience=self._db.patience)
+                copy = open_database(draft, mode="rw", patience=self._db.patience)
                 try:
                     source.backup(copy)
                     copy.execute("PRAGMA journal_mode = DELETE")
@@ -87,11 +87,11 @@ class Maintenance(Table):
             finally:
                 source.close()
         except sqlite3.Error as error:
-            raise self._db.explain(error) from error
+            raise self._db.translate_error(error) from error
         if wrong:
             raise CorruptStore(f"the copy is not sound: {'; '.join(wrong[:3])}", findings=wrong)
 
-    def migrate(self, now: datetime, steps: Sequence[schema.Step] = schema.STEPS) -> int:
+    def migrate(self, now: datetime, steps: Sequence[schema.Migration] = schema.MIGRATIONS) -> int:
         """Bring the file to this code's schema; the schema it has then. Event MIGRATED."""
         return schema.migrate(self._db, now, steps)
 

@@ -12,12 +12,12 @@ from tenure.domain.planning.plan import HoldResolution
 from tenure.domain.schedule.model import Schedule
 from tenure.store.codec import instant, instant_or_none, micros
 from tenure.store.contract import Page
-from tenure.store.sqlite.sql import Statements, Table, cursor, cursor_of, limit_of
+from tenure.store.sqlite.sql import Statements, VerbGroup, cursor, cursor_of, limit_of
 
 SQL = Statements("omissions")
 
 
-def omit(
+def write_omission(
     db: sqlite3.Connection,
     job: str,
     name: str,
@@ -42,7 +42,7 @@ def omit(
     db.execute(SQL.add, row)
 
 
-def account(
+def account_pending(
     db: sqlite3.Connection,
     job: Job,
     kind: OmissionKind,
@@ -63,7 +63,7 @@ def account(
     db.execute(SQL.add, (*row, micros(now), by, 0))
 
 
-def settle(
+def settle_hold(
     db: sqlite3.Connection, job: str, held: HoldResolution, runs: list[str], at: int
 ) -> None:
     """Carry out what became of an open hold, or of its beginning."""
@@ -106,7 +106,7 @@ def open_holds(db: sqlite3.Connection, job: str) -> tuple[Omission, ...]:
     return tuple(omission_of(row) for row in db.execute(SQL.open_holds, (job,)).fetchall())
 
 
-class OmissionTable(Table):
+class OmissionTable(VerbGroup):
     def omissions(
         self,
         *,

@@ -15,7 +15,7 @@ from tenure.domain.policy.rule import Rule
 from tenure.store.codec import from_json, instant, micros, pack
 from tenure.store.contract import Absence
 from tenure.store.sqlite.events import emit
-from tenure.store.sqlite.sql import Statements, Table
+from tenure.store.sqlite.sql import Statements, VerbGroup
 
 SQL = Statements("policies")
 
@@ -35,7 +35,7 @@ def accepted(db: sqlite3.Connection) -> Policy:
     return Policy(rules=rules, version=row[0], text=row[1], hash=row[2])
 
 
-class PolicyTable(Table):
+class PolicyTable(VerbGroup):
     def policy(self) -> Policy:
         with self._db.reading() as db:
             return accepted(db)

@@ -14,7 +14,7 @@ from tenure.domain.policy.evidence import Evidence, Identity
 from tenure.domain.process import Process, ProcessStatus
 from tenure.store.codec import instant, instant_or_none, micros, micros_or_none, pack, unpack
 from tenure.store.sqlite.events import emit
-from tenure.store.sqlite.sql import Statements, Table
+from tenure.store.sqlite.sql import Statements, VerbGroup
 
 SQL = Statements("processes")
 
@@ -28,7 +28,7 @@ def is_here(db: sqlite3.Connection, process: str) -> bool:
     return row is not None and row[0] is None
 
 
-class ProcessTable(Table):
+class ProcessTable(VerbGroup):
     def join(self, process: Process) -> None:
         row = (
             process.id,

@@ -1,4 +1,4 @@
-"""Retention: history is bounded, and no fire is forgotten (C4).
+"""PurgeLimits: history is bounded, and no fire is forgotten (C4).
 
 What is to go is looked for outside the write transaction, which then only deletes.
 """
@@ -11,12 +11,12 @@ from itertools import groupby
 
 from tenure.domain.history_clock import HistoryClock
 from tenure.store.codec import instant, micros
-from tenure.store.contract import Purged, Retention
-from tenure.store.sqlite.sql import Statements, Table
+from tenure.store.contract import Purged, PurgeLimits
+from tenure.store.sqlite.sql import Statements, VerbGroup
 
 SQL = Statements("purge")
 
-MOST_SPANS = 100
+MAX_SPANS = 100
 """A job keeps so many spans; beyond, the two oldest become one."""
 _DAY = timedelta(days=1)
 _MICROSECOND = timedelta(microseconds=1)
@@ -26,7 +26,7 @@ Old = tuple[int, str, str]
 OldOmission = tuple[int, int, str]
 
 
-class Purge(Table):
+class Purge(VerbGroup):
     def history_now(self, now: datetime, ran: timedelta) -> datetime:
         with self._db.writing() as db:
             clock = _history_clock(db).advanced(now, ran)
@@ -38,7 +38,7 @@ class Purge(Table):
                 db.execute(SQL.set_meta, (key, value))
         return clock.now(now)
 
-    def purge(self, retention: Retention, now: datetime) -> Purged:
+    def purge(self, retention: PurgeLimits, now: datetime) -> Purged:
         before = now - timedelta(days=retention.days)
         limit, edge = retention.batch, micros(before)
         with self._db.snapshot() as db:
@@ -75,7 +75,7 @@ def _history_clock(db: sqlite3.Connection) -> HistoryClock:
     )
 
 
-def _old_runs(db: sqlite3.Connection, retention: Retention, edge: int) -> list[Old]:
+def _old_runs(db: sqlite3.Connection, retention: PurgeLimits, edge: int) -> list[Old]:
     """Final runs beyond a bound, at most a batch, earliest fires first."""
     keep, limit = retention.runs_per_job, retention.batch
     old: set[Old] = set(db.execute(SQL.runs_by_age, (edge, edge, limit)).fetchall())
@@ -84,7 +84,7 @@ def _old_runs(db: sqlite3.Connection, retention: Retention, edge: int) -> list[O
     return sorted(old)[:limit]
 
 
-def _old_omissions(db: sqlite3.Connection, retention: Retention, edge: int) -> list[OldOmission]:
+def _old_omissions(db: sqlite3.Connection, retention: PurgeLimits, edge: int) -> list[OldOmission]:
     keep, limit = retention.runs_per_job, retention.batch
     old: set[OldOmission] = set(db.execute(SQL.omissions_by_age, (edge, limit)).fetchall())
     for job, surplus in db.execute(SQL.jobs_with_omissions, (keep, keep)).fetchall():
@@ -109,7 +109,7 @@ def _add_span(db: sqlite3.Connection, job: str, first: int, last: int) -> None:
         first, last = min(first, old_first), max(last, old_last)
         db.execute(SQL.delete_span, (job, old_last))
     db.execute(SQL.add_span, (job, first, last))
-    if db.execute(SQL.count_spans, (job,)).fetchone()[0] > MOST_SPANS:
+    if db.execute(SQL.count_spans, (job,)).fetchone()[0] > MAX_SPANS:
         (first, end), (_, last) = db.execute(SQL.oldest_spans, (job, 2)).fetchall()
         db.execute(SQL.delete_span, (job, end))
         db.execute(SQL.delete_span, (job, last))

@@ -13,17 +13,17 @@ from tenure.domain.ownership import Authority
 from tenure.domain.schedule.model import ScheduleKind
 from tenure.domain.version import is_newer
 from tenure.store.contract import Declaration, Reconciled
-from tenure.store.sqlite.definitions import Definitions
+from tenure.store.sqlite.definitions import DefinitionCache
 from tenure.store.sqlite.edits import add, edit, set_state
 from tenure.store.sqlite.fence import fence
 from tenure.store.sqlite.jobs import SQL, job_of
-from tenure.store.sqlite.rehearsal import Step, change_together
-from tenure.store.sqlite.sql import Table
+from tenure.store.sqlite.rehearsal import JobChange, change_together
+from tenure.store.sqlite.sql import VerbGroup
 
 _OUTCOMES = ("added", "changed", "woken", "dormant", "kept_newer")
 
 
-class Reconciliation(Table):
+class Reconciliation(VerbGroup):
     def reconcile(
         self,
         authority: Authority,
@@ -44,7 +44,7 @@ class Reconciliation(Table):
         with self._db.reading() as db:
             names = [name for (name,) in db.execute(SQL.declared_names, (app,)).fetchall()]
 
-        def bring_in_line(name: str) -> Step[list[str]]:
+        def bring_in_line(name: str) -> JobChange[list[str]]:
             return lambda db, definitions: _bring_in_line(
                 db, definitions, name, wanted.get(name), app, version, by, now
             )
@@ -64,7 +64,7 @@ class Reconciliation(Table):
 
 def _bring_in_line(
     db: sqlite3.Connection,
-    definitions: Definitions,
+    definitions: DefinitionCache,
     name: str,
     declared: Declaration | None,
     app: str,
@@ -100,7 +100,7 @@ def _check_app(db: sqlite3.Connection, app: str) -> None:
 
 def _declare(
     db: sqlite3.Connection,
-    definitions: Definitions,
+    definitions: DefinitionCache,
     job: Job | None,
     declared: Declaration,
     app: str,

@@ -21,15 +21,15 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from tenure.store.sqlite.connection import Connection
-from tenure.store.sqlite.definitions import Definitions
+from tenure.store.sqlite.definitions import DefinitionCache
 from tenure.store.sqlite.sql import Statements
 
 T = TypeVar("T")
-Step = Callable[[sqlite3.Connection, Definitions], T]
+JobChange = Callable[[sqlite3.Connection, DefinitionCache], T]
 """A change: asks and writes through the connection that it is given, and nowhere else."""
 
 SQL = Statements("rehearsal")
-FEW = 20
+MAX_UNREHEARSED = 20
 """Up to this number of steps, doing them is faster than rehearsing them."""
 
 
@@ -52,7 +52,7 @@ class _Recording(sqlite3.Connection):
 
 def change_together(
     connection: Connection,
-    steps: Sequence[Step[T]],
+    steps: Sequence[JobChange[T]],
     *,
     first: Callable[[sqlite3.Connection], object] = lambda db: None,
 ) -> list[T]:
@@ -60,13 +60,13 @@ def change_together(
 
     ``first`` is called in the transaction before them. Raises what it and the steps raise.
     """
-    if len(steps) <= FEW or connection.is_batching:
+    if len(steps) <= MAX_UNREHEARSED or connection.is_batching:
         with connection.writing() as db:
             first(db)
             return [step(db, connection.definitions) for step in steps]
     with _copy(connection) as (copy, before):
         rehearsed = []
-        definitions = Definitions()
+        definitions = DefinitionCache()
         for step in steps:
             copy.begin_step()
             rehearsed.append((step(copy, definitions), copy.writes, copy.asked))

@@ -27,26 +27,24 @@ from tenure.store.codec import instant, instant_or_none, micros, pack, unpack
 from tenure.store.ids import new_id
 from tenure.store.sqlite.events import emit
 from tenure.store.sqlite.fence import fence, record_of
-from tenure.store.sqlite.jobs import find, load_kept
+from tenure.store.sqlite.jobs import find_job, load_live_job
 from tenure.store.sqlite.runs import load_run
-from tenure.store.sqlite.sql import Statements, Table
+from tenure.store.sqlite.sql import Statements, VerbGroup
 
 SQL = Statements("requests")
 
-EXPIRED = "nobody answered before its deadline"
+EXPIRED = "no owner answered before the deadline"
 ASK_AGAIN = "ask again; with --queue it waits for 24 hours"
 
 
 def load_request(db: sqlite3.Connection, request: str) -> Request:
     row = db.execute(SQL.one, (request,)).fetchone()
     if row is None:
-        raise NotFound(
-            f"there is no request {request!r}", remedy="`tenure requests list` shows them"
-        )
+        raise NotFound(f"unknown request {request!r}", remedy="`tenure requests list` shows them")
     return request_of(row)
 
 
-def reply(
+def record_reply(
     db: sqlite3.Connection,
     request: Request,
     state: RequestState,
@@ -83,8 +81,8 @@ def reply(
     return replied
 
 
-def expire(db: sqlite3.Connection, request: Request, now: datetime) -> Request:
-    return reply(db, request, RequestState.EXPIRED, None, now, EXPIRED, ASK_AGAIN)
+def expire_request(db: sqlite3.Connection, request: Request, now: datetime) -> Request:
+    return record_reply(db, request, RequestState.EXPIRED, None, now, EXPIRED, ASK_AGAIN)
 
 
 def accepted_hand_overs(db: sqlite3.Connection) -> list[Request]:
@@ -96,7 +94,7 @@ def accepted_hand_overs(db: sqlite3.Connection) -> list[Request]:
 def end_hand_over(
     db: sqlite3.Connection, request: Request, end: HandOverEnd, now: datetime
 ) -> Request:
-    return reply(db, request, end.state, None, now, end.answer, end.remedy)
+    return record_reply(db, request, end.state, None, now, end.answer, end.remedy)
 
 
 def readable(rows: Iterable[tuple[Any, ...]]) -> tuple[Request, ...]:
@@ -136,7 +134,7 @@ def request_of(row: tuple[Any, ...]) -> Request:
     )
 
 
-class RequestTable(Table):
+class RequestTable(VerbGroup):
     def create_request(
         self,
         *,
@@ -188,9 +186,9 @@ class RequestTable(Table):
         if kind is RequestKind.TRIGGER:
             if job is None:
                 raise InvalidInput("a trigger names a job", field="job")
-            found = find(db, self._db.definitions, job)
+            found = find_job(db, self._db.definitions, job)
             if found.state is JobState.REMOVED:
-                load_kept(db, self._db.definitions, found.id)
+                load_live_job(db, self._db.definitions, found.id)
             return found.id
         if run is None:
             raise InvalidInput(f"a {kind} request names a run", field="run")
@@ -216,9 +214,9 @@ class RequestTable(Table):
             check_answer(found.kind, found.state, state)
             takes = found.state is RequestState.PENDING and state in OWNERS_WORD
             if takes and now > found.deadline:
-                return expire(db, found, now)
+                return expire_request(db, found, now)
             found = replace(found, run=run or found.run)
-            return reply(db, found, state, authority, now, answer, remedy)
+            return record_reply(db, found, state, authority, now, answer, remedy)
 
     def request(self, request: str) -> Request:
         with self._db.reading() as db:
@@ -253,7 +251,7 @@ class RequestTable(Table):
         with self._db.writing() as db:
             past = readable(db.execute(SQL.past, (micros(now),)).fetchall())
             for request in past:
-                expire(db, request, now)
+                expire_request(db, request, now)
             late = _late(db, now)
             for request in late:
                 end_hand_over(db, request, HAND_OVER_EXPIRED, now)

@@ -12,14 +12,14 @@ from tenure.domain.job import Job
 from tenure.domain.omission import Omission
 from tenure.domain.ownership import Authority
 from tenure.store.codec import micros, micros_or_none
-from tenure.store.sqlite.definitions import Definitions
+from tenure.store.sqlite.definitions import DefinitionCache
 from tenure.store.sqlite.edits import reschedule
 from tenure.store.sqlite.events import emit
 from tenure.store.sqlite.fence import fence
 from tenure.store.sqlite.jobs import SQL as JOBS
 from tenure.store.sqlite.jobs import job_of
 from tenure.store.sqlite.omissions import omission_of, wake_held
-from tenure.store.sqlite.sql import Statements, Table
+from tenure.store.sqlite.sql import Statements, VerbGroup
 
 SQL = Statements("restart")
 
@@ -27,7 +27,7 @@ RESTARTED = "planning restarted: the clock was set back"
 LONGEST_BACKOFF = timedelta(hours=1)
 
 
-class PlanningRestart(Table):
+class PlanningRestart(VerbGroup):
     def restart_planning(self, authority: Authority, now: datetime) -> int:
         at = micros(now)
         with self._db.writing() as db:
@@ -64,7 +64,7 @@ class PlanningRestart(Table):
             return db.execute(SQL.replan, (at, json.dumps(sorted(jobs)), at)).rowcount
 
 
-def _restart(db: sqlite3.Connection, definitions: Definitions, job: Job, now: datetime) -> None:
+def _restart(db: sqlite3.Connection, definitions: DefinitionCache, job: Job, now: datetime) -> None:
     at = micros(now)
     for row in db.execute(SQL.reaching, (job.id, at)).fetchall():
         _cut(db, definitions, omission_of(row), now)
@@ -74,7 +74,7 @@ def _restart(db: sqlite3.Connection, definitions: Definitions, job: Job, now: da
 
 
 def _cut(
-    db: sqlite3.Connection, definitions: Definitions, omission: Omission, now: datetime
+    db: sqlite3.Connection, definitions: DefinitionCache, omission: Omission, now: datetime
 ) -> None:
     """Leave of a record what lies up to ``now``; close a hold of which nothing is left."""
     text = db.execute(JOBS.definition, (omission.job, omission.revision)).fetchone()[0]

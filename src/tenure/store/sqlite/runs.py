@@ -32,7 +32,7 @@ from tenure.store.contract import Mark, Page, RunFilter
 from tenure.store.sqlite.events import emit
 from tenure.store.sqlite.fence import fence
 from tenure.store.sqlite.processes import evidence_of
-from tenure.store.sqlite.sql import Statements, Table, cursor, cursor_of, limit_of
+from tenure.store.sqlite.sql import Statements, VerbGroup, cursor, cursor_of, limit_of
 
 SQL = Statements("runs")
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class Reading(Protocol):
 
 
 def unknown_run(run: str) -> NotFound:
-    return NotFound(f"there is no run {run!r}", remedy="`tenure runs` lists them")
+    return NotFound(f"unknown run {run!r}", remedy="`tenure runs` lists them")
 
 
 def load_run(db: sqlite3.Connection, run: str) -> Run:
@@ -141,7 +141,7 @@ _DECLARED = frozenset({RunState.LOST, RunState.NEVER_RAN, RunState.RETRYING})
 """What a successor says of a run; none of it is a result that came late."""
 
 
-def ended(
+def close_run(
     db: sqlite3.Connection, run: str, state: RunState, job: str, request: str | None, at: int
 ) -> None:
     """A run of ``job`` reached a final state: wake a fire that waits, close its request."""
@@ -160,7 +160,7 @@ def end_retries(db: sqlite3.Connection, run: Run, state: RunState, reason: str, 
     """No further attempt. The last one's exit code stays."""
     check_transition(run.state, state)
     db.execute(SQL.end_retries, (state.value, reason, at, run.id))
-    ended(db, run.id, state, run.job, run.request, at)
+    close_run(db, run.id, state, run.job, run.request, at)
 
 
 def cancel(db: sqlite3.Connection, run_id: str, at: int) -> None:
@@ -213,7 +213,7 @@ def _finish(
         ),
     )
     if state is not RunState.RETRYING and (row[7] or row[4] is not None):
-        ended(db, result.run, state, row[3], row[4], at)
+        close_run(db, result.run, state, row[3], row[4], at)
     if state is RunState.LOST:
         emit(
             db,
@@ -255,7 +255,7 @@ def _check_result(result: Result) -> None:
         raise InvalidInput("a retry needs its instant", field="retry_at")
 
 
-class RunTable(Table):
+class RunTable(VerbGroup):
     def start(self, authority: Authority, starts: Sequence[Start]) -> tuple[bool, ...]:
         with self._db.writing() as db:
             fence(db, authority)

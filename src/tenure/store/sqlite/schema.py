@@ -15,16 +15,16 @@ from tenure.domain.event import EventKind
 from tenure.store.codec import micros
 from tenure.store.contract import SCHEMA
 from tenure.store.folder.files import sync_folder
-from tenure.store.sqlite.connection import Connection, dial
+from tenure.store.sqlite.connection import Connection, open_database
 from tenure.store.sqlite.events import emit
-from tenure.store.sqlite.failures import RESTORE, explain
+from tenure.store.sqlite.failures import RESTORE, translate_error
 
 APPLICATION_ID = 0x54_4E_55_52
 """``TNUR`` in the header, so that ``file`` and we know the store from any other database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Migration:
     """One additive change of the schema, from ``to - 1``."""
 
     to: int
@@ -34,7 +34,7 @@ class Step:
     """The oldest schema whose code may read, and write, the store afterwards."""
 
 
-STEPS: tuple[Step, ...] = ()
+MIGRATIONS: tuple[Migration, ...] = ()
 
 
 def create(path: Path, *, profile_id: str, now: datetime) -> None:
@@ -56,11 +56,11 @@ def create(path: Path, *, profile_id: str, now: datetime) -> None:
             remedy="check the folder, its permissions and its free space",
         ) from error
     except sqlite3.Error as error:
-        raise explain(error, path, 0, None) from error
+        raise translate_error(error, path, 0, None) from error
 
 
 def _fill(path: Path, profile_id: str, now: datetime) -> None:
-    db = dial(path, mode="rw", patience=5)
+    db = open_database(path, mode="rw", patience=5)
     try:
         db.execute("PRAGMA journal_mode = WAL")
         ddl = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
@@ -116,7 +116,7 @@ def check(connection: Connection, *, readonly: bool, outdated: bool) -> None:
             db.execute("PRAGMA journal_mode = WAL")
 
 
-def migrate(connection: Connection, now: datetime, steps: Sequence[Step] = STEPS) -> int:
+def migrate(connection: Connection, now: datetime, steps: Sequence[Migration] = MIGRATIONS) -> int:
     """Take every step above the file's schema in one transaction; the schema it has then."""
     with connection.writing() as db:
         before = schema = int(read_meta(db)["schema"])

@@ -51,7 +51,7 @@ def _expand(text: str, sections: dict[str, str]) -> str:
         text = grown
 
 
-class Table:
+class VerbGroup:
     """The verbs about one group of tables."""
 
     def __init__(self, connection: Connection) -> None:

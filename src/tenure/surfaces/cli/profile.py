@@ -11,7 +11,7 @@ from tenure.client.requester import editor
 from tenure.domain.errors import InvalidInput, TenureError
 from tenure.domain.job import JobState
 from tenure.runtime.profile import Profile
-from tenure.store.folder.identity import How
+from tenure.store.folder.identity import AdoptionReason
 from tenure.store.folder.layout import list_profiles
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.command import VerbGroup, Where, now
@@ -83,7 +83,9 @@ def adopt(where: Where, how: str | None) -> None:
             "say what happened", field="how", remedy="--moved, --copied or --restored"
         )
     with where.open() as opened:
-        done = adopt_profile(opened, How(how), by=editor("tenure profile adopt"), now=now())
+        done = adopt_profile(
+            opened, AdoptionReason(how), by=editor("tenure profile adopt"), now=now()
+        )
         name = opened.name
     if where.json:
         output.print_json({"how": str(done.how), "term": done.term, "jobs_settled": done.settled})
