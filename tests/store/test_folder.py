@@ -62,7 +62,7 @@ def test_creating_makes_private_folders(tmp_path: Path) -> None:
 
 def test_opening_creates_nothing(tmp_path: Path) -> None:
     for found in ("la", "profiles"):
-        with pytest.raises(NotFound, match="no profile la") as caught:
+        with pytest.raises(NotFound, match="profile la does not exist") as caught:
             ProfileFolder.open("la", tmp_path / "t")
         assert "tenure profile list" in caught.value.remedy
         assert not (tmp_path / "t").exists(), found

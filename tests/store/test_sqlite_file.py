@@ -383,7 +383,7 @@ def fill(path: Path) -> None:
         (sqlite3.SQLITE_CANTOPEN, NotFound, "no store"),
         (sqlite3.SQLITE_CORRUPT, CorruptStore, "damaged"),
         (sqlite3.SQLITE_LOCKED, StoreBlocked, "another process"),
-        (sqlite3.SQLITE_ERROR, TenureError, "could not do"),
+        (sqlite3.SQLITE_ERROR, TenureError, "SQLite failed"),
     ],
 )
 def test_each_failure_has_its_words(

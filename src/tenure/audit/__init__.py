@@ -1,8 +1,8 @@
 """The audit: the whole recorded history of a profile, checked against the contract.
 
-Authority: the record itself. An audit reads one snapshot and asks of every entry whether the
-contract allows it, and of the entries together whether they agree; it trusts no single record to
-vouch for another. It is pure: the same history gives the same report.
+An audit reads one snapshot of the record. It checks for every entry whether the contract allows it,
+and for the entries together whether they agree; it trusts no single record to vouch for another. It
+is pure: the same history gives the same report.
 
     history --> view (indices, clock steps) --> checks, clause by clause --> report
 
@@ -16,11 +16,10 @@ from __future__ import annotations
 from tenure.audit.accounts import check_accounts
 from tenure.audit.claims import check_attempts, check_once, check_revisions
 from tenure.audit.history import History, JobHistory, View
-from tenure.audit.report import Book, Finding, Report
+from tenure.audit.report import Book, Finding, Report, render_report
 from tenure.audit.requests import check_requests
 from tenure.audit.results import check_protection, check_provenance, check_results
 from tenure.audit.terms import check_claims_fenced, check_holders, check_terms
-from tenure.audit.words import render_report
 
 __all__ = ["Finding", "History", "JobHistory", "Report", "audit", "render_report"]
 
@@ -42,7 +41,7 @@ _COUNTED = ("attempts", "events", "fires", "jobs", "omissions", "requests", "run
 
 
 def audit(history: History) -> Report:
-    """Check a history. Raises nothing on account of what it finds; thread-safe.
+    """Check a history. Raises nothing for its findings; thread-safe.
 
     Linear in the records, but for a revision whose sums are wrong, which is walked once more.
     """
@@ -62,7 +61,7 @@ def audit(history: History) -> Report:
 
 
 def _note_clock(view: View, book: Book) -> None:
-    """C13: what the clock did is told, because instants on both sides do not compare."""
+    """C13: report clock steps, because instants before and after a step do not compare."""
     for step in view.clock.steps:
         book.notes.append(f"the wall clock was set back to {step.at.isoformat()}")
     for at in view.restarts:

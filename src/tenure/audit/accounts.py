@@ -68,13 +68,13 @@ def _check_watermark(view: View, book: Book, past: JobHistory) -> None:
 def _check_runs(
     view: View, book: Book, window: RevisionWindow, runs: list[Run]
 ) -> list[AccountEntry]:
-    """Runs that stand for a fire of their own; those from a hold are counted with it."""
+    """Runs of a fire of their own; runs from a hold are counted with the hold."""
     entries, seen = [], set()
     mark = window.past.accounting.watermark
     for run in runs:
         fire, first = run.fire_time, view.attempts[run.id][0]
         if not window.schedule.is_fire(fire):
-            text = f"run {run.id} is for {fire.isoformat()}, which is no fire of {window.name}"
+            text = f"run {run.id} is for {fire.isoformat()}, which is not a fire of {window.name}"
             book.find("C5", "not_a_fire", text, run, run.job, remedy=_ALTERED, fire=fire)
             continue
         if not view.clock.follows(first.claimed_at, fire, timedelta(seconds=1)):
@@ -133,7 +133,7 @@ def _entry(
             f"{omission.first.isoformat()} to {omission.last.isoformat()}, where there are {there}"
         )
         book.find("C5", "omission_wrong", text, _name(omission), omission.job, remedy=_ALTERED)
-    # A wrong count is one fault, told above: for the sums the stretch covers what it spans.
+    # A wrong count is one fault, reported above: for the sums the range covers what it spans.
     return AccountEntry(omission.first, last, there, _name(omission)) if ends else None
 
 

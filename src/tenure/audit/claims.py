@@ -111,7 +111,7 @@ def check_revisions(view: View, book: Book) -> None:
     stopped = _stopped(view)
     for run in view.history.runs:
         if run.job not in view.jobs:
-            text = f"run {run.id} is of job {run.job}, of which there is no record"
+            text = f"run {run.id} is of job {run.job}, which is not recorded"
             book.find("C12", "job_unknown", text, run, run.job, remedy=_EDIT)
             continue
         span = view.spans[run.job].get(run.revision)

@@ -1,11 +1,11 @@
 """Comparing recorded instants on a wall clock that may have been set back.
 
-Two recorded instants tell which came first only if nobody set the clock back between them. Steps
+Two recorded instants show which came first only if the clock was not set back between them. Steps
 are read from the event log, whose sequence numbers do not depend on any clock: where ``at`` falls
 while ``seq`` grows, the clock was set back, from at most the highest instant seen before to the
 one seen after. Steps forward never disturb an order.
 
-So :meth:`Clock.follows` answers False only for what no recorded step explains.
+So :meth:`RecordedClock.follows` answers False only for what no recorded step explains.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ClockStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
+class RecordedClock:
     """What the event log knows of the wall clock."""
 
     steps: tuple[ClockStep, ...] = ()
@@ -66,7 +66,7 @@ class Clock:
         return yet_to_come or later <= self.blind_until + _FORGOTTEN
 
 
-def read_clock(events: Iterable[Event], now: datetime) -> Clock:
+def read_clock(events: Iterable[Event], now: datetime) -> RecordedClock:
     """The steps of a log in order of ``seq``; the audit's own ``now`` comes after it."""
     steps: list[ClockStep] = []
     highest: datetime | None = None
@@ -74,16 +74,16 @@ def read_clock(events: Iterable[Event], now: datetime) -> Clock:
     for event in events:
         first = first or event
         highest = highest or event.at
-        told = _told(event)
-        if told is not None or event.at < highest - SKEW:
-            steps.append(_step(steps, event.at, max(highest + _UNSEEN, told or event.at)))
+        recorded = _recorded_step(event)
+        if recorded is not None or event.at < highest - SKEW:
+            steps.append(_step(steps, event.at, max(highest + _UNSEEN, recorded or event.at)))
             highest = event.at
         else:
             highest = max(highest, event.at)
     if highest is not None and now < highest - SKEW:
         steps.append(_step(steps, now, highest + _UNSEEN))
     cut = first is not None and first.seq > 1
-    return Clock(
+    return RecordedClock(
         now=now,
         steps=tuple(steps),
         blind_until=first.at if first is not None and cut else None,
@@ -95,7 +95,7 @@ def _step(before: list[ClockStep], at: datetime, was: datetime) -> ClockStep:
     return ClockStep(at=at, was=max([was, *(s.was for s in before if s.at > at)]))
 
 
-def _told(event: Event) -> datetime | None:
+def _recorded_step(event: Event) -> datetime | None:
     """What the clock had been, as an event that is about a step back says it."""
     if event.kind not in _STEPS:
         return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from tenure.audit.clock import SKEW, Clock, read_clock
+from tenure.audit.clock import SKEW, RecordedClock, read_clock
 from tenure.domain.event import Event, EventKind
 from tenure.domain.job import Definition, Job
 from tenure.domain.omission import Omission
@@ -103,7 +103,7 @@ class View:
     def __init__(self, history: History) -> None:
         self.history = history
         self.now = history.now
-        self.clock: Clock = read_clock(history.events, history.now)
+        self.clock: RecordedClock = read_clock(history.events, history.now)
         self.terms: dict[int, Term] = {t.term: t for t in history.terms}
         self.processes: dict[str, Process] = {p.id: p for p in history.processes}
         self.jobs: dict[str, JobHistory] = {j.job.id: j for j in history.jobs}
@@ -136,7 +136,7 @@ class View:
         return None if span is None else span.revision.definition
 
     def authoritative(self, term: int, at: datetime) -> bool | None:
-        """Whether a term was authoritative at an instant; None where that cannot be told."""
+        """Whether a term was authoritative at an instant; None where that is unknown."""
         record = self.terms.get(term)
         if record is None:
             return None

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from tenure.audit import Finding, History, JobHistory, Report, audit
-from tenure.audit.words import render_report
+from tenure.audit.report import render_report
 from tenure.domain.event import Event
 from tenure.domain.job import JobState
 from tenure.store.contract import Page, RunFilter, Store

@@ -1,4 +1,4 @@
-"""What an audit says: findings, what was checked, and what could not be.
+"""The report of an audit: findings, what was checked, what could not be; as JSON and as text.
 
 'No findings' means something only beside how much was looked at, so a report always carries the
 counts. A check that lacks its facts (an event that retention deleted, say) is counted as *not
@@ -57,7 +57,7 @@ class Report:
     not_checked: Mapping[str, int]
     """Why, and how many, for what could not be checked."""
     notes: tuple[str, ...] = ()
-    """What a reader should know that is no breach: clock steps, restarted planning."""
+    """Facts that are not a breach: clock steps, restarted planning."""
 
     @property
     def clean(self) -> bool:
@@ -118,3 +118,52 @@ def _subject(about: str | Run | Term) -> str:
 def _rfc3339(instant: datetime) -> str:
     """As every JSON document of ours writes an instant: UTC, ending in Z."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+# -- as text ---------------------------------------------------------------------------------
+_SHOWN = 20
+"""Findings of one code that are listed; the rest are counted."""
+
+
+def render_report(report: Report) -> list[str]:
+    """The report as lines of plain text: findings first, then the counts of what was checked."""
+    lines: list[str] = []
+    seen: dict[str, int] = {}
+    for finding in report.findings:
+        seen[finding.code] = seen.get(finding.code, 0) + 1
+        if seen[finding.code] <= _SHOWN:
+            lines.extend(_finding(finding))
+    for code, times in seen.items():
+        if times > _SHOWN:
+            lines.append(f"... and {times - _SHOWN} more of {code}")
+    lines.append(_count(len(report.findings), "finding") + " in " + _checked(report))
+    lines.extend(f"not checked: {times} {what}" for what, times in report.not_checked.items())
+    lines.extend(f"note: {note}" for note in report.notes)
+    return lines
+
+
+def _finding(finding: Finding) -> list[str]:
+    lines = [f"{finding.clause} {finding.code}: {finding.text}"]
+    if finding.remedy:
+        lines.append(f"   {finding.remedy}")
+    return lines
+
+
+_KINDS = (
+    ("runs", "run"),
+    ("attempts", "attempt"),
+    ("fires", "due fire"),
+    ("omissions", "omission record"),
+    ("terms", "term"),
+    ("requests", "request"),
+    ("jobs", "job"),
+    ("events", "event"),
+)
+
+
+def _checked(report: Report) -> str:
+    return ", ".join(_count(report.checked.get(key, 0), noun) for key, noun in _KINDS)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

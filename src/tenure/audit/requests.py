@@ -94,7 +94,7 @@ def _check_run(view: View, book: Book, request: Request, runs: list[Run]) -> Non
         if _may_be_purged(view, request):
             book.not_checked["requests whose run retention has deleted"] += 1
             return
-        text = f"{what} was accepted, but there is no run of it"
+        text = f"{what} was accepted, but its run is not recorded"
         book.find("C7", "accepted_without_run", text, request.id, remedy=_RECORD)
         return
     run = runs[0]
@@ -136,5 +136,5 @@ def _check_unknown(view: View, book: Book, asked: str, claimed: list[Run]) -> No
     if run.state in FINAL and view.now - run.claimed_at > _KEPT:
         book.not_checked["runs whose request retention has deleted"] += 1
         return
-    text = f"run {run.id} was claimed for request {asked}, of which there is no record"
+    text = f"run {run.id} was claimed for request {asked}, which is not recorded"
     book.find("C7", "run_unasked", text, run, asked, remedy=_RECORD)

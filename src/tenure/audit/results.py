@@ -12,14 +12,14 @@ from tenure.domain.policy.evidence import Evidence
 from tenure.domain.run import FINAL, Run, RunState
 
 ORPHANED_AFTER = timedelta(minutes=10)
-"""A run whose holder has been gone for so long, with an owner there, was never taken care of."""
+"""A run whose holder has been gone this long, although a process owns, was abandoned."""
 
 _RECORD = "the run's record was altered or written wrongly; keep the database and report it"
 _WATCHED = frozenset({RunState.CLAIMED, RunState.RUNNING})
 
 
 def check_results(view: View, book: Book) -> None:
-    """C6: an end is whole, a result after 'lost' is kept beside it, nobody is forgotten."""
+    """C6: an end is whole, a result after 'lost' is kept beside it, no run is forgotten."""
     for run in view.history.runs:
         final = run.state in FINAL
         book.checked["results"] += final
@@ -43,7 +43,7 @@ def _check_holder(view: View, book: Book, run: Run) -> None:
     """An active run whose holder is gone is adopted by the owner, or declared lost."""
     owner, holder = view.history.ownership, view.processes.get(run.holder)
     if holder is None:
-        text = f"run {run.id} is watched by {run.holder}, of which there is no record"
+        text = f"run {run.id} is watched by {run.holder}, which is not recorded"
         book.find("C6", "holder_unknown", text, run, run.holder, remedy=_RECORD)
         return
     gone, since = holder.left_at, owner.since
@@ -97,21 +97,21 @@ def check_protection(view: View, book: Book) -> None:
 
 def check_provenance(view: View, book: Book) -> None:
     """C2, C10: of each process that claimed it is known what it was."""
-    told: set[str] = set()
+    reported: set[str] = set()
     for run in view.history.runs:
         for attempt in view.attempts[run.id]:
             process = view.processes.get(attempt.process)
             if process is None:
                 text = (
                     f"attempt {attempt.number} of run {run.id} was claimed by {attempt.process}, "
-                    "of which there is no evidence"
+                    "whose evidence is missing"
                 )
                 book.find("C10", "provenance_missing", text, run, attempt.process, remedy=_RECORD)
                 continue
             book.checked["provenances"] += 1
-            if process.id in told:
+            if process.id in reported:
                 continue
-            told.add(process.id)
+            reported.add(process.id)
             thin = missing_evidence(process.evidence)
             if thin:
                 text = (

@@ -40,7 +40,7 @@ def check_terms(view: View, book: Book) -> None:
         _check_row(view, book, terms[-1])
     elif view.history.ownership.term:
         text = (
-            f"the ownership record is at term {view.history.ownership.term}, of which is no trace"
+            f"the ownership record is at term {view.history.ownership.term}, which is not recorded"
         )
         book.find("C1", "ownership_disagrees", text, "ownership", remedy=_RESTORE)
 
@@ -125,7 +125,7 @@ def _check_admission(view: View, book: Book, term: Term) -> None:
     why = ""
     if rule is None or rule.refuse:
         number = "no rule" if term.rule is None else f"rule {term.rule + 1}"
-        why = f"{number} of the policy admits anybody"
+        why = f"{number} of the policy admits any process"
         why = why if rule is None else f"{number} of the policy refuses"
     elif term.authoritative and not rule.authoritative:
         why = f"{rule.describe()}, which is not authoritative as the term is"

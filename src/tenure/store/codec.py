@@ -5,7 +5,8 @@ objects of all their fields, so that a later change of a default does not change
 Reading ignores keys that it does not know and takes the default for those that are missing:
 within a major version a newer writer may only add.
 
-What cannot be read raises :class:`~tenure.domain.errors.CorruptStore`, naming the type.
+A value that cannot be read raises :class:`~tenure.domain.errors.CorruptStore`, which names the
+type.
 """
 
 from __future__ import annotations

@@ -1,30 +1,30 @@
-"""What a store promises: verbs of the contract, not rows.
+"""The store protocol: the verbs that the contract needs.
 
-Two implementations keep it: SQLite (one host, durable) and an in-memory model, the reference.
-One conformance suite, :mod:`testkit.conformance`, runs against every store whole.
+Two stores implement it: SQLite (one host, durable) and an in-memory reference model, which tests
+use. One conformance suite, :mod:`testkit.conformance`, runs against each of them.
 
 Rules that hold for each verb:
 
 * A verb is one transaction, or part of the caller's :meth:`Store.batch` (one commit for many).
-  It either takes whole or raises and changes nothing. Verbs that take many items (``claim``,
-  ``start``, ``finish``) decide about each item by itself and say what became of each.
+  It takes effect completely, or raises and changes nothing. Verbs that take many items (``claim``,
+  ``start``, ``finish``) decide about each item separately and return an outcome for each.
 * Every executing write names its :class:`Authority`. When its term, process or policy version is
   not the current one the verb raises :class:`StaleTerm` and changes nothing (C3).
 * Instants are aware UTC datetimes with microseconds. ``now`` is always the caller's.
-* Lookups of something that is not there raise :class:`NotFound`; a write against an older
-  revision raises :class:`Conflict`; a store that another process blocks raises
-  :class:`StoreBlocked` after the store's patience.
+* A lookup that finds nothing raises :class:`NotFound`; a write against an older revision raises
+  :class:`Conflict`; a store that another process blocks raises :class:`StoreBlocked` after the
+  store's patience.
 * A store object may be shared by threads: each call is atomic towards the others.
 
-Where more than one reading was possible, this one is kept (the conformance suite holds each):
+Details that a reader could take in more than one way; the conformance suite tests each:
 
 * *Pending* fires of a job at ``now`` are those of its current revision in (watermark, now]; their
   jitter does not matter. No verb but ``restart_planning`` moves a watermark back.
 * A job whose schedule has no fire after its watermark, and no open hold, is DONE at once: after
   ``add_job``, ``edit_job`` and resuming too.
-* What of a *foreign* job is pending is not known before it is announced. So no change of it
-  accounts for anything, and its watermark stays, as long as its schedule is foreign; it is never
-  DONE. Its records merge where nothing was accounted for between them.
+* The pending fires of a *foreign* job are unknown until its scheduler announces them. So a change
+  of the job accounts for none of them, and its watermark does not move, while its schedule is
+  foreign; it is never DONE. Its records merge where nothing was accounted for between them.
 * *Waiting* jobs have ``due_at`` None until a run of theirs ends. A plan that waits while no run is
   active any more (it ended between plan and claim) leaves the job due at ``now``.
 * A stretch *merges* with an older record of the same job, revision, kind and reason if that is
@@ -64,7 +64,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the store is: compared with ``profile.id``, which lies outside it."""
+    """The identity of the store; compared with ``profile.id``, which lies outside it."""
 
     profile_id: str
     schema: int
@@ -74,7 +74,7 @@ class Facts:
     """The highest begun here, or the floor that an adoption set, if that is above it."""
     clock_era: int = 0
     commits_missing: int = 0
-    """How many commits that were made here it lacks, at least: above 0 it is an older copy."""
+    """A lower bound of the commits that it lacks: above 0 the database is an older copy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
-    """Which runs: all conditions hold. Newest claim first."""
+    """Selects the runs that meet all conditions. Newest claim first."""
 
     job: str | None = None
     states: frozenset[RunState] | None = None
@@ -99,7 +99,7 @@ class RunFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """How far the lists that only grow had grown: the number of the newest of each, 0 for none."""
+    """The number of the newest entry of each list that only grows; 0 for an empty list."""
 
     event: int = 0
     run: int = 0
@@ -107,10 +107,10 @@ class Mark:
 
 
 class ClaimOutcome(StrEnum):
-    """What became of one plan, retry or trigger."""
+    """The outcome of one plan, retry or trigger."""
 
     CLAIMED = "claimed"
-    """Carried out whole: claims, omissions, watermark. ``runs`` has the claims."""
+    """Carried out completely: claims, omissions, watermark. ``runs`` has the claims."""
     CHANGED = "changed"
     """The job was paused, removed, revised or planned by another meanwhile: nothing was done."""
     PROTECTED = "protected"
@@ -138,12 +138,12 @@ class PurgeLimits:
     days: int = 90
     events: int = 10_000
     batch: int = 500
-    """At most so many rows of each kind in one call, so that no transaction is long."""
+    """The most rows of each kind that one call deletes, so that no transaction is long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purged:
-    """What a purge deleted; the caller removes the logs of these runs."""
+    """The rows that a purge deleted; the caller removes the logs of these runs."""
 
     runs: tuple[str, ...] = ()
     omissions: int = 0
@@ -166,7 +166,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accounting:
-    """Up to where, and from where, a job's fires can be checked against its records."""
+    """The range in which a job's fires can be checked against its records."""
 
     job: str
     accounted_from: datetime
@@ -181,12 +181,12 @@ class Declaration:
 
     definition: Definition
     since: datetime | None = None
-    """From when on its fires count if the job is new, where that was before it is added."""
+    """For a new job: its fires after this instant count, where it is before the job is added."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciled:
-    """What reconciling an app's declarations did, by job name."""
+    """The result of reconciling an app's declarations, by job name."""
 
     added: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -197,9 +197,9 @@ class Reconciled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Absence:
-    """Since when no process admitted by a rule better than ``rank`` has been there.
+    """The start of a time without any process that a rule better than ``rank`` admits.
 
-    ``awake`` is a reading of the awake clock in seconds; it means something in ``boot_id`` only.
+    ``awake`` is a reading of the awake clock in seconds; it is valid within ``boot_id`` only.
     """
 
     rank: int
@@ -234,59 +234,59 @@ class JobEditor(Protocol):
 
 
 class Store(Protocol):
-    """See the module for what holds for every verb."""
+    """The module's docstring has the rules that hold for every verb."""
 
     # -- the store itself -------------------------------------------------------------------
     def facts(self) -> Facts: ...
 
     def change_mark(self) -> int:
-        """A number that differs whenever anybody else has committed since it was last asked
-        through this object, for cheap polling; own commits may or may not count."""
+        """A number that changes when another process or connection has committed, for cheap
+        polling; commits through this object may or may not change it."""
 
     def batch(self) -> AbstractContextManager[None]:
-        """Make the verbs called inside one commit. A verb that raises inside undoes itself only;
-        an exception that leaves the ``with`` undoes all. Does not nest. One thread: the calls of
+        """Combine the verbs called inside into one commit. A verb that raises undoes only itself;
+        an exception that leaves the ``with`` undoes all. Does not nest. One thread: calls of
         other threads wait until it ends."""
 
     def close(self) -> None: ...
 
     # -- processes --------------------------------------------------------------------------
     def join(self, process: Process) -> None:
-        """Enter a process. Conflict if the id is taken. Event PROCESS_JOINED."""
+        """Add a process. Conflict if the id is taken. Event PROCESS_JOINED."""
 
     def set_standing(
         self, process: str, standing: ProcessStatus, why: str, rule: int | None, now: datetime
     ) -> None:
-        """Record how a process stands. No event when nothing changed. NotFound."""
+        """Record a process's status. No event if nothing changed. NotFound."""
 
     def observe_process(self, process: str, evidence: Evidence) -> None:
-        """Replace what was observed of a process that joined: one of its chain has ended, say.
-        NotFound."""
+        """Replace the evidence of a process that joined, for example after a process of its chain
+        ended. NotFound."""
 
     def leave(self, process: str, now: datetime, *, died: bool = False, why: str = "") -> None:
-        """Mark as gone; twice is no error, NotFound is. Its ownership is not touched. Event
-        PROCESS_LEFT or PROCESS_DIED, once."""
+        """Mark a process as gone. A second call changes nothing. NotFound for an unknown id. Does
+        not change its ownership. Event PROCESS_LEFT or PROCESS_DIED, once."""
 
     def process(self, process: str) -> Process: ...
 
     def processes(self, *, gone: bool = False) -> tuple[Process, ...]:
-        """Those that have not left, oldest first; with ``gone`` all of them."""
+        """The processes that have not left, oldest first; with ``gone`` all processes."""
 
     # -- policy -----------------------------------------------------------------------------
     def policy(self) -> Policy:
-        """The accepted one; version 0 and no rules before any was accepted."""
+        """The accepted policy; version 0 without rules before the first was accepted."""
 
     def accept_policy(self, policy: Policy, by: str, now: datetime) -> Policy:
-        """Accept a policy's rules and text as the next version (given to it here). The same hash
-        as the current one changes nothing and returns the current. Event POLICY_ACCEPTED."""
+        """Accept a policy's rules and text; this call gives it the next version. The hash of the
+        current policy changes nothing and returns the current. Event POLICY_ACCEPTED."""
 
     def absence(self, rank: int) -> Absence | None: ...
 
     def note_absence(self, absence: Absence) -> Absence:
-        """Keep the earliest start of this boot: returns the one that is in force."""
+        """Keep the earliest start of this boot, and return it."""
 
     def end_absence(self, ranks: Iterable[int]) -> None:
-        """Better-ranked processes are there again."""
+        """Processes that a better rule admits are back."""
 
     # -- ownership --------------------------------------------------------------------------
     def ownership(self) -> Ownership: ...
@@ -384,21 +384,22 @@ class Store(Protocol):
         fires due. JOB_STATE."""
 
     def change_jobs(self, steps: Sequence[Callable[[JobEditor], Job]]) -> tuple[Job, ...]:
-        """Many changes in one commit that keeps no owner waiting: all, or what a step raises is
-        raised and nothing is changed. What each step gave, in order. A step may be called twice,
-        and by then on what others changed meanwhile; it does nothing but call its argument."""
+        """Make many changes in one commit, without a long write lock. Returns the result of each
+        step, in order. If a step raises, its error is raised and nothing is changed. A step may be
+        called twice, the second time on jobs that others changed meanwhile; it must do nothing
+        but call its argument."""
 
     def miss_held_fires(self, job: str, reason: str, *, now: datetime) -> None:
-        """Close a job's open held stretches, and of a foreign job what was not announced up to
-        ``now``: nothing of them will run (a profile that was restored or copied cannot know what
-        ran since). Without any, nothing changes. NotFound."""
+        """Close a job's open held records, and for a foreign job the fires up to ``now`` that were
+        not announced: none of them will run (a restored or copied profile cannot know what ran
+        since). NotFound."""
 
     def approve_job(self, job: str, revision: int, *, by: str, now: datetime) -> Job:
         """Approve a revision for protected runs; Conflict if it is not the current one, NotFound
         for a removed job. Makes a job with open held fires due. JOB_STATE (facts: approved)."""
 
     def job(self, ref: str) -> Job:
-        """By id, or by the name of a job that is not removed. NotFound, with near names."""
+        """Find by id, or by the name of a job that is not removed. NotFound, with similar names."""
 
     # A job that cannot be read (a zone this machine does not know, a damaged record) is returned
     # with its damage by every verb that returns jobs, and hides no other. It can be paused and
@@ -415,14 +416,14 @@ class Store(Protocol):
         ``text`` is part of the name, A to Z in either case; ``tag`` is one of the tags."""
 
     def unreadable_jobs(self) -> tuple[Job, ...]:
-        """Those not removed that cannot be read, by name, at most 1000. Cheap: of more than 500
-        jobs, one that has another fault than an unknown zone or a record that is not JSON is
-        found only after an owner met it."""
+        """Jobs that cannot be read and are not removed, by name, at most 1000. Cheap: among more
+        than 500 jobs, a fault other than an unknown zone or a record that is not JSON shows only
+        after an owner met it."""
 
     def find_job_without_code(self, app: str | None) -> str | None:
-        """The name of an active job that is declared by another app than ``app``, or, for None,
-        of one that is Python code at all: a process without that code must not own. None if there
-        is none. Cheap: asked at every look."""
+        """The name of an active job that an app other than ``app`` declares, or, for None, of any
+        job that is Python code: a process without that code must not own. None if all active jobs
+        have their code. Cheap: called at every look."""
 
     def revisions(self, job: str) -> tuple[Revision, ...]: ...
 
@@ -454,9 +455,9 @@ class Store(Protocol):
         is among them, with its damage. Writes nothing."""
 
     def defer_unreadable_job(self, authority: Authority, job: Job, now: datetime) -> None:
-        """Look at a due job that cannot be read again in a minute, so that it stops no other; a
-        WARNING with the reason, the first time. Its watermark stays, so that no fire is forgotten.
-        Raises StaleTerm."""
+        """Make a due job that cannot be read due again in a minute, so that it does not stop other
+        jobs; a WARNING with the reason, the first time. Its watermark does not move, so that no
+        fire is lost. Raises StaleTerm."""
 
     def next_due(self, runners: Collection[Runner] | None = None) -> datetime | None:
         """The earliest ``due_at`` of an active job (of these kinds, where given) or ``retry_at``
@@ -473,13 +474,14 @@ class Store(Protocol):
         the previous: each active run of the job is asked to cancel, as by ``request_cancel``."""
 
     def due_retries(self, now: datetime, room: Mapping[Runner, int]) -> tuple[Run, ...]:
-        """Runs in RETRYING with ``retry_at <= now``, earliest first, at most so many a runner."""
+        """Runs in RETRYING with ``retry_at <= now``, earliest first, at most ``room[runner]`` of
+        each kind."""
 
     def claim_retry(self, authority: Authority, run: str, now: datetime) -> Claimed:
         """Claim the next attempt of a run. PROTECTED as for a first claim. If the job was
         revised, paused or removed meanwhile its retries end: the run becomes FAILED with that
-        reason, outcome CHANGED. A run that is not RETRYING: CHANGED, and nothing is done. A job
-        that is done is no reason: a one-shot may be retried."""
+        reason, outcome CHANGED. A run that is not RETRYING: CHANGED, and nothing is done. The
+        retries of a DONE job go on: a one-shot may be retried."""
 
     def claim_trigger(
         self, authority: Authority, request: str, now: datetime
@@ -507,7 +509,7 @@ class Store(Protocol):
         left is resolved. What the wrong clock put off is brought near, whatever its watermark:
         active jobs that are deferred, waiting or have open held fires are due at ``now`` at the
         latest, and so are retries that are more than an hour ahead. ``clock_era`` grows if any
-        job planned anew."""
+        job's planning restarted."""
 
     def wake_held_jobs(self, authority: Authority, now: datetime) -> int:
         """Make the jobs with open held fires due (a probe changed its answer)."""
@@ -546,7 +548,7 @@ class Store(Protocol):
         never run by ``finish``."""
 
     def request_cancel(self, run: str, now: datetime) -> None:
-        """Mark an active run: whoever holds it ends it. A RETRYING one becomes CANCELLED. An
+        """Mark an active run; its holder ends it. A RETRYING one becomes CANCELLED. An
         ended one is left as it is."""
 
     def run(self, run: str) -> Run: ...
@@ -572,16 +574,16 @@ class Store(Protocol):
     ) -> tuple[tuple[Omission, ...], str | None]:
         """Newest first. ``since``: decided, or extended, at or after."""
 
-    # -- for whoever looks on: cheap, however long the history is -----------------------------
+    # -- monitoring: cheap, however long the history is ---------------------------------------
     def mark(self) -> Mark:
-        """How far events, runs and omissions have grown."""
+        """The newest event, run and omission."""
 
     def runs_after(self, number: int, *, limit: int = 100) -> tuple[tuple[Run, ...], int]:
         """Runs that were first claimed after the one of that number (of a mark), oldest first;
         also the number of the last of them, or ``number`` where there is none."""
 
     def runs_by_id(self, runs: Collection[str]) -> tuple[Run, ...]:
-        """Those of these ids that are there, in no order."""
+        """The runs with these ids, in any order; unknown ids are left out."""
 
     def latest_runs(self, jobs: Collection[str], *, each: int = 1) -> Mapping[str, Sequence[Run]]:
         """The runs of each job's latest fires, at most ``each``, the latest first. Jobs that have
@@ -601,10 +603,11 @@ class Store(Protocol):
         to_process: str | None = None,
         queued: bool = False,
     ) -> Request:
-        """A durable ask. The same key again returns the request it made, unchanged; Conflict if
-        that asked something else. NotFound for a job or run that is not there, or a removed job.
-        ``job`` is an id or a name, kept as the id; of a run's request, the run's job. InvalidInput
-        without what the kind needs: a trigger a job, cancel and retry a run. REQUESTED."""
+        """Create a durable request. A repeated key returns the request that it created before,
+        unchanged; Conflict if that request differs. NotFound for a job or run that is not there, or
+        a removed job. ``job`` is an id or a name, kept as the id; of a run's request, the run's
+        job. InvalidInput without what the kind needs: a trigger a job, cancel and retry a run.
+        REQUESTED."""
 
     def resolve_request(
         self,
@@ -617,9 +620,9 @@ class Store(Protocol):
         remedy: str = "",
         run: str | None = None,
     ) -> Request:
-        """Answer a pending request, or end an accepted one (:func:`check_answer`). With an
-        authority it must be current; without one only REFUSED, EXPIRED and WITHDRAWN may be
-        said. IllegalTransition for a request that is answered; InvalidInput for ACCEPTED or DONE
+        """Answer a pending request, or end an accepted one (:func:`check_answer`). An
+        authority must be current; without an authority only REFUSED, EXPIRED and WITHDRAWN are
+        allowed. IllegalTransition for a request that is answered; InvalidInput for ACCEPTED or DONE
         without an authority.
         Accepting past its deadline makes it EXPIRED, and that is returned. ANSWERED."""
 
@@ -641,9 +644,9 @@ class Store(Protocol):
         process owns; how many. ANSWERED."""
 
     def observe_requester(self, request: str, requester: Requester) -> None:
-        """The control socket knows better than the request's own word who asked."""
+        """Replace the requester that the request claims by the one that the control socket saw."""
 
-    # -- events, figures, upkeep ---------------------------------------------------------------
+    # -- events, figures, maintenance ----------------------------------------------------------
     def record_event(
         self,
         kind: EventKind,

@@ -1,7 +1,7 @@
 """Which file systems may hold a profile, and which may not.
 
-Ownership stands on three things: ``flock`` that ends with the process, SQLite's locks, and
-shared memory beside the database. Network and user-space file systems give one or the other of
+Ownership needs three things: ``flock`` that ends with the process, SQLite's locks, and shared
+memory beside the database. Network and user-space file systems give one or the other of
 them a different meaning, and a folder that a program copies between machines gives none. They
 are refused before anything is written, by what the kernel says is mounted there: on Linux from
 ``/proc/self/mountinfo``, on macOS from ``statfs(2)`` (written against its documented layout, not
@@ -41,7 +41,7 @@ _SHARED = {
     "fuseblk": "a file system in user space",
 }
 _SHARED_UNLESS_ROOT = {"9p", "virtiofs", "vboxsf", "vmhgfs", "prl_fs"}
-"""Folders lent by the machine outside, unless the whole machine stands on one."""
+"""Folders shared by the host machine, unless the whole guest lies on such a folder."""
 
 _SYNCED_FOLDERS = (
     "Dropbox",
@@ -102,7 +102,7 @@ def check_file_system(path: Path, *, user_home: Path | None = None) -> None:
 
 
 def what_is_wrong(found: FileSystem) -> str:
-    """Why ownership cannot stand on this file system; '' where it can."""
+    """Why this file system cannot carry ownership; '' where it can."""
     kind = found.kind.lower()
     if kind in _SHARED:
         return _SHARED[kind]

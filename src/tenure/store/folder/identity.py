@@ -1,9 +1,9 @@
 """``profile.id``: which profile a folder is, and the highest term it has seen.
 
-Authority over C1's 'never reused, not even after a backup is restored': the database cannot
-attest itself, because it is what gets copied and restored. So a few facts lie beside it: an id,
-the folder's device and inode, the machine, the highest term. Where they disagree with what is
-found, nobody owns until a person says what happened (``tenure profile adopt``).
+It keeps C1's 'never reused, not even after a backup is restored': the database cannot attest
+itself, because people copy and restore it. So a few facts lie beside it: an id, the folder's device
+and inode, the machine, the highest term. Where they disagree with the folder or the database, no
+process may own until a person says what happened (``tenure profile adopt``).
 
 ::
 
@@ -12,8 +12,9 @@ found, nobody owns until a person says what happened (``tenure profile adopt``).
         reserved_term: no lower term is given out again  term: a database below it is an old one
 
 A crash between the three leaves a gap in the terms, never a repeat. Every change is
-on the disk before its function returns, and is made alone among all processes; who stands still
-in the middle of one keeps nobody (see :mod:`tenure.store.folder.identity_file`).
+on the disk before its function returns, and one process at a time makes one. A process that is
+suspended in the middle of a change does not block the others (see
+:mod:`tenure.store.folder.identity_file`).
 
 What counts as the same place: the same inode on the same machine. The *device* number is
 recorded and not compared, because it changes at reboot on btrfs, LVM, overlays and USB disks. A
@@ -53,18 +54,18 @@ _ADOPTIONS_KEPT = 20
 
 
 class AdoptionReason(StrEnum):
-    """What a person says happened to a profile."""
+    """What happened to a profile, as the user says."""
 
     MOVED = "moved"
-    """The folder is the only one there is, in a new place."""
+    """This folder is the only one; it is in a new place."""
     COPIED = "copied"
-    """The original still stands; this becomes a profile of its own."""
+    """The original is still in use; this folder becomes a separate profile."""
     RESTORED = "restored"
     """The database came from a backup."""
 
 
 class IdentityKind(StrEnum):
-    """In which way folder and database disagree."""
+    """How folder and database disagree."""
 
     MISSING_ID = "missing_id"
     MISSING_DB = "missing_db"
@@ -74,7 +75,7 @@ class IdentityKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityProblem:
-    """Why nobody may own this profile at present, and what to type."""
+    """The reason why no process may own this profile now, and the command that fixes it."""
 
     kind: IdentityKind
     text: str
@@ -100,7 +101,7 @@ def create(folder: ProfileFolder, *, machine: str, id: str | None = None) -> Pro
     def first(known: ProfileId | None) -> ProfileId:
         if known is not None:
             raise Conflict(
-                f"{folder.id_file} stands already", remedy="open the profile, do not create it"
+                f"{folder.id_file} already exists", remedy="open the profile, do not create it"
             )
         return fresh
 
@@ -109,9 +110,9 @@ def create(folder: ProfileFolder, *, machine: str, id: str | None = None) -> Pro
 
 
 def reserve_term(folder: ProfileFolder, at_least: int = 0) -> int:
-    """A term that was never given out before, above ``at_least``; durable when it returns.
+    """A new term, above ``at_least`` and every term reserved before; durable when it returns.
 
-    Raises :class:`NotFound` where there is no ``profile.id``, :class:`CorruptStore`.
+    Raises :class:`NotFound` where ``profile.id`` is missing, :class:`CorruptStore`.
     """
     new = 0
 
@@ -146,8 +147,8 @@ def check(
 ) -> IdentityProblem | None:
     """Whether folder, ``profile.id`` and database belong together; None if they do.
 
-    ``database`` is the id and the term that the database holds, None where there is no database;
-    ``commits_missing`` of it lie between it and ``profile.mark``.
+    ``database`` is the id and the term that the database holds, None where the database is missing;
+    ``commits_missing`` is how far its commit count lies below ``profile.mark``.
     A database of term 0 without a ``profile.id`` is a profile in the making: no problem, and the
     caller is to :func:`create` it with the database's id. Raises :class:`CorruptStore`.
     """
@@ -158,7 +159,7 @@ def check(
         return IdentityProblem(
             kind=IdentityKind.MISSING_DB,
             text=f"{folder.path} had a database up to term {known.term}, and it is gone",
-            remedy="put a backup in its place with `tenure restore FILE`; to start anew, "
+            remedy="put a backup in its place with `tenure restore FILE`; to start again, "
             "`tenure profile remove` first",
         )
     return _elsewhere(folder, known, machine) or _restored(folder, known, database, commits_missing)
@@ -177,8 +178,8 @@ def adopt(
 
     The floor lies above every term that either has seen; the caller writes it to the database.
     ``copied`` mints a new id (``read(folder).id``) for the caller to write there too; otherwise
-    the database's own id, where given, is taken over. ``now`` is UTC, for the record. Whoever
-    adopts has made sure that nobody owns. Raises :class:`InvalidInput`, :class:`CorruptStore`.
+    the database's own id, where given, is taken over. ``now`` is UTC, for the record. The
+    caller has made sure that no process owns. Raises :class:`InvalidInput`, :class:`CorruptStore`.
     """
     try:
         how = AdoptionReason(how)
@@ -239,8 +240,8 @@ def _elsewhere(folder: ProfileFolder, known: ProfileId, machine: str) -> Identit
         return None
     return IdentityProblem(
         kind=IdentityKind.ELSEWHERE,
-        text=f"the profile in {folder.path} {what}: it was moved or copied, and which of the two "
-        "cannot be told from here",
+        text=f"the profile in {folder.path} {what}: it was moved or copied, and the folder "
+        "does not show which",
         remedy="`tenure profile adopt --moved` if the original is gone, "
         "`tenure profile adopt --copied` if it is still in use",
     )
@@ -260,7 +261,7 @@ def _restored(
     if found_id != known.id or known.database not in (None, _inode(folder)):
         what = "the database is not the one that this profile had"
     elif found_term < known.term:
-        what = f"the database stands at term {found_term}, but term {known.term} was owned here"
+        what = f"the database is at term {found_term}, but term {known.term} was owned here"
     elif commits_missing:
         what = f"the database lacks the last {commits_missing} commits that were made here"
     else:
@@ -283,7 +284,7 @@ def _existing(folder: ProfileFolder, known: ProfileId | None) -> ProfileId:
 
 def _check_term(term: int) -> int:
     if not 0 <= term <= _LARGEST_TERM:
-        raise InvalidInput(f"{term} is no term", field="term")
+        raise InvalidInput(f"{term} is not a term from 0 to 2**62", field="term")
     return term
 
 

@@ -79,7 +79,7 @@ class ProfileId:
     database: int | None = None
     """The inode of the database that belongs here; None where that was not known."""
     adopted: tuple[dict[str, Any], ...] = ()
-    """What was adopted when, the latest last."""
+    """The adoptions, the latest last."""
 
 
 def read(folder: ProfileFolder) -> ProfileId | None:
@@ -95,7 +95,7 @@ def read(folder: ProfileFolder) -> ProfileId | None:
 def look(folder: ProfileFolder) -> ProfileId | None:
     """As :func:`read`, by one ``stat`` where the file is the one that was looked at before.
 
-    For those who only look, again and again. Whoever is to write reads.
+    For callers that poll. A caller that will write uses :func:`read`.
     """
     global _seen
     path, seen = str(folder.id_file), _seen
@@ -128,7 +128,7 @@ def _read(folder: ProfileFolder) -> tuple[ProfileId, os.stat_result] | None:
     except OSError as e:  # it says nothing of what is in the file
         raise OutcomeUnknown(
             f"{folder.id_file} cannot be read: {e.strerror or e}",
-            remedy="mend what stands in the way, then try again",
+            remedy="fix the cause, then try again",
             path=str(folder.id_file),
         ) from e
     try:
@@ -195,7 +195,7 @@ _Decide = Callable[[ProfileId | None], ProfileId | None]
 
 
 class _Overtaken(Exception):
-    """Somebody has taken the lock away."""
+    """Another process has stolen the lock."""
 
 
 def change(folder: ProfileFolder, decide: _Decide) -> None:
@@ -239,7 +239,8 @@ def _change(folder: ProfileFolder, decide: _Decide, lock: int) -> None:
 
 
 def _remove_others(folder: ProfileFolder, mine: str) -> None:
-    """Those of the dead, and of whom the lock was taken from; of thieves too, who begin anew."""
+    """Temporary files of dead processes, of a writer that lost the lock, and of thieves, which
+    then start again."""
     for name in os.listdir(folder.path):
         if name.startswith((_TEMPORARY, f"{_LOCK}.")) and name != mine:
             (folder.path / name).unlink(missing_ok=True)
@@ -251,7 +252,7 @@ def _locked(folder: ProfileFolder, patience: float) -> Iterator[int]:
     try:
         yield descriptor
     finally:
-        # Unlocked by word: a child forked off meanwhile has the descriptor too, perhaps for ever.
+        # Unlocked explicitly: a child forked meanwhile has the descriptor too, perhaps for ever.
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
@@ -269,7 +270,7 @@ def _take(folder: ProfileFolder, patience: float) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
-        if inode != seen:  # at first, and when another one who waited took it from its holder
+        if inode != seen:  # the first time, and after another process stole it
             seen, until = inode, time.monotonic() + patience
         elif time.monotonic() > until:
             log.warning("%s was held for more than %g s: it is taken over", path, patience)
@@ -278,7 +279,7 @@ def _take(folder: ProfileFolder, patience: float) -> int:
 
 
 def _steal(path: str) -> int:
-    """A new lock file in the place of the old one, locked before anybody sees it."""
+    """A new lock file in the place of the old one, locked before any other process sees it."""
     new = f"{path}.{uuid.uuid4().hex}"
     descriptor = os.open(new, _MAKE | os.O_EXCL, 0o600)
     try:
@@ -288,7 +289,7 @@ def _steal(path: str) -> int:
         os.close(descriptor)
         with contextlib.suppress(OSError):
             os.unlink(new)
-        if isinstance(error, FileNotFoundError):  # another one removed it, as that of a dead thief
+        if isinstance(error, FileNotFoundError):  # removed by another, as that of a dead thief
             raise _Overtaken from error
         raise
     return descriptor

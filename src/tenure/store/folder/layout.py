@@ -1,4 +1,4 @@
-"""The folder of a profile: where it is, whose it is, and whether it may hold one.
+"""The folder of a profile: its path, its owner, and whether it may hold a profile.
 
 ::
 
@@ -82,7 +82,7 @@ def check_name(name: object) -> str:
     """``name`` if a profile can have it. Raises :class:`InvalidInput`."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidInput(
-            f"{str(name)[:80]!r} is no profile name",
+            f"{str(name)[:80]!r} is not a valid profile name",
             field="profile",
             remedy="use lower-case letters, digits, - and _, at most 64, a letter or digit first",
         )
@@ -124,14 +124,14 @@ class ProfileFolder:
         """The folder of profile ``name`` under ``home``; ``create`` makes what is missing.
 
         Opening tightens a folder of ours to 0700. Raises :class:`InvalidInput` for the name,
-        :class:`NotFound` where there is no such folder, and :class:`Refused` where it is another
+        :class:`NotFound` where the folder is missing, and :class:`Refused` where it is another
         user's, lies on a network, user-space or synced file system, or cannot be used.
         """
         check_name(name)
         wanted = home / "profiles" / name
         if not create and not _is_folder(wanted):
             raise NotFound(
-                f"there is no profile {name} in {home}",
+                f"profile {name} does not exist in {home}",
                 remedy="`tenure profile list` shows them; `tenure add` and `tenure serve` "
                 "create one",
                 profile=name,
@@ -164,7 +164,7 @@ class ProfileFolder:
 
 
 def list_profiles(home: Path) -> list[str]:
-    """The names of the profiles under ``home``, sorted; [] where there is no such home.
+    """The names of the profiles under ``home``, sorted; [] where the home is missing.
 
     Raises :class:`Refused` if the home cannot be read.
     """
@@ -208,7 +208,7 @@ def _mkdir(folder: Path) -> None:
 
 
 def _private(folder: Path) -> os.stat_result:
-    """The folder's status, after making sure that it is ours and nobody else's."""
+    """The folder's status, after making sure that only this user can enter it."""
     try:
         status = os.stat(folder)
         if status.st_uid != os.geteuid():

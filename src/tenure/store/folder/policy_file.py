@@ -1,9 +1,9 @@
 """Reading ``profile.toml``, and resolving what its rules name on this machine.
 
-The file is the user's. It is read whole, in one go, and only ever read: what to do with what it
-says is for :func:`tenure.domain.policy.change.reconcile_policy`. Whatever is wrong with it comes
-back as a :class:`PolicyProblem` that names the line; nothing is raised, because a scheduler that
-dies of after a typo in its configuration no process runs jobs.
+The file is the user's. Tenure reads it in one go and never writes it;
+:func:`tenure.domain.policy.change.reconcile_policy` decides what to do with the content. Every
+fault in it is returned as a :class:`PolicyProblem` that names the line; nothing is raised, because
+a typo in its configuration must not end a scheduler.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def _check_home_paths(rules: Iterable[Rule]) -> None:
 
 def _is_script(path: str) -> bool:
     try:
-        # Not blocking: a path may name a pipe that nobody writes to.
+        # Not blocking: a path may name a pipe without a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False

@@ -35,13 +35,13 @@ from tenure.store.sqlite.jobs import job_of, load_job, wake_job
 from tenure.store.sqlite.omissions import is_open, open_holds, settle_hold, write_omission
 from tenure.store.sqlite.requests import expire_request, load_request, record_reply
 from tenure.store.sqlite.runs import cancel, end_retries, load_run, run_of
-from tenure.store.sqlite.sql import Statements, VerbGroup
+from tenure.store.sqlite.sql import Statements, TableVerbs
 
 SQL = Statements("claims")
 
 _INSTANT = timedelta(microseconds=1)
 UNREADABLE_FOR = timedelta(minutes=1)
-"""How long a job that cannot be read is put off before it is looked at again."""
+"""The delay before the owner looks at a job that cannot be read again."""
 
 
 def insert_run(
@@ -102,7 +102,8 @@ def purged_until(db: sqlite3.Connection, job: str, fire: int) -> int | None:
 
 
 def _claimable(db: sqlite3.Connection, jobs: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-    """What a claim depends on, by job; one statement, for each lets other threads in between."""
+    """The columns that a claim depends on, by job. A single statement: each statement lets other
+    threads run in between."""
     rows = db.execute(SQL.claimable, (json.dumps(jobs),)).fetchall()
     return {row[0]: row[1:] for row in rows}
 
@@ -194,7 +195,7 @@ def count_active(db: sqlite3.Connection, job: str) -> int:
 def _claim_fires(
     db: sqlite3.Connection, authority: Authority, plan: Plan, row: tuple[Any, ...], now: datetime
 ) -> tuple[list[Run], dict[int, list[str]]]:
-    """The runs that were claimed, and which of them came from which hold."""
+    """The claimed runs, and by held record those that came from it."""
     runs: list[Run] = []
     from_holds: dict[int, list[str]] = {}
     for fire in plan.claims:
@@ -221,7 +222,7 @@ def _claim_fires(
     return runs, from_holds
 
 
-class Claims(VerbGroup):
+class Claims(TableVerbs):
     def due(self, now: datetime, room: Mapping[Runner, int]) -> tuple[Due, ...]:
         at = micros(now)
         with self._db.snapshot() as db:
@@ -266,7 +267,7 @@ class Claims(VerbGroup):
             rows = _claimable(db, [plan.job for plan in plans])
             claimed = []
             for plan in plans:
-                # Taken out: a second plan for the job is to see what the first one made of it.
+                # Taken out, so that a second plan for the job sees the changes of the first.
                 row = rows.pop(plan.job, None) or _claimable(db, [plan.job]).get(plan.job)
                 made = _carry_out(
                     db, self._db.definitions, authority, authoritative, plan, row, now

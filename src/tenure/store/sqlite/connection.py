@@ -5,25 +5,25 @@ start, within the store's patience, and never fails half-way for a lock. Inside 
 is a savepoint. WAL with ``synchronous=FULL``: a commit is on the disk when it returns (C4).
 
 A fork must find no connection open (https://www.sqlite.org/howtocorrupt.html, 2.6): SQLite keeps
-the locks of a file per process and file, so that a child which opens it anew believes to hold
-locks that are its parent's; its commits could go to a log that others have deleted. So each is
-closed as the fork begins, between transactions, and opened again in the parent when next used.
-The child opens its own. One that forks inside a transaction of its own cannot, and is told; what
-it inherited is kept referenced for ever, since even closing it could truncate the parent's log.
+locks per process and file, so a child that opens the file again treats its parent's locks as its
+own, and its commits could go to a log that others have deleted. So each connection is closed as the
+fork begins, between transactions, and opened again in the parent at its next use. The child opens
+its own. A child that was forked inside a transaction gets an error; the connection that it
+inherited stays referenced for ever, since closing it could truncate the parent's log.
 
-SQLite finds the log by name. So when another file was put in the database's place, a write of
-ours, or the checkpoint of our closing, would go into the log of that other database and damage
-it: each use first looks whether the files are still those that were opened, and whole
-(:mod:`~tenure.store.sqlite.files`), each transaction once more before it commits, and a
-connection that has gone astray is forgotten, not closed. So is one to a damaged database, which
-is left as it was found; and an empty file is not even opened, since SQLite would delete its log.
-Where only the name of the log is gone, what it holds is copied into the database first.
+SQLite finds the log by name. If another file replaced the database, a write through this
+connection, or the checkpoint when it closes, would go into the log of that other database and
+damage it. So each use first checks that the files are those that were opened, and whole
+(:mod:`~tenure.store.sqlite.files`); each transaction checks again before it commits; and a
+connection that lost its files is abandoned, not closed. So is a connection to a damaged database,
+which is left as it was. An empty file is not even opened, since SQLite would delete its log. If
+only the name of the log is gone, its content is copied into the database first.
 
 Each transaction that changes something is counted, in the database and in the mark beside it (see
-:mod:`tenure.store.folder.commit_mark`). A database whose count is lower than one that this
-connection saw was replaced by an older copy while it was open: nothing is written to it. One that
-lies below the mark keeps its count, so that no number of writes hides it: only an adoption raises
-the count.
+:mod:`tenure.store.folder.commit_mark`). If the count falls below one that this
+connection saw, an older copy replaced the database while it was open: nothing is written to it. A
+database below the mark keeps its count, so that no number of writes hides it; only an adoption
+raises the count.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _SET_COMMITS = (
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 )
 FOLD_PATIENCE_MS = 1000
-"""How long the readers of a removed log are waited for."""
+"""The wait for readers of a removed log."""
 _tainted: set[tuple[int, int]] = set()
 """Files that were open inside a transaction when this process was forked off."""
 
@@ -112,7 +112,7 @@ def _files_lost(loss: Loss) -> CorruptStore:
 
 
 def _abandon(db: sqlite3.Connection) -> None:
-    """Keep it referenced for ever: it is never closed, not even at exit."""
+    """Keep a reference for ever, so that it is never closed, not even at exit."""
     import ctypes
 
     _FORGOTTEN.append(db)
@@ -130,7 +130,7 @@ class Connection:
         self.definitions = DefinitionCache()
         self._mark = CommitMark(path)
         self._reached = 0
-        """The count of commits that this connection saw last; it never falls."""
+        """The last count of commits that this connection saw; it never falls."""
         self._probe = probe
         self._lock = threading.RLock()
         self._batching = False
@@ -174,7 +174,7 @@ class Connection:
         return found
 
     def leave_alone(self) -> None:
-        """What was opened is damaged, or none of ours: closing must not change it either."""
+        """The file is damaged, or not a Tenure store: closing must not change it either."""
         self._damaged = True
 
     @contextlib.contextmanager
@@ -189,15 +189,15 @@ class Connection:
                 raise self.translate_error(error) from error
             except UnicodeEncodeError as error:  # half a character, as bytes in argv become
                 raise InvalidInput(
-                    "it holds bytes that are not UTF-8, which nothing in the store does",
+                    "bytes that are not UTF-8 cannot be stored",
                     remedy="write it in UTF-8",
                 ) from error
             if not self._files.bound:
                 self._files.bind()
 
     def data_version(self) -> int:
-        """SQLite's own mark of what others committed. Written out: each process of a profile
-        asks once a second, all day long."""
+        """SQLite's counter of commits by other connections. Does not use :meth:`reading`: each
+        process of a profile calls it every second."""
         self._check_process()
         with self._lock:
             try:
@@ -207,7 +207,7 @@ class Connection:
         return int(found[0])
 
     def own_changes(self) -> int:
-        """Rows that were changed through this connection; it begins anew after a fork."""
+        """Rows changed through this connection; starts again from 0 after a fork."""
         db = self._db
         return db.total_changes if db is not None else 0
 
@@ -261,8 +261,8 @@ class Connection:
         return self._batching
 
     def loss(self) -> Loss | None:
-        """What became of the files that were opened; None while they are at their paths, and
-        whole. Raises StoreUnwritable where that is unknown."""
+        """What happened to the opened files; None while they are at their paths and whole.
+        Raises StoreUnwritable where that is unknown."""
         with self._lock:
             return self._overwritten or self._files.loss()
 
@@ -294,8 +294,8 @@ class Connection:
         raise _files_lost(loss)
 
     def _fold_log(self, db: sqlite3.Connection) -> None:
-        """The log was removed, and this connection still has it: copy what it holds into the
-        database, and let it begin again, for those that open the database from now on."""
+        """The log was removed, but this connection still has it open: copy its content into the
+        database and restart it, for processes that open the database from now on."""
         self._folded = True
         with contextlib.suppress(sqlite3.Error):
             db.execute(f"PRAGMA busy_timeout = {FOLD_PATIENCE_MS}")
@@ -303,7 +303,7 @@ class Connection:
 
     # -- the count of commits ----------------------------------------------------------------
     def commits_missing(self) -> int:
-        """How many commits this database lacks that were made in its place; 0 for none.
+        """The number of commits that the mark has and this database lacks; 0 if it lacks none.
 
         Raises StoreUnwritable where the mark cannot be read.
         """
@@ -386,7 +386,7 @@ class Connection:
         if (self._db is not None or self._parked) and self._pid != os.getpid():
             raise TenureError(
                 f"the store at {self.path} was opened before a fork",
-                remedy="open it anew in the child",
+                remedy="open it again in the child",
             )
 
     def _usable(self) -> sqlite3.Connection:
@@ -410,7 +410,7 @@ class Connection:
         return self._db
 
     def close(self) -> None:
-        """Twice is no error."""
+        """A second call does nothing."""
         if self._pid != os.getpid():
             return
         with self._lock:
@@ -423,7 +423,7 @@ class Connection:
                 self._files.release()
 
     def _is_whole(self) -> bool:
-        """Where that is unknown, it is not closed: that would be a write."""
+        """False where that is unknown: closing would be a write."""
         try:
             return self.loss() is None
         except TenureError:

@@ -1,6 +1,6 @@
 """How jobs change: add, edit, pause, resume, remove, approve (C7, C12).
 
-Fires follow the revision valid at their instant. So whoever changes a job accounts, in the same
+Fires follow the revision valid at their instant. So a change accounts, in the same
 transaction, for the fires that the old revision leaves pending, and moves the watermark.
 """
 
@@ -27,7 +27,7 @@ from tenure.store.sqlite.definitions import DefinitionCache
 from tenure.store.sqlite.events import emit
 from tenure.store.sqlite.jobs import SQL, due_of, load_job, load_live_job, wake_job
 from tenure.store.sqlite.rehearsal import JobChange, change_together
-from tenure.store.sqlite.sql import VerbGroup
+from tenure.store.sqlite.sql import TableVerbs
 
 _INSTANT = timedelta(microseconds=1)
 _BECAME = {
@@ -48,7 +48,7 @@ def add(
     app_version: str | None = None,
     since: datetime | None = None,
 ) -> Job:
-    """Add a job. A schedule without a fire to come gives one that is done."""
+    """Add a job. If its schedule has no further fire, the job is DONE."""
     _check_name(db, wanted.name, None)
     job, at = new_id("j", now), micros(now)
     watermark = min(since or now, now)
@@ -175,8 +175,8 @@ def _account_before_edit(
 def _account_after_mending(
     db: sqlite3.Connection, job: Job, wanted: Definition, now: datetime, by: str
 ) -> datetime:
-    """What a job that could not be read left open, by the definition that can be: an active one's
-    fires are for catch-up, those of another are skipped."""
+    """Account for the fires of a job that could not be read, by its repaired definition: catch-up
+    decides about those of an active job, the others are skipped."""
     if job.state in (JobState.ACTIVE, JobState.DONE):
         return job.watermark
     mended = replace(job, definition=wanted)
@@ -206,7 +206,7 @@ def reschedule(
 
 
 def check_readable(wanted: Definition) -> None:
-    """What could not be read is not written again, as if it were the user's. InvalidInput."""
+    """InvalidInput for a damaged definition: it must not be stored as if the user wrote it."""
     if wanted.damage is not None:
         raise InvalidInput(
             f"it cannot be read: {wanted.damage.reason}",
@@ -216,8 +216,8 @@ def check_readable(wanted: Definition) -> None:
 
 
 def _refuse_look_alike(db: sqlite3.Connection, name: str, own: str | None) -> None:
-    """Conflict for a new name that a person takes for another job's; that one is named. The
-    planner of many changes in one commit checks it itself: here each would read all names."""
+    """Conflict for a new name that looks like another job's name. Changes that are made together
+    check this themselves, since each check here reads all names."""
     look = look_of(name)
     rows = db.execute(SQL.alike, (look,)).fetchall()
     if (own, name) in rows:
@@ -262,7 +262,7 @@ class Editor:
         return set_state(self._db, self._definitions, found, state, by, now)
 
 
-class JobEdits(VerbGroup):
+class JobEdits(TableVerbs):
     def change_jobs(self, steps: Sequence[Callable[[JobEditor], Job]]) -> tuple[Job, ...]:
         def inside(step: Callable[[JobEditor], Job]) -> JobChange[Job]:
             return lambda db, definitions: step(Editor(db, definitions))

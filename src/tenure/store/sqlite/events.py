@@ -11,7 +11,7 @@ from typing import Any
 from tenure.domain.errors import InvalidInput
 from tenure.domain.event import Event, EventKind
 from tenure.store.codec import instant, micros
-from tenure.store.sqlite.sql import Statements, VerbGroup
+from tenure.store.sqlite.sql import Statements, TableVerbs
 
 SQL = Statements("events")
 
@@ -33,7 +33,7 @@ def emit(
     db.execute(SQL.emit, (kind.value, at, term, process, job, run, text))
 
 
-class EventTable(VerbGroup):
+class EventTable(TableVerbs):
     def record_event(
         self,
         kind: EventKind,

@@ -1,4 +1,4 @@
-"""What SQLite reports, in the words of Tenure's errors. Nothing here is guessed from messages."""
+"""SQLite errors as Tenure errors, by their codes; messages are not parsed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tenure.domain.errors import (
 )
 
 HolderProbe = Callable[[Path], int | None]
-"""Asks the kernel which process holds the write lock of the database at a path."""
+"""Returns the pid that holds the write lock of the database at a path, as the kernel says."""
 
 _BUSY, _LOCKED, _NOMEM, _READONLY, _IOERR, _CORRUPT = 5, 6, 7, 8, 10, 11
 _FULL, _CANTOPEN, _NOTADB = 13, 14, 26
@@ -74,12 +74,12 @@ def translate_error(
             f"{path} cannot be opened: {error}",
             remedy="check the permissions of the profile folder",
         )
-    return TenureError(f"SQLite could not do what was asked of {path}: {error}")
+    return TenureError(f"SQLite failed on {path}: {error}")
 
 
 def why_unwritable(path: Path) -> tuple[str, str] | None:
-    """What keeps this process from writing the store at ``path``, as the system says it, and the
-    remedy; None if nothing that can be seen does."""
+    """The visible reason why this process cannot write the store at ``path``, and the remedy;
+    None without a visible reason."""
     folder = path.parent
     if not path.exists() or _no_descriptor() is not None:
         return None
@@ -98,8 +98,8 @@ def why_unwritable(path: Path) -> tuple[str, str] | None:
 
 
 def can_only_be_read(path: Path) -> bool:
-    """Whether no process can write the store from here, and the database alone has all of it:
-    SQLite then reads it without its log, for which it would have to make files."""
+    """Whether the folder is read-only and the log is empty: SQLite must then read the database
+    without the log, since it cannot create its files."""
     log, shared = Path(f"{path}-wal"), Path(f"{path}-shm")
     try:
         return (
@@ -112,7 +112,7 @@ def can_only_be_read(path: Path) -> bool:
 
 
 def _no_descriptor() -> str | None:
-    """Why this process can open nothing now; SQLite itself keeps the number of the error."""
+    """The reason why this process can open no file now; SQLite does not pass on the errno."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:
@@ -137,15 +137,13 @@ def is_damage(error: BaseException) -> bool:
 
 
 def is_failed_read(error: sqlite3.Error) -> bool:
-    """Whether SQLite could not read what it expected to be there."""
+    """Whether SQLite could not read data that it expected."""
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     return code in (_IOERR, _CORRUPT, _NOTADB)
 
 
 def missing(path: Path) -> NotFound:
-    return NotFound(
-        f"there is no store at {path}", remedy="`tenure add` and `tenure serve` make one"
-    )
+    return NotFound(f"no store at {path}", remedy="`tenure add` and `tenure serve` make one")
 
 
 def _blocked(path: Path, patience: float, probe: HolderProbe | None) -> StoreBlocked:

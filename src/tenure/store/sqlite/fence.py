@@ -24,7 +24,7 @@ def fence(db: sqlite3.Connection, authority: Authority) -> bool:
             term=term,
             policy_version=accepted,
         )
-    now = f"term {term} is held by {process}" if hold == OwnershipState.HELD else "nobody owns"
+    now = f"term {term} is held by {process}" if hold == OwnershipState.HELD else "no process owns"
     raise StaleTerm(
         f"term {authority.term} of {authority.process} is over: {now}", term=term, process=process
     )

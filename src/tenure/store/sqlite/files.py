@@ -1,4 +1,4 @@
-"""Whether the files of an open database are still those that were opened, and whole.
+"""Whether the files of an open database are still those that were opened, and complete.
 
 SQLite opens three files by name and never looks at the names again::
 
@@ -8,12 +8,12 @@ SQLite opens three files by name and never looks at the names again::
 
 When one of them is removed, replaced or cut short under an open connection, a commit goes into a
 file that no other process will ever read, or the next reader takes one file's pages for another's.
-So each is compared, before a transaction and again before its commit, with what was opened: the
-same device and inode at the path, and not shorter than what was committed. How long the log and
-the database must be stands in the index (https://www.sqlite.org/walformat.html, 2.1): the number
-of valid frames, how many of them were copied back, the size of a page and of the database. The
-salts of the log's header stand there too: a log that was emptied is as long as before once the
-next frames are written, but it has no header any more.
+So each is compared with the opened file, before a transaction and again before its commit: the same
+device and inode at the path, and not shorter than what was committed. The index has the minimum
+lengths (https://www.sqlite.org/walformat.html, 2.1): the number of valid frames, how many of them
+were copied back, the sizes of a page and of the database. It also has the salts of the log's
+header: a log that was emptied is as long as before once the next frames are written, but it lacks
+its header.
 
 The index is read through a descriptor of our own. Closing it would drop the locks that SQLite has
 on that file in this process (POSIX), so it is shared by all connections to the file and closed
@@ -34,7 +34,7 @@ from tenure.domain.errors import StoreUnwritable
 _Key = tuple[int, int]
 _GONE = frozenset((errno.ENOENT, errno.ENOTDIR))
 _TRIES = 5
-"""How often the index is read while other processes write it."""
+"""Reads of the index while other processes write it."""
 _WAL_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
 _INDEX = struct.Struct("=12x B x H I I 8x 8s 8x 48x I")
 """Of the two copies of the header, and of what follows: whether it is valid, page size, valid
@@ -52,12 +52,12 @@ _RESTORE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """What became of a file. ``text`` is a clause that names it."""
+    """What happened to a file. ``text`` is a clause that names it."""
 
     text: str
     remedy: str
     foldable: bool = False
-    """Only the name of the log is gone: an open connection still has all of it."""
+    """Only the name of the log is gone: an open connection still has its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,8 @@ class OpenFiles:
         return self._index_key is not None
 
     def bind(self) -> None:
-        """Note the log and its index, which SQLite has opened already. Where the database has
-        none (it is no WAL database), nothing is noted."""
+        """Note the log and its index, which SQLite has opened already. Without
+        them (the database is not in WAL mode) nothing is noted."""
         try:
             log, index = os.stat(self._log), os.stat(self._index)
         except OSError:
@@ -122,7 +122,8 @@ class OpenFiles:
         return found is not None and (found.st_dev, found.st_ino) == self.key
 
     def loss(self) -> Loss | None:
-        """What became of the files, None while all is well. Costs three ``stat`` and two reads.
+        """What happened to the files, None while they are whole. Costs three ``stat`` and two
+        reads.
 
         Raises StoreUnwritable where that cannot be found out.
         """
@@ -157,9 +158,9 @@ class OpenFiles:
         return self._shortage(database_bytes, log.st_size)
 
     def _shortage(self, database_bytes: int, log_bytes: int) -> Loss | None:
-        """What is shorter than the index says, or no log of this index. A file is cut, and a log
-        begun again, only after the index was changed: a verdict counts if the index is the same
-        before and after."""
+        """A file that is shorter than the index says, or a log of another index. A file is cut, and
+        a log begun again, only after the index was changed: a verdict counts if the index is the
+        same before and after."""
         for _ in range(_TRIES):
             index = self._read_index()
             if index is None:

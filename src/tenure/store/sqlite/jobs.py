@@ -14,17 +14,17 @@ from tenure.domain.schedule.zones import is_zone
 from tenure.store.codec import instant, instant_or_none
 from tenure.store.contract import Accounting, Page, Revision
 from tenure.store.sqlite.definitions import DefinitionCache
-from tenure.store.sqlite.sql import Statements, VerbGroup, cursor, cursor_of, limit_of
+from tenure.store.sqlite.sql import Statements, TableVerbs, cursor, cursor_of, limit_of
 
 SQL = Statements("jobs")
 
 MAX_READ = 500
-"""Jobs that are all read to find those that cannot be: of more, only those that look like it."""
+"""Up to this number, all jobs are read to find damaged ones; above it, only likely ones."""
 
 
 def job_of(row: tuple[Any, ...], definitions: DefinitionCache) -> Job:
-    """A row of ``{job_row}``; columns after it are the caller's. Raises nothing for what stands in
-    it: a job that cannot be read comes with its damage."""
+    """A row of ``{job_row}``; columns after it are the caller's. Never raises: a job that
+    cannot be read is returned with its damage."""
     definition = definitions.get(row[0], row[1], row[13], name=row[14], runner=row[15])
     try:
         return Job(
@@ -48,7 +48,7 @@ def job_of(row: tuple[Any, ...], definitions: DefinitionCache) -> Job:
 
 
 def _damaged(row: tuple[Any, ...], definition: Definition, error: Exception) -> Job:
-    """A job whose row holds what no job has: a state of a newer version, or no revision at all."""
+    """A job whose row is invalid: a state of a newer version, or a missing revision."""
     if row[5] is None and row[13] is None:
         reason = f"its revision {row[1]} is missing"
     else:
@@ -102,7 +102,7 @@ def unknown_job(ref: str, near: list[str] | None = None) -> NotFound:
 
 
 def due_of(job: str, definition: Definition, watermark: datetime) -> datetime | None:
-    """When the owner looks at a job next that is accounted for up to ``watermark``."""
+    """The next due time of a job that is accounted for up to ``watermark``."""
     upcoming = definition.schedule.next_after(watermark)
     return None if upcoming is None else upcoming + jitter_of(job, definition.jitter)
 
@@ -123,7 +123,7 @@ def wake_job(db: sqlite3.Connection, job: str, at: int) -> None:
     db.execute(SQL.wake_job, (at, job, at))
 
 
-class JobTable(VerbGroup):
+class JobTable(TableVerbs):
     def job(self, ref: str) -> Job:
         with self._db.snapshot() as db:
             return find_job(db, self._db.definitions, ref)

@@ -16,12 +16,12 @@ from tenure.store.sqlite import schema
 from tenure.store.sqlite.connection import open_database
 from tenure.store.sqlite.fence import highest_term
 from tenure.store.sqlite.files import Loss
-from tenure.store.sqlite.sql import Statements, VerbGroup
+from tenure.store.sqlite.sql import Statements, TableVerbs
 
 SQL = Statements("maintenance")
 
 
-class Maintenance(VerbGroup):
+class Maintenance(TableVerbs):
     def counts(self) -> Counts:
         with self._db.snapshot() as db:
             rows = db.execute(SQL.jobs).fetchall()
@@ -39,12 +39,12 @@ class Maintenance(VerbGroup):
         return self._db.is_same_file()
 
     def loss(self) -> Loss | None:
-        """What became of the files that were opened: removed, replaced, cut short. None while
-        all is well. Raises StoreUnwritable where that is unknown."""
+        """What happened to the opened files: removed, replaced, cut short. None while they are
+        whole. Raises StoreUnwritable where that is unknown."""
         return self._db.loss()
 
     def verify(self) -> list[str]:
-        """What SQLite finds wrong with the file, in its words; [] for nothing. Reads it whole."""
+        """The faults that SQLite finds in the file; [] if it is sound. Reads the whole file."""
         with self._db.snapshot() as db:
             return _verify(db)
 
@@ -68,7 +68,7 @@ class Maintenance(VerbGroup):
                 draft.unlink(missing_ok=True)
         except OSError as error:
             raise StoreUnwritable(
-                f"no backup can be written to {target}: {error.strerror}",
+                f"the backup cannot be written to {target}: {error.strerror}",
                 remedy="check the folder, its permissions and its free space",
             ) from error
 
@@ -96,7 +96,7 @@ class Maintenance(VerbGroup):
         return schema.migrate(self._db, now, steps)
 
     def set_profile_id(self, new: str) -> None:
-        """A copied profile becomes one of its own."""
+        """Give a copied profile its own id."""
         if not new:
             raise InvalidInput("an id is needed", field="profile_id")
         with self._db.writing() as db:
@@ -105,7 +105,7 @@ class Maintenance(VerbGroup):
     def raise_term_floor(self, term: int) -> None:
         """Each term begun from now on is above ``term``; never lowers what was there (C1).
 
-        An older copy goes on from here: its missing commits are missing no more.
+        An older copy goes on from here, and its missing commits count as present.
         """
         with self._db.writing() as db:
             self._db.rise_above_mark(db)

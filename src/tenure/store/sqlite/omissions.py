@@ -1,4 +1,4 @@
-"""Fires that did not become runs: written as stretches, merged with what they go on from (C5)."""
+"""Fires that did not become runs: written as ranges, merged with the record before (C5)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tenure.domain.planning.plan import HoldResolution
 from tenure.domain.schedule.model import Schedule
 from tenure.store.codec import instant, instant_or_none, micros
 from tenure.store.contract import Page
-from tenure.store.sqlite.sql import Statements, VerbGroup, cursor, cursor_of, limit_of
+from tenure.store.sqlite.sql import Statements, TableVerbs, cursor, cursor_of, limit_of
 
 SQL = Statements("omissions")
 
@@ -66,7 +66,7 @@ def account_pending(
 def settle_hold(
     db: sqlite3.Connection, job: str, held: HoldResolution, runs: list[str], at: int
 ) -> None:
-    """Carry out what became of an open hold, or of its beginning."""
+    """Resolve an open hold, or its beginning."""
     count, claimed = db.execute(SQL.hold, (held.omission, job)).fetchone()
     claimed += len(runs)
     if held.settled_until is not None:
@@ -106,7 +106,7 @@ def open_holds(db: sqlite3.Connection, job: str) -> tuple[Omission, ...]:
     return tuple(omission_of(row) for row in db.execute(SQL.open_holds, (job,)).fetchall())
 
 
-class OmissionTable(VerbGroup):
+class OmissionTable(TableVerbs):
     def omissions(
         self,
         *,

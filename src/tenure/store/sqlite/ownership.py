@@ -21,7 +21,7 @@ from tenure.store.sqlite.fence import SQL, check_version, fence, highest_term, r
 from tenure.store.sqlite.omissions import wake_held
 from tenure.store.sqlite.processes import is_here, unknown_process
 from tenure.store.sqlite.requests import accepted_hand_overs, end_hand_over
-from tenure.store.sqlite.sql import VerbGroup
+from tenure.store.sqlite.sql import TableVerbs
 
 _TAKES = frozenset(
     {OwnershipAction.TAKE, OwnershipAction.TAKE_FROM_DEAD, OwnershipAction.TAKE_BY_FORCE}
@@ -29,7 +29,7 @@ _TAKES = frozenset(
 _ENDS = frozenset({OwnershipAction.HAND_OVER, OwnershipAction.STEP_DOWN})
 
 
-class OwnershipTable(VerbGroup):
+class OwnershipTable(TableVerbs):
     def ownership(self) -> Ownership:
         with self._db.reading() as db:
             return record_of(db)

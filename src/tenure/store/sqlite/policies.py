@@ -1,4 +1,4 @@
-"""The accepted owner policy, and since when better-ranked processes have been away."""
+"""The accepted owner policy, and the absences of better-ranked processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tenure.domain.policy.rule import Rule
 from tenure.store.codec import from_json, instant, micros, pack
 from tenure.store.contract import Absence
 from tenure.store.sqlite.events import emit
-from tenure.store.sqlite.sql import Statements, VerbGroup
+from tenure.store.sqlite.sql import Statements, TableVerbs
 
 SQL = Statements("policies")
 
@@ -35,7 +35,7 @@ def accepted(db: sqlite3.Connection) -> Policy:
     return Policy(rules=rules, version=row[0], text=row[1], hash=row[2])
 
 
-class PolicyTable(VerbGroup):
+class PolicyTable(TableVerbs):
     def policy(self) -> Policy:
         with self._db.reading() as db:
             return accepted(db)

@@ -1,4 +1,4 @@
-"""Processes that joined, and how they stand (C9)."""
+"""Processes that joined, and their status (C9)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tenure.domain.policy.evidence import Evidence, Identity
 from tenure.domain.process import Process, ProcessStatus
 from tenure.store.codec import instant, instant_or_none, micros, micros_or_none, pack, unpack
 from tenure.store.sqlite.events import emit
-from tenure.store.sqlite.sql import Statements, VerbGroup
+from tenure.store.sqlite.sql import Statements, TableVerbs
 
 SQL = Statements("processes")
 
@@ -28,7 +28,7 @@ def is_here(db: sqlite3.Connection, process: str) -> bool:
     return row is not None and row[0] is None
 
 
-class ProcessTable(VerbGroup):
+class ProcessTable(TableVerbs):
     def join(self, process: Process) -> None:
         row = (
             process.id,
@@ -111,8 +111,8 @@ class ProcessTable(VerbGroup):
 
 @lru_cache(maxsize=256)
 def evidence_of(text: str) -> Evidence:
-    """Kept, since everybody reads everybody's again and again. Of what cannot be read every fact
-    is unknown, so that no rule admits it, and whether it lives cannot be verified."""
+    """Cached, since every process reads the evidence of all. In unreadable evidence every fact is
+    unknown, so that no rule admits the process and its life cannot be verified."""
     try:
         return unpack(Evidence, text)
     except CorruptStore:

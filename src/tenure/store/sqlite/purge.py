@@ -1,6 +1,6 @@
 """PurgeLimits: history is bounded, and no fire is forgotten (C4).
 
-What is to go is looked for outside the write transaction, which then only deletes.
+Rows to delete are found outside the write transaction, which then only deletes.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from itertools import groupby
 from tenure.domain.history_clock import HistoryClock
 from tenure.store.codec import instant, micros
 from tenure.store.contract import Purged, PurgeLimits
-from tenure.store.sqlite.sql import Statements, VerbGroup
+from tenure.store.sqlite.sql import Statements, TableVerbs
 
 SQL = Statements("purge")
 
 MAX_SPANS = 100
-"""A job keeps so many spans; beyond, the two oldest become one."""
+"""The most spans of a job; beyond, the two oldest become one."""
 _DAY = timedelta(days=1)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -26,7 +26,7 @@ Old = tuple[int, str, str]
 OldOmission = tuple[int, int, str]
 
 
-class Purge(VerbGroup):
+class Purge(TableVerbs):
     def history_now(self, now: datetime, ran: timedelta) -> datetime:
         with self._db.writing() as db:
             clock = _history_clock(db).advanced(now, ran)

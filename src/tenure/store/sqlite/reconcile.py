@@ -18,12 +18,12 @@ from tenure.store.sqlite.edits import add, edit, set_state
 from tenure.store.sqlite.fence import fence
 from tenure.store.sqlite.jobs import SQL, job_of
 from tenure.store.sqlite.rehearsal import JobChange, change_together
-from tenure.store.sqlite.sql import VerbGroup
+from tenure.store.sqlite.sql import TableVerbs
 
 _OUTCOMES = ("added", "changed", "woken", "dormant", "kept_newer")
 
 
-class Reconciliation(VerbGroup):
+class Reconciliation(TableVerbs):
     def reconcile(
         self,
         authority: Authority,
@@ -72,7 +72,7 @@ def _bring_in_line(
     by: str,
     now: datetime,
 ) -> list[str]:
-    """Bring one job in line, declared or declared before; which outcomes that was."""
+    """Bring one job in line, declared now or before; returns the outcomes."""
     row = db.execute(SQL.by_name, (name,)).fetchone()
     job = job_of(row, definitions) if row is not None else None
     if job is not None and job.app != app:
@@ -108,7 +108,7 @@ def _declare(
     by: str,
     now: datetime,
 ) -> list[str]:
-    """Bring one declared job in line; which outcomes that was."""
+    """Bring one declared job in line; returns the outcomes."""
     if job is None:
         add(db, definitions, declared.definition, by, now, app, version, declared.since)
         return ["added"]
@@ -132,7 +132,7 @@ def _is_of_newer(job: Job, version: str) -> bool:
 
 
 def _with_anchor_of(new: Definition, old: Definition) -> Definition:
-    """``new``, on the old grid if it is an interval of the same length."""
+    """``new``, with the old anchor if it is an interval of the same length."""
     if new.schedule.kind is ScheduleKind.EVERY and old.schedule.kind is ScheduleKind.EVERY:
         moved = replace(new.schedule, anchor=old.schedule.anchor)
         if moved == old.schedule:

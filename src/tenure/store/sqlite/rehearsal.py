@@ -1,16 +1,16 @@
 """Many changes of definitions in one commit, without a long write lock.
 
-To change a job takes milliseconds of computing (its schedule's fires, its definition as JSON), and
-thousands of them inside one transaction kept the owner from claiming for seconds. So they are
-rehearsed first, on a copy of the jobs in memory, and what they write there is recorded; the
-transaction then only writes it down::
+A change of a job takes milliseconds of computing (its schedule's fires, its definition as JSON),
+and thousands of them inside one transaction kept the owner from claiming for seconds. So they are
+rehearsed first, on a copy of the jobs in memory, and their writes are recorded; the transaction
+then only repeats the writes::
 
     read the jobs (snapshot) -> carry out each step on the copy, recording what it asks and writes
     BEGIN IMMEDIATE -> which jobs have changed since? -> each step: its writes, or itself -> COMMIT
 
-A step that asked for a job, or a name, that has changed since the snapshot is carried out again
-inside the transaction, on what is there now; so is each later step that asks for the same. A step
-that raises, at either time, leaves nothing behind.
+A step that read a job, or a name, that has changed since the snapshot is carried out again inside
+the transaction, on the current jobs; so is each later step that reads the same. A step that raises,
+at either time, leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tenure.store.sqlite.sql import Statements
 
 T = TypeVar("T")
 JobChange = Callable[[sqlite3.Connection, DefinitionCache], T]
-"""A change: asks and writes through the connection that it is given, and nowhere else."""
+"""A change; reads and writes only through the connection that it is given."""
 
 SQL = Statements("rehearsal")
 MAX_UNREHEARSED = 20
@@ -34,7 +34,7 @@ MAX_UNREHEARSED = 20
 
 
 class _Recording(sqlite3.Connection):
-    """Notes what is written, and by which texts (ids and names among them) it is asked."""
+    """Records the writes, and the text parameters (ids and names) of the reads."""
 
     writes: list[tuple[str, Any]]
     asked: set[str]
@@ -56,7 +56,7 @@ def change_together(
     *,
     first: Callable[[sqlite3.Connection], object] = lambda db: None,
 ) -> list[T]:
-    """Carry out all steps in one commit, or none; what each gave.
+    """Carry out all steps in one commit, or none; returns the result of each.
 
     ``first`` is called in the transaction before them. Raises what it and the steps raise.
     """

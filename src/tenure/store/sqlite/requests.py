@@ -29,7 +29,7 @@ from tenure.store.sqlite.events import emit
 from tenure.store.sqlite.fence import fence, record_of
 from tenure.store.sqlite.jobs import find_job, load_live_job
 from tenure.store.sqlite.runs import load_run
-from tenure.store.sqlite.sql import Statements, VerbGroup
+from tenure.store.sqlite.sql import Statements, TableVerbs
 
 SQL = Statements("requests")
 
@@ -53,7 +53,7 @@ def record_reply(
     answer: str,
     remedy: str = "",
 ) -> Request:
-    """Record an answer; IllegalTransition for what is answered. ``request.run`` is kept too."""
+    """Record an answer, and ``request.run``. IllegalTransition if it is already answered."""
     check_answer(request.kind, request.state, state)
     replied = replace(
         request,
@@ -86,7 +86,7 @@ def expire_request(db: sqlite3.Connection, request: Request, now: datetime) -> R
 
 
 def accepted_hand_overs(db: sqlite3.Connection) -> list[Request]:
-    """Those whose successor has still to take the term. Reads every request: to be asked only
+    """Hand-overs whose successor has not taken the term yet. Reads every request: call it only
     when a term begins, and while no process owns."""
     return list(readable(db.execute(SQL.accepted_hand_overs).fetchall()))
 
@@ -98,8 +98,8 @@ def end_hand_over(
 
 
 def readable(rows: Iterable[tuple[Any, ...]]) -> tuple[Request, ...]:
-    """Those of a kind and state that this version knows. One that it cannot read it cannot carry
-    out either: its deadline passes."""
+    """The requests of a kind and state that this version knows. It cannot carry out the others;
+    their deadline passes."""
     found = []
     for row in rows:
         with contextlib.suppress(TypeError, ValueError, OverflowError):
@@ -134,7 +134,7 @@ def request_of(row: tuple[Any, ...]) -> Request:
     )
 
 
-class RequestTable(VerbGroup):
+class RequestTable(TableVerbs):
     def create_request(
         self,
         *,
@@ -245,7 +245,7 @@ class RequestTable(VerbGroup):
         return readable(rows)
 
     def expire_requests(self, now: datetime) -> int:
-        with self._db.reading() as db:  # Asked often, and nearly always for nothing.
+        with self._db.reading() as db:  # Called often, nearly always with nothing to expire.
             if db.execute(SQL.past, (micros(now),)).fetchone() is None and not _late(db, now):
                 return 0
         with self._db.writing() as db:

@@ -19,7 +19,7 @@ from tenure.store.sqlite.fence import fence
 from tenure.store.sqlite.jobs import SQL as JOBS
 from tenure.store.sqlite.jobs import job_of
 from tenure.store.sqlite.omissions import omission_of, wake_held
-from tenure.store.sqlite.sql import Statements, VerbGroup
+from tenure.store.sqlite.sql import Statements, TableVerbs
 
 SQL = Statements("restart")
 
@@ -27,7 +27,7 @@ RESTARTED = "planning restarted: the clock was set back"
 LONGEST_BACKOFF = timedelta(hours=1)
 
 
-class PlanningRestart(VerbGroup):
+class PlanningRestart(TableVerbs):
     def restart_planning(self, authority: Authority, now: datetime) -> int:
         at = micros(now)
         with self._db.writing() as db:

@@ -32,7 +32,7 @@ from tenure.store.contract import Mark, Page, RunFilter
 from tenure.store.sqlite.events import emit
 from tenure.store.sqlite.fence import fence
 from tenure.store.sqlite.processes import evidence_of
-from tenure.store.sqlite.sql import Statements, VerbGroup, cursor, cursor_of, limit_of
+from tenure.store.sqlite.sql import Statements, TableVerbs, cursor, cursor_of, limit_of
 
 SQL = Statements("runs")
 T = TypeVar("T")
@@ -40,7 +40,7 @@ _NEVER = instant(0)
 
 
 class Reading(Protocol):
-    """How a value is read; ``other`` is for one that cannot be, where that is allowed."""
+    """Reads a value; returns ``other`` for an unreadable value, where that is allowed."""
 
     def __call__(self, read: Callable[[Any], T], value: Any, other: T, /) -> T: ...
 
@@ -57,8 +57,8 @@ def load_run(db: sqlite3.Connection, run: str) -> Run:
 
 
 def run_of(db: sqlite3.Connection, row: tuple[Any, ...]) -> Run:
-    """A row of ``{run_row}``; reads earlier attempts where there are any. One that cannot be read
-    whole comes with its damage, and hides no other."""
+    """A row of ``{run_row}``; reads earlier attempts where there are any. A damaged run
+    is returned with its damage and hides no other."""
     try:
         return _run_of(db, row, _exactly)
     except (CorruptStore, TypeError, ValueError, OverflowError) as error:
@@ -138,7 +138,7 @@ def _earlier(db: sqlite3.Connection, run: str) -> tuple[Attempt, ...]:
 
 
 _DECLARED = frozenset({RunState.LOST, RunState.NEVER_RAN, RunState.RETRYING})
-"""What a successor says of a run; none of it is a result that came late."""
+"""States that a successor declares; none of them is a late result."""
 
 
 def close_run(
@@ -174,7 +174,8 @@ def cancel(db: sqlite3.Connection, run_id: str, at: int) -> None:
 
 
 def _standing(db: sqlite3.Connection, runs: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-    """What an end depends on, by run; one statement, for each lets other threads in between."""
+    """The columns that an end depends on, by run. A single statement: each statement lets other
+    threads run in between."""
     rows = db.execute(SQL.standing, (json.dumps(runs),)).fetchall()
     return {row[0]: row[1:] for row in rows}
 
@@ -250,12 +251,12 @@ def _keep_late(db: sqlite3.Connection, result: Result, job: str, at: int) -> Non
 
 def _check_result(result: Result) -> None:
     if result.state in (RunState.CLAIMED, RunState.RUNNING):
-        raise IllegalTransition(f"{result.state} is no end of a run")
+        raise IllegalTransition(f"{result.state} does not end a run")
     if result.state is RunState.RETRYING and result.retry_at is None:
         raise InvalidInput("a retry needs its instant", field="retry_at")
 
 
-class RunTable(VerbGroup):
+class RunTable(TableVerbs):
     def start(self, authority: Authority, starts: Sequence[Start]) -> tuple[bool, ...]:
         with self._db.writing() as db:
             fence(db, authority)
@@ -283,7 +284,7 @@ class RunTable(VerbGroup):
             rows = _standing(db, [result.run for result in results])
             took = []
             for result in results:
-                # Taken out: a second result of the run is to see what the first one made of it.
+                # Taken out, so that a second result of the run sees the changes of the first.
                 row = rows.pop(result.run, None) or _standing(db, [result.run]).get(result.run)
                 took.append(_finish(db, result, row, at))
             return tuple(took)
@@ -388,7 +389,7 @@ class RunTable(VerbGroup):
 
 
 def _only_active(where: RunFilter) -> bool:
-    """Those few have an index of their own, which SQLite would pass over for the order's sake."""
+    """Active runs have their own index, which SQLite would not use because of the order."""
     return where.states is not None and frozenset() < where.states <= ACTIVE
 
 

@@ -38,7 +38,7 @@ MIGRATIONS: tuple[Migration, ...] = ()
 
 
 def create(path: Path, *, profile_id: str, now: datetime) -> None:
-    """Make a store beside ``path`` and link it there, so that nobody sees half of one."""
+    """Make a store beside ``path`` and link it there, so that no process sees half a store."""
     draft = path.with_name(f"{path.name}.new-{os.getpid()}-{os.urandom(4).hex()}")
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -86,7 +86,7 @@ def read_meta(db: sqlite3.Connection) -> dict[str, Any]:
 
 
 def check(connection: Connection, *, readonly: bool, outdated: bool) -> None:
-    """Whether this code may use the file, and nothing but a store of Tenure's."""
+    """Check that the file is a Tenure store that this code may use."""
     path = connection.path
     with connection.reading() as db:
         if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:

@@ -1,6 +1,6 @@
 """SQL in named files: ``claims.sql`` holds ``-- name: claimable`` and so on.
 
-``{name}`` in a statement stands for another section of the same file or of ``shared.sql``, for
+``{name}`` in a statement is replaced by another section of the same file or of ``shared.sql``, for
 column lists that several statements share. A file is read when its first statement is asked for.
 """
 
@@ -51,7 +51,7 @@ def _expand(text: str, sections: dict[str, str]) -> str:
         text = grown
 
 
-class VerbGroup:
+class TableVerbs:
     """The verbs about one group of tables."""
 
     def __init__(self, connection: Connection) -> None:
@@ -66,7 +66,7 @@ def limit_of(page: Page | None) -> int:
 
 
 def cursor_of(page: Page | None, shape: tuple[type, ...]) -> tuple[Any, ...] | None:
-    """The position that a cursor names; InvalidInput for one that no list gave."""
+    """The position that a cursor names; InvalidInput for any other text."""
     if page is None or page.cursor is None:
         return None
     try:
@@ -75,7 +75,9 @@ def cursor_of(page: Page | None, shape: tuple[type, ...]) -> tuple[Any, ...] | N
         values = ()
     if tuple(type(v) for v in values) != shape:
         raise InvalidInput(
-            f"{page.cursor!r} is no cursor", field="cursor", remedy="use the `next` of a page"
+            f"{page.cursor!r} is not a cursor of this list",
+            field="cursor",
+            remedy="use the `next` of a page",
         )
     return values
 

@@ -1,4 +1,4 @@
-"""The SQLite store: the contract's verbs, a group a file, on one connection."""
+"""The SQLite store: which class implements which verb of the contract, on one connection."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ PATIENCE = timedelta(seconds=5)
 class SqliteStore:
     """A store in one file; see :class:`tenure.store.contract.Store`. Thread-safe.
 
-    Made by :meth:`create` and :meth:`open`; close it, or use it as a context manager. Each verb
-    is a method of the class that it is bound to here.
+    Made by :meth:`create` and :meth:`open`; close it, or use it as a context manager.
+    ``__init__`` shows which class has which verb.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -215,14 +215,14 @@ class SqliteStore:
         return self._db.data_version()
 
     def own_changes(self) -> int:
-        """What :meth:`change_mark` does not tell: grows with each row that this object changes."""
+        """Complements :meth:`change_mark`: grows with each row that this object changes."""
         return self._db.own_changes()
 
     def batch(self) -> AbstractContextManager[None]:
         return self._db.batch()
 
     def close(self) -> None:
-        """Twice is no error."""
+        """A second call does nothing."""
         self._db.close()
 
     def forget_in_child(self) -> None:
