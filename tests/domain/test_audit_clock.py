@@ -10,7 +10,7 @@ import pytest
 from auditkit import GATEWAY, MINUTE, START, Story, definition
 
 import tenure.audit.reader as history_module
-from tenure.audit.clock import SKEW, Clock, read_clock
+from tenure.audit.clock import SKEW, RecordedClock, read_clock
 from tenure.audit.reader import audit_store, read_history
 from tenure.domain.event import Event, EventKind
 from tenure.domain.schedule.model import every_schedule
@@ -86,7 +86,7 @@ def test_a_log_without_its_beginning_leaves_a_day_in_doubt() -> None:
     clock = read_clock(log(START, first=7), START + 90 * HOUR)
     assert clock.follows(START + HOUR, START + 2 * HOUR)
     assert not clock.follows(START + 48 * HOUR, START + 50 * HOUR)
-    assert Clock().covers(START) is False
+    assert RecordedClock().covers(START) is False
 
 
 class Busy(MemoryStore):
