@@ -214,7 +214,7 @@ def test_a_refusing_first_rule_is_told_in_the_warning() -> None:
 
 def test_a_lock_alone_is_warned_of_with_what_to_add() -> None:
     (warning,) = policy_warnings(policy('[[owner]]\nholds = "/x.lock"\n'))
-    assert "could take the lock on /x.lock while nobody else holds it" in warning.text
+    assert "could take the lock on /x.lock while no other process holds it" in warning.text
     assert "name the service" in warning.remedy
 
 

@@ -142,8 +142,8 @@ REJECTED = [
     ("every other day", "cannot be read", "every 2d"),
     ("every week", "cannot be read", "@weekly"),
     ("every month", "cannot be read", "@monthly"),
-    ("every monday at", "cannot be read", "'at' is no weekday"),
-    ("every monday and day", "cannot be read", "'day' is no weekday"),
+    ("every monday at", "cannot be read", "'at' is not a weekday"),
+    ("every monday and day", "cannot be read", "'day' is not a weekday"),
     ("every day at 9", "a time of day", "9am"),
     ("every day at 25:00", "a time of day", "18:30"),
     ("every day at 13pm", "a time of day", "noon"),
@@ -162,7 +162,7 @@ REJECTED = [
     ("9999-12-31T23:59", "cannot be read", "hundred years"),
     ("* * *", "has 3", "minute hour day month weekday"),
     ("*/5", "has 1", "minute hour day month weekday"),
-    ("0 0 12 * * * 2026", "has 7", "there is no year"),
+    ("0 0 12 * * * 2026", "has 7", "a year field is not supported"),
     ("0 0 12 * * ?", "day-of-week", "write * for ?"),
     ("60 * * * *", "minute field", "0-59"),
     ("0 24 * * *", "hour field", "0-23"),
@@ -173,7 +173,7 @@ REJECTED = [
     ("* * * * * 70", "day-of-week field", "seconds first"),
     ("99 * * * * *", "second field", "seconds first"),
     ("*/0 * * * *", "minute field", "0-59"),
-    ("0 0 LW * */7", "No day of any year", "last day of a month"),
+    ("0 0 LW * */7", "no day of any year", "last day of a month"),
     ("TZ=Europe/Berlin 0 3 * * *", "cannot be read", "--tz"),
 ]
 

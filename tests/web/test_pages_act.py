@@ -104,7 +104,7 @@ def test_every_option_of_add_can_be_given(sitting: Sitting) -> None:
     ("field", "value", "said"),
     [
         ("schedule", "every foo", "cannot be read"),
-        ("tz", "Mars/Olympus", "no time zone"),
+        ("tz", "Mars/Olympus", "unknown time zone"),
         ("command", "echo 'open", "quote is not closed"),
         ("command", "", "nothing to run"),
         ("env", "NOVALUE", "'NOVALUE' has no value"),

@@ -160,7 +160,7 @@ def _action(given: Mapping[str, Any], base: Definition | None) -> Command | Call
         command = None
     else:
         raise InvalidInput(
-            "there is no command", field="command", remedy="put it after --: -- echo hello"
+            "no command given", field="command", remedy="put it after --: -- echo hello"
         )
     changes: dict[str, Any] = {}
     if "command" in given:

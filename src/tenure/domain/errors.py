@@ -2,7 +2,7 @@
 
 Every error has one root, :class:`TenureError`. Each carries
 
-* ``text``: what was asked and what stands in the way, one sentence or two;
+* ``text``: what was asked and what prevents it, one sentence or two;
 * ``remedy``: what to type or change, or ``""`` where nothing helps;
 * ``field``: the input field at fault, for invalid input;
 * ``facts``: the same as data, for ``--json`` and for callers.

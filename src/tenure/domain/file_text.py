@@ -89,7 +89,7 @@ def parse_toml(content: bytes | str) -> tuple[dict[str, Any], str]:
 
 
 def line_of(text: str, field: str | None) -> int | None:
-    """The line of a TOML text on which ``field`` stands, as errors name fields: ``owner[2].user``.
+    """The line of a TOML text that sets ``field``, as errors name fields: ``owner[2].user``.
 
     Where the field itself is missing: the line of its table. None if neither is found.
     """

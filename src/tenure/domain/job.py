@@ -41,7 +41,7 @@ LONGEST = timedelta(days=3660)
 
 
 class JobState(StrEnum):
-    """Where a job stands."""
+    """The state of a job."""
 
     ACTIVE = "active"
     PAUSED = "paused"
@@ -105,7 +105,7 @@ class Command:
     def __post_init__(self) -> None:
         if not self.argv or not self.argv[0]:
             raise InvalidInput(
-                "there is no command", field="command", remedy="put it after --: -- echo hello"
+                "no command given", field="command", remedy="put it after --: -- echo hello"
             )
         if self.shell and len(self.argv) != 1:
             raise InvalidInput(
@@ -121,7 +121,9 @@ class Command:
             raise InvalidInput(f"more than {MAX_ENV} variables", field="env")
         for name, value in self.env.items():
             if not name or "=" in name or "\0" in name or "\0" in value:
-                raise InvalidInput(f"{name!r} is no variable name", field="env", remedy="K=V")
+                raise InvalidInput(
+                    f"{name!r} is not a valid variable name", field="env", remedy="K=V"
+                )
         if self.cwd is not None and not self.cwd.startswith("/"):
             raise InvalidInput(
                 f"{self.cwd!r} is not an absolute path",
@@ -253,11 +255,11 @@ class Definition:
             raise InvalidInput("too many", field="tags" if len(self.tags) > 50 else "requires")
         for tag in self.tags:
             if not tag or len(tag) > 100 or not tag.isprintable():
-                raise InvalidInput(f"{tag[:40]!r} is no tag: {_WORD}", field="tags")
+                raise InvalidInput(f"{tag[:40]!r} is not a valid tag: {_WORD}", field="tags")
         for capability in self.requires:
             if not capability or len(capability) > 100 or not capability.isprintable():
                 raise InvalidInput(
-                    f"{capability[:40]!r} is no capability: {_WORD}", field="requires"
+                    f"{capability[:40]!r} is not a valid capability: {_WORD}", field="requires"
                 )
         lent = isinstance(self.action, Call) and self.overlap is Overlap.SKIP and not self.jitter
         if self.schedule.kind is ScheduleKind.FOREIGN and (

@@ -230,7 +230,9 @@ def find_successor(candidates: Sequence[Candidate], named: str | None = None) ->
         return min(able, key=lambda c: c.order)
     if not asked:
         return Unfit(
-            why=f"{named} is not a living candidate" if named else "there is no other candidate",
+            why=f"{named} is not a living candidate"
+            if named
+            else "no other process is a candidate",
             remedy="`tenure status` lists the candidates; `tenure owner release` ends the term "
             "without one",
         )

@@ -1,4 +1,4 @@
-"""A process that joined a profile, and how it stands there (C9)."""
+"""A process that joined a profile, and its status there (C9)."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from tenure.domain.policy.evidence import Identity
 
 
 class RunState(StrEnum):
-    """Where a run stands. The last six are final."""
+    """The state of a run. The last six are final."""
 
     CLAIMED = "claimed"
     RUNNING = "running"
@@ -169,7 +169,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """A command stands at its gate: commit this before the gate opens."""
+    """A command waits at its gate: commit this before the gate opens."""
 
     run: str
     attempt: int

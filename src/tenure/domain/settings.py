@@ -72,7 +72,7 @@ class Settings:
     grace: timedelta = DEFAULT_GRACE
     """How late a fire may start before it is a misfire, for jobs that do not say."""
     catch_up_rate: int = 20
-    """At most so many catch-up runs begin in a second, so that a machine wakes gently."""
+    """The most catch-up runs that begin in one second, so that a machine wakes gently."""
     slots: Slots = field(default_factory=Slots)
     retention: Retention = field(default_factory=Retention)
     env: tuple[tuple[str, str], ...] = ()

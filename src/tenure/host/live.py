@@ -229,7 +229,7 @@ def _is_being_joined(descriptor: int) -> bool:
 def _path_of(folder: Path, process_id: str) -> Path:
     if not _PROCESS_ID.fullmatch(process_id):
         raise InvalidInput(
-            f"{process_id!r} is no process id: letters, digits, '.', '_' and '-' only",
+            f"{process_id!r} is not a process id: letters, digits, '.', '_' and '-' only",
             field="process_id",
         )
     return folder / process_id

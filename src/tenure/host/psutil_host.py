@@ -126,7 +126,7 @@ class PsutilHost:
             process = psutil.Process(pid)
             links.append(self._link(process))
         except (psutil.NoSuchProcess, ValueError, OverflowError):
-            raise NotFound(f"there is no process {pid}", pid=pid) from None
+            raise NotFound(f"no process has pid {pid}", pid=pid) from None
         except (psutil.Error, OSError) as error:
             raise OutcomeUnknown(f"process {pid} cannot be looked at: {error}") from error
         while links[-1].pid > 1 and len(links) < _LONGEST_CHAIN:
@@ -149,7 +149,7 @@ class PsutilHost:
         subject = os.getpid() if pid is None else pid
         identity = self.identity_of(subject)
         if identity is None:
-            raise NotFound(f"there is no process {subject}", pid=subject)
+            raise NotFound(f"no process has pid {subject}", pid=subject)
         chain, complete = self.chain_of(subject)
         facts = self._common(subject, chain)
         facts |= self.particulars(subject, chain, complete)

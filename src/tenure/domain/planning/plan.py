@@ -76,7 +76,7 @@ class HoldResolution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to do about one job, all or nothing. ``was`` is the watermark that it stands on."""
+    """What to do about one job, all or nothing. ``was`` is the watermark that it assumes."""
 
     job: str
     revision: int

@@ -93,7 +93,7 @@ of that name in a home folder is an ordinary program."""
 
 
 def is_session_manager(executable: str) -> bool:
-    """Whether the program stands above everybody, so that it proves nothing."""
+    """Whether the program is above all processes of a session, so that it proves nothing."""
     path = executable.replace("\\", "/")
     windows = _is_windows(executable)
     folder, _, name = (path.casefold() if windows else path).rpartition("/")

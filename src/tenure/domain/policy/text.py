@@ -9,7 +9,7 @@ rule. Nothing is corrected or skipped: half a policy is a different policy.
   one only where it says ``authoritative = true``.
 * ``service`` is a name, ``"systemd:shop.service"``, or ``{ name = ..., manager = ... }``.
 * ``role`` alone, or with ``user``, ``host`` or ``init = false`` only, is a process's own word: it
-  needs ``authoritative = false`` in so many words.
+  must set ``authoritative = false``.
 
 The canonical text is what the store keeps as the accepted policy. It holds the rules as written,
 not what their paths resolve to: processes that see different mounts must agree on its hash.

@@ -173,9 +173,11 @@ def read_cron(expression: str) -> CronFields:
     count = expression.count(" ") + 1
     if count not in (5, 6):
         raise InvalidInput(
-            f"A cron expression has five or six fields, and {expression!r} has {count}.",
+            f"a cron expression has five or six fields; {expression!r} has {count}",
             field="schedule",
-            remedy=f"write {_ORDER_5}" if count < 6 else f"there is no year: write {_ORDER_6}",
+            remedy=f"write {_ORDER_5}"
+            if count < 6
+            else f"a year field is not supported; write {_ORDER_6}",
         )
     try:
         rule = CronSim(expression, EPOCH)
@@ -183,7 +185,7 @@ def read_cron(expression: str) -> CronFields:
         name = str(error).removeprefix("Bad ")
         order = f"five fields are {_ORDER_5}" if count == 5 else f"six fields are {_ORDER_6}"
         raise InvalidInput(
-            f"The {name} field of {expression!r} cannot be read.",
+            f"the {name} field of {expression!r} is not valid",
             field="schedule",
             remedy=f"write * for ?; {order}" if "?" in expression else f"{_FIELDS[name]}; {order}",
         ) from error
@@ -200,7 +202,7 @@ def read_cron(expression: str) -> CronFields:
     )
     if not fields.fires_at_all():
         raise InvalidInput(
-            f"No day of any year matches {expression!r}, so it would never fire.",
+            f"no day of any year matches {expression!r}, so it would never run",
             field="schedule",
             remedy="check day and month; L is the last day of a month, such as 0 3 L * *",
         )

@@ -1,6 +1,6 @@
 """When a job fires: a schedule is a set of instants that can be asked about.
 
-Three kinds. **Cron**: local times of a zone, with a DST policy (``schedule_walk``). **Interval**:
+Three kinds. **Cron**: local times of a zone, with a DST rule (:mod:`.walk`). **Interval**:
 ``anchor + n * interval`` for every whole ``n``, also before the anchor, so that a clock set back
 does not silence a job until it has caught up; elapsed time, which knows no zone. **At**: once.
 
@@ -241,7 +241,7 @@ class Schedule:
         return (instant - (self.anchor or _FIRST)) // (self.interval or SHORTEST)
 
     def _grid(self, instant: datetime, further: int) -> datetime | None:
-        """The grid point at or before an instant, and so many further."""
+        """The grid point at or before an instant, moved by a number of intervals."""
         interval, anchor = self.interval or SHORTEST, self.anchor or _FIRST
         past = min(max(instant, _FIRST - _TICK), _LAST)
         point = anchor + ((past - anchor) // interval + further) * interval
@@ -262,7 +262,7 @@ def cron_schedule(
     """
     if not isinstance(expression, str) or len(expression) > 200 or not expression.isascii():
         raise InvalidInput(
-            "A cron expression is plain text of at most 200 characters.",
+            "a cron expression is plain text of at most 200 characters",
             field="schedule",
             remedy="such as 0 3 * * *",
         )
@@ -277,7 +277,7 @@ def cron_schedule(
     if schedule.next_after(datetime(2024, 1, 1, tzinfo=UTC)) is None:
         raise InvalidInput(
             f"{fields.expression!r} names only local times that do not exist in {zone},"
-            " and the DST policy skips those, so it would never fire.",
+            " and the DST rule skips those, so it would never run",
             field="schedule",
             remedy="choose another time, or gap=shift",
         )
@@ -298,7 +298,7 @@ def every_schedule(
     """
     if not SHORTEST <= interval <= LONGEST:
         raise InvalidInput(
-            f"An interval is from 1 second to {LONGEST.days} days.",
+            f"an interval is from 1 second to {LONGEST.days} days",
             field="schedule",
             remedy="such as every 1s or every 30d",
         )
@@ -395,13 +395,13 @@ def _describe(schedule: Schedule) -> str:
 def _utc(instant: datetime) -> datetime:
     if instant.utcoffset() is None:
         raise InvalidInput(
-            f"The instant {instant.isoformat()} has no time zone.",
+            f"the instant {instant.isoformat()} has no time zone",
             field="schedule",
             remedy="give it one, such as tzinfo=UTC",
         )
     if not FIRST_YEAR < instant.year < LAST_YEAR:
         raise InvalidInput(
-            f"The year {instant.year} is out of range.",
+            f"the year {instant.year} is out of range",
             field="schedule",
             remedy=f"use a year from {FIRST_YEAR + 1} to {LAST_YEAR - 1}",
         )
@@ -413,4 +413,4 @@ def _number(span: timedelta) -> int | float:
 
 
 def _malformed(error: Exception) -> InvalidInput:
-    return InvalidInput(f"This is no stored schedule: {error!r}.", field="schedule")
+    return InvalidInput(f"not a stored schedule: {error!r}", field="schedule")

@@ -127,18 +127,18 @@ def parse_schedule(
 def _check_text(text: object) -> None:
     if not isinstance(text, str):
         raise InvalidInput(
-            f"A schedule is a text, not {type(text).__name__}.", field="schedule", remedy=_EXAMPLES
+            f"a schedule is text, not {type(text).__name__}", field="schedule", remedy=_EXAMPLES
         )
     if len(text) > MAX_LENGTH:
         raise InvalidInput(
-            f"The schedule has {len(text)} characters; {MAX_LENGTH} are the limit.",
+            f"the schedule has {len(text)} characters; the limit is {MAX_LENGTH}",
             field="schedule",
             remedy="split it into several jobs",
         )
     if not text.isascii() or not text.replace("\t", " ").isprintable():
         raise _no(text, "use plain ASCII characters on one line")
     if not text.strip():
-        raise InvalidInput("The schedule is empty.", field="schedule", remedy=_EXAMPLES)
+        raise InvalidInput("the schedule is empty", field="schedule", remedy=_EXAMPLES)
 
 
 def _macro(low: str) -> str:
@@ -193,7 +193,10 @@ def _calendar(rest: str) -> str | None:
     else:
         for name in names:
             if name not in _WEEKDAYS:
-                raise _no(f"every {rest}", f"{name!r} is no weekday; monday, tue, fri are")
+                raise _no(
+                    f"every {rest}",
+                    f"{name!r} is not a weekday; write for example monday, tue or fri",
+                )
         days = ",".join(str(n) for n in sorted({_WEEKDAYS[name] for name in names}))
     hour, minute = _time(match[2] or match[3] or "midnight")
     return f"{minute} {hour} * * {days}"

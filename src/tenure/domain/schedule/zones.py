@@ -87,7 +87,7 @@ def parse_dst(text: str) -> Dst:
     What is not said is ``gap=shift`` and ``fold=first``. Raises :class:`InvalidInput` on ``dst``.
     """
     if not isinstance(text, str) or len(text) > 64:
-        raise InvalidInput("A DST policy is a short text.", field="dst", remedy=_DST_REMEDY)
+        raise InvalidInput("a DST rule is short text", field="dst", remedy=_DST_REMEDY)
     words = text.lower().replace(" ", "").split(",")
     if words == ["cron"]:
         return CRON_DST
@@ -96,7 +96,7 @@ def parse_dst(text: str) -> Dst:
         name, _, value = word.rpartition("=")
         home = "gap" if value in set(Gap) else "fold" if value in set(Fold) else ""
         if not home or name not in ("", home) or home in chosen:
-            raise InvalidInput(f"{text!r} is no DST policy.", field="dst", remedy=_DST_REMEDY)
+            raise InvalidInput(f"{text!r} is not a valid DST rule", field="dst", remedy=_DST_REMEDY)
         chosen[home] = value
     return Dst(gap=Gap(chosen.get("gap", "shift")), fold=Fold(chosen.get("fold", "first")))
 
@@ -126,12 +126,12 @@ def load_zone(key: str) -> tzinfo:
     known = _known_zones()
     if not known:
         raise InvalidInput(
-            f"This machine has no time zone data, so {key[:64]!r} is not known.",
+            f"this machine has no time zone data, so {key[:64]!r} is unknown",
             field="timezone",
             remedy=INSTALL_ZONES,
         )
     raise InvalidInput(
-        f"There is no time zone {key[:64]!r}.", field="timezone", remedy=_near_zones(key, known)
+        f"unknown time zone {key[:64]!r}", field="timezone", remedy=_near_zones(key, known)
     )
 
 
@@ -178,7 +178,7 @@ def check_zone(key: object) -> str:
     """The key of a zone that exists ('utc' in any case is ``UTC``); else as :func:`load_zone`."""
     if not isinstance(key, str):
         raise InvalidInput(
-            f"A time zone is a name, not {type(key).__name__}.",
+            f"a time zone is a name, not {type(key).__name__}",
             field="timezone",
             remedy="use an IANA name such as Europe/Berlin, or UTC",
         )

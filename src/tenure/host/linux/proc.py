@@ -147,7 +147,7 @@ def hidden(pid: int) -> OutcomeUnknown:
 
 
 def no_such(pid: int) -> NotFound:
-    return NotFound(f"there is no process {pid}", pid=pid)
+    return NotFound(f"no process has pid {pid}", pid=pid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
