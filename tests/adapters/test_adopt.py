@@ -214,7 +214,7 @@ def test_rules_that_are_there_stay(world: World) -> None:
     text = '[[owner]]\nuser = "me"\n'
     (folder / "profile.toml").write_text(text)
     plan = world.plan()
-    assert any("stay as they are" in note for note in plan.notes)
+    assert any("stay unchanged" in note for note in plan.notes)
     assert any("holds" in note for note in plan.notes)
     world.adopt()
     assert (folder / "profile.toml").read_text() == text
@@ -392,7 +392,7 @@ def test_a_profile_served_by_anothers_gateway(world: World) -> None:
     world.home.config.write_text("plugins:\n  enabled: [tenure]\n")
     known = world.survey(installations=(installation(),), gateway_lock=held)
     assert (
-        "the gateway runs (pid 4711); it is to be the owner" in world.plan(known, force=False).notes
+        "the gateway runs (pid 4711); it will be the owner" in world.plan(known, force=False).notes
     )
 
 

@@ -38,6 +38,14 @@ VERSIONS = ("0.19.0", "0.18.2", "0.16.0")
 NOW = datetime(2026, 11, 22, 14, 10, tzinfo=UTC)
 """Some minutes after the recording."""
 PYTHON = "/opt/hermes/bin/python"
+_ODD_DAYS_OR_MONDAY = {"fields": [[30], [2], list(range(1, 32, 2)), ["*"], [1]]}
+_TENS = {"fields": [["*"]] * 5 + [[0, 10, 20, 30, 40, 50]]}
+EXPANDED = {}
+"""The recorded expressions as croniter expands them, by id."""
+for _version in VERSIONS:
+    for _job in json.loads((RECORDED / f"{_version}.json").read_text())["jobs"]:
+        if _job["name"] in ("night agent", "tens"):
+            EXPANDED[_job["id"]] = _TENS if _job["name"] == "tens" else _ODD_DAYS_OR_MONDAY
 
 
 @pytest.fixture
@@ -47,7 +55,9 @@ def importing(tree: Tree) -> HermesTarget:
     for name in ("watch.sh", "collect.py"):
         (scripts / name).touch()
     means = Means(python=PYTHON, version="0.19.0", script_timeout=3600)
-    return HermesTarget(home=tree.home, means=means, zone="Europe/Berlin", now=NOW)
+    return HermesTarget(
+        home=tree.home, means=means, zone="Europe/Berlin", now=NOW, answers=EXPANDED
+    )
 
 
 @pytest.fixture

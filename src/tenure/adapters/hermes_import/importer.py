@@ -16,9 +16,8 @@ from typing import Any
 from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes_import.command import Means, carry
 from tenure.adapters.hermes_import.comparison import Rehearsed, compare
-from tenure.adapters.hermes_import.grammar import instant_in, stored
 from tenure.adapters.hermes_import.losses import losses, notes
-from tenure.adapters.hermes_import.schedule import translate
+from tenure.adapters.hermes_import.schedule import instant_in, translate
 from tenure.adapters.hermes_import.source import HermesJob, called, job_name, job_schedule
 from tenure.adapters.importer import (
     Action,
@@ -50,6 +49,8 @@ class HermesTarget:
     mirrored: Mapping[str, str] = field(default_factory=dict)
     """Jobs that Hermes' gateway runs under this profile since it was adopted: name by id."""
     prefix: str = ""
+    answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What Hermes' own code says of a job, by id; see ``simulation``."""
 
 
 def mirrored_in(jobs: Iterable[Job]) -> dict[str, str]:
@@ -106,8 +107,14 @@ def _added(job: HermesJob, found: ImportedJob, target: HermesTarget) -> Imported
     now = target.now
     system = now.astimezone().tzinfo or UTC
     planned = instant_in(job.get("next_run_at"), system)
-    schedule = stored(job.get("schedule"), timezone=system)
-    when = translate(schedule, zone=target.zone, planned=planned, now=now)
+    when = translate(
+        job.get("schedule"),
+        zone=target.zone,
+        system=system,
+        planned=planned,
+        now=now,
+        fields=target.answers.get(job["id"], {}).get("fields"),
+    )
     what = carry(job, target.home, target.means)
     return replace(
         found,
@@ -182,6 +189,7 @@ class HermesImporter(Importer):
             existing=existing,
             mirrored=mirrored_in(existing.jobs),
             prefix=self._prefix,
+            answers=self.rehearsed.jobs,
         )
         return [self._compare(job) for job in plan_import(self._jobs, target)]
 

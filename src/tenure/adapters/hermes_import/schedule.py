@@ -1,19 +1,35 @@
-"""A schedule of Hermes as one of Tenure: what fires alike, and what has to be said beside it."""
+"""A stored schedule of Hermes as a schedule of Tenure, and how the two differ.
+
+Hermes leaves cron expressions to croniter, whose rules are its own: seconds come last, ``5/15`` is
+``5-max/15``, ranges may wrap, a step such as ``*/2`` is not every day where day and weekday are
+given. So Hermes' own croniter expands each expression (``simulation``). Without it only a plain
+expression of five fields is read, which both read alike.
+
+Pure; safe from any thread. Instants are aware.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
+from itertools import pairwise
 
-from tenure.adapters.hermes_import.croniter_rules import read_expression, tenure_expression
-from tenure.adapters.hermes_import.grammar import HermesSchedule
 from tenure.domain.durations import describe_duration
 from tenure.domain.errors import InvalidInput
+from tenure.domain.schedule.cron import CronFields, read_cron
 from tenure.domain.schedule.model import Schedule, at_schedule, cron_schedule, every_schedule
 from tenure.domain.schedule.zones import load_zone
 
 TICK = timedelta(minutes=1)
 """How often a ticker of Hermes looks at its jobs."""
+_MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY, _SECOND, _YEAR = range(7)
+_NUMBER = r"\d+(?:-\d+(?:/\d+)?)?"
+_PLAIN = re.compile(rf"\*(?:/\d+)?|{_NUMBER}(?:,{_NUMBER})*", re.ASCII)
+
+Expanded = Sequence[Sequence[int | str]]
+"""The values of each field as croniter expands them; ``["*"]`` for every value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +41,64 @@ class TranslatedSchedule:
 
 
 def translate(
-    hermes: HermesSchedule, *, zone: str, planned: datetime | None, now: datetime
+    stored: object,
+    *,
+    zone: str,
+    system: tzinfo,
+    planned: datetime | None,
+    now: datetime,
+    fields: Expanded | None = None,
 ) -> TranslatedSchedule:
-    """``zone``: an IANA name; ``planned``: Hermes' next run of it, if it has one.
+    """The schedule of a job in Hermes' file.
 
-    Raises InvalidInput for what cannot be had: years, random fields, what never fires, what is
-    past, an interval that is too long.
+    ``zone``: an IANA name; ``system``: the zone of instants without an offset; ``planned``: Hermes'
+    next run of it; ``fields``: Hermes' expansion of a cron expression, None if it is unknown.
+
+    Raises InvalidInput for a schedule that Hermes would never run, or that Tenure cannot have:
+    years, random fields, a date that does not exist, an interval that is too long.
     """
-    if hermes.run_at is not None:
-        return _once(hermes.run_at, zone, now)
-    if hermes.minutes is not None:
-        return _interval(hermes.minutes, zone, planned, now)
-    return _cron(hermes.expression or "", zone)
+    if not isinstance(stored, Mapping):
+        shown = "missing" if stored is None else f"{stored!r}, not a table"
+        raise InvalidInput(
+            f"its schedule is {shown}, which Hermes reads as none at all",
+            field="schedule",
+            remedy="give it a schedule in Hermes first: hermes cron edit ID --schedule ...",
+        )
+    kind = stored.get("kind")
+    if kind == "once":
+        return _once(stored.get("run_at"), zone, system, now)
+    if kind == "interval":
+        return _interval(stored.get("minutes"), zone, planned, now)
+    if kind == "cron":
+        return _cron(stored.get("expr"), zone, fields)
+    raise InvalidInput(f"{kind!r} is not a kind of schedule that Hermes has", field="schedule")
 
 
-def _once(at: datetime, zone: str, now: datetime) -> TranslatedSchedule:
+def instant_in(text: object, timezone: tzinfo) -> datetime | None:
+    """An instant of Hermes' file, aware; None for another text."""
+    if not isinstance(text, str):
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+        return at if at.utcoffset() is not None else at.replace(tzinfo=timezone)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _once(run_at: object, zone: str, system: tzinfo, now: datetime) -> TranslatedSchedule:
+    at = instant_in(run_at, system)
+    if at is None:
+        raise InvalidInput(f"{run_at!r} is not an instant", field="schedule")
     if at <= now:
         raise InvalidInput(f"its time, {_local(at, zone)}, is past", field="schedule")
     return TranslatedSchedule(at_schedule(at.replace(microsecond=0), zone))
 
 
 def _interval(
-    minutes: int, zone: str, planned: datetime | None, now: datetime
+    minutes: object, zone: str, planned: datetime | None, now: datetime
 ) -> TranslatedSchedule:
+    if not isinstance(minutes, int) or isinstance(minutes, bool) or minutes < 1:
+        raise InvalidInput(f"its interval is {minutes!r} minutes", field="schedule")
     try:
         span = timedelta(minutes=minutes)
     except OverflowError:
@@ -61,14 +112,16 @@ def _interval(
     return TranslatedSchedule(schedule, (note,))
 
 
-def _cron(text: str, zone: str) -> TranslatedSchedule:
-    expression = tenure_expression(read_expression(text))
+def _cron(text: object, zone: str, fields: Expanded | None) -> TranslatedSchedule:
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidInput("its cron expression is missing", field="schedule")
+    expression = tenure_expression(text, fields)
     schedule = cron_schedule(expression, zone)
     differs = []
     plain = " ".join(text.split())
     if expression != plain:
         last = len(plain.split()) > 5 and len(expression.split()) > 5
-        why = "seconds come first here" if last else "which says here what Hermes makes of it"
+        why = "seconds come first here" if last else "the form of Tenure for what Hermes runs"
         differs.append(f"{plain!r} becomes {expression!r}: {why}")
     period = schedule.period()
     if period is not None and period < TICK:
@@ -77,6 +130,99 @@ def _cron(text: str, zone: str) -> TranslatedSchedule:
             " here it runs at each fire"
         )
     return TranslatedSchedule(schedule, tuple(differs))
+
+
+def tenure_expression(text: str, fields: Expanded | None) -> str:
+    """The expression, seconds first, that fires at the same local times in Tenure.
+
+    Fields keep their spelling where both read it alike. Raises InvalidInput where none exists.
+    """
+    words = text.lower().split()
+    if any(word.startswith("r") for word in words[_SECOND:]):
+        raise InvalidInput(
+            f"{text!r} has a random field, drawn again each time",
+            field="schedule",
+            remedy="write a fixed value, and --jitter for a spread",
+        )
+    if words[_YEAR:] not in ([], ["*"]):
+        raise InvalidInput(
+            f"{text!r} names years",
+            field="schedule",
+            remedy="leave the seventh field out, or use a one-shot for each year",
+        )
+    if fields is None:
+        expression = _plain(text, words)
+    else:
+        values = [None if "*" in field else tuple(map(int, field)) for field in fields]
+        both = values[_DAY] is not None and values[_WEEKDAY] is not None
+        written = [_written(place, words[place], values[place], both) for place in range(5)]
+        if len(values) > _SECOND and values[_SECOND] != (0,):
+            written.insert(0, _written(_SECOND, words[_SECOND], values[_SECOND], both))
+        expression = " ".join(written)
+    read_cron(expression)
+    return expression
+
+
+def _plain(text: str, words: Sequence[str]) -> str:
+    days = [words[place] for place in (_DAY, _WEEKDAY)] if len(words) == 5 else []
+    starred = "*" not in days and any(word.startswith("*") for word in days)
+    if not days or starred or not all(_PLAIN.fullmatch(word) for word in words):
+        raise InvalidInput(
+            f"{text!r} can be read by Hermes' own croniter only",
+            field="schedule",
+            remedy="name Hermes' Python: --hermes-python PATH",
+        )
+    for word in words:
+        if any(int(a) >= int(b) for a, b in re.findall(r"(\d+)-(\d+)", word)):
+            raise InvalidInput(
+                f"{text!r} has a range that wraps, which Hermes' own croniter must read",
+                field="schedule",
+                remedy="name Hermes' Python: --hermes-python PATH",
+            )
+    return " ".join(words)
+
+
+def _written(place: int, word: str, values: tuple[int, ...] | None, both: bool) -> str:
+    """The field in Tenure's form. ``both``: day and weekday are given and either is enough, so
+    neither may begin with a star."""
+    if values is None:
+        return "*"
+    values = tuple(sorted(values))
+    starred = both and place in (_DAY, _WEEKDAY) and word.startswith("*")
+    if not starred and word.isascii() and _as_tenure_reads(place, word) == values:
+        return word
+    if len(values) > 2 and len({b - a for a, b in pairwise(values)}) == 1:
+        step = values[1] - values[0]
+        return f"{values[0]}-{values[-1]}" + (f"/{step}" if step > 1 else "")
+    return ",".join(map(str, values))
+
+
+def _as_tenure_reads(place: int, word: str) -> tuple[int, ...] | None:
+    """The values of a field for Tenure; None if it refuses it."""
+    words = ["*"] * 5
+    if place == _SECOND:
+        words.insert(0, word)
+    else:
+        words[place] = word
+    try:
+        rule = read_cron(" ".join(words))
+    except InvalidInput:
+        return None
+    return tuple(sorted(_values_of(place, rule)))
+
+
+def _values_of(place: int, fields: CronFields) -> Iterable[int]:
+    if place == _MINUTE:
+        return fields.minutes
+    if place == _HOUR:
+        return fields.hours
+    if place == _SECOND:
+        return fields.seconds
+    if place == _MONTH:
+        return fields.months
+    if place == _DAY:
+        return fields.days(2024, 1)
+    return {day % 7 for day in fields.rule.weekdays if isinstance(day, int)}
 
 
 def _local(at: datetime, zone: str) -> str:

@@ -8,8 +8,8 @@ take no time. Where the interpreter has croniter but no Hermes, croniter alone i
 
 Asked: ``{"now": seconds, "count": N, "jobs": {id: {"schedule", "next_run_at"}}}``. Answered:
 facts, ``changes`` (where the zone's offset changes within the next 400 days) and for each job
-``fires``, complete over each of its ``ranges`` ``(after, until]``. All in seconds since 1970,
-rounded down.
+``fires``, complete over each of its ``ranges`` ``(after, until]``, in seconds since 1970, rounded
+down; and ``fields``, a cron expression as croniter expands it.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class RealHermes:
         import hermes_time  # type: ignore[import-not-found]
 
         self.jobs = jobs
+        self.croniter = getattr(jobs, "croniter", None)
         self.clock = SimulatedClock(hermes_time.get_timezone())
         self.zone = getattr(self.clock.zone, "key", None)
         self.stored: list[dict[str, Any]] = []
@@ -258,10 +259,14 @@ def answer(asked: dict[str, Any], hermes: RealHermes | Croniter) -> dict[str, An
     changes = clock_changes(hermes.clock, now)[:2]
     jobs: dict[str, Any] = {}
     for id, job in asked["jobs"].items():
+        found: dict[str, Any] = jobs.setdefault(id, {})
         try:
-            jobs[id] = rehearse(hermes, job, now, asked["count"], changes)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it stops the job in Hermes too
-            jobs[id] = {"error": f"{type(error).__name__}: {error}"}
+            croniter = getattr(hermes, "croniter", None)
+            if croniter is not None and job["schedule"].get("kind") == "cron":
+                found["fields"] = croniter(job["schedule"]["expr"]).expanded
+            found.update(rehearse(hermes, job, now, asked["count"], changes))
+        except Exception as error:  # noqa: BLE001 - it stops the job in Hermes too
+            found["error"] = f"{type(error).__name__}: {error}"
     return {"zone": hermes.zone, "changes": changes, "jobs": jobs, **versions()}
 
 
