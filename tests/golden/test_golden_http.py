@@ -219,8 +219,10 @@ CASES = [
     get("events-wrong", "idle", f"{P}/events?after=-1"),
     post("preview", "empty", f"{V}/schedules/preview", {"text": "30 2 * * *",
          "timezone": "Europe/Berlin"}),
-    post("preview-interval", "empty", f"{V}/schedules/preview", {"text": "every 90m", "timezone": "UTC"}),
-    post("preview-wrong", "empty", f"{V}/schedules/preview", {"text": "61 * * * *", "timezone": "UTC"}),
+    post("preview-interval", "empty", f"{V}/schedules/preview",
+         {"text": "every 90m", "timezone": "UTC"}),
+    post("preview-wrong", "empty", f"{V}/schedules/preview",
+         {"text": "61 * * * *", "timezone": "UTC"}),
 ]  # fmt: skip
 
 
