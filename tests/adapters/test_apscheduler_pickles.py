@@ -21,9 +21,9 @@ from apscheduler.triggers.date import DateTrigger
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tenure.adapters.apscheduler.known import KNOWN
+from tenure.adapters.apscheduler.class_names import KNOWN
 from tenure.adapters.apscheduler.pickles import Made, read_pickle
-from tenure.adapters.apscheduler.stored import StoredJob, read_job
+from tenure.adapters.apscheduler.stored_job import StoredJob, read_job
 from tenure.adapters.apscheduler.times import instant_of, span_of, zone_of
 from tenure.domain.errors import InvalidInput
 
@@ -186,7 +186,7 @@ def test_what_is_put_aside_once_may_be_taken_up_again() -> None:
 def test_nesting_does_not_end_the_process() -> None:
     deep = b"]" + b"\x85" * 190_000 + b"."
     code = (
-        "import sys; from tenure.adapters.apscheduler.stored import read_job\n"
+        "import sys; from tenure.adapters.apscheduler.stored_job import read_job\n"
         "from tenure.domain.errors import InvalidInput\n"
         "for tail in (b'', b'N}hs'):\n"
         "    try: read_job(sys.stdin.buffer.read() if not tail else b'}(' + b')' + "

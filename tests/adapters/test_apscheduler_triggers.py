@@ -18,7 +18,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tenure.adapters.apscheduler import stored
+from tenure.adapters.apscheduler import stored_job
 from tenure.adapters.apscheduler.comparison import AROUND, compare, fires_of
 from tenure.adapters.apscheduler.triggers import expression_of, translate
 from tenure.domain.errors import InvalidInput
@@ -29,9 +29,9 @@ NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
-def read(trigger: Any, **state: Any) -> stored.StoredJob:
+def read(trigger: Any, **state: Any) -> stored_job.StoredJob:
     """As a store has it."""
-    return stored.read_job(
+    return stored_job.read_job(
         pickle.dumps(
             {
                 "version": 1, "id": "j", "func": "m:f", "trigger": trigger, "executor": "default",
@@ -43,9 +43,9 @@ def read(trigger: Any, **state: Any) -> stored.StoredJob:
     )  # fmt: skip
 
 
-def cron(**fields: Any) -> stored.CronTrigger:
+def cron(**fields: Any) -> stored_job.CronTrigger:
     trigger = read(CronTrigger(timezone=BERLIN, **fields)).trigger
-    assert isinstance(trigger, stored.CronTrigger)
+    assert isinstance(trigger, stored_job.CronTrigger)
     return trigger
 
 

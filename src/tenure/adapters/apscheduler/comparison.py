@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from tenure.adapters.apscheduler.stored import CronTrigger, IntervalTrigger, Trigger
+from tenure.adapters.apscheduler.stored_job import CronTrigger, IntervalTrigger, Trigger
 from tenure.adapters.importer import FireComparison, FireDifference
 from tenure.domain.schedule.model import Schedule
 from tenure.domain.schedule.zones import load_zone, stretches_from, to_instant, to_seconds

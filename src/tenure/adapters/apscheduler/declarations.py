@@ -9,7 +9,7 @@ from typing import Any
 
 from tenure.adapters.apscheduler.importer import ApschedulerJob
 from tenure.adapters.apscheduler.literals import is_json, keywords, quoted, source_of
-from tenure.adapters.apscheduler.stored import StoredJob
+from tenure.adapters.apscheduler.stored_job import StoredJob
 from tenure.adapters.importer import ImportedJob
 from tenure.domain.durations import format_duration
 from tenure.domain.schedule.model import Schedule, ScheduleKind

@@ -18,7 +18,7 @@ from typing import Any
 
 from tenure.adapters.apscheduler.comparison import compare
 from tenure.adapters.apscheduler.literals import call_arguments, is_json
-from tenure.adapters.apscheduler.stored import IntervalTrigger, StoredJob, read_job
+from tenure.adapters.apscheduler.stored_job import IntervalTrigger, StoredJob, read_job
 from tenure.adapters.apscheduler.stores import Row, read_rows, shown
 from tenure.adapters.apscheduler.templates import Template
 from tenure.adapters.apscheduler.triggers import translate

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tenure.adapters.apscheduler.known import KNOWN
+from tenure.adapters.apscheduler.class_names import KNOWN
 from tenure.adapters.apscheduler.unfolded_size import size_of
 from tenure.domain.errors import InvalidInput
 

@@ -13,7 +13,7 @@ import shlex
 from dataclasses import dataclass
 
 from tenure.adapters.apscheduler.literals import call_arguments, is_json
-from tenure.adapters.apscheduler.stored import StoredJob
+from tenure.adapters.apscheduler.stored_job import StoredJob
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command
 

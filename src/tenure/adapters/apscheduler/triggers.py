@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tenure.adapters.apscheduler.stored import (
+from tenure.adapters.apscheduler.stored_job import (
     WEEKDAYS,
     CronTrigger,
     DateTrigger,
