@@ -241,7 +241,7 @@ def _form(
         error=error,
         wrong=wrong,
         preview=previewed(around, form, base),
-        zones=lookups.zones(),
+        zones=lookups.zone_options(),
         rows=form_fields.rows,
         labels=form_fields.LABELS,
         policy=around.health.policy,

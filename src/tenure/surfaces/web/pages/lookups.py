@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 
+from markupsafe import Markup
+
 from tenure.client.health import Health
 from tenure.domain.errors import NotFound
 from tenure.domain.ownership import HolderLife, Term
@@ -58,11 +60,12 @@ def _holding(profile: Profile, term: Term, now: datetime, health: Health) -> Hol
 
 
 @cache
-def zones() -> tuple[str, ...]:
-    """The IANA zones by region, for a list to choose from; others may be typed."""
+def zone_options() -> Markup:
+    """The IANA zones by region, as options of a list; others may be typed. Rendered once: 600
+    values take longer than the rest of a page."""
     from zoneinfo import available_timezones
 
     regions = ("Africa", "America", "Antarctica", "Asia", "Atlantic", "Australia", "Europe",
                "Indian", "Pacific")  # fmt: skip
     found = [z for z in available_timezones() if z.partition("/")[0] in regions]
-    return ("UTC", *sorted(found))
+    return Markup().join(Markup('<option value="{}">').format(z) for z in ("UTC", *sorted(found)))
