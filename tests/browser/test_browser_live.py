@@ -1,4 +1,4 @@
-"""News comes by itself, by events or by looking, and disturbs nobody at what they are doing."""
+"""Changes comes by itself, by events or by looking, and disturbs nobody at what they are doing."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from webkit import ORIGIN, Web, problem_of
 
 from tenure.surfaces.web.app import create_app
-from tenure.surfaces.web.guard.bounds import LONGEST_BODY, Attempts
+from tenure.surfaces.web.guard.bounds import MAX_BODY_BYTES, Attempts
 from tenure.surfaces.web.guard.security import CSP
 from tenure.surfaces.web.site import Site
 from testkit.clock import ManualClock
@@ -332,7 +332,7 @@ class TestBodies:
 
     def test_more_than_announced_or_nothing_announced(self, web: Web) -> None:
         """In parts without a length: read no further than the bound."""
-        body = b"[" + b" " * (LONGEST_BODY + 1)
+        body = b"[" + b" " * (MAX_BODY_BYTES + 1)
         headers = {"Content-Type": "application/json"}
         answer = web.ask("POST", "/jobs", content=iter([body]), headers=headers)
         assert problem_of(answer, 413)["code"] == "too_large"

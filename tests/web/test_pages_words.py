@@ -18,14 +18,14 @@ from tenure.domain.schedule.model import Schedule, cron_schedule, every_schedule
 from tenure.surfaces.web import words
 from tenure.surfaces.web.charts import bars, day, strip, svg
 from tenure.surfaces.web.pages import ownership
-from tenure.surfaces.web.pages.fires import next_change, told
-from tenure.surfaces.web.pages.render import headed, said
+from tenure.surfaces.web.pages.fires import annotate_fires, next_change
+from tenure.surfaces.web.pages.render import format_title, mark_code
 from tenure.surfaces.web.pages.run import plain
 from tenure.surfaces.web.schedule_preview import upcoming
 from testkit.factories import START, after, make_process
 
 BERLIN = "Europe/Berlin"
-DAY = svg.Window(start=START - timedelta(hours=24), end=START)
+DAY = svg.ChartWindow(start=START - timedelta(hours=24), end=START)
 
 
 def run(state: RunState, at: datetime, seconds: float = 5, **changes: Any) -> Run:
@@ -70,14 +70,14 @@ def test_instants_are_told_in_the_zone_with_the_day_where_it_matters() -> None:
 
 
 def test_remedies_show_what_to_type_as_code_and_nothing_else_as_markup() -> None:
-    assert said("type `tenure serve` <b>") == "type <code>tenure serve</code> &lt;b&gt;"
-    assert headed("it is so: because") == "<strong>It is so:</strong> because"
-    assert headed("x" * 200 + ": y").startswith("X")
+    assert mark_code("type `tenure serve` <b>") == "type <code>tenure serve</code> &lt;b&gt;"
+    assert format_title("it is so: because") == "<strong>It is so:</strong> because"
+    assert format_title("x" * 200 + ": y").startswith("X")
 
 
 def test_who_should_own_begins_a_line_and_each_rule_another() -> None:
     text = "nobody owns: pid 7 is refused. Who should: rule 1 admits a; rule 2 admits b"
-    assert headed(text) == (
+    assert format_title(text) == (
         "<strong>Nobody owns:</strong> pid 7 is refused. "
         '<span class="should">Who should: rule 1 admits a;<br>rule 2 admits b</span>'
     )
@@ -111,7 +111,7 @@ def test_output_cannot_show_other_text_than_was_written(turns: str) -> None:
 
 
 def whys(schedule: Schedule, since: datetime) -> list[str]:
-    return [fire.why for fire in told(upcoming(schedule, since, 3), schedule)]
+    return [fire.why for fire in annotate_fires(upcoming(schedule, since, 3), schedule)]
 
 
 def test_a_fire_that_is_moved_out_of_a_gap_is_marked() -> None:
@@ -155,8 +155,8 @@ def test_the_next_change_of_clocks_is_told_with_what_the_job_does_then() -> None
 # -- charts ----------------------------------------------------------------------------------------
 
 
-def frame(*holdings: day.Holding) -> day.Frame:
-    return day.Frame(
+def frame(*holdings: day.Holding) -> day.LaneContext:
+    return day.LaneContext(
         window=DAY,
         zone=BERLIN,
         holdings=holdings,
@@ -211,7 +211,7 @@ def test_many_good_runs_are_a_bar_and_a_gap_stays_a_gap() -> None:
 
 
 def test_the_strip_stacks_jobs_and_counts_what_does_not_fit() -> None:
-    window = svg.Window(start=START, end=after(hours=24))
+    window = svg.ChartWindow(start=START, end=after(hours=24))
     fires = [
         strip.Coming(at=after(minutes=5), job=f"j{n}", name=f"job {n}", protected=n == 0)
         for n in range(9)
@@ -235,7 +235,7 @@ def test_durations_are_bars_and_the_bad_ones_lead_to_their_runs() -> None:
 
 
 def test_hours_follow_the_wall_clock_of_the_zone() -> None:
-    window = svg.Window(
+    window = svg.ChartWindow(
         start=datetime(2026, 3, 28, 23, 30, tzinfo=UTC), end=datetime(2026, 3, 29, 12, tzinfo=UTC)
     )
     there = words.load_zone(BERLIN)

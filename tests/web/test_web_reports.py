@@ -151,7 +151,7 @@ def test_every_example_has_its_shape(web: Web) -> None:
     document = web.get("/api/v1/openapi.json")
     assert document["openapi"] == "3.1.0"
     schemas = document["components"]["schemas"]
-    shown = {shape.__name__ for shape in EXAMPLES} | {"JobFields", "JobChanges", "ProblemDocument"}
+    shown = {shape.__name__ for shape in EXAMPLES} | {"JobBody", "JobPatch", "ProblemDocument"}
     assert all("example" in schemas[name] for name in shown)
     check(ProblemDocument, schemas["ProblemDocument"]["example"])
     operations = [of for path in document["paths"].values() for of in path.values()]

@@ -233,5 +233,5 @@ def test_where_there_are_too_many_profiles_to_watch_the_page_looks(
     from tenure.surfaces.web.pages import profiles
 
     assert "data-every" not in web.browser().get("/").text
-    monkeypatch.setattr(profiles, "MOST_WATCHED", 0)
+    monkeypatch.setattr(profiles, "MAX_PROFILES", 0)
     assert 'data-every="5"' in web.browser().get("/").text

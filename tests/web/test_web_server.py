@@ -22,7 +22,7 @@ from tenure.runtime.profile import Profile
 from tenure.surfaces.web import server
 from tenure.surfaces.web.guard import bounds
 from tenure.surfaces.web.guard.tokens import Tokens
-from tenure.surfaces.web.server import Beside, is_loopback, link_to, listen
+from tenure.surfaces.web.server import BackgroundServer, is_loopback, link_to, listen
 from tenure.surfaces.web.site import Site
 from waiting import DEADLINE, eventually
 
@@ -74,9 +74,9 @@ def dashboard(a_home: Path) -> Iterator[Dashboard]:
 @pytest.fixture
 def quick(a_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Quick]:
     """A server in this process whose patience ends soon."""
-    monkeypatch.setattr(server, "HEADERS_PATIENCE", 0.4)
-    monkeypatch.setattr(server, "LINGERING", 0.4)
-    monkeypatch.setattr(bounds, "BODY_PATIENCE", 0.4)
+    monkeypatch.setattr(server, "HEADER_TIMEOUT_S", 0.4)
+    monkeypatch.setattr(server, "LINGER_S", 0.4)
+    monkeypatch.setattr(bounds, "BODY_TIMEOUT_S", 0.4)
     made = Quick(a_home)
     yield made
     made.beside.stop()
@@ -90,7 +90,7 @@ class Quick:
         self.tokens = Tokens.in_memory()
         sock = listen("127.0.0.1", 0)
         self.port = sock.getsockname()[1]
-        self.beside = Beside(Site(home, self.tokens), sock)
+        self.beside = BackgroundServer(Site(home, self.tokens), sock)
 
     def hears(self, data: bytes) -> socket.socket:
         sock = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
@@ -467,7 +467,7 @@ class TestBesideTheScheduler:
             raise SystemExit(3)
 
         monkeypatch.setattr(server, "make_server", broken)
-        beside = Beside(Site(a_home, Tokens.in_memory()), listen("127.0.0.1", 0))
+        beside = BackgroundServer(Site(a_home, Tokens.in_memory()), listen("127.0.0.1", 0))
         beside.start()
         eventually(lambda: "the scheduler goes on without it" in caplog.text, "its failure")
         beside.stop()

@@ -22,8 +22,8 @@ from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.live import all_profiles
 from tenure.surfaces.web.live import hub as live
 from tenure.surfaces.web.live.hub import Hub, Listener, mark_of
-from tenure.surfaces.web.live.news import Piece
-from tenure.surfaces.web.server import Beside, listen
+from tenure.surfaces.web.live.news import Update
+from tenure.surfaces.web.server import BackgroundServer, listen
 from tenure.surfaces.web.site import Site
 from waiting import DEADLINE, eventually
 
@@ -118,7 +118,7 @@ class Served:
         self.site, self.world, self.tokens = site, world, tokens
         sock = listen("127.0.0.1", 0)
         self.port = sock.getsockname()[1]
-        self.beside = Beside(site, sock)
+        self.beside = BackgroundServer(site, sock)
         self.beside.start()
         self.base = "/api/v1/profiles/default"
 
@@ -316,7 +316,7 @@ class TestLockedOut:
     ) -> None:
         from tenure.surfaces.web.guard import security
 
-        monkeypatch.setattr(security, "STILL_HELD_EVERY", 0.0)
+        monkeypatch.setattr(security, "TOKEN_CHECK_INTERVAL_S", 0.0)
         tokens = Tokens.of_home(web_home)
         served = Served(Site(web_home, tokens), web_world, tokens)
         try:
@@ -355,8 +355,8 @@ class TestProfiles:
     def test_an_owners_death_and_a_profile_that_is_made(
         self, served: Served, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(all_profiles, "APART", 3600.0)  # what is not urgent is told by and by
-        monkeypatch.setattr(all_profiles, "FIRST_PIECES", PATIENCE)
+        monkeypatch.setattr(all_profiles, "CHANGED_INTERVAL_S", 3600.0)
+        monkeypatch.setattr(all_profiles, "FIRST_UPDATES_TIMEOUT_S", PATIENCE)
         add(served.world)
         served.world.owner()
         stream = served.stream("/live?mark=old")
@@ -404,7 +404,7 @@ class TestProfiles:
         """Nothing has changed since the page was made, so nothing is read again."""
         import re
 
-        monkeypatch.setattr(all_profiles, "FIRST_PIECES", PATIENCE)
+        monkeypatch.setattr(all_profiles, "FIRST_UPDATES_TIMEOUT_S", PATIENCE)
         add(served.world)
         bearer = {"Authorization": f"Bearer {served.tokens.pair.full}"}
         connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=PATIENCE)
@@ -540,18 +540,18 @@ class TestHub:
     def test_a_slow_listener_is_told_to_reload(self) -> None:
         async def slow() -> list[object]:
             listener = Listener()
-            for i in range(live.ROOM * 3 + 1):
-                listener.tell(Piece(mark=str(i), owner=b""))
+            for i in range(live.QUEUE_SIZE * 3 + 1):
+                listener.tell(Update(mark=str(i), owner=b""))
             listener.tell(None)
             return [piece async for piece in listener.pieces()]
 
         found = asyncio.run(slow())
         assert isinstance(found[0], bytes)
         assert b"event: reload" in found[0]
-        assert len(found) < live.ROOM
+        assert len(found) < live.QUEUE_SIZE
 
     def test_too_many_listeners(self, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(live, "MOST_LISTENERS", 0)
+        monkeypatch.setattr(live, "MAX_STREAMS", 0)
         found = web.problem("GET", "/events", 503, headers={"Accept": "text/event-stream"})
         assert found["code"] == "too_many_listeners"
         browser = web.browser()
@@ -569,11 +569,11 @@ class TestHub:
 
 def test_a_takeover_is_measured(served: Served) -> None:
     """Without a living owner until the next term began."""
-    from tenure.surfaces.web.live.changes import Looker
+    from tenure.surfaces.web.live.changes import ChangePoller
 
     world = served.world
     authority = world.owner()
-    looker = Looker(served.site.profile("default"), served.site.clock)
+    looker = ChangePoller(served.site.profile("default"), served.site.clock)
     try:
         world.store.end_term(authority, act=OwnershipAction.STEP_DOWN, why="x", now=world.now())
         assert looker.look().takeover is None
@@ -612,12 +612,12 @@ class TestLooking:
     def test_an_end_between_two_reads_is_not_lost(
         self, web: Web, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from tenure.surfaces.web.live.changes import Looker
+        from tenure.surfaces.web.live.changes import ChangePoller
         from testkit.factories import ended
 
         add(web.world)
         authority = web.world.owner()
-        looker = Looker(web.site.profile("default"), web.site.clock)
+        looker = ChangePoller(web.site.profile("default"), web.site.clock)
         try:
             run = web.world.run_of(authority, "job", end=None)
             read = looker._store.runs
@@ -637,12 +637,12 @@ class TestLooking:
     def test_a_claim_between_two_reads_is_told_once(
         self, web: Web, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from tenure.surfaces.web.live.changes import Looker
+        from tenure.surfaces.web.live.changes import ChangePoller
 
         add(web.world)
         add(web.world, "other")
         authority = web.world.owner()
-        looker = Looker(web.site.profile("default"), web.site.clock)
+        looker = ChangePoller(web.site.profile("default"), web.site.clock)
         try:
             run = web.world.run_of(authority, "job", end=None)
             read = looker._store.runs
@@ -663,10 +663,10 @@ class TestLooking:
         """After a restore its numbers are smaller: nothing is told, and nothing breaks."""
         from dataclasses import replace
 
-        from tenure.surfaces.web.live.changes import Looker
+        from tenure.surfaces.web.live.changes import ChangePoller
 
         add(web.world)
-        looker = Looker(web.site.profile("default"), web.site.clock)
+        looker = ChangePoller(web.site.profile("default"), web.site.clock)
         try:
             looker.mark = replace(looker.mark, event=10**6, run=10**6)
             add(web.world, "other")

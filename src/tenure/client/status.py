@@ -20,7 +20,7 @@ from tenure.client.documents.processes import (
     owner_document,
     process_document,
 )
-from tenure.client.documents.reports import NextRun, PolicySummary, StatusReply
+from tenure.client.documents.reports import PolicySummary, StatusReply, UpcomingJob
 from tenure.client.health import Health, examine
 from tenure.client.presence import Present
 from tenure.client.schedules import next_fires
@@ -122,8 +122,8 @@ def present_document(present: Present) -> ProcessDocument:
     return ProcessDocument(**stored, life=present.life, activity=present.activity)
 
 
-def _next(job: Job) -> NextRun:
-    return NextRun.read(
+def _next(job: Job) -> UpcomingJob:
+    return UpcomingJob.read(
         job, job=job.id, protected=job.definition.needs_authority, fire_time=job.next_fire
     )
 

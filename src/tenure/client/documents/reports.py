@@ -16,7 +16,7 @@ class PolicySummary(Document):
     rules: int
 
 
-class NextRun(Document):
+class UpcomingJob(Document):
     job: str
     name: str
     fire_time: Instant | None
@@ -35,7 +35,7 @@ class StatusReply(Reply):
     jobs: dict[str, int]
     """The number of jobs in each state; `protected`, `active_runs`, `open_holds`,
     `pending_requests`."""
-    next: list[NextRun]
+    next: list[UpcomingJob]
 
 
 class CheckDocument(Document):

@@ -76,7 +76,7 @@ def _page(
 
     def begin() -> Callable[[], None]:
         from tenure.surfaces.web.guard.tokens import Tokens
-        from tenure.surfaces.web.server import Beside, is_loopback, link, listen
+        from tenure.surfaces.web.server import BackgroundServer, is_loopback, link, listen
         from tenure.surfaces.web.site import Site
 
         sock = listen(*address)
@@ -85,7 +85,7 @@ def _page(
         if not is_loopback(sock.getsockname()[0]):
             names.add("*")
             log.warning("%s", exposed(address[0]))
-        page = Beside(Site(home, tokens, hosts=names, joined={profile}), sock)
+        page = BackgroundServer(Site(home, tokens, hosts=names, joined={profile}), sock)
         page.start()
         if sys.stderr is not None and sys.stderr.isatty():
             log.info("the page: %s", link(sock, tokens.pair.full, f"/p/{profile}/"))

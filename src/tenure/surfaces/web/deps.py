@@ -13,7 +13,7 @@ from tenure.runtime.profile import Profile
 from tenure.surfaces.web.problems import ProblemRaised, problem
 from tenure.surfaces.web.site import Site
 
-MOST_FIELDS = 2000
+MAX_FIELDS = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ def viewer(request: Request) -> Viewer:
 
 async def form(request: Request) -> FormData:
     """The form of a POST from our own page; refused without its ``csrf`` field or header."""
-    given = await request.form(max_files=0, max_fields=MOST_FIELDS)
+    given = await request.form(max_files=0, max_fields=MAX_FIELDS)
     said = given.get("csrf") or request.headers.get("x-csrf-token") or ""
     if not isinstance(said, str) or not hmac.compare_digest(
         said.encode(), viewer(request).csrf.encode()

@@ -14,7 +14,7 @@ FIRES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fire:
+class UpcomingRun:
     """One fire to come."""
 
     at: datetime
@@ -31,7 +31,7 @@ class Fire:
 class Preview:
     schedule: Schedule
     words: str
-    fires: tuple[Fire, ...]
+    fires: tuple[UpcomingRun, ...]
     note: tuple[str, str] | None = None
     """What to know of it, and what to write instead."""
 
@@ -63,15 +63,15 @@ def preview(
     )
 
 
-def upcoming(schedule: Schedule, now: datetime, count: int = FIRES) -> tuple[Fire, ...]:
+def upcoming(schedule: Schedule, now: datetime, count: int = FIRES) -> tuple[UpcomingRun, ...]:
     """The next fires after ``now``, the earliest first."""
-    fires: list[Fire] = []
+    fires: list[UpcomingRun] = []
     before = local_time(schedule, now)
     fire = schedule.next_after(now)
     while fire is not None and len(fires) < count:
         local = local_time(schedule, fire)
         change = (local.utcoffset() or timedelta()) - (before.utcoffset() or timedelta())
-        fires.append(Fire(at=fire, local=local, change=change, twice=_twice(local)))
+        fires.append(UpcomingRun(at=fire, local=local, change=change, twice=_twice(local)))
         before, fire = local, schedule.next_after(fire)
     return tuple(fires)
 

@@ -4,7 +4,7 @@ In a process of its own (``tenure dashboard``) the loop runs in the main thread;
 (``tenure serve --web``) in a thread, and whatever becomes of it is logged and touches nothing else.
 
 What uvicorn does not bound is bounded here: a connection whose request's headers do not come within
-:data:`HEADERS_PATIENCE` is closed, whether it is slow on purpose or not (bodies: ``bounds``).
+:data:`HEADER_TIMEOUT_S` is closed, whether it is slow on purpose or not (bodies: ``bounds``).
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tenure.domain.errors import Conflict, InvalidInput, Refused
 from tenure.surfaces.web.app import create_app
-from tenure.surfaces.web.guard.bounds import LONGEST_HEADERS
-from tenure.surfaces.web.live.hub import MOST_LISTENERS
+from tenure.surfaces.web.guard.bounds import MAX_HEADER_BYTES
+from tenure.surfaces.web.live.hub import MAX_STREAMS
 from tenure.surfaces.web.site import Site
 
-HEADERS_PATIENCE = 10.0
+HEADER_TIMEOUT_S = 10.0
 """Seconds from the first byte that may come to the last byte of the headers."""
-LINGERING = 2.0
+LINGER_S = 2.0
 """Seconds in which the rest of a body that nobody reads is thrown away, before it is closed."""
-KEEP_ALIVE = 15
-GRACE = 2
+KEEP_ALIVE_S = 15
+SHUTDOWN_GRACE_S = 2
 """Seconds for answers that are under way when it ends; streams are ended at once."""
 log = logging.getLogger("tenure.web")
 
 
-class PatientProtocol(H11Protocol):
+class HeaderTimeoutProtocol(H11Protocol):
     """HTTP/1.1 whose patience ends."""
 
     _waiting: asyncio.TimerHandle | None = None
@@ -60,7 +60,7 @@ class PatientProtocol(H11Protocol):
             # To close at once would reset the connection, and with it the answer.
             self._stop_waiting()
             self._lingering = True
-            self._waiting = self.loop.call_later(LINGERING, self.transport.close)
+            self._waiting = self.loop.call_later(LINGER_S, self.transport.close)
         else:
             self._await_headers(fresh=not begun)
 
@@ -80,7 +80,7 @@ class PatientProtocol(H11Protocol):
         if complete or fresh or self.transport.is_closing():
             self._stop_waiting()
         elif self._waiting is None:
-            self._waiting = self.loop.call_later(HEADERS_PATIENCE, self._give_up)
+            self._waiting = self.loop.call_later(HEADER_TIMEOUT_S, self._give_up)
 
     def _stop_waiting(self) -> None:
         if self._waiting is not None:
@@ -113,17 +113,17 @@ def make_server(site: Site) -> Server:
     app = create_app(site)
     config = uvicorn.Config(
         app,
-        http=PatientProtocol,
+        http=HeaderTimeoutProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=GRACE,
-        limit_concurrency=MOST_LISTENERS + 500,
-        h11_max_incomplete_event_size=LONGEST_HEADERS,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
+        limit_concurrency=MAX_STREAMS + 500,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
     )
     return Server(config, app)
 
@@ -197,7 +197,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class Beside:
+class BackgroundServer:
     """The server in a thread of a process that has other things to do."""
 
     def __init__(self, site: Site, sock: socket.socket) -> None:
@@ -210,7 +210,7 @@ class Beside:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self, patience: float = GRACE + 2.0) -> None:
+    def stop(self, patience: float = SHUTDOWN_GRACE_S + 2.0) -> None:
         """End it; after ``patience`` seconds it is left to end with the process."""
         self._over = True
         if self._server is not None:

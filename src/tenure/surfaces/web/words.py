@@ -209,7 +209,7 @@ def who(process: Process) -> str:
     return f"{process.role}, {pid}" if process.role else f"{program(process)}, {pid}"
 
 
-def short_who(process: Process) -> str:
+def process_label(process: Process) -> str:
     """The same in one word: its role, else its program."""
     return process.role or program(process)
 

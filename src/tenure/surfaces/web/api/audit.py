@@ -23,7 +23,7 @@ from tenure.surfaces.web.deps import ProfileDep, SiteDep
 from tenure.surfaces.web.problems import Problem, ProblemRaised, problem
 
 router = APIRouter(prefix="/api/v1/profiles/{profile}", tags=["status"])
-PATIENCE = 120.0
+AUDIT_TIMEOUT_S = 120.0
 _CLEAN, _FOUND = 0, 1
 
 
@@ -57,13 +57,13 @@ async def _audit(profile: Profile, home: str) -> dict[str, Any]:
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        out, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+        out, _ = await asyncio.wait_for(process.communicate(), AUDIT_TIMEOUT_S)
     except TimeoutError:
         raise ProblemRaised(
             problem(
                 504,
                 "undetermined",
-                f"the audit was not done after {PATIENCE:g} s",
+                f"the audit was not done after {AUDIT_TIMEOUT_S:g} s",
                 remedy=f"`tenure audit --profile {profile.name}` has no such bound",
             )
         ) from None

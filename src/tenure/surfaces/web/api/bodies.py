@@ -14,7 +14,7 @@ Duration = Annotated[
 ]
 
 
-class JobFields(BaseModel):
+class JobBody(BaseModel):
     """A job as a file of `tenure apply` has it. What is not said, or null, has its default."""
 
     model_config = ConfigDict(
@@ -82,7 +82,7 @@ class JobFields(BaseModel):
     paused: bool = False
 
 
-class JobChanges(JobFields):
+class JobPatch(JobBody):
     """Only what is said changes (RFC 7396): null means the default, `env` is merged by name."""
 
     model_config = ConfigDict(

@@ -18,7 +18,7 @@ from tenure.surfaces.web.problems import Problem, ProblemRaised, of_error, probl
 
 T = TypeVar("T")
 MOST = 1000
-ASKING = 16
+MAX_WAITING = 16
 """So many askings wait for the owner at once; more wait for those, and hold no thread meanwhile."""
 _MEDIA = frozenset({"application/json", "application/merge-patch+json"})
 _TAG = re.compile(r'"([0-9]{1,15})"')
@@ -160,7 +160,7 @@ class Asks:
     """Where askings wait: a few threads of their own, so that reading never waits for the owner."""
 
     def __init__(self) -> None:
-        self._limiter = anyio.CapacityLimiter(ASKING)
+        self._limiter = anyio.CapacityLimiter(MAX_WAITING)
 
     async def run(self, function: Callable[[], T]) -> T:
         """In a thread. A refusal is 409: the state of the profile is in the way, not the asker."""

@@ -26,7 +26,7 @@ from tenure.domain.job import Command, Job, JobState
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page
 from tenure.surfaces.web import VIA_API
-from tenure.surfaces.web.api.bodies import JobChanges, JobFields
+from tenure.surfaces.web.api.bodies import JobBody, JobPatch
 from tenure.surfaces.web.api.common import Body, Cursor, IfMatch, JobRef, JsonResponse, Limit
 from tenure.surfaces.web.api.openapi import json_body, problems
 from tenure.surfaces.web.deps import ProfileDep, SiteDep
@@ -65,7 +65,7 @@ def list_jobs(
     "",
     response_model=JobReply,
     status_code=201,
-    openapi_extra=json_body(JobFields),
+    openapi_extra=json_body(JobBody),
     responses={
         **problems(400, 403, 404, 409, 415, 422),
         201: {
@@ -94,7 +94,7 @@ def get_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
 @router.put(
     "/{job}",
     response_model=JobReply,
-    openapi_extra=json_body(JobFields),
+    openapi_extra=json_body(JobBody),
     responses={**problems(400, 403, 404, 409, 412, 415, 422, 428), **_WITH_TAG},
 )
 def replace_job(
@@ -116,7 +116,7 @@ def replace_job(
 @router.patch(
     "/{job}",
     response_model=JobReply,
-    openapi_extra=json_body(JobChanges, "application/merge-patch+json"),
+    openapi_extra=json_body(JobPatch, "application/merge-patch+json"),
     responses={**problems(400, 403, 404, 409, 412, 415, 422, 428), **_WITH_TAG},
 )
 def change_job(

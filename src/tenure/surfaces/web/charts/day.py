@@ -17,7 +17,7 @@ from tenure.domain.omission import Omission, OmissionKind
 from tenure.domain.run import Run, RunState
 from tenure.surfaces.web import words
 from tenure.surfaces.web.charts import svg
-from tenure.surfaces.web.charts.svg import Window
+from tenure.surfaces.web.charts.svg import ChartWindow
 
 HEIGHT = 22
 MIDDLE = HEIGHT / 2
@@ -51,17 +51,17 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class LaneContext:
     """What all lanes share. ``run_url`` makes a link, ``by`` says who ran a run."""
 
-    window: Window
+    window: ChartWindow
     zone: str
     holdings: Sequence[Holding]
     run_url: Callable[[Run], str]
     by: Callable[[Run], str]
 
 
-def band(frame: Frame) -> Markup:
+def band(frame: LaneContext) -> Markup:
     """Who owned, as a row of segments; where nobody did is hatched."""
     parts = [svg.grid(frame.window, frame.zone, HEIGHT)]
     for number, part in enumerate(frame.holdings):
@@ -92,7 +92,7 @@ def _labels(part: Holding, middle: float, width: float) -> list[Markup]:
     return [label(short, "in")] if width > 3 else []
 
 
-def _held(part: Holding, frame: Frame) -> str:
+def _held(part: Holding, frame: LaneContext) -> str:
     first = words.day_and_time(part.start, frame.zone, frame.window.end)
     last = words.day_and_time(part.end, frame.zone, frame.window.end)
     if part.who is None:
@@ -101,7 +101,7 @@ def _held(part: Holding, frame: Frame) -> str:
     return f"{part.who} owned from {first} to {last}, term {part.term}, {kind}"
 
 
-def lane(number: int, each: Lane, frame: Frame) -> Markup:
+def lane(number: int, each: Lane, frame: LaneContext) -> Markup:
     """One job's day."""
     parts = [svg.rect(0, 100, MIDDLE - 1, 2, "base"), svg.grid(frame.window, frame.zone, HEIGHT)]
     parts += [svg.line(frame.window.at(part.start), HEIGHT, "turn") for part in frame.holdings[1:]]
@@ -126,7 +126,7 @@ def summary(each: Lane) -> str:
     return ", ".join(found) or "nothing was due"
 
 
-def _dots(runs: Sequence[Run], frame: Frame) -> list[Markup]:
+def _dots(runs: Sequence[Run], frame: LaneContext) -> list[Markup]:
     return [
         svg.circle(
             frame.window.at(run.claimed_at),
@@ -139,7 +139,7 @@ def _dots(runs: Sequence[Run], frame: Frame) -> list[Markup]:
     ]
 
 
-def _bars(runs: Sequence[Run], frame: Frame) -> list[Markup]:
+def _bars(runs: Sequence[Run], frame: LaneContext) -> list[Markup]:
     """Good runs in bins; bins side by side are one bar."""
     width = (frame.window.end - frame.window.start) / BINS
     bins = Counter(int((run.claimed_at - frame.window.start) / width) for run in runs)
@@ -156,7 +156,7 @@ def _bars(runs: Sequence[Run], frame: Frame) -> list[Markup]:
     return found
 
 
-def _mark(run: Run, frame: Frame) -> Markup:
+def _mark(run: Run, frame: LaneContext) -> Markup:
     tone = words.TONES[run.state]
     shape = svg.mark(str(run.state), frame.window.at(run.claimed_at), MIDDLE, 15, tone)
     label = f"{_when(run, frame)} {words.RUN_STATES[run.state]}, by {frame.by(run)}"
@@ -164,7 +164,7 @@ def _mark(run: Run, frame: Frame) -> Markup:
     return svg.link(frame.run_url(run), f"{label}: {more}" if more else label, shape)
 
 
-def _gap(omission: Omission, frame: Frame) -> Markup:
+def _gap(omission: Omission, frame: LaneContext) -> Markup:
     window = frame.window
     first, last = max(omission.first, window.start), min(omission.last, window.end)
     x, width = window.at(first), window.width(first, last, 0.9)
@@ -177,11 +177,11 @@ def _gap(omission: Omission, frame: Frame) -> Markup:
     )
 
 
-def _when(run: Run, frame: Frame) -> str:
+def _when(run: Run, frame: LaneContext) -> str:
     return words.day_and_time(run.claimed_at, frame.zone, frame.window.end)
 
 
-def holdings_in(window: Window, terms: Sequence[Holding]) -> list[Holding]:
+def holdings_in(window: ChartWindow, terms: Sequence[Holding]) -> list[Holding]:
     """``terms`` (oldest first) cut to the window, and nobody in between."""
     found: list[Holding] = []
     at = window.start

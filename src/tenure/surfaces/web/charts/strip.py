@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from tenure.surfaces.web import words
 from tenure.surfaces.web.charts import svg
-from tenure.surfaces.web.charts.svg import Window
+from tenure.surfaces.web.charts.svg import ChartWindow
 
 COLUMNS = 48
 TALLEST = 5
@@ -29,7 +29,7 @@ class Coming:
     protected: bool
 
 
-def strip(fires: Sequence[Coming], window: Window, zone: str) -> Markup:
+def strip(fires: Sequence[Coming], window: ChartWindow, zone: str) -> Markup:
     """``fires`` earliest first; a protected job's dot is a ring."""
     columns: dict[int, dict[str, Coming]] = defaultdict(dict)
     width = (window.end - window.start) / COLUMNS
@@ -42,7 +42,7 @@ def strip(fires: Sequence[Coming], window: Window, zone: str) -> Markup:
     return svg.picture("next", HEIGHT, "Fires in the next 24 hours", _said(fires, zone), parts)
 
 
-def _column(x: float, jobs: Sequence[Coming], window: Window, zone: str) -> list[Markup]:
+def _column(x: float, jobs: Sequence[Coming], window: ChartWindow, zone: str) -> list[Markup]:
     found = []
     shown = jobs if len(jobs) <= TALLEST else jobs[: TALLEST - 1]
     for level, fire in enumerate(shown):

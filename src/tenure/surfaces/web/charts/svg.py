@@ -26,7 +26,7 @@ PATTERNS = Markup(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class ChartWindow:
     """The stretch of time that a chart shows. Instants are UTC."""
 
     start: datetime
@@ -109,7 +109,7 @@ def image(css: str, box: str, title: str, parts: Iterable[Markup]) -> Markup:
     ).format(css, box, title, title, Markup().join(parts))
 
 
-def hours(window: Window, zone: str, every: int) -> list[datetime]:
+def hours(window: ChartWindow, zone: str, every: int) -> list[datetime]:
     """The instants in the window whose wall clock shows a full hour that ``every`` divides."""
     there = load_zone(zone)
     local = window.start.astimezone(there).replace(minute=0, second=0, microsecond=0)
@@ -123,7 +123,7 @@ def hours(window: Window, zone: str, every: int) -> list[datetime]:
     return found
 
 
-def axis(window: Window, zone: str) -> Markup:
+def axis(window: ChartWindow, zone: str) -> Markup:
     """The hours below a chart of a day; every third one only where there is room."""
     there = load_zone(zone)
     parts = []
@@ -140,7 +140,7 @@ def axis(window: Window, zone: str) -> Markup:
     )
 
 
-def grid(window: Window, zone: str, height: float) -> Markup:
+def grid(window: ChartWindow, zone: str, height: float) -> Markup:
     """Thin lines at every sixth hour."""
     return Markup().join(line(window.at(at), height, "grid") for at in hours(window, zone, 6))
 

@@ -10,12 +10,12 @@ from tenure.domain.schedule.zones import load_zone
 from tenure.surfaces.web import words
 from tenure.surfaces.web.charts import svg
 from tenure.surfaces.web.charts.day import Holding
-from tenure.surfaces.web.charts.svg import Window
+from tenure.surfaces.web.charts.svg import ChartWindow
 
 HEIGHT = 34
 
 
-def history(parts: Sequence[Holding], window: Window, zone: str) -> Markup:
+def history(parts: Sequence[Holding], window: ChartWindow, zone: str) -> Markup:
     """``parts`` cut to the window, oldest first, nobody among them."""
     drawn = []
     for part in parts:
@@ -30,14 +30,14 @@ def history(parts: Sequence[Holding], window: Window, zone: str) -> Markup:
     return svg.picture("terms", HEIGHT, "Terms", spoken, drawn)
 
 
-def said(part: Holding, window: Window, zone: str) -> str:
+def said(part: Holding, window: ChartWindow, zone: str) -> str:
     first = words.day_and_time(part.start, zone, window.end)
     last = words.day_and_time(part.end, zone, window.end)
     who = f"Term {part.term}, {part.who}" if part.who else "Nobody"
     return f"{who}: {first} to {last}, {words.span(part.end - part.start)}"
 
 
-def axis(window: Window, zone: str) -> Markup:
+def axis(window: ChartWindow, zone: str) -> Markup:
     """Where the window begins, its middle and its end."""
     there = load_zone(zone)
     parts = []

@@ -13,14 +13,14 @@ from starlette.types import Message, Receive
 from tenure.host.clocks import Clock
 from tenure.surfaces.web.problems import Problem, ProblemRaised, problem
 
-LONGEST_BODY = 2 * 1024 * 1024
+MAX_BODY_BYTES = 2 * 1024 * 1024
 """A job may bring a mebibyte of standard input, which JSON may double."""
-LONGEST_QUERY = 8 * 1024
-LONGEST_PATH = 4 * 1024
-MOST_PARAMETERS = 100
-LONGEST_HEADERS = 32 * 1024
-MOST_HEADERS = 200
-BODY_PATIENCE = 20.0
+MAX_QUERY_BYTES = 8 * 1024
+MAX_PATH_BYTES = 4 * 1024
+MAX_PARAMETERS = 100
+MAX_HEADER_BYTES = 32 * 1024
+MAX_HEADERS = 200
+BODY_TIMEOUT_S = 20.0
 """Seconds in which the next part of a body has to come, and four times that for all of it."""
 
 
@@ -28,30 +28,30 @@ def check_size(request: Request) -> None:
     """Raises ProblemRaised for an address or an announced body that is too long."""
     query = request.scope.get("query_string", b"")
     parameters = query.count(b"&") + query.count(b";") + 1
-    if len(query) > LONGEST_QUERY or parameters > MOST_PARAMETERS:
+    if len(query) > MAX_QUERY_BYTES or parameters > MAX_PARAMETERS:
         raise ProblemRaised(
             problem(
                 414,
                 "too_long",
-                f"at most {LONGEST_QUERY} bytes and {MOST_PARAMETERS} parameters are read of a "
+                f"at most {MAX_QUERY_BYTES} bytes and {MAX_PARAMETERS} parameters are read of a "
                 "query",
             )
         )
-    if len(request.scope.get("raw_path") or b"") > LONGEST_PATH:
-        raise ProblemRaised(problem(414, "too_long", f"a path has at most {LONGEST_PATH} bytes"))
+    if len(request.scope.get("raw_path") or b"") > MAX_PATH_BYTES:
+        raise ProblemRaised(problem(414, "too_long", f"a path has at most {MAX_PATH_BYTES} bytes"))
     headers = request.scope["headers"]
-    if len(headers) > MOST_HEADERS or sum(len(n) + len(v) for n, v in headers) > LONGEST_HEADERS:
+    if len(headers) > MAX_HEADERS or sum(len(n) + len(v) for n, v in headers) > MAX_HEADER_BYTES:
         raise ProblemRaised(
             problem(
                 431,
                 "headers_too_large",
-                f"at most {MOST_HEADERS} headers of {LONGEST_HEADERS} bytes are read",
+                f"at most {MAX_HEADERS} headers of {MAX_HEADER_BYTES} bytes are read",
             )
         )
     said = request.headers.get("content-length", "0")
     if not said.isdecimal() or not said.isascii():
         raise ProblemRaised(problem(400, "malformed", "Content-Length is no number"))
-    if len(said) > 15 or int(said) > LONGEST_BODY:
+    if len(said) > 15 or int(said) > MAX_BODY_BYTES:
         raise ProblemRaised(_too_large())
 
 
@@ -61,7 +61,7 @@ def bounded(request: Request, receive: Receive) -> Receive:
         return receive
     read = 0
     over = False
-    until = asyncio.get_running_loop().time() + 4 * BODY_PATIENCE
+    until = asyncio.get_running_loop().time() + 4 * BODY_TIMEOUT_S
 
     async def part() -> Message:
         nonlocal read, over
@@ -69,12 +69,12 @@ def bounded(request: Request, receive: Receive) -> Receive:
             return await receive()
         left = until - asyncio.get_running_loop().time()
         try:
-            message = await asyncio.wait_for(receive(), max(0.0, min(BODY_PATIENCE, left)))
+            message = await asyncio.wait_for(receive(), max(0.0, min(BODY_TIMEOUT_S, left)))
         except TimeoutError:
             raise ProblemRaised(_too_slow()) from None
         read += len(message.get("body", b""))
         over = not message.get("more_body", False)
-        if read > LONGEST_BODY:
+        if read > MAX_BODY_BYTES:
             raise ProblemRaised(_too_large())
         return message
 
@@ -82,7 +82,7 @@ def bounded(request: Request, receive: Receive) -> Receive:
 
 
 def _too_large() -> Problem:
-    return problem(413, "too_large", f"a body has at most {LONGEST_BODY} bytes")
+    return problem(413, "too_large", f"a body has at most {MAX_BODY_BYTES} bytes")
 
 
 def _too_slow() -> Problem:

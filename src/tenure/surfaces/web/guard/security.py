@@ -50,7 +50,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 COOKIE_AGE = 30 * 24 * 3600
-STILL_HELD_EVERY = 1.0
+TOKEN_CHECK_INTERVAL_S = 1.0
 """Seconds between two looks at the tokens while an answer goes on."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 CHANGES_NOTHING = frozenset({"/api/v1/schedules/preview", "/theme"})
@@ -99,7 +99,7 @@ class Guard:
 
         async def told(message: Message) -> None:
             nonlocal looked
-            if message.get("more_body") and time.monotonic() - looked >= STILL_HELD_EVERY:
+            if message.get("more_body") and time.monotonic() - looked >= TOKEN_CHECK_INTERVAL_S:
                 looked = time.monotonic()
                 if not self.site.tokens.holds(access):
                     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -15,16 +15,16 @@ from collections.abc import AsyncIterator, Mapping
 
 from starlette.concurrency import run_in_threadpool
 
-from tenure.surfaces.web.live.hub import BEAT, Ear, Hub
-from tenure.surfaces.web.live.news import Piece, beat, sse
+from tenure.surfaces.web.live.hub import HEARTBEAT_S, Hub, Subscription
+from tenure.surfaces.web.live.news import Update, beat, sse
 
-MOST_WATCHED = 50
+MAX_PROFILES = 50
 """Profiles, the first by name. Of more than that, a page has to look for itself."""
-APART = 1.0
+CHANGED_INTERVAL_S = 1.0
 """Seconds between two ``changed`` that are about runs and jobs alone."""
-NAMES_EVERY = 1.0
+NAMES_INTERVAL_S = 1.0
 """Seconds after which it is seen that a profile was made or removed."""
-FIRST_PIECES = 1.0
+FIRST_UPDATES_TIMEOUT_S = 1.0
 """Seconds in which all watchers have looked once; of a profile that cannot be read none comes."""
 
 
@@ -35,7 +35,7 @@ def mark_of_all(marks: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class Everywhere:
+class AllProfilesFeed:
     """One stream's ears. Used on the event loop only."""
 
     def __init__(self, hub: Hub) -> None:
@@ -52,7 +52,7 @@ class Everywhere:
         if names == self.names:
             return False
         self.names = names
-        for name in names[:MOST_WATCHED]:
+        for name in names[:MAX_PROFILES]:
             if name not in self._ears:
                 self._ears[name] = _OfProfile(self)
                 self._hub.enter(name, self._ears[name])
@@ -80,15 +80,15 @@ class Everywhere:
         return mark_of_all({name: ear.mark for name, ear in self._ears.items()})
 
 
-class _OfProfile(Ear):
+class _OfProfile(Subscription):
     """Where one profile's watcher tells what it saw."""
 
-    def __init__(self, whole: Everywhere) -> None:
+    def __init__(self, whole: AllProfilesFeed) -> None:
         self._whole = whole
         self.mark = ""
         self._owner = b""
 
-    def tell(self, piece: Piece | None) -> None:
+    def tell(self, piece: Update | None) -> None:
         if piece is None:
             self._whole.end()
             return
@@ -104,7 +104,7 @@ async def profiles_stream(hub: Hub, mark: str | None = None) -> AsyncIterator[by
     It begins with one, unless ``mark`` is that of :func:`mark_of_all` as it still is.
     """
     yield b"retry: 1000\n\n"
-    ears = Everywhere(hub)
+    ears = AllProfilesFeed(hub)
     with hub.counted(ears):
         try:
             await _settle(ears)
@@ -116,10 +116,10 @@ async def profiles_stream(hub: Hub, mark: str | None = None) -> AsyncIterator[by
             ears.leave()
 
 
-async def _settle(ears: Everywhere) -> None:
+async def _settle(ears: AllProfilesFeed) -> None:
     """What the first pieces say is no news, only where each watch begins."""
     await ears.follow()
-    until = asyncio.get_running_loop().time() + FIRST_PIECES
+    until = asyncio.get_running_loop().time() + FIRST_UPDATES_TIMEOUT_S
     while not ears.heard_all and not ears.is_over():
         ears.news.clear()
         if not await _within(ears.news, until - asyncio.get_running_loop().time()):
@@ -128,14 +128,14 @@ async def _settle(ears: Everywhere) -> None:
     ears.urgent.clear()
 
 
-async def _tell(ears: Everywhere) -> AsyncIterator[bytes]:
+async def _tell(ears: AllProfilesFeed) -> AsyncIterator[bytes]:
     clock = asyncio.get_running_loop().time
     said = told = looked = clock()
     while not ears.is_over():
-        heard = await _within(ears.news, NAMES_EVERY)
+        heard = await _within(ears.news, NAMES_INTERVAL_S)
         if heard:
-            await _within(ears.urgent, told + APART - clock())
-        if clock() - looked >= NAMES_EVERY:
+            await _within(ears.urgent, told + CHANGED_INTERVAL_S - clock())
+        if clock() - looked >= NAMES_INTERVAL_S:
             looked = clock()
             heard |= await ears.follow()
         if ears.is_over():
@@ -145,7 +145,7 @@ async def _tell(ears: Everywhere) -> AsyncIterator[bytes]:
             ears.urgent.clear()
             ears.news.clear()
             yield _changed(ears)
-        elif clock() - said >= BEAT:
+        elif clock() - said >= HEARTBEAT_S:
             said = clock()
             yield beat()
 
@@ -159,5 +159,5 @@ async def _within(event: asyncio.Event, seconds: float) -> bool:
     return True
 
 
-def _changed(ears: Everywhere) -> bytes:
+def _changed(ears: AllProfilesFeed) -> bytes:
     return sse("changed", "profiles", ears.mark())

@@ -25,10 +25,10 @@ from tenure.runtime.profile import Profile
 from tenure.store.contract import Mark, Page, RunFilter
 from tenure.store.sqlite import SqliteStore
 
-MOST_RUNS = 1000
+MAX_RUNS = 1000
 """More than so many new runs between two looks are not told one by one."""
-_HUNG_EVERY = 1.0
-_UNEXPLAINED_EVERY = 5.0
+_HUNG_INTERVAL_S = 1.0
+_UNEXPLAINED_INTERVAL_S = 5.0
 TOPICS = ("jobs", "runs", "owner", "requests")
 _TOPIC_OF = {
     "job": "jobs",
@@ -48,7 +48,7 @@ _TOPIC_OF = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class News:
+class Changes:
     """What one look found. ``owner`` is None if nothing about it is new."""
 
     topics: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ class News:
         return bool(self.topics or self.events or self.owner is not None)
 
 
-class Looker:
+class ChangePoller:
     """One thread uses it, again and again. Close it when done."""
 
     def __init__(self, profile: Profile, clock: Clock) -> None:
@@ -84,12 +84,12 @@ class Looker:
         self.owner: dict[str, Any] = self._owner()
         self._note_alive()
 
-    def look(self) -> News:
+    def look(self) -> Changes:
         """What is new. Costs a PRAGMA and a flock(2) when nothing is."""
         change = self._store.change_mark()
         changed, self._change = change != self._change, change
         before = self._ownership
-        news = self._read() if changed else News()
+        news = self._read() if changed else Changes()
         owner = self._owner()
         if owner == self.owner:
             self._note_alive()
@@ -123,7 +123,7 @@ class Looker:
     def mark_text(self) -> str:
         return mark_text(self.mark, self.owner["state"])
 
-    def _read(self) -> News:
+    def _read(self) -> Changes:
         before, self.mark = self.mark, self._store.mark()
         if self.mark.event < before.event or self.mark.run < before.run:
             before = self.mark  # another history: a backup was restored
@@ -143,23 +143,23 @@ class Looker:
         self._holder = self._process_of(self._ownership)
         if not topics:
             topics = self._unexplained()
-        return News(topics=_together(topics), events=events, runs=runs, missed=more or many)
+        return Changes(topics=_together(topics), events=events, runs=runs, missed=more or many)
 
     def _unexplained(self) -> set[str]:
         """A stretch of fires left out that grew, say; or only the owner's sign of progress."""
         awake = self._clock.awake()
         if awake < self._next_unexplained:
             return set()
-        self._next_unexplained = awake + _UNEXPLAINED_EVERY
+        self._next_unexplained = awake + _UNEXPLAINED_INTERVAL_S
         return {"runs"}
 
     def _events(self, after: int) -> tuple[tuple[Event, ...], bool]:
-        events = self._store.events(after=after, limit=MOST_RUNS + 1)
-        return events[-MOST_RUNS:], len(events) > MOST_RUNS
+        events = self._store.events(after=after, limit=MAX_RUNS + 1)
+        return events[-MAX_RUNS:], len(events) > MAX_RUNS
 
     def _runs(self, after: int) -> tuple[tuple[Run, ...], bool]:
         """Runs that are new, or not what they were at the last look."""
-        fresh, number = self._store.runs_after(after, limit=MOST_RUNS)
+        fresh, number = self._store.runs_after(after, limit=MAX_RUNS)
         many = number < self.mark.run
         self.mark = replace(self.mark, run=max(number, self.mark.run))
         # Each of these reads sees a later state of the store than the one before. What was active
@@ -177,7 +177,7 @@ class Looker:
         return (*fresh, *moved), many
 
     def _now_active(self) -> Sequence[Run]:
-        return self._store.runs(RunFilter(states=ACTIVE), Page(limit=MOST_RUNS))[0]
+        return self._store.runs(RunFilter(states=ACTIVE), Page(limit=MAX_RUNS))[0]
 
     def _owner(self) -> dict[str, Any]:
         """The owner as a document; ``state`` says in one word how it stands."""
@@ -200,7 +200,7 @@ class Looker:
     def _is_hung(self) -> bool:
         awake = self._clock.awake()
         if awake >= self._next_hung:
-            self._next_hung = awake + _HUNG_EVERY
+            self._next_hung = awake + _HUNG_INTERVAL_S
             late = hung_for(
                 self._ownership,
                 self._store.next_due(),

@@ -21,37 +21,37 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.live.changes import mark_text
-from tenure.surfaces.web.live.news import Piece, beat, reload_chunk
+from tenure.surfaces.web.live.news import Update, beat, reload_chunk
 from tenure.surfaces.web.live.poller import Watcher
 from tenure.surfaces.web.problems import ProblemRaised, problem
 from tenure.surfaces.web.site import Site
 
-STILL_HERE = 15.0
+KEEPALIVE_S = 15.0
 """Seconds after which a comment shows that the stream lives."""
-BEAT = 5.0
+HEARTBEAT_S = 5.0
 """Seconds after which a page is told the same; if it hears nothing for longer, it looks itself."""
-ROOM = 64
+QUEUE_SIZE = 64
 """Pieces of news that a listener may be behind: sixteen seconds of the busiest profile."""
-MOST_LISTENERS = 1000
+MAX_STREAMS = 1000
 log = logging.getLogger("tenure.web")
 
 
-class Ear:
+class Subscription:
     """Where a watcher's news arrive. Used on the event loop only."""
 
-    def tell(self, piece: Piece | None) -> None:
+    def tell(self, piece: Update | None) -> None:
         """None ends the stream."""
         raise NotImplementedError
 
 
-class Listener(Ear):
+class Listener(Subscription):
     """One stream's place in the row. Used on the event loop only."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[Piece | None] = asyncio.Queue(ROOM)
+        self._queue: asyncio.Queue[Update | None] = asyncio.Queue(QUEUE_SIZE)
         self._behind = False
 
-    def tell(self, piece: Piece | None) -> None:
+    def tell(self, piece: Update | None) -> None:
         """None ends the stream. Whoever is too far behind gets one piece for all it missed."""
         if self._queue.full():
             while not self._queue.empty():
@@ -60,9 +60,9 @@ class Listener(Ear):
         self._queue.put_nowait(piece)
 
     async def pieces(
-        self, every: float = STILL_HERE, sign: bytes = b": still here\n\n"
-    ) -> AsyncIterator[Piece | bytes]:
-        """News, and bytes that mean nothing but that the stream lives or is behind."""
+        self, every: float = KEEPALIVE_S, sign: bytes = b": still here\n\n"
+    ) -> AsyncIterator[Update | bytes]:
+        """Changes, and bytes that mean nothing but that the stream lives or is behind."""
         while True:
             try:
                 async with asyncio.timeout(every):  # wait_for would make a task of each
@@ -99,12 +99,12 @@ class Hub:
 
     def check_room(self) -> None:
         """Raises ProblemRaised where too many listen already. Before a stream is begun."""
-        if self.listeners >= MOST_LISTENERS:
+        if self.listeners >= MAX_STREAMS:
             raise ProblemRaised(
                 problem(
                     503,
                     "too_many_listeners",
-                    f"{MOST_LISTENERS} streams are open, and no more are taken",
+                    f"{MAX_STREAMS} streams are open, and no more are taken",
                     remedy="close pages that nobody looks at, or read without a stream",
                 )
             )
@@ -119,7 +119,7 @@ class Hub:
         yield b"retry: 1000\n\n"
         with self._listening(profile) as listener:
             greeted = False
-            async for piece in listener.pieces(BEAT, beat()):
+            async for piece in listener.pieces(HEARTBEAT_S, beat()):
                 if isinstance(piece, bytes):
                     yield piece
                     continue
@@ -131,7 +131,7 @@ class Hub:
                 if chunk:
                     yield chunk
 
-    async def events(self, profile: str) -> AsyncGenerator[Piece | bytes, None]:
+    async def events(self, profile: str) -> AsyncGenerator[Update | bytes, None]:
         """The API's news, as pieces: the first one is the greeting."""
         with self._listening(profile) as listener:
             async for piece in listener.pieces():
@@ -154,7 +154,7 @@ class Hub:
         finally:
             self._streams.discard(stream)
 
-    def enter(self, profile: str, ear: Ear) -> None:
+    def enter(self, profile: str, ear: Subscription) -> None:
         """Hear of a profile until :meth:`leave`. The first piece is the latest there was."""
         if self._closed or self._loop is None:
             ear.tell(None)
@@ -164,7 +164,7 @@ class Hub:
             room = self._rooms[profile] = _Room(self.site, profile, self._call)
         room.enter(ear)
 
-    def leave(self, profile: str, ear: Ear) -> None:
+    def leave(self, profile: str, ear: Subscription) -> None:
         """Who is not there leaves nothing."""
         room = self._rooms.get(profile)
         if room is None or ear not in room.listeners:
@@ -197,18 +197,18 @@ class _Room:
     def __init__(
         self, site: Site, profile: str, call: Callable[[Callable[[], None]], None]
     ) -> None:
-        self.listeners: set[Ear] = set()
-        self._latest: Piece | None = None
+        self.listeners: set[Subscription] = set()
+        self._latest: Update | None = None
         self.watcher = Watcher(site, profile, lambda piece: call(lambda: self._tell(piece)))
         self.watcher.start()
 
-    def enter(self, listener: Ear) -> None:
+    def enter(self, listener: Subscription) -> None:
         """The latest piece is the greeting; where there is none yet, the first one will be."""
         if self._latest is not None:
             listener.tell(self._latest)
         self.listeners.add(listener)
 
-    def _tell(self, piece: Piece) -> None:
+    def _tell(self, piece: Update) -> None:
         self._latest = piece
         for listener in self.listeners:
             listener.tell(piece)

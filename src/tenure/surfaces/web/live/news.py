@@ -10,7 +10,7 @@ from tenure.client.documents import Document, Instant, to_json
 from tenure.client.documents.reports import event_document
 from tenure.domain.event import Event
 from tenure.domain.run import Cause, RunState
-from tenure.surfaces.web.live.changes import TOPICS, News
+from tenure.surfaces.web.live.changes import TOPICS, Changes
 
 
 def sse(event: str, data: Any, id: str | int | None = None) -> bytes:
@@ -22,7 +22,7 @@ def sse(event: str, data: Any, id: str | int | None = None) -> bytes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class Update:
     """What is sent: bytes that all listeners share."""
 
     mark: str
@@ -49,7 +49,7 @@ class Piece:
         return sse("changed", " ".join(TOPICS), self.mark) + self.owner
 
 
-def piece_of(news: News, *, mark: str, owner: dict[str, Any]) -> Piece:
+def make_update(news: Changes, *, mark: str, owner: dict[str, Any]) -> Update:
     """``owner`` is how it stands now, also where that is not new."""
     told = sse("owner", {"v": 1, **owner})
     changed = sse("changed", " ".join(news.topics), mark) if news.topics else b""
@@ -59,7 +59,7 @@ def piece_of(news: News, *, mark: str, owner: dict[str, Any]) -> Piece:
     runs = b"".join(sse("run", {"v": 1, "run": brief}) for brief in briefs)
     # For the API the ids are the events' numbers alone.
     plain = sse("changed", " ".join(news.topics)) if news.topics else b""
-    return Piece(
+    return Update(
         mark=mark,
         owner=told,
         page=common + changed,
@@ -69,9 +69,9 @@ def piece_of(news: News, *, mark: str, owner: dict[str, Any]) -> Piece:
     )
 
 
-def blind() -> Piece:
+def unreadable_update() -> Update:
     """That the profile cannot be read any more (why, whoever reads it is told)."""
-    return Piece(mark="", owner=b"", page=sse("changed", " ".join(TOPICS)), rest=reload_chunk())
+    return Update(mark="", owner=b"", page=sse("changed", " ".join(TOPICS)), rest=reload_chunk())
 
 
 def event_chunk(event: Event) -> bytes:

@@ -21,10 +21,10 @@ from tenure.domain.run import FINAL
 from tenure.runtime.commands.output import CHUNK, layout_of, marker, read_from
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.live.hub import Hub
-from tenure.surfaces.web.live.news import Piece, sse
+from tenure.surfaces.web.live.news import Update, sse
 
-PAUSE = 0.2
-STILL_HERE = 15.0
+POLL_INTERVAL_S = 0.2
+KEEPALIVE_S = 15.0
 _ID = re.compile(r"(?:([1-9]\d{0,3})-)?(\d{1,15})", re.ASCII)
 
 
@@ -76,7 +76,7 @@ async def _watch(hub: Hub, profile: str, looking: asyncio.Event) -> None:
     events = hub.events(profile)
     try:
         async for piece in events:
-            if not isinstance(piece, Piece) or b"runs" in piece.page or b"owner" in piece.page:
+            if not isinstance(piece, Update) or b"runs" in piece.page or b"owner" in piece.page:
                 looking.set()
     finally:
         await events.aclose()
@@ -108,9 +108,9 @@ async def _follow(
             return
         if watching.done():
             return
-        await asyncio.sleep(PAUSE)
-        quiet += PAUSE
-        if quiet >= STILL_HERE:
+        await asyncio.sleep(POLL_INTERVAL_S)
+        quiet += POLL_INTERVAL_S
+        if quiet >= KEEPALIVE_S:
             quiet = 0.0
             yield b": still here\n\n"
 

@@ -7,23 +7,23 @@ import threading
 from collections.abc import Callable
 
 from tenure.domain.errors import TenureError
-from tenure.surfaces.web.live.changes import TOPICS, Looker, News
-from tenure.surfaces.web.live.news import Piece, blind, piece_of
+from tenure.surfaces.web.live.changes import TOPICS, ChangePoller, Changes
+from tenure.surfaces.web.live.news import Update, make_update, unreadable_update
 from tenure.surfaces.web.site import Site
 
-TICK = 0.25
+POLL_INTERVAL_S = 0.25
 log = logging.getLogger("tenure.web")
 
 
 class Watcher:
     """Tells each piece of news from its own thread. What fails is tried again at the next look."""
 
-    def __init__(self, site: Site, profile: str, tell: Callable[[Piece], None]) -> None:
+    def __init__(self, site: Site, profile: str, tell: Callable[[Update], None]) -> None:
         self._site = site
         self._profile = profile
         self._tell = tell
         self._over = threading.Event()
-        self._looker: Looker | None = None
+        self._looker: ChangePoller | None = None
         self._failing = False
 
     def start(self) -> None:
@@ -42,7 +42,7 @@ class Watcher:
                     self._failing = False
                 except (TenureError, OSError) as error:
                     self._failed(error)
-                self._over.wait(TICK)
+                self._over.wait(POLL_INTERVAL_S)
         finally:
             self._close()
 
@@ -53,15 +53,15 @@ class Watcher:
             news = looker.look()
         else:
             self._close()
-            looker = self._looker = Looker(profile, self._site.clock)
-            news = News(topics=TOPICS, owner=looker.owner)
+            looker = self._looker = ChangePoller(profile, self._site.clock)
+            news = Changes(topics=TOPICS, owner=looker.owner)
         if news:
-            self._tell(piece_of(news, mark=looker.mark_text, owner=looker.owner))
+            self._tell(make_update(news, mark=looker.mark_text, owner=looker.owner))
 
     def _failed(self, error: Exception) -> None:
         if not self._failing:
             log.warning("cannot look at the profile %s: %s", self._profile, error)
-            self._tell(blind())  # a page that asks is told why
+            self._tell(unreadable_update())  # a page that asks is told why
         self._failing = True
         self._close()
 

@@ -20,12 +20,12 @@ from prometheus_client.registry import Collector
 
 from tenure.domain.errors import TenureError
 from tenure.surfaces.web.live.hub import Hub
-from tenure.surfaces.web.live.news import Piece
+from tenure.surfaces.web.live.news import Update
 from tenure.surfaces.web.metrics.exposition import TAKEOVERS, families
 from tenure.surfaces.web.metrics.tally import Distribution, Tally
 from tenure.surfaces.web.site import Site
 
-LISTEN = 120.0
+WATCH_S = 120.0
 """Seconds after a scrape in which takeovers are watched."""
 log = logging.getLogger("tenure.web")
 
@@ -74,7 +74,7 @@ class Figures(Collector):
 
     def listen(self) -> None:
         """Watch the owners of all profiles for a while. Call on the event loop."""
-        self._until = self._site.clock.awake() + LISTEN
+        self._until = self._site.clock.awake() + WATCH_S
         for name in self._site.names():
             task = self._listening.get(name)
             if task is None or task.done():
@@ -85,7 +85,7 @@ class Figures(Collector):
         with contextlib.suppress(asyncio.CancelledError):
             try:
                 async for piece in events:
-                    if isinstance(piece, Piece) and piece.takeover is not None:
+                    if isinstance(piece, Update) and piece.takeover is not None:
                         took = self._takeovers.setdefault(name, Distribution(TAKEOVERS))
                         took.add(piece.takeover)
                     if self._site.clock.awake() > self._until:

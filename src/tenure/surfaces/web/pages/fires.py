@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 
 from tenure.domain.schedule.model import Schedule, ScheduleKind
 from tenure.domain.schedule.zones import load_zone, stretches_from, to_instant, to_seconds
-from tenure.surfaces.web.schedule_preview import Fire, upcoming
+from tenure.surfaces.web.schedule_preview import UpcomingRun, upcoming
 from tenure.surfaces.web.words import span
 
 AHEAD = timedelta(days=366)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class AnnotatedFire:
     """A fire and, where clocks have changed, what that means for it."""
 
     at: datetime
@@ -24,20 +24,20 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClockChange:
+class OffsetChange:
     """The next change of clocks in a zone, and the fires around it."""
 
     at: datetime
     words: str
-    fires: tuple[Told, ...]
+    fires: tuple[AnnotatedFire, ...]
 
 
-def told(fires: Iterable[Fire], schedule: Schedule) -> list[Told]:
+def annotate_fires(fires: Iterable[UpcomingRun], schedule: Schedule) -> list[AnnotatedFire]:
     """Each fire with its remark; intervals are elapsed time, and take no notice of clocks."""
-    return [Told(at=f.at, local=f.local, why=_why(f, schedule)) for f in fires]
+    return [AnnotatedFire(at=f.at, local=f.local, why=_why(f, schedule)) for f in fires]
 
 
-def _why(fire: Fire, schedule: Schedule) -> str:
+def _why(fire: UpcomingRun, schedule: Schedule) -> str:
     if schedule.kind is ScheduleKind.EVERY:
         return ""
     if fire.at == _change_before(fire.at, schedule.timezone):
@@ -58,7 +58,7 @@ def _change_before(at: datetime, zone: str) -> datetime | None:
     return at if jumped else None
 
 
-def next_change(schedule: Schedule, now: datetime) -> ClockChange | None:
+def next_change(schedule: Schedule, now: datetime) -> OffsetChange | None:
     """The next change of clocks within a year, and what the schedule does around it."""
     if schedule.kind is not ScheduleKind.CRON:
         return None
@@ -68,7 +68,7 @@ def next_change(schedule: Schedule, now: datetime) -> ClockChange | None:
             return None
         at = to_instant(stretch.start)
         if stretch.offset != stretch.before and at > now:
-            return ClockChange(
+            return OffsetChange(
                 at=at,
                 words=_change_words(at, schedule.timezone),
                 fires=tuple(_around(schedule, at)),
@@ -87,10 +87,10 @@ def _change_words(at: datetime, zone: str) -> str:
     )
 
 
-def _around(schedule: Schedule, at: datetime) -> list[Told]:
+def _around(schedule: Schedule, at: datetime) -> list[AnnotatedFire]:
     """The last fire before the change and the few at and after it, where there are any near."""
     day = timedelta(hours=26)
     before = schedule.latest(at - day, at - timedelta(microseconds=1))
     begin = before - timedelta(microseconds=1) if before is not None else at - day
-    found = told(upcoming(schedule, begin, 4), schedule)
+    found = annotate_fires(upcoming(schedule, begin, 4), schedule)
     return [fire for fire in found if abs(fire.at - at) <= day]

@@ -15,7 +15,7 @@ from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.web import schedule_preview, words
 from tenure.surfaces.web.charts import bars
 from tenure.surfaces.web.deps import ProfileDep
-from tenure.surfaces.web.pages.fires import told
+from tenure.surfaces.web.pages.fires import annotate_fires
 from tenure.surfaces.web.pages.render import Frame, frame, page
 
 router = APIRouter()
@@ -56,7 +56,7 @@ def show(profile: ProfileDep, request: Request, ref: str, done: str = "") -> HTM
         explained=explain(profile, job.id, around.now)
         if job.state is not JobState.REMOVED
         else None,
-        fires=told(fires, schedule),
+        fires=annotate_fires(fires, schedule),
         schedule_zone=schedule.timezone if schedule.kind is not ScheduleKind.EVERY else around.zone,
         runs=runs[:LISTED],
         charted=len(runs),

@@ -23,7 +23,7 @@ from tenure.runtime.profile import Profile
 from tenure.surfaces.web import VIA_PAGE, schedule_preview
 from tenure.surfaces.web.deps import FormDep, ProfileDep
 from tenure.surfaces.web.pages import form_fields, lookups
-from tenure.surfaces.web.pages.fires import next_change, told
+from tenure.surfaces.web.pages.fires import annotate_fires, next_change
 from tenure.surfaces.web.pages.form_fields import Form
 from tenure.surfaces.web.pages.job import foreign_facts
 from tenure.surfaces.web.pages.render import Frame, back_to, frame, page
@@ -271,6 +271,6 @@ def previewed(around: Frame, form: Form, base: Schedule | None) -> dict[str, Any
         "words": found.words,
         "note": found.note,
         "schedule": found.schedule,
-        "fires": told(found.fires, found.schedule),
+        "fires": annotate_fires(found.fires, found.schedule),
         "change": next_change(found.schedule, around.now),
     }

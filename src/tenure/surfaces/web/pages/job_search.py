@@ -23,7 +23,7 @@ MOST_EVENTS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class IndexedJob:
     """What is searched of one job."""
 
     id: str
@@ -39,8 +39,8 @@ class _Known:
     """The entries by job id, as of an event. Replaced whole, never changed: any thread reads it."""
 
     event: int
-    entries: dict[str, Entry]
-    ordered: Sequence[Entry]
+    entries: dict[str, IndexedJob]
+    ordered: Sequence[IndexedJob]
 
 
 _known: WeakKeyDictionary[Profile, _Known] = WeakKeyDictionary()
@@ -60,7 +60,7 @@ def find(
     return [job for job in jobs if job is not None], len(found)
 
 
-def matches(entry: Entry, words: Sequence[str]) -> bool:
+def matches(entry: IndexedJob, words: Sequence[str]) -> bool:
     """Whether every word is in the name, the command, the schedule or a tag; ``tag:`` asks for
     one, ``is:protected`` and ``is:foreign`` for a kind."""
     for word in words:
@@ -78,10 +78,10 @@ def matches(entry: Entry, words: Sequence[str]) -> bool:
     return True
 
 
-def entry_of(job: Job) -> Entry:
+def entry_of(job: Job) -> IndexedJob:
     wants = job.definition
     text = " ".join((job.name, wants.action.describe(), wants.schedule.text, *wants.tags))
-    return Entry(
+    return IndexedJob(
         id=job.id,
         name=job.name,
         text=text.casefold(),
@@ -91,7 +91,7 @@ def entry_of(job: Job) -> Entry:
     )
 
 
-def _entries(profile: Profile) -> Sequence[Entry]:
+def _entries(profile: Profile) -> Sequence[IndexedJob]:
     """Those of every job that is not removed, by name."""
     event = profile.store.mark().event
     known = _known.get(profile)
@@ -119,7 +119,7 @@ def _updated(profile: Profile, known: _Known, event: int) -> _Known:
     return _as_of(event, entries)
 
 
-def _as_of(event: int, entries: dict[str, Entry]) -> _Known:
+def _as_of(event: int, entries: dict[str, IndexedJob]) -> _Known:
     ordered = sorted(entries.values(), key=lambda entry: entry.name)
     return _Known(event=event, entries=entries, ordered=ordered)
 

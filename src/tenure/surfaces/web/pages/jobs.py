@@ -29,7 +29,7 @@ STATES = ("active", "paused", "done", "dormant", "removed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class JobRow:
     """One job in the list."""
 
     job: Job
@@ -72,10 +72,10 @@ def list_jobs(
     )
 
 
-def row(around: Frame, job: Job) -> Row:
+def row(around: Frame, job: Job) -> JobRow:
     """What the list says of one job. Reads its latest runs."""
     runs, _ = around.profile.store.runs(RunFilter(job=job.id), Page(limit=bars.SPARK))
-    return Row(
+    return JobRow(
         job=job,
         latest=runs[0] if runs else None,
         spark=bars.spark(runs, around.now),

@@ -43,7 +43,7 @@ def _holding(profile: Profile, term: Term, now: datetime, health: Health) -> Hol
     end, who = term.ended_at or now, term.process
     try:
         process = profile.store.process(term.process)
-        who = words.short_who(process)
+        who = words.process_label(process)
         end = min(end, process.left_at or end)
     except NotFound:
         pass

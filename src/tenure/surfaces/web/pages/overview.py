@@ -26,7 +26,7 @@ from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.web import words
 from tenure.surfaces.web.charts import day, strip, svg
-from tenure.surfaces.web.charts.svg import Window
+from tenure.surfaces.web.charts.svg import ChartWindow
 from tenure.surfaces.web.deps import ProfileDep
 from tenure.surfaces.web.pages import lookups, ownership
 from tenure.surfaces.web.pages.render import Frame, back_to, frame, page
@@ -34,7 +34,7 @@ from tenure.surfaces.web.reports import status_of
 
 router = APIRouter()
 DAY = timedelta(hours=24)
-MOST_RUNS = 3000
+MAX_RUNS = 3000
 MOST_LANES = 14
 MOST_JOBS = 200
 ALL_DAY = 24
@@ -144,14 +144,14 @@ class LastDay:
 def last_day(around: Frame) -> LastDay:
     """Read and draw the last 24 hours."""
     profile, now = around.profile, around.now
-    window = Window(start=now - DAY, end=now)
+    window = ChartWindow(start=now - DAY, end=now)
     runs, cut = _runs(profile, window)
     active, _ = profile.store.runs(RunFilter(states=ACTIVE), Page(limit=200))
     runs = _with_older(runs, active)
     omissions = _omissions(profile, window)
     lanes = _lanes(runs, omissions)
     name = lookups.named(profile)
-    drawing = day.Frame(
+    drawing = day.LaneContext(
         window=window,
         zone=around.zone,
         holdings=day.holdings_in(window, lookups.holdings(profile, now, around.health)),
@@ -180,10 +180,10 @@ def last_day(around: Frame) -> LastDay:
     )
 
 
-def _runs(profile: Profile, window: Window) -> tuple[list[Run], datetime | None]:
+def _runs(profile: Profile, window: ChartWindow) -> tuple[list[Run], datetime | None]:
     found: list[Run] = []
     cursor: str | None = None
-    while len(found) < MOST_RUNS:
+    while len(found) < MAX_RUNS:
         part, cursor = profile.store.runs(
             RunFilter(since=window.start), Page(limit=1000, cursor=cursor)
         )
@@ -199,7 +199,7 @@ def _with_older(runs: list[Run], active: Iterable[Run]) -> list[Run]:
     return runs + [run for run in active if run.id not in known]
 
 
-def _omissions(profile: Profile, window: Window) -> list[Omission]:
+def _omissions(profile: Profile, window: ChartWindow) -> list[Omission]:
     latest, _ = profile.store.omissions(since=window.start, page=Page(limit=500))
     held, _ = profile.store.omissions(only_open=True, page=Page(limit=200))
     found = {o.id: o for o in (*latest, *held)}.values()
@@ -245,7 +245,7 @@ def _figures(runs: Sequence[Run], omissions: Sequence[Omission]) -> dict[str, in
 
 def coming(profile: Profile, jobs: Sequence[Job], around: Frame) -> dict[str, Any]:
     """What fires within a day: the strip, the very next few, and who fires all day."""
-    window = Window(start=around.now, end=around.now + DAY)
+    window = ChartWindow(start=around.now, end=around.now + DAY)
     steady: list[Job] = []
     drawn: list[list[strip.Coming]] = []
     for job in jobs:

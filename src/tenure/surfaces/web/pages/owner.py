@@ -18,7 +18,7 @@ from tenure.domain.policy.conditions import ConditionAnswer, ConditionResult, fi
 from tenure.domain.policy.rule import Rule
 from tenure.domain.process import ProcessStatus
 from tenure.surfaces.web.charts import day, terms
-from tenure.surfaces.web.charts.svg import PATTERNS, Window
+from tenure.surfaces.web.charts.svg import PATTERNS, ChartWindow
 from tenure.surfaces.web.deps import ProfileDep
 from tenure.surfaces.web.pages import lookups, ownership
 from tenure.surfaces.web.pages.overview import processes
@@ -30,7 +30,7 @@ TERMS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Against:
+class RuleEvaluation:
     """One rule against one process. ``holds`` None: what it asks for could not all be read."""
 
     rule: Rule
@@ -45,7 +45,7 @@ class Judged:
 
     present: Present
     admission: Admission
-    against: tuple[Against, ...]
+    against: tuple[RuleEvaluation, ...]
     facts: list[tuple[str, str]]
 
 
@@ -92,7 +92,7 @@ def judge(policy: Policy, present: Present, uid: int) -> Judged:
         for rule in policy.rules:
             found = findings(rule, evidence, role=role, me_uid=uid)
             against.append(
-                Against(rule=rule, findings=found, holds=_holds(rule, found),
+                RuleEvaluation(rule=rule, findings=found, holds=_holds(rule, found),
                         decided=decided is not None and decided.rank == rule.rank)
             )  # fmt: skip
             if decided is not None and decided.rank == rule.rank:
@@ -118,7 +118,7 @@ def _chart(around: Frame) -> dict[str, Any] | None:
     if not held:
         return None
     first = min(held[0].start, around.now - timedelta(minutes=1))
-    window = Window(start=first, end=around.now)
+    window = ChartWindow(start=first, end=around.now)
     parts = day.holdings_in(window, held)
     return {
         "picture": terms.history(parts, window, around.zone),

@@ -116,9 +116,11 @@ def _self(process: Process, dead: bool, owner: bool) -> Node:
     if process.role and evidence.executable:
         what.append(words.program(process))
     if dead:
-        return Node(icon="dead", title=words.short_who(process), sub=(*what, "dead"), css="is-dead")
+        return Node(
+            icon="dead", title=words.process_label(process), sub=(*what, "dead"), css="is-dead"
+        )
     icon, css = ("owner", "is-owner") if owner else ("process", "")
-    return Node(icon=icon, title=words.short_who(process), sub=tuple(what), css=css)
+    return Node(icon=icon, title=words.process_label(process), sub=tuple(what), css=css)
 
 
 def _launcher(link: ChainLink, service: Service | None) -> Node:

@@ -15,7 +15,7 @@ from tenure.domain.job import Job, JobState
 from tenure.domain.run import ENDED_BADLY
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.web.deps import FormDep, SiteDep
-from tenure.surfaces.web.live.all_profiles import MOST_WATCHED, mark_of_all
+from tenure.surfaces.web.live.all_profiles import MAX_PROFILES, mark_of_all
 from tenure.surfaces.web.live.changes import mark_text
 from tenure.surfaces.web.pages import ownership
 from tenure.surfaces.web.pages.render import THEME_COOKIE, THEMES, back_to, page
@@ -31,7 +31,7 @@ POLL = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ProfileOverview:
     """One profile; where it cannot be opened, why."""
 
     name: str
@@ -53,15 +53,15 @@ def profiles(site: SiteDep, request: Request) -> HTMLResponse:
         request,
         "profiles.html",
         live="profiles",
-        every=0 if len(rows) <= MOST_WATCHED else POLL,
-        mark=mark_of_all({row.name: row.mark for row in rows[:MOST_WATCHED]}),
+        every=0 if len(rows) <= MAX_PROFILES else POLL,
+        mark=mark_of_all({row.name: row.mark for row in rows[:MAX_PROFILES]}),
         rows=rows,
         home=str(site.home),
         many=MANY,
     )
 
 
-def _row(site: Site, name: str, now: datetime) -> Row:
+def _row(site: Site, name: str, now: datetime) -> ProfileOverview:
     try:
         profile = site.profile(name)
         grown = profile.store.mark()
@@ -70,9 +70,9 @@ def _row(site: Site, name: str, now: datetime) -> Row:
             RunFilter(states=ENDED_BADLY, since=now - DAY), Page(limit=MANY + 1)
         )
     except TenureError as error:
-        return Row(name=name, error=error)
+        return ProfileOverview(name=name, error=error)
     jobs = sum(n for state, n in status.counts.jobs.items() if state is not JobState.REMOVED)
-    return Row(
+    return ProfileOverview(
         name=name,
         status=status,
         bar=ownership.bar(status.health, now),

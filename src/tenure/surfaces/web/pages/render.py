@@ -149,10 +149,10 @@ def environment() -> Environment:
         "ago": _ago,
         "span": words.span,
         "duration": _duration,
-        "said": said,
-        "told": _told,
-        "answered": _answered,
-        "headed": headed,
+        "code": mark_code,
+        "named": _name_processes,
+        "run_link": _link_run,
+        "titled": format_title,
         "plural": words.plural,
         "visible": words.visible,
         "capitalised": words.capitalised,
@@ -167,18 +167,18 @@ def icon(name: object, tone: str = "") -> Markup:
     ).format(tone, ICONS, str(name))
 
 
-def said(text: str) -> Markup:
+def mark_code(text: str) -> Markup:
     """A sentence as the runtime words it: what stands in backticks is code."""
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
-def headed(text: str) -> Markup:
+def format_title(text: str) -> Markup:
     """The same, with the part before a first colon as its heading."""
     head, colon, rest = text.partition(": ")
     if not colon or len(head) > LONGEST_HEADING:
         return _with_rules(words.capitalised(text))
     return Markup("<strong>{}:</strong> {}").format(
-        said(words.capitalised(head)), _with_rules(rest)
+        mark_code(words.capitalised(head)), _with_rules(rest)
     )
 
 
@@ -192,25 +192,25 @@ def _with_rules(text: str, end: str = "") -> Markup:
 
 
 def _lines(text: str) -> Markup:
-    return Markup(";<br>").join(said(part) for part in _NEXT_RULE.split(text))
+    return Markup(";<br>").join(mark_code(part) for part in _NEXT_RULE.split(text))
 
 
 @pass_context
-def _told(context: Context, text: str, end: str = "") -> Markup:
+def _name_processes(context: Context, text: str, end: str = "") -> Markup:
     """A sentence in which processes go by their ids, with what people call them instead."""
     return _with_rules(_PROCESS.sub(lambda match: str(context["named"](match[0])), text), end)
 
 
-def _answered(text: str, base: str) -> Markup:
+def _link_run(text: str, base: str) -> Markup:
     """A sentence about a run that goes by its id, with the way to it instead."""
     link = Markup('<a href="{}/runs/{{}}">{{}}his run</a>').format(base)
     plain = _STATE.sub(lambda match: match[0].replace("_", " "), text)
     found = _RUN.search(plain)
     if found is None:
-        return said(plain)
+        return mark_code(plain)
     before, after = plain[: found.start()], plain[found.end() :]
     way = link.format(found[2], "T" if found[1] == "R" else "t")
-    return said(before) + way + said(after)
+    return mark_code(before) + way + mark_code(after)
 
 
 @pass_context

@@ -31,7 +31,7 @@ SHOWS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class RunRow:
     """A run, or a stretch of fires that did not run."""
 
     at: datetime
@@ -52,8 +52,8 @@ def list_runs(
     about = profile.store.job(job) if job else None
     runs, following = _runs(profile, about, show, cursor)
     omissions = _omissions(profile, about, show, runs, cursor, following)
-    lines = [Line(at=run.claimed_at, run=run) for run in runs]
-    lines += [Line(at=omission.last, omission=omission) for omission in omissions]
+    lines = [RunRow(at=run.claimed_at, run=run) for run in runs]
+    lines += [RunRow(at=omission.last, omission=omission) for omission in omissions]
     return page(
         request,
         "runs.html",
