@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import check_commit  # noqa: E402
 import check_words  # noqa: E402
+import mkdocs_hooks  # noqa: E402
 
 
 def rules(text: str, tmp_path: Path) -> list[str]:
@@ -68,3 +70,19 @@ def test_a_class_name_is_defined_once(monkeypatch: pytest.MonkeyPatch, tmp_path:
 )
 def test_the_subject_of_a_commit(message: str, wrong: bool) -> None:
     assert bool(check_commit.problem(message)) is wrong
+
+
+@pytest.mark.parametrize(
+    ("link", "shown"),
+    [
+        ("[test_page](../tests/contract/test_page.py)", "`tests/contract/test_page.py`"),
+        ("[the tests](../tests/)", "the tests (`tests`)"),
+        ("[audit](audit.md#time)", "[audit](audit.md#time)"),
+        ("[missing](../no-such-file.py)", "[missing](../no-such-file.py)"),
+        ("[elsewhere](https://example.org/x)", "[elsewhere](https://example.org/x)"),
+    ],
+)
+def test_links_out_of_the_documentation_become_paths(link: str, shown: str) -> None:
+    page = SimpleNamespace(file=SimpleNamespace(abs_src_path=str(ROOT / "docs" / "contract.md")))
+    config = {"docs_dir": str(ROOT / "docs")}
+    assert mkdocs_hooks.on_page_markdown(link, page=page, config=config, files=None) == shown
