@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from adoptkit import SHIM, World, installation, snapshot
 
 from tenure.adapters.hermes.adopt import drift as drifting
-from tenure.adapters.hermes.adopt.drift import drift, findings_document
+from tenure.adapters.hermes.adopt.drift import drift
 from tenure.adapters.hermes.adopt.plugin_files import Library
 from tenure.adapters.hermes.back.disk import Disk
 from tenure.adapters.hermes.facts.adoption_record import read_adoption
@@ -204,10 +204,10 @@ def test_an_unfinished_adoption_is_looked_at_all_the_same(world: World) -> None:
     assert codes(world) == ["fence_missing"]
 
 
-def test_as_json(world: World) -> None:
+def test_a_finding_has_code_text_and_remedy(world: World) -> None:
     fence_removed(world)
-    (found,) = findings_document(drift(world.home, installation()))
-    assert list(found) == ["code", "text", "remedy"]
+    (found,) = drift(world.home, installation())
+    assert list(asdict(found)) == ["code", "text", "remedy"]
 
 
 def test_a_larger_copy_is_told_apart(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

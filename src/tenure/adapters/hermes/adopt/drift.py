@@ -1,13 +1,8 @@
 """What an adoption has lost since, each finding with its remedy.
 
-For ``tenure hermes status``. Changes nothing. Each part of the adoption is compared
-with the record, with what this Tenure would write, and with what Hermes makes of it now. What the
-survey reports for any home (an unverified version, a damaged or unfinished record) is not repeated.
-
-Codes are stable: ``home_copied``, ``fence_missing``, ``fence_outdated``, ``plugin_missing``,
-``plugin_edited``, ``plugin_disabled``, ``copy_missing``, ``copy_outdated``, ``copy_ahead``,
-``hermes_changed``, ``entry_point_differs``, ``provider_set``, ``profile_missing``,
-``profile_of_another``, ``rule_missing``.
+For ``tenure hermes status``. Changes nothing. Each part of the adoption is compared with the
+record, with what this Tenure would write, and with what Hermes makes of it now. What the survey
+reports for any home (an unverified version, a damaged or unfinished record) is not repeated.
 """
 
 from __future__ import annotations
@@ -26,7 +21,7 @@ from tenure.adapters.hermes.adopt.plugin_files import fence_files, library, plug
 from tenure.adapters.hermes.adopt.profile import file_problem, linked_home, rules_of
 from tenure.adapters.hermes.facts.adoption_record import RELEASING, Adoption, read_adoption
 from tenure.adapters.hermes.facts.home import HermesHome
-from tenure.adapters.hermes.look.findings import tenure_command
+from tenure.adapters.hermes.look.finding import NO_GATEWAY_RULE, Finding, finding
 from tenure.adapters.hermes.look.installation import Installation, installation_of
 from tenure.client.advice import Warning
 from tenure.domain.errors import CorruptStore, OutcomeUnknown, TenureError
@@ -45,23 +40,10 @@ def drift(home: HermesHome, installation: Installation | None = None) -> tuple[W
     if adoption is None:
         return ()
     if not adoption.is_of(home):
-        return (_copied(home, adoption),)
+        facts = {"home": home.path, "original": adoption.hermes_home, "remedy": release_copy(home)}
+        return (finding("home_copied", **facts).warning(home),)
     look = _Look(home, adoption, installation)
-    return tuple(finding for part in look.parts() for finding in part)
-
-
-def findings_document(findings: tuple[Warning, ...]) -> list[dict[str, str]]:
-    """The same for ``--json``."""
-    return [{"code": f.code, "text": f.text, "remedy": f.remedy} for f in findings]
-
-
-def _copied(home: HermesHome, adoption: Adoption) -> Warning:
-    return Warning(
-        code="home_copied",
-        text=f"{home.path} is a copy of {adoption.hermes_home}, or has moved here from there; the "
-        "adoption in it is the other folder's, so nothing runs here",
-        remedy=release_copy(home),
-    )
+    return tuple(found.warning(home) for part in look.parts() for found in part)
 
 
 class _Look:
@@ -71,11 +53,10 @@ class _Look:
         self.home = home
         self.adoption = adoption
         self.installation = installation
-        self.again = tenure_command(home, "adopt")
         if installation is None and adoption.hermes_python is not None:
             self.installation = installation_of(adoption.hermes_python, "the adoption")
 
-    def parts(self) -> Iterator[Iterator[Warning]]:
+    def parts(self) -> Iterator[Iterator[Finding]]:
         yield self.fence()
         yield self.plugin()
         yield self.config()
@@ -83,42 +64,24 @@ class _Look:
         yield self.hermes()
         yield self.profile()
 
-    def fence(self) -> Iterator[Warning]:
+    def fence(self) -> Iterator[Finding]:
         if self.adoption.state == RELEASING:
             return
         if not stands(self.home):
             there = os.path.lexists(self.home.tick_lock)
             now = "it is a file again" if there else "it does not exist"
-            yield Warning(
-                code="fence_missing",
-                text=f"the fence cron/.tick.lock is gone ({now}), so any process that has not "
-                "loaded the plugin may run jobs",
-                remedy=f"{self.again} puts it back; the owner does so at its next tick",
-            )
+            yield finding("fence_missing", now=now)
         elif not _same(self.home.tick_lock, fence_files(self.home)):
-            yield Warning(
-                code="fence_outdated",
-                text="the release script in the fence is of another Tenure version",
-                remedy=f"{self.again} brings it up to date",
-            )
+            yield finding("fence_outdated")
 
-    def plugin(self) -> Iterator[Warning]:
-        if not all((self.home.plugin / name).is_file() for name in plugin_files(b"")):
-            yield Warning(
-                code="plugin_missing",
-                text=f"files of the plugin at {self.home.plugin} are missing: no process loads it, "
-                "so nothing runs",
-                remedy=f"{self.again} puts it back; then restart the gateway",
-            )
-        elif not _same(self.home.plugin, plugin_files(shim())):
-            yield Warning(
-                code="plugin_edited",
-                text=f"the plugin at {self.home.plugin} is not the one that this Tenure writes",
-                remedy=f"{self.again} writes it again; then restart the gateway",
-            )
+    def plugin(self) -> Iterator[Finding]:
+        folder = self.home.plugin
+        if not all((folder / name).is_file() for name in plugin_files(b"")):
+            yield finding("plugin_missing", folder=folder)
+        elif not _same(folder, plugin_files(shim())):
+            yield finding("plugin_edited", folder=folder)
 
-    # -- config.yaml -----------------------------------------------------------------------------
-    def config(self) -> Iterator[Warning]:
+    def config(self) -> Iterator[Finding]:
         try:
             content: bytes | None = self.home.config.read_bytes()
         except OSError:
@@ -126,120 +89,60 @@ class _Look:
         enabled, disabled = enabled_in(content)
         if enabled is False or disabled:
             why = "is in plugins.disabled" if disabled else "is not in plugins.enabled"
-            yield Warning(
-                code="plugin_disabled",
-                text=f"tenure {why} of config.yaml: no process loads the plugin when it starts, so "
-                "nothing runs",
-                remedy=f"{self.again} enables it; then restart the gateway",
-            )
+            yield finding("plugin_disabled", why=why)
         provider = scalar_in(content, "cron", "provider") or ""
         if provider not in BUILT_IN:
-            yield Warning(
-                code="provider_set",
-                text=f"config.yaml sets cron.provider to {provider!r}: the gateway's own ticker "
-                "does not run then, unless that provider cannot be loaded",
-                remedy="remove cron.provider, for the gateway to tick; then restart it",
-            )
+            yield finding("provider_set", provider=provider)
 
-    def copy(self) -> Iterator[Warning]:
+    def copy(self) -> Iterator[Finding]:
         folder = self.home.tenure / "lib"
         label = _text(folder / "VERSION")
         if label is None:
-            yield Warning(
-                code="copy_missing",
-                text=f"Tenure's own copy at {folder} is gone: without another in Hermes' "
-                "environment the plugin cannot load, and nothing runs",
-                remedy=f"{self.again} puts it back; then restart the gateway",
-            )
+            yield finding("copy_missing", folder=folder)
             return
         version = label.split("\n", 1)[0].partition(" ")[2]
+        facts = {"folder": folder, "version": version or "unknown", "own": __version__}
         if version and is_newer(version, __version__):
-            yield Warning(
-                code="copy_ahead",
-                text=f"{folder} has Tenure {version}, newer than this one, {__version__}",
-                remedy="update Tenure here",
-            )
+            yield finding("copy_ahead", **facts)
         elif not library().is_at(folder):
-            yield Warning(
-                code="copy_outdated",
-                text=f"{folder} has another Tenure ({version or 'unknown'}) than this "
-                f"one ({__version__}), or was edited",
-                remedy=f"{self.again} brings it up to date; then restart the gateway",
-            )
+            yield finding("copy_outdated", **facts)
 
-    # -- Hermes ----------------------------------------------------------------------------------
-    def hermes(self) -> Iterator[Warning]:
+    def hermes(self) -> Iterator[Finding]:
         found = self.installation
         if found is None:
             return  # the survey reports it
         if found.version != self.adoption.hermes_version:
-            yield Warning(
-                code="hermes_changed",
-                text=f"Hermes is {found.version or 'of an unknown version'} now; adopted was "
-                f"{self.adoption.hermes_version or 'one of an unknown version'}",
-                remedy=f"{self.again} checks it",
+            yield finding(
+                "hermes_changed",
+                now=found.version or "of an unknown version",
+                before=self.adoption.hermes_version or "one of an unknown version",
             )
-        yield from self._entry_point(found)
-
-    def _entry_point(self, found: Installation) -> Iterator[Warning]:
-        """Where Tenure is installed in Hermes' environment, that is what is loaded."""
+        # Where Tenure is installed in Hermes' environment, that is what is loaded.
         there = _installed(found)
         if there is not None and there.version != __version__:
-            yield Warning(
-                code="entry_point_differs",
-                text=f"Tenure {there.version} is installed in Hermes' environment, which loads it "
-                f"in place of the copy in this home; here it is {__version__}",
-                remedy=f"install {__version__} there, or uninstall it: {found.python} -m pip "
-                "uninstall tenure",
-            )
+            facts = {"version": there.version, "own": __version__, "python": found.python}
+            yield finding("entry_point_differs", **facts)
 
-    def _linked(self) -> Path | None:
-        """The other home that the Tenure profile says it is for."""
-        folder = self.adoption.tenure_home / "profiles" / self.adoption.tenure_profile
-        found = linked_home(folder)
-        return None if found is None or found.resolve() == self.home.path else found
-
-    # -- Tenure ----------------------------------------------------------------------------------
-    def profile(self) -> Iterator[Warning]:
-        name = self.adoption.tenure_profile
+    def profile(self) -> Iterator[Finding]:
+        name, folder = self.adoption.tenure_profile, self.adoption.tenure_home
         try:
-            rules = rules_of(name, self.adoption.tenure_home)
+            rules = rules_of(name, folder)
         except TenureError:
             return  # the survey reports it
+        other = linked_home(folder / "profiles" / name)
         if rules is None:
-            yield Warning(
-                code="profile_missing",
-                text=f"the Tenure profile {name} no longer exists in {self.adoption.tenure_home}: "
-                "no process can join it, so nothing runs",
-                remedy=f"restore it from a backup; or {self.again} makes it again, without history",
-            )
-        elif (other := self._linked()) is not None:
-            yield Warning(
-                code="profile_of_another",
-                text=f"the Tenure profile {name} is linked to another Hermes home, {other}: the "
-                "jobs of both would be mixed",
-                remedy=f"{tenure_command(self.home, 'release')}, then {self.again} with "
-                "--tenure-profile NAME",
-            )
-        elif (problem := file_problem(name, self.adoption.tenure_home)) is not None:
+            yield finding("profile_missing", profile=name, folder=folder)
+        elif other is not None and other.resolve() != self.home.path:
+            yield finding("profile_of_another", profile=name, other=other)
+        elif (problem := file_problem(name, folder)) is not None:
             stays = "the accepted rules stay in force" if rules else "no process can become owner"
-            yield Warning(
-                code="policy_file_problem", text=f"{problem.text}; {stays}", remedy=problem.remedy
-            )
+            facts = {"problem": problem.text, "consequence": stays, "remedy": problem.remedy}
+            yield finding("policy_file_problem", **facts)
         elif not rules:
-            yield Warning(
-                code="rule_missing",
-                text=f"no owner rules are in force in the Tenure profile {name}: the first process "
-                "of this user that ticks owns, and protected jobs are held",
-                remedy=f"{self.again} writes them again",
-            )
+            yield finding("rule_missing", profile=name)
         elif not has_gateway_rule(rules, self.home) and not any(r.service for r in rules):
-            yield Warning(
-                code="rule_missing",
-                text=f"none of the owner rules of the Tenure profile {name} is about the gateway",
-                remedy=f'holds = "{self.home.gateway_lock}" in a rule of its profile.toml says '
-                "that; `tenure owner policy` shows the rules",
-            )
+            lock = {"profile": name, "lock": self.home.gateway_lock}
+            yield Finding("rule_missing", lock, texts=NO_GATEWAY_RULE)
 
 
 def _installed(found: Installation) -> Distribution | None:

@@ -1,23 +1,12 @@
-"""The verdict of a survey, and its warnings with their remedies.
-
-Codes are stable:
-
-``several_tickers``, ``desktop_ticks_alone``, ``nothing_ticks``, ``unseen_ticker``,
-``fence_without_adoption``: without an adoption.
-``adoption_damaged``, ``adoption_unfinished``, ``tenure_unreadable``, ``nobody_owns``,
-``unadopted_ticker``, ``restart_needed``, ``plugin_not_loaded``: with one.
-``jobs_damaged``, ``ledger_damaged``, ``hidden_processes``, ``lock_stranger``, ``hermes_not_found``,
-``version_unverified``: in any case.
-"""
+"""The verdict of a survey, and its findings."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from datetime import timedelta
 
-from tenure.adapters.hermes.facts.home import DEFAULT, HermesHome, default_root, home_of
 from tenure.adapters.hermes.facts.invocation import Role
+from tenure.adapters.hermes.look.finding import Finding, finding, tenure_command
 from tenure.adapters.hermes.look.installation import SUPPORTED
 from tenure.adapters.hermes.look.report import HermesProcess, Survey, names
 from tenure.client.advice import Warning
@@ -28,31 +17,11 @@ _STARTING = timedelta(seconds=60)
 """A process joins the Tenure profile at its first tick, which comes seconds after its start."""
 
 
-def tenure_command(home: HermesHome, verb: str) -> str:
-    """The command for a ``tenure hermes`` verb on this home."""
-    words = ["tenure", "hermes", verb]
-    if home.root != home_of(default_root()).path:
-        words += ["--hermes-home", str(home.root)]
-    if home.profile != DEFAULT:
-        words += ["--profile", home.profile]
-    return f"`{shlex.join(words)}`"
-
-
-def start_gateway(survey: Survey) -> str:
-    """The command that starts the gateway."""
-    return f"`{survey.home.command} gateway {'start' if survey.service else 'run'}`"
-
-
-def _bring_the_owner(survey: Survey) -> str:
-    """A gateway that runs but has not joined must be restarted."""
-    there = any(p.role is Role.GATEWAY and not p.joined for p in survey.processes)
-    return f"`{survey.home.command} gateway restart`" if there else start_gateway(survey)
-
-
 def conclude(survey: Survey) -> tuple[str, tuple[Warning, ...]]:
     """The verdict, in one or two sentences, and the warnings, the most severe first."""
-    warnings = (*_situation(survey), *_always(survey))
-    return _verdict(survey), warnings
+    situation = _unadopted if survey.adoption is None else _adopted
+    found = (*situation(survey), *_always(survey))
+    return _verdict(survey), tuple(one.warning(survey.home) for one in found)
 
 
 def _verdict(survey: Survey) -> str:
@@ -79,185 +48,93 @@ def _verdict(survey: Survey) -> str:
     )
 
 
-def _situation(survey: Survey) -> Iterator[Warning]:
-    if survey.adoption is None:
-        yield from _unadopted(survey)
-    else:
-        yield from _adopted(survey)
-
-
-def _unadopted(survey: Survey) -> Iterator[Warning]:
+def _unadopted(survey: Survey) -> Iterator[Finding]:
     tickers = survey.tickers
-    adopt = tenure_command(survey.home, "adopt")
     if survey.tick_lock.fence:
-        yield Warning(
-            code="fence_without_adoption",
-            text="cron/.tick.lock is a folder, so no tick runs anything, and no adoption is "
-            "recorded that would let a tick through",
-            remedy=f"{tenure_command(survey.home, 'release')} takes the fence away, "
-            f"{adopt} makes the gateway the owner",
-        )
+        yield finding("fence_without_adoption")
     elif len(tickers) > 1:
-        yield Warning(code="several_tickers", text=_several(survey), remedy=adopt)
+        there = any(process.role is Role.GATEWAY for process in tickers)
+        yield finding(
+            "several_tickers",
+            count=len(tickers),
+            processes=names(tickers),
+            gateway="" if there else ". No gateway runs, but jobs fire",
+        )
     elif tickers and tickers[0].role is not Role.GATEWAY:
-        yield Warning(
-            code="desktop_ticks_alone",
-            text=f"no gateway runs, but jobs do fire: {tickers[0].describe()} runs them, with its "
-            "rights and its environment, and without the gateway's connections",
-            remedy=f"{start_gateway(survey)}, then {adopt}",
-        )
+        process = tickers[0].describe()
+        yield finding("desktop_ticks_alone", process=process, start_gateway=_start_gateway(survey))
     elif not tickers and survey.jobs.enabled:
-        yield from _nothing_ticks(survey)
+        jobs = "1 job is" if survey.jobs.enabled == 1 else f"{survey.jobs.enabled} jobs are"
+        yield finding("nothing_ticks", jobs=jobs, start_gateway=_start_gateway(survey))
+        age = survey.heartbeats.ticked
+        if age is not None and age < _FRESH:
+            yield finding("unseen_ticker", age=age.total_seconds())
 
 
-def _several(survey: Survey) -> str:
-    tickers = survey.tickers
-    text = (
-        f"{len(tickers)} processes can execute this profile's jobs, and nothing tells them apart: "
-        f"{names(tickers)}. The first tick after a job is due runs it"
-    )
-    if not any(process.role is Role.GATEWAY for process in tickers):
-        text += ". No gateway runs, but jobs fire"
-    return text
-
-
-def _nothing_ticks(survey: Survey) -> Iterator[Warning]:
-    jobs = "1 job is" if survey.jobs.enabled == 1 else f"{survey.jobs.enabled} jobs are"
-    yield Warning(
-        code="nothing_ticks",
-        text=f"{jobs} enabled, and no process was found that ticks: nothing fires",
-        remedy=start_gateway(survey),
-    )
-    age = survey.heartbeats.ticked
-    if age is not None and age < _FRESH:
-        yield Warning(
-            code="unseen_ticker",
-            text=f"a ticker wrote its heartbeat {age.total_seconds():.0f} s ago: it has ended "
-            "since, or it cannot be seen from here (another user's, in a container)",
-            remedy="run this again in two minutes, as the user that runs Hermes or as root",
-        )
-
-
-def _adopted(survey: Survey) -> Iterator[Warning]:
-    adoption = survey.adoption
+def _adopted(survey: Survey) -> Iterator[Finding]:
+    adoption, home = survey.adoption, survey.home
     assert adoption is not None
-    release = tenure_command(survey.home, "release")
+    profile = adoption.tenure_profile
+    adopt, release = tenure_command(home, "adopt"), tenure_command(home, "release")
     if adoption.problem is not None:
-        yield Warning(
-            code="adoption_damaged",
-            text=f"{adoption.problem}; so every run is refused",
-            remedy=adoption.remedy or f"{release}, then {tenure_command(survey.home, 'adopt')}",
-        )
+        remedy = adoption.remedy or f"{release}, then {adopt}"
+        yield finding("adoption_damaged", problem=adoption.problem, remedy=remedy)
         return
     if not adoption.complete:
-        verb = release if adoption.state == "releasing" else tenure_command(survey.home, "adopt")
-        yield Warning(
-            code="adoption_unfinished",
-            text=f"the adoption is unfinished ({adoption.state}): it was interrupted or still runs",
-            remedy=f"{verb} goes on with it",
-        )
+        command = release if adoption.state == "releasing" else adopt
+        yield finding("adoption_unfinished", state=adoption.state, command=command)
     if survey.unreadable is not None:
-        yield Warning(
-            code="tenure_unreadable",
-            text=f"the Tenure profile {adoption.tenure_profile} cannot be read: "
-            f"{survey.unreadable}",
-            remedy=f"`tenure status --profile {adoption.tenure_profile}` says more",
-        )
+        yield finding("tenure_unreadable", profile=profile, problem=survey.unreadable)
     elif survey.owner is None:
-        so = "" if survey.tickers else ", so none fires; protected ones are held"
-        yield Warning(
-            code="nobody_owns",
-            text=f"no process owns the jobs{so}",
-            remedy=f"{_bring_the_owner(survey)}; "
-            f"`tenure status --profile {adoption.tenure_profile}` says who may own",
-        )
+        consequence = "" if survey.tickers else ", so none fires; protected ones are held"
+        # A gateway that runs but has not joined must be restarted.
+        there = any(p.role is Role.GATEWAY and not p.joined for p in survey.processes)
+        command = f"`{home.command} gateway restart`" if there else _start_gateway(survey)
+        yield finding("nobody_owns", consequence=consequence, command=command, profile=profile)
     for process in survey.processes:
         yield from _disobedient(survey, process)
 
 
-def _disobedient(survey: Survey, process: HermesProcess) -> Iterator[Warning]:
+def _disobedient(survey: Survey, process: HermesProcess) -> Iterator[Finding]:
     """Of an adopted home: a process that does not obey Tenure, or not yet."""
     if process.joined:
         return
     if process.executes:
-        yield Warning(
-            code="unadopted_ticker",
-            text=f"{process.describe()} does not obey Tenure, and no fence stops its ticks: "
-            "it runs jobs beside the owner",
-            remedy=f"{tenure_command(survey.home, 'adopt')} puts the fence back; restart it",
-        )
+        yield finding("unadopted_ticker", process=process.describe())
     elif process.before_adoption:
         inline = "" if process.on_request is False else "; asked to, it may still run a job itself"
-        yield Warning(
-            code="restart_needed",
-            text=f"{process.describe()} started before the adoption and has not loaded Tenure's "
-            f"plugin{inline}",
-            remedy=f"restart it{_how_to_restart(survey, process)}",
-        )
+        how = {
+            Role.GATEWAY: f": `{survey.home.command} gateway restart`",
+            Role.DESKTOP: ": quit the desktop app and open it again",
+        }.get(process.role, "")
+        yield finding("restart_needed", process=process.describe(), on_request=inline, how=how)
     elif process.repeats and survey.at - process.started_at > _STARTING:
-        yield Warning(
-            code="plugin_not_loaded",
-            text=f"{process.describe()} started after the adoption and has not joined it: "
-            "Tenure's plugin is not loaded in it, or fails",
-            remedy=f"{tenure_command(survey.home, 'adopt')} repairs the plugin; then restart it",
-        )
+        yield finding("plugin_not_loaded", process=process.describe())
 
 
-def _how_to_restart(survey: Survey, process: HermesProcess) -> str:
-    if process.role is Role.GATEWAY:
-        return f": `{survey.home.command} gateway restart`"
-    return ": quit the desktop app and open it again" if process.role is Role.DESKTOP else ""
-
-
-def _always(survey: Survey) -> Iterator[Warning]:
+def _always(survey: Survey) -> Iterator[Finding]:
     if survey.jobs.problem is not None:
-        yield Warning(
-            code="jobs_damaged",
-            text=f"{survey.home.jobs_file} cannot be read: {survey.jobs.problem}. Nothing fires",
-            remedy="restore it from a backup (`hermes backup`), or correct it",
-        )
+        file = survey.home.jobs_file
+        yield finding("jobs_damaged", file=file, problem=survey.jobs.problem)
     if survey.ledger.damaged:
-        yield Warning(
-            code="ledger_damaged",
-            text=f"the record of the last runs cannot be read: {survey.ledger.why}",
-            remedy=f"move {survey.home.executions} away; Hermes makes a new one",
-        )
+        yield finding("ledger_damaged", file=survey.home.executions, problem=survey.ledger.why)
     if survey.hidden:
-        pids = ", ".join(map(str, survey.hidden))
-        yield Warning(
-            code="hidden_processes",
-            text=f"these look like Hermes and cannot be examined (pids {pids}): whether they work "
-            "on this home is unknown",
-            remedy="run this as their user, or as root",
-        )
+        yield finding("hidden_processes", pids=", ".join(map(str, survey.hidden)))
     lock = survey.gateway_lock
     if lock.held and survey.process(lock.pid) is None:
-        who = f"pid {lock.pid}" if lock.pid else "a process that cannot be seen from here"
-        yield Warning(
-            code="lock_stranger",
-            text=f"gateway.lock is held by {who}, which is not one of the processes above",
-            remedy="run this as its user, or as root",
-        )
-    yield from _version(survey)
-
-
-def _version(survey: Survey) -> Iterator[Warning]:
+        holder = f"pid {lock.pid}" if lock.pid else "a process that cannot be seen from here"
+        yield finding("lock_stranger", holder=holder)
     found = survey.installation
     if found is None:
-        yield Warning(
-            code="hermes_not_found",
-            text="no Hermes installation was found: not by a running process, a service "
-            "definition or the PATH. What its processes do was taken to be as in "
-            f"{max(SUPPORTED)}",
-            remedy="put `hermes` on the PATH, or start it",
-        )
+        yield finding("hermes_not_found", newest=max(SUPPORTED))
     elif not found.verified:
-        yield Warning(
-            code="version_unverified",
-            text=f"Hermes {found.version or 'of an unknown version'} was not verified (verified: "
-            f"{', '.join(sorted(SUPPORTED))}); what is said of its processes may be wrong",
-            remedy="compare with what you see, and report it",
-        )
+        version = found.version or "of an unknown version"
+        verified = ", ".join(sorted(SUPPORTED))
+        yield finding("version_unverified", version=version, verified=verified)
+
+
+def _start_gateway(survey: Survey) -> str:
+    return f"`{survey.home.command} gateway {'start' if survey.service else 'run'}`"
 
 
 def _cap(text: str) -> str:
