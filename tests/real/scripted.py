@@ -75,7 +75,7 @@ def main(home: str, name: str, place: str, number: str) -> int:
     if seconds := os.environ.get("SCRIPTED_HUNG_AFTER"):
         ownership.HUNG_AFTER = timedelta(seconds=float(seconds))
     if seconds := os.environ.get("SCRIPTED_LOOK_EVERY"):
-        keeper.LOOK_EVERY = float(seconds)
+        keeper.LOOK_EVERY_S = float(seconds)
     drain = float(os.environ.get("SCRIPTED_DRAIN", "10"))
     profile = Profile.open(name, home=home, create=True, now=datetime.now(UTC))
     opened.append(profile)

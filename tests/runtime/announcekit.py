@@ -76,7 +76,7 @@ class World:
         return Announced(fire=fire, passed=told)
 
     def announce(self, node: Node, job: Job, fire: Announced | None = None) -> ExternalClaim:
-        answers = node.scheduler.announcing.claim({job.id: fire or self.due()})
+        answers = node.scheduler.external_fires.claim({job.id: fire or self.due()})
         assert answers is not None, f"{node.name} does not own"
         return answers[job.id]
 

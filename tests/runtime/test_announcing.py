@@ -46,7 +46,7 @@ def named(tmp_path: Path) -> Iterator[World]:
 
 def asks(node: Node, ask: Callable[[str], Said]) -> Probes:
     """Have the OS answer so, to whoever of this process asks."""
-    probes = node.scheduler.probes
+    probes = node.scheduler.context.probes
     probes._ask = ask
     return probes
 
@@ -99,11 +99,11 @@ def test_several_are_one_commit(world: World) -> None:
     jobs = [world.add(f"job {n}") for n in range(3)]
     fire = world.due()
     mark = world.store.change_mark()
-    answers = node.scheduler.announcing.claim({job.id: fire for job in jobs})
+    answers = node.scheduler.external_fires.claim({job.id: fire for job in jobs})
     assert answers is not None
     assert all(answer.handle is not None for answer in answers.values())
     assert world.store.change_mark() == mark + 1
-    assert node.scheduler.announcing.claim({}) == {}
+    assert node.scheduler.external_fires.claim({}) == {}
 
 
 def test_who_does_not_own_claims_nothing(world: World) -> None:
@@ -111,7 +111,7 @@ def test_who_does_not_own_claims_nothing(world: World) -> None:
     second = world.node("b")
     world.cluster.settle()
     fire = world.due()
-    assert second.scheduler.announcing.claim({job.id: fire}) is None
+    assert second.scheduler.external_fires.claim({job.id: fire}) is None
     assert world.runs() == ()
     assert world.issue(first, job, fire)
 
@@ -181,7 +181,7 @@ def test_jobs_that_may_not_be_announced_stop_no_other(
     monkeypatch.setattr(store, "job", unreadable)
     fire = world.due()
     ids = (job.id, paused.id, here.id, broken.id, "j-gone")
-    answers = node.scheduler.announcing.claim(dict.fromkeys(ids, fire))
+    answers = node.scheduler.external_fires.claim(dict.fromkeys(ids, fire))
     assert answers is not None
     assert answers[job.id].handle is not None
     others = [answers[id] for id in ids[1:]]
@@ -211,7 +211,7 @@ def test_a_commit_that_fails_lends_nothing(world: World, monkeypatch: pytest.Mon
     node, job = world.owner(), world.add()
     fire = world.due()
     with commit_fails(node, monkeypatch), pytest.raises(OutcomeUnknown):
-        node.scheduler.announcing.claim({job.id: fire})
+        node.scheduler.external_fires.claim({job.id: fire})
     assert world.runs() == ()
     assert node.scheduler.dispatcher.runs() == frozenset()
     assert world.issue(node, job, fire)
@@ -226,7 +226,7 @@ def test_a_stale_owner_claims_nothing_and_learns_it(world: World) -> None:
     second.look()
     assert second.owns
     fire = world.due()
-    assert first.scheduler.announcing.claim({job.id: fire}) is None
+    assert first.scheduler.external_fires.claim({job.id: fire}) is None
     assert world.runs() == ()
     refused = [e for e in world.store.events(limit=1000) if e.kind is EventKind.CLAIM_REFUSED]
     assert [e.process for e in refused] == [first.id]
@@ -241,7 +241,7 @@ def test_threads_that_announce_the_same_fire_get_one_run(world: World) -> None:
     fire, answers = world.due(), []
 
     def announce(number: int) -> None:
-        answers.append(node.scheduler.announcing.claim({job.id: fire for job in jobs}))
+        answers.append(node.scheduler.external_fires.claim({job.id: fire for job in jobs}))
 
     in_threads(6, announce)
     lent = [id for found in answers if found for id, answer in found.items() if answer.handle]
@@ -265,9 +265,9 @@ def test_a_draining_owner_lends_nothing_more(world: World) -> None:
     mandate = node.scheduler.dispatcher._mandate
     assert mandate is not None
     node.scheduler.dispatcher.drain()
-    assert node.scheduler.announcing.claim({job.id: world.due()}) is None
+    assert node.scheduler.external_fires.claim({job.id: world.due()}) is None
     node.scheduler.dispatcher.own(mandate)  # as a keeper does that was just looking
-    assert node.scheduler.announcing.claim({job.id: world.due()}) is None
+    assert node.scheduler.external_fires.claim({job.id: world.due()}) is None
     assert world.runs() == ()
 
 
@@ -278,7 +278,7 @@ def test_an_owner_whose_database_was_replaced_claims_nothing(
     node, job = world.owner(), world.add()
     loss = Loss(text="the database was replaced", remedy="")
     monkeypatch.setattr(node.scheduler.profile.store, "loss", lambda: loss)
-    assert node.scheduler.announcing.claim({job.id: world.due()}) is None
+    assert node.scheduler.external_fires.claim({job.id: world.due()}) is None
     assert world.runs() == ()
 
 
@@ -326,7 +326,7 @@ def test_what_a_protected_claim_stands_on_is_read_again(tmp_path: Path) -> None:
             fire = world.due()
             assert world.issue(node, kept, fire)
         fire = world.due()
-        answers = node.scheduler.announcing.claim({plain.id: fire, kept.id: fire})
+        answers = node.scheduler.external_fires.claim({plain.id: fire, kept.id: fire})
         assert answers is not None
         assert answers[kept.id].omitted is OmissionKind.HELD
         assert answers[plain.id].handle is not None
@@ -365,7 +365,7 @@ def test_a_probe_that_hangs_holds_up_its_own_job_only(
     node, job, other = named.owner(), named.add(requires=("read:/disk",)), named.add("other")
     probes = asks(node, hangs)
     fire = named.due()
-    answers = node.scheduler.announcing.claim({job.id: fire, other.id: fire})
+    answers = node.scheduler.external_fires.claim({job.id: fire, other.id: fire})
     assert answers is not None
     assert answers[other.id].handle is not None
     waits = answers[job.id]

@@ -27,7 +27,7 @@ from tenure.domain.request import Request, Requester, RequestKind, RequestState
 from tenure.domain.run import ACTIVE, Run, RunState
 from tenure.domain.schedule.model import every_schedule
 from tenure.host.processes import identity_of
-from tenure.runtime.ownership.keeper import OBSERVE_EVERY
+from tenure.runtime.ownership.member import OBSERVE_EVERY_S
 from tenure.store.contract import RunFilter
 from testkit.cluster import Cluster, Node
 from waiting import DEADLINE, eventually
@@ -455,7 +455,7 @@ def test_an_owner_whose_launcher_has_ended_hands_over_at_once(make: Make) -> Non
         assert orphan.owns
         launcher.kill()
         launcher.wait()
-        assert not orphan.scheduler.keeper.recheck()  # before the next protected claim
+        assert not orphan.scheduler.context.recheck_authority()  # before the next protected claim
         orphan.look()
         assert not orphan.owns
         whole.look()
@@ -872,7 +872,7 @@ def test_an_idle_owner_notices_that_it_is_no_longer_admitted(tmp_path: Path) -> 
         cluster.clock.advance(1.0)
         node.look()
         assert node.owns  # evidence is not read at every look
-        cluster.clock.advance(OBSERVE_EVERY)
+        cluster.clock.advance(OBSERVE_EVERY_S)
         node.look()
         assert not node.owns
         assert node.standing is ProcessStatus.REFUSED

@@ -93,7 +93,7 @@ def test_nothing_is_logged_inside_a_transaction(
         monkeypatch.setattr(logger, "level", logging.INFO)
         monkeypatch.setattr(logger, "handlers", [handler])
         monkeypatch.setattr(logger, "_cache", {})
-        node.scheduler.dispatcher.report(
+        node.scheduler.dispatcher.inbox.report(
             Result(
                 run="none",
                 attempt=1,

@@ -14,6 +14,7 @@ from commandkit import THEN, claimed_run
 from tenure.domain.job import Command, Definition
 from tenure.domain.schedule.model import every_schedule
 from tenure.runtime.commands.runner import CommandRunner
+from tenure.runtime.inbox import Inbox
 from tenure.store.folder import user_home
 from testkit.clock import ManualClock
 
@@ -43,8 +44,7 @@ def environment(
         log_size=1,
         environment=lambda: profile or {},
         clock=ManualClock(),
-        report=lambda result: None,
-        at_gate=lambda run, gated: None,
+        inbox=Inbox(),
     )
     made.append(runner)
     for name in list(os.environ):

@@ -70,7 +70,7 @@ class World(Cluster):
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     # How often a wait looks up: it goes on waiting all the same.
-    monkeypatch.setattr("tenure.runtime.dispatch.dispatcher.POLL", 0.05)
+    monkeypatch.setattr("tenure.runtime.dispatch.dispatcher.POLL_S", 0.05)
     with World(tmp_path) as made:
         yield made
 
@@ -226,7 +226,7 @@ def test_a_refused_claim_ends_the_mandate(world: World, depose: Callable[[World]
     depose(world)
     world.first.turn()
     assert not world.first.scheduler.dispatcher.owns(world.held)
-    assert world.first.scheduler.keeper._term.doubt, "the keeper is asked to look"
+    assert world.first.scheduler.context.signals.doubt, "the keeper is asked to look"
     refusals = world.refusals()
     assert refusals == (0 if depose is replace_the_database else 1)
     for _ in range(5):
@@ -239,7 +239,7 @@ def test_a_refused_claim_ends_the_mandate(world: World, depose: Callable[[World]
 def test_a_refused_announcement_ends_the_mandate(
     world: World, depose: Callable[[World], None]
 ) -> None:
-    announcing = world.first.scheduler.announcing
+    announcing = world.first.scheduler.external_fires
     dispatcher = world.first.scheduler.dispatcher
     now = world.clock.now()
     job = world.store.add_job(

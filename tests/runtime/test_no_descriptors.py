@@ -34,6 +34,7 @@ from tenure.runtime.commands import runner as command_runner
 from tenure.runtime.commands.child import RecordUnreadable, read_exit
 from tenure.runtime.commands.gate import GatedCommand
 from tenure.runtime.commands.runner import CommandRunner
+from tenure.runtime.inbox import Inbox
 from tenure.store.contract import RunFilter
 from testkit.cluster import Cluster
 from waiting import eventually
@@ -76,9 +77,16 @@ class Bench:
 
 
 def make_bench(folder: Path) -> Bench:
-    def at_gate(run: Run, gated: GatedCommand) -> None:
-        bench.gated.append(gated)
-        gated.open_gate()
+    class BenchInbox(Inbox):
+        def report(self, result: Result) -> None:
+            bench.results.append(result)
+
+        def at_gate(self, run: Run, gated: GatedCommand) -> None:
+            bench.gated.append(gated)
+            gated.open_gate()
+
+        def note(self, run: Run, why: str) -> None:
+            bench.notes.append(why)
 
     bench = Bench(
         CommandRunner(
@@ -88,9 +96,7 @@ def make_bench(folder: Path) -> Bench:
             log_size=100_000,
             environment=dict,
             clock=SystemClock(),
-            report=lambda result: bench.results.append(result),
-            at_gate=at_gate,
-            note=lambda run, why: bench.notes.append(why),
+            inbox=BenchInbox(),
             grace=DRAW_BREATH,
         )
     )

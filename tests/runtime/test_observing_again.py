@@ -24,10 +24,10 @@ def test_who_asks_while_another_thread_reads_waits_for_what_it_finds(
     with Cluster(tmp_path, toml=POLICY) as cluster:
         node = cluster.node("gateway", executable="/opt/gateway")
         cluster.settle()
-        member, keeper = node.scheduler.member, node.scheduler.keeper
+        member, context = node.scheduler.member, node.scheduler.context
         seen = member._observe
         cluster.clock.advance(60)
-        assert keeper.recheck()
+        assert context.recheck_authority()
 
         def slowly(**options: Any) -> Evidence:
             reading.set()
@@ -40,7 +40,7 @@ def test_who_asks_while_another_thread_reads_waits_for_what_it_finds(
         cluster.clock.advance(60)
         said: list[bool] = []
         looks = threading.Thread(target=member.observe_again)
-        claims = threading.Thread(target=lambda: said.append(keeper.recheck()))
+        claims = threading.Thread(target=lambda: said.append(context.recheck_authority()))
         looks.start()
         assert reading.wait(DEADLINE)
         claims.start()
@@ -67,4 +67,4 @@ def test_what_could_not_be_read_is_read_at_the_next_asking(
         monkeypatch.setattr(member, "_observe", fails)
         for _ in range(2):
             with pytest.raises(OSError, match="too many"):
-                node.scheduler.keeper.recheck()
+                node.scheduler.context.recheck_authority()

@@ -13,8 +13,8 @@ import pytest
 from tenure.domain.event import EventKind
 from tenure.domain.job import Call, Definition, Runner
 from tenure.domain.schedule.model import every_schedule
-from tenure.runtime.dispatch.dispatcher import IDLE_POLL, RESTING_POLL
-from tenure.runtime.ownership.keeper import FULL_LOOK_EVERY
+from tenure.runtime.dispatch.dispatcher import IDLE_POLL_S, RESTING_POLL_S
+from tenure.runtime.ownership.changes import FULL_LOOK_EVERY_S
 from testkit.cluster import Cluster, Node
 
 POLICY = """
@@ -62,7 +62,7 @@ def test_nobody_rests_for_long(cluster: Cluster) -> None:
     owner = node(cluster, "gateway")
     cluster.settle()
     assert rests(owner)
-    cluster.clock.advance(FULL_LOOK_EVERY)
+    cluster.clock.advance(FULL_LOOK_EVERY_S)
     assert not owner.scheduler.keeper._nothing_new()
 
 
@@ -120,15 +120,15 @@ def test_a_dispatcher_that_rests_is_told_of_a_clock_that_was_set_and_of_sleep(
     cluster.settle()
     keeper, dispatcher = owner.scheduler.keeper, owner.scheduler.dispatcher
     keeper._nothing_new()
-    dispatcher._bell.clear()
+    dispatcher.inbox.wakeup.clear()
     cluster.clock.advance(1)
     keeper._nothing_new()
-    assert not dispatcher._bell.is_set()
+    assert not dispatcher.inbox.wakeup.is_set()
     for happens in (cluster.clock.step, cluster.clock.suspend):
         happens(3600)
         keeper._nothing_new()
-        assert dispatcher._bell.is_set()
-        dispatcher._bell.clear()
+        assert dispatcher.inbox.wakeup.is_set()
+        dispatcher.inbox.wakeup.clear()
 
 
 def test_a_dispatcher_that_rests_is_told_of_what_its_own_process_wrote(cluster: Cluster) -> None:
@@ -136,12 +136,12 @@ def test_a_dispatcher_that_rests_is_told_of_what_its_own_process_wrote(cluster: 
     cluster.settle()
     keeper, dispatcher = owner.scheduler.keeper, owner.scheduler.dispatcher
     keeper._nothing_new()
-    dispatcher._bell.clear()
+    dispatcher.inbox.wakeup.clear()
     keeper._nothing_new()
-    assert not dispatcher._bell.is_set()
+    assert not dispatcher.inbox.wakeup.is_set()
     owner.scheduler.profile.store.add_job(work(cluster), by="host", now=cluster.clock.now())
     keeper._nothing_new()
-    assert dispatcher._bell.is_set()
+    assert dispatcher.inbox.wakeup.is_set()
 
 
 def test_who_does_not_own_takes_no_turns(cluster: Cluster) -> None:
@@ -149,13 +149,13 @@ def test_who_does_not_own_takes_no_turns(cluster: Cluster) -> None:
     owner, candidate = node(cluster, "gateway"), node(cluster, "gateway")
     cluster.settle()
     assert owner.owns
-    assert candidate.scheduler.dispatcher.turn() == RESTING_POLL
-    assert owner.scheduler.dispatcher.turn() <= IDLE_POLL
+    assert candidate.scheduler.dispatcher.turn() == RESTING_POLL_S
+    assert owner.scheduler.dispatcher.turn() <= IDLE_POLL_S
     cluster.clock.step(-3600)
     cluster.kill(owner)
     candidate.look()
     assert candidate.owns
-    assert candidate.scheduler.dispatcher.turn() <= IDLE_POLL
+    assert candidate.scheduler.dispatcher.turn() <= IDLE_POLL_S
     events = cluster.profile.store.events(limit=1000)
     assert EventKind.CLOCK not in {event.kind for event in events}
     cluster.clock.step(-3600)

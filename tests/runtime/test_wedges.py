@@ -291,7 +291,7 @@ def test_a_holder_that_could_not_be_watched_is_watched_at_the_next_look(
 def test_the_keepers_thread_survives_whatever_a_look_raises(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(keeper, "LOOK_EVERY_S", 0.01)
     with Cluster(tmp_path) as cluster:
         node = cluster.node("a")
         looked = threading.Event()
@@ -321,7 +321,7 @@ def test_a_probe_that_hangs_holds_up_only_the_job_that_needs_it(cluster: Cluster
 
     cluster.write_toml('[[owner]]\nexecutable = "/opt/gateway"\n')
     node = cluster.node("a", executable="/opt/gateway")
-    node.scheduler.probes._ask = probe
+    node.scheduler.context.probes._ask = probe
     cluster.settle()
     assert cluster.profile.store.ownership().authoritative
     store = cluster.profile.store

@@ -90,7 +90,9 @@ class ClockChange:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class ClockReading:
+    """The three clocks at one moment."""
+
     wall: datetime
     awake: float
     continuous: float
@@ -118,6 +120,11 @@ class ClockWatch:
         self._last = self._read()
         self._pending: deque[ClockChange] = deque()
 
+    @property
+    def last(self) -> ClockReading:
+        """The clocks at the last look."""
+        return self._last
+
     def look(self) -> ClockChange | None:
         """What changed since the last look, or None. One change a call; call until None."""
         if not self._pending:
@@ -140,11 +147,11 @@ class ClockWatch:
     def _note(self, kind: ClockChangeKind, amount: float, at: datetime) -> None:
         self._pending.append(ClockChange(kind=kind, amount=amount, at=at))
 
-    def _read(self) -> _Reading:
+    def _read(self) -> ClockReading:
         """The three clocks at one moment: read again if the process was delayed in between."""
         for _ in range(self._TRIES):
             before = self._clock.continuous()
-            reading = _Reading(self._clock.now(), self._clock.awake(), self._clock.continuous())
+            reading = ClockReading(self._clock.now(), self._clock.awake(), self._clock.continuous())
             if reading.continuous - before < self._SETTLED:
                 break
         return reading

@@ -29,7 +29,7 @@ from tenure.host.clocks import SystemClock
 from tenure.host.orphans import Orphans, adopts_orphans
 from tenure.runtime.failure import lost_thread
 from tenure.runtime.inherited_state import small_limits
-from tenure.runtime.scheduler import DRAIN, Scheduler
+from tenure.runtime.scheduler import DRAIN_S, Scheduler
 from tenure.runtime.stderr_log import StderrLog
 from tenure.runtime.watched_thread import Watch
 
@@ -57,7 +57,7 @@ def serve(
     *,
     role: str | None = None,
     app: str | None = None,
-    drain: float = DRAIN,
+    drain: float = DRAIN_S,
     beside: Callable[[], Callable[[], None]] | None = None,
 ) -> int:
     """Run until a signal ends it, or a failure; the exit code. Call from the main thread.

@@ -144,6 +144,10 @@ class Profile:
         self.policy_file()
         return self._settings
 
+    def environment(self) -> Mapping[str, str]:
+        """The variables that profile.toml sets for every command."""
+        return self.settings().environment()
+
     def timezone(self) -> str:
         """The profile's zone, else the machine's: an IANA name."""
         zone = self.settings().timezone

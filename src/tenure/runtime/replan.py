@@ -21,8 +21,7 @@ from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.job import Definition, Job, JobState, jitter_of
 from tenure.domain.ownership import Authority
 from tenure.domain.schedule.model import ScheduleKind, cron_schedule
-from tenure.host.clocks import Clock
-from tenure.runtime.profile import Profile
+from tenure.runtime.owner_context import OwnerContext
 from tenure.store.contract import Page
 
 log = logging.getLogger("tenure.keeper")
@@ -40,10 +39,10 @@ _STATES = frozenset({JobState.ACTIVE, JobState.PAUSED})
 class Replanner:
     """One owner's passes over the jobs. Not thread-safe."""
 
-    def __init__(self, profile: Profile, clock: Clock) -> None:
-        self._profile = profile
-        self._store = profile.store
-        self._clock = clock
+    def __init__(self, context: OwnerContext) -> None:
+        self._profile = context.profile
+        self._store = context.store
+        self._clock = context.clock
         self._cause: tuple[int, str | None] | None = None
         """The term and the profile's zone of the last pass."""
         self._cursor: str | None = None

@@ -42,12 +42,13 @@ from tenure.runtime.commands.gate import (
 from tenure.runtime.commands.output import OutputCap
 from tenure.runtime.commands.terminate import Termination, members_of
 from tenure.runtime.failure import Failure, lost_thread
+from tenure.runtime.inbox import Inbox
 from tenure.runtime.watched_thread import WatchedThread
 from tenure.store.folder.user_home import account_variables, job_folder
 
 log = logging.getLogger("tenure.commands")
 
-GRACE = timedelta(seconds=10)
+KILL_GRACE = timedelta(seconds=10)
 """Between TERM and KILL."""
 _AFTER_AN_ERROR = 0.1
 _LONGEST_PAUSE_S = 5.0
@@ -105,22 +106,17 @@ class CommandRunner:
         log_size: int,
         environment: Callable[[], Mapping[str, str]],
         clock: Clock,
-        report: Callable[[Result], None],
-        at_gate: Callable[[Run, GatedCommand], None],
-        note: Callable[[Run, str], None] = lambda run, why: None,
-        grace: timedelta = GRACE,
-        failed: Callable[[Failure], None] = lambda failure: None,
+        inbox: Inbox,
+        grace: timedelta = KILL_GRACE,
+        fail: Callable[[Failure], None] = lambda failure: None,
     ) -> None:
-        """``note``: why a run is still active though its command has ended."""
         self._process = process
         self._logs = logs
         self._slots = slots
         self._log_size = log_size
         self._environment = environment
         self._clock = clock
-        self._report = report
-        self._at_gate = at_gate
-        self._note = note
+        self._inbox = inbox
         self._grace = grace
         self._children = Children()
         self._new: deque[tuple[Run, Definition]] = deque()
@@ -136,7 +132,7 @@ class CommandRunner:
             self._loop,
             name="tenure-commands",
             is_stopping=lambda: self._stopping,
-            ended=lambda why: failed(lost_thread(why)),
+            ended=lambda why: fail(lost_thread(why)),
         )
         self._is_started = False
         self._next_cap = 0.0
@@ -254,7 +250,7 @@ class CommandRunner:
             self._children.reap(gated.identity)
             self._finish(run, RunState.NEVER_RAN, f"it could not be watched: {error}")
             return
-        self._at_gate(run, gated)
+        self._inbox.at_gate(run, gated)
 
     def _watch(self, run: Run, definition: Definition, gated: GatedCommand) -> None:
         timeout = definition.timeout
@@ -366,7 +362,7 @@ class CommandRunner:
             first, self._held[run.id] = self._held[run.id], False
         if first:
             log.warning("%s of %s has ended, and %s; it is read again", run.id, run.job_name, error)
-            self._note(run, f"its command has ended, and {error}; it is read again")
+            self._inbox.note(run, f"its command has ended, and {error}; it is read again")
 
     def _finish(
         self,
@@ -379,7 +375,7 @@ class CommandRunner:
     ) -> None:
         with self._lock:
             self._held[run.id] = False  # the report wakes the one that claims for the slot
-        self._report(
+        self._inbox.report(
             Result(
                 run=run.id,
                 attempt=run.attempt,

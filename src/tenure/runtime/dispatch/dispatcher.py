@@ -1,17 +1,17 @@
 """The dispatcher: one thread that claims, and the single writer of starts and ends.
 
-A turn gathers what has ended and what stands at its gate, adds what is due, and makes it one
-commit: ends, starts, answers to requests, retries, claims. What the commit allows is done after
-it: gates open, functions are entered. When the commit fails, nothing of that happens, and what
-was gathered waits for the next turn.
+A turn gathers ended runs and commands at their gate, adds what is due, and makes one commit of it:
+ends, starts, answers to requests, retries, claims. It acts on the commit afterwards: gates open,
+functions are entered. When the commit fails, none of that happens, and the entries gathered wait
+for the next turn.
 
     inbox (ends, gates) --+
     requests -------------+--> one commit --> open gates, enter functions
     due jobs --> planner -+
 
-A process that does not own has turns too: its runs may still be ending (after a hand-over). Ends
-are fenced by their run, claims by the authority; a stale one claims nothing and says so to the
-keeper. No lock or transaction is held while a job runs.
+A process that does not own takes turns too: its runs may still be ending (after a hand-over). Ends
+are fenced by their run, claims by the authority; a stale one claims nothing and signals that to
+the keeper. No lock or transaction is held while a job runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -30,109 +29,86 @@ from tenure.domain.event import EventKind
 from tenure.domain.job import Call, Definition, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.planning.plan import OwnerCapabilities
-from tenure.domain.request import Request
 from tenure.domain.run import Result, Run, RunState
-from tenure.host.clocks import Clock as HostClock
+from tenure.host.clocks import ClockReading
 from tenure.runtime.callables.runner import CallableRunner
-from tenure.runtime.commands.gate import GatedCommand
 from tenure.runtime.commands.runner import CommandRunner
-from tenure.runtime.dispatch.probes import Probes
 from tenure.runtime.dispatch.turn import PENDING, ClaimStep, ClockJournal, Outbox, RunRecorder, Turn
-from tenure.runtime.failure import Failure, lost_thread
-from tenure.runtime.profile import Profile
+from tenure.runtime.failure import lost_thread
+from tenure.runtime.owner_context import OwnerContext
 from tenure.runtime.watched_thread import Watch, WatchedThread
 
 log = logging.getLogger("tenure.dispatcher")
 T = TypeVar("T")
 
-POLL = 1.0
-"""Seconds between looks at the store when nothing nudges: the store is the truth."""
-IDLE_POLL = 10.0
-"""The same where nothing runs here: the keeper sees each second whether anybody wrote anything,
-or set the clock, and rings."""
-RESTING_POLL = 60.0
-"""The same where this process does not own either: whatever there is to do then, rings."""
-AGAIN = 0.1
-"""Seconds before a turn is repeated that found something due and could do nothing about it."""
-PROGRESS_EVERY = IDLE_POLL
-SWARM = 6
+POLL_S = 1.0
+"""Between two looks at the store without a wakeup: hints may be lost, the store is the truth."""
+IDLE_POLL_S = 10.0
+"""The same where nothing runs here: the keeper sees each second whether another process wrote or
+the clock was set, and wakes the dispatcher."""
+RESTING_POLL_S = 60.0
+"""The same where this process does not own either: all its work comes with a wakeup."""
+RETRY_DELAY_S = 0.1
+"""Before a turn is repeated that found something due and could not claim it."""
+BLOCKED_DELAY_S = 0.2
+"""Before a turn is repeated that found the store blocked."""
+PROGRESS_EVERY_S = IDLE_POLL_S
+MANY_RUNS = 6
 """Active runs from which on ends and gates are gathered for a moment before a commit."""
-GATHER = 0.002
-"""That moment, in seconds."""
-A_COMMIT = 0.004
-"""About how long a commit may take, in seconds; longer than GATHER."""
+GATHER_S = 0.002
+"""That moment."""
+COMMIT_S = 0.004
+"""About how long a commit may take; longer than GATHER_S."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mandate:
-    """What the keeper gives the dispatcher to claim with."""
+    """The right to claim that the keeper gives the dispatcher."""
 
     authority: Authority
     standing: OwnerCapabilities
-    """What the owner may do at best; evidence that can change is read again before a claim."""
+    """The most that the owner may do; changeable evidence is read again before a claim."""
 
 
 class Dispatcher:
     """Thread-safe; the thread is started by :meth:`begin`."""
 
     def __init__(
-        self,
-        profile: Profile,
-        *,
-        process: str,
-        clock: HostClock,
-        callables: CallableRunner,
-        commands: CommandRunner,
-        recheck: Callable[[], bool],
-        deposed: Callable[[str], None],
-        asked_to_hand_over: Callable[[Request], None],
-        probes: Probes,
-        failed: Callable[[Failure], None] = lambda failure: None,
+        self, context: OwnerContext, callables: CallableRunner, commands: CommandRunner
     ) -> None:
-        self._profile = profile
-        self._store = profile.store
-        self._process = process
-        self._clock = clock
+        self._context = context
+        self._store = context.store
+        self._process = context.process
+        self._clock = context.clock
         self._callables = callables
         self._commands = commands
-        self._recheck = recheck
-        self._deposed = deposed
-        self._probes = probes
-        self._claims = ClaimStep(
-            profile.store,
-            probes=probes,
-            catch_up_rate=profile.settings().catch_up_rate,
-            asked_to_hand_over=asked_to_hand_over,
-        )
-        self._recorder = RunRecorder(profile.store)
-        self._clock_changes = ClockJournal(profile.store, clock, process)
+        self._probes = context.probes
+        self.inbox = context.inbox
+        self._claims = ClaimStep(context)
+        self._recorder = RunRecorder(context.store)
+        self._clock_journal = ClockJournal(context)
         self._mandate: Mandate | None = None
         self._draining = False
-        self._results: deque[Result] = deque()
-        self._gates: deque[tuple[Run, GatedCommand]] = deque()
-        self._notes: deque[tuple[str, int, str]] = deque()
-        self._bell = threading.Event()
         self._stopping = False
         self._given_up = False
         self.thread = WatchedThread(
             self._loop,
             name="tenure-dispatcher",
             is_stopping=lambda: self._stopping,
-            ended=lambda why: failed(lost_thread(why)),
+            ended=lambda why: context.fail(lost_thread(why)),
         )
         self._watches: list[Watch] = []
-        self._failed = failed
         self._nothing_at: datetime | None = None
-        """The instant of the last look, if nothing was due then that could be claimed."""
+        """When the last turn found nothing due that it could claim; None if it claimed."""
         self._upcoming: tuple[datetime | None] | None = None
-        """When the next job is due, if this turn found nothing to write: asked once is enough."""
+        """When the next job is due, if this turn has read it and written nothing since."""
         self._next_progress = 0.0
         self._next_chores = 0.0
         self._turn_lock = threading.Lock()
 
     # -- from other threads ------------------------------------------------------------------
     def begin(self, *watched: WatchedThread) -> None:
-        """Start the thread, which looks after ``watched`` too."""
+        """Start the thread; it also watches ``watched``."""
         self._watches = [Watch(thread, self._clock) for thread in watched]
         self.thread.start()
 
@@ -148,22 +124,22 @@ class Dispatcher:
         return mandate is not None and mandate.authority == authority
 
     def disown(self) -> None:
-        """Claim no more. Returns once no turn is under way that could still claim."""
+        """Stop claiming. Returns once no turn is under way that could still claim."""
         self._mandate = None
         if self.thread.is_current():
             return
-        while not self._turn_lock.acquire(timeout=POLL):
-            if self._given_up:  # the turn is held for ever: the end of the term fences its claims
+        while not self._turn_lock.acquire(timeout=POLL_S):
+            if self._given_up:  # the turn is stuck: the end of the term fences its claims
                 return
         self._turn_lock.release()
 
     def give_up(self) -> None:
-        """Claim no more, and let nothing wait for a turn that is held: its thread has failed."""
+        """Stop claiming without waiting for a turn that is stuck: its thread has failed."""
         self._mandate, self._draining, self._given_up = None, True, True
 
     def under_mandate(self, claim: Callable[[Mandate], T]) -> T | None:
-        """Let another thread of this process claim, between two turns; None without a mandate,
-        or when it turned out to be stale. What ``claim`` raises otherwise is raised."""
+        """Let another thread of this process claim, between two turns. Returns None without a
+        mandate, or if it proved stale. Raises what else ``claim`` raises."""
         with self._turn_lock:
             mandate = self._mandate
             if mandate is None or self._draining or self._store.loss() is not None:
@@ -173,121 +149,99 @@ class Dispatcher:
             except StaleTerm as error:
                 self._mandate = None
                 self._note_refusal(mandate.authority, error)
-                self._deposed(str(error))
+                self._context.signals.report_refusal(str(error))
                 return None
 
     def between_turns(self, act: Callable[[], None]) -> None:
-        """Let another thread change what turns go by, while no turn is under way."""
+        """Let another thread change what turns depend on, while no turn is under way."""
         with self._turn_lock:
             act()
 
     def drain(self) -> None:
-        """Claim nothing any more; ends are still recorded."""
+        """Stop claiming; ends are still recorded."""
         self._draining = True
         self.disown()
 
-    def recheck(self) -> bool:
-        """Read the owner's changeable evidence again; whether it is still authoritative."""
-        return self._recheck()
-
     def look(self) -> None:
-        """Something changed: take a turn now."""
-        self._bell.set()
-
-    def report(self, result: Result) -> None:
-        """A run ended."""
-        self._results.append(result)
-        self._ring()
-
-    def at_gate(self, run: Run, gated: GatedCommand) -> None:
-        """A command stands at its gate."""
-        self._gates.append((run, gated))
-        self._ring()
-
-    def note(self, run: Run, why: str) -> None:
-        """A run stays active though its command has ended; its slot is free."""
-        self._notes.append((run.id, run.attempt, why))
-        self._ring()
-
-    def _ring(self) -> None:
-        # A turn silences the bell before it gathers: what was added while it rings is seen.
-        if not self._bell.is_set():
-            self._bell.set()
+        """Take a turn now: something has changed."""
+        self.inbox.wakeup.set()
 
     def pending(self) -> int:
         """Ends and gates that wait for a commit."""
-        return len(self._results) + len(self._gates)
+        return len(self.inbox.results) + len(self.inbox.gates)
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Record what has ended, then end the thread. Gates that wait are abandoned."""
+        """Record the ends that wait, then end the thread. Commands at their gate are abandoned."""
         self._stopping = True
-        self._bell.set()
+        self.inbox.wakeup.set()
         self.thread.join(0.0 if self._given_up else timeout)
-        for _, gated in self._gates:
+        for _, gated in self.inbox.gates:
             gated.abandon()
 
     # -- the thread --------------------------------------------------------------------------
     def _loop(self) -> None:
         while True:
-            self._bell.clear()
+            self.inbox.wakeup.clear()
             stopping = self._stopping
             with self.thread.step():
                 wait = self._try_turn()
             if stopping or self._given_up:
                 return
             for problem in filter(None, (watch.problem() for watch in self._watches)):
-                self._failed(lost_thread(problem))
+                self._context.fail(lost_thread(problem))
             if wait > 0:
                 self._sleep(wait)
 
     def _try_turn(self) -> float:
-        """One turn; the seconds until the next is due."""
+        """One turn; returns the seconds until the next is due."""
         try:
             return self.turn()
         except StoreBlocked as error:
             log.warning("%s", error)
-            return 0.2
+            return BLOCKED_DELAY_S
         except TenureError as error:
             log.error("%s", error)
         except Exception:  # a turn that failed changed nothing; the next one tries again
             log.exception("a turn failed")
-        return 1.0
+        return POLL_S
 
     def _sleep(self, seconds: float) -> None:
-        """Until the bell or for so long.
+        """Wait for a wakeup, at most ``seconds``.
 
-        An end that comes just before the next fire shares its commit, so as not to delay it. Ends
-        and gates come in swarms where many runs are under way: a moment's patience makes one
-        commit of them.
+        An end that comes just before the next fire shares its commit, so as not to delay it. Where
+        many runs are active, ends and gates come in bursts: a short wait makes one commit of them.
         """
         until = time.monotonic() + seconds
-        if not self._bell.wait(seconds) or self._stopping:
+        if not self.inbox.wakeup.wait(seconds) or self._stopping:
             return
         left = until - time.monotonic()
-        if left < A_COMMIT:
+        if left < COMMIT_S:
             time.sleep(max(0.0, left))
-        elif self._commands.active() + self._callables.active() >= SWARM:
-            time.sleep(GATHER)
+        elif self._commands.active() + self._callables.active() >= MANY_RUNS:
+            time.sleep(GATHER_S)
 
     def turn(self) -> float:
-        """One turn, by the thread or by a test; the seconds until the next is due."""
+        """One turn, by the thread or by a test; returns the seconds until the next is due."""
         with self._turn_lock:
             mandate = self._mandate
             after = Outbox()
-            results, gates, notes = list(self._results), list(self._gates), list(self._notes)
-            began, now = self._clock.continuous(), self._clock.now()
+            inbox = self.inbox
+            results, gates, notes = list(inbox.results), list(inbox.gates), list(inbox.notes)
+            clocks = self._clock_journal.read()
+            now = clocks.wall
             loss = self._store.loss() if mandate is not None else None
             if loss is not None:
                 self._mandate = mandate = None
-                self._deposed(loss.text)
+                self._context.signals.report_refusal(loss.text)
             authority = mandate.authority if mandate is not None else None
-            self._clock_changes.see(authority, now)
+            self._clock_journal.record(authority, now)
             self._upcoming = None
-            standing = self._standing(mandate, now)
-            claims = mandate is not None and not self._draining and self._anything_to_write(now)
+            standing = self._standing(mandate, clocks)
+            claims = mandate is not None and not self._draining and self._anything_to_write(clocks)
             running = self._callables.long_running(now)
             if results or gates or claims or running or notes:
-                self._upcoming = None
+                if results or claims:
+                    self._upcoming = None
                 with self._store.batch():
                     if running:
                         self._store.note_started(running)
@@ -296,35 +250,37 @@ class Dispatcher:
                     self._recorder.ends(results, after, now)  # first: they free jobs that wait
                     self._recorder.starts(gates, authority, after, now)
                     if mandate is not None and claims and after.stale is None:
-                        self._claim(mandate, standing, after, now)
-            for _ in results:
-                self._results.popleft()
-            for _ in gates:
-                self._gates.popleft()
-            for _ in notes:
-                self._notes.popleft()
-            self._callables.note_running(running)
-            self._carry_out(after, mandate, began)
-        return self._until_next()
+                        self._claim(mandate, standing, after, clocks)
+            for entries, taken in (
+                (inbox.results, results),
+                (inbox.gates, gates),
+                (inbox.notes, notes),
+            ):
+                for _ in taken:
+                    entries.popleft()
+            if running:
+                self._callables.note_running(running)
+            self._carry_out(after, mandate, clocks)
+        return self._until_next(clocks.awake)
 
     def _claim(
-        self, mandate: Mandate, standing: OwnerCapabilities, after: Outbox, now: datetime
+        self, mandate: Mandate, standing: OwnerCapabilities, after: Outbox, clocks: ClockReading
     ) -> None:
         turn = Turn(
             authority=mandate.authority,
             standing=standing,
             room=self._room(),
             outbox=after,
-            now=now,
-            awake=self._clock.awake(),
+            now=clocks.wall,
+            awake=clocks.awake,
         )
         try:
             self._make_progress(turn)
-            self._nothing_at = None if self._claims.claim(turn) else now
+            self._nothing_at = None if self._claims.claim(turn) else clocks.wall
         except StaleTerm as error:
             after.stale = error
         if self._claims.to_probe:
-            self._bell.set()  # the next turn has them asked, outside any transaction
+            self.inbox.wakeup.set()  # the next turn probes them, outside any transaction
 
     def _room(self) -> dict[Runner, int]:
         return {
@@ -335,26 +291,27 @@ class Dispatcher:
 
     def _make_progress(self, turn: Turn) -> None:
         if turn.awake >= self._next_progress:
-            if not self._callables.exhausted():  # or it passes for hung, if a fire waits (C9)
+            if not self._callables.exhausted():  # else it must count as hung (C9)
                 self._store.record_progress(turn.authority, turn.awake, turn.now)
-            self._next_progress = turn.awake + PROGRESS_EVERY
+            self._next_progress = turn.awake + PROGRESS_EVERY_S
 
-    def _standing(self, mandate: Mandate | None, now: datetime) -> OwnerCapabilities:
-        """Read again, outside any transaction, what a protected claim stands on (C8)."""
+    def _standing(self, mandate: Mandate | None, clocks: ClockReading) -> OwnerCapabilities:
+        """Read again, outside any transaction, what a protected claim depends on (C8)."""
         if mandate is None:
             return OwnerCapabilities(authoritative=False)
         best = mandate.standing
         if self._claims.to_probe:
-            wanted = self._probes.missing(self._claims.to_probe, self._clock.awake())
+            wanted = self._probes.missing(self._claims.to_probe, clocks.awake)
             self._claims.to_probe = set()
             self._probes.ask_soon(wanted, self._clock.awake, lambda freed: self.look())
-        if not best.authoritative or not self._anything_to_decide(now):
+        if not best.authoritative or not self._anything_to_decide(clocks.wall):
             return best
-        return replace(best, authoritative=self._recheck(), denied=self._probes.all_denied())
+        authoritative = self._context.recheck_authority()
+        return replace(best, authoritative=authoritative, denied=self._probes.all_denied())
 
-    def _anything_to_write(self, now: datetime) -> bool:
-        """An idle owner takes no write lock, but to say now and then that it looks."""
-        return self._clock.awake() >= self._next_progress or self._anything_to_decide(now)
+    def _anything_to_write(self, clocks: ClockReading) -> bool:
+        """An idle owner takes no write lock, except to record its progress from time to time."""
+        return clocks.awake >= self._next_progress or self._anything_to_decide(clocks.wall)
 
     def _anything_to_decide(self, now: datetime) -> bool:
         upcoming = self._store.next_due()
@@ -366,22 +323,22 @@ class Dispatcher:
         return False
 
     # -- after the commit --------------------------------------------------------------------
-    def _carry_out(self, after: Outbox, mandate: Mandate | None, began: float) -> None:
+    def _carry_out(self, after: Outbox, mandate: Mandate | None, clocks: ClockReading) -> None:
         for gated in after.opened:
             gated.open_gate()
         for run, gated in after.closed:
             gated.abandon()
-            log.warning("%s was deposed or cancelled at its gate: it never ran", run.id)
+            log.warning("%s lost its owner or was cancelled at its gate: it never ran", run.id)
         if after.runs:
             assert mandate is not None
             for run, wants in after.runs:
-                self._enter(run, wants, mandate.authority, began)
+                self._enter(run, wants, mandate.authority, clocks.continuous)
         for run_id in after.cancels:
             self.cancel(run_id)
         if after.stale is not None and mandate is not None:
             self._mandate = None
             self._note_refusal(mandate.authority, after.stale)
-            self._deposed(str(after.stale))
+            self._context.signals.report_refusal(str(after.stale))
         for line in after.warned:
             log.warning("%s", line)
         for line in after.said:
@@ -393,9 +350,9 @@ class Dispatcher:
                 self._callables.submit(run, wants.action, wants.timeout, authority, began)
             else:
                 self._commands.submit(run, wants)
-        except Exception as error:  # no thread to be had, say: the run must not stay claimed
+        except Exception as error:  # no thread available, say: the run must not stay claimed
             log.exception("%s could not be entered", run.id)
-            self.report(
+            self.inbox.report(
                 Result(
                     run=run.id,
                     attempt=run.attempt,
@@ -407,9 +364,9 @@ class Dispatcher:
             )
 
     def runs(self) -> frozenset[str]:
-        """Every run that somebody here has in hand, or that waits to be written down."""
-        waiting = [result.run for result in list(self._results)]
-        waiting += [run.id for run, _ in list(self._gates)]
+        """Every run that this process is working on or whose end it has yet to commit."""
+        waiting = [result.run for result in list(self.inbox.results)]
+        waiting += [run.id for run, _ in list(self.inbox.gates)]
         return self._commands.runs() | self._callables.runs() | frozenset(waiting)
 
     def cancel(self, run_id: str) -> bool:
@@ -426,17 +383,18 @@ class Dispatcher:
         )
 
     # -- time --------------------------------------------------------------------------------
-    def _until_next(self) -> float:
-        awake = self._clock.awake()
-        busy = self._callables.active() or self._commands.active()
-        wait = POLL if busy else IDLE_POLL
+    def _until_next(self, awake: float) -> float:
+        busy = bool(self._commands.active())
         deadline = self._callables.expire(awake)
+        busy = busy or bool(self._callables.active())
+        wait = POLL_S if busy else IDLE_POLL_S
         if deadline is not None:
             wait = min(wait, max(0.0, deadline - awake))
-        self._cancel_marked(awake)
+        if busy:
+            self._cancel_marked(awake)
         if self._mandate is None or self._draining:
-            return wait if busy or self.pending() else RESTING_POLL
-        # What is due for slots that are taken waits for an end, which rings.
+            return wait if busy or self.pending() else RESTING_POLL_S
+        # A job that is due for taken slots waits for an end, which wakes this thread.
         room = {kind for kind, n in self._room().items() if n > 0}
         if self._upcoming is not None and len(room) == len(Runner):
             [upcoming] = self._upcoming
@@ -445,15 +403,15 @@ class Dispatcher:
         if upcoming is None:
             return wait
         if self._nothing_at is not None and upcoming <= self._nothing_at:
-            return min(wait, AGAIN)  # a retry whose slots are taken: its kind is not told
+            return min(wait, RETRY_DELAY_S)  # a retry whose slots are taken: its kind is unknown
         left: float = (upcoming - self._clock.now()).total_seconds()
         return min(wait, max(0.0, left))
 
     def _cancel_marked(self, awake: float) -> None:
-        """Cancels asked of another process that owns now, for runs that are still ours."""
-        if awake < self._next_chores or not (self._commands.active() or self._callables.active()):
+        """Cancels accepted by another process that owns now, for runs still held here."""
+        if awake < self._next_chores:
             return
-        self._next_chores = awake + POLL
+        self._next_chores = awake + POLL_S
         for run in self._store.runs_held_by(self._process):
             if run.cancel_requested_at is not None:
                 self.cancel(run.id)

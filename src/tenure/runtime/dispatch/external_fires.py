@@ -20,12 +20,11 @@ from tenure.domain.planning.external import Announced, plan_announced
 from tenure.domain.planning.plan import Due, OwnerCapabilities, Plan
 from tenure.domain.run import ACTIVE, Run
 from tenure.domain.schedule.model import ScheduleKind
-from tenure.host.clocks import Clock
 from tenure.runtime.callables.run_handle import RunHandle
 from tenure.runtime.callables.runner import CallableRunner
 from tenure.runtime.dispatch.dispatcher import Dispatcher, Mandate
-from tenure.runtime.dispatch.probes import Probes
-from tenure.store.contract import ClaimOutcome, RunFilter, Store
+from tenure.runtime.owner_context import OwnerContext
+from tenure.store.contract import ClaimOutcome, RunFilter
 
 PATIENCE = 5.0
 """Seconds that the ticker waits for probes. A file system that hangs then holds up no other job."""
@@ -49,19 +48,14 @@ class ExternalFires:
     """Thread-safe."""
 
     def __init__(
-        self,
-        store: Store,
-        *,
-        dispatcher: Dispatcher,
-        callables: CallableRunner,
-        probes: Probes,
-        clock: Clock,
+        self, context: OwnerContext, dispatcher: Dispatcher, callables: CallableRunner
     ) -> None:
-        self._store = store
+        self._context = context
+        self._store = context.store
         self._dispatcher = dispatcher
         self._callables = callables
-        self._probes = probes
-        self._clock = clock
+        self._probes = context.probes
+        self._clock = context.clock
 
     def claim(self, announced: Mapping[str, Announced]) -> dict[str, ExternalClaim] | None:
         """Claim what is due, by job id; None if this process does not own (any more).
@@ -104,7 +98,7 @@ class ExternalFires:
         if not best.authoritative:
             return best
         return replace(
-            best, authoritative=self._dispatcher.recheck(), denied=self._probes.all_denied()
+            best, authoritative=self._context.recheck_authority(), denied=self._probes.all_denied()
         )
 
     def _job(self, id: str) -> Job | ExternalClaim:

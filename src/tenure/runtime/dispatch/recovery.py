@@ -30,13 +30,13 @@ from tenure.domain.ownership import Authority, HolderLife
 from tenure.domain.policy.evidence import Identity
 from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.run import Result, Run, RunState
-from tenure.host.clocks import Clock
 from tenure.host.processes import is_alive
 from tenure.runtime.commands.child import Outcome, RecordUnreadable, Stage, how_it_ended
 from tenure.runtime.commands.runner import CommandRunner
 from tenure.runtime.commands.terminate import abort_at_gate
+from tenure.runtime.dispatch.dispatcher import Dispatcher
 from tenure.runtime.liveness import life_of_process
-from tenure.runtime.profile import Profile
+from tenure.runtime.owner_context import OwnerContext
 
 log = logging.getLogger("tenure.recovery")
 
@@ -53,22 +53,15 @@ class Recovery:
     """Used by the keeper's thread alone."""
 
     def __init__(
-        self,
-        profile: Profile,
-        *,
-        process: str,
-        clock: Clock,
-        commands: CommandRunner,
-        report: Callable[[Result], None],
-        in_hand: Callable[[], frozenset[str]],
+        self, context: OwnerContext, commands: CommandRunner, dispatcher: Dispatcher
     ) -> None:
-        self._profile = profile
-        self._store = profile.store
-        self._process = process
-        self._clock = clock
+        self._profile = context.profile
+        self._store = context.store
+        self._process = context.process
+        self._clock = context.clock
+        self._report = context.inbox.report
         self._commands = commands
-        self._report = report
-        self._in_hand = in_hand
+        self._dispatcher = dispatcher
         self._astray: dict[str, float] = {}
         self._unsettled: dict[str, str] = {}
         """Why a run could not be settled at the last look: it is logged once."""
@@ -103,7 +96,7 @@ class Recovery:
         end by itself. A turn of the dispatcher may be between its commit and its runners."""
         awake = self._clock.awake()
         mine = {run.id: run for run in self._store.runs_held_by(self._process)}
-        astray = frozenset(mine) - self._in_hand()
+        astray = frozenset(mine) - self._dispatcher.runs()
         self._astray = {run_id: self._astray.get(run_id, awake) for run_id in astray}
         for run_id, since in list(self._astray.items()):
             if awake - since >= ASTRAY_AFTER:

@@ -1,15 +1,15 @@
-"""What an owner claims in one turn: requests answered, retries, and what is due.
+"""The steps of one dispatcher turn: clock changes, ends, starts, requests, retries, what is due.
 
-All of it happens inside the dispatcher's transaction, so nothing here asks the operating system
-or waits: evidence and probes were read before it began, and a job whose capability has no current
-answer is left for the next turn.
+:class:`RunRecorder` and :class:`ClaimStep` run inside the turn's transaction, so they neither ask
+the operating system nor wait: evidence and probes were read before it began, and a job whose
+capability has no current answer is left for the next turn.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -29,23 +29,25 @@ from tenure.domain.planning.planner import plan
 from tenure.domain.planning.retry import or_retry
 from tenure.domain.request import Request, RequestKind, RequestState
 from tenure.domain.run import ACTIVE, FinishOutcome, Result, Run, RunState, Start
-from tenure.host.clocks import Clock, ClockChange, ClockChangeKind, ClockWatch
+from tenure.host.clocks import ClockChange, ClockChangeKind, ClockReading, ClockWatch
 from tenure.runtime.commands.gate import GatedCommand
-from tenure.runtime.dispatch.probes import Probes
+from tenure.runtime.owner_context import OwnerContext
 from tenure.store.contract import ClaimOutcome, RunFilter, Store
 
-MOST_AT_ONCE = 256
-MOST_HELD = 64
-"""How many retries that must wait for another owner are looked past in one turn."""
+log = logging.getLogger("tenure.dispatcher")
+
+MAX_CLAIMS = 256
+MAX_HELD_RETRIES = 64
+"""Retries that must wait for another owner and are skipped in one turn, at most."""
 PENDING = frozenset({RequestState.PENDING})
-MOST_PENDING = 1000
-"""How many requests are looked at in one turn: more than queue up for an owner that is away, for
-those behind them, a cancel say, would not be heard."""
+MAX_REQUESTS = 1000
+"""Requests read in one turn. More than can queue up while the owner is away: a cancel behind them
+must not wait."""
 
 
 @dataclass(slots=True)
 class Outbox:
-    """What a turn does once its commit stands, and not otherwise."""
+    """What a turn does after its commit, and only then."""
 
     opened: list[GatedCommand] = field(default_factory=list)
     closed: list[tuple[Run, GatedCommand]] = field(default_factory=list)
@@ -54,12 +56,12 @@ class Outbox:
     stale: StaleTerm | None = None
     warned: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
-    """For the log. Never inside: a host's handler that stands still would hold the store."""
+    """For the log. Never inside the transaction: a host's handler that hangs would hold it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One turn's claims: under which authority, with how much room, and where to they go."""
+    """One turn's claims: the authority, the free slots, and the outbox for what was claimed."""
 
     authority: Authority
     standing: OwnerCapabilities
@@ -76,24 +78,17 @@ class Turn:
 class ClaimStep:
     """Used by the dispatcher's thread alone."""
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        probes: Probes,
-        catch_up_rate: float,
-        asked_to_hand_over: Callable[[Request], None],
-    ) -> None:
-        self._store = store
-        self._probes = probes
-        self._budget = CatchUpBudget(rate=catch_up_rate)
-        self._hand_over = asked_to_hand_over
+    def __init__(self, context: OwnerContext) -> None:
+        self._store = context.store
+        self._probes = context.probes
+        self._signals = context.signals
+        self._budget = CatchUpBudget(rate=context.profile.settings().catch_up_rate)
         self._reported: set[tuple[str, str]] = set()
         self.to_probe: set[str] = set()
-        """Capabilities to ask the OS about before the next turn."""
+        """Capabilities to probe before the next turn."""
 
     def claim(self, turn: Turn) -> bool:
-        """Whether anything due could be dealt with. Raises StaleTerm."""
+        """Returns whether anything due could be settled. Raises StaleTerm."""
         self._answer_requests(turn)
         retried = self._claim_retries(turn)
         return self._claim_due(turn) or retried
@@ -101,20 +96,20 @@ class ClaimStep:
     # -- requests ----------------------------------------------------------------------------
     def _answer_requests(self, turn: Turn) -> None:
         self._store.expire_requests(turn.now)
-        for request in self._store.requests(states=PENDING, limit=MOST_PENDING):
+        for request in self._store.requests(states=PENDING, limit=MAX_REQUESTS):
             if request.kind is RequestKind.CANCEL:
                 self._answer_cancel(request, turn)
             elif request.kind is RequestKind.HAND_OVER:
-                self._hand_over(request)
+                self._signals.request_hand_over(request)
             else:
                 try:
                     self._answer_trigger(request, turn)
-                except CorruptStore as error:  # its job cannot be read: no reason to answer nobody
+                except CorruptStore as error:  # its job cannot be read: answer it all the same
                     remedy = error.remedy or "`tenure audit` says what else is wrong"
                     self._refuse(request, turn, error.text, remedy)
 
     def _answer_cancel(self, request: Request, turn: Turn) -> None:
-        """Done once the run is marked. One that has ended, or is not kept any more, is refused."""
+        """Done once the run is marked. Refused for a run that has ended or was purged."""
         assert request.run is not None
         try:
             run = self._store.run(request.run)
@@ -123,7 +118,7 @@ class ClaimStep:
             return
         if run.state not in ACTIVE:
             remedy = f"`tenure runs {run.job_name}` shows the job's runs"
-            self._refuse(request, turn, f"it has ended already: {run.state}", remedy)
+            self._refuse(request, turn, f"already ended: {run.state}", remedy)
             return
         self._store.request_cancel(run.id, turn.now)
         turn.outbox.cancels.append(run.id)
@@ -167,10 +162,9 @@ class ClaimStep:
 
     # -- runs --------------------------------------------------------------------------------
     def _claim_retries(self, turn: Turn) -> bool:
-        """Protected ones that this owner may not run are left for one that may, and do not stand
-        in the way of others."""
-        wider = {runner: n + MOST_HELD for runner, n in turn.room.items() if n > 0}
-        found = False
+        """Retries that this owner may not run (C8) are skipped, so they do not block others."""
+        wider = {runner: n + MAX_HELD_RETRIES for runner, n in turn.room.items() if n > 0}
+        claimed = False
         for retry in self._store.due_retries(turn.now, wider):
             job = self._store.job(retry.job)
             if job.damage is not None:
@@ -178,13 +172,13 @@ class ClaimStep:
             free = turn.room[job.definition.runner] > 0
             if not free or not self._probed(job, turn) or turn.standing.why_held(job) is not None:
                 continue
-            found = True
+            claimed = True
             for run in self._store.claim_retry(turn.authority, retry.id, turn.now).runs:
                 turn.take(run, self._store.definition(run.job, run.revision))
-        return found
+        return claimed
 
     def _claim_due(self, turn: Turn) -> bool:
-        room = {runner: min(n, MOST_AT_ONCE) for runner, n in turn.room.items() if n > 0}
+        room = {runner: min(n, MAX_CLAIMS) for runner, n in turn.room.items() if n > 0}
         dues = self._store.due(turn.now, room)
         if not dues:
             return False
@@ -206,31 +200,31 @@ class ClaimStep:
             for run in answer.runs:
                 turn.take(run, jobs[made.job].definition)
             if made.cancel_previous and answer.outcome is ClaimOutcome.CLAIMED:
-                # The claim marked them; here they are ended at once if this process holds them.
+                # The claim marked them; if this process holds them, they are ended at once.
                 active, _ = self._store.runs(RunFilter(job=made.job, states=ACTIVE))
                 turn.outbox.cancels.extend(run.id for run in active)
         return True
 
     def _put_off(self, job: Job, turn: Turn) -> None:
-        """It stops no other, and is said once."""
+        """An unreadable job blocks no other job, and is logged once."""
         assert job.damage is not None
         self._store.defer_unreadable_job(turn.authority, job, turn.now)
         reported = (job.id, job.damage.reason)
         if reported not in self._reported:
             self._reported.add(reported)
             turn.outbox.warned.append(
-                f"{why_unreadable(job)}; none of its fires runs until it is mended "
+                f"{why_unreadable(job)}; it does not run until it is repaired "
                 f"({remedy_for_unreadable(job)})"
             )
 
     def _probed(self, job: Job, turn: Turn) -> bool:
-        """Whether its capabilities have a current answer; else they are asked before the next
+        """Whether its capabilities have a current answer; else they are probed before the next
         turn."""
         if not job.definition.requires:
             return True
         missing = self._probes.missing(job.definition.requires, turn.awake)
         if turn.standing.authoritative:
-            # A denial that came after the turn's standing was read is for the next turn.
+            # A denial newer than the turn's standing is for the next turn.
             missing |= self._probes.denied(job.definition.requires) - turn.standing.denied
         self.to_probe |= missing
         return not missing
@@ -243,8 +237,8 @@ class RunRecorder:
         self._store = store
 
     def ends(self, results: Sequence[Result], after: Outbox, now: datetime) -> None:
-        """Write ends down, a failure as a retry where its job wants one. Whoever holds a run may
-        end it, whoever owns by now (C6)."""
+        """Record ends; a failure becomes a retry where its job wants one. The holder of a run may
+        end it, whichever process owns (C6)."""
         if not results:
             return
         ends = [self._or_retry(result, now) for result in results]
@@ -259,8 +253,8 @@ class RunRecorder:
         after: Outbox,
         now: datetime,
     ) -> None:
-        """Write down that commands start. ``after`` is told whose gate is to be opened once that
-        is committed, and whose never, and whether the term is over."""
+        """Record that commands start. Adds to ``after`` the gates to open or abandon after the
+        commit, and a StaleTerm if raised."""
         if not gates:
             return
         starts = [
@@ -291,34 +285,38 @@ class RunRecorder:
         try:
             run = self._store.run(result.run)
             wants = self._store.definition(run.job, run.revision)
-        except (NotFound, CorruptStore):  # deleted by retention, or its zone is gone: no retry then
+        except (NotFound, CorruptStore):  # purged, or its zone is gone: no retry
             return result
         return or_retry(result, wants, now)
 
 
-log = logging.getLogger("tenure.dispatcher")
-
-
 class ClockJournal:
-    """Used by the dispatcher's turn."""
+    """Notices clock changes under an owner, records them, and plans again where it must.
 
-    def __init__(self, store: Store, clock: Clock, process: str) -> None:
-        self._store = store
-        self._watch = ClockWatch(clock)
-        self._process = process
+    Used within the dispatcher's turn.
+    """
+
+    def __init__(self, context: OwnerContext) -> None:
+        self._store = context.store
+        self._watch = ClockWatch(context.clock)
+        self._process = context.process
         self._changes: deque[ClockChange] = deque()
         self._term: int | None = None
-        """Of the owner at the last look."""
+        """Of the owner at the last call."""
 
-    def see(self, authority: Authority | None, now: datetime) -> None:
-        """Say what happened to the clock; kept until it could be written down. After a step
-        backward the jobs are planned anew from now (C5)."""
+    def read(self) -> ClockReading:
+        """The three clocks now; changes since the last call wait for :meth:`record`."""
         while (change := self._watch.look()) is not None:
             log.warning("the clock: %s by %.1f s", change.kind, change.amount)
             self._changes.append(change)
+        return self._watch.last
+
+    def record(self, authority: Authority | None, now: datetime) -> None:
+        """Record the changes; kept until that succeeds. After a step backward the jobs are planned
+        again from ``now`` (C5)."""
         term = authority.term if authority is not None else None
         if term is None or term != self._term:
-            self._changes.clear()  # whoever takes ownership plans by the clock it finds
+            self._changes.clear()  # a new owner plans by the clock that it finds
         self._term = term
         while self._changes and authority is not None:
             change = self._changes[0]

@@ -18,12 +18,11 @@ from tenure.domain.ownership import (
 from tenure.domain.policy.admission import Admission, Policy
 from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.settings import Hung
-from tenure.host.clocks import Clock
 from tenure.runtime.liveness import life_of_process
-from tenure.runtime.ownership.member import ProfileMember
+from tenure.runtime.owner_context import OwnerContext
+from tenure.runtime.ownership.member import OBSERVE_EVERY_S
 from tenure.runtime.ownership.peers import Peers
 from tenure.runtime.ownership.term import OPEN_RANK
-from tenure.runtime.profile import Profile
 
 log = logging.getLogger("tenure.keeper")
 
@@ -49,23 +48,13 @@ class ElectionDecision:
 class Election:
     """Used by the keeper's thread alone."""
 
-    def __init__(
-        self,
-        profile: Profile,
-        member: ProfileMember,
-        *,
-        clock: Clock,
-        peers: Peers,
-        default_hung: Hung,
-        observe_every: float,
-    ) -> None:
-        self._profile = profile
-        self._store = profile.store
-        self._member = member
-        self._clock = clock
+    def __init__(self, context: OwnerContext, peers: Peers, *, default_hung: Hung) -> None:
+        self._profile = context.profile
+        self._store = context.store
+        self._member = context.member
+        self._clock = context.clock
         self._peers = peers
         self._default_hung = default_hung
-        self._observe_every = observe_every
         self._gives_way_since: float | None = None
 
     def look(
@@ -88,7 +77,7 @@ class Election:
             self._peers.look(policy, current)
         if not admission.admitted or why_not is not None:
             # Evidence may change: a service manager moves processes after their start.
-            self._member.observe_again(at_most_every=self._observe_every)
+            self._member.observe_again(at_most_every=OBSERVE_EVERY_S)
             why = why_not or admission.why
             return ElectionDecision(
                 move=Decision(act=None, why=why),

@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,35 +28,29 @@ from tenure.domain.ownership import Authority, Candidate, Ownership, OwnershipAc
 from tenure.domain.policy.admission import Admission, Policy
 from tenure.domain.policy.warnings import PolicyWarning
 from tenure.domain.process import ProcessStatus
-from tenure.domain.request import Request
 from tenure.domain.settings import Hung
-from tenure.host.clocks import Clock
 from tenure.host.zone_data import ZoneData
 from tenure.runtime.dispatch.dispatcher import Dispatcher
-from tenure.runtime.dispatch.probes import Probes
 from tenure.runtime.dispatch.recovery import Recovery
-from tenure.runtime.failure import Failure, lost_store, lost_thread
+from tenure.runtime.failure import lost_store, lost_thread
+from tenure.runtime.owner_context import OwnerContext
 from tenure.runtime.ownership.candidacy import Election
+from tenure.runtime.ownership.changes import ChangeDetector
 from tenure.runtime.ownership.control import ControlSocket
 from tenure.runtime.ownership.handover import on_request, to_a_better_one
-from tenure.runtime.ownership.member import ProfileMember
+from tenure.runtime.ownership.member import OBSERVE_EVERY_S
 from tenure.runtime.ownership.peers import Peers
 from tenure.runtime.ownership.term import ActiveTerm
-from tenure.runtime.ownership.waker import Waker
-from tenure.runtime.profile import Profile
 from tenure.runtime.replan import Replanner
+from tenure.runtime.retention import HistoryPurge
 from tenure.runtime.watched_thread import Watch, WatchedThread
 
 log = logging.getLogger("tenure.keeper")
 
-LOOK_EVERY = 1.0
-FULL_LOOK_EVERY = 5.0
-PROBE_EVERY = 30.0
-OBSERVE_EVERY = 10.0
+LOOK_EVERY_S = 1.0
+PROBE_EVERY_S = 30.0
 GIVE_UP_PATIENCE_S = 2.0
 """How long another thread waits for the keeper's to end the term."""
-CLOCK_SET = 0.1
-"""Seconds between the wall clock and awake time that no slewing makes between two looks."""
 
 
 class Keeper:
@@ -64,74 +58,48 @@ class Keeper:
 
     def __init__(
         self,
-        profile: Profile,
-        member: ProfileMember,
-        *,
-        clock: Clock,
+        context: OwnerContext,
         dispatcher: Dispatcher,
         recovery: Recovery,
-        probes: Probes,
+        *,
         default_hung: Hung,
         on_owning: Callable[[Authority], None] | None = None,
-        upkeep: Callable[[], None] | None = None,
         on_nudge: Callable[[str], None] | None = None,
         stays_out: Callable[[], str | None] = lambda: None,
-        carried: Container[str] | None = None,
-        failed: Callable[[Failure], None] = lambda failure: None,
     ) -> None:
-        self._profile = profile
-        self._store = profile.store
-        self._member = member
-        self._clock = clock
+        self._context = context
+        self._profile = context.profile
+        self._store = context.store
+        self._member = context.member
+        self._clock = context.clock
+        self._probes = context.probes
+        self._signals = context.signals
+        self._waker = context.signals.waker
         self._dispatcher = dispatcher
         self._recovery = recovery
-        self._probes = probes
-        self._upkeep = upkeep
         self._on_nudge = on_nudge
         self._stays_out = stays_out
-        self._peers = Peers(profile, member, clock)
-        self._election = Election(
-            profile,
-            member,
-            clock=clock,
-            peers=self._peers,
-            default_hung=default_hung,
-            observe_every=OBSERVE_EVERY,
-        )
-        self._term = ActiveTerm(
-            profile,
-            member,
-            clock=clock,
-            dispatcher=dispatcher,
-            recovery=recovery,
-            peers=self._peers,
-            on_owning=on_owning,
-            carried=carried,
-        )
-        self._file_warning: PolicyWarning | None = None
-        self._replanner = Replanner(profile, clock)
+        self._peers = Peers(context)
+        self._election = Election(context, self._peers, default_hung=default_hung)
+        self._term = ActiveTerm(context, dispatcher, recovery, self._peers, on_owning=on_owning)
+        self._replanner = Replanner(context)
+        self._purge = HistoryPurge(context)
         self._zone_data = ZoneData()
-        self._zone = profile.settings().timezone
-        self._hand_over: Request | None = None
+        self._changes = ChangeDetector(context, dispatcher, self._zone_data)
+        self._zone = context.profile.settings().timezone
+        self._file_warning: PolicyWarning | None = None
         self._stopping = threading.Event()
         self._why_failed = ""
-        self._waker = Waker()
         self._next_probe = 0.0
-        self._next_full = 0.0
-        self._mark: int | None = None
-        self._own_changes = 0
-        self._ahead: float | None = None
-        """By how much the wall clock is ahead of awake time, in seconds."""
         self._more_declared = threading.Event()
         self._may_rest = False
-        """After a look: whether the next is only worth while when something was written."""
-        self._failed = failed
+        """After a look: whether only a write or a signal makes the next one worthwhile."""
         self._gave_up = threading.Event()
         self.thread = WatchedThread(
             self._loop,
             name="tenure-keeper",
             is_stopping=self._stopping.is_set,
-            ended=lambda why: failed(lost_thread(why)),
+            ended=lambda why: context.fail(lost_thread(why)),
         )
         self._watches: list[Watch] = []
 
@@ -153,31 +121,12 @@ class Keeper:
             self._waker.watch_launchers(self._member.launchers())
 
     def wake(self) -> None:
-        self._waker.ring()
-
-    def deposed(self, why: str) -> None:
-        """The dispatcher was refused: look into it."""
-        self._term.doubt = why
-        self.wake()
+        self._waker.wake()
 
     def declare_again(self) -> None:
         """More jobs were declared: an owner brings them in line at once."""
         self._more_declared.set()
         self.wake()
-
-    def asked_to_hand_over(self, request: Request) -> None:
-        self._hand_over = request
-        self.wake()
-
-    def recheck(self) -> bool:
-        """Read the changeable evidence again; whether this owner is still authoritative."""
-        self._member.look_at_chain()
-        self._member.observe_again()
-        admission = self._member.admission(self._profile.policy())
-        if not (admission.admitted and admission.authoritative):
-            self.wake()
-            return False
-        return True
 
     @property
     def authority(self) -> Authority | None:
@@ -220,7 +169,7 @@ class Keeper:
 
     # -- the thread --------------------------------------------------------------------------
     def _loop(self) -> None:
-        rang, wait = True, LOOK_EVERY
+        rang, wait = True, LOOK_EVERY_S
         while not self._stopping.is_set():
             try:
                 with self.thread.step():
@@ -236,13 +185,13 @@ class Keeper:
                 rang = True
             else:
                 continue
-            self._stopping.wait(LOOK_EVERY)
+            self._stopping.wait(LOOK_EVERY_S)
         if self._why_failed and not self._gave_up.is_set():
             self._end_failed()
 
     def _look_at_threads(self) -> None:
         for problem in filter(None, (watch.problem() for watch in self._watches)):
-            self._failed(lost_thread(problem))
+            self._context.fail(lost_thread(problem))
 
     def _heard(self, message: dict[str, Any], pid: int | None) -> None:
         request = message.get("request")
@@ -254,42 +203,7 @@ class Keeper:
             self._on_nudge(str(message.get("nudge", "")))
 
     def _nothing_new(self) -> bool:
-        """Whether a look can be spared: nobody has written anything, and nothing waits for time.
-
-        What no write tells (a folder that was moved, a probe, the death of somebody else than the
-        owner) waits for the look that follows within FULL_LOOK_EVERY.
-        """
-        if not self._store.is_same_file():
-            return False
-        awake = self._clock.awake()
-        mark = self._store.change_mark()
-        quiet = (
-            self._may_rest
-            and self._term.doubt is None
-            and self._hand_over is None
-            and mark == self._mark
-            and not self._profile.policy_file_changed()
-            and awake < self._next_full
-            and not self._zone_data.replaced()
-        )
-        if any((mark != self._mark, self._wrote_ourselves(), self._clock_was_set())):
-            self._dispatcher.look()
-        if not quiet:
-            self._mark, self._next_full = mark, awake + FULL_LOOK_EVERY
-        return quiet
-
-    def _wrote_ourselves(self) -> bool:
-        """Whether this process wrote since that was last asked: perhaps a job, from a thread of its
-        host, which tells nobody."""
-        was, self._own_changes = self._own_changes, self._store.own_changes()
-        return was != self._own_changes
-
-    def _clock_was_set(self) -> bool:
-        """Whether the wall clock parted from the one that waits go by, since it was last asked: it
-        was set, or the machine slept. What is due comes earlier or later than it is waited for."""
-        ahead = self._clock.now().timestamp() - self._clock.awake()
-        was, self._ahead = self._ahead, ahead
-        return was is not None and abs(ahead - was) > CLOCK_SET
+        return self._changes.is_quiet(may_rest=self._may_rest)
 
     def look(self) -> float:
         """One look, by the thread or by a test; the seconds until the next is due."""
@@ -297,13 +211,13 @@ class Keeper:
         loss = self._store.loss()
         if loss is not None:
             self._term.lose_the_store(loss)
-            self._failed(lost_store(loss.text, loss.remedy))
-            return LOOK_EVERY
+            self._context.fail(lost_store(loss.text, loss.remedy))
+            return LOOK_EVERY_S
         why = self._stays_out()
         if why is not None:
             self._term.end(OwnershipAction.HAND_OVER, why)
             self._member.say(ProcessStatus.REFUSED, why, None)
-            return LOOK_EVERY
+            return LOOK_EVERY_S
         self._member.look_at_chain()
         now = self._clock.now()
         self._look_at_zone_data(now)
@@ -311,12 +225,12 @@ class Keeper:
         self._log_file_warning()
         if self.authority is not None and not (policy.open and self._member.is_same_user()):
             # An owner with nothing to claim is to notice too that it is no longer admitted.
-            self._member.observe_again(at_most_every=OBSERVE_EVERY)
+            self._member.observe_again(at_most_every=OBSERVE_EVERY_S)
         admission = self._member.admission(policy, owns=self.authority is not None)
         if not self._member.executes:
             self._member.say(ProcessStatus.OBSERVER, admission.why, None)
             self._may_rest = True
-            return LOOK_EVERY
+            return LOOK_EVERY_S
         ownership = self._term.see(self._store.ownership())
         if self.authority is not None:
             self._peers.look(policy, ownership)
@@ -352,8 +266,8 @@ class Keeper:
             log.log(level, "no candidate: %s", wish.why)
         self._waker.watch(wish.holder)
         self._may_rest = wish.rests and self._waker.is_watching
-        again = move.again_in.total_seconds() if move.again_in else LOOK_EVERY
-        return max(0.01, min(LOOK_EVERY, again))
+        again = move.again_in.total_seconds() if move.again_in else LOOK_EVERY_S
+        return max(0.01, min(LOOK_EVERY_S, again))
 
     def _look_as_owner(self, admission: Admission, current: Ownership) -> float:
         if not admission.admitted:
@@ -363,28 +277,27 @@ class Keeper:
         problem = self._election.why_not_able()
         if problem is not None:
             self._term.end(OwnershipAction.STEP_DOWN, problem)
-            return LOOK_EVERY
+            return LOOK_EVERY_S
         zone, self._zone = self._zone, self._profile.settings().timezone
         if self._more_declared.is_set() or zone != self._zone:
             self._more_declared.clear()
             self._term.prepare_anew()
         before = self._term.rank
         if not self._term.work(admission, current):
-            return LOOK_EVERY
+            return LOOK_EVERY_S
         candidates = self._peers.candidates(self._profile.policy(), self._term.rank)
         if self._yields(candidates, fell=self._term.rank > before):
             return 0.0
         assert self.authority is not None
         self._recovery.settle(self.authority)
         self._look_at_probes()
-        if self._upkeep is not None:
-            self._upkeep()
+        self._purge.look(self.authority)
         goes_on = self._replanner.look(self.authority)
         self._zone_data.replaced()  # from here on the files of zones met just now are known
         rank = self._term.rank
         waits = any(c.rank < rank or (c.newer and c.rank == rank) for c in candidates)
         self._may_rest = not (waits or goes_on)
-        return 0.0 if goes_on else LOOK_EVERY
+        return 0.0 if goes_on else LOOK_EVERY_S
 
     def _look_at_zone_data(self, now: datetime) -> None:
         """Go by the rules that an upgrade of the zone data left on disk, without a restart."""
@@ -409,7 +322,7 @@ class Keeper:
         tried, so that this process is to look again at once. ``fell``: a worse rule admits this
         owner than before."""
         assert self.authority is not None
-        request, self._hand_over = self._hand_over, None
+        request, self._signals.hand_over = self._signals.hand_over, None
         if request is None:
             found = to_a_better_one(candidates, self._term.rank, at_once=fell)
         else:
@@ -428,7 +341,7 @@ class Keeper:
             self._dispatcher.look()
         denied = self._probes.all_denied()
         if denied and awake >= self._next_probe:
-            self._next_probe = awake + PROBE_EVERY
+            self._next_probe = awake + PROBE_EVERY_S
             self._probes.ask_soon(denied, self._clock.awake, self._probed)
 
     def _probed(self, freed: bool) -> None:

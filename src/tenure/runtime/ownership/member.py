@@ -23,8 +23,10 @@ from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.store.ids import new_id
 
-REOBSERVE_AFTER = 1.0
-"""Seconds of awake time after which evidence that can change is read again."""
+REOBSERVE_AFTER_S = 1.0
+"""Awake time after which evidence that can change is read again before a protected claim."""
+OBSERVE_EVERY_S = 10.0
+"""The same for a look, where no claim depends on it."""
 _LINEAGE = frozenset(("chain", "chain.executable"))
 
 
@@ -122,7 +124,7 @@ class ProfileMember:
             owns=owns,
         )
 
-    def observe_again(self, *, at_most_every: float = REOBSERVE_AFTER) -> None:
+    def observe_again(self, *, at_most_every: float = REOBSERVE_AFTER_S) -> None:
         """Read again what can change: cgroup, uid, executable, locks. The chain is kept.
 
         Who asks while another thread reads waits for what that finds: the evidence from before

@@ -16,23 +16,21 @@ from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.request import Requester
 from tenure.domain.schedule.model import ScheduleKind
 from tenure.domain.version import is_newer
-from tenure.host.clocks import Clock
 from tenure.host.processes import boot_id, observe
 from tenure.runtime.liveness import candidates_among, life_of_process
+from tenure.runtime.owner_context import OwnerContext
 from tenure.runtime.ownership.control import remove_leftover
-from tenure.runtime.ownership.member import ProfileMember
-from tenure.runtime.profile import Profile
 from tenure.store.contract import Absence
 
 
 class Peers:
     """Used by the keeper's thread alone."""
 
-    def __init__(self, profile: Profile, member: ProfileMember, clock: Clock) -> None:
-        self._profile = profile
-        self._store = profile.store
-        self._member = member
-        self._clock = clock
+    def __init__(self, context: OwnerContext) -> None:
+        self._profile = context.profile
+        self._store = context.store
+        self._member = context.member
+        self._clock = context.clock
         self._living: dict[str, Process] = {}
         self._seen: dict[str, float] = {}
 

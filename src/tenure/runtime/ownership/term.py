@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable
 
 from tenure.domain.errors import (
     Conflict,
@@ -30,15 +30,13 @@ from tenure.domain.planning.plan import OwnerCapabilities
 from tenure.domain.policy.admission import Admission
 from tenure.domain.process import ProcessStatus
 from tenure.domain.request import Request, RequestState
-from tenure.host.clocks import Clock
 from tenure.host.processes import boot_id
 from tenure.runtime.dispatch.dispatcher import Dispatcher, Mandate
 from tenure.runtime.dispatch.recovery import Recovery
+from tenure.runtime.owner_context import OwnerContext
 from tenure.runtime.ownership.control import tell
 from tenure.runtime.ownership.handover import HandOver
-from tenure.runtime.ownership.member import ProfileMember
 from tenure.runtime.ownership.peers import Peers
-from tenure.runtime.profile import Profile
 from tenure.store.folder import identity
 from tenure.store.sqlite.files import Loss
 
@@ -54,30 +52,26 @@ class ActiveTerm:
 
     def __init__(
         self,
-        profile: Profile,
-        member: ProfileMember,
-        *,
-        clock: Clock,
+        context: OwnerContext,
         dispatcher: Dispatcher,
         recovery: Recovery,
         peers: Peers,
+        *,
         on_owning: Callable[[Authority], None] | None,
-        carried: Container[str] | None,
     ) -> None:
-        self._profile = profile
-        self._store = profile.store
-        self._member = member
-        self._clock = clock
+        self._profile = context.profile
+        self._store = context.store
+        self._member = context.member
+        self._clock = context.clock
+        self._signals = context.signals
+        self._declared = context.declared
         self._dispatcher = dispatcher
         self._recovery = recovery
         self._peers = peers
         self._on_owning = on_owning
-        self._carried = carried
         self.authority: Authority | None = None
         """With what it claims; None where it does not own, as far as it knows."""
         self.rank = OPEN_RANK
-        self.doubt: str | None = None
-        """Why the store refused a claim under it, until that was looked into."""
         self._prepared = False
         self._last_term = 0
         """The last term that it held."""
@@ -127,7 +121,7 @@ class ActiveTerm:
             log.debug("another process took the term first: %s", error)
             return 0.05
         identity.commit_term(folder, term)
-        self.authority, self.doubt, self._prepared = authority, None, False
+        self.authority, self._signals.doubt, self._prepared = authority, None, False
         self._last_term, self._cannot_begin = term, None
         self.rank = _rule(admission) or OPEN_RANK
         try:
@@ -151,7 +145,7 @@ class ActiveTerm:
         self._store.restart_planning(authority, self._clock.now())
         if self._on_owning is not None:
             self._on_owning(authority)
-        if self._carried is not None:  # an owner of another version may have held some
+        if self._declared is not None:  # an owner of another version may have held some
             self._store.wake_held_jobs(authority, self._clock.now())
         # Said before anything is claimed: see Recovery, which reads it of a deposed process.
         self._member.say(ProcessStatus.OWNER, admission.why, _rule(admission))
@@ -167,7 +161,7 @@ class ActiveTerm:
                 standing=OwnerCapabilities(
                     authoritative=admission.authoritative,
                     approve_protected=self._profile.settings().approve_protected,
-                    carried=self._carried,
+                    carried=self._declared,
                 ),
             )
         )
@@ -190,14 +184,14 @@ class ActiveTerm:
             mine.term,
             mine.process,
         ):
-            if self.doubt is not None and self._store.is_same_file():
+            if self._signals.doubt is not None and self._store.is_same_file():
                 # Only the policy had moved on; the look that follows reaffirms or steps down.
-                self.doubt = None
+                self._signals.doubt = None
                 self.authority = Authority(
                     term=mine.term, process=mine.process, policy_version=current.policy_version
                 )
-            elif self.doubt is not None:
-                self.end(OwnershipAction.STEP_DOWN, self.doubt)
+            elif self._signals.doubt is not None:
+                self.end(OwnershipAction.STEP_DOWN, self._signals.doubt)
             return
         log.warning("deposed: term %s is over (%s)", mine.term, current.ended_why)
         self._dispatcher.disown()

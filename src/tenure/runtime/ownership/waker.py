@@ -1,7 +1,7 @@
-"""What ends the keeper's wait early: a bell, the control socket, the death of the owner.
+"""Ends the keeper's wait early: another thread, the control socket, the death of the owner.
 
-The owner's death is told by the kernel (a death notice on its process), not found out by a timer:
-that is what makes a takeover a matter of milliseconds.
+The kernel reports the owner's death (a death notice on its process); no timer discovers it. That
+is why a takeover takes milliseconds.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ from tenure.runtime.ownership.control import ControlSocket
 
 
 class Waker:
-    """:meth:`ring` may be called from any thread, also when closed; the rest from the keeper's."""
+    """:meth:`wake` may be called from any thread, also when closed; the rest from the keeper's."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._hears, self._bell = os.pipe()
-        os.set_blocking(self._hears, False)
-        os.set_blocking(self._bell, False)
-        self._selector.register(self._hears, selectors.EVENT_READ)
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
         self._control: ControlSocket | None = None
         self._watch: DeathWatch | None = None
         self._watched: str | None = None
         self._launchers: list[DeathWatch] = []
         self._lock = threading.Lock()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """End the wait that is under way, or the next."""
-        # Once it is closed, the number may be another file's.
+        # Once closed, its number may belong to another file.
         with self._lock, contextlib.suppress(BlockingIOError):
-            if self._bell >= 0:
-                os.write(self._bell, b"!")
+            if self._wake_write >= 0:
+                os.write(self._wake_write, b"!")
 
     def listen(self, control: ControlSocket) -> None:
-        """Serve this socket while waiting; closed with the alarm."""
+        """Serve this socket while waiting; closed with the waker."""
         self._control = control
         self._selector.register(control, selectors.EVENT_READ)
 
     def wait(self, seconds: float) -> bool:
-        """Until something happens, at most ``seconds``; whether it did."""
+        """Wait until something happens, at most ``seconds``; returns whether it did."""
         happened = self._selector.select(seconds)
         for key, _ in happened:
-            if key.fileobj == self._hears:
+            if key.fileobj == self._wake_read:
                 with contextlib.suppress(BlockingIOError):
-                    os.read(self._hears, 4096)
+                    os.read(self._wake_read, 4096)
             elif self._control is not None and key.fileobj is self._control:
                 self._control.accept_all()
             elif isinstance(key.fileobj, DeathWatch) and key.fileobj is not self._watch:
@@ -59,12 +59,12 @@ class Waker:
         return bool(happened)
 
     def watch_launchers(self, identities: Iterable[Identity]) -> None:
-        """Ring once when one of these dies. Those that the kernel gives no notice of are left
-        out: each look asks for them."""
+        """Wake once when one of these dies. Processes without a death notice are left out: each
+        look checks them."""
         for identity in identities:
             watch = DeathWatch.open(identity)
             if watch is None:
-                self.ring()
+                self.wake()
             elif watch.fileno() < 0:
                 watch.close()
             elif self._registers(watch):
@@ -76,7 +76,7 @@ class Waker:
         watch.close()
 
     def watch(self, holder: Process | None) -> None:
-        """Ring when this process dies, and no longer for the one before."""
+        """Wake when this process dies, instead of the one watched before."""
         wanted = holder.id if holder is not None else None
         if wanted == self._watched:
             return
@@ -85,12 +85,12 @@ class Waker:
             return
         watch = DeathWatch.open(holder.evidence.identity)
         if watch is None:  # dead already
-            self.ring()
+            self.wake()
         elif watch.fileno() < 0 or self._registers(watch):
             self._watch, self._watched = watch, wanted
 
     def _registers(self, watch: DeathWatch) -> bool:
-        """Whether its notice is heard; if not it is closed, and the next look tries again."""
+        """Whether the selector took the notice; if not, it is closed and the next look retries."""
         try:
             self._selector.register(watch, selectors.EVENT_READ)
         except OSError:
@@ -100,7 +100,7 @@ class Waker:
 
     @property
     def is_watching(self) -> bool:
-        """Whether the kernel tells at once when the watched process dies."""
+        """Whether the kernel reports the death of the watched process at once."""
         watch = self._watch
         return watch is not None and watch.verifiable and watch.fileno() >= 0
 
@@ -112,12 +112,12 @@ class Waker:
         if self._control is not None:
             self._control.close()
         with self._lock:
-            os.close(self._hears)
-            os.close(self._bell)
-            self._bell = -1
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            self._wake_write = -1
 
     def forget_in_child(self) -> None:
-        """After a fork, in the child: who connects is not to wait for an answer from here."""
+        """After a fork, in the child: a peer that connects must not wait for the child."""
         # Closed, nothing unregistered: the parent's selector is the same one in the kernel.
         self._selector.close()
         if self._control is not None:
@@ -125,10 +125,10 @@ class Waker:
         for watch in (self._watch, *self._launchers):
             if watch is not None:
                 watch.close()
-        if self._bell >= 0:
-            os.close(self._hears)
-            os.close(self._bell)
-            self._bell = -1
+        if self._wake_write >= 0:
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            self._wake_write = -1
 
     def _unwatch(self) -> None:
         watch, self._watch, self._watched = self._watch, None, None

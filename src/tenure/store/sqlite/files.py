@@ -87,12 +87,9 @@ class OpenFiles:
         self._seen_bytes = found.st_size
         self._log_key: _Key | None = None
         self._index_key: _Key | None = None
+        self.bound = False
         self._index_bytes = 0
         self._descriptor = self._log_descriptor = -1
-
-    @property
-    def bound(self) -> bool:
-        return self._index_key is not None
 
     def bind(self) -> None:
         """Note the log and its index, which SQLite has opened already. Without
@@ -103,6 +100,7 @@ class OpenFiles:
             return
         self._log_key = (log.st_dev, log.st_ino)
         self._index_key = (index.st_dev, index.st_ino)
+        self.bound = True
         self._index_bytes = index.st_size
         self._descriptor = _share(self._index, self._index_key)
         self._log_descriptor = _share(self._log, self._log_key)
@@ -114,6 +112,7 @@ class OpenFiles:
         if self._log_key is not None and self._log_descriptor >= 0:
             _unshare(self._log_key)
         self._log_key = self._index_key = None
+        self.bound = False
         self._descriptor = self._log_descriptor = -1
 
     def is_same_database(self) -> bool:

@@ -65,7 +65,7 @@ class DueJobs:
     ) -> list[dict[str, Any]]:
         scheduler, why = self._membership.scheduler, "this process is not the owner any more"
         try:
-            answers = None if scheduler is None else scheduler.announcing.claim(asked)
+            answers = None if scheduler is None else scheduler.external_fires.claim(asked)
         except Exception as error:  # noqa: BLE001  a store that is blocked, a disk that is full
             answers, why = None, str(error)
         if answers is None:
@@ -143,7 +143,7 @@ def skip_due_fire(membership: ProfileMembership, job_id: str) -> None:
     if ours is None:  # it is newer than the last tick
         ours = membership.follow(profile, whole=False).jobs.get(job_id)
     if ours is not None:
-        scheduler.announcing.claim({ours.id: fire})
+        scheduler.external_fires.claim({ours.id: fire})
 
 
 def announced_fire(job: Theirs, now: datetime | None = None) -> Announced | None:
