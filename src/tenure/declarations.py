@@ -180,13 +180,13 @@ def _check_callable(function: Callable[..., Any], args: dict[str, Any]) -> None:
         )
     if hasattr(function, "__wrapped__") or hasattr(function, "__signature__"):
         return  # a decorator can pass on other arguments than it shows
-    from tenure.runtime.callables.context import asks_for_context
+    from tenure.runtime.callables.context import context_parameter
 
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # for example a builtin
         return
-    parameter = asks_for_context(function)
+    parameter = context_parameter(function)
     given = args if parameter is None else {parameter: None, **args}
     try:
         signature.bind(**given)

@@ -185,7 +185,7 @@ def test_a_tick_that_fails_between_claim_and_dispatch_leaves_no_run_open(mini: M
 def test_deposed_between_claim_and_dispatch_it_is_not_run(
     mini: MiniHermes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tenure.runtime.callables.runner.FRESH", 0.0)
+    monkeypatch.setattr("tenure.runtime.callables.runner.FRESH_S", 0.0)
     host = hosts.of(mini.home)
     assert host is not None
     mini.write(job("a"))

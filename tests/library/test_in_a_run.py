@@ -25,7 +25,7 @@ from tenure.domain.errors import InvalidInput
 from tenure.domain.run import FINAL, Run, RunState
 from tenure.runtime.callables import capture
 from tenure.runtime.callables.child import describe
-from tenure.runtime.callables.context import asks_for_context
+from tenure.runtime.callables.context import context_parameter
 from tenure.store.contract import RunFilter
 from waiting import DEADLINE, eventually
 
@@ -107,9 +107,9 @@ def test_who_asks_for_a_context() -> None:
     living.__annotations__["where"] = Context | None
     living_many.__annotations__["where"] = list[Context]
     wanting = (quoted, qualified, may, perhaps, living)
-    assert [asks_for_context(f) for f in wanting] == ["where"] * len(wanting)
+    assert [context_parameter(f) for f in wanting] == ["where"] * len(wanting)
     for function in (none, other, print, many, living_many):
-        assert asks_for_context(function) is None
+        assert context_parameter(function) is None
 
 
 def test_what_a_run_prints_and_logs_is_its_output(

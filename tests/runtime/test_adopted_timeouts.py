@@ -47,4 +47,4 @@ def test_an_adopted_command_is_timed_from_its_start(tmp_path: Path) -> None:
         cluster.clock.advance(61)
         ended = turn_until(cluster, second, RunState.TIMED_OUT)
         assert ended.id == started.id
-        assert "not done in time" in ended.reason
+        assert "timed out after" in ended.reason

@@ -17,7 +17,12 @@ from tenure.domain.errors import RunFailed
 from tenure.domain.job import Call, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.run import Cause, Result, Run, RunState
-from tenure.runtime.callables.runner import BLOCKED_AFTER, COROUTINES, TIDYING, CallableRunner
+from tenure.runtime.callables.runner import (
+    BLOCKED_AFTER_S,
+    CANCEL_GRACE_S,
+    MAX_COROUTINES,
+    CallableRunner,
+)
 from tenure.runtime.tracebacks import LONGEST_REASON
 from testkit.clock import ManualClock
 from waiting import DEADLINE, eventually
@@ -188,13 +193,13 @@ def test_a_coroutine_that_will_not_be_cancelled_is_reported(world: World) -> Non
     assert world.entered.get(timeout=PATIENCE) == "swallowed"
     deadline = world.callables.expire(world.clock.awake())
     assert deadline is not None
-    assert deadline <= world.clock.awake() + TIDYING
+    assert deadline <= world.clock.awake() + CANCEL_GRACE_S
     assert world.ended.empty()  # it may be tidying up
     assert world.callables.expire(deadline) is None
     end = world.next_end()
     assert (end.run, end.state) == (run, RunState.CANCELLED)
-    assert end.reason.endswith("it does not end when it is cancelled, and runs on")
-    assert world.callables.room(Runner.ASYNC) == COROUTINES - 1
+    assert end.reason.endswith("it ignores the cancel and runs on")
+    assert world.callables.room(Runner.ASYNC) == MAX_COROUTINES - 1
 
 
 def test_a_blocked_loop_is_told_of_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -203,7 +208,7 @@ def test_a_blocked_loop_is_told_of_once(world: World, caplog: pytest.LogCaptureF
     second = world.submit("tidy", Runner.ASYNC)
     for _ in range(3):
         world.callables.expire(world.clock.awake())
-        world.clock.advance(BLOCKED_AFTER - 1)
+        world.clock.advance(BLOCKED_AFTER_S - 1)
     (told,) = [r.getMessage() for r in caplog.records if r.name == "tenure.callables"]
     assert told.startswith(f"tidy (run {second}) cannot begin: its event loop is blocked")
     assert "one of block (run r-block-0)" in told
@@ -260,7 +265,7 @@ def test_a_coroutine_for_which_no_loop_can_be_made_never_ran(
     end = world.next_end()
     assert (end.run, end.state) == (run, RunState.NEVER_RAN)
     assert world.callables.runs() == frozenset()
-    assert world.callables.room(Runner.ASYNC) == COROUTINES
+    assert world.callables.room(Runner.ASYNC) == MAX_COROUTINES
     later = world.submit("tidy", Runner.ASYNC)
     assert world.next_end().run == later
 

@@ -207,7 +207,7 @@ def test_a_command_out_of_time_is_ended(world: World) -> None:
     world.turn_until(RunState.RUNNING)
     world.cluster.clock.advance(6)
     (run,) = world.turn_until(RunState.TIMED_OUT)
-    assert "not done in time" in run.reason
+    assert "timed out after" in run.reason
     assert run.exit_code == 143
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from commandkit import THEN, claimed_run
+from commandkit import claimed_run
 
-from tenure.domain.job import Command, Definition
-from tenure.domain.schedule.model import every_schedule
+from tenure.domain.job import Command
 from tenure.runtime.commands.runner import CommandRunner
 from tenure.runtime.inbox import Inbox
 from tenure.store.folder import user_home
@@ -51,12 +49,8 @@ def environment(
         monkeypatch.delenv(name)
     for name, value in owner.items():
         monkeypatch.setenv(name, value)
-    wants = Definition(
-        name="job",
-        schedule=every_schedule(timedelta(hours=1), THEN),
-        action=Command(argv=("true",), env=job or {}),
-    )
-    return runner._spec(RUN, wants).env
+    action = Command(argv=("true",), env=job or {})
+    return runner._environment.spec(RUN, action, Path("/nowhere/1.exit")).env
 
 
 def test_a_service_without_any_gives_what_cron_gives(

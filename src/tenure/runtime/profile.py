@@ -1,8 +1,8 @@
 """An opened profile: its folder, its store, its settings, and the policy in force.
 
-Opening decides nothing about who runs. It checks that the folder is ours and on a file system
-that can carry ownership, and opens the database that stands there; only ``add`` and ``serve``
-create one, and never where a ``profile.id`` says that there was one before.
+Opening decides nothing about ownership. It checks that the folder belongs to this user and lies on
+a file system that supports ownership, and opens the database in it. Only ``add`` and ``serve``
+create a database, and never where a ``profile.id`` shows that there was one before.
 """
 
 from __future__ import annotations
@@ -36,13 +36,15 @@ from tenure.store.folder.policy_file import read_policy_file, resolve_policy
 from tenure.store.sqlite import SqliteStore
 
 PATIENCE = timedelta(seconds=5)
+"""How long a store verb waits for the write lock of another process."""
 
 _Mark = tuple[int, ...] | None
-"""What changes with a file; None for one that is missing or was not readable."""
+"""Changes with the file; None where that is unknown, so that it is read again each time."""
+_MISSING: _Mark = (0,)
 
 
 class Profile:
-    """A profile of this user on this machine. Thread-safe as its store is; close it when done."""
+    """A profile of this user on this machine. As thread-safe as its store; close it when done."""
 
     def __init__(self, folder: ProfileFolder, store: SqliteStore) -> None:
         self.folder = folder
@@ -70,7 +72,7 @@ class Profile:
         readonly: bool = False,
         to_own: bool = False,
     ) -> Profile:
-        """Open the profile; with ``create`` (which needs ``now``) make what was never there.
+        """Open the profile; with ``create`` (which needs ``now``) make a new one if none exists.
 
         ``to_own``: refuse it where no process can become owner because profile.toml cannot be read.
         Raises InvalidInput, NotFound, Refused, CorruptStore; StoreBlocked if the store is held.
@@ -97,7 +99,7 @@ class Profile:
 
     @staticmethod
     def _create(folder: ProfileFolder, create: bool, now: datetime | None) -> None:
-        # Asked in this order: somebody else may be making both at this very moment.
+        # In this order: another process may be creating both at this moment.
         if identity.read(folder) is not None and not folder.database.exists():
             problem = identity.check(folder, None, machine=machine_id() or "")
             raise Refused(
@@ -111,12 +113,12 @@ class Profile:
                 remedy="`tenure add` or `tenure serve` creates it",
                 profile=folder.name,
             )
-        # Two first comers: the one that is late opens what the other made.
+        # Two processes create it at once: the later one opens what the other made.
         with contextlib.suppress(Conflict):
             SqliteStore.create(folder.database, profile_id=str(uuid.uuid4()), now=now).close()
 
     def _finish_creation(self) -> None:
-        """A database without a profile.id is a profile in the making: give it one."""
+        """A database without a profile.id belongs to a profile being created: write the id."""
         if identity.read(self.folder) is None and self.store.facts().term == 0:
             with contextlib.suppress(Conflict):
                 identity.create(
@@ -125,14 +127,14 @@ class Profile:
 
     # -- what the user wrote -------------------------------------------------------------------
     def policy_file(self) -> PolicyFile | PolicyProblem:
-        """What profile.toml says, or why it says nothing; read again when it has changed."""
+        """What profile.toml says, or why it cannot be used; read again when it has changed."""
         return self._read_file()[0]
 
     def _read_file(self) -> tuple[PolicyFile | PolicyProblem, _Mark]:
         mark, read = _mark(self._toml), self._read
         if read is None or mark is None or mark != read[1]:
             found = read_policy_file(self.folder.toml)
-            # What could not be read may be readable the next time, and look the same.
+            # An unreadable file may become readable and look the same.
             unsure = isinstance(found, PolicyProblem) and found.kind is ProblemKind.UNREADABLE
             self._read = read = found, None if unsure else mark
             if isinstance(found, PolicyFile):
@@ -140,7 +142,7 @@ class Profile:
         return read
 
     def settings(self) -> Settings:
-        """Those of profile.toml; of the last good one where it is broken now."""
+        """Those of profile.toml; the last valid ones where it is broken now."""
         self.policy_file()
         return self._settings
 
@@ -156,8 +158,8 @@ class Profile:
         return zone
 
     def policy(self) -> Policy:
-        """The accepted policy, its paths and groups resolved on this machine; closed where there
-        is none and profile.toml cannot be read."""
+        """The accepted policy, its paths and groups resolved on this machine; closed where none was
+        accepted and profile.toml cannot be read."""
         accepted = self.store.policy()
         if accepted.version == 0:
             in_force = policy_in_force(accepted, self.policy_file())
@@ -167,7 +169,7 @@ class Profile:
         return self._resolved
 
     def refresh_policy(self, by: str, now: datetime) -> tuple[Policy, tuple[PolicyWarning, ...]]:
-        """Accept what a changed profile.toml says; the policy in force, and what to warn of.
+        """Accept a changed profile.toml; returns the policy in force and its warnings.
 
         A file that is missing, empty or broken changes nothing and is a warning.
         """
@@ -202,7 +204,7 @@ class Profile:
 
     # -- which profile this is -----------------------------------------------------------------
     def identity_problem(self) -> IdentityProblem | None:
-        """Why nobody may own: the folder, profile.id and database do not belong together."""
+        """Why no process may own: the folder, profile.id and database do not belong together."""
         facts = self.store.facts()
         return identity.check(
             self.folder,
@@ -226,7 +228,9 @@ def _check_not_closed(policy: Policy) -> None:
 def _mark(path: str) -> _Mark:
     try:
         status = os.stat(path)
+    except FileNotFoundError:
+        return _MISSING
     except OSError:
         return None
-    # With the time of a change of mode: a chmod makes a file readable.
+    # With ctime, which a change of mode sets: a chmod makes a file readable.
     return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)

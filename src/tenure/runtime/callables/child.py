@@ -24,7 +24,7 @@ from typing import Any
 
 from tenure.domain.errors import InvalidInput
 from tenure.domain.run import RunState
-from tenure.runtime.callables.context import REASON_VARIABLE, asks_for_context, context_of_process
+from tenure.runtime.callables.context import REASON_VARIABLE, context_of_process, context_parameter
 from tenure.runtime.tracebacks import one_line, outcome_of
 
 MAIN = "__tenure_main__"
@@ -93,7 +93,7 @@ def _call() -> None:
     sys.argv[:] = told.get("argv") or sys.argv
     function = find(told["module"], told["name"], told["main"])
     args = dict(told["args"])
-    wants = asks_for_context(function)
+    wants = context_parameter(function)
     if wants is not None and wants not in args:
         args[wants] = context_of_process()
     result = function(**args)

@@ -95,16 +95,16 @@ def context_of_process(environ: Mapping[str, str] | None = None) -> Context:
     )
 
 
-def asks_for_context(function: Callable[..., Any]) -> str | None:
+def context_parameter(function: Callable[..., Any]) -> str | None:
     """The name of the parameter that receives the context; None without such a parameter."""
     try:
-        return _asks(function)
+        return _find_parameter(function)
     except TypeError:  # an object that cannot be hashed
-        return _asks.__wrapped__(function)
+        return _find_parameter.__wrapped__(function)
 
 
 @lru_cache(maxsize=1024)
-def _asks(function: Callable[..., Any]) -> str | None:
+def _find_parameter(function: Callable[..., Any]) -> str | None:
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # for example a builtin

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class ActiveCall:
-    """``lock`` guards what decides whether it is entered, and how it ended."""
+    """One run. ``lock`` guards the decisions whether it is entered and how it ended."""
 
     run: Run
     runner: Runner
@@ -30,16 +30,16 @@ class ActiveCall:
     function: Callable[..., Any]
     args: Mapping[str, Any]
     deadline: float | None = None
-    """Awake time: of its timeout, or of a cancelled coroutine's tidying up."""
+    """Awake time: of its timeout, or of the end of a cancelled coroutine's grace."""
     timeout: timedelta | None = None
     entered: datetime | None = None
     noted: bool = False
-    told: bool = False
-    """That it cannot begin."""
+    blocked_logged: bool = False
+    """That it cannot begin was logged."""
     over: RunState | None = None
-    """TIMED_OUT or CANCELLED, once that was decided."""
+    """TIMED_OUT or CANCELLED, once decided."""
     reason: str = ""
-    """Why, of a coroutine that is to tidy up first."""
+    """Why, of a coroutine that may clean up first."""
     reported: bool = False
     runs_on: bool = False
     """Its run was ended, and its thread could not be."""
@@ -56,7 +56,7 @@ class ActiveCall:
 
 
 class RunIssuer(Protocol):
-    """Whoever lent it, and is told; see :class:`tenure.runtime.callables.runner.CallableRunner`."""
+    """The runner that issued it; :class:`tenure.runtime.callables.runner.CallableRunner`."""
 
     def enter(self, active: ActiveCall) -> bool: ...
 
@@ -68,10 +68,10 @@ class RunIssuer(Protocol):
 
 
 class RunHandle:
-    """A claimed run in the hands of a borrower. Its methods are called by one thread at a time."""
+    """A claimed run that another scheduler carries. One thread at a time calls its methods."""
 
-    def __init__(self, lender: RunIssuer, active: ActiveCall) -> None:
-        self._lender = lender
+    def __init__(self, issuer: RunIssuer, active: ActiveCall) -> None:
+        self._issuer = issuer
         self._active = active
 
     @property
@@ -80,24 +80,24 @@ class RunHandle:
 
     @property
     def over(self) -> RunState | None:
-        """Whether it was ended meanwhile, cancelled say: nobody waits for its end any more."""
+        """The state in which it was ended meanwhile, by a cancel say: its end is recorded."""
         return self._active.over
 
     def enter(self) -> bool:
-        """Whether it may be entered now; if not it has ended, as never run or cancelled."""
-        lender, active = self._lender, self._active
+        """Whether it may be entered now; if not, it has ended as never run or cancelled."""
+        issuer, active = self._issuer, self._active
         try:
-            entered = lender.enter(active)
-        except Exception as error:  # noqa: BLE001  nothing is entered then, and that is known
-            reason = f"whether its owner still owns could not be told: {error}"
-            lender.end(active, RunState.NEVER_RAN, reason, None)
+            entered = issuer.enter(active)
+        except Exception as error:  # noqa: BLE001  then it is certain that nothing was entered
+            reason = f"could not confirm that its owner still owns: {error}"
+            issuer.end(active, RunState.NEVER_RAN, reason, None)
             entered = False
         if not entered:
-            lender.forget(active)
+            issuer.forget(active)
         return entered
 
     def end(self, state: RunState, reason: str = "") -> None:
-        """How it ended. Said twice, the first stays."""
-        lender, active = self._lender, self._active
-        lender.end(active, state, reason, active.entered)
-        lender.forget(active)
+        """Report how it ended. Only the first call counts."""
+        issuer, active = self._issuer, self._active
+        issuer.end(active, state, reason, active.entered)
+        issuer.forget(active)

@@ -1,17 +1,19 @@
 """Runs of Python callables: a bounded pool of threads, and one event loop for coroutines.
 
 A callable has no gate: its claim is durable before it is entered, and whether it was entered
-cannot be disproved afterwards. A process that was frozen between claim and entry may have been
-deposed meanwhile, so a claim that is older than :data:`FRESH` of continuous time is checked
-against the store again before the function is entered.
+cannot be disproved afterwards. A process that froze between claim and entry may have lost
+ownership meanwhile, so a claim older than :data:`FRESH_S` of continuous time is checked against
+the store again before the function is entered.
 
-A coroutine that runs out of time is cancelled. A thread cannot be: its run is recorded as timed
-out (or cancelled), and the thread is said to run on. Another thread takes its place meanwhile, so
-that jobs that hang do not stop the others; but only for as many as there are slots, from where on
-each that hangs keeps a slot. What returns at last makes the pool smaller again. None blocks exit.
+A coroutine that times out is cancelled. A thread cannot be cancelled: its run is recorded as timed
+out (or cancelled), and the thread runs on. Another thread takes its place meanwhile, so that jobs
+that hang do not stop the others; but only for as many as there are slots. Beyond that, each thread
+that hangs occupies a slot. A thread that returns at last makes the pool smaller again. None blocks
+the exit of the process.
 
-A run can also be *lent* to another scheduler in this process, which carries it in a thread of its
-own: it takes no slot here, and the borrower says when it is entered and how it ended.
+A run can also be given to another scheduler in this process as a :class:`RunHandle`. That
+scheduler carries it in a thread of its own and says when it is entered and how it ended; it takes
+no slot here.
 """
 
 from __future__ import annotations
@@ -24,12 +26,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenure.domain.durations import format_duration
 from tenure.domain.job import Call, Runner
 from tenure.domain.ownership import Authority
 from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock
 from tenure.runtime.callables.capture import Capture, captured
-from tenure.runtime.callables.context import asks_for_context, context_of
+from tenure.runtime.callables.context import context_of, context_parameter
 from tenure.runtime.callables.run_handle import ActiveCall, RunHandle
 from tenure.runtime.callables.thread_pool import ThreadPool
 from tenure.runtime.tracebacks import one_line, outcome_of, reason_of
@@ -39,16 +42,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tenure.callables")
 
-FRESH = 1.0
-"""Seconds within which a claim is taken for current without asking the store again."""
+FRESH_S = 1.0
+"""Age below which a claim counts as current without asking the store again."""
 NOTED_AFTER = timedelta(seconds=0.5)
-"""A function that runs for so long is recorded as running; a shorter one only when it ends."""
-COROUTINES = 256
-"""How many coroutines may be active at once."""
-TIDYING = 5.0
-"""Seconds that a cancelled coroutine has to tidy up, before its run is recorded as ended anyway."""
-BLOCKED_AFTER = 5.0
-"""Seconds after which a coroutine that could not begin is told of."""
+"""A function that runs longer is recorded as running; a shorter one only when it ends."""
+MAX_COROUTINES = 256
+"""Coroutines that may be active at once."""
+CANCEL_GRACE_S = 5.0
+"""For which a cancelled coroutine may clean up before its run is recorded as ended anyway."""
+BLOCKED_AFTER_S = 5.0
+"""After which a coroutine that could not begin is logged."""
 
 Report = Callable[[Result], None]
 
@@ -69,8 +72,8 @@ class CallableRunner:
         log_size: int = 10_000_000,
         host_loop: Callable[[], asyncio.AbstractEventLoop | None] = lambda: None,
     ) -> None:
-        """``logs``: the folder of the runs' output. ``host_loop``: where coroutines are to run;
-        None for a loop of their own."""
+        """``logs``: the folder of the runs' output. ``host_loop``: the loop for coroutines; None
+        for a loop of their own."""
         self._functions = functions
         self._process = process
         self._slots = slots
@@ -82,26 +85,23 @@ class CallableRunner:
         self._host_loop = host_loop
         self._active: dict[str, ActiveCall] = {}
         self._lock = threading.Lock()
-        self._threads = ThreadPool(self._carry, allowed=self._allowed, name="tenure-job")
+        self._threads = ThreadPool(self._run_in_thread, allowed=self._allowed, name="tenure-job")
         self._loop: asyncio.AbstractEventLoop | None = None
-
-    def knows(self, target: str) -> bool:
-        return target in self._functions
 
     def room(self, runner: Runner) -> int:
         """How many more runs of this kind may be claimed now."""
         with self._lock:
             used = sum(1 for a in self._active.values() if a.runner is runner and not a.is_external)
-        return max(0, (COROUTINES if runner is Runner.ASYNC else self._allowed()) - used)
+        return max(0, (MAX_COROUTINES if runner is Runner.ASYNC else self._allowed()) - used)
 
     def exhausted(self) -> bool:
-        """Whether every thread there may be runs on after its run has ended: nothing that needs
-        one is run here any more."""
+        """Whether all threads allowed run on after their runs have ended: no further function that
+        needs a thread runs here."""
         return self._running_on() >= 2 * self._slots
 
     def long_running(self, now: datetime) -> list[tuple[str, int, datetime]]:
-        """Runs entered a while ago: run, attempt, instant; until :meth:`note_running` says that
-        they are recorded. Most are over before."""
+        """Runs entered a while ago (run, attempt, instant) and not yet recorded as running, see
+        :meth:`note_running`. Most end earlier."""
         with self._lock:
             found = [
                 (a, a.entered)
@@ -111,14 +111,14 @@ class CallableRunner:
         return [(a.run.id, a.run.attempt, entered) for a, entered in found]
 
     def note_running(self, runs: Iterable[tuple[str, int, datetime]]) -> None:
-        """These are recorded as running: it is committed."""
+        """These are now recorded as running."""
         with self._lock:
             for run_id, _, _ in runs:
                 if (active := self._active.get(run_id)) is not None:
                     active.noted = True
 
     def runs(self) -> frozenset[str]:
-        """The runs that are in its hands."""
+        """The runs that this object is working on."""
         with self._lock:
             return frozenset(self._active)
 
@@ -133,9 +133,8 @@ class CallableRunner:
         """Enter a claimed run's function; its end is reported."""
         function = self._functions.get(call.target)
         if function is None:
-            self._report(
-                self._result(run, RunState.FAILED, f"this owner does not carry {call.target}")
-            )
+            reason = f"this owner does not have the function {call.target}"
+            self._report(self._result(run, RunState.FAILED, reason))
             return
         active = ActiveCall(
             run=run,
@@ -160,14 +159,14 @@ class CallableRunner:
             self.forget(active)
 
     def issue(self, run: Run, authority: Authority, claimed: float) -> RunHandle:
-        """Put a claimed run into the hands of another scheduler in this process."""
+        """Give a claimed run to another scheduler in this process."""
         active = ActiveCall(
             run=run,
             runner=Runner.THREAD,
             authority=authority,
             claimed=claimed,
             submitted=self._clock.awake(),
-            function=_carried_elsewhere,
+            function=_external_function,
             args={},
             is_external=True,
         )
@@ -176,7 +175,7 @@ class CallableRunner:
         return RunHandle(self, active)
 
     def cancel(self, run_id: str) -> bool:
-        """End a run as far as it can be ended; whether it is one of ours."""
+        """End a run as far as possible; returns whether it is in hand here."""
         with self._lock:
             active = self._active.get(run_id)
         if active is None:
@@ -185,42 +184,44 @@ class CallableRunner:
         return True
 
     def expire(self, awake: float) -> float | None:
-        """End what is out of time; the awake time of the next deadline."""
+        """End runs that are out of time; returns the awake time of the next deadline."""
         with self._lock:
             timed = [a for a in self._active.values() if a.deadline is not None and not a.reported]
-        self._tell_of_a_blocked_loop(awake)
+        self._log_blocked_loop(awake)
         for active in timed:
             assert active.deadline is not None
             if active.deadline > awake:
                 continue
             if active.over is None:
-                self._give_up(active, RunState.TIMED_OUT, f"not done after {active.timeout}")
+                timeout = format_duration(active.timeout) if active.timeout else ""
+                self._give_up(active, RunState.TIMED_OUT, f"timed out after {timeout}")
             elif active.runner is Runner.ASYNC:
-                reason = f"{active.reason}; it does not end when it is cancelled, and runs on"
+                reason = f"{active.reason}; it ignores the cancel and runs on"
                 self.end(active, active.over, reason, active.entered)
         ahead = (a.deadline for a in timed if a.deadline is not None and not a.reported)
         return min(ahead, default=None)
 
-    def _tell_of_a_blocked_loop(self, awake: float) -> None:
-        """A coroutine that never awaits keeps its loop from the others, and no timeout ends it."""
+    def _log_blocked_loop(self, awake: float) -> None:
+        """A coroutine that never awaits blocks its loop for the others, and no timeout ends it."""
         with self._lock:
             waiting = [a for a in self._active.values() if a.runner is Runner.ASYNC and a.waits]
             inside = [
                 a.run for a in self._active.values() if a.runner is Runner.ASYNC and a.entered
             ]
-        late = [a for a in waiting if awake - a.submitted > BLOCKED_AFTER and not a.told]
-        for active in late:
-            active.told = True
+        for active in waiting:
+            if active.blocked_logged or awake - active.submitted <= BLOCKED_AFTER_S:
+                continue
+            active.blocked_logged = True
             log.error(
-                "%s (run %s) cannot begin: its event loop is blocked, by one of %s perhaps. A job "
-                "that computes or waits without `await` is to be a plain function",
+                "%s (run %s) cannot begin: its event loop is blocked, perhaps by %s. Make a job "
+                "that computes or waits without `await` a plain function",
                 active.run.job_name,
                 active.run.id,
                 ", ".join(f"{run.job_name} (run {run.id})" for run in inside) or "its host's tasks",
             )
 
     def close(self) -> None:
-        """Let idle threads end; busy ones end with the process."""
+        """Let idle threads end; busy threads end with the process."""
         self._threads.close()
         with self._lock:
             loop = self._loop
@@ -229,27 +230,25 @@ class CallableRunner:
 
     # -- threads -----------------------------------------------------------------------------
     def _allowed(self) -> int:
-        """How many threads there may be: the slots, and one more for each that runs on after its
-        run has ended, up to twice the slots."""
+        """Threads allowed: the slots, plus one for each thread that outlives its run, up to twice
+        the slots."""
         return self._slots + min(self._running_on(), self._slots)
 
     def _running_on(self) -> int:
         with self._lock:
             return sum(1 for active in self._active.values() if active.runs_on)
 
-    def _carry(self, active: ActiveCall) -> None:
+    def _run_in_thread(self, active: ActiveCall) -> None:
         try:
             self._run_sync(active)
-        except BaseException as error:  # noqa: BLE001  a run that is never reported is never over
+        except BaseException as error:  # noqa: BLE001  an unreported run would never be over
             self._end_lost(active, error)
         self.forget(active)
         if active.runs_on:
-            _tell_returned(
-                active.run, self._clock.now() - (active.entered or active.run.claimed_at)
-            )
+            _log_returned(active.run, self._clock.now() - (active.entered or active.run.claimed_at))
 
     def _end_lost(self, active: ActiveCall, error: BaseException) -> None:
-        """What is around the function failed. A run that is never reported is never over."""
+        """An error around the function. A run that is never reported would never be over."""
         log.error("%s of %s failed", active.run.id, active.run.job_name, exc_info=error)
         self.end(active, RunState.LOST, reason_of(error), active.entered)
 
@@ -261,7 +260,7 @@ class CallableRunner:
         with captured(self._output_of(active.run), self._log_size) as output:
             try:
                 active.function(**self._arguments(active))
-            except BaseException as error:  # noqa: BLE001  whatever a job raises is its result
+            except BaseException as error:  # noqa: BLE001  any exception of a job is its result
                 state, reason = _ended_by(error, output)
         self.end(active, state, reason, started)
 
@@ -299,7 +298,7 @@ class CallableRunner:
     async def _run_async(self, active: ActiveCall) -> None:
         import asyncio
 
-        # Before it is entered, so that a cancel finds it here or is found there.
+        # Set before it is entered: a cancel either finds the task or is seen by enter().
         active.task = asyncio.current_task()
         try:
             if not self.enter(active):
@@ -311,10 +310,10 @@ class CallableRunner:
                     await active.function(**self._arguments(active))
                 except asyncio.CancelledError:
                     state, reason = active.over or RunState.CANCELLED, active.reason or "cancelled"
-                except BaseException as error:  # noqa: BLE001  whatever a job raises is its result
+                except BaseException as error:  # noqa: BLE001  any exception of a job is its result
                     state, reason = _ended_by(error, output)
             self.end(active, state, reason, started)
-        except BaseException as error:  # noqa: BLE001  a run that is never reported is never over
+        except BaseException as error:  # noqa: BLE001  an unreported run would never be over
             self._end_lost(active, error)
         finally:
             self.forget(active)
@@ -324,19 +323,19 @@ class CallableRunner:
         return None if self._logs is None else self._logs / run.id / f"{run.attempt}.log"
 
     def _arguments(self, active: ActiveCall) -> Mapping[str, Any]:
-        """The job's own, and the run's context where the function asks for it."""
-        wants = asks_for_context(active.function)
-        if wants is None or wants in active.args:
+        """The job's own, plus the run's context where the function asks for it."""
+        name = context_parameter(active.function)
+        if name is None or name in active.args:
             return active.args
-        return {**active.args, wants: context_of(active.run, active.cancelled)}
+        return {**active.args, name: context_of(active.run, active.cancelled)}
 
     def enter(self, active: ActiveCall) -> bool:
-        """Whether its function may be entered now; if not, its run has ended."""
+        """Whether its function may be entered now; if not, its run is ended."""
         if not self._is_current(active):
-            reason = "its owner was deposed, or could not tell, before the function was entered"
+            reason = "its owner lost ownership, or could not confirm it, before the function began"
             self.end(active, RunState.NEVER_RAN, reason, None)
             return False
-        with active.lock:  # against whoever gives it up meanwhile
+        with active.lock:  # against a cancel or timeout meanwhile
             over = active.over
             if over is None:
                 active.entered = self._clock.now()
@@ -347,22 +346,22 @@ class CallableRunner:
         return over is None
 
     def _is_current(self, active: ActiveCall) -> bool:
-        if self._clock.continuous() - active.claimed <= FRESH:
+        if self._clock.continuous() - active.claimed <= FRESH_S:
             return True
         try:
             return self._still_owner(active.authority)
-        except Exception:  # unknown counts as no: nothing is entered then, for certain
-            log.exception("whether the owner of %s still owns is unknown", active.run.id)
+        except Exception:  # unknown counts as no: then it is certain that nothing was entered
+            log.exception("cannot confirm that the owner of %s still owns", active.run.id)
             return False
 
     def forget(self, active: ActiveCall) -> None:
-        """Its function has returned, or is never entered."""
+        """Its function has returned, or will never be entered."""
         with self._lock:
             self._active.pop(active.run.id, None)
 
     def _give_up(self, active: ActiveCall, state: RunState, reason: str) -> None:
         with active.lock:
-            if active.over is not None:  # told once: a coroutine may be tidying up after itself
+            if active.over is not None:  # once only: a coroutine may be cleaning up
                 return
             active.over = state
             active.runs_on = (
@@ -372,7 +371,7 @@ class CallableRunner:
             )
         active.cancelled.set()
         if active.runner is Runner.ASYNC:
-            active.reason, active.deadline = reason, self._clock.awake() + TIDYING
+            active.reason, active.deadline = reason, self._clock.awake() + CANCEL_GRACE_S
             if active.task is not None:
                 with contextlib.suppress(RuntimeError):
                     active.task.get_loop().call_soon_threadsafe(active.task.cancel)
@@ -381,16 +380,16 @@ class CallableRunner:
             reason += "; its thread cannot be ended and runs on"
         self.end(active, state, reason, active.entered)
         if active.runs_on:
-            _tell_runs_on(active.run, self._running_on(), self._slots)
+            _log_runs_on(active.run, self._running_on(), self._slots)
 
     def end(
         self, active: ActiveCall, state: RunState, reason: str, started: datetime | None
     ) -> None:
-        """Report how its run ended. Said twice, the first stays."""
+        """Report how its run ended. Only the first call counts."""
         with active.lock:
             if active.reported:
                 return
-            # Counted as active until it is handed on: a drain that sees none has every end.
+            # Counted as active until reported: a drain that sees none has every end.
             self._report(self._result(active.run, state, reason, started))
             active.reported = True
 
@@ -409,29 +408,29 @@ class CallableRunner:
 
 
 def _ended_by(error: BaseException, output: Capture | None) -> tuple[RunState, str]:
-    """The state and the reason; the traceback goes to the run's output."""
+    """The state and the reason; writes the traceback to the run's output."""
     state, reason, text = outcome_of(error)
     if text and output is not None:
         output.write(text)
     return state, reason
 
 
-def _carried_elsewhere() -> None:
-    """What a lent run's function is here: nothing calls it."""
+def _external_function() -> None:
+    """Placeholder: the other scheduler calls the function of its run."""
 
 
-def _tell_runs_on(run: Run, threads: int, slots: int) -> None:
+def _log_runs_on(run: Run, threads: int, slots: int) -> None:
     log.warning("the thread of %s (run %s) runs on after its end", run.job_name, run.id)
     if threads >= slots:
         log.error(
-            "%d threads run on after their runs have ended%s. Restart this process, and have these "
-            "jobs look at context.cancelled, or declare them with process=True",
+            "%d threads run on after their runs have ended%s. Restart this process; let these "
+            "jobs check context.cancelled, or declare them with process=True",
             threads,
-            "; no further function runs here" if threads >= 2 * slots else f", of {2 * slots}",
+            "; no further function will run here" if threads >= 2 * slots else f", of {2 * slots}",
         )
 
 
-def _tell_returned(run: Run, after: timedelta) -> None:
+def _log_returned(run: Run, after: timedelta) -> None:
     log.info("the thread of %s (run %s) has returned, after %s", run.job_name, run.id, after)
 
 

@@ -1,23 +1,24 @@
-"""Runs of commands, in one thread: spawn at the gate, watch, end what is out of time, report.
+"""Runs of commands, in one thread: spawn at the gate, watch, end on timeout or cancel, report.
 
     submit --> at its gate --> (the dispatcher commits 'started', opens) --> ended --> report
     adopt  ----------------------------------------------------------------->
 
-Who opens the gate is the dispatcher, after its commit; this thread never does. How a command
-ended is read from its exit record, because a wait status may have been taken by the host and an
-adopted command is nobody's child here.
+The dispatcher opens the gate after its commit; this thread never does. How a command ended is read
+from its exit record: a host may have taken the wait status, and an adopted command is not a child
+of this process.
 
-Failure: whatever cannot be done now (no descriptor free, say) stays on its list and is done later.
-A run is in hand until its end is reported. It takes a slot while its command may live: one that
-has ended and whose record cannot be read waits without a slot, still active, so that its job's
-overlap rule holds; why is noted beside the run, and the record is read again until it can be.
+Failure: what fails for now (no free descriptor, say) stays on its list and is tried again. A run
+stays in hand until its end is reported. It takes a slot while its command may live. A run whose
+command has ended and whose record cannot be read waits without a slot, still active, so that its
+job's overlap rule holds; the reason is noted with the run, and the record is read again until it
+can be.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
+import signal
 import threading
 import time
 from collections import deque
@@ -26,16 +27,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from tenure.domain.durations import format_duration
 from tenure.domain.errors import OutcomeUnknown
 from tenure.domain.job import Command, Definition
 from tenure.domain.policy.evidence import Identity
 from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock
-from tenure.runtime.callables.context import CHILD_ARGUMENTS, REASON_VARIABLE
-from tenure.runtime.commands.child import Children, how_it_ended, reason_file
+from tenure.runtime.commands.child import Children, how_it_ended
+from tenure.runtime.commands.environment import JobEnvironment
 from tenure.runtime.commands.gate import (
     CommandNotStarted,
-    CommandSpec,
     GatedCommand,
     spawn_gated,
 )
@@ -44,35 +45,19 @@ from tenure.runtime.commands.terminate import Termination, members_of
 from tenure.runtime.failure import Failure, lost_thread
 from tenure.runtime.inbox import Inbox
 from tenure.runtime.watched_thread import WatchedThread
-from tenure.store.folder.user_home import account_variables, job_folder
 
 log = logging.getLogger("tenure.commands")
 
 KILL_GRACE = timedelta(seconds=10)
 """Between TERM and KILL."""
-_AFTER_AN_ERROR = 0.1
-_LONGEST_PAUSE_S = 5.0
-"""Seconds between two reads of a record that cannot be read; they begin at _AFTER_AN_ERROR."""
+_ERROR_DELAY_S = 0.1
+_MAX_READ_DELAY_S = 5.0
+"""Between two reads of a record that cannot be read, at most; the first follows _ERROR_DELAY_S."""
 GIVE_UP_AFTER_S = 60.0
-"""Seconds for which such a record is read even when the run was cancelled meanwhile."""
-_AGAIN = 1.0
-_CAP_EVERY = 0.5
-_BASE_EVERY = 1.0
-_CAP_SOON = 0.02
-_NOT_INHERITED = frozenset(
-    (
-        "NOTIFY_SOCKET",
-        "WATCHDOG_PID",
-        "WATCHDOG_USEC",
-        "LISTEN_FDS",
-        "LISTEN_PID",
-        "LISTEN_FDNAMES",
-        "INVOCATION_ID",
-        "JOURNAL_STREAM",
-        "XPC_SERVICE_NAME",
-    )
-)
-"""What a service manager tells one process: a job is not that process."""
+"""For which such a record is read although the run was cancelled meanwhile."""
+_ADOPT_RETRY_S = 1.0
+_CAP_EVERY_S = 0.5
+_CAP_SOON_S = 0.02
 
 
 @dataclass(slots=True)
@@ -80,18 +65,22 @@ class _Active:
     run: Run
     exit_path: Path
     cap: OutputCap
-    deadline: float | None
-    ending: Termination
-    again: float | None = None
+    timeout: str = ""
+    deadline: float | None = None
+    """Awake time at which it times out."""
+    termination: Termination | None = None
+    """Made when the run is to be ended."""
+    step_at: float | None = None
     over: RunState | None = None
+    """Decided before its end: timed out or cancelled."""
     why: str = ""
     gone: float | None = None
-    """Awake time since when its shell has ended; what is left is to read and report."""
+    """Awake time at which its shell ended; reading and reporting remain."""
     gone_at: datetime | None = None
     read_at: float = 0.0
-    pause: float = _AFTER_AN_ERROR
+    pause: float = _ERROR_DELAY_S
     cancelled: bool = False
-    """Asked for after its shell had ended."""
+    """Cancelled after its shell had ended."""
 
 
 class CommandRunner:
@@ -114,7 +103,7 @@ class CommandRunner:
         self._logs = logs
         self._slots = slots
         self._log_size = log_size
-        self._environment = environment
+        self._environment = JobEnvironment(environment, clock)
         self._clock = clock
         self._inbox = inbox
         self._grace = grace
@@ -124,7 +113,7 @@ class CommandRunner:
         self._to_cancel: deque[str] = deque()
         self._active: dict[str, _Active] = {}
         self._held: dict[str, bool] = {}
-        """The runs that were taken, and whether each takes a slot."""
+        """The runs in hand, and whether each takes a slot."""
         self._spawning = ""
         self._lock = threading.Lock()
         self._stopping = False
@@ -136,8 +125,6 @@ class CommandRunner:
         )
         self._is_started = False
         self._next_cap = 0.0
-        self._base: dict[str, str] = {}
-        self._base_until = 0.0
         self._leftovers: list[tuple[Termination, float]] = []
 
     def room(self) -> int:
@@ -146,8 +133,8 @@ class CommandRunner:
             return max(0, self._slots - sum(self._held.values()))
 
     def runs(self) -> frozenset[str]:
-        """The runs for which something is under way here. A run that only keeps a slot is not
-        among them: recovery has to see it."""
+        """The runs that this object is working on. A run that only keeps a slot is not among them:
+        recovery has to see it."""
         waiting = [run.id for run, _ in [*list(self._new), *list(self._adopted)]]
         return frozenset((*list(self._active), *waiting, self._spawning)) - {""}
 
@@ -169,7 +156,7 @@ class CommandRunner:
         self._take(run, definition, self._adopted)
 
     def cancel(self, run_id: str) -> bool:
-        """End a run; whether it is one of ours."""
+        """End a run; returns whether it is in hand here."""
         with self._lock:
             if run_id not in self._held:
                 return False
@@ -182,7 +169,7 @@ class CommandRunner:
         self._children.forget_in_child()
 
     def close(self) -> None:
-        """Stop watching. Commands go on; the next owner adopts them."""
+        """Stop watching. Commands continue; the next owner adopts them."""
         self._stopping = True
         self._children.wake()
         self.thread.join(timeout=5)
@@ -192,7 +179,7 @@ class CommandRunner:
     def _take(self, run: Run, definition: Definition, where: deque[tuple[Run, Definition]]) -> None:
         with self._lock:
             if not self._is_started:
-                self.thread.start()  # raises where no thread is to be had: then nothing was taken
+                self.thread.start()  # may raise; then no run was taken
                 self._is_started = True
             self._held[run.id] = True
             where.append((run, definition))
@@ -202,9 +189,9 @@ class CommandRunner:
         while not self._stopping:
             try:
                 self._turn()
-            except Exception:  # one command's trouble must not end the watch over the others
-                log.exception("the command runner met an error and goes on")
-                time.sleep(_AFTER_AN_ERROR)
+            except Exception:  # an error with one command must not stop the others' watch
+                log.exception("error in the command runner; it continues")
+                time.sleep(_ERROR_DELAY_S)
 
     def _turn(self) -> None:
         with self.thread.step():
@@ -216,7 +203,7 @@ class CommandRunner:
                 self._spawn(*self._new.popleft())
             timeout = 0.0 if self._new else self._until_next()
         try:
-            for key in self._children.poll(timeout):  # each comes once: noted before all else
+            for key in self._children.poll(timeout):  # each comes once: record it first
                 self._note_gone(str(key))
         finally:
             with self.thread.step():
@@ -232,18 +219,19 @@ class CommandRunner:
             self._spawning = ""
 
     def _spawn_and_watch(self, run: Run, definition: Definition) -> None:
-        folder = self._logs / run.id
+        action, folder = definition.action, self._logs / run.id
+        assert isinstance(action, Command)
         try:
-            spec = self._spec(run, definition)
+            spec = self._environment.spec(run, action, folder / f"{run.attempt}.exit")
             gated = spawn_gated(spec, folder=folder, attempt=run.attempt)
-        except Exception as error:  # whatever stands in the way, the run must not stay claimed
+        except Exception as error:  # for whatever reason, the run must not stay claimed
             if not isinstance(error, CommandNotStarted):
                 log.exception("%s could not be started", run.id)
             self._finish(run, RunState.FAILED, f"not started: {error}")
             return
         try:
             self._watch(run, definition, gated)
-        except Exception as error:  # out of descriptors, say: nobody could tell its end
+        except Exception as error:  # out of descriptors, say: its end would go unnoticed
             log.exception("%s could not be watched", run.id)
             self._active.pop(run.id, None)
             gated.abandon()
@@ -258,8 +246,8 @@ class CommandRunner:
             run=replace(run, identity=gated.identity),
             exit_path=gated.exit_path,
             cap=OutputCap(gated.log_path, self._log_size),
+            timeout=format_duration(timeout) if timeout else "",
             deadline=self._clock.awake() + timeout.total_seconds() if timeout else None,
-            ending=Termination(gated.identity, grace=self._grace),
         )
         self._children.add(run.id, gated.identity)
 
@@ -277,50 +265,15 @@ class CommandRunner:
             run=run,
             exit_path=folder / f"{run.attempt}.exit",
             cap=OutputCap(folder / f"{run.attempt}.log", self._log_size),
+            timeout=format_duration(definition.timeout) if definition.timeout else "",
             deadline=deadline,
-            ending=Termination(run.identity, grace=self._grace),
         )
         try:
             self._children.add(run.id, run.identity)
-        except Exception as error:  # noqa: BLE001  out of descriptors, say: it is tried again
+        except Exception as error:  # noqa: BLE001  out of descriptors, say: try again later
             log.warning("%s cannot be watched yet: %s", run.id, error)
             self._active.pop(run.id, None)
             self._adopted.append((run, definition))
-
-    def _spec(self, run: Run, definition: Definition) -> CommandSpec:
-        action = definition.action
-        assert isinstance(action, Command)
-        env = self._inherited()
-        env.update(self._environment())
-        env.update(action.env)
-        env["TENURE_RUN"] = run.id
-        env["TENURE_JOB"] = run.job_name
-        env["TENURE_TERM"] = str(run.term)
-        env["TENURE_FIRE_TIME"] = run.fire_time.isoformat()
-        env["TENURE_ATTEMPT"] = str(run.attempt)
-        if action.argv[1:3] == CHILD_ARGUMENTS:
-            env[REASON_VARIABLE] = str(reason_file(self._logs / run.id / f"{run.attempt}.exit"))
-        return CommandSpec(
-            argv=action.argv,
-            shell=action.shell,
-            env=env,
-            cwd=action.cwd or job_folder(os.environ),
-            stdin=action.stdin.encode() if action.stdin is not None else None,
-        )
-
-    def _inherited(self) -> dict[str, str]:
-        """A fresh copy of what a command inherits of our environment, at most a second old.
-
-        What a service manager leaves out, or empty, is filled in as cron does; what the owner has
-        stays, and the profile's and the job's own variables go over both.
-        """
-        now = self._clock.awake()
-        if now >= self._base_until:
-            account = account_variables(os.environ)
-            ours = {k: v for k, v in os.environ.items() if v or k not in account}
-            self._base = {k: v for k, v in (account | ours).items() if k not in _NOT_INHERITED}
-            self._base_until = now + _BASE_EVERY
-        return dict(self._base)
 
     def _note_gone(self, run_id: str) -> None:
         active = self._active.get(run_id)
@@ -329,27 +282,37 @@ class CommandRunner:
         active.gone = active.read_at = self._clock.awake()
         active.gone_at = self._clock.now()
         if active.over is not None:
-            # Its shell is gone; what else it started, and ignored TERM, is ended still.
-            self._leftovers.append((active.ending, active.again or 0.0))
+            # Its shell is gone; its other processes that ignored TERM must still be ended.
+            assert active.termination is not None
+            self._leftovers.append((active.termination, active.step_at or 0.0))
 
     def _report_end(self, active: _Active) -> None:
-        with contextlib.suppress(OSError):  # a log that cannot be capped costs no result
+        with contextlib.suppress(OSError):  # the result counts even if the log cannot be capped
             active.cap.check()
         try:
             state, reason, code, number = how_it_ended(active.run, active.exit_path)
-        except Exception as error:  # noqa: BLE001  whatever it is, it says nothing of the end
+        except Exception as error:  # noqa: BLE001  no error here says how the command ended
             self._read_again(active, error)
             return
         if state is RunState.LOST:
-            reason += _who_is_left(active.ending.leader)
+            assert active.run.identity is not None
+            reason += _survivors(active.run.identity)
         if active.over is not None:
-            # It was being ended, and its status says how it took that.
-            reason = active.why + (f" ({reason})" if reason else "")
+            # It was being ended; the status shows the result of that.
+            reason = self._describe_termination(active.why, reason, number)
             state = active.over
         self._finish(active.run, state, reason, code, number, at=active.gone_at)
 
+    def _describe_termination(self, why: str, reason: str, number: int | None) -> str:
+        """``why`` it was ended, and what its status says of how that went."""
+        if number == signal.SIGKILL:
+            return f"{why}; killed (SIGKILL) {self._grace.total_seconds():g} s later"
+        if number == signal.SIGTERM:
+            return f"{why}; ended by SIGTERM"
+        return f"{why} ({reason})" if reason else why
+
     def _read_again(self, active: _Active, error: Exception) -> None:
-        """Its command has ended, and how cannot be read now: it waits, without a slot."""
+        """Its command has ended and its record cannot be read now: it waits, without a slot."""
         run, now = active.run, self._clock.awake()
         assert active.gone is not None
         if active.cancelled and now - active.gone >= GIVE_UP_AFTER_S:
@@ -357,11 +320,11 @@ class CommandRunner:
             self._finish(run, RunState.CANCELLED, why, at=active.gone_at)
             return
         active.read_at = now + active.pause
-        active.pause = min(2 * active.pause, _LONGEST_PAUSE_S)
+        active.pause = min(2 * active.pause, _MAX_READ_DELAY_S)
         with self._lock:
             first, self._held[run.id] = self._held[run.id], False
         if first:
-            log.warning("%s of %s has ended, and %s; it is read again", run.id, run.job_name, error)
+            log.warning("%s of %s has ended, but %s; trying again", run.id, run.job_name, error)
             self._inbox.note(run, f"its command has ended, and {error}; it is read again")
 
     def _finish(
@@ -374,7 +337,7 @@ class CommandRunner:
         at: datetime | None = None,
     ) -> None:
         with self._lock:
-            self._held[run.id] = False  # the report wakes the one that claims for the slot
+            self._held[run.id] = False  # before the report, which wakes the dispatcher
         self._inbox.report(
             Result(
                 run=run.id,
@@ -387,7 +350,7 @@ class CommandRunner:
                 signal=number,
             )
         )
-        # Last: until it is reported the run is in hand, whatever fails before.
+        # Last: the run stays in hand until it is reported, whatever fails before.
         self._active.pop(run.id, None)
         with self._lock:
             self._held.pop(run.id, None)
@@ -403,31 +366,33 @@ class CommandRunner:
     def _end(self, active: _Active, state: RunState, why: str) -> None:
         if active.over is not None or active.gone is not None:
             return
+        assert active.run.identity is not None
         active.over, active.why = state, why
-        active.again = self._clock.awake()
+        active.termination = Termination(active.run.identity, grace=self._grace)
+        active.step_at = self._clock.awake()
 
     def _until_next(self) -> float | None:
         if not self._active and not self._leftovers:
-            return _AGAIN if self._adopted else None
+            return _ADOPT_RETRY_S if self._adopted else None
         now = self._clock.awake()
         nexts = [self._next_cap, *(again for _, again in self._leftovers)]
         if self._adopted:
-            nexts.append(now + _AGAIN)
+            nexts.append(now + _ADOPT_RETRY_S)
         for active in self._active.values():
             if active.gone is not None:
                 nexts.append(active.read_at)
                 continue
             if active.over is None and active.deadline is not None:
                 nexts.append(active.deadline)
-            if active.again is not None:
-                nexts.append(active.again)
+            if active.step_at is not None:
+                nexts.append(active.step_at)
         return max(0.0, min(nexts) - now)
 
     def _keep_time(self) -> None:
         now = self._clock.awake()
         capping = now >= self._next_cap
         if capping:
-            self._next_cap = now + _CAP_EVERY
+            self._next_cap = now + _CAP_EVERY_S
         self._leftovers = [
             (ending, again)
             for ending, at in self._leftovers
@@ -441,26 +406,27 @@ class CommandRunner:
             if capping:
                 with contextlib.suppress(OSError):
                     if active.cap.check():
-                        self._next_cap = now + _CAP_SOON  # it writes fast: look more often
+                        self._next_cap = now + _CAP_SOON_S  # it writes fast: check more often
             if active.over is None and active.deadline is not None and active.deadline <= now:
-                self._end(active, RunState.TIMED_OUT, "not done in time")
-            if active.again is not None and active.again <= now:
-                active.again = self._step(active.ending, now)
+                self._end(active, RunState.TIMED_OUT, f"timed out after {active.timeout}")
+            if active.step_at is not None and active.step_at <= now:
+                assert active.termination is not None
+                active.step_at = self._step(active.termination, now)
 
     def _step(self, ending: Termination, now: float) -> float | None:
-        """When to step again. What fails is tried again: it is not ended yet."""
+        """When to step again; a step that fails is repeated."""
         try:
             again = ending.step(now)
-        except Exception as error:  # noqa: BLE001  whatever it is, they are still to be ended
+        except Exception as error:  # noqa: BLE001  the processes must still be ended
             if not ending.failed:
                 log.warning("pid %s cannot be ended now: %s", ending.leader.pid, error)
             ending.failed = True
-            return now + _AFTER_AN_ERROR
+            return now + _ERROR_DELAY_S
         ending.failed = False
         return again
 
 
-def _who_is_left(leader: Identity) -> str:
+def _survivors(leader: Identity) -> str:
     try:
         left = members_of(leader)
     except (OSError, OutcomeUnknown) as error:
