@@ -1,6 +1,6 @@
 """Small valid values for tests: a process, a job, an owner, a round of planning.
 
-Everything is fixed unless said otherwise, so that a test names only what it is about. Instants
+Every value is fixed unless a test changes it, so that a test names only what it is about. Instants
 are UTC and count from :data:`START`.
 """
 
@@ -28,7 +28,7 @@ SOMEBODY = Requester(pid=4242, uid=1000, user="ada", via="cli")
 
 
 def after(**span: float) -> datetime:
-    """START and so much more: ``after(minutes=5)``."""
+    """An instant after START: ``after(minutes=5)``."""
     return START + timedelta(**span)
 
 
@@ -61,7 +61,7 @@ def cron(expression: str, zone: str = "UTC") -> Schedule:
 def make_definition(
     name: str = "report", schedule: Schedule | None = None, **changes: Any
 ) -> Definition:
-    """A command each minute, on the minute, unless said otherwise."""
+    """A command each minute, on the minute, by default."""
     return Definition(
         name=name,
         schedule=schedule or each(minutes=1),
@@ -78,27 +78,31 @@ def own(
     authoritative: bool = True,
     act: OwnershipAction | None = None,
 ) -> Authority:
-    """Join, if it has not, and begin a term; by force where somebody owns."""
+    """Join, unless it has, and begin a term; by force if another process owns."""
     if process not in {p.id for p in store.processes(gone=True)}:
         store.join(make_process(process, joined_at=now))
+    changes: dict[str, Any] = {} if act is None else {"act": act}
+    awake = (now - START).total_seconds()
+    return take(store, process, authoritative=authoritative, awake=awake, now=now, **changes)
+
+
+def take(store: Store, process: str, **changes: Any) -> Authority:
+    """Begin the next term, for a process that has joined; by force if another process owns."""
     current = store.ownership()
-    default = (
-        OwnershipAction.TAKE
-        if current.hold is OwnershipState.VACANT
-        else OwnershipAction.TAKE_BY_FORCE
-    )
-    return store.take_ownership(
-        process=process,
-        act=act or default,
-        expected_term=current.term,
-        new_term=current.term + 1,
-        rule=0,
-        authoritative=authoritative,
-        policy_version=store.policy().version,
-        boot_id="boot-1",
-        awake=(now - START).total_seconds(),
-        now=now,
-    )
+    vacant = current.hold is OwnershipState.VACANT
+    values: dict[str, Any] = {
+        "process": process,
+        "act": OwnershipAction.TAKE if vacant else OwnershipAction.TAKE_BY_FORCE,
+        "expected_term": current.term,
+        "new_term": current.term + 1,
+        "rule": 0,
+        "authoritative": True,
+        "policy_version": store.policy().version,
+        "boot_id": "boot-1",
+        "awake": 0.0,
+        "now": START,
+    }
+    return store.take_ownership(**(values | changes))
 
 
 def plan_round(
@@ -110,7 +114,7 @@ def plan_round(
     standing: OwnerCapabilities | None = None,
     budget: CatchUpBudget | None = None,
 ) -> tuple[Claimed, ...]:
-    """What an owner does once: look at what is due, plan each, claim all in one commit."""
+    """One turn of an owner: read what is due, plan each job, claim all in one commit."""
     rights = standing or OwnerCapabilities(authoritative=store.ownership().authoritative)
     places = budget or CatchUpBudget(rate=1000, burst=1000)
     plans = [plan(due, now, rights, slots, places) for due in store.due(now, ROOM)]
@@ -118,7 +122,7 @@ def plan_round(
 
 
 def claim_one(store: Store, authority: Authority, job: Job, now: datetime) -> Run:
-    """Plan once, and the one run of ``job`` that came of it."""
+    """Plan once, and return the only run of ``job`` that was claimed."""
     claimed = plan_round(store, authority, now)
     (run,) = (run for each in claimed if each.job == job.id for run in each.runs)
     return run

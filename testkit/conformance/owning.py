@@ -22,26 +22,9 @@ from tenure.domain.ownership import RESERVED_FOR, Authority, OwnershipAction, Ow
 from tenure.domain.policy.admission import Policy, hash_of
 from tenure.store.contract import Store
 from testkit.conformance.base import StoreCase
-from testkit.factories import START, after, make_definition, make_process, own, plan_round
+from testkit.factories import START, after, make_definition, make_process, own, plan_round, take
 
 POLICY = Policy(text="# another", hash=hash_of("# another"))
-
-
-def take(store: Store, process: str, **changes: Any) -> Authority:
-    current = store.ownership()
-    values: dict[str, Any] = {
-        "process": process,
-        "act": OwnershipAction.TAKE,
-        "expected_term": current.term,
-        "new_term": current.term + 1,
-        "rule": 0,
-        "authoritative": True,
-        "policy_version": store.policy().version,
-        "boot_id": "boot-1",
-        "awake": 0.0,
-        "now": START,
-    }
-    return store.take_ownership(**(values | changes))
 
 
 class OwningConformance(StoreCase):

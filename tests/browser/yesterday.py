@@ -26,7 +26,7 @@ from tenure.runtime.profile import Profile
 from tenure.store.contract import Store
 from tenure.store.folder.policy_file import read_policy_file
 from tenure.store.ids import new_id
-from testkit.factories import ended, plan_round
+from testkit.factories import ended, plan_round, take
 
 LASTED = timedelta(hours=23, minutes=10)
 STEP = timedelta(seconds=30)
@@ -148,11 +148,9 @@ class Day:
 def _take(
     store: Store, id: str, now: datetime, authoritative: bool, act: OwnershipAction
 ) -> Authority:
-    current = store.ownership()
-    return store.take_ownership(
-        process=id, act=act, expected_term=current.term, new_term=current.term + 1,
-        rule=0 if authoritative else 1, authoritative=authoritative,
-        policy_version=store.policy().version, boot_id=boot_id(), awake=0, now=now,
+    return take(
+        store, id, act=act, rule=0 if authoritative else 1, authoritative=authoritative,
+        boot_id=boot_id(), now=now,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from tenure.host.clocks import SystemClock
 from tenure.host.live import LiveLock
 from tenure.host.processes import boot_id, observe
 from tenure.runtime.profile import Profile
+from testkit.factories import take
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,10 @@ class World:
         awake: float = 0,
     ) -> Authority:
         """Make it the owner; ``awake``: so long ago, by the awake clock, it last made progress."""
-        term = self.store.ownership().term
-        authority = self.store.take_ownership(
-            process=process, act=OwnershipAction.TAKE, expected_term=term,
-            new_term=self.store.facts().term + 1, rule=rule,
-            authoritative=authoritative, policy_version=self.store.policy().version,
-            boot_id=boot_id(), awake=SystemClock().awake() - awake, now=self.now(), why="a test",
+        authority = take(
+            self.store, process, act=OwnershipAction.TAKE, new_term=self.store.facts().term + 1,
+            rule=rule, authoritative=authoritative, boot_id=boot_id(),
+            awake=SystemClock().awake() - awake, now=self.now(), why="a test",
         )  # fmt: skip
         self.store.set_standing(process, ProcessStatus.OWNER, "rule 1 admits it", rule, self.now())
         return authority

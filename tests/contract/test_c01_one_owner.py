@@ -11,7 +11,7 @@ import pytest
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.ownership import Authority, OwnershipAction, OwnershipState
 from tenure.store.contract import Store
-from testkit.factories import START, after, make_process, own
+from testkit.factories import after, make_process, own, take
 from waiting import DEADLINE
 
 
@@ -25,18 +25,7 @@ def test_of_many_who_compete_one_owns(store: Store) -> None:
 
     def compete(name: str) -> None:
         try:
-            authority = store.take_ownership(
-                process=name,
-                act=OwnershipAction.TAKE,
-                expected_term=0,
-                new_term=1,
-                rule=0,
-                authoritative=True,
-                policy_version=0,
-                boot_id="boot-1",
-                awake=0.0,
-                now=START,
-            )
+            authority = take(store, name, act=OwnershipAction.TAKE, expected_term=0, new_term=1)
             won.append(authority)
         except Conflict as error:
             lost.append(error)
@@ -64,34 +53,12 @@ def test_terms_only_grow(store: Store) -> None:
     assert all(t.ended_at is not None for t in store.terms())
     assert store.ownership().hold is OwnershipState.VACANT
     with pytest.raises(InvalidInput):
-        store.take_ownership(
-            process="process 1",
-            act=OwnershipAction.TAKE,
-            expected_term=5,
-            new_term=5,
-            rule=0,
-            authoritative=True,
-            policy_version=0,
-            boot_id="boot-1",
-            awake=0.0,
-            now=after(hours=1),
-        )
+        take(store, "process 1", new_term=5, now=after(hours=1))
 
 
 def test_a_term_may_leap_above_what_was_seen_outside(store: Store) -> None:
     """C1: not even after a backup is restored: the next term is above any that was seen."""
     store.join(make_process("gateway"))
-    authority = store.take_ownership(
-        process="gateway",
-        act=OwnershipAction.TAKE,
-        expected_term=0,
-        new_term=41,
-        rule=0,
-        authoritative=True,
-        policy_version=0,
-        boot_id="boot-1",
-        awake=0.0,
-        now=START,
-    )
+    authority = take(store, "gateway", new_term=41)
     assert (authority.term, store.facts().term) == (41, 41)
     assert own(store, "desktop").term == 42

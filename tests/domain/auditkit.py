@@ -19,6 +19,7 @@ from tenure.domain.request import Request, Requester, RequestKind, RequestState
 from tenure.domain.run import Result, Run, RunState, Start
 from tenure.domain.schedule.model import at_schedule, cron_schedule, every_schedule
 from tenure.store.contract import RunFilter, Store
+from testkit.factories import take
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -71,16 +72,13 @@ class Story:
     def take(
         self, name: str, rule: int | None, act: OwnershipAction = OwnershipAction.TAKE
     ) -> None:
-        term = self.store.ownership().term
         self.authoritative = rule == 0
-        self.authority = self.store.take_ownership(
-            process=name,
+        self.authority = take(
+            self.store,
+            name,
             act=act,
-            expected_term=term,
-            new_term=term + 1,
             rule=rule,
             authoritative=self.authoritative,
-            policy_version=self.store.policy().version,
             boot_id="boot",
             awake=1.0,
             now=self.now,

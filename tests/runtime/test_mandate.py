@@ -24,6 +24,7 @@ from tenure.runtime.ownership.handover import HandOver
 from tenure.store.contract import RunFilter
 from tenure.store.sqlite.files import Loss
 from testkit.cluster import Cluster, Node
+from testkit.factories import take
 from waiting import DEADLINE, eventually, promptly
 
 EVERY = every_schedule(timedelta(minutes=1), datetime(2026, 1, 1, tzinfo=UTC))
@@ -177,16 +178,12 @@ def test_the_dispatchers_own_thread_does_not_wait_for_itself(
 # -- deposed -----------------------------------------------------------------------------------
 def take_by_force(world: World) -> None:
     now = world.clock.now()
-    world.store.take_ownership(
-        process=world.second.id,
-        act=OwnershipAction.TAKE_BY_FORCE,
+    take(
+        world.store,
+        world.second.id,
         expected_term=world.held.term,
         new_term=world.held.term + 1,
-        rule=0,
-        authoritative=True,
         policy_version=world.held.policy_version,
-        boot_id="boot-1",
-        awake=0.0,
         now=now,
     )
 

@@ -29,6 +29,7 @@ from tenure.runtime.dispatch.recovery import ASTRAY_AFTER
 from tenure.runtime.liveness import life_of_process
 from tenure.store.contract import RunFilter
 from testkit.cluster import Cluster, Node
+from testkit.factories import take
 from waiting import DEADLINE, eventually
 
 ACTIONS = {
@@ -100,15 +101,11 @@ class World(Cluster):
         now = self.clock.now()
         held = self.store.ownership()
         if how == "by force":
-            self.store.take_ownership(
-                process=self.second.id,
-                act=OwnershipAction.TAKE_BY_FORCE,
-                expected_term=held.term,
-                new_term=held.term + 1,
+            take(
+                self.store,
+                self.second.id,
                 rule=None,
                 authoritative=False,
-                policy_version=0,
-                boot_id="boot-1",
                 awake=self.clock.awake(),
                 now=now,
             )

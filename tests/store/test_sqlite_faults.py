@@ -25,7 +25,7 @@ from tenure.domain.planning.plan import Fire, Plan
 from tenure.domain.run import Cause, Run, RunState, Start
 from tenure.store.contract import RunFilter
 from tenure.store.sqlite import SqliteStore
-from testkit.factories import START, after, ended, make_definition, make_process
+from testkit.factories import START, after, ended, make_definition, make_process, take
 
 JOBS = 3
 
@@ -49,27 +49,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with SqliteStore.create(path, profile_id="p", now=START) as store:
         for process in ("gateway", "desktop"):
             store.join(make_process(process))
-        authority = take(store, "gateway", OwnershipAction.TAKE)
+        authority = take(store, "gateway", act=OwnershipAction.TAKE)
         for number in range(JOBS):
             store.add_job(make_definition(f"job {number}"), by="ada", now=START)
         claim(store, authority, minute=1)
     return path
-
-
-def take(store: SqliteStore, process: str, act: OwnershipAction) -> Authority:
-    current = store.ownership()
-    return store.take_ownership(
-        process=process,
-        act=act,
-        expected_term=current.term,
-        new_term=current.term + 1,
-        rule=0,
-        authoritative=True,
-        policy_version=0,
-        boot_id="boot-1",
-        awake=0.0,
-        now=START,
-    )
 
 
 def claim(store: SqliteStore, authority: Authority, minute: int) -> None:
@@ -91,7 +75,7 @@ def claim(store: SqliteStore, authority: Authority, minute: int) -> None:
 
 # -- the verbs, and whether they happened ------------------------------------------------------
 def takes(world: World) -> None:
-    take(world.store, "desktop", OwnershipAction.TAKE_BY_FORCE)
+    take(world.store, "desktop", act=OwnershipAction.TAKE_BY_FORCE)
 
 
 def claims(world: World) -> None:

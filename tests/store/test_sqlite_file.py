@@ -28,12 +28,11 @@ from tenure.domain.errors import (
 )
 from tenure.domain.event import EventKind
 from tenure.domain.job import JobState, Runner
-from tenure.domain.ownership import OwnershipAction
 from tenure.store.contract import SCHEMA, Page, PurgeLimits
 from tenure.store.sqlite import SqliteStore, schema
 from tenure.store.sqlite.failures import translate_error
 from tenure.store.sqlite.sql import Statements
-from testkit.factories import START, after, ended, make_definition, own, plan_round
+from testkit.factories import START, after, ended, make_definition, own, plan_round, take
 from waiting import DEADLINE
 
 SHORT = timedelta(milliseconds=50)
@@ -209,18 +208,7 @@ def test_adoption_gives_an_id_and_a_floor_that_terms_must_exceed(store: SqliteSt
     with pytest.raises(InvalidInput) as caught:
         own(store)
     assert caught.value.field == "new_term"
-    taken = store.take_ownership(
-        process="gateway",
-        act=OwnershipAction.TAKE,
-        expected_term=0,
-        new_term=10,
-        rule=None,
-        authoritative=False,
-        policy_version=0,
-        boot_id="b",
-        awake=0.0,
-        now=START,
-    )
+    taken = take(store, "gateway", new_term=10, rule=None, authoritative=False)
     assert taken.term == store.facts().term == 10
 
 

@@ -29,6 +29,7 @@ from tenure.domain.request import Requester, RequestKind, RequestState
 from tenure.domain.run import Result, Run, RunState, Start
 from tenure.domain.schedule.model import cron_schedule, every_schedule, foreign_schedule
 from tenure.runtime.profile import Profile
+from testkit.factories import take
 
 ZONE = "Europe/Berlin"
 ROOM = dict.fromkeys(Runner, 1000)
@@ -67,22 +68,16 @@ class Story:
     # -- owners --------------------------------------------------------------------------------
     def take(self, process: Process, *, rule: int, authoritative: bool) -> None:
         self.store.join(process)
-        current = self.store.ownership()
+        vacant = self.store.ownership().hold is OwnershipState.VACANT
         self.authoritative = authoritative
-        self.authority = self.store.take_ownership(
-            process=process.id,
-            act=OwnershipAction.TAKE
-            if current.hold is OwnershipState.VACANT
-            else OwnershipAction.TAKE_FROM_DEAD,
-            expected_term=current.term,
-            new_term=current.term + 1,
+        self.authority = take(
+            self.store,
+            process.id,
+            act=OwnershipAction.TAKE if vacant else OwnershipAction.TAKE_FROM_DEAD,
             rule=rule,
             authoritative=authoritative,
-            policy_version=self.store.policy().version,
             boot_id="a-boot-of-the-past",
-            awake=0.0,
             now=self.now,
-            why="",
         )
 
     def die(self) -> None:

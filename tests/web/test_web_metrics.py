@@ -15,7 +15,7 @@ from tenure.domain.job import Overlap
 from tenure.domain.ownership import OwnershipAction
 from tenure.domain.process import ProcessStatus
 from tenure.runtime.profile import Profile
-from testkit.factories import each, make_definition, plan_round
+from testkit.factories import each, make_definition, plan_round, take
 from waiting import DEADLINE, eventually
 
 DOCS = Path(__file__).parents[2] / "docs" / "web.md"
@@ -131,12 +131,14 @@ def test_a_takeover_from_the_dead_is_measured(web: Web) -> None:
     wait_seen(web, "owned")
     world.die("p-gateway")
     wait_seen(web, "dead")
-    term = world.store.ownership().term
-    world.store.take_ownership(
-        process="p-next", act=OwnershipAction.TAKE_FROM_DEAD, expected_term=term, new_term=term + 1,
-        rule=None, authoritative=False, policy_version=0, boot_id="b", awake=0.0,
+    take(
+        world.store,
+        "p-next",
+        act=OwnershipAction.TAKE_FROM_DEAD,
+        rule=None,
+        authoritative=False,
         now=world.now(),
-    )  # fmt: skip
+    )
     eventually(
         lambda: value(scrape(web), "tenure_takeover_seconds_count") == 1,
         "the takeover to be counted",

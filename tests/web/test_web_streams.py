@@ -25,6 +25,7 @@ from tenure.surfaces.web.live.hub import Hub, Listener, mark_of
 from tenure.surfaces.web.live.news import Update
 from tenure.surfaces.web.server import BackgroundServer, listen
 from tenure.surfaces.web.site import Site
+from testkit.factories import take
 from waiting import DEADLINE, eventually
 
 PATIENCE = DEADLINE
@@ -586,17 +587,12 @@ def test_a_takeover_is_measured(served: Served) -> None:
         dead = looker.look()
         assert dead.owner is not None
         assert dead.owner["state"] == "dead"
-        term = world.store.ownership().term
-        world.store.take_ownership(
-            process="p-next",
+        take(
+            world.store,
+            "p-next",
             act=OwnershipAction.TAKE_FROM_DEAD,
-            expected_term=term,
-            new_term=term + 1,
             rule=None,
             authoritative=False,
-            policy_version=0,
-            boot_id="b",
-            awake=0.0,
             now=world.now(),
         )
         taken = looker.look()
