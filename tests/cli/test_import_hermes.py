@@ -208,7 +208,7 @@ def test_what_cannot_be_imported_is_said_and_the_rest_is(
     done = imports("--yes")
     assert "not imported: its script /bin/true lies outside" in done.out
     assert names(tenure) == ["good", "snake"]
-    assert f"there is no file {hermes.home / 'scripts' / 'snake.py'}" in done.out
+    assert f"the file {hermes.home / 'scripts' / 'snake.py'} does not exist" in done.out
 
 
 def test_chosen_jobs_with_a_prefix(tenure: Tenure, hermes: Hermes, imports: Import) -> None:

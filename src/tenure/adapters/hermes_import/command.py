@@ -83,7 +83,7 @@ def _script(script: str, home: HermesHome, means: Means) -> Carried:
             remedy="--hermes-python PATH",
         )
     env = {"HERMES_HOME": str(home.path), **means.env}
-    lost = () if path.is_file() else (f"there is no file {path} at present",)
+    lost = () if path.is_file() else (f"the file {path} does not exist",)
     timeout = timedelta(seconds=means.script_timeout) if means.script_timeout else None
     command = Command(argv=(program, str(path)), cwd=str(path.parent), env=env)
     return Carried(command=command, timeout=timeout, lost=lost)

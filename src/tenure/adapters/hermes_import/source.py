@@ -14,7 +14,7 @@ from tenure.adapters.hermes.facts.jobs_file import read_jobs
 from tenure.domain.errors import NotFound, OutcomeUnknown
 
 HermesJob = Mapping[str, Any]
-"""A job as it stands in the file, but for ``id``, which is there and a text."""
+"""A job as in the file, but ``id`` is always a text."""
 
 
 def hermes_jobs(home: HermesHome, refs: Sequence[str] = ()) -> list[HermesJob]:

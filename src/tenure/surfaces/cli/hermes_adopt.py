@@ -211,7 +211,7 @@ def _release(folder: str, *, copied: bool, dry_run: bool) -> Released:
 def protect(context: click.Context, jobs: tuple[str, ...], requires: tuple[str, ...]) -> None:
     """Have jobs of Hermes run under the authoritative owner or not at all.
 
-    JOB is Hermes' id or name. While there is no such owner, their fires are held.
+    JOB is Hermes' id or name. Without such an owner their fires are held.
     """
     from tenure.adapters.hermes.facts import protection
 

@@ -16,7 +16,7 @@ from tenure.surfaces.cli.hermes import HermesVerb, hermes_where
 from tenure.surfaces.cli.output import local, span, when
 
 SHOWN = 5
-"""So many of the last runs."""
+"""The number of last runs shown."""
 _APART = timedelta(seconds=90)
 """Heartbeat and last success lie so far apart only where ticks fail."""
 

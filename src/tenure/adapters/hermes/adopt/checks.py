@@ -1,6 +1,6 @@
 """Checks of a Hermes home before it is adopted. Nothing is changed here.
 
-A check raises an error with its remedy; what is no reason to refuse is yielded as a note.
+A check raises an error with its remedy; a lesser problem is yielded as a note.
 """
 
 from __future__ import annotations

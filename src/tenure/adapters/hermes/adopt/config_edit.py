@@ -22,7 +22,7 @@ _BOM = "\ufeff"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """What a config.yaml is to become. ``before`` is None where there is no file."""
+    """The new content of a config.yaml. ``before`` is None without a file."""
 
     before: bytes | None
     after: bytes

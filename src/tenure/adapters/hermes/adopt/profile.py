@@ -108,7 +108,7 @@ def linked_home(folder: Path) -> Path | None:
 
 
 def rules_of(name: str, tenure_home: Path) -> tuple[Rule, ...] | None:
-    """The rules in force; None if there is no such profile."""
+    """The rules in force; None if the profile does not exist."""
     try:
         profile = Profile.open(name, home=tenure_home, readonly=True)
     except NotFound:

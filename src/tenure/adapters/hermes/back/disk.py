@@ -172,7 +172,7 @@ def _exchange(one: bytes, other: bytes) -> bool:
 def lock(path: str, patience: float) -> int | None:
     """A descriptor with the kernel's lock on what is at ``path``, a folder too; None if in vain.
 
-    Waits for so many seconds. :func:`unlock` it. Raises OSError, also where nothing is there.
+    Waits for ``patience`` seconds. :func:`unlock` it. Raises OSError, also where nothing is there.
     """
     until = time.monotonic() + patience
     while True:

@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     home = options.home or own_home()
     try:
         if home is None or not os.path.isdir(home):
-            raise Refusal(f"there is no Hermes home at {home}", "name it: release.py HERMES_HOME")
+            raise Refusal(f"no Hermes home at {home}", "name it: release.py HERMES_HOME")
         result = release(home, copied=options.copied, dry_run=options.dry_run)
     except Refusal as error:
         print(f"refused: {error.text}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 Each step is written here before it is done, with what is needed to undo it. The record gets its
 last state when all is done, and goes last when all is undone, so any process that finds one can
-continue. ``state``: ``adopting`` until the fence stands, ``adopted``, ``releasing``.
+continue. ``state``: ``adopting`` until the fence exists, ``adopted``, ``releasing``.
 
 Steps, in the order in which they were done; paths are relative to the Hermes home:
 
@@ -92,7 +92,7 @@ def read_adoption(home: HermesHome) -> Adoption | None:
     except OSError as error:
         raise OutcomeUnknown(
             f"{home.adoption} cannot be read: {error.strerror or error}",
-            remedy="mend what stands in the way, then try again",
+            remedy="fix the cause, then try again",
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptStore(

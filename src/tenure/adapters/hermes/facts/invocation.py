@@ -74,7 +74,7 @@ _INTERPRETER_VALUE = frozenset(("-X", "-W", "--check-hash-based-pycs"))
 
 
 def read_invocation(argv: Sequence[str]) -> Invocation | None:
-    """What Hermes was asked to do; None if this is no Hermes command line."""
+    """What Hermes was asked to do; None for another command line."""
     if not argv:
         return None
     entry = _script(argv[0])

@@ -86,7 +86,7 @@ def read_jobs(home: HermesHome) -> JobsFile:
     try:
         document = json.loads(text, strict=False)
     except (ValueError, RecursionError) as error:
-        return JobsFile(present=True, problem=f"it is no JSON: {error}")
+        return JobsFile(present=True, problem=f"it is not JSON: {error}")
     entries = document.get("jobs", []) if isinstance(document, dict) else document
     if not isinstance(entries, list):
         return JobsFile(present=True, problem="it has no list of jobs")
@@ -129,7 +129,7 @@ def _job(entry: dict[str, Any]) -> HermesJob:
 
 
 def _age(path: Path, now: datetime) -> timedelta | None:
-    """By the instant that stands in the file; by its date where that is none."""
+    """By the instant in the file, else by the file's date."""
     try:
         text, modified = path.read_text("ascii", "replace"), path.stat().st_mtime
     except OSError:

@@ -58,7 +58,7 @@ def _link(home: HermesHome, record: Any) -> AdoptionLink:
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError(f"{value!r} is no text")
+        raise ValueError(f"{value!r} is not a text")
     return value
 
 

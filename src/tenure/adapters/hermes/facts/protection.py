@@ -41,7 +41,7 @@ def read_protection(home: HermesHome) -> Protection:
 
 def _capabilities(found: object) -> tuple[str, ...]:
     if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-        raise ValueError(f"{found!r} is no list of capabilities")
+        raise ValueError(f"{found!r} is not a list of capabilities")
     return tuple(found)
 
 
@@ -114,7 +114,7 @@ def check_capabilities(requires: Sequence[str]) -> None:
     """Raises InvalidInput."""
     for capability in requires:
         if not capability.strip() or len(capability) > 100 or not capability.isprintable():
-            raise InvalidInput(f"{capability!r} is no capability", field="requires")
+            raise InvalidInput(f"{capability!r} is not a valid capability", field="requires")
     if len(requires) > 20:
         raise InvalidInput("too many", field="requires")
 

@@ -1,7 +1,7 @@
 """The service definition that Hermes wrote for a profile's gateway: its label, and what it starts.
 
 Labels are derived from the home alone, so two roots of one user that both have a profile ``la``
-share one; whose definition it is stands in its environment.
+share one; the environment in the definition says which home it is for.
 """
 
 from __future__ import annotations

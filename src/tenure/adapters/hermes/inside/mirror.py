@@ -151,7 +151,7 @@ class Mirror:
         self, load: Callable[[], Sequence[Theirs] | None], now: datetime, *, whole: bool = True
     ) -> Mirrored:
         """Add, revise, pause, resume; with ``whole`` also remove what Hermes has no more, unless
-        ``load`` says None: there is no file of jobs at all, and it may be on its way back.
+        ``load`` returns None: the file is missing, and may come back.
 
         Hermes' jobs are loaded after those that stand here were read: so one that another process
         has just made, and mirrored, is not taken for one that is gone.
@@ -213,7 +213,7 @@ class Mirror:
     def _follow_one(
         self, view: _View, wanted: Definition, id: str, theirs: Theirs, now: datetime
     ) -> Job:
-        """As it stands then. Raises Conflict where another process changes it at this moment."""
+        """The job afterwards. Raises Conflict if another process changes it at this moment."""
         job = view.jobs[id]
         wanted = view.fitting(wanted, id)
         if wanted != job.definition:

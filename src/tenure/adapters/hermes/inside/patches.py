@@ -21,6 +21,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes.inside import hermes_api
 from tenure.adapters.hermes.inside.host_registry import hosts
 from tenure.adapters.hermes.inside.replacement import replace
@@ -30,54 +31,46 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tenure.hermes")
 
+Make = Callable[[Any], Callable[..., Any]]
+
+
+def _when_adopted(home: Callable[[], HermesHome], act: Callable[..., Any]) -> Make:
+    """Make a replacement that calls ``act(host, original, *args, **kwargs)`` where ``home()`` is
+    adopted, and the original elsewhere."""
+
+    def make(original: Any) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            host = hosts.of(home())
+            if host is None:
+                return original(*args, **kwargs)
+            return act(host, original, *args, **kwargs)
+
+        return call
+
+    return make
+
 
 # -- cron.scheduler ----------------------------------------------------------------------------
 def patch_scheduler(module: Any) -> None:
-    replace(module, "tick", _tick)
-    replace(module, "get_due_jobs", _due)
+    replacements: dict[str, Callable[..., Any]] = {
+        "tick": lambda host, _, *args, **kwargs: host.tick(args, kwargs),
+        "get_due_jobs": lambda host, original: host.due_jobs.claimed(original),
+        "run_job": _body,
+        "_get_lock_paths": lambda host, original: host.lock_paths(*original()),
+    }
     if hasattr(module, "run_one_job"):
-        replace(module, "run_one_job", _body)
-        replace(module, "run_job", _part)
-    else:
-        replace(module, "run_job", _body)
+        replacements.update(run_one_job=_body, run_job=_part)
+    for name, act in replacements.items():
+        replace(module, name, _when_adopted(hermes_api.home_of_tick, act))
     replace(module, "mark_job_run", _mark)
-    replace(module, "_get_lock_paths", _lock_paths)
 
 
-def _tick(original: Any) -> Callable[..., Any]:
-    def tick(*args: Any, **kwargs: Any) -> Any:
-        host = hosts.of(hermes_api.home_of_tick())
-        return original(*args, **kwargs) if host is None else host.tick(args, kwargs)
-
-    return tick
+def _body(host: HermesHost, original: Any, job: Any, *args: Any, **kwargs: Any) -> Any:
+    return host.handoff.body(job, args, kwargs)
 
 
-def _due(original: Any) -> Callable[..., Any]:
-    def get_due_jobs() -> Any:
-        host = hosts.of(hermes_api.home_of_tick())
-        return original() if host is None else host.due_jobs.claimed(original)
-
-    return get_due_jobs
-
-
-def _body(original: Any) -> Callable[..., Any]:
-    def run(job: Any, *args: Any, **kwargs: Any) -> Any:
-        host = hosts.of(hermes_api.home_of_tick())
-        if host is None:
-            return original(job, *args, **kwargs)
-        return host.handoff.body(job, args, kwargs)
-
-    return run
-
-
-def _part(original: Any) -> Callable[..., Any]:
-    def run_job(job: Any, *args: Any, **kwargs: Any) -> Any:
-        host = hosts.of(hermes_api.home_of_tick())
-        if host is None:
-            return original(job, *args, **kwargs)
-        return host.handoff.part(original, job, args, kwargs)
-
-    return run_job
+def _part(host: HermesHost, original: Any, job: Any, *args: Any, **kwargs: Any) -> Any:
+    return host.handoff.part(original, job, args, kwargs)
 
 
 def _mark(original: Any) -> Callable[..., Any]:
@@ -92,15 +85,6 @@ def _mark(original: Any) -> Callable[..., Any]:
     return mark_job_run
 
 
-def _lock_paths(original: Any) -> Callable[..., Any]:
-    def lock_paths() -> Any:
-        folder, path = original()
-        host = hosts.of(hermes_api.home_of_tick())
-        return (folder, path) if host is None else host.lock_paths(folder, path)
-
-    return lock_paths
-
-
 # -- requests --------------------------------------------------------------------------------
 class _Answer(threading.local):
     """The owner's answer to this thread's request: Hermes' own texts would be wrong."""
@@ -113,49 +97,37 @@ _answer = _Answer()
 
 
 def patch_provider(module: Any) -> None:
-    replace(module.CronScheduler, "fire_due", _fire_due)
+    replace(module.CronScheduler, "fire_due", _when_adopted(hermes_api.home_of_jobs, _fire_due))
 
 
-def _fire_due(original: Any) -> Callable[..., Any]:
-    def fire_due(self: Any, job_id: str, **kwargs: Any) -> Any:
-        host = hosts.of(hermes_api.home_of_jobs())
-        if host is None:
-            return original(self, job_id, **kwargs)
-        job = hermes_api.find_job(job_id)
-        if job is None:
-            return False
-        try:
-            log.info("job %s: %s", job_id, _queued(host, job, "fire_due"))
-        except RuntimeError as error:  # this is called in the background
-            log.warning("job %s: %s", job_id, error)
-        return False  # it was not run here
-
-    return fire_due
+def _fire_due(host: HermesHost, original: Any, provider: Any, job_id: str, **kwargs: Any) -> bool:
+    job = hermes_api.find_job(job_id)
+    if job is None:
+        return False
+    try:
+        log.info("job %s: %s", job_id, _queued(host, job, "fire_due"))
+    except RuntimeError as error:  # this is called in the background
+        log.warning("job %s: %s", job_id, error)
+    return False  # it was not run here
 
 
 def patch_jobs(module: Any) -> None:
-    replace(module, "trigger_job", _trigger)
+    replace(module, "trigger_job", _when_adopted(hermes_api.home_of_jobs, _trigger))
 
 
-def _trigger(original: Any) -> Callable[..., Any]:
-    def trigger_job(job_id: str) -> Any:
-        host = hosts.of(hermes_api.home_of_jobs())
-        if host is None:
-            return original(job_id)
-        job = hermes_api.find_job(job_id)
-        if job is None:
-            return None
-        try:
-            answer = _answer.text = _queued(host, job, "trigger")
-        except RuntimeError as error:
-            raise _in_a_dashboard(error) from None
-        return {**(hermes_api.find_job(job["id"]) or job), "tenure": answer}
-
-    return trigger_job
+def _trigger(host: HermesHost, original: Any, job_id: str) -> Any:
+    job = hermes_api.find_job(job_id)
+    if job is None:
+        return None
+    try:
+        answer = _answer.text = _queued(host, job, "trigger")
+    except RuntimeError as error:
+        raise _in_a_dashboard(error) from None
+    return {**(hermes_api.find_job(job["id"]) or job), "tenure": answer}
 
 
 def patch_tools(module: Any) -> None:
-    replace(module, "_execute_job_now", _execute)
+    replace(module, "_execute_job_now", _when_adopted(hermes_api.home_of_jobs, _execute))
     replace(module, "cronjob", _cronjob)
 
 
@@ -167,31 +139,22 @@ def _cronjob(original: Any) -> Callable[..., Any]:
     return cronjob
 
 
-def _execute(original: Any) -> Callable[..., Any]:
-    def execute_job_now(job: Mapping[str, Any]) -> Any:
-        host = hosts.of(hermes_api.home_of_jobs())
-        if host is None:
-            return original(job)
-        if host.owns():  # its own agent asks, and waits for the end as without Tenure
-            good, why = _ask(host, lambda requests: requests.run_by_owner(host, job))
-            return {"claimed": True, "success": good, "error": None if good else why}
-        _answer.text = _queued(host, job, "run")
-        return {"claimed": False, "success": False, "error": _answer.text}
-
-    return execute_job_now
+def _execute(host: HermesHost, original: Any, job: Mapping[str, Any]) -> Any:
+    if host.owns():  # its own agent asks, and waits for the end as without Tenure
+        good, why = _ask(host, lambda requests: requests.run_by_owner(host, job))
+        return {"claimed": True, "success": good, "error": None if good else why}
+    _answer.text = _queued(host, job, "run")
+    return {"claimed": False, "success": False, "error": _answer.text}
 
 
 def patch_cli(module: Any) -> None:
-    replace(module, "_job_action", _job_action)
+    replace(module, "_job_action", _when_adopted(hermes_api.home_of_jobs, _job_action))
 
 
-def _job_action(original: Any) -> Callable[..., Any]:
-    def job_action(action: str, job_id: str, success_verb: str) -> Any:
-        if action != "run" or hosts.of(hermes_api.home_of_jobs()) is None:
-            return original(action, job_id, success_verb)
-        return _cron_run(job_id)
-
-    return job_action
+def _job_action(
+    host: HermesHost, original: Any, action: str, job_id: str, success_verb: str
+) -> Any:
+    return _cron_run(job_id) if action == "run" else original(action, job_id, success_verb)
 
 
 def _cron_run(job_id: str) -> int:

@@ -80,7 +80,7 @@ def read_ledger(path: Path, *, limit: int = LIMIT, attempts: int = _ATTEMPTS) ->
         except sqlite3.DatabaseError as error:
             return Ledger(known=False, why=f"executions.db: {error}", damaged=True)
         except FileNotFoundError:
-            return Ledger(known=False, why="there is no record of runs")
+            return Ledger(known=False, why="no record of runs exists")
         except OSError as error:
             return Ledger(known=False, why=f"executions.db: {error.strerror or error}")
     return Ledger(known=False, why="executions.db was written to each time it was looked at")

@@ -129,7 +129,7 @@ def interpreters_of(script: Path) -> tuple[str, ...]:
 
 @lru_cache(maxsize=64)
 def _look(python: str) -> tuple[str | None, str, str | None] | None:
-    """Site-packages, the folder of the code, and the version; None if there is no Hermes."""
+    """Site-packages, the folder of the code, and the version; None without a Hermes."""
     for site in _site_packages(Path(python)):
         code = _code_in(site)
         if code is not None:

@@ -28,7 +28,7 @@ class Lock:
     pid: int | None = None
     """The holder; None also where it is held by a process that is hidden from here."""
     fence: bool = False
-    """A folder stands at the path: no ticker can open it, so none can lock it."""
+    """The path is a folder: no ticker can open it, so none can lock it."""
 
 
 UNKNOWN = Lock(known=False)

@@ -1,9 +1,9 @@
-"""What the operating system shows of every process: arguments, open files, locks, threads.
+"""Every process as the operating system shows it: arguments, open files, locks, threads.
 
-Reading only: nothing is opened but files of ``/proc``, no lock is taken, no signal sent. A process
-that vanishes while it is looked at answers with nothing; one that may not be read answers None.
-Arguments and environment are passed on as stated; the callers decide what
-it is worth beside what is *observed* (open files, locks, threads).
+Opens only files of ``/proc``, takes no lock, sends no signal. A process that ends meanwhile gives
+empty answers; one that may not be read gives None.
+Arguments and environment are passed on as stated; the callers decide what they are worth beside
+what is *observed* (open files, locks, threads).
 
 Source: proc(5): ``cmdline``, ``environ``, ``fd``, ``fdinfo`` (the ``lock:`` lines), ``task``.
 """

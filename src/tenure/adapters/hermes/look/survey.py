@@ -62,8 +62,8 @@ def survey(
     """Look at a profile. Raises nothing about what it finds; each finding is in the answer.
 
     ``now`` is UTC, by default the wall clock. ``drift`` finds what an adoption has lost since.
-    ``path`` is the PATH to look for Hermes in. ``runs``: of so many of the last runs it is said
-    who executed them. ``scan``, ``observe`` and ``proc`` are the system's own but in tests.
+    ``path`` is the PATH to look for Hermes in. ``runs``: the number of last
+    runs to report. ``scan``, ``observe`` and ``proc`` are the system's own but in tests.
     """
     look = _Look(home, now or datetime.now(UTC), scan or system_scan(), observe, proc)
     found = look.survey(path, runs)
