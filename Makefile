@@ -56,6 +56,7 @@ check: setup  ## lint, format, types, import layers, language rules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_circles.py
 	$(BIN)/python scripts/check_words.py
 
 format: setup  ## format the code with ruff
