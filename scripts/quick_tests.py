@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-HALVES = (("domain",), ("store", "cli"))
+HALVES = (("domain", "golden"), ("store", "cli"))
 SLOW = "store/test_histories.py"
 """Two stores live the same long random lives: minutes, whatever the number of examples."""
 
