@@ -45,7 +45,7 @@ def test_two_tabs_that_change_the_same_part_both_see_both_versions(
     page.get_by_label("Tags").fill("nightly")
     save(page)
     expect(page.get_by_role("alert")).to_contain_text("saved revision 2")
-    expect(page.get_by_role("alert")).to_contain_text("Nothing of either is lost")
+    expect(page.get_by_role("alert")).to_contain_text("Both versions are kept")
     row = page.get_by_role("row", name="Command")
     for version in ("make report", "make report --fast", "make report --quiet"):
         expect(row).to_contain_text(version)

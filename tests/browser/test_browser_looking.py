@@ -54,8 +54,8 @@ def test_ownership_is_handed_over_to_the_candidate_that_was_chosen(
     expect(judged).to_contain_text("observer")  # the dashboard itself
     page.get_by_label("To", exact=True).select_option(label=f"second, pid {pid}, rule 1")
     page.get_by_role("button", name="Ask the owner to hand over").click()
-    expect(page.locator("#ownerbar")).to_contain_text(f"second, pid {pid} owns")
-    expect(watching.page.locator("#ownerbar")).to_contain_text(f"second, pid {pid} owns")
+    expect(page.locator("#ownerbar")).to_contain_text(f"Owner: second, pid {pid}")
+    expect(watching.page.locator("#ownerbar")).to_contain_text(f"Owner: second, pid {pid}")
     expect(watching.page.locator("#ownerbar")).to_contain_text("term 2")
     tab.go(f"{world.path}/owner")
     terms = page.get_by_role("region", name="Terms")
@@ -76,13 +76,13 @@ def test_the_switcher_goes_from_one_profile_to_the_other(
     page = tab.page
     row = page.get_by_role("row").filter(has=page.get_by_role("link", name=world.name, exact=True))
     expect(row).to_contain_text(f"gateway, pid {gateway.pid}")
-    expect(page.get_by_role("row").filter(has_text="another")).to_contain_text("Nobody owns")
+    expect(page.get_by_role("row").filter(has_text="another")).to_contain_text("no owner")
     page.get_by_role("link", name=world.name, exact=True).click()
     expect(page.get_by_role("region", name="The next 24 hours")).to_contain_text("mine")
     page.get_by_label("choose another").click()
     page.get_by_role("link", name="another", exact=True).click()
     page.wait_for_url(f"**{other.path}/")
-    expect(page.locator("#ownerbar")).to_contain_text("Nobody owns this profile")
+    expect(page.locator("#ownerbar")).to_contain_text("This profile has no owner")
     expect(page.get_by_role("region", name="The next 24 hours")).to_contain_text("theirs")
 
 
@@ -101,7 +101,7 @@ def test_a_job_that_hermes_plans_is_shown_and_not_changed_here(world: WebWorld, 
     expect(page.locator("main")).to_contain_text("is not edited here")
     expect(page.locator("main")).to_contain_text("hermes cron")
     tab.go(f"{world.path}/")
-    expect(page.locator("main")).to_contain_text("Another scheduler decides when these are due")
+    expect(page.locator("main")).to_contain_text("Another scheduler plans these jobs")
 
 
 def test_a_dashboard_that_goes_away_is_told_and_nothing_shown_is_lost(

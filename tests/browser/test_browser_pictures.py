@@ -86,7 +86,7 @@ def _take(surfer: Surfer, stage: Stage, into: Path) -> None:
     new.page.get_by_label("Name", exact=True).fill("index-mail")
     new.page.get_by_label("Time zone").fill("Europe/Berlin")
     new.page.get_by_label("Schedule", exact=True).fill("every weekday at 2:30")
-    expect(new.page.locator("#preview")).to_contain_text("Next change of clocks")
+    expect(new.page.locator("#preview")).to_contain_text("Next clock change")
     taken(new, into / "new-job.png", to="[aria-labelledby=h-who]")
     new.page.get_by_role("button", name="Add the job").click()
     new.page.get_by_role("button", name="Run now").click()

@@ -23,7 +23,7 @@ def test_a_job_is_made_and_the_gateway_runs_it(world: WebWorld, sit: Callable[..
     gateway = world.gateway().wait_owner()
     tab = sit().tab(f"{world.path}/")
     page = tab.page
-    expect(page.locator("#ownerbar")).to_contain_text(f"gateway, pid {gateway.pid} owns")
+    expect(page.locator("#ownerbar")).to_contain_text(f"Owner: gateway, pid {gateway.pid}")
 
     page.get_by_role("navigation").get_by_role("link", name="Jobs").click()
     page.get_by_role("link", name="New job").first.click()
@@ -39,7 +39,7 @@ def test_a_job_is_made_and_the_gateway_runs_it(world: WebWorld, sit: Callable[..
     expect(preview.locator("time")).to_have_count(10)
     schedule.fill("30 2 * * *")
     page.get_by_label("Time zone").fill("Europe/Berlin")
-    expect(preview).to_contain_text("Next change of clocks")
+    expect(preview).to_contain_text("Next clock change")
     schedule.fill("every 2s")
     expect(preview).to_contain_text("Every 2 seconds")
     page.get_by_role("button", name="Add the job").click()
@@ -83,7 +83,7 @@ def test_without_a_gateway_a_trigger_is_refused_and_can_be_left_for_it(
     tab = sit().tab(f"{world.path}/jobs/{job.id}")
     tab.expect("status of 409")
     page = tab.page
-    expect(page.locator("#ownerbar")).to_contain_text("Nobody owns this profile")
+    expect(page.locator("#ownerbar")).to_contain_text("This profile has no owner")
     page.get_by_role("button", name="Run now").click()
 
     refusal = page.get_by_role("alert")
@@ -117,7 +117,7 @@ def test_a_killed_gateway_is_told_at_once_and_what_happens_to_protected_jobs(
     overview, owner = seat.tab(f"{world.path}/"), seat.tab(f"{world.path}/owner")
     pid = gateway.pid
     for tab in (overview, owner):
-        expect(tab.page.locator("#ownerbar")).to_contain_text(f"pid {pid} owns")
+        expect(tab.page.locator("#ownerbar")).to_contain_text(re.compile(rf"Owner: .*pid {pid}"))
         expect(tab.page.locator("html")).to_have_attribute("data-link", "live")
 
     gateway.kill()
@@ -131,6 +131,6 @@ def test_a_killed_gateway_is_told_at_once_and_what_happens_to_protected_jobs(
     expect(warning).to_contain_text("tenure serve")
 
     again = world.gateway().wait_owner()
-    expect(bar).to_contain_text(f"pid {again.pid} owns")
-    expect(overview.page.get_by_role("heading", name="Who owns")).to_be_visible()
+    expect(bar).to_contain_text(re.compile(rf"Owner: .*pid {again.pid}"))
+    expect(overview.page.get_by_role("heading", name="The owner")).to_be_visible()
     world.check_audit()

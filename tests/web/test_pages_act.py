@@ -225,7 +225,7 @@ def test_the_schedule_is_told_without_a_script(sitting: Sitting) -> None:
     found = shown(sitting.post("/jobs/new", {**form, "preview": "1"}))
     assert found.value("schedule") == "30 2 * * *"
     assert "At 02:30 every day (Europe/Berlin)" in found.said()
-    assert "Next change of clocks" in found.said()
+    assert "Next clock change" in found.said()
     assert not sitting.web.store.jobs()[0]
 
 
@@ -268,7 +268,7 @@ def test_a_trigger_that_nobody_can_do_says_who_should_and_what_to_do(sitting: Si
     found = shown(sitting.post(f"/jobs/{job.id}/trigger"), 409)
     said = found.said()
     assert "Nobody owns the profile default, so nobody can do it" in said
-    assert "Who should: any process of this user may own" in said
+    assert "Expected owner: any process of this user may own" in said
     assert "tenure serve" in said
     assert "--queue" not in said, "there is a button for it"
     (asked,) = sitting.web.store.requests()

@@ -40,7 +40,7 @@ def test_a_page_that_is_not_there_keeps_the_ways_to_those_that_are(web: Web, pat
 
 def test_an_owner_that_lives(web: Web) -> None:
     web.world.owner(authoritative=True)
-    assert "owns" in bar(page(web, "/jobs"))
+    assert "Owner: " in bar(page(web, "/jobs"))
     assert "term 1, authoritative" in bar(page(web, "/jobs"))
     assert "authoritative: runs protected jobs" in page(web).said()
 
@@ -75,7 +75,7 @@ def test_a_profile_that_is_a_copy_may_be_owned_by_nobody(web: Web) -> None:
     path = web.world.profile.folder.path / "profile.id"
     said = json.loads(path.read_text())
     path.write_text(json.dumps({**said, "term": 99}))
-    assert "Nobody may own" in bar(page(web))
+    assert "No process may become owner" in bar(page(web))
 
 
 def test_a_foreign_scheduler_is_listed_with_why(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_each_process_is_held_against_each_rule(web: Web) -> None:
 def test_rules_that_are_not_in_force_yet_are_told(web: Web) -> None:
     web.world.profile.folder.toml.write_text('[[owner]]\nservice = "gateway"\n')
     said = page(web, "/owner").said()
-    assert "There are no owner rules" in said
+    assert "No owner rules are set" in said
     assert "Rule 1 admits service gateway (authoritative)" in said
 
 
@@ -133,7 +133,7 @@ def test_a_late_result_stands_beside_the_first(web: Web) -> None:
     web.store.finish([ended(run, RunState.LOST)], now())
     web.store.finish([ended(run, RunState.SUCCEEDED)], now())
     said = page(web, f"/runs/{run.id}").said()
-    assert "A result came after the run had been declared lost" in said
+    assert "A result arrived after the run was declared lost" in said
 
 
 def test_a_request_that_expired_says_that_it_is_not_carried_out(web: Web) -> None:
@@ -146,7 +146,7 @@ def test_a_request_that_expired_says_that_it_is_not_carried_out(web: Web) -> Non
         deadline=timedelta(seconds=30),
         job=job["id"],
     )
-    assert "Its time is over" in page(web, f"/requests/{asked.id}").said()
+    assert "The deadline has passed" in page(web, f"/requests/{asked.id}").said()
     web.store.expire_requests(now())
     said = page(web, f"/requests/{asked.id}").said()
     assert "Expired" in said

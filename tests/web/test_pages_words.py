@@ -79,7 +79,7 @@ def test_who_should_own_begins_a_line_and_each_rule_another() -> None:
     text = "nobody owns: pid 7 is refused. Who should: rule 1 admits a; rule 2 admits b"
     assert format_title(text) == (
         "<strong>Nobody owns:</strong> pid 7 is refused. "
-        '<span class="should">Who should: rule 1 admits a;<br>rule 2 admits b</span>'
+        '<span class="should">Expected owner: rule 1 admits a;<br>rule 2 admits b</span>'
     )
 
 
@@ -117,14 +117,14 @@ def whys(schedule: Schedule, since: datetime) -> list[str]:
 def test_a_fire_that_is_moved_out_of_a_gap_is_marked() -> None:
     nightly = cron_schedule("30 2 * * *", BERLIN)
     moved = whys(nightly, datetime(2026, 3, 28, 0, 0, tzinfo=UTC))
-    assert moved[:2] == ["", "moved here: its usual time does not exist on this day"]
+    assert moved[:2] == ["", "moved: its usual time does not exist on this day"]
     assert "moved" not in moved[2]
 
 
 def test_a_time_that_comes_twice_is_marked() -> None:
     nightly = cron_schedule("30 2 * * *", BERLIN)
     twice = whys(nightly, datetime(2026, 10, 24, 12, 0, tzinfo=UTC))
-    assert twice[0] == "this time comes twice; this is the first"
+    assert twice[0] == "this time occurs twice; this is the first"
 
 
 def test_a_change_of_clocks_before_a_fire_is_marked() -> None:
@@ -174,7 +174,7 @@ def test_nobody_owned_between_terms() -> None:
         (None, after(hours=-10), after(hours=-8)),
         ("desktop", after(hours=-8), START),
     ]
-    assert "Nobody owned from 03:00 CET to 05:00 CET" in day.band(frame(*found))
+    assert "No owner from 03:00 CET to 05:00 CET" in day.band(frame(*found))
     assert day.holdings_in(DAY, []) == [day.Holding(start=DAY.start, end=START, who=None)]
 
 
@@ -227,7 +227,7 @@ def test_the_strip_stacks_jobs_and_counts_what_does_not_fit() -> None:
 def test_durations_are_bars_and_the_bad_ones_lead_to_their_runs() -> None:
     runs = [run(RunState.SUCCEEDED, after(minutes=-n), n) for n in range(1, 5)]
     runs.append(run(RunState.FAILED, after(minutes=-9)))
-    assert "took 1 s to 5 s; 1 ended badly" in bars.spark(runs, START)
+    assert "took 1 s to 5 s; 1 failed" in bars.spark(runs, START)
     drawn = bars.durations(runs, START, lambda r: f"/r/{r.id}")
     assert drawn.count("<a ") == 1
     assert "#failed" in drawn

@@ -52,7 +52,7 @@ async def form(request: Request) -> FormData:
             problem(
                 403,
                 "csrf",
-                "this form did not come from a page of this dashboard",
+                "this form does not come from a page of this dashboard",
                 remedy="reload the page and send it again",
             )
         )

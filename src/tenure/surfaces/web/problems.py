@@ -192,8 +192,8 @@ def of_exception(error: Exception) -> Problem:
     return problem(
         500,
         "internal",
-        "internal error; nothing more is said here",
-        remedy="this is a fault of Tenure: the dashboard's log has the traceback to report",
+        "internal error",
+        remedy="this is a bug in Tenure; report the traceback in the dashboard's log",
     )
 
 
@@ -202,14 +202,14 @@ def _of_http(error: HTTPException) -> Problem:
         error.status_code, "http"
     )
     text = {
-        404: "there is nothing at this address",
-        405: "this address does not take that method",
+        404: "nothing at this address",
+        405: "method not allowed at this address",
     }.get(error.status_code, str(error.detail))
     return Problem(
         status=error.status_code,
         code=code,
         text=text,
-        remedy="/api/v1/openapi.json lists what there is" if error.status_code == 404 else "",
+        remedy="see /api/v1/openapi.json" if error.status_code == 404 else "",
         headers=dict(error.headers or {}),
     )
 

@@ -138,7 +138,9 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, UnicodeError, OverflowError) as error:
-        raise InvalidInput(f"{host[:100]!r} is no address here: {error}", field="host") from None
+        raise InvalidInput(
+            f"{host[:100]!r} is not an address of this machine: {error}", field="host"
+        ) from None
     sock = socket.socket(family, kind, number)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -154,16 +156,17 @@ def listen(host: str, port: int) -> socket.socket:
 def _not_bound(error: OSError, host: str, port: int) -> Exception:
     if error.errno == errno.EADDRINUSE:
         return Conflict(
-            f"port {port} of {host} is taken by another program",
-            remedy="if that is a dashboard of yours, use its page; else choose another port "
+            f"port {port} of {host} is in use by another program",
+            remedy="if it is your own dashboard, use its page; otherwise choose another port "
             f"(--port {port + 1 if port < 65535 else 0}), or any free one (--port 0)",
         )
     if error.errno in (errno.EACCES, errno.EPERM):
         return Refused(
-            f"this user may not listen on port {port} of {host}", remedy="choose one above 1023"
+            f"this user is not allowed to listen on port {port} of {host}",
+            remedy="choose one above 1023",
         )
     return InvalidInput(
-        f"{host} cannot be listened on: {error.strerror}",
+        f"{host} cannot listen on this address: {error.strerror}",
         field="host",
         remedy="use an address of this machine; 127.0.0.1 is the usual one",
     )
@@ -226,7 +229,7 @@ class BackgroundServer:
             server.run(sockets=[self._sock])
         except BaseException as error:
             # Whatever it is, SystemExit too: the scheduler beside it goes on.
-            log.error("the page has failed, and the scheduler goes on without it", exc_info=error)
+            log.error("the web server failed; the scheduler continues without it", exc_info=error)
         finally:
             self._sock.close()
             self._site.close()

@@ -116,7 +116,7 @@ class Site:
         try:
             member = ProfileMember(profile, clock=self.clock, role=ROLE, executes=False)
             member.join(None)
-            member.say(ProcessStatus.OBSERVER, "it shows the profile; it never runs a job", None)
+            member.say(ProcessStatus.OBSERVER, "displays the profile and never runs jobs", None)
         except (TenureError, OSError) as error:
             log.warning("not listed among the processes of %s: %s", profile.name, error)
             return None

@@ -46,8 +46,8 @@ TONES = {
 
 CAUSES = {
     Cause.SCHEDULE: "its schedule",
-    Cause.CATCH_UP: "catch-up of a missed fire",
-    Cause.HELD: "a held fire, run once an authoritative owner was there",
+    Cause.CATCH_UP: "catch-up of a missed run",
+    Cause.HELD: "a held run, started under an authoritative owner",
     Cause.REQUEST: "a request",
 }
 OMITTED = {
@@ -99,8 +99,8 @@ JOB_TONES = {
     JobState.REMOVED: "bad",
 }
 TAKEN = {
-    OwnershipAction.TAKE: "nobody owned",
-    OwnershipAction.TAKE_FROM_DEAD: "the owner before was dead",
+    OwnershipAction.TAKE: "the profile had no owner",
+    OwnershipAction.TAKE_FROM_DEAD: "the previous owner was dead",
     OwnershipAction.TAKE_BY_FORCE: "taken by force",
     OwnershipAction.REAFFIRM: "reaffirmed",
     OwnershipAction.HAND_OVER: "handed over",

@@ -37,7 +37,7 @@ async def get_audit(request: Request, profile: ProfileDep, site: SiteDep) -> Res
             Problem(
                 status=429,
                 code="busy",
-                text="an audit is running already",
+                text="another audit is running",
                 remedy="ask again when it has ended",
                 headers={"Retry-After": "5"},
             )
@@ -63,8 +63,8 @@ async def _audit(profile: Profile, home: str) -> dict[str, Any]:
             problem(
                 504,
                 "undetermined",
-                f"the audit was not done after {AUDIT_TIMEOUT_S:g} s",
-                remedy=f"`tenure audit --profile {profile.name}` has no such bound",
+                f"the audit timed out after {AUDIT_TIMEOUT_S:g} s",
+                remedy=f"`tenure audit --profile {profile.name}` has no time limit",
             )
         ) from None
     finally:

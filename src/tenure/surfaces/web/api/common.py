@@ -133,7 +133,7 @@ def if_match(
             problem(
                 428,
                 "if_match_needed",
-                "say which revision you have read, so that nobody's change is lost",
+                "a change must name the revision that was read, so that no other change is lost",
                 remedy='send If-Match with the ETag of the job, such as If-Match: "3"',
             )
         )

@@ -176,8 +176,8 @@ _EXAMPLE = {
     "type": "/api/v1/problems#no_owner",
     "title": "Conflict",
     "status": 409,
-    "detail": "nobody owns the profile default, so nobody can do it: no scheduler process is "
-    "running. Who should: rule 1 admits the service tenure.service (authoritative)",
+    "detail": "can't run it: profile 'default' has no owner: no scheduler process is running. "
+    "Expected owner: rule 1 admits the service tenure.service (authoritative)",
     "code": "no_owner",
     "remedy": "start the service tenure.service; or ask with --queue to leave it for the owner",
     "field": None,

@@ -96,7 +96,7 @@ def _positions(cursor: str | None) -> tuple[str | None, str | None]:
             raise ValueError(cursor)
     except (ValueError, TypeError, RecursionError):
         raise InvalidInput(
-            "this is no cursor of a list with all=true",
+            "not a cursor of a list with all=true",
             field="cursor",
             remedy="use the `next` of a page",
         ) from None

@@ -43,7 +43,7 @@ def _spoken(shown: Sequence[Run], lengths: Sequence[float]) -> str:
     low, high = (words.span(timedelta(seconds=s)) for s in (min(lengths), max(lengths)))
     bad = sum(words.TONES[run.state] in ("bad", "warn") for run in shown)
     took = f"took {low}" if low == high else f"took {low} to {high}"
-    return f"the last {words.plural(len(shown), 'run')} {took}; {bad or 'none'} ended badly"
+    return f"the last {words.plural(len(shown), 'run')} {took}; {bad or 'none'} failed"
 
 
 def durations(runs: Sequence[Run], now: datetime, run_url: Callable[[Run], str]) -> Markup:

@@ -74,12 +74,12 @@ def band(frame: LaneContext) -> Markup:
         if number:
             parts.append(svg.line(x, HEIGHT, "turn"))
     said = ". ".join(_held(part, frame) for part in frame.holdings)
-    return svg.picture("who", HEIGHT, "Who owned", said, parts)
+    return svg.picture("who", HEIGHT, "Owner", said, parts)
 
 
 def _labels(part: Holding, middle: float, width: float) -> list[Markup]:
     """Who held it, as far as there is room; how much there is depends on the screen."""
-    long = "nobody" if part.who is None else f"{part.who}, term {part.term}"
+    long = "no owner" if part.who is None else f"{part.who}, term {part.term}"
     short = "" if part.who is None else str(part.term)
 
     def label(words: str, css: str) -> Markup:
@@ -96,7 +96,7 @@ def _held(part: Holding, frame: LaneContext) -> str:
     first = words.day_and_time(part.start, frame.zone, frame.window.end)
     last = words.day_and_time(part.end, frame.zone, frame.window.end)
     if part.who is None:
-        return f"Nobody owned from {first} to {last}"
+        return f"No owner from {first} to {last}"
     kind = "authoritative" if part.authoritative else "not authoritative"
     return f"{part.who} owned from {first} to {last}, term {part.term}, {kind}"
 

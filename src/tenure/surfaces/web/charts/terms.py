@@ -22,18 +22,18 @@ def history(parts: Sequence[Holding], window: ChartWindow, zone: str) -> Markup:
         x, width = window.at(part.start), window.width(part.start, part.end, 0.3)
         css = "seg" if part.authoritative else "seg fallback"
         css = css if part.who else "seg nobody"
-        drawn.append(svg.rect(x, width, 2, HEIGHT - 4, css, said(part, window, zone)))
+        drawn.append(svg.rect(x, width, 2, HEIGHT - 4, css, describe(part, window, zone)))
         label = f"{part.term}" if part.who else ""
         if label and width > 2:
             drawn.append(svg.text(x + width / 2, 21, label, anchor="middle", css="in"))
-    spoken = ". ".join(said(part, window, zone) for part in parts)
-    return svg.picture("terms", HEIGHT, "Terms", spoken, drawn)
+    summary = ". ".join(describe(part, window, zone) for part in parts)
+    return svg.picture("terms", HEIGHT, "Terms", summary, drawn)
 
 
-def said(part: Holding, window: ChartWindow, zone: str) -> str:
+def describe(part: Holding, window: ChartWindow, zone: str) -> str:
     first = words.day_and_time(part.start, zone, window.end)
     last = words.day_and_time(part.end, zone, window.end)
-    who = f"Term {part.term}, {part.who}" if part.who else "Nobody"
+    who = f"Term {part.term}, {part.who}" if part.who else "No owner"
     return f"{who}: {first} to {last}, {words.span(part.end - part.start)}"
 
 

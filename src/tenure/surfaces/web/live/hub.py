@@ -104,8 +104,8 @@ class Hub:
                 problem(
                     503,
                     "too_many_listeners",
-                    f"{MAX_STREAMS} streams are open, and no more are taken",
-                    remedy="close pages that nobody looks at, or read without a stream",
+                    f"{MAX_STREAMS} streams are open, which is the maximum",
+                    remedy="close unused pages, or poll without a stream",
                 )
             )
 

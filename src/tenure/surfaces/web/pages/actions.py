@@ -154,7 +154,7 @@ def after_a_form(profile: ProfileDep, kind: str, ref: str, verb: str) -> Respons
     """The address of a form, opened anew: where its answer stood, there is the page again."""
     known = {"jobs": {"trigger", "state", "restore", "approve"}, "runs": {"cancel", "retry"}}
     if verb not in known.get(kind, ()):
-        raise NotFound("there is nothing at this address")
+        raise NotFound("nothing at this address")
     return back_to(f"/p/{profile.name}/{kind}/{ref}")
 
 

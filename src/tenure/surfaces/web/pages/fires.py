@@ -41,9 +41,9 @@ def _why(fire: UpcomingRun, schedule: Schedule) -> str:
     if schedule.kind is ScheduleKind.EVERY:
         return ""
     if fire.at == _change_before(fire.at, schedule.timezone):
-        return "moved here: its usual time does not exist on this day"
+        return "moved: its usual time does not exist on this day"
     if fire.twice is not None:
-        return f"this time comes twice; this is the {fire.twice}"
+        return f"this time occurs twice; this is the {fire.twice}"
     if fire.change:
         way = "forward" if fire.change > timedelta(0) else "back"
         return f"clocks went {way} by {span(fire.change)} before it"

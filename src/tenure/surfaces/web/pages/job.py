@@ -25,12 +25,12 @@ OMISSIONS = 8
 DONE = {
     "added": "Added.",
     "edited": "Saved as a new revision.",
-    "merged": "Saved, together with what somebody else changed meanwhile.",
-    "unchanged": "It was like that already; nothing changed.",
-    "paused": "Paused. Fires while it is paused are recorded as skipped.",
-    "resumed": "Resumed, from now on.",
-    "restored": "Added again, as a new job with the same definition.",
-    "approved": "Approved: this revision may run protected.",
+    "merged": "Saved. Changes that others made in the meantime are kept.",
+    "unchanged": "No changes.",
+    "paused": "Paused. Scheduled runs are recorded as skipped until it is resumed.",
+    "resumed": "Resumed.",
+    "restored": "Added again as a new job with the same definition.",
+    "approved": "Approved: this revision may run as a protected job.",
 }
 
 

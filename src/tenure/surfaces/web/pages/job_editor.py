@@ -196,9 +196,9 @@ def revision_of(given: Any, job: Job) -> int:
     number = int(given) if known else 0
     if not 1 <= number <= job.revision:
         raise InvalidInput(
-            "the form does not say which revision it shows",
+            "the form has no valid revision",
             field="revision",
-            remedy="open it anew; what was typed can be copied from here",
+            remedy="open the form again; your input can be copied from here",
         )
     return number
 

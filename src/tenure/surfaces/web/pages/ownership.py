@@ -48,33 +48,35 @@ def bar(health: Health, now: datetime) -> Bar:
     """What the top of each page says. What it means for the jobs comes with it."""
     owner = health.owner
     if health.problem is not None:
-        return Bar(css="gone", icon="warning", text="Nobody may own", more=health.problem.text)
+        return Bar(
+            css="gone", icon="warning", text="No process may become owner", more=health.problem.text
+        )
     if owner is None or owner.life is HolderLife.DEAD:
-        held = "Protected jobs are held; nothing else runs either until somebody owns."
+        held = "Protected jobs are held and no others run until a process becomes owner."
         if owner is None:
-            return Bar(css="gone", icon="warning", text="Nobody owns this profile", more=held)
+            return Bar(css="gone", icon="warning", text="This profile has no owner", more=held)
         text = f"The owner, {words.who(owner.process)}, is dead"
         if health.candidates():
             held = "A candidate may take over; protected jobs wait for an authoritative owner."
         return Bar(css="gone", icon="warning", text=text, more=held)
     who = words.who(owner.process)
     if owner.life is HolderLife.UNVERIFIABLE:
-        text = f"Whether the owner, {who}, lives is not known"
+        text = f"Owner unknown: cannot verify that {who} is alive"
         return Bar(css="doubt", icon="unknown", text=text)
     if health.halted:
         text = f"The owner, {who}, is {owner.activity}"
-        more = "It starts nothing and answers nothing until it is let go on."
+        more = "It runs nothing until it is resumed."
         return Bar(css="doubt", icon="warning", text=text, more=more)
     if health.hung:
         text = f"The owner, {who}, makes no progress"
-        return Bar(css="doubt", icon="warning", text=text, more="A due fire lies unclaimed.")
+        return Bar(css="doubt", icon="warning", text=text, more="A due run is unclaimed.")
     kind = "authoritative" if health.ownership.authoritative else "not authoritative"
     since = health.ownership.since
     lasting = f", for {words.span(now - since)}" if since else ""
     return Bar(
         css="",
         icon="owner",
-        text=f"{who} owns",
+        text=f"Owner: {who}",
         more=f"term {health.ownership.term}, {kind}{lasting}",
     )
 
@@ -98,7 +100,7 @@ def chain(
         nodes = [nodes[0], middle, *nodes[-2:]]
     if "chain" in evidence.unknown:
         top = int(bool(above) and above[0].pid == 1)  # below pid 1, which took over what it left
-        nodes.insert(top, Node(icon="unknown", title="unknown", sub=("a launcher that is gone",),
+        nodes.insert(top, Node(icon="unknown", title="unknown", sub=("its launcher has exited",),
                                css="is-unknown"))  # fmt: skip
     if evidence.service is not None and not any(node.icon == "service" for node in nodes):
         nodes.insert(0, _service(evidence.service))
@@ -134,7 +136,7 @@ def _launcher(link: ChainLink, service: Service | None) -> Node:
 
 
 def _service(service: Service) -> Node:
-    sub = (_MANAGERS[service.manager],) + (() if service.attested else ("the user's own",))
+    sub = (_MANAGERS[service.manager],) + (() if service.attested else ("user-managed",))
     return Node(icon="service", title=service.name, sub=sub)
 
 
@@ -158,9 +160,9 @@ def facts(evidence: Evidence) -> list[tuple[str, str]]:
         ("locks", ", ".join(evidence.locks)),
         ("confined by", ", ".join(evidence.confinement)),
         ("host", evidence.hostname),
-        ("not readable", ", ".join(sorted(evidence.unknown)) or "nothing: all was read"),
+        ("not readable", ", ".join(sorted(evidence.unknown)) or "none"),
     )
     listed = [(name, str(value)) for name, value in found if value]
     if evidence.executable_deleted:
-        listed.append(("replaced", "its program was removed or replaced since it started"))
+        listed.append(("replaced", "its program file was removed or replaced after it started"))
     return listed

@@ -41,7 +41,7 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _PROCESS = re.compile(r"\bp1[0-9a-z]{16,}\b")
 _RUN = re.compile(r"\b([Rr])un (r1[0-9a-z]{12,})\b")
 _STATE = re.compile(r"\b(?:timed_out|never_ran)\b")
-_SHOULD = ". Who should: "
+_SHOULD = re.compile(r"\. (?:Who should|Expected owner): ")
 _NEXT_RULE = re.compile(r"; (?=rule \d)")
 _ZONELESS = "UTC"
 LONGEST_HEADING = 120
@@ -184,11 +184,13 @@ def format_title(text: str) -> Markup:
 
 def _with_rules(text: str, end: str = "") -> Markup:
     """The same; each rule begins a line, and so does who should own. ``end`` ends it."""
-    why, should, rules = text.partition(_SHOULD)
-    if not should:
+    why, *rules = _SHOULD.split(text, maxsplit=1)
+    if not rules:
         return _lines(why) + end
     begun = _lines(why) + (". " if why else "")
-    return begun + Markup('<span class="should">Who should: {}{}</span>').format(_lines(rules), end)
+    return begun + Markup('<span class="should">Expected owner: {}{}</span>').format(
+        _lines(rules[0]), end
+    )
 
 
 def _lines(text: str) -> Markup:

@@ -24,7 +24,7 @@ SHOWS = {
     "": "everything",
     "runs": "runs only",
     "active": "active now",
-    "bad": "ended badly",
+    "bad": "failed",
     **{str(state): str(state).replace("_", " ") for state in RunState},
     "not-run": "did not run",
 }
