@@ -198,7 +198,7 @@ class Tenure(ProfileClient):
             if self._scheduler is None:
                 why = supervisors.why_not()
                 if why is None and gevent_support.is_to_be_patched():
-                    gevent_support.once_patched(self.start)
+                    gevent_support.after_monkey_patch(self.start)
                 elif why is None:
                     if not self._take_the_place_of_earlier():
                         self._join()
@@ -334,7 +334,7 @@ class Tenure(ProfileClient):
             raise
         from tenure.runtime.hosting import exit_hooks
 
-        self._at_exit = exit_hooks.tell(lambda: place.tenure.stop())
+        self._at_exit = exit_hooks.register(lambda: place.tenure.stop())
 
     def _why_not_here(self) -> str | None:
         """Called at each poll: a process may turn into a supervisor later, as the parent of a

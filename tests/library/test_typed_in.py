@@ -50,7 +50,7 @@ def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_job_declared_again_replaces_the_one_before(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "IDLE_POLL", 3600.0)
+    monkeypatch.setattr(dispatcher, "IDLE_POLL_S", 3600.0)
     tenure = make()
     ran: list[str] = []
     first, new = threading.Event(), threading.Event()

@@ -141,7 +141,7 @@ def test_a_live_file_that_is_gone_proves_nothing(world: World) -> None:
     assert "owner of" not in second.log
     world.ok("owner", "take", "--force")
     second.says("owner of default")
-    inside.says("deposed")
+    inside.says("lost ownership")
     world.audit()
 
 

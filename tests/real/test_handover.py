@@ -124,7 +124,7 @@ def test_terminated_while_a_command_runs_the_next_owner_adopts_and_cancels(
     owner.signal(signal.SIGTERM)
     world.wait_owner(candidate)
     assert owner.wait_end() == 0
-    assert world.store.terms()[1].ended_why == "its process was told to stop"
+    assert world.store.terms()[1].ended_why == "received SIGTERM"
     run = adopted(world, candidate)
     assert run.identity is not None
     leader = run.identity

@@ -107,7 +107,7 @@ def test_serve_says_it_and_ends_with_75(lose: Callable[[World], None], world: Wo
     for one in (owner, candidate):
         assert one.process.wait(DEADLINE) == 75, one.log
         assert LOSSES[lose] in one.log
-        assert "this process runs no jobs any more: " in one.log
+        assert "this process no longer runs jobs: " in one.log
         assert "Traceback" not in one.log
     assert "term 1 ended" in owner.log
 

@@ -211,7 +211,7 @@ def test_a_blocked_loop_is_told_of_once(world: World, caplog: pytest.LogCaptureF
         world.clock.advance(BLOCKED_AFTER_S - 1)
     (told,) = [r.getMessage() for r in caplog.records if r.name == "tenure.callables"]
     assert told.startswith(f"tidy (run {second}) cannot begin: its event loop is blocked")
-    assert "one of block (run r-block-0)" in told
+    assert "perhaps by block (run r-block-0)" in told
     world.gate.set()
     assert {world.next_end().state for _ in range(2)} == {RunState.SUCCEEDED}
 

@@ -20,7 +20,7 @@ from tenure.domain.job import Call, Command, Definition, Runner
 from tenure.domain.ownership import OwnershipState
 from tenure.domain.run import ACTIVE, Run, RunState
 from tenure.domain.schedule.model import every_schedule
-from tenure.runtime.dispatch.recovery import ASTRAY_AFTER
+from tenure.runtime.dispatch.recovery import LOST_TRACK_AFTER_S
 from tenure.store.contract import RunFilter
 from testkit.cluster import Cluster, Node
 from waiting import DEADLINE, eventually
@@ -45,7 +45,7 @@ class World(Cluster):
 
     def settle_all(self) -> None:
         def over() -> bool:
-            self.clock.advance(ASTRAY_AFTER / 10)
+            self.clock.advance(LOST_TRACK_AFTER_S / 10)
             self.owner.look()
             self.owner.turn()
             return not self.runs(*ACTIVE)

@@ -198,7 +198,7 @@ def test_a_supervisor_that_takes_no_messages_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """systemd's socket, full: its messages are lost, and the process goes on, and ends."""
-    monkeypatch.setattr(daemon, "NOTIFYING", 0.05)
+    monkeypatch.setattr(daemon, "NOTIFY_TIMEOUT_S", 0.05)
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "s"))
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor,

@@ -15,7 +15,7 @@ from tenure.domain.errors import RunFailed
 from tenure.domain.job import Runner
 from tenure.domain.request import Requester, RequestKind, RequestState
 from tenure.domain.run import Cause, RunState
-from tenure.runtime.dispatch.recovery import ASTRAY_AFTER
+from tenure.runtime.dispatch.recovery import LOST_TRACK_AFTER_S
 from testkit.cluster import Node
 
 
@@ -47,7 +47,7 @@ def test_who_was_deposed_between_claim_and_entry_enters_nothing(world: World) ->
     node.turn()
     never = world.run(lent)
     assert (never.state, never.started_at) == (RunState.NEVER_RAN, None)
-    assert "deposed" in never.reason
+    assert "lost ownership" in never.reason
     assert node.scheduler.dispatcher.runs() == frozenset()
 
 
@@ -145,7 +145,7 @@ def test_a_lent_run_is_in_hand_however_long_it_takes(world: World) -> None:
     lent = world.issue(node, job)
     assert lent.enter()
     for _ in range(3):
-        world.clock.advance(ASTRAY_AFTER + 60)
+        world.clock.advance(LOST_TRACK_AFTER_S + 60)
         node.look()
         node.turn()
     assert world.run(lent).state is RunState.RUNNING

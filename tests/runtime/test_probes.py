@@ -8,7 +8,7 @@ import pytest
 
 from tenure.host.capabilities import ProbeAnswer
 from tenure.runtime.dispatch import probes as module
-from tenure.runtime.dispatch.probes import KEPT, Probes
+from tenure.runtime.dispatch.probes import KEPT_S, Probes
 from waiting import DEADLINE, eventually
 
 
@@ -21,8 +21,8 @@ def test_what_was_never_asked_is_missing_and_not_denied() -> None:
 def test_an_answer_is_current_for_a_while() -> None:
     probes = Probes(ask=lambda name: ProbeAnswer.DENIED)
     probes.refresh(["fda"], 0.0)
-    assert probes.missing(["fda"], KEPT) == set()
-    assert probes.missing(["fda"], KEPT + 1) == {"fda"}
+    assert probes.missing(["fda"], KEPT_S) == set()
+    assert probes.missing(["fda"], KEPT_S + 1) == {"fda"}
     assert probes.denied(["fda", "other"]) == {"fda"}
     assert probes.all_denied() == {"fda"}
 
@@ -73,7 +73,7 @@ def test_answers_are_waited_for_but_not_for_ever() -> None:
 
 def test_a_probe_that_hangs_holds_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system whose server stands still, say: only what needs that one waits."""
-    monkeypatch.setattr(module, "HANGS", 0.05)
+    monkeypatch.setattr(module, "HANG_S", 0.05)
     released, asked = threading.Event(), []
 
     def ask(name: str) -> ProbeAnswer:

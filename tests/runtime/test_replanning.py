@@ -149,7 +149,7 @@ def test_a_pass_over_many_jobs_is_done_in_parts(
     cluster: Cluster, rules: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No look of the owner takes long, however many jobs there are."""
-    monkeypatch.setattr(replan, "AT_ONCE", 3)
+    monkeypatch.setattr(replan, "JOBS_PER_LOOK", 3)
     to(cluster, at(8))
     jobs = [add(cluster, name=f"job-{n}", tz=ZONE) for n in range(8)]
     node = owner(cluster)

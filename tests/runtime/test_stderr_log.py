@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from tenure.runtime import stderr_log
-from tenure.runtime.stderr_log import KEPT, StderrLog
+from tenure.runtime.stderr_log import MAX_WAITING_LINES, StderrLog
 from waiting import eventually, promptly
 
 
@@ -70,11 +70,11 @@ def test_lines_come_in_order_and_are_written_when_it_is_flushed(
 def test_when_nobody_reads_it_goes_on_and_says_later_what_was_dropped(
     pipe: Pipe, log: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stderr_log, "AT_THE_END", 0.05)
+    monkeypatch.setattr(stderr_log, "FLUSH_TIMEOUT_S", 0.05)
     filled = pipe.fill()
 
     def say_much() -> int:
-        for number in range(KEPT + 100):
+        for number in range(MAX_WAITING_LINES + 100):
             log.info("line %d", number)
         log.handlers[0].flush()
         return 1
@@ -86,7 +86,7 @@ def test_when_nobody_reads_it_goes_on_and_says_later_what_was_dropped(
     eventually(lambda: lines.empty(), "the rest to be written")
     log.info("the next")
     rest = pipe.drain(until=b"the next\n")
-    assert b"lines were dropped: nobody read them)\nthe next\n" in rest
+    assert b"lines were dropped: no process read them)\nthe next\n" in rest
 
 
 def test_a_descriptor_that_somebody_made_nonblocking_loses_nothing(

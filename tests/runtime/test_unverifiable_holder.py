@@ -25,7 +25,7 @@ from tenure.domain.run import Run, RunState
 from tenure.domain.schedule.model import every_schedule
 from tenure.host.processes import identity_of
 from tenure.runtime.commands import gate
-from tenure.runtime.dispatch.recovery import ASTRAY_AFTER
+from tenure.runtime.dispatch.recovery import LOST_TRACK_AFTER_S
 from tenure.runtime.liveness import life_of_process
 from tenure.store.contract import RunFilter
 from testkit.cluster import Cluster, Node
@@ -120,7 +120,7 @@ class World(Cluster):
 
     def let_time_pass(self) -> None:
         """Past the runs' timeouts, and what a run that was lost sight of is given."""
-        for seconds in (1.0, ASTRAY_AFTER + 1, 600.0, 3600.0):
+        for seconds in (1.0, LOST_TRACK_AFTER_S + 1, 600.0, 3600.0):
             self.clock.advance(seconds)
             for _ in range(2):
                 self.second.look()

@@ -24,7 +24,7 @@ from tenure.domain.run import Run, RunState
 from tenure.domain.schedule.model import every_schedule
 from tenure.host.capabilities import ProbeAnswer
 from tenure.host.processes import own_identity
-from tenure.runtime.dispatch.recovery import ASTRAY_AFTER
+from tenure.runtime.dispatch.recovery import LOST_TRACK_AFTER_S
 from tenure.runtime.ownership import keeper, term
 from tenure.runtime.ownership.waker import Waker
 from tenure.store.contract import RunFilter
@@ -194,7 +194,7 @@ def test_a_run_that_only_keeps_a_slot_is_settled_and_its_slot_freed(
         eventually(lambda: not runner.runs(), "the run to be lost")
     assert runner.active() == 1
     node.look()
-    cluster.clock.advance(ASTRAY_AFTER)
+    cluster.clock.advance(LOST_TRACK_AFTER_S)
     node.look()
     turn_until(cluster, node, RunState.NEVER_RAN)
     assert runner.active() == 0
@@ -212,11 +212,11 @@ def test_a_run_that_was_lost_sight_of_is_settled(
         node.turn()
     assert [r.state for r in runs(cluster)] == [RunState.CLAIMED]
     node.look()
-    cluster.clock.advance(ASTRAY_AFTER / 2)
+    cluster.clock.advance(LOST_TRACK_AFTER_S / 2)
     node.look()
     node.turn()
     assert [r.state for r in runs(cluster)] == [RunState.CLAIMED]
-    cluster.clock.advance(ASTRAY_AFTER)
+    cluster.clock.advance(LOST_TRACK_AFTER_S)
     node.look()
     turn_until(cluster, node, RunState.NEVER_RAN)
 

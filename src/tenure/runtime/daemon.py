@@ -1,11 +1,12 @@
 """``tenure serve``: a scheduler process in the foreground.
 
-SIGTERM and SIGINT hand the ownership over at once, give runs their time to end, and exit 0; a
-second signal does not wait. Started by systemd with Type=notify it says when it has joined.
+SIGTERM and SIGINT hand the ownership over at once, let running jobs finish for a while, and exit 0;
+a second signal exits immediately. Started by systemd with Type=notify, it reports when it has
+joined.
 
-A process that can do no more for its profile ends by itself, for its manager to start it again:
-with 75 where a file of the store was removed, replaced or cut short, with 70 where one of its
-threads ended or makes no progress.
+A process that has failed exits by itself, so that its manager starts it again: with 75 where a
+file of the store was removed, replaced or truncated, with 70 where one of its threads ended or
+makes no progress.
 """
 
 from __future__ import annotations
@@ -36,20 +37,27 @@ from tenure.runtime.watched_thread import Watch
 if TYPE_CHECKING:
     from tenure.runtime.profile import Profile
 
-SOON = 1.0
-"""Seconds after joining in which an ownership is usually settled."""
+SETTLE_S = 1.0
+"""After joining, the time in which ownership is usually settled."""
 
 WATCH_EVERY_S = 5.0
-"""Between two looks of the main thread at the others."""
+"""Between two checks of the other threads by the main thread."""
 REAP_EVERY_S = 0.5
-"""The same where it also reaps what jobs leave behind."""
+"""The same where it also reaps processes that jobs leave behind."""
 FAILED_PATIENCE_S = 15.0
-"""For which a process that has failed tries to leave in order."""
+"""For which a process that has failed tries to leave cleanly."""
 
-NOTIFYING = 1.0
-"""Seconds for which a supervisor that takes no messages is waited for."""
+NOTIFY_TIMEOUT_S = 1.0
+"""How long to wait for a supervisor that does not read its messages."""
 
 log = logging.getLogger("tenure")
+
+_STANDINGS = {
+    ProcessStatus.REFUSED: "this process may not become owner: %s",
+    ProcessStatus.CANDIDATE: "this process is a candidate: %s",
+    ProcessStatus.OBSERVER: "this process only observes: %s",
+    ProcessStatus.FOREIGN: "this process is a foreign scheduler: %s",
+}
 
 
 def serve(
@@ -60,16 +68,16 @@ def serve(
     drain: float = DRAIN_S,
     beside: Callable[[], Callable[[], None]] | None = None,
 ) -> int:
-    """Run until a signal ends it, or a failure; the exit code. Call from the main thread.
+    """Run until a signal or a failure ends it; returns the exit code. Main thread only.
 
     ``app`` is ``package.module:name`` of a :class:`tenure.Tenure` whose declared jobs this
-    process then carries. ``beside`` starts something once this process has joined, and gives what
-    ends it; if it fails that is logged, and the scheduler goes on. Raises InvalidInput for an app
-    that cannot be loaded, and what joining raises.
+    process can then run. ``beside`` starts something else after this process has joined, and
+    returns what stops it; if it fails, that is logged and the scheduler continues. Raises
+    InvalidInput for an app that cannot be loaded, and what joining raises.
     """
     _log_to_stderr()
     if not has_zones():
-        log.warning("this machine has no time zone data: only UTC is known (%s)", INSTALL_ZONES)
+        log.warning("this machine has no time zone data: only UTC works (%s)", INSTALL_ZONES)
     for problem in small_limits():
         log.error("%s", problem)
     orphans = _adopted_orphans()
@@ -77,9 +85,12 @@ def serve(
     options: dict[str, Any] = {"role": role, "on_failure": lambda failure: ended.set()}
     scheduler = _of_app(profile, app, options) if app else Scheduler(profile, **options)
 
+    received: list[int] = []
+
     def on_signal(number: int, frame: FrameType | None) -> None:
         if ended.is_set():
             os._exit(128 + number)
+        received.append(number)
         ended.set()
 
     before = {n: signal.signal(n, on_signal) for n in (signal.SIGTERM, signal.SIGINT)}
@@ -88,7 +99,7 @@ def serve(
         scheduler.start()
         _notify("READY=1")
         log.info("joined %s as %s, pid %s", profile.name, scheduler.member.id, os.getpid())
-        if not ended.wait(SOON):
+        if not ended.wait(SETTLE_S):
             _say_why_not(profile, scheduler.member.id)
         if beside is not None and not ended.is_set():
             end_beside = _begin(beside)
@@ -104,13 +115,14 @@ def serve(
     finally:
         _notify("STOPPING=1")
         if ended.is_set() and scheduler.failure is None:
+            again = "Ctrl-C again" if received == [signal.SIGINT] else "a second signal"
             log.info(
-                "stopping; active runs have %g s, and a second signal waits for none",
-                drain,
+                "shutting down: waiting up to %g s for running jobs; %s to exit now", drain, again
             )
-        why = "its process was told to stop"
-        if not scheduler.stop(drain, why=scheduler.failure.text if scheduler.failure else why):
-            log.warning("runs were still active; the next owner takes up their commands")
+        names = " and ".join(signal.Signals(number).name for number in received)
+        why = scheduler.failure.text if scheduler.failure else f"received {names}"
+        if not scheduler.stop(drain, why=why):
+            log.warning("jobs were still running; the next owner adopts their commands")
         if end_beside is not None:
             end_beside()
         for number, handler in before.items():
@@ -119,21 +131,21 @@ def serve(
 
 
 def _adopted_orphans() -> Orphans | None:
-    """What reaps them, where the kernel hands them to this process."""
+    """Reaps orphaned processes, where the kernel reparents them to this process."""
     if not adopts_orphans():
         return None
     orphans = Orphans()
     if orphans.can_reap():
         return orphans
     log.warning(
-        "processes that jobs leave behind come to this one, and this kernel does not tell them "
-        "from its own: they stay as zombies (start it under an init: docker run --init)"
+        "processes that jobs leave behind become children of this process, and this kernel cannot "
+        "distinguish them from its own: they stay as zombies (use an init: docker run --init)"
     )
     return None
 
 
 def _end_within(seconds: float, code: int) -> None:
-    """Whatever a thread that is held keeps from the others, a lock say: this process ends."""
+    """Exit even if a stuck thread keeps the others waiting, by a lock it holds for example."""
     timer = threading.Timer(seconds, os._exit, (code,))
     timer.daemon = True
     timer.start()
@@ -142,18 +154,18 @@ def _end_within(seconds: float, code: int) -> None:
 def _begin(beside: Callable[[], Callable[[], None]]) -> Callable[[], None] | None:
     try:
         return beside()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the scheduler goes on
-        log.error("%s; the scheduler goes on", error)
+    except Exception as error:  # noqa: BLE001 - the scheduler continues without it
+        log.error("%s; the scheduler continues", error)
         return None
 
 
 def _say_why_not(profile: Profile, process: str) -> None:
-    """Somebody has just started it and wants to know; later news is the keeper's."""
+    """The user has just started it and wants to know; the keeper logs later changes."""
     with contextlib.suppress(TenureError):
         found = profile.store.process(process)
         if found.standing is not ProcessStatus.OWNER:
             level = logging.WARNING if found.standing is ProcessStatus.REFUSED else logging.INFO
-            log.log(level, "it is %s: %s", found.standing, found.why)
+            log.log(level, _STANDINGS[found.standing], found.why)
 
 
 def _of_app(profile: Profile, target: str, options: dict[str, Any]) -> Scheduler:
@@ -164,9 +176,9 @@ def _of_app(profile: Profile, target: str, options: dict[str, Any]) -> Scheduler
         options_of = found._scheduler_options
     except (ImportError, AttributeError) as error:
         raise InvalidInput(
-            f"{target!r} cannot be loaded: {error}",
+            f"cannot load {target!r}: {error}",
             field="app",
-            remedy="--app package.module:name, where name is a tenure.Tenure",
+            remedy="pass --app package.module:name, where name is a tenure.Tenure",
         ) from error
     return Scheduler(profile, **options, **options_of(profile))
 
@@ -175,7 +187,7 @@ def _log_to_stderr() -> None:
     level = os.environ.get("TENURE_LOG", "INFO").upper()
     if level not in logging.getLevelNamesMapping():
         raise InvalidInput(
-            f"{level[:40]!r} is not a level of the log",
+            f"{level[:40]!r} is not a log level",
             field="TENURE_LOG",
             remedy="use DEBUG, INFO, WARNING or ERROR",
         )
@@ -188,11 +200,11 @@ def _log_to_stderr() -> None:
 
 
 def _notify(text: str) -> None:
-    """Tell systemd, where it asked to be told (sd_notify(3): one datagram)."""
+    """Notify systemd, where it requested that (sd_notify(3): one datagram)."""
     path = os.environ.get("NOTIFY_SOCKET")
     if not path:
         return
     address = "\0" + path[1:] if path.startswith("@") else path
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(NOTIFYING)  # a supervisor that stands still leaves its queue full
+        sock.settimeout(NOTIFY_TIMEOUT_S)  # the queue of a supervisor that hangs is full
         sock.sendto(text.encode(), address)

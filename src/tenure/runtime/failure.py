@@ -1,4 +1,4 @@
-"""Why a scheduler process can do nothing more for its profile, and what its end is then."""
+"""Why a scheduler process has failed, and how it exits then."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What a parent can leave behind in a process, put right before any work begins.
+"""State inherited from the parent process, corrected before any work begins.
 
-For programs of Tenure's own (the command line, `tenure serve`): a host that embeds Tenure keeps
-what it has. What is not named here is harmless or the user's own choice (other limits, niceness,
-the environment, ignored SIGHUP); ``tests/real/test_inherited.py`` lists it and tries each.
+For Tenure's own programs (the command line, `tenure serve`): a host that embeds Tenure keeps its
+state. State not named here is harmless or the user's choice (other limits, niceness, environment,
+ignored SIGHUP); ``tests/real/test_inherited.py`` lists it and tries each.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ _LEAST = (
     ("RLIMIT_NOFILE", 64, "this process may open {} files at once"),
     ("RLIMIT_FSIZE", 64 << 20, "this process may write files of at most {} bytes"),
 )
-"""What it needs: for its store, the output of commands, and two descriptors for each command."""
+"""Required for the store, the output of commands, and two descriptors per command."""
 _SHELL_WORDS = {
     "RLIMIT_NOFILE": "ulimit -n, LimitNOFILE=",
     "RLIMIT_FSIZE": "ulimit -f, LimitFSIZE=",
 }
 USUAL_UMASK = 0o022
-"""In place of none at all, which would let every user write what jobs make."""
+"""Instead of 0, which would let every user write the files that jobs create."""
 
 
 def put_right() -> None:
-    """Standard descriptors that are closed, blocked signals, an ignored SIGCHLD, a umask that
-    shuts out the user, a folder that is gone, limits that are too small to work under. Idempotent;
-    call it before threads begin."""
+    """Correct closed standard descriptors, blocked signals, an ignored SIGCHLD, a umask that shuts
+    out the user, a deleted working folder, and limits too small to work with. Idempotent; call it
+    before threads start."""
     _raise_small_limits()
     _open_standard_descriptors()
     _leave_deleted_folder()
@@ -40,21 +40,21 @@ def put_right() -> None:
 
 
 def small_limits() -> list[str]:
-    """The limits that are too small to work under, as sentences, with what to do."""
+    """The limits too small to work with, as sentences with a remedy."""
     found = []
     for name, least, what in _LEAST:
         allowed = _soft_limit(name)
         if allowed is not None and allowed < least:
             found.append(
-                f"{what.format(allowed)}, and about {least} are needed: raise the limit of the "
+                f"{what.format(allowed)}, but about {least} are needed: raise the limit of the "
                 f"shell or the service manager that starts it ({_SHELL_WORDS[name]})"
             )
     return found
 
 
 def _raise_small_limits() -> None:
-    """Up to what is needed, where the hard limit lets us. Larger ones stay as they are, for what
-    commands inherit is the user's choice."""
+    """Raise them to what is required, within the hard limit. Larger ones stay as they are: commands
+    inherit them, and that is the user's choice."""
     if sys.platform == "win32":
         return
     import resource
@@ -80,8 +80,8 @@ def _soft_limit(name: str) -> int | None:
 
 
 def umask_for(inherited: int) -> int:
-    """The umask to work and to run commands with: the inherited one, but never one that keeps the
-    user from what it has made, and not none at all."""
+    """The umask for this process and its commands: the inherited one, except one that shuts out the
+    user itself, or 0."""
     return inherited & ~_OWNERS_BITS or USUAL_UMASK
 
 
@@ -92,8 +92,7 @@ def _read_umask() -> int:
 
 
 def _open_standard_descriptors() -> None:
-    """A file or socket that is opened later must not become standard output: it would be written
-    to."""
+    """A file or socket opened later must not become standard output: output would go into it."""
     for number, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(number)
@@ -117,8 +116,7 @@ def _leave_deleted_folder() -> None:
 
 
 def _unblock_signals() -> None:
-    """Or it could not be asked to end; and with SIGCHLD ignored, the end of a child tells
-    nothing."""
+    """Blocked, they could not stop it; with SIGCHLD ignored, a child's status is lost."""
     if not hasattr(signal, "pthread_sigmask"):
         return
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -1,5 +1,7 @@
-"""Whether a process that joined still lives, and which candidates could take the ownership now:
-asked of the kernel, never of the store."""
+"""Whether a process that joined still lives, and which candidates could take ownership now.
+
+The kernel decides, never the store.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ _LIVES = {
 
 
 def life_of_process(profile: Profile, process: Process) -> HolderLife:
-    """Its live lock, and where that is held by somebody else's fault, its identity."""
+    """By its live lock; where that lock has leaked to another process, by its identity."""
     if process.left_at is not None:
         return HolderLife.DEAD
     return _LIVES[life_of(profile.folder.live, process.id, process.evidence.identity)]
@@ -35,7 +37,7 @@ def candidates_among(
     awake: float,
     my_rank: int | None = None,
 ) -> tuple[Candidate, ...]:
-    """The candidates among ``living``, each as far as its rule and the kernel let it take now.
+    """The candidates among ``living``, with what their rules and the kernel say.
 
     ``living`` are the processes not known to be dead, without the caller, ``my_rank`` the rank
     under which the caller owns or is a candidate, ``awake`` its awake clock (seconds).

@@ -1,11 +1,11 @@
-"""Keeps what is planned in line with the rules of time zones and with the profile's zone.
+"""Keeps stored due times in line with the rules of time zones and with the profile's zone.
 
-When a job is due next is stored, computed by whichever process wrote it, by the zone rules that it
-had read. Those rules are replaced on disk now and then, under running programs; and a profile's
-``timezone`` moves the jobs that named no zone. The owner goes through the jobs when it takes
-ownership, when either changed, and every so often, because another process may have written by
-older rules. A job whose stored due time is not what its schedule says is looked at, at once, and
-planned from its watermark: no fire is lost, and no fire time is claimed twice (C5, C13).
+A job's next due time is stored, computed by the process that wrote it, with the zone rules it had
+loaded. Those rules are replaced on disk from time to time, under running programs; and a profile's
+``timezone`` moves the jobs that name no zone. The owner checks the jobs when it takes ownership,
+when either changed, and periodically, because another process may have written by older rules. A
+job whose stored due time differs from its schedule is planned again from its watermark: no fire is
+lost, and no fire time is claimed twice (C5, C13).
 
 Used by the keeper's thread.
 """
@@ -26,8 +26,8 @@ from tenure.store.contract import Page
 
 log = logging.getLogger("tenure.keeper")
 
-AT_ONCE = 200
-"""Jobs that are gone through in one look."""
+JOBS_PER_LOOK = 200
+"""Jobs that one look checks."""
 EVERY_S = 30.0
 """Awake seconds between two passes, at least."""
 IDLE_SHARE = 200
@@ -51,11 +51,11 @@ class Replanner:
         self._took = 0.0
 
     def begin_again(self) -> None:
-        """Rules were replaced: start a pass at the next look."""
+        """Start a pass at the next look: rules were replaced."""
         self._under_way, self._cursor, self._took = True, None, 0.0
 
     def look(self, authority: Authority) -> bool:
-        """Go through some jobs, if it is time to. Whether the pass goes on at the next look.
+        """Check some jobs, if it is time to. Returns whether the pass continues at the next look.
 
         Raises StaleTerm.
         """
@@ -74,7 +74,7 @@ class Replanner:
         return self._under_way
 
     def _go_through(self, authority: Authority, zone: str | None) -> None:
-        page = Page(limit=AT_ONCE, cursor=self._cursor)
+        page = Page(limit=JOBS_PER_LOOK, cursor=self._cursor)
         jobs, self._cursor = self._store.jobs(states=_STATES, page=page)
         now = self._clock.now()
         if zone is not None:

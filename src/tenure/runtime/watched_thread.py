@@ -1,11 +1,11 @@
-"""A thread that ownership depends on: the process hears it when it ends unasked, or is held.
+"""A thread that ownership depends on: the process notices when it ends unexpectedly or is stuck.
 
-    the loop raises or returns --> ``ended`` is called, by the thread itself, as the last it does
+    the loop raises or returns --> the thread itself calls ``ended``, as its last act
     the thread is gone, or has been in one step for too long --> a :class:`Watch` finds it
 
-A thread can end without a word (out of memory while it handles an error, an exception that a
-debugger or a host threw into it), and it can be held for ever (a handler of the host's log, a
-device that does not answer). So each is looked at by another one too.
+A thread can end silently (out of memory while it handles an error, an exception that a debugger or
+a host threw into it), and it can be stuck for ever (a log handler of the host, a device that does
+not answer). So each is also watched by another thread.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from tenure.host.clocks import Clock
 log = logging.getLogger("tenure")
 
 STUCK_AFTER_S = HUNG_AFTER.total_seconds()
-"""Seconds of awake time in one step from which on a thread makes no progress."""
+"""Awake time in one step after which a thread counts as stuck."""
 MOST_PER_LOOK_S = 2.0
-"""What one look counts at most: the whole process may have been stopped in between."""
+"""What one look counts at most: the whole process may have been stopped meanwhile."""
 
 
 class WatchedThread:
@@ -38,7 +38,7 @@ class WatchedThread:
         is_stopping: Callable[[], bool],
         ended: Callable[[str], None],
     ) -> None:
-        """``ended`` hears why the thread ended although ``is_stopping`` was false."""
+        """``ended`` is called with the reason if the thread ends while ``is_stopping`` is false."""
         self.name = name
         self._loop = loop
         self._is_stopping = is_stopping
@@ -49,7 +49,7 @@ class WatchedThread:
         self._in_step = False
 
     def start(self) -> None:
-        """Raises RuntimeError where no thread is to be had, or it was started before."""
+        """Raises RuntimeError if no thread can be started, or it was started before."""
         self._thread.start()
         self._started = True
 
@@ -60,13 +60,13 @@ class WatchedThread:
         return threading.current_thread() is self._thread
 
     def join(self, timeout: float) -> None:
-        """Wait for its end, unless it is the caller or was never started."""
+        """Wait for its end, unless called by itself or never started."""
         if self._started and not self.is_current():
             self._thread.join(timeout)
 
     @contextlib.contextmanager
     def step(self) -> Iterator[None]:
-        """One piece of work, which is to be over soon."""
+        """One piece of work, which should end soon."""
         self._steps += 1
         self._in_step = True
         try:
@@ -76,10 +76,10 @@ class WatchedThread:
 
     @property
     def current_step(self) -> int | None:
-        """The number of the step that is under way; None between two."""
+        """The number of the current step; None between two."""
         return self._steps if self._in_step else None
 
-    def has_ended_unasked(self) -> bool:
+    def has_ended_unexpectedly(self) -> bool:
         return self._started and not self._thread.is_alive() and not self._is_stopping()
 
     def _run(self) -> None:
@@ -93,7 +93,7 @@ class WatchedThread:
         why = f"{type(error).__name__}: {error}" if error is not None else "its loop returned"
         try:
             self._ended(f"the thread {self.name} ended ({why})")
-        finally:  # a handler of the host's log may hold it: what follows from its end comes first
+        finally:  # logging last: a log handler of the host may hang
             log.critical("the thread %s ended", self.name, exc_info=error)
 
 
@@ -108,8 +108,8 @@ class Watch:
         self._at = 0.0
 
     def problem(self) -> str | None:
-        """Why the thread cannot be relied on any more, as a clause; None while it can."""
-        if self._thread.has_ended_unasked():
+        """Why the thread cannot be relied on, as a clause; None while it can."""
+        if self._thread.has_ended_unexpectedly():
             return f"the thread {self._thread.name} ended"
         step, awake = self._thread.current_step, self._clock.awake()
         if step is None or step != self._step:

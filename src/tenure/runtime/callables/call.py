@@ -1,15 +1,15 @@
-"""Between a run and the function that was declared for it.
+"""Calls the function that was declared for a run.
 
-What a function turns out to be only when it is called in a run's thread:
+Some properties of a function show only when it is called in a run's thread:
 
-* It makes a coroutine, though nothing told so beforehand: a decorator that is no coroutine function
-  itself stands before it, or a lambda does. The coroutine is run, on a loop of this thread.
-* It makes a generator: nothing of it ran, and its run must not be a success.
-* It forks, and the child comes back from it: the child is no thread of the pool. It ends there, as
-  a forked child of any other thread would.
+* It returns a coroutine, although it is not a coroutine function: a decorator or a lambda hides
+  that. The coroutine is run, on a loop of this thread.
+* It returns a generator: nothing of it ran, so the run must not succeed.
+* It forks, and the child returns from it: the child is not a thread of the pool. It exits there,
+  as a forked child of any other thread would.
 
-And coroutines that are not done when their process stops: they are cancelled, and their runs say
-so. Nobody else would end them, and a loop that goes away under them complains of it.
+Coroutines that are not done when their process stops are cancelled, and their runs say so. Nothing
+else would end them, and closing a loop under them logs an error.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def in_a_thread(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function``, to be called in a thread for a run; its signature stays."""
 
-    # Not its attributes: what a decorator or a mock keeps there is not this function's.
+    # Without its attributes: those of a decorator or a mock are not this function's.
     @functools.wraps(function, updated=())
     def call(**arguments: Any) -> Any:
         pid = os.getpid()
@@ -50,7 +50,7 @@ def in_a_thread(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class CoroutineGroup:
-    """Those of one instance that are under way. Thread-safe."""
+    """The coroutines of one instance that are running. Thread-safe."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -79,7 +79,7 @@ class CoroutineGroup:
         return call
 
     def cut(self) -> bool:
-        """Cancel what is under way; whether there was any."""
+        """Cancel all of them; returns whether there were any."""
         tasks = list(self._tasks)
         for task in tasks:
             self._cut.add(task)
@@ -102,12 +102,12 @@ def _see_through(made: Any) -> Any:
 
         return asyncio.run(made)
     if inspect.isgenerator(made) or inspect.isasyncgen(made):
-        raise RunFailed("it returned a generator: nothing of it ran; go through it in the function")
+        raise RunFailed("it returned a generator, so nothing ran; iterate over it in the function")
     return made
 
 
 def _end_child(error: BaseException | None) -> None:
-    """Without what the interpreter's end would call: that is the parent's."""
+    """Exit without the interpreter's exit functions: they are the parent's."""
     code: int = 0
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else int(error.code is not None)

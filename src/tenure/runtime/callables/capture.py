@@ -1,13 +1,13 @@
-"""What a callable prints and logs goes to its run's output, and where it went before.
+"""What a callable prints and logs goes to its run's output, and also where it went before.
 
-The process is its host's: nothing of the host's logging or streams is set up anew. ``sys.stdout``
-and ``sys.stderr`` are wrapped when the first run begins; what is written outside a run passes
-through untouched. Log records are seen as they are made, which leaves handlers, levels and a later
-``basicConfig`` alone; nothing is taken down twice where one is made of the other. Which run writes
-is told by the context of its thread or task: a thread that the function starts by itself is not
-followed, unless it is run in a copy of that context.
+The process belongs to its host, so the host's logging and streams keep their configuration.
+``sys.stdout`` and ``sys.stderr`` are wrapped when the first run begins; text written outside a run
+passes through unchanged. Log records are captured when they are made, independent of handlers,
+levels and a later ``basicConfig``; a record that a handler prints is captured once. The context of
+the thread or task identifies the run: a thread that the function starts is not followed, unless it
+runs in a copy of that context.
 
-The file is made with the first byte: a job that says nothing costs nothing.
+The file is created with the first byte: a job without output costs nothing.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _current: contextvars.ContextVar[Capture | None] = contextvars.ContextVar(
     "tenure_output", default=None
 )
 _EMITS = logging.StreamHandler.emit.__code__
-_CHECK_EVERY = 1 << 16
-"""Bytes between two looks at the size of the file."""
+_CHECK_EVERY_BYTES = 1 << 16
+"""Bytes between two checks of the file's size."""
 
 
 class Capture:
@@ -49,15 +49,15 @@ class Capture:
         self._lock = threading.Lock()
 
     def write(self, text: str) -> None:
-        """Never raises: a full disk takes the output, and leaves the job alone. What cannot be
-        written is missing, and the output says so where it goes on."""
+        """Never raises: a full disk loses output, it does not fail the job. The output shows how
+        many bytes are missing where it continues."""
         data = text.encode("utf-8", "backslashreplace")
         if (trouble := self._append(data)) is not None:
-            # Outside the lock: a record is written down here too.
+            # Outside the lock: this record is captured too.
             log.warning("the output %s cannot be written: %s", self._path, trouble)
 
     def _append(self, data: bytes) -> OSError | None:
-        """What stands in the way, the first time."""
+        """The first error in a row, else None."""
         with self._lock:
             if self._closed or not data:
                 return None
@@ -72,7 +72,7 @@ class Capture:
                     self._missing = 0
                 os.write(self._file, data)
                 self._since += len(data)
-                if self._since >= min(_CHECK_EVERY, self._cap.cap):
+                if self._since >= min(_CHECK_EVERY_BYTES, self._cap.cap):
                     self._since = 0
                     self._cap.check()
             except OSError as error:
@@ -94,7 +94,7 @@ def _gap(count: int) -> bytes:
 
 @contextlib.contextmanager
 def captured(path: Path | None, cap: int) -> Iterator[Capture | None]:
-    """What this thread or task writes in the block goes to the file too. No path: nothing does."""
+    """Copy what this thread or task writes in the block to the file. None captures nothing."""
     if path is None:
         yield None
         return
@@ -109,12 +109,12 @@ def captured(path: Path | None, cap: int) -> Iterator[Capture | None]:
 
 
 def in_a_run() -> bool:
-    """Whether this thread or task is at a run of a callable; true too in what it forks."""
+    """Whether this thread or task executes a run of a callable; also true in a forked child."""
     return _current.get() is not None
 
 
 class _Stream:
-    """A stream that tells the run at hand what it passes on."""
+    """A stream that copies what it passes on to the current run."""
 
     def __init__(self, stream: TextIO) -> None:
         self.tenure_original = stream
@@ -123,7 +123,7 @@ class _Stream:
         capture = _current.get()
         if capture is None:
             return self.tenure_original.write(text)
-        if sys._getframe(1).f_code is not _EMITS:  # a record, which the run was told already
+        if sys._getframe(1).f_code is not _EMITS:  # a record that was captured already
             capture.write(text)
         token = _current.set(None)  # Celery's streams log what they are given
         try:
@@ -146,7 +146,7 @@ _lock = threading.Lock()
 
 
 def _install() -> None:
-    """Wrap what is there now: a host may have put other streams there since."""
+    """Wrap the current streams: the host may have replaced them since."""
     if isinstance(sys.stdout, _Stream) and isinstance(sys.stderr, _Stream) and _sees_records():
         return
     with _lock:
@@ -163,7 +163,7 @@ def _sees_records() -> bool:
 
 
 class _Records:
-    """The factory of log records: it tells the run at hand what is logged."""
+    """A log record factory that copies records to the current run."""
 
     def __init__(self, factory: Any) -> None:
         self._factory = factory

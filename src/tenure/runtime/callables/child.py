@@ -31,19 +31,19 @@ MAIN = "__tenure_main__"
 
 
 def describe(function: Callable[..., Any], args: dict[str, Any]) -> str:
-    """What the child is told. Raises InvalidInput for a function that no other process can find."""
+    """The call as JSON for the child. Raises InvalidInput if no other process could find it."""
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
     if module is None or name is None or _is_bound_to_a_thing(function):
         raise InvalidInput(
-            f"{function!r} holds what another process does not have",
+            f"{function!r} depends on an object that another process does not have",
             field="process",
-            remedy="declare a function at the top of a module, which calls it",
+            remedy="declare a function at the top level of a module that calls it",
         )
     if "<" in name:
         raise InvalidInput(
-            f"{name} is made inside a function: another process cannot find it",
+            f"{name} is defined inside a function: another process cannot find it",
             field="process",
-            remedy="declare it at the top of a module",
+            remedy="declare it at the top level of a module",
         )
     main = None
     if module == "__main__":
@@ -54,10 +54,10 @@ def describe(function: Callable[..., Any], args: dict[str, Any]) -> str:
                 field="process",
                 remedy="put it into a module",
             )
-    told = {"module": module, "name": name, "main": main, "args": args, "path": sys.path}
+    call = {"module": module, "name": name, "main": main, "args": args, "path": sys.path}
     if main is not None:
-        told["argv"] = sys.argv  # the file is run again: it may look at them
-    return json.dumps(told)
+        call["argv"] = sys.argv  # the file is run again: it may look at them
+    return json.dumps(call)
 
 
 def _is_bound_to_a_thing(function: Callable[..., Any]) -> bool:
@@ -88,11 +88,11 @@ def main() -> int:
 
 
 def _call() -> None:
-    told = json.load(sys.stdin)
-    sys.path[:] = told["path"]
-    sys.argv[:] = told.get("argv") or sys.argv
-    function = find(told["module"], told["name"], told["main"])
-    args = dict(told["args"])
+    call = json.load(sys.stdin)
+    sys.path[:] = call["path"]
+    sys.argv[:] = call.get("argv") or sys.argv
+    function = find(call["module"], call["name"], call["main"])
+    args = dict(call["args"])
     wants = context_parameter(function)
     if wants is not None and wants not in args:
         args[wants] = context_of_process()

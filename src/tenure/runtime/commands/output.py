@@ -1,24 +1,24 @@
 """A run's output: capped while it is written, read back as one stream.
 
-The job writes straight into ``<attempt>.log``, append only, with nobody between. When the file
-passes the cap, its end is copied to ``<attempt>.log.1``, which replaces the one before, and the
-file is emptied; the job notices nothing, and its next line lands at the front. So at most twice
-the cap is kept, plus what a fast writer adds between two looks: the *latest* output is kept,
-and what was dropped is counted.
+The job writes straight into ``<attempt>.log``, append only. When the file exceeds the cap, its end
+is copied to ``<attempt>.log.1``, which replaces the previous one, and the file is truncated; the
+job does not notice, and its next line lands at the front. So at most twice the cap is kept, plus
+what a fast writer adds between two checks: the *latest* output is kept, and dropped bytes are
+counted.
 
-``.1`` begins with one line that says so, and is what readers and a later owner go by::
+``.1`` begins with one line that says so; readers and a later owner rely on it::
 
     [tenure: the first 10485760 bytes of this output were dropped]\\n
 
-Every byte has thereby a fixed *offset* in the whole output, whatever was rotated or dropped, and
-a follower that remembers its offset continues across rotations.
+So every byte has a fixed *offset* in the whole output, whatever was rotated or dropped, and a
+follower that remembers its offset continues across rotations.
 
-Failure: what is written between the last count and the emptying is lost uncounted: microseconds,
-more if this process is put off the CPU just then. Offsets and counts are then lower bounds.
-While ``.log.1.new`` exists a rotation is going on, and readers look again; one that died in it
-leaves the file, and the next rotation replaces it. On a full disk the copy is given up and the
-log is emptied all the same: the cap is kept, and all of it counts as dropped. A writer faster
-than the copy loses what it is ahead by more than two caps; that is counted too.
+Failure: bytes written between the last count and the truncation are lost uncounted: microseconds,
+more if this process loses the CPU at that moment. Offsets and counts are then lower bounds. While
+``.log.1.new`` exists a rotation is in progress, and readers try again; a process that died in it
+leaves the file, and the next rotation replaces it. On a full disk the copy is abandoned and the log
+is truncated all the same: the cap holds, and all of it counts as dropped. A writer faster than the
+copy loses what it is ahead by more than two caps; that is counted too.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _HEADER = re.compile(rb"\[tenure: the first +(\d+) bytes of this output were dro
 
 
 class OutputUnreadable(OutcomeUnknown, OSError):
-    """There may be output, and it cannot be read now."""
+    """Output may exist, but cannot be read now."""
 
     code = "output_unreadable"
 
@@ -48,17 +48,17 @@ class OutputUnreadable(OutcomeUnknown, OSError):
     def of(cls, log_path: Path, error: OSError) -> OutputUnreadable:
         return cls(
             f"the output {log_path} cannot be read: {error.strerror or error}",
-            remedy="mend what stands in the way, then try again",
+            remedy="fix the cause, then try again",
         )
 
 
 def marker(dropped: int) -> bytes:
-    """The line that readers get in place of what was dropped."""
+    """The line that readers get in place of dropped output."""
     return b"[tenure: the first %d bytes of this output were dropped]\n" % dropped
 
 
 def _header(dropped: int) -> bytes:
-    """The same of fixed length, as it begins a rotated file: it is written last."""
+    """The same with a fixed length, at the start of a rotated file: it is written last."""
     return b"[tenure: the first %20d bytes of this output were dropped]\n" % dropped
 
 
@@ -83,7 +83,7 @@ class Layout:
     current: int
     """Bytes in the log itself."""
     identity: tuple[int, int]
-    """Of the rotated file, (0, 0) for none: another one means another rotation."""
+    """Of the rotated file, (0, 0) for none: it changes with each rotation."""
 
     @property
     def end(self) -> int:
@@ -91,7 +91,7 @@ class Layout:
 
 
 def layout_of(log_path: Path) -> Layout:
-    """Where the output is now; all zero where there is none. Raises OutputUnreadable."""
+    """Where the output is now; all zero without any. Raises OutputUnreadable."""
     current = 0
     try:
         with contextlib.suppress(*_NOT_THERE):
@@ -124,10 +124,10 @@ class OutputCap:
         self.cap = cap
 
     def check(self) -> bool:
-        """Rotate if the log has passed the cap; whether it did. A missing log is no error.
+        """Rotate if the log exceeds the cap; returns whether it did. A missing log is not an error.
 
-        Costs one stat(2) as long as there is nothing to do. Raises OSError, OutputUnreadable
-        among them, if the log cannot even be emptied.
+        Costs one stat(2) while nothing is to do. Raises OSError, OutputUnreadable among them, if
+        the log cannot even be truncated.
         """
         try:
             if os.stat(self.log_path).st_size <= self.cap:
@@ -157,10 +157,10 @@ class OutputCap:
             os.close(target)
 
     def _copy(self, log: int, target: int, first: int) -> int:
-        """Copy the log from ``first`` on, until the writer is caught up with or far ahead.
+        """Copy the log from ``first`` on, until it has caught up with the writer or is far behind.
 
-        Returns where it stopped; short of the end also on a full disk, which has room for what
-        is copied only once the log is emptied.
+        Returns where it stopped; also short of the end on a full disk, which has room for the
+        copy only after the truncation.
         """
         position, limit = first, first + 2 * self.cap
         try:
@@ -185,9 +185,9 @@ def _write_all(descriptor: int, part: bytes) -> None:
 def read_from(log_path: Path, offset: int, limit: int = CHUNK) -> tuple[int, bytes]:
     """Up to ``limit`` bytes from ``offset`` on, and the offset at which they really begin.
 
-    That is later than asked where output was dropped. Empty at the end, where there is no
-    output, or while a rotation is going on (look again). Any process and thread. Raises
-    OutputUnreadable, as all that read here do: what cannot be read is not empty.
+    That is later than requested where output was dropped. Empty at the end, without output, or
+    during a rotation (try again). Any process and thread. Raises OutputUnreadable, as all readers
+    here do: output that cannot be read is not empty.
     """
     for _ in range(3):
         before = layout_of(log_path)
@@ -245,7 +245,7 @@ def tail(log_path: Path, lines: int) -> bytes:
     while True:
         begin = max(layout.dropped, layout.end - size)
         text = _between(log_path, begin, layout.end)
-        # One line more than asked proves that the first of those asked is whole.
+        # One line more than requested proves that the first requested line is complete.
         if begin <= layout.dropped or text.rstrip(b"\n").count(b"\n") >= lines:
             return b"".join(text.splitlines(keepends=True)[-lines:])
         size *= 4
@@ -271,8 +271,8 @@ def follow(
 ) -> Iterator[bytes]:
     """The output from ``offset`` on, and what is still being written, until the run has ended.
 
-    ``wait`` is called whenever there is nothing more for now (sleep a little, or wait for a
-    nudge); ``ended`` before each look, so that what was written last is not missed.
+    ``wait`` is called whenever no more is available for now (sleep a little, or wait for a
+    hint); ``ended`` before each read, so that the last bytes are not missed.
     """
     while True:
         last = ended()

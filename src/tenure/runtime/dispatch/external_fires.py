@@ -1,8 +1,8 @@
-"""Fires that a foreign scheduler in this process announces: claimed here, carried by it.
+"""Fires that another scheduler in this process announces: claimed here, run by it.
 
     foreign ticker: "job J is due, its fire is F"
-        --> one commit: claimed | held | skipped | accounted for already
-        --> what was claimed is lent back; the ticker enters it and says how it ended
+        --> one commit: claimed | held | skipped | already accounted for
+        --> it gets a RunHandle for what was claimed, enters it and reports how it ended
 
 The claim is the same as for any job: under the term, durable before the first instruction, never
 twice, and refused by the store where the job is protected and the owner is not authoritative.
@@ -26,8 +26,8 @@ from tenure.runtime.dispatch.dispatcher import Dispatcher, Mandate
 from tenure.runtime.owner_context import OwnerContext
 from tenure.store.contract import ClaimOutcome, RunFilter
 
-PATIENCE = 5.0
-"""Seconds that the ticker waits for probes. A file system that hangs then holds up no other job."""
+PROBE_TIMEOUT_S = 5.0
+"""How long the ticker waits for probes. A file system that hangs delays no other job then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +35,13 @@ class ExternalClaim:
     """What became of one announced fire."""
 
     handle: RunHandle | None = None
-    """The claimed run; None if it is not to be carried."""
+    """The claimed run; None if it must not run."""
     why: str = ""
-    """Why it is not, in words."""
+    """Why it must not run."""
     omitted: OmissionKind | None = None
     settled: bool = False
-    """Whether the fire is accounted for: the other scheduler may go on to its next one. If not,
-    nothing was written about it, and it is to be announced again."""
+    """Whether the fire is accounted for: the other scheduler may move on to its next fire. If not,
+    nothing was recorded, and it must announce the fire again."""
 
 
 class ExternalFires:
@@ -58,9 +58,9 @@ class ExternalFires:
         self._clock = context.clock
 
     def claim(self, announced: Mapping[str, Announced]) -> dict[str, ExternalClaim] | None:
-        """Claim what is due, by job id; None if this process does not own (any more).
+        """Claim what is due, by job id; None if this process does not own, or no longer.
 
-        Waits for probes that have no current answer, up to :data:`PATIENCE`. Raises what the
+        Waits for probes that have no current answer, up to :data:`PROBE_TIMEOUT_S`. Raises what the
         store raises; then nothing was claimed.
         """
         self._probe(announced)
@@ -89,11 +89,11 @@ class ExternalFires:
         names = {n for job in found if isinstance(job, Job) for n in job.definition.requires}
         if names:
             self._probes.wait_for(
-                names, self._clock.awake, lambda freed: self._dispatcher.look(), PATIENCE
+                names, self._clock.awake, lambda freed: self._dispatcher.look(), PROBE_TIMEOUT_S
             )
 
     def _standing(self, mandate: Mandate) -> OwnerCapabilities:
-        """Read again what a protected claim stands on (C8)."""
+        """Read again what a protected claim depends on (C8)."""
         best = mandate.standing
         if not best.authoritative:
             return best
@@ -102,7 +102,7 @@ class ExternalFires:
         )
 
     def _job(self, id: str) -> Job | ExternalClaim:
-        """A job that may be announced. One that cannot be read stops no other."""
+        """A job that may be announced. A job that cannot be read blocks no other."""
         try:
             job = self._store.job(id)
         except (NotFound, CorruptStore) as error:
@@ -110,7 +110,7 @@ class ExternalFires:
         if job.damage is not None:
             return ExternalClaim(why=job.damage.reason)
         if job.definition.schedule.kind is not ScheduleKind.FOREIGN:
-            return ExternalClaim(why="the job is planned here, and by nobody else")
+            return ExternalClaim(why="this job is planned by Tenure, not by another scheduler")
         return job if job.state is JobState.ACTIVE else ExternalClaim(why=f"the job is {job.state}")
 
     def _claim_one(
@@ -126,9 +126,9 @@ class ExternalFires:
             )
         plan = plan_announced(self._due(job), announced, standing, now)
         if plan is None and announced.fire > now:
-            return ExternalClaim(why="this fire is yet to come")
+            return ExternalClaim(why="this fire is not due yet")
         if plan is None:
-            return ExternalClaim(why="this fire was accounted for already", settled=True)
+            return ExternalClaim(why="this fire is already accounted for", settled=True)
         (made,) = self._store.claim(mandate.authority, [plan], now)
         return made.runs[0] if made.runs else self._why_not(plan, made.outcome)
 

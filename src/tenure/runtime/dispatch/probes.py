@@ -1,8 +1,8 @@
-"""What the owner's probes answered, kept for a while: a probe may touch a slow file system.
+"""The answers of the owner's probes, cached: a probe may touch a slow file system.
 
-Probing happens outside every transaction, and in a thread of its own: a file system that hangs
-holds up what needs that probe, and nothing else: the rest is asked about on another thread then,
-so that there is at most one that hangs for each probe. A claim reads only what is kept here.
+Probes run outside every transaction, in a thread of their own. A file system that hangs delays
+only the jobs that need its probe: the other probes then run in another thread, so that at most one
+thread hangs per probe. A claim reads only the cache.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from tenure.host.capabilities import ProbeAnswer, probe
 
 log = logging.getLogger("tenure.probes")
 
-KEPT = 60.0
-"""Seconds of awake time for which an answer is taken for current."""
+KEPT_S = 60.0
+"""Awake time for which an answer counts as current."""
 
-HANGS = 2.0
-"""Seconds after which a probe is not waited for any more by the others."""
+HANG_S = 2.0
+"""After which the other probes no longer wait for one."""
 
 
 class Probes:
@@ -34,14 +34,14 @@ class Probes:
         self._freed = False
         self._wanted: set[str] = set()
         self._asked: set[str] = set()
-        """Those about which the OS is being asked at this moment."""
+        """Probes that are running now."""
         self._thread: object | None = None
-        """Stands for the thread that asks about what is wanted; None while there is none."""
+        """Token of the thread that runs the wanted probes; None without such a thread."""
         self._began = 0.0
-        """When that thread began with the one it is at."""
+        """When that thread began its current probe."""
 
     def missing(self, names: Iterable[str], awake: float) -> set[str]:
-        """Those without a current answer."""
+        """The names without a current answer."""
         with self._lock:
             return self._missing(names, awake)
 
@@ -49,11 +49,11 @@ class Probes:
         return {
             name
             for name in names
-            if name not in self._answers or awake - self._answers[name][1] > KEPT
+            if name not in self._answers or awake - self._answers[name][1] > KEPT_S
         }
 
     def denied(self, names: Iterable[str]) -> frozenset[str]:
-        """Those whose last answer was 'denied'. Unknown is not denied (C8)."""
+        """The names whose last answer was 'denied'. Unknown is not denied (C8)."""
         with self._lock:
             return frozenset(
                 name
@@ -62,12 +62,12 @@ class Probes:
             )
 
     def refresh(self, names: Iterable[str], awake: float) -> bool:
-        """Ask the OS; whether an answer that was 'denied' no longer is."""
+        """Run the probes; returns whether one that answered 'denied' no longer does."""
         freed = False
         for name in names:
             try:
                 answer = self._ask(name)
-            except Exception:  # what cannot be told is unknown, and asked again later
+            except Exception:  # a failed probe is unknown, and runs again later
                 log.exception("the probe of %s failed", name)
                 answer = ProbeAnswer.UNKNOWN
             with self._lock:
@@ -80,7 +80,7 @@ class Probes:
         return freed
 
     def take_freed(self) -> bool:
-        """Whether a denial has ended since this was last asked, whoever asked about it."""
+        """Whether a denial has ended since the last call, in any thread's probe."""
         with self._lock:
             freed, self._freed = self._freed, False
         return freed
@@ -92,8 +92,8 @@ class Probes:
         then: Callable[[bool], None],
         patience: float,
     ) -> None:
-        """Have those without a current answer asked in the background, and wait for it, but not
-        longer than ``patience`` seconds."""
+        """Run the probes without a current answer in the background; wait up to ``patience``
+        seconds for them."""
         names = frozenset(names)
         self.ask_soon(self.missing(names, awake()), awake, then)
         with self._answered:
@@ -102,10 +102,10 @@ class Probes:
     def ask_soon(
         self, names: Iterable[str], awake: Callable[[], float], then: Callable[[bool], None]
     ) -> None:
-        """Refresh in the background; ``then`` is told there whether a denial ended."""
+        """Refresh in the background; ``then`` receives there whether a denial ended."""
         with self._lock:
             self._wanted |= set(names) - self._asked
-            busy = self._thread is not None and time.monotonic() - self._began < HANGS
+            busy = self._thread is not None and time.monotonic() - self._began < HANG_S
             if busy or not self._wanted:
                 return
             self._thread = me = object()
@@ -115,7 +115,7 @@ class Probes:
         )
         try:
             thread.start()
-        except RuntimeError:  # no thread to be had: they are asked for again
+        except RuntimeError:  # no thread available: a later call tries again
             with self._lock:
                 self._thread = None
                 self._wanted.clear()
@@ -124,7 +124,7 @@ class Probes:
         while True:
             with self._lock:
                 if self._thread is not me:
-                    return  # it hung, and another one has taken its place
+                    return  # it hung, and another thread has replaced it
                 if not self._wanted:
                     self._thread = None
                     return

@@ -1,19 +1,19 @@
-"""What a dead process left behind, settled by the owner (C4, C6).
+"""Recovery of runs whose process is dead or has lost ownership, by the owner (C4, C6).
 
 For each active run whose holder is dead:
 
-* a command that never got as far as 'started' stood at a gate that nobody can open any more: it
-  never ran, proved;
+* a command without 'started' waited at a gate that no process can open any more: it never ran,
+  proved;
 * a command that lives is adopted: watched, timed, and its true exit status recorded;
 * a command that has ended has an exit record, or is lost;
-* a callable died with its process, and whether it had finished cannot be known: lost.
+* a callable died with its process, and whether it had finished is unknown: lost.
 
-A holder that lives, however slowly, or that cannot be verified, keeps its runs; but not one that
-was deposed by force and has not noticed: it may be frozen, for ever. Nothing of its term can
-be committed any more, so a command that is not 'started' never will be; a gate that it may open
-when it wakes is withdrawn; what runs is adopted, and its end is recorded by whoever owns. Its
-callables are left to it, for only it can tell how they end; one that has a timeout is timed out in
-its stead, or the job would wait for a frozen process for ever.
+A holder that lives, however slowly, or that cannot be verified, keeps its runs. An exception is a
+holder that was replaced by force and has not noticed: it may be frozen, for ever. Nothing of its
+term can be committed any more, so a command that is not 'started' never will be; a gate that it
+could open when it wakes is shut; commands that run are adopted, and the owner records their ends.
+Its callables stay with it, because only it can report how they end; a callable with a timeout is
+timed out in its place, or the job would wait for a frozen process for ever.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from tenure.domain.durations import format_duration
 from tenure.domain.errors import CorruptStore, NotFound, OutcomeUnknown
 from tenure.domain.job import Command, Definition
 from tenure.domain.ownership import Authority, HolderLife
@@ -40,13 +41,13 @@ from tenure.runtime.owner_context import OwnerContext
 
 log = logging.getLogger("tenure.recovery")
 
-BEFORE_THE_GATE = "its owner died or was deposed before the gate opened"
+NEVER_OPENED = "its owner died or lost ownership before the gate opened"
 
 
-OVERDUE = timedelta(seconds=5)
-"""What a deposed process is given beyond a run's timeout, to end it by itself."""
-ASTRAY_AFTER = 10.0
-"""Seconds of awake time after which a run of this process that nobody has in hand is settled."""
+TIMEOUT_GRACE = timedelta(seconds=5)
+"""Beyond a run's timeout, for the process that lost ownership to end the run by itself."""
+LOST_TRACK_AFTER_S = 10.0
+"""Awake time after which a run of this process that no part works on is settled."""
 
 
 class Recovery:
@@ -68,7 +69,7 @@ class Recovery:
         self._unreadable: set[str] = set()
 
     def settle(self, authority: Authority) -> None:
-        """Look at every run that somebody else holds. Raises StaleTerm."""
+        """Settle every run of another process that is dead or replaced. Raises StaleTerm."""
         holders: dict[str, Process] = {}
         lives: dict[str, HolderLife] = {}
         for run in self._store.orphans(self._process):
@@ -82,8 +83,8 @@ class Recovery:
             if life is HolderLife.DEAD:
                 self._settle_one(partial(self._take_from_dead, authority), run)
             elif life is HolderLife.ALIVE and holders[run.holder].standing is ProcessStatus.OWNER:
-                # It says that it owns, and we do: it was deposed, and has not noticed.
-                self._settle_one(partial(self._take_from_deposed, authority), run)
+                # It is recorded as owner, but this process owns: it was replaced unnoticed.
+                self._settle_one(partial(self._take_from_replaced, authority), run)
         self._settle_own()
 
     def _say_unreadable(self, run: Run) -> None:
@@ -92,16 +93,16 @@ class Recovery:
             log.warning("run %s of %s cannot be settled: %s", run.id, run.job_name, run.damage)
 
     def _settle_own(self) -> None:
-        """A net: a run of this process that nobody here has had in hand for a while would never
-        end by itself. A turn of the dispatcher may be between its commit and its runners."""
+        """A safety net: a run of this process that no part has worked on for a while would never
+        end. A shorter gap is normal: a turn may be between its commit and the runners."""
         awake = self._clock.awake()
         mine = {run.id: run for run in self._store.runs_held_by(self._process)}
         astray = frozenset(mine) - self._dispatcher.runs()
         self._astray = {run_id: self._astray.get(run_id, awake) for run_id in astray}
         for run_id, since in list(self._astray.items()):
-            if awake - since >= ASTRAY_AFTER:
+            if awake - since >= LOST_TRACK_AFTER_S:
                 run = mine[run_id]
-                log.error("run %s of %s was lost sight of", run.id, run.job_name)
+                log.error("lost track of run %s of %s", run.id, run.job_name)
                 self._commands.forget(run.id)
                 if self._settle_one(self._take_own, run):
                     del self._astray[run_id]
@@ -110,7 +111,7 @@ class Recovery:
         self._take_up(run, self._store.definition(run.job, run.revision))
 
     def _settle_one(self, take: Callable[[Run], None], run: Run) -> bool:
-        """One that cannot be settled stays as it is, for the next look, and stops no other."""
+        """A run that cannot be settled stays as it is for the next look, and blocks no other."""
         try:
             take(run)
         except (NotFound, CorruptStore, OutcomeUnknown, OSError) as error:
@@ -123,13 +124,13 @@ class Recovery:
 
     def _take_from_dead(self, authority: Authority, run: Run) -> None:
         if run.identity is not None and is_alive(run.identity) is None:
-            return  # started in another namespace: whether it has ended cannot be told from here
-        # Read before it is adopted: a run of ours that nobody watches would never end.
+            return  # started in another pid namespace: whether it has ended is unknown here
+        # Read before it is adopted: an adopted run that is not watched would never end.
         definition = self._store.definition(run.job, run.revision)
         if self._store.adopt_run(authority, run.id, run.attempt, self._clock.now()):
             self._take_up(run, definition)
 
-    def _take_from_deposed(self, authority: Authority, run: Run) -> None:
+    def _take_from_replaced(self, authority: Authority, run: Run) -> None:
         definition = self._store.definition(run.job, run.revision)
         if run.term == authority.term:
             return
@@ -139,30 +140,31 @@ class Recovery:
         if run.identity is not None:
             record = abort_at_gate(run.identity, self._exit_path(run))
             if record.stage is Stage.GATE and record.outcome is Outcome.NO_RECORD:
-                return  # could not tell; the next look tries again
+                return  # undecided; the next look tries again
         if self._store.adopt_run(authority, run.id, run.attempt, self._clock.now()):
             self._take_up(run, definition)
 
     def _time_out(self, authority: Authority, run: Run, definition: Definition) -> None:
-        """As its own process would: a thread cannot be ended, and is said to run on."""
+        """As its own process would: a thread cannot be ended, so the reason says it may run on."""
         now, began = self._clock.now(), run.started_at or run.claimed_at
-        if definition.timeout is None or now - began < definition.timeout + OVERDUE:
+        if definition.timeout is None or now - began < definition.timeout + TIMEOUT_GRACE:
             return
         if self._store.adopt_run(authority, run.id, run.attempt, now):
-            why = f"not done after {definition.timeout}; its process was deposed and may run on"
+            timeout = format_duration(definition.timeout)
+            why = f"timed out after {timeout}; its process lost ownership and may run on"
             self._end(run, RunState.TIMED_OUT, why)
 
     def _take_up(self, run: Run, definition: Definition) -> None:
         if not isinstance(definition.action, Command):
-            self._end(run, RunState.LOST, "its owner died; whether it had finished is not known")
+            self._end(run, RunState.LOST, "its owner died; whether it had finished is unknown")
         elif run.state is RunState.CLAIMED:
-            self._end(run, RunState.NEVER_RAN, BEFORE_THE_GATE)
+            self._end(run, RunState.NEVER_RAN, NEVER_OPENED)
         elif run.identity is None or is_alive(run.identity) is False:
             self._read_end(run, definition)
         else:
-            # A fork of the dead holder may keep its gate from closing: nobody may open it now.
+            # A fork of the dead holder may keep its gate from closing: shut it.
             if self._never_ran(run, run.identity):
-                self._end(run, RunState.NEVER_RAN, BEFORE_THE_GATE)
+                self._end(run, RunState.NEVER_RAN, NEVER_OPENED)
                 return
             log.info("adopting %s, pid %s", run.id, run.identity.pid)
             self._commands.adopt(run, definition)
@@ -170,7 +172,7 @@ class Recovery:
     def _never_ran(self, run: Run, identity: Identity) -> bool:
         try:
             return abort_at_gate(identity, self._exit_path(run)).outcome is Outcome.NEVER_RAN
-        except RecordUnreadable:  # its end is read by the one who adopts it
+        except RecordUnreadable:  # the runner that adopts it reads its end
             return False
 
     def _read_end(self, run: Run, definition: Definition) -> None:
@@ -179,7 +181,7 @@ class Recovery:
         except RecordUnreadable:
             if run.identity is None:
                 raise
-            self._commands.adopt(run, definition)  # which reads it again until it can be
+            self._commands.adopt(run, definition)  # it repeats the read until it succeeds
 
     def _exit_path(self, run: Run) -> Path:
         return self._profile.folder.logs / run.id / f"{run.attempt}.exit"

@@ -1,8 +1,8 @@
-"""Signals that ask a program to end: SIGTERM of a service manager, SIGINT of a terminal.
+"""Signals that ask a program to exit: SIGTERM of a service manager, SIGINT of a terminal.
 
-Python does nothing at SIGTERM: the process ends at once, hands nothing over, and is on record as
-dead. A program whose only purpose is to run jobs waits for both signals (:func:`until_asked`); one
-that does something else meanwhile is unwound as Ctrl-C unwinds it (:class:`SigtermExit`).
+By default SIGTERM ends a Python process at once: it hands nothing over, and is recorded as dead. A
+program whose only purpose is to run jobs waits for both signals (:func:`until_asked`). A program
+that does other work is unwound like by Ctrl-C (:class:`SigtermExit`).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ ENDING: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)
 
 @contextlib.contextmanager
 def until_asked() -> Iterator[threading.Event]:
-    """An event that the first of these signals sets; a second one ends the process at once, with
-    128 and its number. Heard also where what started this program had blocked them. Main thread
-    only: raises ValueError elsewhere."""
+    """An event that the first of these signals sets; a second one exits at once, with 128 plus its
+    number. Works also where the parent process had blocked them. Main thread only: raises
+    ValueError elsewhere."""
     asked, pid = threading.Event(), os.getpid()
     before: dict[int, Any] = {}
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != pid:  # a forked child: it is none of the waiting
+        if os.getpid() != pid:  # a forked child does not wait here
             signal.signal(number, before[number])
             os.kill(os.getpid(), number)
         elif asked.is_set():
@@ -35,7 +35,7 @@ def until_asked() -> Iterator[threading.Event]:
         asked.set()
 
     for number in ENDING:
-        # None is a handler that Python did not set, and cannot put back.
+        # None: a handler that Python did not set and cannot restore.
         before[number] = signal.getsignal(number) or signal.SIG_DFL
         signal.signal(number, on_signal)
     mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
@@ -48,9 +48,9 @@ def until_asked() -> Iterator[threading.Event]:
 
 
 class SigtermExit:
-    """SIGTERM as SystemExit with 143, the status that the signal itself would give; so that blocks
-    are left and exit functions are called. Only in the main thread, and only where the program has
-    not decided what SIGTERM does."""
+    """Turns SIGTERM into SystemExit(143), the status that the signal itself would give, so that
+    ``with`` blocks are left and exit functions run. Only in the main thread, and only where the
+    program has not set a handler of its own."""
 
     def __init__(self) -> None:
         self._pid = os.getpid()
@@ -62,7 +62,7 @@ class SigtermExit:
             signal.signal(signal.SIGTERM, self._unwind)
 
     def close(self) -> None:
-        """As it was before, unless the program has decided meanwhile. Any thread, any number of
+        """Restore the handler, unless the program has set one meanwhile. Any thread, any number of
         times."""
         mine: Any = self._unwind
         if (
@@ -73,7 +73,7 @@ class SigtermExit:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _unwind(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._pid:  # a forked child: its parent's blocks are not its own
+        if os.getpid() != self._pid:  # a forked child: the blocks are its parent's
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return

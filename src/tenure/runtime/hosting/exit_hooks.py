@@ -1,7 +1,7 @@
-"""The end of this process, as it is told to somebody who wants to leave before it.
+"""Callbacks for the exit of this process.
 
-``atexit`` tells most, uWSGI's workers too. Not told by it are children of multiprocessing, which
-has finalizers of its own, and those of Celery's pool, which has a signal.
+``atexit`` covers most processes, uWSGI's workers too, but not the children of multiprocessing,
+which has finalizers of its own, nor those of Celery's pool, which has a signal.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-TakeBack = Callable[[], object]
+Unregister = Callable[[], object]
 
 
-def tell(leave: Callable[[], object]) -> list[TakeBack]:
-    """Have it called, once or more, when this process comes to its end; what takes that back."""
+def register(leave: Callable[[], object]) -> list[Unregister]:
+    """Call ``leave``, once or more, when this process exits; returns how to unregister it."""
     atexit.register(leave)
-    taken: list[TakeBack] = [lambda: atexit.unregister(leave)]
+    hooks: list[Unregister] = [lambda: atexit.unregister(leave)]
     process = sys.modules.get("multiprocessing.process")
     if process is not None and process.parent_process() is not None:
         from multiprocessing.util import Finalize
 
-        taken.append(Finalize(None, leave, exitpriority=100).cancel)
+        hooks.append(Finalize(None, leave, exitpriority=100).cancel)
     signals: Any = sys.modules.get("celery.signals")
     if signals is not None:
-        taken.append(_with_celerys_pool(signals.worker_process_shutdown, leave))
-    return taken
+        hooks.append(_with_celerys_pool(signals.worker_process_shutdown, leave))
+    return hooks
 
 
-def _with_celerys_pool(signal: Any, leave: Callable[[], object]) -> TakeBack:
-    """A process of the pool ends by ``os._exit``: recycled, superfluous, or with its worker."""
+def _with_celerys_pool(signal: Any, leave: Callable[[], object]) -> Unregister:
+    """A process of the pool ends by ``os._exit``: recycled, not needed, or with its worker."""
 
     def shut_down(**_: Any) -> None:
         leave()

@@ -1,10 +1,10 @@
-"""gevent's and eventlet's patching, where it comes after this process began.
+"""gevent's and eventlet's patching, where it happens after the start of this process.
 
-Patched first, as both ask for, threads are greenlets and all is well. But the workers that
-gunicorn forks of a preloaded app are patched only then, and a thread that was started before would
-make its locks and threads of the patched kind in a thread that has no part in the loop: they would
-never run. So such a worker joins once it is patched, which gevent announces; eventlet announces
-nothing, so its ``monkey_patch`` is wrapped until it was called.
+A program that patches first, as both require, has greenlets as threads and needs nothing here. But
+the workers that gunicorn forks of a preloaded app are patched only after the fork. A thread started
+before that would create patched locks and threads outside the event loop, which would never run. So
+such a worker joins after it is patched. gevent has an event for that; eventlet has none, so its
+``monkey_patch`` is wrapped until it is called.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 
 def is_to_be_patched() -> bool:
-    """Whether this is gunicorn, with gevent or eventlet for its workers, and not patched yet."""
+    """Whether this is gunicorn with gevent or eventlet workers, not patched yet."""
     return (_gunicorn_uses_gevent() or _gunicorn_uses_eventlet()) and not is_patched()
 
 
@@ -28,10 +28,10 @@ def is_patched() -> bool:
 
 
 def call_later(seconds: float, then: Callable[[], object], *, name: str) -> None:
-    """Call it in the background: in a thread of that name, or in a greenlet where threads are
-    greenlets or are to become so; then once they are."""
+    """Call ``then`` in the background: in a thread of that name, or in a greenlet where threads are
+    greenlets or will be, after the patching."""
     if is_to_be_patched():
-        once_patched(lambda: call_later(seconds, then, name=name))
+        after_monkey_patch(lambda: call_later(seconds, then, name=name))
     elif is_patched():
         _spawn_later(seconds, then)
     else:
@@ -41,8 +41,8 @@ def call_later(seconds: float, then: Callable[[], object], *, name: str) -> None
 
 
 def frames_below() -> Iterator[FrameType]:
-    """The top frames of the greenlets that this one was started by: the thread's own stack goes on
-    there. None where there are no greenlets."""
+    """The top frames of the greenlets that started this one: the thread's own stack continues
+    there. Empty without greenlets."""
     greenlet: Any = sys.modules.get("greenlet")
     one = greenlet.getcurrent().parent if greenlet is not None else None
     while one is not None:
@@ -57,8 +57,8 @@ def _wait_and_call(seconds: float, then: Callable[[], object]) -> None:
 
 
 def _spawn_later(seconds: float, then: Callable[[], object]) -> None:
-    """Unlike the start of a patched thread it lets no other run meanwhile, so that it may be called
-    in a forked child that is about to become another program."""
+    """Unlike the start of a patched thread, this does not switch greenlets, so it is safe in a
+    forked child that is about to exec."""
     if _is_patched_by_gevent():
         import gevent  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
@@ -67,8 +67,8 @@ def _spawn_later(seconds: float, then: Callable[[], object]) -> None:
         sys.modules["eventlet"].spawn_after(seconds, then)
 
 
-def once_patched(then: Callable[[], object]) -> None:
-    """Have it called when that is done, by the thread that does it."""
+def after_monkey_patch(then: Callable[[], object]) -> None:
+    """Call ``then`` when the patching is done, in the thread that does it."""
     if _gunicorn_uses_gevent():
         _once_gevent_patched(then)
     else:

@@ -1,13 +1,12 @@
 """Whether this process serves the application that it has loaded.
 
-An application object says nothing of what its process is for: a server loads it, and so do its
-tests, a migration, ``flask shell``, a worker of a task queue, the parent of a reloader. Only one
-that serves is to run its jobs. It serves where a server that is known has its thread, and where a
-request came in, whichever server brought it; so an unknown server starts the jobs with its first
-request. The main thread is looked at now and then: most servers load the application first.
+An application object does not show what its process is for: a server loads it, and so do tests, a
+migration, ``flask shell``, a worker of a task queue, the parent of a reloader. Only a process that
+serves should run its jobs. It serves where a known server runs in its main thread, and where a
+request came in through any server; so an unknown server starts the jobs with its first request.
+The main thread is checked repeatedly: most servers load the application before they serve.
 
-A test serves nothing, whatever it sends: neither a test client's request counts, nor one of a
-server that a test has started.
+A test never serves: a test client's request does not count, nor one to a server started by a test.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from typing import Any
 
 from tenure.runtime.hosting import gevent_support, supervisors
 
-LOOKS: tuple[float, ...] = (0.05, 0.1, 0.1, 0.25)
-"""Seconds between the first looks."""
-LOOK_EVERY = 0.5
-"""Seconds between the later ones."""
+FIRST_LOOKS_S: tuple[float, ...] = (0.05, 0.1, 0.1, 0.25)
+"""Delays between the first checks."""
+LOOK_EVERY_S = 0.5
+"""Delay between later checks."""
 
 log = logging.getLogger("tenure")
 
@@ -50,7 +49,7 @@ _SERVERS: dict[str, frozenset[str]] = {
     "eventlet/wsgi.py": frozenset({"server"}),
     "bjoern.py": frozenset({"run"}),
 }
-"""Functions in which the main thread of a process is that serves, by the end of their file."""
+"""Functions that the main thread of a serving process is in, by the end of their file's path."""
 _GUNICORNS_WORKERS = os.path.join("gunicorn", "workers", "")
 _SOCKETSERVER = "socketserver.py"
 _TESTS = (
@@ -76,9 +75,9 @@ _TEST_CLIENTS: dict[str, frozenset[str]] = {
 
 
 class ServerDetector:
-    """Calls ``start`` once, in the background, when this process is found to serve. Thread-safe.
+    """Calls ``start`` once, in the background, when this process proves to serve. Thread-safe.
 
-    ``start`` is given to a thread, and must not raise.
+    ``start`` runs in a thread and must not raise.
     """
 
     def __init__(self, start: Callable[[], object]) -> None:
@@ -87,7 +86,7 @@ class ServerDetector:
         self._served = False
 
     def begin(self, after: float = 0.0) -> None:
-        """Find out, beginning ``after`` that many seconds. Returns at once."""
+        """Start to check, ``after`` this many seconds. Returns at once."""
         if after:
             gevent_support.call_later(after, self._find_out, name="tenure-serving")
             return
@@ -96,15 +95,15 @@ class ServerDetector:
             log.info("not started in pid %s: %s", os.getpid(), why)
             supervisors.in_workers(self.begin)
         elif not self._is_found():
-            gevent_support.call_later(LOOKS[0], self._find_out, name="tenure-serving")
+            gevent_support.call_later(FIRST_LOOKS_S[0], self._find_out, name="tenure-serving")
 
     def notice_request(self) -> None:
-        """A request came in, in this thread."""
+        """A request has arrived, in this thread."""
         if not self._served and in_a_test() is None:
             self._found("a request")
 
     def noticing(self, application: Callable[..., Any]) -> Callable[..., Any]:
-        """The WSGI application, whose requests are noticed."""
+        """Wraps the WSGI application so that its requests are noticed."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
             self.notice_request()
@@ -113,11 +112,11 @@ class ServerDetector:
         return call
 
     def forget_in_child(self) -> None:
-        """After a fork, in the child: a thread that is not here may hold its parent's lock."""
+        """After a fork, in the child: a thread of the parent may have held the lock."""
         self._lock = threading.Lock()
 
     def _find_out(self) -> None:
-        for seconds in chain(LOOKS, repeat(LOOK_EVERY)):
+        for seconds in chain(FIRST_LOOKS_S, repeat(LOOK_EVERY_S)):
             if self._served or why_not() is not None or self._is_found():
                 return
             threading.Event().wait(seconds)
@@ -138,12 +137,12 @@ class ServerDetector:
 
 
 def why_not() -> str | None:
-    """Why an application that is loaded here is not served here; None where that is open."""
+    """Why an application loaded here is not served here; None where that is undecided."""
     return in_a_test() or supervisors.why_not()
 
 
 def in_a_test() -> str | None:
-    """Why what is asked of the application here is a test."""
+    """Why requests to the application here are a test's; None if they are not."""
     runs_tests = any(f.f_code.co_filename.endswith(_TESTS) for f in supervisors.frames())
     if runs_tests or is_test_client():
         return "it is in a test: call start() where the test needs it"
@@ -151,12 +150,12 @@ def in_a_test() -> str | None:
 
 
 def is_test_client() -> bool:
-    """Whether this thread is that of a test client, which has called the application."""
+    """Whether a test client called the application in this thread."""
     return any(_is_of(frame, _TEST_CLIENTS) for frame in supervisors.frames())
 
 
 def what_serves() -> str | None:
-    """The server that has the main thread, or this one; None if none that is known has."""
+    """The known server that runs in the main thread or this one; None without one."""
     uwsgi: Any = sys.modules.get("uwsgi")
     if uwsgi is not None and uwsgi.worker_id() > 0:
         return "uWSGI"

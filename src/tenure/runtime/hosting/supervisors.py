@@ -1,12 +1,12 @@
-"""Processes that only look after others: they load the app, and must not run its jobs.
+"""Processes that only supervise others: they load the app, and must not run its jobs.
 
 gunicorn's arbiter, with ``--preload``, imports the app and then forks its workers, as uWSGI's
-master does; a reloader's parent imports it and then starts the child that serves; uvicorn's parent,
-started by ``uvicorn.run``, was the app's main program; Celery's main process hands the tasks to the
-processes of its prefork pool. None of them serves, and their code grows old: new workers and
-children are put beside it. What a process is, is told by what its main thread
-is doing: its environment and its arguments are alike in both. Some show it only after the app was
-loaded, so it is asked again.
+master does. A reloader's parent imports it and then starts the child that serves. uvicorn's parent,
+started by ``uvicorn.run``, was the app's main program. Celery's main process passes the tasks to
+the processes of its prefork pool. None of them serves, and their code gets outdated while they
+start new children. Environment and arguments of supervisor and child are alike; only what the main
+thread is doing distinguishes them. Some show it only after the app was loaded, so callers check
+again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FORKSERVER = os.path.join("multiprocessing", "forkserver.py")
 
 
 def why_not() -> str | None:
-    """Why this process should leave the jobs to its children; None if it is no supervisor."""
+    """Why this process should leave the jobs to its children; None if it is not a supervisor."""
     if _is_uwsgi_master():
         return "it is uWSGI's master: its workers join"
     for frame in frames():
@@ -50,8 +50,8 @@ def why_not() -> str | None:
 
 
 def in_workers(join: Callable[[], None]) -> None:
-    """Have it called in each worker of uWSGI, which forks them without Python's knowledge. Others'
-    forked children are told by Python itself."""
+    """Call ``join`` in each worker of uWSGI, which forks them without Python's knowledge. For other
+    servers Python's own fork hooks suffice."""
     uwsgi: Any = sys.modules.get("uwsgi")
     if uwsgi is None or not _is_uwsgi_master():
         return
@@ -66,7 +66,7 @@ def in_workers(join: Callable[[], None]) -> None:
 
 
 def _is_uwsgi_master() -> bool:
-    """uWSGI puts this module into the Python that it embeds, and nowhere else."""
+    """Only the Python embedded in uWSGI has this module."""
     uwsgi: Any = sys.modules.get("uwsgi")
     return uwsgi is not None and uwsgi.worker_id() == 0 and uwsgi.masterpid() == os.getpid()
 
@@ -90,20 +90,20 @@ def _why(frame: FrameType) -> str | None:
 
 
 def _is_arbiter(frame: FrameType) -> bool:
-    """In a worker the arbiter's frames are there too, below its own; they name another pid."""
+    """In a worker the arbiter's frames lie below its own; they name another pid."""
     arbiter = frame.f_locals.get("self")
     return getattr(arbiter, "pid", None) in (None, 0, os.getpid())
 
 
 def _has_workers(frame: FrameType) -> bool:
-    """Whether hypercorn, whose function this is, serves in other processes: always, unless it was
-    asked for none. To reload them it loads the app itself, to know its files."""
+    """Whether hypercorn, whose frame this is, serves in other processes: always, unless configured
+    with none. To reload them it loads the app itself, to know its files."""
     return getattr(frame.f_locals.get("config"), "workers", 1) != 0
 
 
 def _has_a_pool(frame: FrameType) -> bool:
-    """Whether Celery's worker, whose method this is, has its tasks run in other processes, and this
-    is none of them: below a forked one's own frames are its parent's."""
+    """Whether Celery's worker, whose frame this is, runs its tasks in other processes, and this is
+    not one of them: a forked process has its parent's frames below its own."""
     pool = getattr(frame.f_locals.get("self"), "pool_cls", None)  # a name first, a class later
     name = pool if isinstance(pool, str) else getattr(pool, "__module__", "")
     billiard: Any = sys.modules.get("billiard.process")  # Celery's multiprocessing
@@ -113,7 +113,7 @@ def _has_a_pool(frame: FrameType) -> bool:
 
 
 def _serves_one(main: FrameType) -> bool:
-    """In a process that the fork server forked, its frames are below the child's own."""
+    """A process that the fork server forked has its frames below its own."""
     return any(
         frame.f_code.co_name == "_serve_one" and frame.f_code.co_filename == main.f_code.co_filename
         for frame in frames()
@@ -121,7 +121,7 @@ def _serves_one(main: FrameType) -> bool:
 
 
 def frames() -> Iterator[FrameType]:
-    """Those of this thread, and of the main one."""
+    """The frames of this thread and of the main thread."""
     tops = [sys._getframe(), *gevent_support.frames_below()]
     main = sys._current_frames().get(threading.main_thread().ident or 0)
     if main is not None and threading.current_thread() is not threading.main_thread():

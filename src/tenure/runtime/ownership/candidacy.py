@@ -1,4 +1,4 @@
-"""A process that does not own: whether it is able to, whether it may take, for what it waits."""
+"""A process that does not own: whether it can own, whether it may take, what it waits for."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from tenure.runtime.ownership.term import OPEN_RANK
 log = logging.getLogger("tenure.keeper")
 
 SOON_HUNG = timedelta(seconds=1)
-"""An owner that leaves a due fire for so long is looked at every second."""
+"""An owner that leaves a due fire unclaimed for longer is checked every second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElectionDecision:
-    """What a process that does not own makes of a look."""
+    """What a process that does not own decides in one look."""
 
     move: Decision
     """``act`` is None where it waits, or may not take at all."""
@@ -40,9 +40,9 @@ class ElectionDecision:
     why: str
     rule: int | None
     holder: Process | None = None
-    """The living owner, whose death is to be noticed at once."""
+    """The living owner, whose death must be noticed at once."""
     rests: bool = False
-    """Whether nothing but a write, or that death, can change it."""
+    """Whether only a write, or that death, can change it."""
 
 
 class Election:
@@ -66,13 +66,13 @@ class Election:
         just_ended: bool = False,
         why_cannot_begin: str | None = None,
     ) -> ElectionDecision:
-        """What the policy and the owner's life say about this process now."""
+        """Decide from the policy and the owner's life."""
         why_not = why_cannot_begin
         if admission.admitted and why_not is None:
             why_not = self.why_not_able()
         rank = admission.rule.rank if admission.rule else OPEN_RANK
         holder, life = self._holder(current)
-        looks = life is not HolderLife.ALIVE or rank > 0  # else that is the owner's to do
+        looks = life is not HolderLife.ALIVE or rank > 0  # else the owner does it
         if looks:
             self._peers.look(policy, current)
         if not admission.admitted or why_not is not None:
@@ -116,8 +116,8 @@ class Election:
         )
 
     def why_not_able(self) -> str | None:
-        """Why this process cannot own although it is admitted: the folder is a copy, say, or it
-        does not carry the code of the jobs. None if it can."""
+        """Why this process cannot own although it is admitted: the folder is a copy, say, or the
+        process lacks the code of the jobs. None if it can."""
         try:
             problem = self._profile.identity_problem()
         except CorruptStore as error:
@@ -127,7 +127,7 @@ class Election:
         return self._peers.why_app_refused()
 
     def _gave_way(self) -> timedelta:
-        """For how long it has let others go first."""
+        """For how long it has let other candidates go first."""
         since = self._gives_way_since
         return timedelta(seconds=0 if since is None else self._clock.awake() - since)
 

@@ -1,10 +1,10 @@
-"""The control socket: a nudge, and the kernel's word on who asks.
+"""The control socket: makes a process look at once, and shows it the peer's identity.
 
-The store is the truth and polling suffices (a request is a durable row first); the socket only
-makes the owner look at once, and lets it read from the kernel who is on the other end. One line
-of JSON each way:
+The store is the truth and polling suffices (a request is a durable row first). The socket only
+makes the owner look at once, and lets it read from the kernel which process is at the other end.
+One line of JSON each way:
 
-    {"v": 1, "nudge": "request", "request": "q..."}   look at this request; who asks is observed
+    {"v": 1, "nudge": "request", "request": "q..."}   look at this request, observe its requester
     {"v": 1, "nudge": "ownership" | "jobs" | "policy"}  something changed, look now
     {"v": 1, "ok": true}                              looked
 
@@ -28,21 +28,21 @@ from pathlib import Path
 from typing import Any
 
 _PLATFORM: str = sys.platform
-LONGEST = 4096
-PATIENCE = 1.0
-_PEERS_PATIENCE = 0.1
-"""Seconds for the whole line of one peer."""
-_SERVING = 0.5
-"""Seconds of one round of serving; who waits then is served after the keeper's next look."""
+MAX_LINE_BYTES = 4096
+TIMEOUT_S = 1.0
+_PEER_TIMEOUT_S = 0.1
+"""For the whole line of one peer."""
+_SERVE_FOR_S = 0.5
+"""Length of one round of serving; peers that still wait are served after the next look."""
 _PREFIX = "tenure-"
 
 
 def nudge(
-    path: str | None, message: dict[str, Any], timeout: float = PATIENCE
+    path: str | None, message: dict[str, Any], timeout: float = TIMEOUT_S
 ) -> dict[str, Any] | None:
-    """Tell a process to look, and wait up to ``timeout`` seconds for its word.
+    """Make a process look, and wait up to ``timeout`` seconds for its answer.
 
-    None when nobody answers; that is no error, because the store has the truth.
+    None without an answer; not an error, because the store has the truth.
     """
     if path is None:
         return None
@@ -57,8 +57,8 @@ def nudge(
     return answer if isinstance(answer, dict) else None
 
 
-def tell(path: str, message: dict[str, Any]) -> None:
-    """The same without waiting for a word: who is told may be about to end."""
+def send(path: str, message: dict[str, Any]) -> None:
+    """The same without waiting for an answer: the receiver may be about to end."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(0.05)  # a connection is taken by the kernel, unless many wait already
         sock.connect(path)
@@ -69,7 +69,7 @@ class ControlSocket:
     """The listening end. The keeper's thread accepts; nothing here starts a thread."""
 
     def __init__(self, process_id: str, heard: Callable[[dict[str, Any], int | None], None]):
-        """``heard`` gets each message and the pid that the kernel names, None if it does not."""
+        """``heard`` gets each message and the peer's pid from the kernel, None where unknown."""
         self._heard = heard
         self._pid = os.getpid()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -93,23 +93,23 @@ class ControlSocket:
         return self._listener.fileno()
 
     def accept_all(self) -> None:
-        """Serve those who wait. A slow or hostile peer costs a tenth of a second, and all of them
-        together no more than half a second before this returns."""
-        until = time.monotonic() + _SERVING
+        """Serve the peers that wait. A slow or hostile peer costs a tenth of a second, all of them
+        together at most half a second."""
+        until = time.monotonic() + _SERVE_FOR_S
         while time.monotonic() < until:
             try:
                 peer, _ = self._listener.accept()
             except BlockingIOError:
                 return
-            except OSError:  # no descriptor, say: the peer still waits, and would ring at once
-                time.sleep(_PEERS_PATIENCE)
+            except OSError:  # no descriptor, say: the peer would wake us again at once
+                time.sleep(_PEER_TIMEOUT_S)
                 return
-            # RecursionError is the parser's word for brackets nested a thousand deep.
+            # RecursionError: brackets nested a thousand deep.
             with peer, contextlib.suppress(OSError, ValueError, RecursionError):
-                message = json.loads(_line(peer, _PEERS_PATIENCE))
+                message = json.loads(_line(peer, _PEER_TIMEOUT_S))
                 if isinstance(message, dict) and message.get("v") == 1:
                     self._heard(message, _peer_pid(peer))
-                    peer.settimeout(_PEERS_PATIENCE)
+                    peer.settimeout(_PEER_TIMEOUT_S)
                     peer.sendall(b'{"v": 1, "ok": true}\n')
 
     def close(self) -> None:
@@ -122,9 +122,9 @@ class ControlSocket:
 
 
 def remove_leftover(path: str | None) -> None:
-    """Remove the socket of a process that is dead, which could not do it, and its folder.
+    """Remove the socket of a dead process, and its folder.
 
-    Does nothing where the path does not look like one that :class:`ControlSocket` made.
+    Does nothing where the path does not look like one made by :class:`ControlSocket`.
     """
     folder, name = os.path.split(path or "")
     if name != "s" or not os.path.basename(folder).startswith(_PREFIX):
@@ -138,23 +138,23 @@ def remove_leftover(path: str | None) -> None:
 
 
 def _line(sock: socket.socket, patience: float) -> bytes:
-    """One line, at most LONGEST bytes, within so many seconds however it comes. ValueError if it
-    is longer or breaks off, OSError if it is late."""
+    """One line, of at most MAX_LINE_BYTES, within ``patience`` seconds. ValueError if it is longer
+    or breaks off, OSError if it is late."""
     text, until = b"", time.monotonic() + patience
     while not text.endswith(b"\n"):
         left = until - time.monotonic()
         if left <= 0:
             raise TimeoutError
         sock.settimeout(left)
-        part = sock.recv(LONGEST)
-        if not part or len(text) + len(part) > LONGEST:
-            raise ValueError("no whole line")
+        part = sock.recv(MAX_LINE_BYTES)
+        if not part or len(text) + len(part) > MAX_LINE_BYTES:
+            raise ValueError("not a complete line")
         text += part
     return text
 
 
 def _peer_pid(sock: socket.socket) -> int | None:
-    """The pid that connected, as the kernel kept it at connect; None where it does not say."""
+    """The pid that connected, from the kernel; None where the kernel does not say."""
     if _PLATFORM == "linux":
         pid, uid, _ = struct.unpack(
             "3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -163,15 +163,15 @@ def _peer_pid(sock: socket.socket) -> int | None:
             raise ValueError("another user")
         return int(pid) or None
     if _PLATFORM == "darwin":
-        # SOL_LOCAL, LOCAL_PEERPID. It names the last process that used the peer's end, so it is
-        # recorded, never authorised from. Untested: no Mac here.
+        # SOL_LOCAL, LOCAL_PEERPID: the last process that used the peer's end. So it is recorded
+        # but authorises nothing. Untested on macOS.
         with contextlib.suppress(OSError):
             return int(struct.unpack("i", sock.getsockopt(0, 2, 4))[0])
     return None
 
 
 def _runtime_folder() -> str | None:
-    """A folder of this user alone where paths are short: the session's, else the temporary one."""
+    """A private folder with a short path: the session's, else the temporary one."""
     folder = os.environ.get("XDG_RUNTIME_DIR")
     if folder and len(folder) < 60:
         with contextlib.suppress(OSError):

@@ -1,5 +1,5 @@
 """Whether an owner hands over, and to which candidate: on request, to a better rule, to a newer
-version."""
+version of the app."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from tenure.store.contract import Store
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """To which process, why, and the request that asks for it, if one does."""
+    """To which process, why, and the request for it, if there was one."""
 
     to: str
     why: str
     request: Request | None = None
 
 
-def to_a_better_one(
+def find_better_owner(
     candidates: Sequence[Candidate], rank: int, *, at_once: bool = False
 ) -> HandOver | None:
-    """A candidate that ranks better, or is of a newer version, and has lived long enough;
-    ``at_once``: however long it has lived."""
+    """A hand-over to a candidate that ranks better, or has a newer version, and has lived long
+    enough; with ``at_once`` regardless of how long."""
     found = find_better(candidates, rank, at_once=at_once)
     if found is None:
         return None
-    why = "ranks better" if found.rank < rank else "is of a newer version"
+    why = "ranks better" if found.rank < rank else "has a newer version"
     return HandOver(found.process, f"{found.process} {why}")
 
 
-def on_request(
+def find_requested_owner(
     store: Store,
     candidates: Sequence[Candidate],
     authority: Authority,
     request: Request,
     now: datetime,
 ) -> HandOver | None:
-    """The hand-over that a request asks for; None where it is answered without one."""
+    """The hand-over that a request demands; None where it is resolved without one."""
     if request.to_process == authority.process:
         with contextlib.suppress(TenureError):
             store.resolve_request(
@@ -50,7 +50,7 @@ def on_request(
                 RequestState.DONE,
                 authority=authority,
                 now=now,
-                answer=f"{authority.process} owns already (term {authority.term})",
+                answer=f"{authority.process} already owns (term {authority.term})",
             )
         return None
     found = find_successor(candidates, request.to_process)

@@ -1,16 +1,16 @@
-"""The keeper: one thread that joins, competes, watches over ownership, and lets go of it.
+"""The keeper: one thread that joins, competes for ownership, watches over it, and gives it up.
 
-    refused <--> candidate --take--> owner --hand over, step down, deposed--> candidate
+    refused <--> candidate --take--> owner --hand over, step down, loss--> candidate
 
 Every decision is made by :mod:`tenure.domain.ownership` and :mod:`tenure.domain.policy.admission`;
-the keeper brings them the facts: evidence, who lives (from the kernel), for how long a better
-process has been away. What follows is done by :mod:`.candidacy` where this process does not own, by
-:mod:`.term` where it does, and :mod:`.handover` says when to give way. It looks once a second, and
-at once when the owner's process dies (a death notice from the kernel), when somebody nudges the
-control socket, or when another thread wakes it.
+the keeper supplies the facts: evidence, which processes live (from the kernel), for how long no
+better process has been present. :mod:`.candidacy` acts where this process does not own,
+:mod:`.term` where it does, and :mod:`.handover` decides when to hand over. The keeper looks once a
+second, and at once when the owner's process dies (a death notice from the kernel), when a process
+writes to the control socket, or when another thread wakes it.
 
-As owner it also settles what dead processes left behind: it adopts their commands that live,
-reads the exit records of those that ended, and declares the rest never run or lost.
+As owner it also settles the runs of dead processes: it adopts commands that still run, reads the
+exit records of those that ended, and declares the rest never run or lost.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from tenure.runtime.owner_context import OwnerContext
 from tenure.runtime.ownership.candidacy import Election
 from tenure.runtime.ownership.changes import ChangeDetector
 from tenure.runtime.ownership.control import ControlSocket
-from tenure.runtime.ownership.handover import on_request, to_a_better_one
+from tenure.runtime.ownership.handover import find_better_owner, find_requested_owner
 from tenure.runtime.ownership.member import OBSERVE_EVERY_S
 from tenure.runtime.ownership.peers import Peers
 from tenure.runtime.ownership.term import ActiveTerm
@@ -50,11 +50,11 @@ log = logging.getLogger("tenure.keeper")
 LOOK_EVERY_S = 1.0
 PROBE_EVERY_S = 30.0
 GIVE_UP_PATIENCE_S = 2.0
-"""How long another thread waits for the keeper's to end the term."""
+"""How long another thread waits for the keeper's thread to end the term."""
 
 
 class Keeper:
-    """Owns the membership of this process. Start with :meth:`begin`, end with :meth:`stop`."""
+    """Start with :meth:`begin`, end with :meth:`stop`."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Keeper:
 
     # -- from other threads ------------------------------------------------------------------
     def begin(self, *watched: WatchedThread) -> None:
-        """Join, and start to look; after ``watched`` too. Raises what joining raises."""
+        """Join and start the thread; it also watches ``watched``. Raises what joining raises."""
         self._watches = [Watch(thread, self._clock) for thread in watched]
         self.join()
         self.thread.start()
@@ -124,7 +124,7 @@ class Keeper:
         self._waker.wake()
 
     def declare_again(self) -> None:
-        """More jobs were declared: an owner brings them in line at once."""
+        """More jobs were declared: an owner reconciles them at once."""
         self._more_declared.set()
         self.wake()
 
@@ -133,18 +133,18 @@ class Keeper:
         return self._term.authority
 
     def stop(self, why: str) -> None:
-        """End the term by a hand-over, and the thread. The process stays joined till leave()."""
+        """End the term by a hand-over, then the thread. The process stays joined until leave()."""
         self._stopping.set()
         self.wake()
         self.thread.join(timeout=5)
         self._term.end(OwnershipAction.HAND_OVER, why)
-        with contextlib.suppress(TenureError):  # it may drain for long, and is no candidate then
+        with contextlib.suppress(TenureError):  # while it drains it is not a candidate
             if self._member.executes:
                 self._member.say(ProcessStatus.REFUSED, why, None)
 
     def give_up(self, why: str) -> None:
-        """End the term because this process has failed, and look no more. By the keeper's own
-        thread where that still works, else by the calling one: it returns within seconds."""
+        """End the term because this process has failed, and stop looking. The keeper's own thread
+        does it where it still works, else the calling thread: returns within seconds."""
         self._why_failed = why
         self._stopping.set()
         self.wake()
@@ -160,7 +160,7 @@ class Keeper:
             self._gave_up.set()
 
     def close(self) -> None:
-        """After stop: free what the thread used."""
+        """After stop: free the thread's resources."""
         self._waker.close()
 
     def forget_in_child(self) -> None:
@@ -206,7 +206,7 @@ class Keeper:
         return self._changes.is_quiet(may_rest=self._may_rest)
 
     def look(self) -> float:
-        """One look, by the thread or by a test; the seconds until the next is due."""
+        """One look, by the thread or by a test; returns the seconds until the next is due."""
         self._may_rest = False
         loss = self._store.loss()
         if loss is not None:
@@ -224,21 +224,21 @@ class Keeper:
         policy, _ = self._profile.refresh_policy(self._member.id, now)
         self._log_file_warning()
         if self.authority is not None and not (policy.open and self._member.is_same_user()):
-            # An owner with nothing to claim is to notice too that it is no longer admitted.
+            # An owner with nothing to claim must also notice that it is no longer admitted.
             self._member.observe_again(at_most_every=OBSERVE_EVERY_S)
         admission = self._member.admission(policy, owns=self.authority is not None)
         if not self._member.executes:
             self._member.say(ProcessStatus.OBSERVER, admission.why, None)
             self._may_rest = True
             return LOOK_EVERY_S
-        ownership = self._term.see(self._store.ownership())
+        ownership = self._term.reconcile(self._store.ownership())
         if self.authority is not None:
             self._peers.look(policy, ownership)
             return self._look_as_owner(admission, ownership)
-        return self._look_as_contender(policy, admission, ownership)
+        return self._look_as_candidate(policy, admission, ownership)
 
     def _log_file_warning(self) -> None:
-        """Once for each thing that is wrong with profile.toml, and once when it is mended."""
+        """Once per problem with profile.toml, and once when it is fixed."""
         warning = self._profile.file_warning
         if warning != self._file_warning:
             self._file_warning = warning
@@ -247,25 +247,25 @@ class Keeper:
             else:
                 log.info("profile.toml can be read again")
 
-    def _look_as_contender(self, policy: Policy, admission: Admission, current: Ownership) -> float:
-        wish = self._election.look(
+    def _look_as_candidate(self, policy: Policy, admission: Admission, current: Ownership) -> float:
+        decision = self._election.look(
             policy,
             admission,
             current,
             just_ended=self._term.just_ended(current),
             why_cannot_begin=self._term.why_cannot_begin(),
         )
-        move = wish.move
+        move = decision.move
         if move.act is not None:
             self._waker.watch(None)
             return self._term.take(move, current)
-        news = self._member.say(wish.standing, wish.why, wish.rule)
-        if news and wish.standing is ProcessStatus.REFUSED:
+        news = self._member.say(decision.standing, decision.why, decision.rule)
+        if news and decision.standing is ProcessStatus.REFUSED:
             expected = not (admission.admitted or policy.closed)
             level = logging.INFO if expected else logging.WARNING
-            log.log(level, "no candidate: %s", wish.why)
-        self._waker.watch(wish.holder)
-        self._may_rest = wish.rests and self._waker.is_watching
+            log.log(level, "this process may not become owner: %s", decision.why)
+        self._waker.watch(decision.holder)
+        self._may_rest = decision.rests and self._waker.is_watching
         again = move.again_in.total_seconds() if move.again_in else LOOK_EVERY_S
         return max(0.01, min(LOOK_EVERY_S, again))
 
@@ -281,30 +281,30 @@ class Keeper:
         zone, self._zone = self._zone, self._profile.settings().timezone
         if self._more_declared.is_set() or zone != self._zone:
             self._more_declared.clear()
-            self._term.prepare_anew()
+            self._term.prepare_again()
         before = self._term.rank
         if not self._term.work(admission, current):
             return LOOK_EVERY_S
         candidates = self._peers.candidates(self._profile.policy(), self._term.rank)
-        if self._yields(candidates, fell=self._term.rank > before):
+        if self._hand_over(candidates, fell=self._term.rank > before):
             return 0.0
         assert self.authority is not None
         self._recovery.settle(self.authority)
         self._look_at_probes()
         self._purge.look(self.authority)
         goes_on = self._replanner.look(self.authority)
-        self._zone_data.replaced()  # from here on the files of zones met just now are known
+        self._zone_data.replaced()  # notes the files of zones that were used for the first time
         rank = self._term.rank
         waits = any(c.rank < rank or (c.newer and c.rank == rank) for c in candidates)
         self._may_rest = not (waits or goes_on)
         return 0.0 if goes_on else LOOK_EVERY_S
 
     def _look_at_zone_data(self, now: datetime) -> None:
-        """Go by the rules that an upgrade of the zone data left on disk, without a restart."""
+        """Use the rules that an upgrade of the zone data put on disk, without a restart."""
         replaced = self._zone_data.replaced()
         if not replaced:
             return
-        # A turn that began by the old rules must not store what they say after this.
+        # A turn that began with the old rules must not store their results after this.
         self._dispatcher.between_turns(lambda: self._zone_data.reload(replaced))
         self._replanner.begin_again()
         zones = ", ".join(sorted(replaced))
@@ -317,17 +317,17 @@ class Keeper:
                 EventKind.WARNING, now, term=term, process=process, facts=facts
             )
 
-    def _yields(self, candidates: Sequence[Candidate], *, fell: bool) -> bool:
-        """Hand over, where that was asked for or a better candidate is there; whether that was
-        tried, so that this process is to look again at once. ``fell``: a worse rule admits this
-        owner than before."""
+    def _hand_over(self, candidates: Sequence[Candidate], *, fell: bool) -> bool:
+        """Hand over if that was requested or a better candidate is present. Returns whether it
+        tried, and so must look again at once. ``fell``: a worse rule than before admits this
+        owner."""
         assert self.authority is not None
         request, self._signals.hand_over = self._signals.hand_over, None
         if request is None:
-            found = to_a_better_one(candidates, self._term.rank, at_once=fell)
+            found = find_better_owner(candidates, self._term.rank, at_once=fell)
         else:
             now = self._clock.now()
-            found = on_request(self._store, candidates, self.authority, request, now)
+            found = find_requested_owner(self._store, candidates, self.authority, request, now)
         if found is None:
             return False
         if self._term.hand_over(found):

@@ -1,6 +1,7 @@
-"""This process as a member of a profile: its evidence, its live lock, what the policy says of it.
+"""This process as a member of a profile: its evidence, its live lock, its admission.
 
-The live lock is held before the row is written, so that whoever reads the row can ask the kernel.
+The live lock is held before the row is written, so that a reader of the row can ask the kernel
+whether the process lives.
 """
 
 from __future__ import annotations
@@ -84,36 +85,36 @@ class ProfileMember:
 
     @property
     def said(self) -> tuple[ProcessStatus, str] | None:
-        """How this process stands and why, once that was decided for the first time."""
+        """The recorded standing and its reason; None before the first decision."""
         said = self._said
         return None if said is None else said[:2]
 
     def leave(self, why: str) -> None:
-        """Say goodbye, then let the lock go."""
+        """Record the departure, then release the lock."""
         try:
             self._profile.store.leave(self.id, self._clock.now(), why=why)
-        except Exception:  # noqa: BLE001 - what cannot be said, the kernel says by itself
+        except Exception:  # noqa: BLE001 - then the free lock alone shows it
             self.die()  # the file stays, without its lock: proof that this member is dead
             return
         if self._live is not None:
             self._live.release()
 
     def die(self) -> None:
-        """Let the live lock go without a word, as the kernel does for a dead process."""
+        """Drop the live lock without a record, as the kernel does for a dead process."""
         if self._live is not None:
             self._live.drop()
 
     def forget_in_child(self) -> None:
-        self._lock = threading.Lock()  # another thread may have been reading as we were forked
+        self._lock = threading.Lock()  # another thread may have held it at the fork
         if self._live is not None:
             self._live.forget_in_child()
 
     def is_same_user(self) -> bool:
-        """Whether it still acts as whom it was observed to be: all that counts without rules."""
+        """Whether it still acts as the user that was observed: all that counts without rules."""
         return "uid" not in self.evidence.unknown and self.evidence.uid == os.geteuid()
 
     def admission(self, policy: Policy, *, owns: bool = False) -> Admission:
-        """What the policy says, on the evidence as last observed; ``owns``: it is the owner."""
+        """The policy's decision on the evidence as last observed; ``owns``: it is the owner."""
         return admit(
             policy,
             self.evidence,
@@ -125,19 +126,19 @@ class ProfileMember:
         )
 
     def observe_again(self, *, at_most_every: float = REOBSERVE_AFTER_S) -> None:
-        """Read again what can change: cgroup, uid, executable, locks. The chain is kept.
+        """Read changeable evidence again: cgroup, uid, executable, locks. The chain is kept.
 
-        Who asks while another thread reads waits for what that finds: the evidence from before
-        may be old by any time.
+        A call while another thread reads waits for its result: the evidence before that may be
+        of any age.
         """
         with self._lock:
             awake = self._clock.awake()
             if awake - self._observed < at_most_every:
                 return
             fresh = self._observe(now=self._clock.now())
-            # Ancestry is the lineage at joining, nor does it change what could not be read of it
-            # then: which of its processes have ended since, look_at_chain asks. The process itself
-            # may have changed. An orphan that process 1 adopted is no init process by that.
+            # Ancestry is the lineage at joining, and what could not be read of it then stays
+            # unknown; look_at_chain finds which of its processes have ended since. The process
+            # itself may have changed. An orphan adopted by pid 1 does not become an init process.
             kept = self.evidence
             unknown = (fresh.unknown - _LINEAGE) | (kept.unknown & _LINEAGE)
             chain = (fresh.chain or kept.chain)[:1] + kept.chain[1:]
@@ -147,7 +148,7 @@ class ProfileMember:
 
     def look_at_chain(self) -> bool:
         """Ask the kernel, link by link, which processes of the chain have ended since the last
-        look, and record that; whether any has."""
+        look, and record that. Returns whether any has."""
         with self._lock:
             kept, now = self.evidence, self._clock.now()
             links = tuple(
@@ -167,7 +168,7 @@ class ProfileMember:
         return news
 
     def launchers(self) -> list[Identity]:
-        """The living processes of the chain above this one, without process 1."""
+        """The living ancestors of this process, except pid 1."""
         mine = self.evidence.identity
         return [
             replace(mine, pid=link.pid, start=link.start)
@@ -176,7 +177,7 @@ class ProfileMember:
         ]
 
     def say(self, standing: ProcessStatus, why: str, rule: int | None) -> bool:
-        """Record how this process stands, if that changed; whether it did."""
+        """Record the standing of this process if it changed; returns whether it did."""
         said = (standing, why, rule)
         if said == self._said:
             return False

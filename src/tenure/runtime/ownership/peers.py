@@ -35,7 +35,7 @@ class Peers:
         self._seen: dict[str, float] = {}
 
     def look(self, policy: Policy, current: Ownership) -> None:
-        """See who is there; mark those that died without a word."""
+        """Find the living processes; mark those that died without leaving."""
         living: dict[str, Process] = {}
         for process in self._store.processes():
             if process.id == self._member.id:
@@ -53,7 +53,7 @@ class Peers:
         self._seen = {id: self._seen.get(id, awake) for id in contenders}
 
     def candidates(self, policy: Policy, rank: int) -> tuple[Candidate, ...]:
-        """The living candidates, as one that owns or is a candidate under this rank sees them."""
+        """The living candidates, as seen by an owner or candidate of this rank."""
         awake = self._clock.awake()
         found = candidates_among(
             self._profile, policy, self._living.values(), awake=awake, my_rank=rank
@@ -69,12 +69,12 @@ class Peers:
         )
 
     def forget(self, process: str) -> None:
-        """See it as if it had just come: a successor that does not take is not named again before
-        it has lived as long as any other."""
+        """Treat it as if it had just joined: a successor that does not take over is not named again
+        before it has lived as long as any other."""
         self._seen.pop(process, None)
 
     def _is_newer(self, process: str, *, than_it: bool = False) -> bool:
-        """Whether it runs a newer version of our app than we do, or we than it."""
+        """Whether it has a newer version of this app; ``than_it``: whether this process has."""
         app, mine = self._member.app, self._member.app_version
         theirs = self._living[process]
         if app is None or mine is None or theirs.app != app:
@@ -84,16 +84,16 @@ class Peers:
         return is_newer(theirs.app_version or "", than=mine)
 
     def sockets(self, first: str | None = None) -> list[str]:
-        """Control sockets of living candidates, that of ``first`` before the better-ranked."""
+        """Control sockets of living candidates: ``first``, then by rank."""
         found = sorted(
             (self._living[id] for id in self._seen), key=lambda p: (p.id != first, p.rule or 0)
         )
         return [p.socket for p in found if p.socket]
 
     def better_absent_for(self, rank: int) -> timedelta:
-        """How long no process admitted by a better rule has been there; the start is kept in
-        the store, so that a restart of this process does not start the wait again. No process is
-        better than one of the first rule: it never waits."""
+        """For how long no process admitted by a better rule has been present. The start is kept in
+        the store, so that a restart of this process does not restart the wait. A process of the
+        first rule never waits."""
         if rank == 0:
             return ALWAYS
         kept = self._store.absence(rank)
@@ -115,7 +115,7 @@ class Peers:
         return timedelta(seconds=max(0.0, awake - kept.awake))
 
     def hung_for(self, current: Ownership) -> timedelta:
-        """For how long the owner has left a due fire unclaimed without any progress."""
+        """For how long the owner has left a due fire unclaimed without progress."""
         return hung_for(
             current,
             self._store.next_due(),
@@ -139,12 +139,12 @@ class Peers:
                     f"belongs to one app: use another profile for the app {mine!r}"
                 )
         return (
-            f"job {job!r} is Python code that this process does not carry "
+            f"job {job!r} is Python code that this process does not have "
             "(tenure serve --app package.module:tenure)"
         )
 
     def observe_requester(self, request: str, pid: int) -> None:
-        """Put the kernel's word on who asks in place of the request's own."""
+        """Replace the requester's own claim by what the kernel says about it."""
         try:
             seen = observe(pid, now=self._clock.now())
         except NotFound:

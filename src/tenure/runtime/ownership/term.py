@@ -1,7 +1,7 @@
 """The term that this process holds: taken, prepared, kept in line with the policy, ended.
 
-Each step stands in the store before it is acted on, and claiming stops before the end is written.
-What is cut short by an error is begun or ended anew at the next look.
+Each step is committed before it is acted on, and claiming stops before the end is written. A step
+that an error interrupts is repeated, or undone, at the next look.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tenure.host.processes import boot_id
 from tenure.runtime.dispatch.dispatcher import Dispatcher, Mandate
 from tenure.runtime.dispatch.recovery import Recovery
 from tenure.runtime.owner_context import OwnerContext
-from tenure.runtime.ownership.control import tell
+from tenure.runtime.ownership.control import send
 from tenure.runtime.ownership.handover import HandOver
 from tenure.runtime.ownership.peers import Peers
 from tenure.store.folder import identity
@@ -43,12 +43,12 @@ from tenure.store.sqlite.files import Loss
 log = logging.getLogger("tenure.keeper")
 
 CANNOT_BEGIN_S = 30.0
-"""Seconds of awake time after which a process that could not begin a term may try again."""
+"""Awake time after which a process that could not begin a term may try again."""
 OPEN_RANK = 0
 
 
 class ActiveTerm:
-    """Used by the keeper's thread, and by whoever stops it once that has ended."""
+    """Used by the keeper's thread; after its end, by the thread that stops it."""
 
     def __init__(
         self,
@@ -70,13 +70,13 @@ class ActiveTerm:
         self._peers = peers
         self._on_owning = on_owning
         self.authority: Authority | None = None
-        """With what it claims; None where it does not own, as far as it knows."""
+        """The authority of its claims; None where it does not own, as far as it knows."""
         self.rank = OPEN_RANK
         self._prepared = False
         self._last_term = 0
         """The last term that it held."""
         self._cannot_begin: tuple[float, str] | None = None
-        """Until when (awake time), and why, it is no candidate."""
+        """Until when (awake time), and why, it is not a candidate."""
 
     # -- its beginning -----------------------------------------------------------------------
     def just_ended(self, current: Ownership) -> bool:
@@ -84,14 +84,14 @@ class ActiveTerm:
         return current.hold is OwnershipState.VACANT and current.term == self._last_term
 
     def why_cannot_begin(self) -> str | None:
-        """Why it is no candidate for a while: its last term could not begin. None if it is one."""
+        """Why it is not a candidate for now: its last term could not begin. None if it is one."""
         if self._cannot_begin is None or self._clock.awake() >= self._cannot_begin[0]:
             return None
         return self._cannot_begin[1]
 
     def take(self, move: Decision, current: Ownership) -> float:
-        """Reserve a term outside the store, take it there, record it outside again (C1). The
-        seconds until the next look."""
+        """Reserve a term outside the store, take it in the store, record it outside again (C1).
+        Returns the seconds until the next look."""
         assert move.act is not None
         self._member.observe_again(at_most_every=0.0)
         policy = self._profile.policy()
@@ -127,16 +127,16 @@ class ActiveTerm:
         try:
             self._prepare(admission)
             self._mandate(admission)
-        finally:  # a host's handler may stand still: what is to be claimed does not wait for it
+        finally:  # after the mandate: a log handler of the host may hang
             log.info("owner of %s, term %s: %s", self._profile.name, authority.term, admission.why)
         return 0.0
 
-    def prepare_anew(self) -> None:
-        """Before the next claim: what the code declares has changed."""
+    def prepare_again(self) -> None:
+        """Prepare again before the next claim: the declarations have changed."""
         self._prepared = False
 
     def _prepare(self, admission: Admission) -> None:
-        """What must be done before the first claim of a term; begun anew if it is cut short."""
+        """The work before the first claim of a term; repeated if it is interrupted."""
         authority = self.authority
         assert authority is not None
         worse = range(self.rank + 1, len(self._profile.policy().rules))
@@ -147,9 +147,9 @@ class ActiveTerm:
             self._on_owning(authority)
         if self._declared is not None:  # an owner of another version may have held some
             self._store.wake_held_jobs(authority, self._clock.now())
-        # Said before anything is claimed: see Recovery, which reads it of a deposed process.
+        # Recorded before any claim: Recovery relies on it for a process that lost ownership.
         self._member.say(ProcessStatus.OWNER, admission.why, _rule(admission))
-        # What the dead left behind ends first: their runs are not previous runs that still go on.
+        # Runs of dead processes end first: they must not count as previous runs still active.
         self._recovery.settle(authority)
         self._prepared = True
 
@@ -167,16 +167,15 @@ class ActiveTerm:
         )
 
     # -- while it lasts ----------------------------------------------------------------------
-    def see(self, current: Ownership) -> Ownership:
-        """Compare the record with what this process believes, and bring both in line; the record
-        as it is then."""
+    def reconcile(self, current: Ownership) -> Ownership:
+        """Reconcile the ownership record with this process's view; returns the record then."""
         self._notice_loss(current)
         if self.authority is None and current.process == self._member.id:
             return self._finish_letting_go(current)
         return current
 
     def _notice_loss(self, current: Ownership) -> None:
-        """Whether the term that we believe to hold is still ours."""
+        """Notice that the term held here is over, or that only the policy has changed."""
         mine = self.authority
         if mine is None:
             return
@@ -185,7 +184,7 @@ class ActiveTerm:
             mine.process,
         ):
             if self._signals.doubt is not None and self._store.is_same_file():
-                # Only the policy had moved on; the look that follows reaffirms or steps down.
+                # Only the policy has changed; the look that follows reaffirms or steps down.
                 self._signals.doubt = None
                 self.authority = Authority(
                     term=mine.term, process=mine.process, policy_version=current.policy_version
@@ -193,21 +192,21 @@ class ActiveTerm:
             elif self._signals.doubt is not None:
                 self.end(OwnershipAction.STEP_DOWN, self._signals.doubt)
             return
-        log.warning("deposed: term %s is over (%s)", mine.term, current.ended_why)
+        log.warning("lost ownership: term %s is over (%s)", mine.term, current.ended_why)
         self._dispatcher.disown()
         self.authority = None
 
     def _finish_letting_go(self, current: Ownership) -> Ownership:
-        """The record says that we own, and we do not act on it: a take, or the end of a term, was
-        cut short by an error. End it, and take anew."""
+        """The record says that this process owns, but it does not act on it: an error interrupted
+        a take or the end of a term. End the term, then compete again."""
         if current.authority is not None:
             self.authority = current.authority
-            self.end(OwnershipAction.STEP_DOWN, "its taking or its end had been cut short")
+            self.end(OwnershipAction.STEP_DOWN, "an error interrupted its start or its end")
         return self._store.ownership()
 
     def work(self, admission: Admission, current: Ownership) -> bool:
-        """See to it that the dispatcher claims, under the policy in force. False where it can
-        never begin (its declarations are refused): such an owner must not keep the place."""
+        """Make the dispatcher claim, under the policy in force. False where it can never begin
+        (its declarations are refused): such an owner must not keep ownership."""
         self._reaffirm(admission, current)
         assert self.authority is not None
         if not self._prepared:
@@ -220,13 +219,13 @@ class ActiveTerm:
                 self.end(OwnershipAction.STEP_DOWN, why)
                 self._cannot_begin = (self._clock.awake() + CANNOT_BEGIN_S, why)
                 return False
-            self._dispatcher.look()  # which may rest, and knows nothing of what is new
+            self._dispatcher.look()  # it may be resting
         if not self._dispatcher.owns(self.authority):
             self._mandate(admission)
         return True
 
     def _reaffirm(self, admission: Admission, current: Ownership) -> None:
-        """Bring the record in line with a policy that changed; the term stays."""
+        """Update the record after a policy change; the term stays."""
         assert self.authority is not None
         policy, rule = self._profile.policy(), _rule(admission)
         same = (current.policy_version, current.rule, current.authoritative) == (
@@ -249,7 +248,7 @@ class ActiveTerm:
 
     # -- its end -----------------------------------------------------------------------------
     def end(self, act: OwnershipAction, why: str) -> None:
-        """Stop claiming, then end the term, if one is held, for the candidate that is first."""
+        """Stop claiming, then end the term, if one is held."""
         authority, self.authority = self.authority, None
         if authority is None:
             return
@@ -257,14 +256,14 @@ class ActiveTerm:
         with contextlib.suppress(TenureError), self._store.batch():
             self._store.end_term(authority, act=act, why=why, now=self._clock.now())
             self._member.say(ProcessStatus.REFUSED, _ended(authority, why), self.rank)
-        self._tell_candidates(authority, why)
+        self._notify_candidates(authority, why)
 
     def hand_over(self, to: HandOver) -> bool:
-        """Stop claiming, then end the term for the successor. Whether that was done: where the
-        request was withdrawn, or expired, this process goes on at its next look.
+        """Stop claiming, then end the term for the successor. Returns whether that was done: if
+        the request was withdrawn or has expired, this process continues at its next look.
 
-        One commit accepts the request, ends the term and keeps the place, so that an accepted
-        request and a reservation are never found apart. Raises what the store raises.
+        One commit accepts the request, ends the term and reserves the next one, so that an
+        accepted request always comes with a reservation. Raises what the store raises.
         """
         authority = self.authority
         assert authority is not None
@@ -281,10 +280,11 @@ class ActiveTerm:
                 reserved_for=to.to,
                 reserved_until=now + RESERVED_FOR,
             )
-            # One commit: who says 'owner' and does not own was deposed, and has not noticed.
+            # In one commit: a process recorded as owner that does not own has lost ownership
+            # without noticing.
             self._member.say(ProcessStatus.CANDIDATE, _ended(authority, to.why), self.rank)
         self.authority = None
-        self._tell_candidates(authority, to.why, first=to.to)
+        self._notify_candidates(authority, to.why, first=to.to)
         return True
 
     def _accept(self, authority: Authority, to: str, request: Request) -> bool:
@@ -296,18 +296,20 @@ class ActiveTerm:
                 now=self._clock.now(),
                 answer=f"term {authority.term} ends for {to}",
             )
-        except IllegalTransition as error:  # withdrawn, or answered meanwhile
+        except IllegalTransition as error:  # withdrawn or answered meanwhile
             log.info("no hand-over: %s", error)
             return False
         return answered.state is RequestState.ACCEPTED
 
-    def _tell_candidates(self, authority: Authority, why: str, *, first: str | None = None) -> None:
-        log.info("term %s ended: %s", authority.term, why)
+    def _notify_candidates(
+        self, authority: Authority, why: str, *, first: str | None = None
+    ) -> None:
+        log.info("ownership released (term %s): %s", authority.term, why)
         for socket in self._peers.sockets(first):
-            tell(socket, {"nudge": "ownership"})
+            send(socket, {"nudge": "ownership"})
 
     def lose_the_store(self, loss: Loss) -> None:
-        """A file of the store is gone, replaced or cut short: nothing can be written to it."""
+        """A file of the store is gone, replaced or truncated: nothing can be written to it."""
         self._dispatcher.disown()
         authority, self.authority = self.authority, None
         if authority is not None:
