@@ -23,7 +23,7 @@ from tenure.domain import ownership
 from tenure.runtime import daemon
 from tenure.runtime.commands.gate import GatedCommand
 from tenure.runtime.commands.runner import CommandRunner
-from tenure.runtime.dispatch.dispatcher import Dispatcher
+from tenure.runtime.inbox import Inbox
 from tenure.runtime.ownership import keeper
 from tenure.runtime.profile import Profile
 from tenure.store.folder import identity_file
@@ -32,10 +32,10 @@ from tenure.store.sqlite.claims import Claims
 PLACES: dict[str, tuple[type | ModuleType, str, bool]] = {
     "taking": (identity_file, "as_text", True),  # profile.id locked, a term being reserved
     "before_spawn": (CommandRunner, "_spawn", False),  # claimed and committed, no process yet
-    "before_started": (Dispatcher, "at_gate", False),  # a shell at the gate, not committed
+    "before_started": (Inbox, "at_gate", False),  # a shell at the gate, not committed
     "at_gate": (GatedCommand, "open_gate", False),  # 'started' committed, the gate shut
     "opened": (GatedCommand, "open_gate", True),  # the word is given
-    "before_record": (Dispatcher, "report", False),  # the command ended, not committed
+    "before_record": (Inbox, "report", False),  # the command ended, not committed
     "in_transaction": (Claims, "claim", True),  # inside the write transaction of a claim
 }
 """Class or module, function, and whether it is hit after the function has done its work."""
