@@ -16,7 +16,7 @@ from adoptkit import CONFIG, NOW, SHIM, CuttingDisk, World, installation, proces
 
 from tenure.adapters.hermes.adopt import plugin_files
 from tenure.adapters.hermes.adopt.carry_out import adopt
-from tenure.adapters.hermes.adopt.fence import stands
+from tenure.adapters.hermes.adopt.fence import fence_exists
 from tenure.adapters.hermes.adopt.plan import next_steps, plan_document, plan_words
 from tenure.adapters.hermes.adopt.profile import linked_home, rules_of
 from tenure.adapters.hermes.back import yaml_lines
@@ -46,7 +46,7 @@ def tree(world: World) -> object:
 def test_all_of_it(world: World) -> None:
     done = world.adopt()
     home = world.home
-    assert stands(home)
+    assert fence_exists(home)
     assert (home.plugin / "__init__.py").read_bytes() == SHIM
     manifest = (home.plugin / "plugin.yaml").read_text()
     assert "name: tenure\n" in manifest
@@ -99,10 +99,10 @@ def test_each_step_is_recorded_before_it_is_done(world: World) -> None:
             there = {name for name in mine if (world.home.path / name).exists()}
             found = read_adoption(world.home)
             assert there <= {step["path"] for step in (found.steps if found else ())}
-            if world.home.config.read_text() != CONFIG or stands(world.home):
+            if world.home.config.read_text() != CONFIG or fence_exists(world.home):
                 assert found is not None
                 assert found.step("config", "config.yaml")
-                assert not stands(world.home) or found.step("fence", "cron/.tick.lock")
+                assert not fence_exists(world.home) or found.step("fence", "cron/.tick.lock")
             return super()._step()
 
     world.adopt(Watching())
@@ -502,7 +502,7 @@ def test_hermes_writes_its_config_all_the_time(world: World) -> None:
     with pytest.raises(OutcomeUnknown, match="changes repeatedly"):
         world.adopt(Mad())
     assert world.state == "adopting"
-    assert not stands(world.home)
+    assert not fence_exists(world.home)
 
 
 def test_a_tick_that_does_not_end(world: World) -> None:
@@ -604,7 +604,7 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
         before = snapshot(world.home.path)
         with pytest.raises(OSError, match="No space left"):
             world.adopt(Disk())
-        assert not stands(world.home)
+        assert not fence_exists(world.home)
         world.release()
         assert snapshot(world.home.path) == before
     finally:
@@ -635,7 +635,7 @@ def test_a_home_in_a_containers_image(tmp_path: Path, adopted_below: bool) -> No
         world.home = home_of(str(world.home.path).replace("/image/", "/merged/"))
         (world.tenure / "profiles" / "hermes-la" / "hermes.json").unlink(missing_ok=True)
         world.adopt()
-        assert stands(world.home)
+        assert fence_exists(world.home)
         world.release()
         assert {k: v[:3] for k, v in snapshot(world.home.path).items()} == before
     finally:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from adoptkit import CONFIG, World, snapshot
 
-from tenure.adapters.hermes.adopt.fence import stands
+from tenure.adapters.hermes.adopt.fence import fence_exists
 from tenure.adapters.hermes.back.release import alone
 from tenure.surfaces.cli.main import main
 
@@ -67,7 +67,7 @@ def test_the_way_there_and_back(world: World, say: Say) -> None:
     assert "nothing runs until the owner is restarted" in said.out
     assert "→ start the gateway: hermes -p la gateway run" in said.out
     assert 'after = "10m"' in said.out
-    assert stands(world.home)
+    assert fence_exists(world.home)
     again = say("adopt", "--force", "--yes")
     assert again.code == 0
     assert again.out.rstrip().endswith("as before")
@@ -110,7 +110,7 @@ def test_without_a_yes_nothing_is_done(world: World, say: Say) -> None:
     assert not world.tenure.exists()
     world.adopt()
     assert say("release").code == 2
-    assert stands(world.home)
+    assert fence_exists(world.home)
 
 
 def test_refusals_have_exit_codes_and_remedies(world: World, say: Say) -> None:

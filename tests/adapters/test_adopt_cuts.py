@@ -15,7 +15,7 @@ import pytest
 from adoptkit import Cut, CuttingDisk, World, snapshot
 
 from tenure.adapters.hermes.adopt.config_edit import enabled_in
-from tenure.adapters.hermes.adopt.fence import stands
+from tenure.adapters.hermes.adopt.fence import fence_exists
 
 
 def plain(world: World) -> None:
@@ -114,10 +114,10 @@ def test_adoption_cut_anywhere_goes_on(case: Case) -> None:
         world = case.anew()
         with pytest.raises(Cut):
             world.adopt(disk)
-        assert not stands(world.home) or enabled_in(world.home.config.read_bytes())[0]
+        assert not fence_exists(world.home) or enabled_in(world.home.config.read_bytes())[0]
         world.adopt(case.disk())
         assert world.state == "adopted"
-        assert stands(world.home)
+        assert fence_exists(world.home)
         assert enabled_in(world.home.config.read_bytes()) == (True, False)
         assert world.library.is_at(world.home.tenure / "lib")
         world.release()
@@ -150,7 +150,7 @@ def test_release_cut_anywhere_and_adopted_again(case: Case) -> None:
             world.release(disk)
         world.adopt(case.disk())
         assert world.state == "adopted"
-        assert stands(world.home)
+        assert fence_exists(world.home)
         world.release(case.disk())
         assert case.look() == case.before, f"cut at {disk.at}"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from adoptkit import World, snapshot
 
-from tenure.adapters.hermes.adopt.fence import stands
+from tenure.adapters.hermes.adopt.fence import fence_exists
 
 pytestmark = pytest.mark.real
 
@@ -52,7 +52,7 @@ def test_an_adoption_that_was_killed_is_undone_by_the_script_or_goes_on(world: W
         if number % 2:
             finish(command(world, "adopt", "--force"))
             assert world.state == "adopted"
-            assert stands(world.home)
+            assert fence_exists(world.home)
         finish(command(world, "release"))
         assert snapshot(world.home.path) == before, f"killed after {delay} s"
 

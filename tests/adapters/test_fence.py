@@ -14,7 +14,7 @@ import pytest
 from adoptkit import CuttingDisk, World, snapshot
 
 from tenure.adapters.hermes.adopt import fence as fences
-from tenure.adapters.hermes.adopt.fence import TickLockBlocker, assert_fence, stands
+from tenure.adapters.hermes.adopt.fence import TickLockBlocker, assert_fence, fence_exists
 from tenure.adapters.hermes.back.disk import Disk, lock, unlock
 from tenure.adapters.hermes.back.release import alone
 from tenure.domain.errors import OutcomeUnknown
@@ -50,7 +50,7 @@ def test_no_tick_passes_it(world: World, swaps: bool) -> None:
     assert ticks(world)
     world.with_lock(b"old")
     assert install(world, CuttingDisk(swaps=swaps)) == ["file"]
-    assert stands(world.home)
+    assert fence_exists(world.home)
     assert not ticks(world)
     assert (world.home.tenure / "restore" / "tick.lock").read_bytes() == b"old"
     assert world.home.tick_lock.stat().st_mode & 0o777 == 0o700
@@ -98,7 +98,7 @@ def test_a_ticker_that_had_opened_the_old_file_cannot_lock_it(
 
         def try_it(seconds: float) -> None:
             assert seconds == 0.25
-            assert stands(world.home)
+            assert fence_exists(world.home)
             with pytest.raises(BlockingIOError):
                 fcntl.flock(ticker, fcntl.LOCK_EX | fcntl.LOCK_NB)
             tried.append("in vain")
@@ -123,7 +123,7 @@ def test_a_file_that_appears_in_the_gap_is_waited_for_and_taken_away(world: Worl
     disk = Gap(swaps=False)
     assert install(world, disk) == ["file", "file"]
     assert disk.appeared
-    assert stands(world.home)
+    assert fence_exists(world.home)
     assert (world.home.tenure / "restore" / "tick.lock").read_bytes() == b"old"
 
 
@@ -214,12 +214,12 @@ def test_it_is_not_put_up_against_a_release(world: World) -> None:
         subprocess.run(["rm", "-r", str(world.home.tick_lock)], check=True)
         told = assert_fence(world.home)
         assert told is not None
-        assert "at work" in told
-        assert not stands(world.home)
+        assert "in progress" in told
+        assert not fence_exists(world.home)
     world.release()
     told = assert_fence(world.home)
     assert told is None or "not restored (no adoption)" in told
-    assert not stands(world.home)
+    assert not fence_exists(world.home)
 
 
 def test_it_never_raises(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The fires of both: how Hermes is asked, how a ticker is rehearsed, and what is a difference.
+"""The fires of both: how Hermes is asked, how a ticker is simulated, and what is a difference.
 
 Stand-ins for Hermes' Python are small programs; the real one is asked in
 tests/hermes/test_import_real.py.
@@ -19,7 +19,12 @@ import pytest
 from hermestree import Tree
 
 from tenure.adapters.hermes_import import comparison, simulation
-from tenure.adapters.hermes_import.comparison import FireDifference, compare, rehearse, zone_setting
+from tenure.adapters.hermes_import.comparison import (
+    FireDifference,
+    compare,
+    simulate_hermes,
+    zone_setting,
+)
 from tenure.adapters.hermes_import.source import last_written
 from tenure.domain.schedule.model import cron_schedule, every_schedule
 from tenure.host.local_zone import local_zone
@@ -64,7 +69,7 @@ def test_hermes_is_asked_once_in_its_own_home(
         f"json.dump(seen, open({str(seen)!r}, 'w'))\nprint(json.dumps({TOLD!r}))",
     )
     jobs = [DAILY, {"id": "odd", "schedule": "every 30m"}]
-    found = rehearse(tree.home, jobs, python=python, now=NOW, count=5)
+    found = simulate_hermes(tree.home, jobs, python=python, now=NOW, count=5)
     argv, environ, asked = json.loads(seen.read_text())
     assert argv == ["-I", "-B", simulation.__file__]
     assert environ["HERMES_HOME"] == str(tree.home.path)
@@ -89,7 +94,7 @@ def test_a_python_that_gives_no_answer_is_said(
 ) -> None:
     monkeypatch.setattr(comparison, "SIMULATION_WAIT_S", 1.0)
     monkeypatch.setitem(sys.modules, "croniter", None)
-    found = rehearse(tree.home, [DAILY], python=stand_in(tmp_path, line), now=NOW, count=5)
+    found = simulate_hermes(tree.home, [DAILY], python=stand_in(tmp_path, line), now=NOW, count=5)
     assert found.by is None
     assert word in found.why_not
 
@@ -102,11 +107,11 @@ def test_without_hermes_its_settings_are_still_read(
     tree.home.config.write_text(
         "a: {b: 1}\ntimezone: 'Asia/Tokyo'  # mine\nnested:\n  timezone: UTC\n"
     )
-    found = rehearse(tree.home, [DAILY], python=None, now=NOW, count=5)
+    found = simulate_hermes(tree.home, [DAILY], python=None, now=NOW, count=5)
     assert (found.by, found.zone) == (None, "Asia/Tokyo")
     assert found.means.python is None
     tree.home.config.write_text("timezone: Mars/Base\n")
-    assert rehearse(tree.home, [], python=None, now=NOW, count=5).zone == local_zone()
+    assert simulate_hermes(tree.home, [], python=None, now=NOW, count=5).zone == local_zone()
     tree.home.config.write_text("timezone: [\n")
     assert zone_setting(tree.home) is None
     tree.home.config.write_text("nested:\n  timezone: UTC\n")
@@ -146,7 +151,7 @@ def test_what_hermes_is_asked_in_is_the_zone_that_was_found(
     tree.home.jobs_file.write_text(json.dumps(written))
     told = {**TOLD, "zone": None}
     line = f"print(json.dumps({{**{told!r}, 'hermes': os.environ.get('TZ')}}))"
-    found = rehearse(tree.home, [], python=stand_in(tmp_path, line), now=NOW, count=5)
+    found = simulate_hermes(tree.home, [], python=stand_in(tmp_path, line), now=NOW, count=5)
     assert (found.zone, found.doubt, found.means.version) == ("Europe/Berlin", "", "Europe/Berlin")
 
 
@@ -160,7 +165,7 @@ def test_croniter_alone_is_asked_where_there_is_no_hermes(
 
     monkeypatch.setattr(simulation, "Croniter", Alone)
     monkeypatch.setenv("HERMES_TIMEZONE", "Europe/Berlin")
-    found = rehearse(tree.home, [DAILY], python=None, now=NOW, count=5)
+    found = simulate_hermes(tree.home, [DAILY], python=None, now=NOW, count=5)
     assert found.by is not None
     assert "alone" in found.by
     assert found.jobs["a"]["fires"][:2] == [int(AT) + 3600, int(AT) + 7200]
@@ -192,7 +197,7 @@ class Planner:
         return at not in self.skips, self.skips.get(at, planned)
 
 
-def rehearsed(planner: Planner, count: int = 3, **job: Any) -> dict[str, Any]:
+def simulated(planner: Planner, count: int = 3, **job: Any) -> dict[str, Any]:
     asked = {"now": AT, "count": count, "jobs": {"a": {**DAILY, **job}}}
     return dict(simulation.answer(asked, planner)["jobs"]["a"])  # type: ignore[arg-type]
 
@@ -231,7 +236,7 @@ def test_a_scheduler_that_plans_nothing_more_ends() -> None:
 
 
 def test_a_dense_schedule_is_looked_at_around_each_change_only() -> None:
-    found = rehearsed(Planner(every=60))
+    found = simulated(Planner(every=60))
     assert len(found["ranges"]) == 3
     change = seconds("2026-03-29 03:00")
     for after, until in found["ranges"]:
@@ -242,7 +247,7 @@ def test_a_dense_schedule_is_looked_at_around_each_change_only() -> None:
 
 
 def test_a_sparse_one_is_followed_to_both_changes() -> None:
-    found = rehearsed(Planner(every=86400))
+    found = simulated(Planner(every=86400))
     assert len(found["ranges"]) == 1
     assert found["ranges"][0][1] > seconds("2026-10-25 03:00")
 
@@ -250,7 +255,7 @@ def test_a_sparse_one_is_followed_to_both_changes() -> None:
 def test_an_interval_is_met_at_each_change_in_its_pace() -> None:
     next_run = (NOW + timedelta(minutes=5)).isoformat()
     every = {"kind": "interval", "minutes": 10}
-    found = rehearsed(Planner(every=600), 4, schedule=every, next_run_at=next_run)
+    found = simulated(Planner(every=600), 4, schedule=every, next_run_at=next_run)
     assert [at - int(AT) for at in found["fires"][:4]] == [300, 900, 1500, 2100]
     (_, near), *later = ((a, b) for a, b in found["ranges"])
     assert near == found["fires"][3]
@@ -261,7 +266,7 @@ def test_an_interval_is_met_at_each_change_in_its_pace() -> None:
 
 
 def test_a_long_interval_is_met_on_both_sides_of_a_change() -> None:
-    found = rehearsed(Planner(every=5 * 86400), schedule={"kind": "interval", "minutes": 7200})
+    found = simulated(Planner(every=5 * 86400), schedule={"kind": "interval", "minutes": 7200})
     change = seconds("2026-10-25 03:00")
     low, high = found["ranges"][-1]
     assert [at < change for at in found["fires"] if low < at <= high].count(True) >= 1
@@ -271,7 +276,7 @@ def test_a_long_interval_is_met_on_both_sides_of_a_change() -> None:
 def test_a_one_shot_is_itself() -> None:
     soon = (NOW + timedelta(minutes=5)).isoformat()
     for at, number in ((soon, 1), ("2001-01-01T00:00:00+00:00", 0), (None, 0), ("soon", 0)):
-        once = rehearsed(Planner(every=1), schedule={"kind": "once", "run_at": at})
+        once = simulated(Planner(every=1), schedule={"kind": "once", "run_at": at})
         assert len(once["fires"]) == number
 
 
@@ -280,7 +285,7 @@ def test_what_hermes_raises_is_said_for_that_job_alone() -> None:
         def after(self, schedule: dict[str, Any], at: float) -> datetime | None:
             raise ValueError("failed to find next date")
 
-    assert rehearsed(Broken(every=1)) == {"error": "ValueError: failed to find next date"}
+    assert simulated(Broken(every=1)) == {"error": "ValueError: failed to find next date"}
 
 
 def test_the_changes_of_a_zone_are_found_to_the_second() -> None:

@@ -16,16 +16,16 @@ from typing import Any
 import pytest
 from hermestree import Tree
 
-from tenure.adapters.hermes_import.command import LONGEST_PROMPT, Means
+from tenure.adapters.hermes_import.command import LONGEST_PROMPT, HermesRuntime
 from tenure.adapters.hermes_import.importer import (
     TAG,
     HermesTarget,
-    doubled,
     mirrored_in,
+    pause_commands,
     plan_import,
 )
 from tenure.adapters.hermes_import.losses import notes
-from tenure.adapters.hermes_import.source import called, hermes_jobs
+from tenure.adapters.hermes_import.source import hermes_command, hermes_jobs
 from tenure.adapters.importer import Action, ImportedJob, add_jobs, read_existing
 from tenure.client.apply import all_jobs
 from tenure.domain.errors import Conflict, NotFound, OutcomeUnknown
@@ -54,7 +54,7 @@ def importing(tree: Tree) -> HermesTarget:
     scripts.mkdir()
     for name in ("watch.sh", "collect.py"):
         (scripts / name).touch()
-    means = Means(python=PYTHON, version="0.19.0", script_timeout=3600)
+    means = HermesRuntime(python=PYTHON, version="0.19.0", script_timeout=3600)
     return HermesTarget(
         home=tree.home, means=means, zone="Europe/Berlin", now=NOW, answers=EXPANDED
     )
@@ -174,7 +174,7 @@ def test_an_odd_file_is_read_as_hermes_reads_it(tree: Tree) -> None:
     tree.home.jobs_file.write_text("\ufeff" + json.dumps(jobs), "utf-8")
     assert [job["id"] for job in hermes_jobs(tree.home)] == ["c0ffee000001", "7"]
     tree.home.jobs_file.write_text("{")
-    with pytest.raises(OutcomeUnknown, match="no JSON"):
+    with pytest.raises(OutcomeUnknown, match="not JSON"):
         hermes_jobs(tree.home)
 
 
@@ -206,12 +206,12 @@ def test_a_script_that_hermes_refuses_is_refused(importing: HermesTarget, tmp_pa
 
 
 def test_a_script_that_is_missing_is_said(importing: HermesTarget) -> None:
-    assert "no file" in one(importing, script="gone.sh").lost[0]
+    assert "does not exist" in one(importing, script="gone.sh").lost[0]
     assert one(importing, script=None).action is Action.SKIP
 
 
 def test_a_python_script_needs_hermes_python(importing: HermesTarget) -> None:
-    importing = replace(importing, means=Means())
+    importing = replace(importing, means=HermesRuntime())
     found = one(importing, script="collect.py")
     assert (found.action, found.remedy) == (Action.SKIP, "--hermes-python PATH")
     assert one(importing).action is Action.ADD
@@ -246,7 +246,7 @@ def test_an_agent_becomes_a_quiet_chat(importing: HermesTarget, tmp_path: Path) 
 
 
 def test_without_hermes_python_the_command_is_hermes(importing: HermesTarget) -> None:
-    (found,) = plan_import([an_agent()], replace(importing, means=Means()))
+    (found,) = plan_import([an_agent()], replace(importing, means=HermesRuntime()))
     assert argv(found)[:3] == ("hermes", "-p", "la")
 
 
@@ -261,7 +261,8 @@ def test_an_agent_that_would_lack_something_essential_is_paused(
     (found,) = plan_import([an_agent(**field)], importing)
     assert found.paused
     assert word in found.lost[0]
-    assert doubled([found], importing.home) == []  # it goes on in Hermes, so it is not paused there
+    # It goes on in Hermes, so it is not paused there.
+    assert pause_commands([found], importing.home) == []
 
 
 @pytest.mark.parametrize(
@@ -419,8 +420,8 @@ def test_what_an_adopted_profile_mirrors_is_not_doubled(
 
 def test_what_to_type_so_that_nothing_runs_twice(tree: Tree, importing: HermesTarget) -> None:
     plan = plan_import(recorded(tree, "0.19.0"), importing)
-    typed = doubled(plan, tree.home)
+    typed = pause_commands(plan, tree.home)
     assert typed[0] == f"hermes -p la cron pause {plan[0].id}"
     assert len(typed) == 6  # not the one that is paused there, nor the one that is paused here
     elsewhere = replace(tree.home, root=Path("/opt/my hermes"))
-    assert called(elsewhere) == "HERMES_HOME='/opt/my hermes' hermes -p la"
+    assert hermes_command(elsewhere) == "HERMES_HOME='/opt/my hermes' hermes -p la"

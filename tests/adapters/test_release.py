@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from adoptkit import CONFIG, CuttingDisk, World, snapshot
 
-from tenure.adapters.hermes.adopt.fence import stands
+from tenure.adapters.hermes.adopt.fence import fence_exists
 from tenure.adapters.hermes.adopt.plugin_files import way_back
 from tenure.adapters.hermes.back import release as releasing
 from tenure.adapters.hermes.back.disk import lock, unlock
@@ -103,7 +103,7 @@ def test_a_config_that_cannot_be_edited_any_more(world: World) -> None:
     result = world.release()
     assert "take tenure out of plugins.enabled yourself" in result.stays[0]
     assert not world.home.tenure.exists()
-    assert not stands(world.home)
+    assert not fence_exists(world.home)
 
 
 def test_an_edit_that_the_parser_denies_is_not_made(world: World, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_tick_of_the_owner_is_waited_for(world: World) -> None:
     assert held is not None
     with pytest.raises(Refusal, match="in the middle of a tick"):
         world.release()
-    assert stands(world.home)
+    assert fence_exists(world.home)
     assert world.state == "adopted"
     threading.Timer(0.1, unlock, [held]).start()
     release(str(world.home.path), patience=30.0)
@@ -183,7 +183,7 @@ def test_a_tick_of_the_owner_is_waited_for(world: World) -> None:
 
 def test_two_at_once(world: World) -> None:
     world.adopt()
-    with alone(str(world.home.path)), pytest.raises(Refusal, match="at work"):
+    with alone(str(world.home.path)), pytest.raises(Refusal, match="in progress"):
         world.release()
     assert world.state == "adopted"
 
@@ -263,7 +263,7 @@ def test_a_damaged_record_is_refused(world: World) -> None:
         world.home.adoption.write_text(text)
         with pytest.raises(Refusal, match="is damaged"):
             world.release()
-    assert stands(world.home)
+    assert fence_exists(world.home)
 
 
 # -- the script ------------------------------------------------------------------------------------

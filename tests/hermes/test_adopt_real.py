@@ -20,7 +20,7 @@ from hermesvenv import HermesVenv
 from hermesworld import PROFILE, HermesWorld
 
 from tenure.adapters.hermes.adopt.config_edit import enabled_in, plan_edit
-from tenure.adapters.hermes.adopt.fence import stands
+from tenure.adapters.hermes.adopt.fence import fence_exists
 from tenure.adapters.hermes.back import config_lines, yaml_lines
 from tenure.adapters.hermes.facts.home import home_of
 from tenure.domain.errors import Refused
@@ -89,7 +89,7 @@ def test_no_tick_runs_a_due_job_until_it_is_released(
     assert len(world.runs()) == 1, refused
     assert "refused" in refused.out + refused.err
     assert f"hermes -p {PROFILE} gateway" in refused.out + refused.err
-    assert stands(home_of(world.profile))
+    assert fence_exists(home_of(world.profile))
     codes = {w["code"] for w in status(world)["warnings"]}
     assert codes <= {"nobody_owns", "no_authoritative_rule"}, codes
 
@@ -182,7 +182,7 @@ def test_a_backup_keeps_the_fence_and_the_way_back(hermes_19: HermesVenv, worlds
     shutil.rmtree(world.profile)
     world.hermes("import", str(archive), "--force", p=None)
     home = home_of(world.profile)
-    assert stands(home)
+    assert fence_exists(home)
     assert tick(world, plugin=True).code == 3
     assert world.runs() == []
     argv = [sys.executable, "-I", "-S", str(home.tick_lock / "release.py")]

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 from importkit import BERLIN, TENURE, ZONE, Shell, files
 
-from tenure.adapters.hermes_import.comparison import rehearse
+from tenure.adapters.hermes_import.comparison import simulate_hermes
 from tenure.domain.schedule.model import cron_schedule
 from waiting import eventually
 
@@ -74,7 +74,7 @@ def test_a_rehearsal_says_what_ticks_do(shell: Shell, day: str) -> None:
         for text, job in shell.jobs().items()
     ]
     python = str(shell.venv.python)
-    found = rehearse(shell.home, jobs, python=python, now=now, count=100)
+    found = simulate_hermes(shell.home, jobs, python=python, now=now, count=100)
     assert found.by == f"Hermes {shell.venv.version}, croniter 6.0.0"
     for text in schedules:
         fires = {at for at in found.jobs[text]["fires"] if at < end}
@@ -90,7 +90,7 @@ def test_a_rehearsal_writes_nothing(shell: Shell) -> None:
     (shell.home.path / ".env").write_text("HERMES_CRON_SCRIPT_TIMEOUT=42\n")
     before = files(shell.root)
     jobs = [{"id": "a", "schedule": {"kind": "cron", "expr": "0 9 * * *"}}]
-    found = rehearse(
+    found = simulate_hermes(
         shell.home, jobs, python=str(shell.venv.python), now=datetime.now(UTC), count=5
     )
     assert (found.zone, found.unknown, found.means.script_timeout) == (ZONE, "", 42)

@@ -30,7 +30,7 @@ LONGEST_PROMPT = min(MAX_COMMAND, 128 * 1024) - 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
+class HermesRuntime:
     """What is known of the Hermes that runs the jobs today. None: not known."""
 
     python: str | None = None
@@ -42,7 +42,7 @@ class Means:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
+class CarriedCommand:
     """A command, what of the job it does not do, and whether that is essential."""
 
     command: Command
@@ -52,7 +52,7 @@ class Carried:
     """It would do something else than in Hermes, and must not run before a person checks it."""
 
 
-def carry(job: Job, home: HermesHome, means: Means) -> Carried:
+def command_of(job: Job, home: HermesHome, means: HermesRuntime) -> CarriedCommand:
     """Raises InvalidInput for a job that has nothing to run, or nothing that Hermes would run."""
     home = _home_of(job, home, means)
     if job.get("no_agent"):
@@ -63,7 +63,7 @@ def carry(job: Job, home: HermesHome, means: Means) -> Carried:
     return _agent(job, home, means)
 
 
-def _home_of(job: Job, home: HermesHome, means: Means) -> HermesHome:
+def _home_of(job: Job, home: HermesHome, means: HermesRuntime) -> HermesHome:
     """0.16 lets a job run in another profile than the one that schedules it."""
     named = _text(job.get("profile"))
     if named is None or not (means.version or "0.16").startswith("0.16"):
@@ -71,7 +71,7 @@ def _home_of(job: Job, home: HermesHome, means: Means) -> HermesHome:
     return next((other for other in profiles_of(home.root) if other.profile == named), home)
 
 
-def _script(script: str, home: HermesHome, means: Means) -> Carried:
+def _script(script: str, home: HermesHome, means: HermesRuntime) -> CarriedCommand:
     path = script_path(script, home)
     if path.suffix.lower() in (".sh", ".bash"):
         program = shutil.which("bash") or "/bin/bash"
@@ -86,7 +86,7 @@ def _script(script: str, home: HermesHome, means: Means) -> Carried:
     lost = () if path.is_file() else (f"the file {path} does not exist",)
     timeout = timedelta(seconds=means.script_timeout) if means.script_timeout else None
     command = Command(argv=(program, str(path)), cwd=str(path.parent), env=env)
-    return Carried(command=command, timeout=timeout, lost=lost)
+    return CarriedCommand(command=command, timeout=timeout, lost=lost)
 
 
 def script_path(script: str, home: HermesHome) -> Path:
@@ -98,7 +98,7 @@ def script_path(script: str, home: HermesHome) -> Path:
     return path
 
 
-def _agent(job: Job, home: HermesHome, means: Means) -> Carried:
+def _agent(job: Job, home: HermesHome, means: HermesRuntime) -> CarriedCommand:
     prompt = _text(job.get("prompt"))
     skills = [str(name).strip() for name in _list(job.get("skills") or job.get("skill"))]
     if prompt is None and not skills and not job.get("script"):
@@ -121,7 +121,7 @@ def _agent(job: Job, home: HermesHome, means: Means) -> Carried:
     if workdir is not None and not Path(workdir).is_dir():
         lost.append(f"its folder {workdir} is gone, so it runs in the home folder")
         workdir = None
-    return Carried(
+    return CarriedCommand(
         command=Command(argv=tuple(argv), cwd=workdir, env={"HERMES_HOME": str(home.root)}),
         lost=(*essential, *lost),
         incomplete=bool(essential),

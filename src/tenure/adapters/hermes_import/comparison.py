@@ -20,7 +20,7 @@ from typing import Any
 from tenure.adapters.hermes.back.yaml_lines import scalar_at
 from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes_import import simulation
-from tenure.adapters.hermes_import.command import Means
+from tenure.adapters.hermes_import.command import HermesRuntime
 from tenure.adapters.hermes_import.source import HermesJob, last_written
 from tenure.adapters.importer import FireComparison, FireDifference
 from tenure.domain.errors import InvalidInput
@@ -39,7 +39,7 @@ _SETTINGS = ("HERMES_TIMEZONE", "HERMES_CRON_SCRIPT_TIMEOUT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rehearsed:
+class SimulationResult:
     """What Hermes says: its zone, how it runs scripts, and the fires of each job."""
 
     by: str | None
@@ -48,7 +48,7 @@ class Rehearsed:
     zone: str
     doubt: str = ""
     """Why ``zone`` may not be the one that Hermes runs in."""
-    means: Means
+    means: HermesRuntime
     unknown: str = ""
     """Why it is unknown how it runs scripts."""
     changes: tuple[datetime, ...] = ()
@@ -56,7 +56,7 @@ class Rehearsed:
     jobs: Mapping[str, Any] = field(default_factory=dict)
 
 
-def rehearse(
+def simulate_hermes(
     home: HermesHome,
     jobs: Sequence[HermesJob],
     *,
@@ -64,7 +64,7 @@ def rehearse(
     version: str | None = None,
     now: datetime,
     count: int,
-) -> Rehearsed:
+) -> SimulationResult:
     """``python``: the one that Hermes is installed in. Raises nothing: ``why_not`` says."""
     asked = {
         "now": now.timestamp(),
@@ -84,11 +84,11 @@ def rehearse(
     else:
         why_not = "no Python that has Hermes was found"
     zone, doubt = _zone(zone_setting(home), local)
-    means = Means(python=python, version=version)
+    means = HermesRuntime(python=python, version=version)
     here = _ask_croniter(asked, zone)
     if here is None:
-        return Rehearsed(by=None, why_not=why_not, zone=zone, doubt=doubt, means=means)
-    return Rehearsed(
+        return SimulationResult(by=None, why_not=why_not, zone=zone, doubt=doubt, means=means)
+    return SimulationResult(
         by=f"croniter {here['croniter']} alone ({why_not})",
         zone=zone,
         doubt=doubt,
@@ -150,14 +150,14 @@ def _ask_hermes(
 
 def _of_hermes(
     answer: dict[str, Any], python: str, version: str | None, local: MachineZone
-) -> Rehearsed:
+) -> SimulationResult:
     version = version or answer.get("hermes")
     zone, doubt = _zone(answer["zone"], local)
-    return Rehearsed(
+    return SimulationResult(
         by=f"Hermes {version or 'of unknown version'}, croniter {answer.get('croniter')}",
         zone=zone,
         doubt=doubt,
-        means=Means(
+        means=HermesRuntime(
             python=python,
             version=version,
             env=answer.get("env", {}),

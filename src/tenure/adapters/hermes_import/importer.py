@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tenure.adapters.hermes.facts.home import HermesHome
-from tenure.adapters.hermes_import.command import Means, carry
-from tenure.adapters.hermes_import.comparison import Rehearsed, compare
+from tenure.adapters.hermes_import.command import HermesRuntime, command_of
+from tenure.adapters.hermes_import.comparison import SimulationResult, compare
 from tenure.adapters.hermes_import.losses import losses, notes
 from tenure.adapters.hermes_import.schedule import instant_in, translate
-from tenure.adapters.hermes_import.source import HermesJob, called, job_name, job_schedule
+from tenure.adapters.hermes_import.source import HermesJob, hermes_command, job_name, job_schedule
 from tenure.adapters.importer import (
     Action,
     ExistingJobs,
@@ -42,7 +42,7 @@ class HermesTarget:
     """From where, to where, when. ``zone``: Hermes', an IANA name; ``now``: aware."""
 
     home: HermesHome
-    means: Means
+    means: HermesRuntime
     zone: str
     now: datetime
     existing: ExistingJobs = field(default_factory=ExistingJobs)
@@ -115,7 +115,7 @@ def _added(job: HermesJob, found: ImportedJob, target: HermesTarget) -> Imported
         now=now,
         fields=target.answers.get(job["id"], {}).get("fields"),
     )
-    what = carry(job, target.home, target.means)
+    what = command_of(job, target.home, target.means)
     return replace(
         found,
         action=Action.ADD,
@@ -146,10 +146,10 @@ def _free(wanted: str, id: str, taken: set[str]) -> str:
     return free_name(wanted, taken, lambda n: f" ({id})" if n == 2 else f" ({id} {n})")
 
 
-def doubled(plan: Sequence[ImportedJob], home: HermesHome) -> list[str]:
+def pause_commands(plan: Sequence[ImportedJob], home: HermesHome) -> list[str]:
     """What to type so that no job runs in both."""
     return [
-        f"{called(home)} cron pause {job.id}"
+        f"{hermes_command(home)} cron pause {job.id}"
         for job in plan
         if job.active and not job.paused and job.action is not Action.SKIP
     ]
@@ -168,7 +168,7 @@ class HermesImporter(Importer):
         self,
         home: HermesHome,
         jobs: Sequence[HermesJob],
-        rehearsed: Rehearsed,
+        simulated: SimulationResult,
         *,
         now: datetime,
         count: int,
@@ -176,41 +176,41 @@ class HermesImporter(Importer):
         uncompared: bool = False,
     ) -> None:
         """``count``: of the fires to compare. ``uncompared``: add also what was not compared."""
-        self.home, self._jobs, self.rehearsed = home, jobs, rehearsed
+        self.home, self._jobs, self.simulated = home, jobs, simulated
         self._now, self._count, self._prefix = now, count, prefix
         self._uncompared = uncompared
 
     def plan(self, existing: ExistingJobs) -> Sequence[ImportedJob]:
         target = HermesTarget(
             home=self.home,
-            means=self.rehearsed.means,
-            zone=self.rehearsed.zone,
+            means=self.simulated.means,
+            zone=self.simulated.zone,
             now=self._now,
             existing=existing,
             mirrored=mirrored_in(existing.jobs),
             prefix=self._prefix,
-            answers=self.rehearsed.jobs,
+            answers=self.simulated.jobs,
         )
         return [self._compare(job) for job in plan_import(self._jobs, target)]
 
     def _compare(self, job: ImportedJob) -> ImportedJob:
         if job.definition is None:
             return job
-        schedule, found = job.definition.schedule, self.rehearsed
+        schedule, found = job.definition.schedule, self.simulated
         compared = compare(schedule, found.jobs.get(job.id), self._now, self._count)
         if schedule.kind is not ScheduleKind.AT:
             compared = replace(compared, changes=found.changes)
         return replace(job, compared=compared)
 
     def heading(self, plan: Sequence[ImportedJob]) -> list[str]:
-        found = self.rehearsed
+        found = self.simulated
         how = f"not compared: {found.why_not}"
         if found.by is not None:
             how = f"compared with what {found.by} computes"
         return [f"{count_jobs(plan)} of Hermes in {self.home.path}, times in {found.zone}", how]
 
     def warnings(self) -> list[tuple[str, str]]:
-        found, warnings = self.rehearsed, []
+        found, warnings = self.simulated, []
         if found.doubt:
             remedy = "run this with TZ=ZONE, or set `timezone:` in Hermes' config.yaml"
             warnings.append((found.doubt, remedy))
@@ -225,7 +225,7 @@ class HermesImporter(Importer):
         return notes([job.definition for job in plan if job.definition], self.home)
 
     def originals(self, plan: Sequence[ImportedJob]) -> list[str]:
-        return doubled(plan, self.home)
+        return pause_commands(plan, self.home)
 
     def question(self, plan: Sequence[ImportedJob], *, yes: bool) -> str:
         adding = to_add(plan)
@@ -265,7 +265,7 @@ class HermesImporter(Importer):
         }
 
     def document(self, report: ImportReport) -> dict[str, Any]:
-        found = self.rehearsed
+        found = self.simulated
         return {
             "hermes": {
                 "home": str(self.home.path),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tenure.adapters.hermes.facts.home import HermesHome
-from tenure.adapters.hermes_import.source import HermesJob, called
+from tenure.adapters.hermes_import.source import HermesJob, hermes_command
 from tenure.domain.job import Command, Definition
 
 _AGENTS = (
@@ -34,7 +34,7 @@ def losses(job: HermesJob, home: HermesHome) -> Iterator[str]:
     if targets := _targets(job):
         yield (
             f"its output is not sent to {', '.join(targets)} but kept with the run;"
-            f" `{called(home)} send --to TARGET` sends what is piped into it"
+            f" `{hermes_command(home)} send --to TARGET` sends what is piped into it"
         )
     if job.get("attach_to_session") is True:
         yield "what it says does not become part of the chat it belongs to"

@@ -127,7 +127,7 @@ def _moved(clock: SimulatedClock, planned: datetime, at: float) -> bool:
     return clock.now().utcoffset() != planned.utcoffset()
 
 
-def rehearse(
+def simulate_job(
     hermes: RealHermes | Croniter,
     job: dict[str, Any],
     now: float,
@@ -264,7 +264,7 @@ def answer(asked: dict[str, Any], hermes: RealHermes | Croniter) -> dict[str, An
             croniter = getattr(hermes, "croniter", None)
             if croniter is not None and job["schedule"].get("kind") == "cron":
                 found["fields"] = croniter(job["schedule"]["expr"]).expanded
-            found.update(rehearse(hermes, job, now, asked["count"], changes))
+            found.update(simulate_job(hermes, job, now, asked["count"], changes))
         except Exception as error:  # noqa: BLE001 - it stops the job in Hermes too
             found["error"] = f"{type(error).__name__}: {error}"
     return {"zone": hermes.zone, "changes": changes, "jobs": jobs, **versions()}

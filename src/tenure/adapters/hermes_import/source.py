@@ -26,7 +26,7 @@ def hermes_jobs(home: HermesHome, refs: Sequence[str] = ()) -> list[HermesJob]:
     if read.problem is not None:
         raise OutcomeUnknown(
             f"{home.jobs_file} cannot be read: {read.problem}",
-            remedy=f"`{called(home)} cron list` shows what Hermes makes of it",
+            remedy=f"`{hermes_command(home)} cron list` shows what Hermes makes of it",
         )
     jobs = [_with_id(entry) for entry in _entries(home)] if read.present else []
     known = [job for job in jobs if job is not None]
@@ -43,7 +43,7 @@ def last_written(home: HermesHome) -> datetime | None:
     return at if at.utcoffset() is not None else None
 
 
-def called(home: HermesHome) -> str:
+def hermes_command(home: HermesHome) -> str:
     """How a person calls Hermes for this profile, wherever its home is."""
     if home.root == (person_home() / ".hermes").resolve():
         return home.command
@@ -91,7 +91,7 @@ def _chosen(jobs: Sequence[HermesJob], refs: Sequence[str], home: HermesHome) ->
             raise NotFound(
                 f"Hermes has no job {ref!r}; it has {', '.join(near) or 'none at all'}",
                 field="job",
-                remedy=f"`{called(home)} cron list --all` lists them",
+                remedy=f"`{hermes_command(home)} cron list --all` lists them",
             )
         wanted.update(found)
     return [job for job in jobs if job["id"] in wanted]

@@ -192,13 +192,13 @@ def release(context: click.Context, copied: bool, dry_run: bool, yes: bool) -> i
 
 def _release(folder: str, *, copied: bool, dry_run: bool) -> Released:
     from tenure.adapters.hermes.back.release import release as undo
-    from tenure.adapters.hermes.back.undo import AtWork, Refusal, Ticking
+    from tenure.adapters.hermes.back.undo import OwnerTicking, Refusal, ReleaseInProgress
 
     try:
         return undo(folder, copied=copied, dry_run=dry_run)
-    except AtWork as error:
+    except ReleaseInProgress as error:
         raise Conflict(error.text, remedy=error.remedy) from error
-    except Ticking as error:
+    except OwnerTicking as error:
         raise OutcomeUnknown(error.text, remedy=error.remedy) from error
     except Refusal as error:
         raise Refused(error.text, remedy=error.remedy) from error

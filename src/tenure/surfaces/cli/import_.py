@@ -18,7 +18,7 @@ from tenure.surfaces.cli.command import Verb, VerbGroup, Where, now
 if TYPE_CHECKING:
     from tenure.adapters.apscheduler.importer import ApschedulerImporter
     from tenure.adapters.hermes.facts.home import HermesHome
-    from tenure.adapters.hermes_import.comparison import Rehearsed
+    from tenure.adapters.hermes_import.comparison import SimulationResult
     from tenure.adapters.hermes_import.source import HermesJob
     from tenure.adapters.importer import ImportedJob
 
@@ -93,7 +93,7 @@ def hermes(
     importer = HermesImporter(
         home,
         source,
-        _rehearse(home, source, hermes_python, at, count),
+        _simulate(home, source, hermes_python, at, count),
         now=at,
         count=count,
         prefix=prefix,
@@ -102,11 +102,11 @@ def hermes(
     add(where, importer, show_plan(where, importer), dry_run=dry_run, yes=yes)
 
 
-def _rehearse(
+def _simulate(
     home: HermesHome, source: Sequence[HermesJob], python: str | None, at: datetime, count: int
-) -> Rehearsed:
+) -> SimulationResult:
     from tenure.adapters.hermes.look.installation import find_installations, installation_of
-    from tenure.adapters.hermes_import.comparison import rehearse
+    from tenure.adapters.hermes_import.comparison import simulate_hermes
     from tenure.domain.errors import NotFound
 
     if python is not None:
@@ -124,7 +124,7 @@ def _rehearse(
     else:
         found = list(find_installations(home))
     first = found[0] if found else None
-    return rehearse(
+    return simulate_hermes(
         home,
         source,
         python=first.python if first else None,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tenure.adapters.hermes.adopt.checks import same_files
 from tenure.adapters.hermes.adopt.config_edit import Edit
-from tenure.adapters.hermes.adopt.fence import TickLockBlocker, stands
+from tenure.adapters.hermes.adopt.fence import TickLockBlocker, fence_exists
 from tenure.adapters.hermes.adopt.plan import AdoptionPlan, plan_config
 from tenure.adapters.hermes.adopt.plugin_files import (
     Library,
@@ -99,7 +99,7 @@ class _Work:
         return self.result.adoption
 
     def run(self, patience: float, linger: float | None, packages: Library) -> AdoptionResult:
-        was = self.plan.again and stands(self.home)
+        was = self.plan.again and fence_exists(self.home)
         self.begin()
         self.own_files(packages)
         self.result.done += make_profile(self.plan.profile, self.home, self.now, self.disk)
@@ -108,7 +108,7 @@ class _Work:
         if self.plan.options.protect:
             jobs = protect(self.home, self.plan.options.protect, (), self.now)
             self.did(f"protected {', '.join(job.name for job in jobs)}")
-        if not stands(self.home):
+        if not fence_exists(self.home):
             self.make(self.home.cron)
         TickLockBlocker(self.home, self.disk, linger=linger).install(
             keep=self.keep, patience=patience

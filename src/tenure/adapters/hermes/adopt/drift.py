@@ -15,7 +15,7 @@ from pathlib import Path
 from tenure import __version__
 from tenure.adapters.hermes.adopt.checks import BUILT_IN, release_copy
 from tenure.adapters.hermes.adopt.config_edit import enabled_in, scalar_in
-from tenure.adapters.hermes.adopt.fence import stands
+from tenure.adapters.hermes.adopt.fence import fence_exists
 from tenure.adapters.hermes.adopt.owner_rules import has_gateway_rule
 from tenure.adapters.hermes.adopt.plugin_files import fence_files, library, plugin_files, shim
 from tenure.adapters.hermes.adopt.profile import file_problem, linked_home, rules_of
@@ -67,7 +67,7 @@ class _Look:
     def fence(self) -> Iterator[Finding]:
         if self.adoption.state == RELEASING:
             return
-        if not stands(self.home):
+        if not fence_exists(self.home):
             there = os.path.lexists(self.home.tick_lock)
             now = "it is a file again" if there else "it does not exist"
             yield finding("fence_missing", now=now)

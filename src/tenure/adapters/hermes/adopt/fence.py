@@ -61,7 +61,7 @@ def _repair(home: HermesHome) -> str:
     return "it is restored, but other tickers may have run jobs meanwhile"
 
 
-def stands(home: HermesHome) -> bool:
+def fence_exists(home: HermesHome) -> bool:
     """Whether the fence exists."""
     return is_folder(str(home.tick_lock))
 

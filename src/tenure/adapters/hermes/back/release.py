@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING or __package__:
     from tenure.adapters.hermes.back.disk import Disk, lock, unlock
-    from tenure.adapters.hermes.back.undo import RECORD, AtWork, Refusal, Released, Undo
+    from tenure.adapters.hermes.back.undo import RECORD, Refusal, Released, ReleaseInProgress, Undo
 else:  # pragma: no cover - as a copy, beside its siblings
     sys.dont_write_bytecode = True
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     from disk import Disk, lock, unlock
-    from undo import RECORD, AtWork, Refusal, Released, Undo
+    from undo import RECORD, Refusal, Released, ReleaseInProgress, Undo
 
 MARK = "This folder is a fence, put here by Tenure"
 """How the README of a fence begins."""
@@ -79,7 +79,8 @@ def alone(home: str) -> Iterator[None]:
     """No other adoption or release of this home meanwhile. The lock is on the folder itself."""
     held = lock(home, 0.0)
     if held is None:
-        raise AtWork(f"another adoption or release of {home} is at work", "wait until it has ended")
+        text = f"another adoption or release of {home} is in progress"
+        raise ReleaseInProgress(text, "wait until it has ended")
     try:
         yield
     finally:

@@ -51,11 +51,11 @@ class Refusal(Exception):
         self.remedy = remedy
 
 
-class AtWork(Refusal):
+class ReleaseInProgress(Refusal):
     """Another adoption or release is going on."""
 
 
-class Ticking(Refusal):
+class OwnerTicking(Refusal):
     """The owner is in the middle of a tick."""
 
 
@@ -90,7 +90,7 @@ class Undo:
         if os.path.isfile(path):
             held = lock(path, patience)
             if held is None:
-                raise Ticking(
+                raise OwnerTicking(
                     f"the gateway is in the middle of a tick since {patience:g} s ({path})",
                     "try again in a minute, or stop the gateway first",
                 )

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from tenure.adapters.hermes.adopt.fence import assert_fence, stands
+from tenure.adapters.hermes.adopt.fence import assert_fence, fence_exists
 from tenure.adapters.hermes.facts.link import AdoptionLink
 from tenure.adapters.hermes.inside import hermes_api
 from tenure.adapters.hermes.inside.due_jobs import DueJobs, skip_due_fire
@@ -114,7 +114,7 @@ class HermesHost:
         Without a fence it is Hermes' own lock: nothing else then separates this process from
         processes that do not obey Tenure.
         """
-        if self.handoff.thread.ticking and stands(self.home):
+        if self.handoff.thread.ticking and fence_exists(self.home):
             return folder, self.home.tenure / "tick.lock"
         return folder, path
 
