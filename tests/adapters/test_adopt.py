@@ -430,7 +430,7 @@ def test_jobs_protected_from_the_start(world: World) -> None:
 def test_two_at_once(world: World) -> None:
     plan = world.plan()
     assert plan is not None
-    with alone(str(world.home.path)), pytest.raises(Conflict, match="at work"):
+    with alone(str(world.home.path)), pytest.raises(Conflict, match="in progress"):
         world.adopt()
     assert not world.home.tenure.exists()
     assert [p.name for p in world.home.path.iterdir() if "lock" in p.name] == []
@@ -458,7 +458,7 @@ def test_many_at_once_one_wins_at_a_time(world: World) -> None:
             world.adopt()
             ended.append("adopted")
         except Conflict as error:
-            ended.append(next(w for w in ("at work", "planned") if w in error.text))
+            ended.append(next(w for w in ("in progress", "planned") if w in error.text))
 
     threads = [threading.Thread(target=one) for _ in range(4)]
     for thread in threads:
@@ -466,7 +466,7 @@ def test_many_at_once_one_wins_at_a_time(world: World) -> None:
     for thread in threads:
         thread.join()
     assert "adopted" in ended
-    assert set(ended) <= {"adopted", "at work", "planned"}
+    assert set(ended) <= {"adopted", "in progress", "planned"}
     assert world.state == "adopted"
     world.release()
     assert snapshot(world.home.path) == before
