@@ -46,13 +46,13 @@ def account_for(
     for at, run in runs.items():
         if at in claimed_ahead or run.revision in foreign:
             continue
-        assert at in fires, f"{run} ran at {at}, which is no fire of its revision"
+        assert at in fires, f"{run} ran at {at}, which is not a fire of its revision"
         of_hold = (
             at in omitted and omitted[at].kind is OmissionKind.HELD and run.cause is Cause.HELD
         )
         assert at not in omitted or of_hold, f"{at} ran, and is recorded as {omitted[at]}"
     for at, omission in omitted.items():
-        assert at in fires or at in claimed_ahead, f"{omission} covers {at}, which is no fire"
+        assert at in fires or at in claimed_ahead, f"{omission} covers {at}, which is not a fire"
         settled = not omission.open and omission.kind is OmissionKind.HELD
         if settled and omission.cut_at is None and at not in claimed_ahead:
             assert omission.claimed <= omission.count

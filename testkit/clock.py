@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 
 class ManualClock:
-    """Stands still until moved. Starts at ``start`` (UTC), the other clocks at zero."""
+    """Moves only when a test moves it. Starts at ``start`` (UTC), the other clocks at zero."""
 
     def __init__(self, start: datetime | None = None) -> None:
         self._lock = threading.Lock()
@@ -31,7 +31,7 @@ class ManualClock:
             return self._continuous
 
     def advance(self, by: float | timedelta) -> datetime:
-        """Time passes for all three clocks: seconds or a duration, not negative."""
+        """Let time pass on all three clocks: seconds or a duration, not negative."""
         seconds = _seconds(by)
         if seconds < 0:
             raise ValueError("time passes forwards; use step() for a wrong clock")
@@ -40,7 +40,7 @@ class ManualClock:
         return self.suspend(seconds)
 
     def suspend(self, by: float | timedelta) -> datetime:
-        """The machine sleeps: the wall and the continuous clock go on, the awake one stands."""
+        """The machine sleeps: the wall clock and continuous clock go on, the awake clock stops."""
         seconds = _seconds(by)
         if seconds < 0:
             raise ValueError("a machine sleeps forwards")
@@ -50,13 +50,13 @@ class ManualClock:
             return self._now
 
     def step(self, by: float | timedelta) -> datetime:
-        """Somebody sets the wall clock, forwards or backwards; the others do not notice."""
+        """Set the wall clock forwards or backwards; the other clocks do not change."""
         with self._lock:
             self._now += timedelta(seconds=_seconds(by))
             return self._now
 
     def set(self, to: datetime) -> datetime:
-        """Somebody sets the wall clock to an instant."""
+        """Set the wall clock to an instant."""
         with self._lock:
             self._now = to.astimezone(UTC)
             return self._now

@@ -24,7 +24,7 @@ from tenure.store.contract import Claimed, Store
 
 START = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ROOM: Mapping[Runner, int] = dict.fromkeys(Runner, 1000)
-SOMEBODY = Requester(pid=4242, uid=1000, user="ada", via="cli")
+REQUESTER = Requester(pid=4242, uid=1000, user="ada", via="cli")
 
 
 def after(**span: float) -> datetime:

@@ -200,8 +200,8 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
                 self.history.now += timedelta(seconds=seconds)
                 fire = self.history.now - timedelta(seconds=ago)
                 before = [fire - timedelta(seconds=20 * m) for m in range(passed, 0, -1)]
-                told = (before[0], before[-1], passed) if before else None
-                announced = Announced(fire=fire, passed=told)
+                announced_span = (before[0], before[-1], passed) if before else None
+                announced = Announced(fire=fire, passed=announced_span)
                 self.history.announce(authority, job, announced, sure)
                 if ends:
                     self.history.finish_all()
@@ -302,7 +302,7 @@ def make_machine(make_store: Callable[[], Store]) -> Any:
 
         @rule(n=number, authoritative=st.booleans(), seconds=st.sampled_from([0, 61]))
         def be_interrupted(self, n: int, authoritative: bool, seconds: int) -> None:
-            """Between plan and claim a job is changed by somebody."""
+            """Another process changes a job between plan and claim."""
             self.history.now += timedelta(seconds=61)
             self.history.finish_all()
             self.history.think(2, authoritative)

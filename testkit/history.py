@@ -26,8 +26,8 @@ from tenure.domain.schedule.model import ScheduleKind
 from tenure.store.contract import ClaimOutcome, PurgeLimits, RunFilter, Store
 from testkit.accounts import account_for
 from testkit.factories import (
+    REQUESTER,
     ROOM,
-    SOMEBODY,
     START,
     ended,
     make_process,
@@ -284,7 +284,7 @@ class History:
             return side.store.create_request(
                 kind=RequestKind.TRIGGER if run is None else RequestKind.RETRY,
                 key=key,
-                requester=SOMEBODY,
+                requester=REQUESTER,
                 now=self.now,
                 deadline=timedelta(hours=1 if queued else 0, seconds=30),
                 job=None if job is None else side.jobs[job],
@@ -313,7 +313,7 @@ class History:
         self.fenced(authority, lambda s: s.store.replan(authority, s.jobs, self.now))
 
     def set_back(self, authority: Authority, seconds: int) -> None:
-        """The clock is set back, and the owner, or whoever believes to be it, notices."""
+        """The clock is set back, and the owner, or a process that believes to own, notices."""
         self.now -= timedelta(seconds=seconds)
         ahead = {
             (number, run.fire_time)

@@ -1,4 +1,4 @@
-"""An owner that answers requests, without a process for it."""
+"""An owner that resolves requests, on a thread instead of a process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from waiting import DEADLINE
 
 
 class Answering:
-    """An owner's answers, on a thread and a connection of its own."""
+    """Resolves requests on its own thread and connection."""
 
     def __init__(self, home: Path, answer: Callable[[Profile, Request], None]) -> None:
         self._home = home

@@ -1,4 +1,4 @@
-"""Stopping a process so that it stands still when the call returns, with all of its threads."""
+"""Suspend a process; when the call returns, all of its threads have stopped."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from waiting import eventually
 
 
 def is_frozen(pid: int) -> bool:
-    """Whether each thread stands still: a stop reaches one after the other, where each leaves the
-    kernel, and until then it may take a lock."""
+    """Whether each thread has stopped. A stop reaches the threads one after the other, as each
+    leaves the kernel; until then a thread may take a lock."""
     try:
         states = [
             (thread / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
@@ -25,11 +25,11 @@ def is_frozen(pid: int) -> bool:
 
 def freeze(pid: int) -> None:
     os.kill(pid, signal.SIGSTOP)
-    eventually(lambda: is_frozen(pid), f"pid {pid} to stand still")
+    eventually(lambda: is_frozen(pid), f"pid {pid} to stop")
 
 
 def freeze_between_transactions(pid: int, database: Path) -> None:
-    """Not inside one: that would block the store for everybody, which is another story."""
+    """Suspend a process outside a transaction, so that it does not block the store."""
 
     def frozen() -> bool:
         freeze(pid)

@@ -1,4 +1,4 @@
-"""Waiting for the real world: with a deadline that says what it waited for."""
+"""Wait for an event, with a deadline whose error names the event."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import TypeVar
 
 T = TypeVar("T")
 DEADLINE = 60.0
-"""Seconds. What is awaited comes at once on an idle machine; a busy one is no reason to fail."""
+"""Seconds. On an idle machine the event comes at once; a busy machine must not fail a test."""
 
 
 def eventually(reached: Callable[[], T], what: str, within: float = DEADLINE) -> T:
-    """Ask again until it is true; AssertionError, saying what was waited for, at the deadline."""
+    """Poll until the value is true, and return it. AssertionError, which names the event, at the
+    deadline."""
     until = time.monotonic() + within
     while not (value := reached()):
         if time.monotonic() > until:
@@ -23,7 +24,7 @@ def eventually(reached: Callable[[], T], what: str, within: float = DEADLINE) ->
 
 
 def promptly(call: Callable[[], T], what: str, within: float = 10.0) -> T:
-    """What it returns or raises; AssertionError where it does not come back (its thread stays)."""
+    """The result or error of a call; AssertionError if it does not return (its thread stays)."""
     returned: list[T] = []
     raised: list[BaseException] = []
 

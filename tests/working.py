@@ -1,4 +1,4 @@
-"""Work counted, not timed: how many calls a function makes is the same on every machine."""
+"""Count work instead of timing it: a function makes the same calls on every machine."""
 
 from __future__ import annotations
 

@@ -215,7 +215,7 @@ class ClaimsConformance(StoreCase):
         assert store.run(run.id).cancel_requested_at == after(minutes=2)
 
     def test_cancel_previous_ends_a_retrying_run(self, store: Store) -> None:
-        """Overlap 'cancel previous': nobody watches a run between attempts."""
+        """Overlap 'cancel previous': no process watches a run between attempts."""
         authority = own(store)
         definition = make_definition(overlap=Overlap.CANCEL, retries=3)
         job = store.add_job(definition, by="ada", now=after())
@@ -285,7 +285,7 @@ class ClaimsConformance(StoreCase):
         assert store.due_retries(after(hours=1), ROOM) == ()
 
     def test_a_one_shot_is_retried_though_done(self, store: Store) -> None:
-        """A job that is done is no reason: a one-shot may be retried."""
+        """The retries of a DONE job go on: a one-shot may be retried."""
         authority = own(store)
         definition = make_definition(schedule=once(after(minutes=1)), retries=1)
         job = store.add_job(definition, by="ada", now=after())

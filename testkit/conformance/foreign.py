@@ -20,8 +20,8 @@ from tenure.domain.schedule.model import foreign_schedule
 from tenure.store.contract import Claimed, ClaimOutcome, PurgeLimits, RunFilter, Store
 from testkit.conformance.base import StoreCase
 from testkit.factories import (
+    REQUESTER,
     ROOM,
-    SOMEBODY,
     START,
     after,
     ended,
@@ -192,7 +192,7 @@ class ForeignConformance(StoreCase):
         assert (again.outcome, again.runs) == (ClaimOutcome.REPEATED, ())
 
     def test_what_passed_unannounced_is_missed(self, store: Store) -> None:
-        """C5: nobody was there to announce it; a long stretch is one record."""
+        """C5: no process announced it; a long range is one record."""
         job, authority = add(store), own(store)
         passed = (after(minutes=5), after(hours=9), 108)
         announce(store, authority, job, after(hours=9, minutes=5), passed=passed)
@@ -212,7 +212,7 @@ class ForeignConformance(StoreCase):
         request = store.create_request(
             kind=RequestKind.TRIGGER,
             key="k",
-            requester=SOMEBODY,
+            requester=REQUESTER,
             now=after(minutes=6),
             deadline=timedelta(seconds=30),
             job=job.id,

@@ -145,7 +145,7 @@ class ForeignHeldConformance(StoreCase):
         assert not only(store, job).open
 
     def test_what_was_pending_can_be_given_up(self, store: Store) -> None:
-        """C4: of a profile that was restored nobody knows what ran since."""
+        """C4: what ran since the backup of a restored profile is unknown."""
         job, authority = add(store, protected=True), own(store, authoritative=False)
         announce(store, authority, job, after(minutes=5))
         store.miss_held_fires(job.id, "the profile was restored", now=after(minutes=30))

@@ -13,7 +13,7 @@ from tenure.domain.run import RunState
 from tenure.store.contract import Mark, Page, RunFilter, Store
 from testkit.conformance.base import StoreCase
 from testkit.factories import (
-    SOMEBODY,
+    REQUESTER,
     START,
     after,
     claim_one,
@@ -25,7 +25,7 @@ from testkit.factories import (
 )
 
 
-class LookingOnConformance(StoreCase):
+class MonitoringConformance(StoreCase):
     def test_the_mark_grows_with_what_is_new(self, store: Store) -> None:
         """C9: what is new is found without reading what is old."""
         assert store.mark() == Mark()
@@ -40,7 +40,7 @@ class LookingOnConformance(StoreCase):
         assert store.runs_after(store.mark().run) == ((), store.mark().run)
 
     def test_new_runs_come_in_the_order_of_their_claims(self, store: Store) -> None:
-        """C10: whoever follows sees each run, once."""
+        """C10: a reader that polls sees each run once."""
         authority = own(store)
         job = store.add_job(make_definition(), by="ada", now=START)
         runs = []
@@ -132,7 +132,7 @@ class LookingOnConformance(StoreCase):
         store.add_job(make_definition(), by="ada", now=START)
         ids = [
             store.create_request(
-                kind=RequestKind.TRIGGER, key=f"k{i}", requester=SOMEBODY, now=after(seconds=i),
+                kind=RequestKind.TRIGGER, key=f"k{i}", requester=REQUESTER, now=after(seconds=i),
                 deadline=timedelta(seconds=30), job="report",
             ).id
             for i in range(4)

@@ -167,7 +167,7 @@ class OmissionsConformance(StoreCase):
         plan_round(store, owner, after(minutes=9))
         assert store.runs(RunFilter())[0] == ()
         with pytest.raises(NotFound):
-            store.miss_held_fires("nobody", "gone", now=START)
+            store.miss_held_fires("unknown", "gone", now=START)
 
     def test_a_probe_that_changed_revisits_held_jobs(self, store: Store) -> None:
         """C8: Evidence that can change is read again."""

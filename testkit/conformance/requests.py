@@ -16,7 +16,7 @@ from tenure.domain.run import Cause, RunState
 from tenure.store.contract import Store
 from testkit.conformance.base import StoreCase
 from testkit.factories import (
-    SOMEBODY,
+    REQUESTER,
     START,
     after,
     claim_one,
@@ -32,7 +32,7 @@ NOW = after(seconds=10)
 def ask(
     store: Store, kind: RequestKind = RequestKind.TRIGGER, key: str = "k", **changes: Any
 ) -> Request:
-    values: dict[str, Any] = {"requester": SOMEBODY, "now": START, "deadline": DEADLINE}
+    values: dict[str, Any] = {"requester": REQUESTER, "now": START, "deadline": DEADLINE}
     return store.create_request(kind=kind, key=key, **(values | changes))
 
 

@@ -15,13 +15,13 @@ from tenure.domain.planning.plan import Due, Fire, HoldResolution, Plan
 from tenure.domain.run import Cause, Run, RunState
 from tenure.store.contract import Claimed, ClaimOutcome
 from testkit.memory_store.base import verb
-from testkit.memory_store.runs import Runs
+from testkit.memory_store.runs import RunLayer
 
 LONGEST_BACKOFF = timedelta(hours=1)
 RESTARTED = "planning restarted: the clock was set back"
 
 
-class Claims(Runs):
+class ClaimLayer(RunLayer):
     @verb
     def due(self, now: datetime, room: Mapping[Runner, int]) -> tuple[Due, ...]:
         waiting = [

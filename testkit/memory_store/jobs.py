@@ -18,12 +18,12 @@ from tenure.domain.schedule.model import ScheduleKind
 from tenure.domain.version import is_newer
 from tenure.store.contract import Accounting, Declaration, JobEditor, Page, Reconciled, Revision
 from testkit.memory_store.base import page_of, verb
-from testkit.memory_store.pending import INSTANT, Pending
+from testkit.memory_store.pending import INSTANT, PendingLayer
 
 REVISED = "the job was revised before they ran"
 
 
-class Jobs(Pending):
+class JobLayer(PendingLayer):
     @verb
     def add_job(
         self, definition: Definition, *, by: str, now: datetime, since: datetime | None = None
@@ -170,7 +170,7 @@ class Jobs(Pending):
     def _get_present(self, job: str) -> Job:
         found = self._get_job(job)
         if found.state is JobState.REMOVED:
-            raise NotFound(f"the job {found.name!r} was removed", remedy="add it anew")
+            raise NotFound(f"the job {found.name!r} was removed", remedy="add it again")
         return found
 
     @verb

@@ -1,4 +1,4 @@
-"""For whoever looks on: what is new, and the latest of each job."""
+"""Monitoring: what is new, and the latest runs of each job."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from tenure.domain.run import Run
 from tenure.store.contract import Mark
 from testkit.memory_store.base import verb
-from testkit.memory_store.requests import Requests
+from testkit.memory_store.requests import RequestLayer
 
 
-class LookingOn(Requests):
+class MonitoringLayer(RequestLayer):
     @verb
     def mark(self) -> Mark:
         return Mark(

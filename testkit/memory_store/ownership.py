@@ -23,7 +23,7 @@ from tenure.domain.ownership import (
     transition,
 )
 from testkit.memory_store.base import verb
-from testkit.memory_store.replies import Replies
+from testkit.memory_store.replies import ReplyLayer
 
 TAKES = frozenset(
     {OwnershipAction.TAKE, OwnershipAction.TAKE_FROM_DEAD, OwnershipAction.TAKE_BY_FORCE}
@@ -31,7 +31,7 @@ TAKES = frozenset(
 ENDS = frozenset({OwnershipAction.HAND_OVER, OwnershipAction.STEP_DOWN})
 
 
-class Owning(Replies):
+class OwnershipLayer(ReplyLayer):
     @verb
     def ownership(self) -> Ownership:
         return self._tables.ownership

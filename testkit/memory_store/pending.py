@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 
 from tenure.domain.job import Definition, Job, JobState, jitter_of
 from tenure.domain.omission import FireRange, Omission, OmissionKind, resolution
-from testkit.memory_store.ownership import Owning
+from testkit.memory_store.ownership import OwnershipLayer
 
 INSTANT = timedelta(microseconds=1)
 
 
-class Pending(Owning):
+class PendingLayer(OwnershipLayer):
     def _omit(
         self,
         job: Job,

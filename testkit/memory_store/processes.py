@@ -15,7 +15,7 @@ from tenure.store.contract import Absence
 from testkit.memory_store.base import Base, verb
 
 
-class Processes(Base):
+class ProcessLayer(Base):
     @verb
     def join(self, process: Process) -> None:
         if process.id in self._tables.processes:

@@ -8,10 +8,10 @@ from datetime import datetime
 from tenure.domain.event import EventKind
 from tenure.domain.ownership import Authority
 from tenure.domain.request import HandOverEnd, Request, RequestKind, RequestState, check_answer
-from testkit.memory_store.processes import Processes
+from testkit.memory_store.processes import ProcessLayer
 
 
-class Replies(Processes):
+class ReplyLayer(ProcessLayer):
     def _reply(
         self,
         request: Request,

@@ -20,14 +20,14 @@ from tenure.domain.request import (
 )
 from tenure.domain.run import Cause, Run
 from testkit.memory_store.base import verb
-from testkit.memory_store.claims import Claims
+from testkit.memory_store.claims import ClaimLayer
 from testkit.memory_store.pending import INSTANT
 
 EXPIRED = "no owner answered before the deadline"
 ASK_AGAIN = "ask again; with --queue it waits for 24 hours"
 
 
-class Requests(Claims):
+class RequestLayer(ClaimLayer):
     @verb
     def create_request(
         self,

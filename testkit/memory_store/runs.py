@@ -23,13 +23,13 @@ from tenure.domain.run import (
 )
 from tenure.store.contract import Page, RunFilter
 from testkit.memory_store.base import page_of, verb
-from testkit.memory_store.jobs import Jobs
+from testkit.memory_store.jobs import JobLayer
 
 HELD_STATES = frozenset({RunState.CLAIMED, RunState.RUNNING})
-"""Those in which somebody watches the run."""
+"""The states in which a process watches the run."""
 
 
-class Runs(Jobs):
+class RunLayer(JobLayer):
     @verb
     def start(self, authority: Authority, starts: Sequence[Start]) -> tuple[bool, ...]:
         self._require(authority)
@@ -57,7 +57,7 @@ class Runs(Jobs):
         return tuple(self._finish(result, now) for result in results)
 
     def _finish(self, result: Result, now: datetime) -> FinishOutcome:
-        """One result, in the order: late, ended already, somebody else's, taken."""
+        """One result, in the order: late, ended already, held by another, taken."""
         check_transition(RunState.RUNNING, result.state)
         run = self._tables.runs.get(result.run)
         if run is None:

@@ -1,11 +1,11 @@
 """A store in memory: the reference model of :mod:`tenure.store.contract`.
 
 Written so that each verb can be compared with its sentence in the contract; nothing here is
-fast. Nothing survives the process, so that "durable" means "before the verb returns". For tests
-of one's own jobs, and the model that every other store is compared with.
+fast. Nothing survives the process, so "durable" means "before the verb returns". For tests of your
+own jobs, and the model that every other store is compared with.
 
 The layers, each a file: tables, transactions (base), processes, replies, ownership, accounting
-(pending), jobs, runs, claims, requests, looking_on, upkeep.
+(pending), jobs, runs, claims, requests, monitoring, maintenance.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 
 from tenure.store.contract import SCHEMA, Facts
 from testkit.memory_store.base import verb
-from testkit.memory_store.upkeep import Upkeep
+from testkit.memory_store.maintenance import MaintenanceLayer
 
 
-class MemoryStore(Upkeep):
+class MemoryStore(MaintenanceLayer):
     """Keeps :class:`tenure.store.contract.Store`. Thread-safe; ``now`` is when it was made."""
 
     def __init__(self, profile_id: str = "memory", now: datetime | None = None) -> None:

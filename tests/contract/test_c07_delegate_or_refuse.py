@@ -13,7 +13,7 @@ from tenure.domain.job import JobState
 from tenure.domain.ownership import RESERVED_FOR, OwnershipAction
 from tenure.domain.request import DEADLINE, QUEUE_DEADLINE, RequestKind, RequestState
 from tenure.store.contract import RunFilter, Store
-from testkit.factories import SOMEBODY, START, after, ended, make_definition, own
+from testkit.factories import REQUESTER, START, after, ended, make_definition, own
 
 
 def test_definitions_need_no_owner(store: Store) -> None:
@@ -34,7 +34,7 @@ def test_a_trigger_lives_from_ask_to_done(store: Store) -> None:
     request = store.create_request(
         kind=RequestKind.TRIGGER,
         key="k",
-        requester=SOMEBODY,
+        requester=REQUESTER,
         now=START,
         deadline=DEADLINE,
         job=job.id,
@@ -42,7 +42,7 @@ def test_a_trigger_lives_from_ask_to_done(store: Store) -> None:
     again = store.create_request(
         kind=RequestKind.TRIGGER,
         key="k",
-        requester=SOMEBODY,
+        requester=REQUESTER,
         now=START,
         deadline=DEADLINE,
         job=job.id,
@@ -69,7 +69,7 @@ def test_the_deadline_is_checked_where_it_is_accepted(store: Store) -> None:
         request = store.create_request(
             kind=RequestKind.TRIGGER,
             key=key,
-            requester=SOMEBODY,
+            requester=REQUESTER,
             now=START,
             deadline=deadline,
             job=job.id,
@@ -86,7 +86,7 @@ def test_an_undone_acceptance_claims_nothing(store: Store) -> None:
     request = store.create_request(
         kind=RequestKind.TRIGGER,
         key="k",
-        requester=SOMEBODY,
+        requester=REQUESTER,
         now=START,
         deadline=DEADLINE,
         job=job.id,
@@ -105,7 +105,7 @@ def test_a_hand_over_is_done_when_the_successor_holds_the_term(store: Store) -> 
     """C7: A request is `done` only when its effect has happened."""
     authority = own(store, "gateway")
     request = store.create_request(
-        kind=RequestKind.HAND_OVER, key="k", requester=SOMEBODY, now=START, deadline=DEADLINE
+        kind=RequestKind.HAND_OVER, key="k", requester=REQUESTER, now=START, deadline=DEADLINE
     )
     with store.batch():
         store.resolve_request(

@@ -17,8 +17,8 @@ from tenure.domain.request import DEADLINE, RequestKind, RequestState
 from tenure.domain.run import RunState
 from tenure.store.contract import ClaimOutcome, RunFilter, Store
 from testkit.factories import (
+    REQUESTER,
     ROOM,
-    SOMEBODY,
     START,
     after,
     claim_one,
@@ -78,7 +78,7 @@ def test_the_store_itself_refuses(store: Store, needs: dict[str, Any]) -> None:
     request = store.create_request(
         kind=RequestKind.TRIGGER,
         key="k",
-        requester=SOMEBODY,
+        requester=REQUESTER,
         now=now,
         deadline=DEADLINE,
         job=job.id,

@@ -26,7 +26,7 @@ def stand(word: str = "ready") -> None:
 
 
 def claim(store: SqliteStore) -> None:
-    """Claim a minute after the other, whoever else does too; print the fires that were mine."""
+    """Claim one minute after the other, as other processes do too; print the fires claimed here."""
     standing, budget = OwnerCapabilities(authoritative=True), CatchUpBudget(rate=1000, burst=1000)
     authority = Authority(term=1, process="gateway", policy_version=0)
     stand()
@@ -40,7 +40,7 @@ def claim(store: SqliteStore) -> None:
 
 
 def claim_same(store: SqliteStore) -> None:
-    """Claim each fire from a plan of one's own making, so that only C4 stands in the way."""
+    """Claim each fire from a plan made here, so that only C4 prevents it."""
     authority = Authority(term=1, process="gateway", policy_version=0)
     (job,) = store.jobs()[0]
     stand()
@@ -68,7 +68,7 @@ def stop_in_batch(store: SqliteStore) -> None:
 
 
 def write_on(store: SqliteStore) -> None:
-    """Write pairs, each one commit, until told to stop by the end of the input."""
+    """Write pairs, each one commit, until the input ends."""
     print("ready", flush=True)
     number = 0
     ended = threading.Event()

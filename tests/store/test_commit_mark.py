@@ -162,7 +162,7 @@ def test_a_profile_from_before_there_was_a_mark(store: SqliteStore, path: Path) 
 
 
 def test_the_mark_of_another_profile_does_not_count(store: SqliteStore, path: Path) -> None:
-    """A database that was made anew, or a copy that was adopted as a profile of its own."""
+    """A database that was made again, or a copy that was adopted as a profile of its own."""
     write(store, 40)
     store.set_profile_id("q")
     write(store)

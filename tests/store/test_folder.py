@@ -104,7 +104,7 @@ def test_another_users_folder_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(Refused, match=f"belongs to uid {mine}") as caught:
         ProfileFolder.open("la", tmp_path)
     assert "TENURE_HOME" in caught.value.remedy
-    if mine:  # a home of root's is nobody's fault
+    if mine:  # a home of root's is not an error
         with pytest.raises(Refused, match=f"belongs to uid {mine}"):
             ProfileFolder.open("la", tmp_path, create=True)
 
@@ -247,12 +247,12 @@ def test_a_synced_folder_is_refused(tmp_path: Path) -> None:
     assert synced_by(tmp_path / "Dropboxes" / "t", tmp_path) == ""
     check_file_system(tmp_path / "t", user_home=tmp_path)
     (tmp_path / "s" / ".stfolder").mkdir(parents=True)
-    assert synced_by(tmp_path / "s" / "t", Path("/nobody")) == "Syncthing"
+    assert synced_by(tmp_path / "s" / "t", Path("/absent")) == "Syncthing"
     # A link out of the home into the synced folder is that folder.
     (tmp_path / "s" / "t").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "s" / "t")
     with pytest.raises(Refused, match="Syncthing"):
-        check_file_system(tmp_path / "link" / "p", user_home=Path("/nobody"))
+        check_file_system(tmp_path / "link" / "p", user_home=Path("/absent"))
 
 
 def test_where_nothing_is_known_nothing_is_refused(
@@ -266,7 +266,7 @@ def test_where_nothing_is_known_nothing_is_refused(
 
     monkeypatch.setattr(Path, "read_text", gone)
     assert file_system_of(tmp_path) is None
-    check_file_system(tmp_path, user_home=Path("/nobody"))
+    check_file_system(tmp_path, user_home=Path("/absent"))
 
 
 def test_macos_statfs() -> None:

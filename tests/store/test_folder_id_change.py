@@ -1,4 +1,4 @@
-"""``profile.id`` is changed by one at a time, and who stands still keeps nobody from it (C1)."""
+"""One process at a time changes ``profile.id``; a suspended one does not block the others (C1)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.real
 
-STANDS_STILL = """
+SUSPENDS_ITSELF = """
 import os, signal, sys
 from pathlib import Path
 from tenure.store.folder import identity, identity_file as change
@@ -31,13 +31,13 @@ of = change.os if place.startswith("os.") else change
 name = place.split(".")[-1]
 original, met = getattr(of, name), []
 
-def stand_still(*args, **options):
+def suspend(*args, **options):
     if not met:
         met.append(1)
         os.kill(os.getpid(), signal.SIGSTOP)
     return original(*args, **options)
 
-setattr(of, name, stand_still)
+setattr(of, name, suspend)
 folder = ProfileFolder.open("la", Path(sys.argv[1]))
 if verb == "reserve":
     print(identity.reserve_term(folder))
@@ -71,11 +71,11 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 class Frozen:
     def __init__(self, folder: ProfileFolder, place: str, verb: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", STANDS_STILL, folder.home, place, verb],
+            [sys.executable, "-c", SUSPENDS_ITSELF, folder.home, place, verb],
             stdout=subprocess.PIPE,
             text=True,
         )
-        eventually(lambda: is_frozen(self.process.pid), f"it to stand still at {place}")
+        eventually(lambda: is_frozen(self.process.pid), f"it to stop at {place}")
 
     def wake(self) -> str:
         self.process.send_signal(signal.SIGCONT)
@@ -99,7 +99,7 @@ def known(folder: ProfileFolder) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("frozen", [(p, "reserve") for p in PLACES], indirect=True, ids=PLACES)
-def test_who_stands_still_keeps_nobody_and_gets_another_term(
+def test_a_suspended_process_blocks_no_other_and_gets_another_term(
     folder: ProfileFolder, hasty: None, frozen: Frozen
 ) -> None:
     """C1: each term is given out once, however late a process wakes."""
@@ -111,7 +111,7 @@ def test_who_stands_still_keeps_nobody_and_gets_another_term(
 
 
 @pytest.mark.parametrize("frozen", [(p, "commit") for p in PLACES], indirect=True, ids=PLACES)
-def test_who_wakes_late_sets_nothing_back(
+def test_a_process_that_wakes_late_sets_nothing_back(
     folder: ProfileFolder, hasty: None, frozen: Frozen
 ) -> None:
     term = 0
@@ -160,12 +160,12 @@ def reserve_at_once(folder: ProfileFolder, patience: float, slowness: float, eac
 
 @pytest.mark.parametrize("patience", [60, 0.002])
 def test_no_term_is_given_out_twice_to_many_at_once(folder: ProfileFolder, patience: float) -> None:
-    """Also not where everybody takes the lock from everybody else, all the time."""
+    """Also not where each steals the lock from the others all the time."""
     reserve_at_once(folder, patience, slowness=0.0, each=20)
 
 
-def test_on_a_disk_slower_than_anybodys_patience_all_get_their_turn(folder: ProfileFolder) -> None:
-    """Else they rob each other for ever."""
+def test_on_a_disk_slower_than_the_patience_each_gets_its_turn(folder: ProfileFolder) -> None:
+    """Else they steal it from each other without end."""
     reserve_at_once(folder, patience=0.1, slowness=0.15, each=1)
 
 
@@ -178,7 +178,7 @@ def test_a_file_system_that_never_knows_a_file_again_is_an_error(
     assert left(folder) == ["profile.id", "profile.id.lock"]
 
 
-def test_a_child_forked_off_amid_a_change_keeps_nobody_from_the_next(
+def test_a_child_forked_during_a_change_does_not_block_the_next(
     folder: ProfileFolder,
 ) -> None:
     ended, end = os.pipe()
@@ -208,7 +208,7 @@ def test_what_the_dead_left_is_removed(folder: ProfileFolder) -> None:
 
 @pytest.fixture
 def held(folder: ProfileFolder) -> Iterator[None]:
-    """By somebody who will not let it go for now."""
+    """By a process that does not release it."""
     descriptor = os.open(folder.path / "profile.id.lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     yield

@@ -1,4 +1,4 @@
-"""A pipe where a file is expected keeps nobody waiting, whatever reads there."""
+"""A pipe where a file is expected blocks no reader."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from waiting import promptly
 
 @pytest.fixture
 def pipe(tmp_path: Path) -> Path:
-    """Nobody has its other end."""
+    """Its other end is not open."""
     made = tmp_path / "1.log"
     os.mkfifo(made)
     return made

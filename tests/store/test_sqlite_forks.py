@@ -1,7 +1,7 @@
 """A fork with the store open: SQLite's locks are the parent's, so no connection may cross.
 
-What goes wrong otherwise is silent: a child that opens the file anew shares the inherited record
-of locks, believes to hold its parent's, and commits to a log that somebody else has deleted.
+What goes wrong otherwise is silent: a child that opens the file again shares the inherited record
+of locks, believes to hold its parent's, and commits to a log that another process has deleted.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def ended(child: int) -> int:
 
 def test_what_a_child_commits_outlives_its_parent_and_those_that_came_after(path: Path) -> None:
     """C4: durable is durable. The third process is alone with the file as it closes it."""
-    told, tell = os.pipe()
+    heard, tell = os.pipe()
     go, going = os.pipe()
 
     def grandchild() -> None:
@@ -86,15 +86,15 @@ def test_what_a_child_commits_outlives_its_parent_and_those_that_came_after(path
         signal.pause()
 
     child = fork(parent)
-    assert os.read(told, 1) == b"!"
+    assert os.read(heard, 1) == b"!"
     os.kill(child, signal.SIGKILL)
     ended(child)
     with SqliteStore.open(path) as third:
         add(third, "third")
     os.write(going, b"!")
-    assert os.read(told, 1) == b"!"
+    assert os.read(heard, 1) == b"!"
     assert names(path) == ["after", "before", "parent", "third"]
-    for end in (told, tell, go, going):
+    for end in (heard, tell, go, going):
         os.close(end)
 
 
@@ -152,7 +152,7 @@ def test_a_parent_that_cannot_open_it_again_at_once_tries_again(
 
     os.waitpid(fork(lambda: None), 0)
     with monkeypatch.context() as patch:
-        patch.setattr(connection, "dial", fails)
+        patch.setattr(connection, "open_database", fails)
         with pytest.raises(TenureError, match="unable to open"):
             store.jobs()
     add(store, "after")
@@ -175,7 +175,7 @@ def test_forks_amid_the_writes_of_other_threads(store: SqliteStore) -> None:
 
     def act(number: int) -> Callable[[], None]:
         def write_one() -> None:
-            # Two write without a pause: whoever is unlucky waits for long.
+            # Two write without a pause: one of them may wait for long.
             with SqliteStore.open(store.path, patience=timedelta(seconds=DEADLINE)) as mine:
                 add(mine, f"child-{number}")
 

@@ -57,7 +57,7 @@ def filled(store: SqliteStore) -> list[Job]:
 
 
 def once_before(step: Step, act: Callable[[], object]) -> Step:
-    """Somebody else acts after the snapshot was taken, when the step is rehearsed."""
+    """Another process acts after the snapshot, while the step is rehearsed."""
     acted: list[object] = []
 
     def call(editor: JobEditor) -> Job:

@@ -20,7 +20,7 @@ from tenure.domain.run import Run, Start
 from tenure.store.contract import PurgeLimits, RunFilter
 from tenure.store.sqlite import SqliteStore
 from testkit.factories import (
-    SOMEBODY,
+    REQUESTER,
     START,
     after,
     claim_one,
@@ -146,7 +146,7 @@ def asks(world: World) -> None:
     world.store.create_request(
         kind=RequestKind.TRIGGER,
         key="k",
-        requester=SOMEBODY,
+        requester=REQUESTER,
         now=START,
         deadline=after(minutes=1) - START,
         job=world.job.id,

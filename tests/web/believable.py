@@ -34,7 +34,7 @@ from testkit.factories import take
 ZONE = "Europe/Berlin"
 ROOM = dict.fromkeys(Runner, 1000)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-SOMEBODY = Requester(pid=31337, uid=1000, user="ada", via="tenure trigger")
+REQUESTER = Requester(pid=31337, uid=1000, user="ada", via="tenure trigger")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ class Story:
     def ask(self, name: str, state: RequestState, answer: str) -> None:
         """Somebody asks to run a job, and is answered at once."""
         asked = self.store.create_request(
-            kind=RequestKind.TRIGGER, key=name, requester=SOMEBODY, now=self.now,
+            kind=RequestKind.TRIGGER, key=name, requester=REQUESTER, now=self.now,
             deadline=timedelta(seconds=30), job=name,
         )  # fmt: skip
         remedy = "start the process that should own" if state is RequestState.REFUSED else ""

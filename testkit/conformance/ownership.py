@@ -27,7 +27,7 @@ from testkit.factories import START, after, make_definition, make_process, own, 
 POLICY = Policy(text="# another", hash=hash_of("# another"))
 
 
-class OwningConformance(StoreCase):
+class OwnershipConformance(StoreCase):
     def test_a_fresh_profile_has_no_owner(self, store: Store) -> None:
         """C1: A profile has at most one owner."""
         assert store.ownership().hold is OwnershipState.VACANT
@@ -57,9 +57,9 @@ class OwningConformance(StoreCase):
         first = own(store, "gateway")
         store.join(make_process("desktop"))
         with pytest.raises(Conflict):
-            take(store, "desktop", expected_term=0, new_term=2)
+            take(store, "desktop", act=OwnershipAction.TAKE, expected_term=0, new_term=2)
         with pytest.raises(IllegalTransition):
-            take(store, "desktop")
+            take(store, "desktop", act=OwnershipAction.TAKE)
         assert store.ownership().authority == first
         assert len(store.terms()) == 1
 
@@ -125,7 +125,7 @@ class OwningConformance(StoreCase):
         assert old.ended_at == after(seconds=5)
 
     def test_a_deposed_owner_changes_nothing(self, store: Store) -> None:
-        """C3: A stale one changes nothing, whoever holds it and however late it wakes."""
+        """C3: A stale claim changes nothing, whoever holds it and however late it arrives."""
         stale = own(store, "gateway")
         job = store.add_job(make_definition(), by="ada", now=START)
         own(store, "desktop", now=after(seconds=1))
@@ -214,9 +214,9 @@ class OwningConformance(StoreCase):
         )
         soon = START + RESERVED_FOR / 2
         with pytest.raises(Refused):
-            take(store, "desktop", now=soon)
+            take(store, "desktop", act=OwnershipAction.TAKE, now=soon)
         with pytest.raises(Refused):
-            take(store, "desktop", now=soon, instead_of="gateway")
+            take(store, "desktop", act=OwnershipAction.TAKE, now=soon, instead_of="gateway")
         assert take(store, "chosen", now=soon).process == "chosen"
 
     def test_a_place_kept_for_one_that_cannot_take_it_is_free(self, store: Store) -> None:
@@ -242,7 +242,7 @@ class OwningConformance(StoreCase):
                 act=OwnershipAction.HAND_OVER,
                 why="asked",
                 now=START,
-                reserved_for="nobody",
+                reserved_for="absent",
                 reserved_until=START + RESERVED_FOR,
             )
             assert take(store, "gateway", now=now).process == "gateway"
@@ -262,7 +262,7 @@ class OwningConformance(StoreCase):
             act=OwnershipAction.HAND_OVER,
             why="asked",
             now=START,
-            reserved_for="nobody",
+            reserved_for="absent",
             reserved_until=START + RESERVED_FOR,
         )
         assert take(store, "desktop", act=OwnershipAction.TAKE_BY_FORCE).process == "desktop"

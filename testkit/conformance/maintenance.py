@@ -17,7 +17,7 @@ from tenure.domain.run import RunState
 from tenure.store.contract import SCHEMA, ClaimOutcome, JobEditor, PurgeLimits, RunFilter, Store
 from testkit.conformance.base import StoreCase
 from testkit.factories import (
-    SOMEBODY,
+    REQUESTER,
     START,
     after,
     claim_one,
@@ -33,7 +33,7 @@ DAY = timedelta(days=1)
 
 
 def run_minutes(store: Store, authority: Authority, minutes: int) -> list[str]:
-    """A job each minute, run so often; the ids of its runs, oldest first."""
+    """Run a minutely job for ``minutes`` fires; the ids of its runs, oldest first."""
     job = store.add_job(make_definition(), by="ada", now=START)
     runs = []
     for minute in range(1, minutes + 1):
@@ -43,7 +43,7 @@ def run_minutes(store: Store, authority: Authority, minutes: int) -> list[str]:
     return runs
 
 
-class UpkeepConformance(StoreCase):
+class MaintenanceConformance(StoreCase):
     def test_facts(self, store: Store) -> None:
         """C1: compared with profile.id, which lies outside the store."""
         facts = store.facts()
@@ -168,7 +168,7 @@ class UpkeepConformance(StoreCase):
         store.set_job_state(store.job("c").id, JobState.PAUSED, by="ada", now=START)
         plan_round(store, authority, after(minutes=1))
         store.create_request(
-            kind=RequestKind.HAND_OVER, key="k", requester=SOMEBODY, now=START, deadline=DEADLINE
+            kind=RequestKind.HAND_OVER, key="k", requester=REQUESTER, now=START, deadline=DEADLINE
         )
         counts = store.counts()
         assert (counts.jobs[JobState.ACTIVE], counts.jobs[JobState.PAUSED]) == (2, 1)
@@ -247,7 +247,7 @@ class UpkeepConformance(StoreCase):
         """PurgeLimits of history is bounded."""
         job = store.add_job(make_definition(), by="ada", now=START)
         store.set_job_state(job.id, JobState.PAUSED, by="ada", now=after(minutes=3))
-        values = {"kind": RequestKind.HAND_OVER, "requester": SOMEBODY, "deadline": DEADLINE}
+        values = {"kind": RequestKind.HAND_OVER, "requester": REQUESTER, "deadline": DEADLINE}
         first = store.create_request(key="a", now=START, **values)  # type: ignore[arg-type]
         second = store.create_request(key="b", now=START, **values)  # type: ignore[arg-type]
         refused = RequestState.REFUSED
