@@ -189,6 +189,8 @@ class JobField:
     resettable: bool = False
     always_written: bool = False
     """In a job file; else only where it differs from the default."""
+    api_help: str = ""
+    """The description of an option in the API's schema."""
 
     def read(self, value: object) -> dict[str, Any]:
         """The attributes that a value of a file, an option, JSON or code gives. Raises
@@ -371,6 +373,7 @@ FIELDS = (
     ),
     JobField(
         name="protected",
+        api_help="Runs under an authoritative owner or not at all.",
         type=FLAG,
         label="protected",
         option=Option("Only an authoritative owner may run it."),
@@ -382,6 +385,7 @@ FIELDS = (
     ),
     JobField(
         name="requires",
+        api_help="Capabilities that the owner must not be denied.",
         type=CAPABILITIES,
         label="required capabilities",
         option=Option("A capability the owner must have (repeatable).", "CAP", repeatable=True),
@@ -407,6 +411,7 @@ FIELDS = (
     ),
     JobField(
         name="catch_up",
+        api_help="`none`, `latest`, `all`, the last two with `:window`, `default`.",
         type=CATCH_UP,
         attributes=("catch_up", "window"),
         label="catch up missed fires",

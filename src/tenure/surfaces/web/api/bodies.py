@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from tenure.domain.job import Overlap
+from tenure.client import job_fields
+from tenure.client.job_fields import FieldType
+from tenure.domain.job import MAX_RETRIES, Overlap
 
 Duration = Annotated[
     str | None,
@@ -14,9 +16,37 @@ Duration = Annotated[
 ]
 
 
-class JobBody(BaseModel):
-    """A job as a file of `tenure apply` has it. What is not said, or null, has its default."""
+_TYPES: dict[FieldType, tuple[Any, dict[str, Any]]] = {
+    job_fields.FLAG: (bool | None, {}),
+    job_fields.NUMBER: (int | None, {"ge": 0, "le": MAX_RETRIES}),
+    job_fields.DURATION: (Duration, {}),
+    job_fields.WORDS: (list[str] | None, {}),
+    job_fields.CAPABILITIES: (list[str] | None, {}),
+    job_fields.OVERLAP: (Overlap | None, {}),
+    job_fields.CATCH_UP: (str | None, {}),
+}
+"""The JSON type of an option of a job, and its limits."""
 
+
+def _with_options(name: str, base: type[BaseModel], description: str) -> type[BaseModel]:
+    """``base`` with the options of a job, from the table of its fields."""
+    options: dict[str, Any] = {}
+    for field in job_fields.FIELDS:
+        if field.part is job_fields.Part.OPTION:
+            kind, limits = _TYPES[field.type]
+            about = field.api_help or None
+            options[field.name] = (kind, Field(default=None, description=about, **limits))
+    return create_model(
+        name,
+        __base__=base,
+        __doc__=description,
+        __module__=__name__,
+        **options,
+        paused=(bool, False),
+    )
+
+
+class _Definition(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
@@ -62,33 +92,25 @@ class JobBody(BaseModel):
         default=None,
         description="Shown as `********`; sent back so, it stays what it is.",
     )
-    protected: bool | None = Field(
-        default=None, description="Runs under an authoritative owner or not at all."
-    )
-    requires: list[str] | None = Field(
-        default=None, description="Capabilities that the owner must not be denied."
-    )
-    overlap: Overlap | None = None
-    catch_up: str | None = Field(
-        default=None, description="`none`, `latest`, `all`, the last two with `:window`, `default`."
-    )
-    grace: Duration = None
-    jitter: Duration = None
-    timeout: Duration = None
-    retries: int | None = Field(default=None, ge=0, le=100)
-    backoff: Duration = None
-    retry_lost: bool | None = None
-    tags: list[str] | None = None
-    paused: bool = False
 
 
-class JobPatch(JobBody):
-    """Only what is said changes (RFC 7396): null means the default, `env` is merged by name."""
-
+class _Changes(_Definition):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"example": {"schedule": "0 8 * * *", "timeout": None}}
     )
     env: dict[str, str | None] | None = None  # type: ignore[assignment]
+
+
+JobBody = _with_options(
+    "JobBody",
+    _Definition,
+    "A job as a file of `tenure apply` has it. What is not said, or null, has its default.",
+)
+JobPatch = _with_options(
+    "JobPatch",
+    _Changes,
+    "Only what is said changes (RFC 7396): null means the default, `env` is merged by name.",
+)
 
 
 class PreviewAsked(BaseModel):
