@@ -17,7 +17,7 @@ from tenure.adapters.hermes.adopt.plugin_files import plugin_files
 from tenure.adapters.hermes.facts.adoption_record import Adoption
 from tenure.adapters.hermes.facts.home import DEFAULT, HermesHome, home_of
 from tenure.adapters.hermes.facts.services import service_definitions
-from tenure.adapters.hermes.look.finding import tenure_command
+from tenure.adapters.hermes.look.finding_texts import tenure_command
 from tenure.adapters.hermes.look.locks import read_lock
 from tenure.adapters.hermes.look.report import Survey
 from tenure.domain.errors import Conflict, Refused

@@ -21,7 +21,7 @@ from tenure.adapters.hermes.adopt.plugin_files import fence_files, library, plug
 from tenure.adapters.hermes.adopt.profile import file_problem, linked_home, rules_of
 from tenure.adapters.hermes.facts.adoption_record import RELEASING, Adoption, read_adoption
 from tenure.adapters.hermes.facts.home import HermesHome
-from tenure.adapters.hermes.look.finding import NO_GATEWAY_RULE, Finding, finding
+from tenure.adapters.hermes.look.finding_texts import NO_GATEWAY_RULE, HermesFinding, finding
 from tenure.adapters.hermes.look.installation import Installation, installation_of
 from tenure.client.advice import Warning
 from tenure.domain.errors import CorruptStore, OutcomeUnknown, TenureError
@@ -56,7 +56,7 @@ class _Look:
         if installation is None and adoption.hermes_python is not None:
             self.installation = installation_of(adoption.hermes_python, "the adoption")
 
-    def parts(self) -> Iterator[Iterator[Finding]]:
+    def parts(self) -> Iterator[Iterator[HermesFinding]]:
         yield self.fence()
         yield self.plugin()
         yield self.config()
@@ -64,7 +64,7 @@ class _Look:
         yield self.hermes()
         yield self.profile()
 
-    def fence(self) -> Iterator[Finding]:
+    def fence(self) -> Iterator[HermesFinding]:
         if self.adoption.state == RELEASING:
             return
         if not fence_exists(self.home):
@@ -74,14 +74,14 @@ class _Look:
         elif not _same(self.home.tick_lock, fence_files(self.home)):
             yield finding("fence_outdated")
 
-    def plugin(self) -> Iterator[Finding]:
+    def plugin(self) -> Iterator[HermesFinding]:
         folder = self.home.plugin
         if not all((folder / name).is_file() for name in plugin_files(b"")):
             yield finding("plugin_missing", folder=folder)
         elif not _same(folder, plugin_files(shim())):
             yield finding("plugin_edited", folder=folder)
 
-    def config(self) -> Iterator[Finding]:
+    def config(self) -> Iterator[HermesFinding]:
         try:
             content: bytes | None = self.home.config.read_bytes()
         except OSError:
@@ -94,7 +94,7 @@ class _Look:
         if provider not in BUILT_IN:
             yield finding("provider_set", provider=provider)
 
-    def copy(self) -> Iterator[Finding]:
+    def copy(self) -> Iterator[HermesFinding]:
         folder = self.home.tenure / "lib"
         label = _text(folder / "VERSION")
         if label is None:
@@ -107,7 +107,7 @@ class _Look:
         elif not library().is_at(folder):
             yield finding("copy_outdated", **facts)
 
-    def hermes(self) -> Iterator[Finding]:
+    def hermes(self) -> Iterator[HermesFinding]:
         found = self.installation
         if found is None:
             return  # the survey reports it
@@ -123,7 +123,7 @@ class _Look:
             facts = {"version": there.version, "own": __version__, "python": found.python}
             yield finding("entry_point_differs", **facts)
 
-    def profile(self) -> Iterator[Finding]:
+    def profile(self) -> Iterator[HermesFinding]:
         name, folder = self.adoption.tenure_profile, self.adoption.tenure_home
         try:
             rules = rules_of(name, folder)
@@ -142,7 +142,7 @@ class _Look:
             yield finding("rule_missing", profile=name)
         elif not has_gateway_rule(rules, self.home) and not any(r.service for r in rules):
             lock = {"profile": name, "lock": self.home.gateway_lock}
-            yield Finding("rule_missing", lock, texts=NO_GATEWAY_RULE)
+            yield HermesFinding("rule_missing", lock, texts=NO_GATEWAY_RULE)
 
 
 def _installed(found: Installation) -> Distribution | None:

@@ -29,7 +29,7 @@ from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes.facts.invocation import Role
 from tenure.adapters.hermes.facts.protection import find_job
 from tenure.adapters.hermes.facts.services import service_definitions
-from tenure.adapters.hermes.look.finding import tenure_command
+from tenure.adapters.hermes.look.finding_texts import tenure_command
 from tenure.adapters.hermes.look.installation import SUPPORTED, Installation, installation_of
 from tenure.adapters.hermes.look.report import Survey
 from tenure.domain.errors import Conflict, InvalidInput, Refused

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from tenure.adapters.hermes.facts.invocation import Role
-from tenure.adapters.hermes.look.finding import Finding, finding, tenure_command
+from tenure.adapters.hermes.look.finding_texts import HermesFinding, finding, tenure_command
 from tenure.adapters.hermes.look.installation import SUPPORTED
 from tenure.adapters.hermes.look.report import HermesProcess, Survey, names
 from tenure.client.advice import Warning
@@ -48,7 +48,7 @@ def _verdict(survey: Survey) -> str:
     )
 
 
-def _unadopted(survey: Survey) -> Iterator[Finding]:
+def _unadopted(survey: Survey) -> Iterator[HermesFinding]:
     tickers = survey.tickers
     if survey.tick_lock.fence:
         yield finding("fence_without_adoption")
@@ -71,7 +71,7 @@ def _unadopted(survey: Survey) -> Iterator[Finding]:
             yield finding("unseen_ticker", age=age.total_seconds())
 
 
-def _adopted(survey: Survey) -> Iterator[Finding]:
+def _adopted(survey: Survey) -> Iterator[HermesFinding]:
     adoption, home = survey.adoption, survey.home
     assert adoption is not None
     profile = adoption.tenure_profile
@@ -95,7 +95,7 @@ def _adopted(survey: Survey) -> Iterator[Finding]:
         yield from _disobedient(survey, process)
 
 
-def _disobedient(survey: Survey, process: HermesProcess) -> Iterator[Finding]:
+def _disobedient(survey: Survey, process: HermesProcess) -> Iterator[HermesFinding]:
     """Of an adopted home: a process that does not obey Tenure, or not yet."""
     if process.joined:
         return
@@ -112,7 +112,7 @@ def _disobedient(survey: Survey, process: HermesProcess) -> Iterator[Finding]:
         yield finding("plugin_not_loaded", process=process.describe())
 
 
-def _always(survey: Survey) -> Iterator[Finding]:
+def _always(survey: Survey) -> Iterator[HermesFinding]:
     if survey.jobs.problem is not None:
         file = survey.home.jobs_file
         yield finding("jobs_damaged", file=file, problem=survey.jobs.problem)

@@ -182,7 +182,7 @@ NO_GATEWAY_RULE = Texts(
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class HermesFinding:
     """A code of :data:`TEXTS`, and the facts for its text."""
 
     code: str
@@ -200,8 +200,8 @@ class Finding:
         return Warning(code=self.code, text=text.format_map(facts), remedy=remedy.format_map(facts))
 
 
-def finding(code: str, **facts: Any) -> Finding:
-    return Finding(code, facts)
+def finding(code: str, **facts: Any) -> HermesFinding:
+    return HermesFinding(code, facts)
 
 
 def tenure_command(home: HermesHome, verb: str) -> str:
