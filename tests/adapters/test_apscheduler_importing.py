@@ -220,7 +220,7 @@ def test_what_cannot_be_written_is_left_as_a_comment_with_the_reason(
 
 def test_the_beat_of_a_declared_interval_is_said(store: Store) -> None:
     file = store(beat={"trigger": "interval", "minutes": 7})
-    assert any("another beat" in said for said in only(file).differs)
+    assert any("another start" in said for said in only(file).differs)
     commands = only(file, commands=True)
     assert commands.differs == ()
     assert commands.compared is not None

@@ -23,7 +23,7 @@ HABITS: list[tuple[list[str], int, str]] = [
     (["edit", "my job", "@daily"], 2, "--schedule @daily"),
     (["show", "my", "job"], 2, "quote what has spaces"),
     (["logs", "my job"], 4, "tenure explain 'my job'"),
-    (["logs", "my job", "-f", "--json"], 2, "exclude each other"),
+    (["logs", "my job", "-f", "--json"], 2, "cannot be combined"),
     (["logs", "my job", "-f", "-n", "3"], 2, "follow: "),
     (["cancel", "my job"], 4, "tenure runs 'my job'"),
     (["retry", "my job"], 4, "is a job, not a run"),

@@ -54,7 +54,7 @@ def test_the_declarations_are_printed_and_the_plan_beside_them(
     assert "only Tenure runs it" in answer.err
     assert "only APScheduler 3." in answer.err
     assert "not imported: its week is '5'" in answer.err
-    assert "another beat" in answer.err
+    assert "another start" in answer.err
     assert "paused" in answer.err
     assert store.read_bytes() == before
     assert not home.exists()
@@ -79,7 +79,7 @@ def test_a_file_is_written_once_and_runs(tenure: Tenure, store: Path, tmp_path: 
     assert done.stdout == "default:beat default:nightly\n"
     again = tenure("import", "apscheduler", str(store), "--out", str(file), "--yes")
     assert again.code == 5
-    assert "left as it is" in again.err
+    assert "already exists" in again.err
 
 
 def test_as_commands_they_are_added_once(tenure: Tenure, store: Path, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_it_is_shown_then_written_then_said_how_to_end_the_originals(
     assert "line 2: 5 0 * * *" in answer.out
     assert "at 00:05 every day" in answer.out
     assert "not mailed to paul" in answer.out
-    assert "not imported: nothing here is tied to the start" in answer.out
+    assert "not imported: @reboot is not supported" in answer.out
     assert "'one' and 1 more line" in answer.out
     assert f"sed -i.before '2s/^/#/;4s/^/#/' {table}" in answer.out
     assert names(tenure) == ["cat", "daily.job"]

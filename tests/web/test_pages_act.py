@@ -106,7 +106,7 @@ def test_every_option_of_add_can_be_given(sitting: Sitting) -> None:
         ("schedule", "every foo", "cannot be read"),
         ("tz", "Mars/Olympus", "unknown time zone"),
         ("command", "echo 'open", "quote is not closed"),
-        ("command", "", "nothing to run"),
+        ("command", "", "no command given"),
         ("env", "NOVALUE", "'NOVALUE' has no value"),
         ("env", "=secret", "a value has no name"),
         ("retries", "many", "no whole number"),

@@ -43,7 +43,7 @@ class ImportedJob:
     definition: Definition | None = None
     paused: bool = False
     lost: tuple[str, ...] = ()
-    """What it does there and not here, in words."""
+    """What it does there and not here, as sentences."""
     differs: tuple[str, ...] = ()
     """Where it does otherwise here."""
     fires: tuple[datetime, ...] = ()

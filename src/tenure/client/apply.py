@@ -87,7 +87,7 @@ def carry_out(store: Store, steps: Sequence[Step], *, by: str, now: datetime) ->
         store.change_jobs([partial(_do, step=step, by=by, now=now) for step in wanted])
     except Conflict as error:
         raise Conflict(
-            f"somebody changed a job meanwhile: {error.text}; nothing was applied",
+            f"a job was changed meanwhile: {error.text}; nothing was applied",
             remedy="apply again",
             **error.facts,
         ) from None

@@ -1,8 +1,8 @@
 """Definitions from any process, so that concurrent edits lose nothing (C7, C12).
 
-An edit is read, changed, written by revision. When somebody else was faster it is done again on
-what they left, as long as the two touched different things; if both touched the same, the second
-is told, and decides for itself. Jobs that another scheduler plans are changed there alone.
+An edit is read, changed, written by revision. After a concurrent edit it is repeated on the
+new definition, if the two changed different fields; otherwise the second editor gets a Conflict.
+Jobs that another scheduler plans are changed there only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def edit_job(
     """Apply ``change`` to a job's definition; the job before and after.
 
     Raises NotFound; Refused for a job that another scheduler plans; InvalidInput from ``change``;
-    Conflict where somebody else changed the same part meanwhile, or where the new name is taken.
+    Conflict where another edit changed the same field meanwhile, or where the new name is taken.
     Nothing is changed then.
     """
     job = first = store.job(ref)
@@ -56,7 +56,7 @@ def edit_job(
                 ) from None
             job, wanted = current, change(current.definition)
     raise Conflict(
-        f"{first.name} is being edited all the time: {TRIES} tries were overtaken",
+        f"{first.name} is being edited concurrently: {TRIES} attempts failed",
         remedy="try again",
         job=first.id,
     )

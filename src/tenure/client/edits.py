@@ -26,7 +26,7 @@ _VERBS = {JobState.PAUSED: "pause", JobState.ACTIVE: "resume", JobState.REMOVED:
 
 
 class Overtaken(Conflict):
-    """Somebody else changed the job since it was read. Facts: ``expected``, ``current``."""
+    """The job was changed since it was read. Facts: ``expected``, ``current``."""
 
     code = "overtaken"
 
@@ -53,7 +53,7 @@ def replace(
     via: str,
     now: datetime,
 ) -> Job:
-    """The whole definition anew: what ``fields`` do not say has its default.
+    """Replace the whole definition: what ``fields`` do not say has its default.
 
     Masked values of the environment keep what stands. Raises Conflict, with both revisions among
     its facts, unless ``revision`` is the current one.
@@ -121,7 +121,7 @@ def restore(profile: Profile, ref: str, *, via: str, now: datetime) -> Job:
     """A removed job again, as a new one with its last definition: the undo of a removal.
 
     Fires between removal and now stay what they were recorded as. Raises NotFound; Conflict if it
-    was not removed, or its name is taken by now.
+    was not removed, or its name is taken.
     """
     job = profile.store.job(ref)
     if job.state is not JobState.REMOVED:

@@ -45,7 +45,7 @@ def build(
     for key in fields:
         if key not in NAMES:
             raise InvalidInput(
-                f"there is no field {key!r}",
+                f"unknown field {key!r}",
                 field=key,
                 remedy="the fields are " + ", ".join(NAMES),
             )

@@ -1,7 +1,7 @@
 """Jobs that another scheduler plans: they are defined there, and here is what to type there.
 
 A job of Hermes', say, is known by its target, ``hermes:<id>``. Its definition follows what that
-scheduler has; whoever changed it here would see it changed back.
+scheduler has; a change here would be reverted.
 """
 
 from __future__ import annotations
@@ -76,9 +76,10 @@ def refuse_foreign(jobs: Iterable[Job], verb: str) -> None:
     for job in jobs:
         if is_foreign(job):
             found = _elsewhere(job.definition.action)
-            whom = "another scheduler" + (f" ({found.name})" if found else "")
+            planner = "another scheduler" + (f" ({found.name})" if found else "")
             raise Refused(
-                f"{job.name!r} is planned by {whom}, which keeps its definition: change it there",
+                f"{job.name!r} is planned by {planner}, which keeps its definition: "
+                "change it there",
                 remedy=change_there(job, verb),
                 job=job.id,
             )

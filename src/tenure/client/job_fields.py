@@ -32,7 +32,7 @@ def read_text(value: object, field: str) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise InvalidInput(
-            "holds bytes that are not UTF-8", field=field, remedy="write it in UTF-8"
+            "contains bytes that are not UTF-8", field=field, remedy="write it in UTF-8"
         ) from None
     return value
 
@@ -246,13 +246,13 @@ _DST = {
 }
 """What a local time does that is missing in spring, or comes twice in autumn."""
 _OVERLAP = {
-    "skip": "skip the fire",
-    "queue": "let one fire wait",
+    "skip": "skip the new run",
+    "queue": "let one run wait",
     "allow": "run beside it",
     "cancel": "cancel the previous run",
 }
 _CATCH_UP = {"": "as usual", "none": "none", "latest": "the latest", "all": "all"}
-_CAUGHT_UP = {"none": "none", "latest": "the latest missed fire", "all": "every missed fire"}
+_CAUGHT_UP = {"none": "none", "latest": "the latest missed run", "all": "every missed run"}
 
 
 def _show_catch_up(job: Definition) -> str:
@@ -290,7 +290,9 @@ FIELDS = (
         name="name",
         part=Part.NAME,
         label="name",
-        inputs=(Input("what", 3, "Name", "Left empty, it is named after its command.", "backup"),),
+        inputs=(
+            Input("what", 3, "Name", "If empty, the job is named after its command.", "backup"),
+        ),
     ),
     JobField(
         name="schedule",
@@ -328,7 +330,7 @@ FIELDS = (
             Input("what", 1, "Command",
                   "A program and its arguments, quoted as in a shell. Its output is kept.",
                   "/usr/local/bin/backup --all", kind="block", lines=2),
-            Input("what", 2, "Run it by a shell",
+            Input("what", 2, "Run it in a shell",
                   "One line for /bin/sh: pipes, variables and && work.", kind="tick", id="shell"),
         ),
     ),
@@ -341,10 +343,10 @@ FIELDS = (
         name="env",
         part=Part.COMMAND,
         label="variables",
-        option=Option("A variable (repeatable).", "K=V", repeatable=True),
+        option=Option("An environment variable (repeatable).", "K=V", repeatable=True),
         inputs=(
-            Input("env", 2, "Variables", "One NAME=VALUE a line. Secrets are masked; a masked "
-                  "value stays what it is.", "LANG=C.UTF-8", kind="block"),
+            Input("env", 2, "Variables", "One NAME=VALUE per line. Secrets are masked; leave "
+                  "the mask to keep a value.", "LANG=C.UTF-8", kind="block"),
         ),
         resettable=True,
     ),
@@ -353,7 +355,7 @@ FIELDS = (
         part=Part.COMMAND,
         label="folder",
         option=Option("Working folder (the home folder).", "DIR"),
-        inputs=(Input("env", 1, "Folder", "Where it starts.", "the home folder"),),
+        inputs=(Input("env", 1, "Folder", "The working folder.", "the home folder"),),
         shown_as="cwd",
         row=Row("folder", _page_folder, last=True),
         resettable=True,
@@ -362,10 +364,10 @@ FIELDS = (
         name="stdin",
         part=Part.COMMAND,
         label="standard input",
-        option=Option("What it reads; - reads it from here.", "TEXT"),
+        option=Option("The command's input; - reads it from here.", "TEXT"),
         inputs=(
-            Input("env", 3, "Standard input", "What it reads; empty for nothing. It is masked; a "
-                  "masked text stays what it is.", kind="block", lines=2),
+            Input("env", 3, "Standard input", "The command's input. It is masked; leave the mask "
+                  "to keep the text.", kind="block", lines=2),
         ),
         shown_as="stdin",
         row=Row("standard input", _page_stdin, last=True),
@@ -378,8 +380,8 @@ FIELDS = (
         label="protected",
         option=Option("Only an authoritative owner may run it."),
         inputs=(
-            Input("who", 1, "Protected", "Only an authoritative owner may run it; without one its "
-                  "fires are held, and nothing else runs them.", kind="tick"),
+            Input("who", 1, "Protected", "Only an authoritative owner may run it; without one, "
+                  "its scheduled runs are held.", kind="tick"),
         ),
         shown_as="protected",
     ),
@@ -390,7 +392,7 @@ FIELDS = (
         label="required capabilities",
         option=Option("A capability the owner must have (repeatable).", "CAP", repeatable=True),
         inputs=(
-            Input("who", 2, "Required capabilities", "One a line: read:/path, write:/path, "
+            Input("who", 2, "Required capabilities", "One per line: read:/path, write:/path, "
                   "exec:NAME or fda (macOS Full Disk Access). The owner must not be denied them.",
                   "read:~/Documents", kind="block", lines=2),
         ),
@@ -414,11 +416,11 @@ FIELDS = (
         api_help="`none`, `latest`, `all`, the last two with `:window`, `default`.",
         type=CATCH_UP,
         attributes=("catch_up", "window"),
-        label="catch up missed fires",
-        option=Option("Missed fires: none, latest[:WINDOW], all[:WINDOW].", "WHAT"),
+        label="catch up missed runs",
+        option=Option("Missed runs: none, latest[:WINDOW], all[:WINDOW].", "WHAT"),
         inputs=(
-            Input("late", 2, "Catch up missed fires", kind="choice", choices=_CATCH_UP),
-            Input("late", 2, "No older than", "Older ones are not caught up. As usual: the latest "
+            Input("late", 2, "Catch up missed runs", kind="choice", choices=_CATCH_UP),
+            Input("late", 2, "No older than", "Older runs are not caught up. As usual: the latest "
                   "of a cron schedule, none of an interval.", "any age, or 6h", id="window"),
         ),
         shown_as="catch-up",
@@ -430,9 +432,9 @@ FIELDS = (
         name="grace",
         type=DURATION,
         label="may start late by",
-        option=Option("How late a fire may start (1m).", "TIME"),
+        option=Option("How late a scheduled run may start (1m).", "TIME"),
         inputs=(
-            Input("late", 2, "May start late by", "A fire that is later than this counts as "
+            Input("late", 2, "May start late by", "A run that is later than this counts as "
                   "missed."),
         ),
         shown_as="grace",
@@ -444,10 +446,10 @@ FIELDS = (
         name="jitter",
         type=DURATION,
         label="jitter",
-        option=Option("Delay each fire by a fixed part of this.", "TIME"),
+        option=Option("Add a fixed, per-job delay of at most this.", "TIME"),
         inputs=(
-            Input("late", 3, "Jitter", "At most so much is added to each fire, the same each time, "
-                  "so that jobs do not begin together.", "none, or 30s", last=True),
+            Input("late", 3, "Jitter", "Each run is delayed by at most this, the same each time, "
+                  "so that jobs do not start together.", "none, or 30s", last=True),
         ),
         shown_as="jitter",
         row=Row("jitter", lambda job, span: f"up to {span(job.jitter)}" if job.jitter else None),
@@ -457,9 +459,10 @@ FIELDS = (
         name="timeout",
         type=DURATION,
         label="timeout",
-        option=Option("End the command after so long.", "TIME"),
+        option=Option("Kill the command after this long.", "TIME"),
         inputs=(
-            Input("late", 1, "Timeout", "After this its processes are ended.", "none, or 10m"),
+            Input("late", 1, "Timeout", "After this long, its processes are ended.",
+                  "none, or 10m"),
         ),
         shown_as="timeout",
         row=Row("timeout", lambda job, span: span(job.timeout) if job.timeout else "none"),
@@ -469,9 +472,9 @@ FIELDS = (
         name="retries",
         type=NUMBER,
         label="retries",
-        option=Option("Try again so often if it fails.", "N"),
+        option=Option("Retries after a failure.", "N"),
         inputs=(
-            Input("late", 3, "Retries", "How many times again, if it fails.", "0",
+            Input("late", 3, "Retries", "How often to retry after a failure.", "0",
                   extra=" inputmode=numeric"),
         ),
         shown_as="retries",
@@ -483,7 +486,7 @@ FIELDS = (
         name="backoff",
         type=DURATION,
         label="first pause before a retry",
-        option=Option("Pause before the first retry; doubles each time.", "TIME"),
+        option=Option("Wait before the first retry; doubles each time.", "TIME"),
         inputs=(
             Input("late", 3, "First pause", "Before the first retry; then twice as long each time.",
                   "10s"),
@@ -494,14 +497,14 @@ FIELDS = (
         name="retry_lost",
         type=FLAG,
         label="retry a lost run",
-        option=Option("Also retry a run whose end is not known."),
+        option=Option("Also retry a run whose outcome is unknown."),
         inputs=(
-            Input("late", 4, "Retry a run whose end is not known", "After a crash, say. It may "
-                  "repeat what the run had done already.", kind="tick"),
+            Input("late", 4, "Retry a run whose outcome is unknown", "For example after a crash. "
+                  "It may repeat what the run already did.", kind="tick"),
         ),
         shown_as="retry lost",
         row=Row(
-            "if its end is lost",
+            "if its outcome is lost",
             lambda job, span: "it is retried, which may repeat its effects"
             if job.retry_lost
             else None,
@@ -511,9 +514,9 @@ FIELDS = (
         name="tags",
         type=WORDS,
         label="tags",
-        option=Option("A word to find it by (repeatable).", name="tag", repeatable=True),
+        option=Option("A word to find the job by (repeatable).", name="tag", repeatable=True),
         inputs=(
-            Input("env", 4, "Tags", "Words to find it by, with commas between.",
+            Input("env", 4, "Tags", "Words to find the job by, separated by commas.",
                   "nightly, finance"),
         ),
         shown_as="tags",

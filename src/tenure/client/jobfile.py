@@ -125,7 +125,7 @@ def _entry(number: int, table: object) -> Entry:
     for key in table:
         if key not in NAMES and key != "paused":
             raise InvalidInput(
-                f"there is no field {key!r}",
+                f"unknown field {key!r}",
                 field=f"{where}.{key}",
                 remedy="the fields are " + ", ".join((*NAMES, "paused")),
             )

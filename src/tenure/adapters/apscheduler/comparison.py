@@ -1,6 +1,6 @@
 """The fires to come of a trigger, as APScheduler itself computes them, beside Tenure's.
 
-APScheduler is asked where it can be imported; the trigger is built anew from what was read, and
+APScheduler is asked where it can be imported; the trigger is rebuilt from what was read, and
 nothing of the store is unpickled. Compared are the next fires and those around changes of the
 clocks, where the two part; jitter is left out on both sides.
 """

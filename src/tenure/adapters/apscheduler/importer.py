@@ -4,7 +4,7 @@
 *As commands*: the profile runs ``python -c`` with a call of the function, in a process of its own.
 
 How late and how often: a grace time is the grace, and coalesced fires run once, as here without
-catch-up. APScheduler's default grace of one second, which nobody chose, becomes Tenure's.
+catch-up. APScheduler's default grace of one second becomes Tenure's.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from tenure.library import every
 TAG = "apscheduler:"
 DEFAULT_MISFIRE_GRACE = 1
 """Seconds: APScheduler's own, in jobs that did not say."""
-_PROCESS = "each command is a process of its own: what the application keeps in memory is not there"
+_PROCESS = "each command is a separate process, without the memory of the application"
 _GENERATED = re.compile(r"[0-9a-f]{32}")
 _SHORTEST = timedelta(seconds=1)
 
@@ -187,7 +187,7 @@ def _added(stored: StoredJob, found: ApschedulerJob, target: ApschedulerTarget) 
     """Raises InvalidInput where it cannot be."""
     if stored.func.startswith("__main__:"):
         raise InvalidInput(
-            "its function is in the script itself (__main__), which nobody else can import",
+            "its function is in the script itself (__main__), which other processes cannot import",
             remedy="move it into a module",
         )
     when = translate(stored.trigger, planned=stored.next_run_time, now=target.now)
@@ -259,13 +259,13 @@ def _other_beat(theirs: Schedule, ours: Schedule, now: datetime) -> str:
     assert there is not None
     assert here is not None
     return (
-        f"as often, but on another beat: next at {here.astimezone(zone):%F %T %Z}, in APScheduler"
-        f" at {there.astimezone(zone):%F %T %Z}"
+        f"the same interval with another start: next at {here.astimezone(zone):%F %T %Z}, in"
+        f" APScheduler at {there.astimezone(zone):%F %T %Z}"
     )
 
 
 def _late_and_often(stored: StoredJob) -> tuple[dict[str, Any], list[str]]:
-    """Fields of the definition; and where it is otherwise, in words."""
+    """Fields of the definition, and the differences as sentences."""
     options: dict[str, Any] = {}
     differs: list[str] = []
     grace = stored.misfire_grace_time

@@ -35,7 +35,7 @@ class Named:
 
 @dataclass(slots=True, eq=False)
 class Made:
-    """What calling ``of`` with ``args`` would give; ``state`` is what it is then told."""
+    """What calling ``of`` with ``args`` would give; ``state`` is its state then."""
 
     of: str
     args: tuple[Any, ...] = ()

@@ -74,7 +74,7 @@ def _path(url: str) -> Path:
 
 def _of_file(path: Path, table: str) -> list[Row]:
     if not path.is_file():
-        raise NotFound(f"there is no file {path}", field="url")
+        raise NotFound(f"{path} does not exist", field="url")
     quoted = ".".join(f'"{part}"' for part in table.split("."))
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)

@@ -1,4 +1,4 @@
-"""The command that calls a job's function, from a template in words.
+"""The command that calls a job's function, from a template.
 
 ``{code}`` is a line of Python that imports the module and calls the function with its arguments;
 ``{func}`` is ``module:name``; ``{args}`` and ``{kwargs}`` are JSON; ``{python}`` is the Python

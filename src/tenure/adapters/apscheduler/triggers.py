@@ -37,7 +37,7 @@ _LAST = 5
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """The schedule, and in words what of the trigger it does not do."""
+    """The schedule, and sentences about what of the trigger it lacks."""
 
     schedule: Schedule
     lost: tuple[str, ...] = ()

@@ -27,10 +27,13 @@ def command_of(line: Line, dialect: Dialect) -> Command:
     env.pop("LOGNAME", None)  # cron sets it itself, to who the job runs as
     home = line.env.get("HOME")
     if home is not None and not home.startswith("/"):
-        raise InvalidInput(f"its HOME, {home!r}, is no absolute path", remedy="name the whole path")
+        raise InvalidInput(
+            f"its HOME, {home!r}, is not an absolute path", remedy="give the full path"
+        )
     if not shell.startswith("/"):
         raise InvalidInput(
-            f"its SHELL, {shell!r}, is no path, and cron looks for none", remedy="SHELL=/bin/bash"
+            f"its SHELL, {shell!r}, is not a path, and cron does not search for it",
+            remedy="SHELL=/bin/bash",
         )
     plain = shell == SHELL
     return Command(
@@ -70,22 +73,22 @@ def has_double_backslash(command: str) -> bool:
 
 
 def mail_to(env: Mapping[str, str]) -> str | None:
-    """To whom cron mails the output; empty for nobody, None for whoever owns the crontab."""
+    """The address that cron mails output to; empty for none, None for the crontab's user."""
     return env.get("MAILTO")
 
 
 def quirks(line: Line, dialect: Dialect) -> Iterator[str]:
-    """Where a line is read otherwise than by every cron."""
+    """Where crons read the line differently."""
     if has_double_backslash(line.command):
         other = "cronie keeps both" if dialect is Dialect.DEBIAN else "Debian's makes one of them"
         mine = "one" if dialect is Dialect.DEBIAN else "two"
         yield f"two backslashes in its command are read as {mine}, as {dialect} has it; {other}"
     if line.windows:
         yield (
-            "the line ends as in Windows: cron hands the command a carriage return at its end;"
+            "the line has a Windows line end: cron passes the carriage return to the command;"
             " here it is left out"
         )
     if line.unended:
-        yield "no newline ends the last line, and so cron itself does not run this job"
+        yield "the last line has no newline at its end, so cron itself does not run this job"
     if "LOGNAME" in line.env:
-        yield "LOGNAME cannot be set in a crontab; it is who the job runs as"
+        yield "LOGNAME cannot be set in a crontab; it is the user that runs the job"

@@ -46,27 +46,27 @@ from tenure.domain.schedule.zones import check_zone, load_zone
 
 TAG = "crontab:"
 _ENVIRONMENT = (
-    "cron gives its jobs hardly any variables; here they also get those of the owner and of [env]"
-    " in profile.toml, beside the ones shown"
+    "cron gives jobs few variables; here they also get those of the owner and of [env] in"
+    " profile.toml, besides the ones shown"
 )
 _MAIL = (
-    "cron mails what a job prints; here nothing is mailed: `tenure logs JOB` shows it, and"
-    " `tenure runs` which runs failed"
+    "cron mails a job's output; here `tenure logs JOB` shows it and nothing is mailed, and"
+    " `tenure runs` shows which runs failed"
 )
 _WHOSE = {Dialect.DEBIAN: "Debian's cron", Dialect.CRONIE: "cronie"}
 _END = datetime(9900, 1, 1, tzinfo=UTC)
 THROUGH_A_SUSPEND = timedelta(hours=3)
-"""How far both crons reach back after the clock has jumped forward."""
+"""How far both crons reach back after the clock jumped forward."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrontabTarget:
-    """For whom, where, when. ``zone``: the machine's, an IANA name; ``now``: aware."""
+    """The users, zone and time of an import. ``zone``: the machine's, IANA; ``now``: aware."""
 
     user: str
-    """Who the profile's jobs run as."""
+    """The user that the profile's jobs run as."""
     of: str
-    """Whose lines are wanted; as a rule the same."""
+    """The user whose lines are imported; usually the same."""
     zone: str
     now: datetime
     dialect: Dialect = Dialect.DEBIAN
@@ -112,8 +112,8 @@ class CrontabImporter(Importer):
         """``count``: of the fires that are shown. Raises Refused for lines of another user."""
         if target.of != target.user and os.geteuid() == 0:
             raise Refused(
-                f"the jobs of {target.of} would run as {target.user} here: Tenure starts jobs as "
-                "who runs the owner",
+                f"the jobs of {target.of} would run as {target.user} here: Tenure runs jobs as "
+                "the user of the owner",
                 field="user",
                 remedy=f"import them as {target.of}: "
                 f"sudo -u {shlex.quote(target.of)} tenure import crontab",
@@ -156,7 +156,7 @@ class CrontabImporter(Importer):
         first, more = lines[0], f", nor {len(lines) - 1} more" if len(lines) > 1 else ""
         remedy = f"{first.remedy}; " if first.remedy else ""
         raise InvalidInput(
-            f"{first.why}; this line cannot be imported{more}, and so nothing was",
+            f"{first.why}; this line cannot be imported{more}; nothing was imported",
             field=f"line {first.number}",
             remedy=f"{remedy}--skip-broken leaves such lines out",
             wrong=self._invalid_documents(),
@@ -236,8 +236,8 @@ def _added(line: Line, found: CrontabJob, target: CrontabTarget) -> CrontabJob:
         )
     if line.when == REBOOT:
         raise InvalidInput(
-            "nothing here is tied to the start of the machine",
-            remedy="leave the line in the crontab, or make it a service",
+            "@reboot is not supported",
+            remedy="leave the line in the crontab, or make it a systemd unit",
         )
     schedule, jitter, differs = _when(line, target)
     command = command_of(line, target.dialect)
@@ -270,41 +270,41 @@ def _when(line: Line, target: CrontabTarget) -> tuple[Schedule, timedelta, list[
         differs.append(f"when clocks change, cronie may miss or double jobs with CRON_TZ={zone}")
     elif named and named != zone:
         differs.append(
-            f"Debian's cron pays no heed to CRON_TZ, and so these are times of {zone};"
-            f" cronie's would be times of {named} (--dialect cronie)"
+            f"Debian's cron ignores CRON_TZ, so times are in {zone};"
+            f" with cronie they are in {named} (--dialect cronie)"
         )
     if (tz := line.env.get("TZ", "")) and tz != zone:
-        differs.append(f"TZ={tz} is for the command alone, as in cron: it fires by {zone}")
+        differs.append(f"TZ={tz} applies to the command only, as in cron; the schedule uses {zone}")
     if target.dialect is Dialect.CRONIE and line.env.get("RANDOM_DELAY"):
         jitter = _delay(line.env["RANDOM_DELAY"])
-        differs.append("cronie draws its RANDOM_DELAY when it starts; here it stays the same")
+        differs.append("cronie chooses its RANDOM_DELAY at each start; here it stays the same")
     schedule = cron_schedule(expression_of(line.fields, target.dialect), zone)
     if (gap := doubled_in_gaps(schedule, target.now)) is not None:
         at = gap[0].astimezone(load_zone(zone))
         differs.append(
-            f"on {at:%Y-%m-%d}, when clocks jump to {at:%H:%M}, cron runs it {gap[1]} times, for"
-            " what is jumped over as well; here it fires once"
+            f"on {at:%Y-%m-%d}, when clocks jump to {at:%H:%M}, cron runs it {gap[1]} times,"
+            " once for each skipped time; here it runs once"
         )
     return schedule, jitter, differs
 
 
 def _delay(text: str) -> timedelta:
     if not (text.isascii() and text.isdigit() and len(text) < 7):
-        raise InvalidInput(f"RANDOM_DELAY={text[:20]!r} is no number of minutes")
+        raise InvalidInput(f"RANDOM_DELAY={text[:20]!r} is not a number of minutes")
     return timedelta(minutes=int(text))
 
 
 def _lost(line: Line, command: Command) -> Iterator[str]:
     if to := mail_to(line.env):
-        yield f"what it prints is not mailed to {to} but kept with the run"
+        yield f"output is stored with the run (`tenure logs`), not mailed to {to}"
     for what, path in (("its SHELL", line.env.get("SHELL")), ("its HOME", command.cwd)):
         if path and not os.path.exists(path):
-            yield f"there is no {path} at present ({what})"
+            yield f"{path} ({what}) does not exist"
 
 
 def _elsewhere(target: CrontabTarget) -> Iterator[str]:
     if target.of != target.user:
-        yield f"it is {target.of}'s, and here runs as {target.user}"
+        yield f"it belongs to {target.of} and runs here as {target.user}"
 
 
 def notes(plan: Sequence[ImportedJob]) -> list[str]:

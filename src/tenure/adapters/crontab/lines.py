@@ -1,7 +1,7 @@
 """What a crontab says: its variables and its lines, and which of them are wrong.
 
 Authority: Debian's cron (3.0pl1) and cronie (1.5), as their sources read a file; where they part,
-the :class:`Dialect` decides. Stricter than both where they accept what nobody can have meant: a
+the :class:`Dialect` decides. Stricter than both where they accept what cannot be meant: a
 range that runs backwards, a command that is missing, characters that are skipped in silence.
 
 Pure. Any text is taken: each line is a comment, a variable, a :class:`Line` or an
@@ -110,12 +110,12 @@ def read_crontab(text: str, *, system: bool = False, dialect: Dialect = Dialect.
 
 def _check_characters(text: str) -> None:
     if "\0" in text:
-        raise InvalidInput("it holds a NUL character")
+        raise InvalidInput("it contains a NUL character")
     try:
         text.encode()
     except UnicodeEncodeError:
         raise InvalidInput(
-            "it holds bytes that are not UTF-8", remedy="write it in UTF-8"
+            "it contains bytes that are not UTF-8", remedy="write it in UTF-8"
         ) from None
 
 
@@ -143,15 +143,15 @@ def _split(text: str, system: bool, dialect: Dialect) -> tuple[str, str | None, 
         user = users[0]
     if user is None and rest.startswith("*"):
         raise InvalidInput(
-            "a star is no command; cron has no sixth field", remedy="leave the seconds out"
+            "a star is not a command; cron has no sixth field", remedy="leave the seconds out"
         )
     if not rest.strip():
-        raise InvalidInput("there is no command", remedy=_no_command(user))
+        raise InvalidInput("the line has no command", remedy=_no_command(user))
     return when, user, rest
 
 
 def _words(text: str, count: int) -> tuple[list[str], str]:
-    """At most so many words, and what comes behind them and their blanks."""
+    """At most ``count`` words, and the rest after the blanks behind them."""
     words: list[str] = []
     rest = text.lstrip(" \t")
     while rest and len(words) < count:
@@ -166,10 +166,10 @@ def _check_macro(word: str) -> None:
         known = f"{REBOOT} {' '.join(MACROS)}"
         lower = word.lower()
         remedy = f"write {lower}" if lower in MACROS else f"cron knows {known}"
-        raise InvalidInput(f"there is no {word[:40]!r}", remedy=remedy)
+        raise InvalidInput(f"{word[:40]!r} is not known", remedy=remedy)
 
 
 def _no_command(user: str | None) -> str:
     if user is None:
         return ""
-    return f"if {user!r} is the command, this is no system crontab: leave --system out"
+    return f"if {user!r} is the command, this is not a system crontab: omit --system"

@@ -55,9 +55,11 @@ def _read(path: Path) -> str:
         with open(path, "rb") as file:
             return _decode(file.read(LARGEST + 1))
     except FileNotFoundError:
-        raise NotFound(f"there is no file {path}", field="file") from None
+        raise NotFound(f"{path} does not exist", field="file") from None
     except PermissionError:
-        raise Refused(f"{path} may not be read", remedy=f"sudo cat {path} | ... -") from None
+        raise Refused(
+            f"{path} is not readable for this user", remedy=f"sudo cat {path} | ... -"
+        ) from None
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}", field="file") from None
 
@@ -76,7 +78,7 @@ def _of_user(user: str | None) -> Source:
         )
     except FileNotFoundError:
         raise NotFound(
-            "there is no crontab command here", remedy="name a file: tenure import crontab FILE"
+            "the crontab command is not installed", remedy="give a file: tenure import crontab FILE"
         ) from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise OutcomeUnknown(f"`{shown}` gave no answer: {error}") from None
@@ -84,7 +86,7 @@ def _of_user(user: str | None) -> Source:
         return Source(_decode(done.stdout), shown)
     told = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
     if "no crontab for" in told:
-        raise NotFound(told.splitlines()[-1], remedy="name a file: tenure import crontab FILE")
+        raise NotFound(told.splitlines()[-1], remedy="give a file: tenure import crontab FILE")
     raise OutcomeUnknown(f"`{shown}` failed: {told}")
 
 
@@ -110,7 +112,7 @@ def machine_zone(localtime: Path = Path("/etc/localtime")) -> tuple[str, str]:
     for month in range(1, 13):
         at = datetime(year, month, 15, tzinfo=UTC)
         if at.astimezone(data).utcoffset() != at.astimezone(named).utcoffset():
-            return name, f"the machine's time zone is not {name}, and its name could not be found"
+            return name, f"the machine's time zone is not {name}, and its name is unknown"
     return name, ""
 
 

@@ -80,7 +80,7 @@ def _range(place: int, part: str, dialect: Dialect) -> set[int]:
     first, dash, last = span.partition("-")
     if "~" in part:
         raise InvalidInput(
-            "cronie draws a number at random there", remedy="write one; --jitter spreads jobs"
+            "cronie chooses a random number there", remedy="write one; --jitter spreads jobs"
         )
     if slash and not dash and span != "*":
         raise InvalidInput("a step needs a range", remedy=f"write {span}-{high}/{step}")
@@ -90,13 +90,13 @@ def _range(place: int, part: str, dialect: Dialect) -> set[int]:
         begin = _number(place, first, high)
         end = _number(place, last, high) if dash else begin
     if begin > end:
-        debian = "Debian's cron takes it for nothing, and it never fires"
+        debian = "Debian's cron matches nothing, so it never runs"
         why = debian if dialect is Dialect.DEBIAN else "cronie refuses it"
         rest = "" if end == low else f",{low}-{last}"
         remedy = f"write {first}-{high}{rest}"
         raise InvalidInput(f"the range runs backwards; {why}", remedy=remedy)
     if slash and not (_is_number(step) and int(step) > 0):
-        raise InvalidInput(f"{step[:20]!r} is no step")
+        raise InvalidInput(f"{step[:20]!r} is not a step")
     found = set(range(begin, end + 1, int(step) if slash else 1))
     return {day % 7 for day in found} if place == WEEKDAY else found
 
@@ -108,7 +108,7 @@ def _number(place: int, text: str, high: int) -> int:
     low = RANGES[place][0]
     if not _is_number(text):
         what = f"{low} to {high}" + (", or a name such as " + next(iter(named)) if named else "")
-        raise InvalidInput(f"{text[:20]!r} is none of {what}")
+        raise InvalidInput(f"{text[:20]!r} is not valid here: use {what}")
     if not low <= int(text) <= high:
         raise InvalidInput(f"{text} is not {low} to {high}")
     return int(text)

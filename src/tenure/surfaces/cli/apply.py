@@ -25,18 +25,20 @@ from tenure.surfaces.cli.jobs import warn_of_unreadable
 
 @click.command(cls=Verb)
 @click.argument("file", metavar="FILE")
-@click.option("--prune", is_flag=True, help="Remove jobs that this file made and no longer has.")
-@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@click.option(
+    "--prune", is_flag=True, help="Remove jobs that this file added before and no longer has."
+)
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @click.pass_obj
 def apply(where: Where, file: str, prune: bool, dry_run: bool) -> None:
-    """Bring jobs in line with a file of [[job]] tables; - reads standard input.
+    """Make the jobs match a TOML file of [[job]] tables; - reads standard input.
 
-    Applying twice changes nothing. Jobs that the file does not name are left alone.
+    Applying a file twice changes nothing. Jobs that it does not name are left alone.
     """
     entries = read_entries(_read(file))
     path = "-" if file == "-" else os.path.realpath(file)
     if prune and path == "-":
-        raise InvalidInput("standard input has no name to prune by", field="prune")
+        raise InvalidInput("needs a file, not standard input", field="prune")
     with where.open(create=not dry_run) as profile:
         at = now()
         steps = plan_apply(
@@ -90,7 +92,7 @@ def _read(file: str) -> bytes:
             with open(file, "rb") as opened:
                 content = opened.read(LARGEST + 1)
     except FileNotFoundError:
-        raise NotFound(f"there is no file {file}", field="file") from None
+        raise NotFound(f"{file} does not exist", field="file") from None
     except OSError as error:
         raise InvalidInput(f"{file} cannot be read: {error.strerror}", field="file") from None
     if len(content) > LARGEST:
@@ -100,8 +102,10 @@ def _read(file: str) -> bytes:
 
 @click.command(cls=Verb)
 @click.argument("jobs", nargs=-1, type=JOB)
-@click.option("-o", "--output", "target", metavar="FILE", help="Write there, not to the terminal.")
-@click.option("--show-secrets", is_flag=True, help="Write secrets out, not masked.")
+@click.option(
+    "-o", "--output", "target", metavar="FILE", help="Write to this file (standard output)."
+)
+@click.option("--show-secrets", is_flag=True, help="Write secrets unmasked.")
 @click.pass_obj
 def export(where: Where, jobs: tuple[str, ...], target: str | None, show_secrets: bool) -> None:
     """Write jobs as a TOML file that `tenure apply` reads.

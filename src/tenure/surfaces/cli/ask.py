@@ -14,9 +14,13 @@ from tenure.surfaces.cli import output
 from tenure.surfaces.cli.command import JOB, Verb, Where, now
 from tenure.surfaces.cli.output import outcome, relative, span
 
-_WAIT = click.option("--wait", is_flag=True, help="Wait for the run's end; 1 if it ends badly.")
-_QUEUE = click.option("--queue", is_flag=True, help="Leave it for the owner, up to 24 hours.")
-_KEY = click.option("--key", metavar="KEY", help="Asking again with the same key is one request.")
+_WAIT = click.option(
+    "--wait", is_flag=True, help="Wait for the run to end; exit code 1 unless it succeeds."
+)
+_QUEUE = click.option(
+    "--queue", is_flag=True, help="Keep the request for an owner, up to 24 hours."
+)
+_KEY = click.option("--key", metavar="KEY", help="Commands with the same key make one request.")
 
 
 @click.command(cls=Verb)
@@ -54,7 +58,7 @@ def retry(where: Where, run: str, wait: bool, queue: bool, key: str | None) -> i
 @_KEY
 @click.pass_obj
 def cancel(where: Where, run: str, wait: bool, queue: bool, key: str | None) -> int:
-    """Ask the owner to cancel a run: its whole process group is ended."""
+    """Ask the owner to cancel a run and end its whole process group."""
     with where.open() as profile:
         by = requester("tenure cancel")
         request = requests.cancel(profile, run, by=by, queue=queue, key=key)
@@ -85,7 +89,9 @@ def _follow_up(where: Where, profile: Profile, request: Request, wait: bool) -> 
             name = profile.store.job(request.job or "").name
             output.say(f"asked for {output.safe(name)}; {_pending(request)}")
         if wait and not where.json:
-            output.warn("not waited for: nobody has accepted it yet", "see `tenure requests`")
+            output.warn(
+                "not waiting: no owner has accepted the request yet", "see `tenure requests`"
+            )
         return 75 if wait else 0
     assert request.run is not None
     run = profile.store.run(request.run)
@@ -111,7 +117,7 @@ def _waited_for(where: Where, profile: Profile, run: str) -> Run:
         return await_end(profile, run)
     except KeyboardInterrupt:
         if not where.json:
-            output.say(f"run {run} goes on; `tenure logs -f {run}` follows it")
+            output.say(f"run {run} continues; `tenure logs -f {run}` follows it")
         raise
 
 

@@ -12,7 +12,7 @@ from tenure.surfaces.cli.command import Verb, Where, now
 @click.command(cls=Verb)
 @click.pass_obj
 def audit(where: Where) -> int:
-    """Check everything that is recorded. Exit code 1 when something is found."""
+    """Check the recorded history against the contract. Exit code 1 when there are findings."""
     with where.open(readonly=True) as profile:
         report = audit_store(profile.store, now())
     if where.json:

@@ -15,17 +15,17 @@ from tenure.surfaces.cli.command import Verb, Where, now
 
 @click.command(cls=Verb)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--replace", is_flag=True, help="Replace a file that stands there.")
+@click.option("--replace", is_flag=True, help="Overwrite an existing file.")
 @click.pass_obj
 def backup(where: Where, file: Path, replace: bool) -> None:
-    """Write a backup of the store, as it is at one moment, while everything goes on.
+    """Write a consistent backup of the store; the profile can stay in use.
 
-    It holds jobs, history and the accepted policy; not profile.toml, and not the logs.
+    It has the jobs, history and accepted policy, but not profile.toml and the logs.
     """
     if file.is_dir():
         raise InvalidInput(f"{file} is a folder", field="file", remedy="name a file in it")
     if file.exists() and not replace:
-        raise Conflict(f"{file} stands already", remedy="name another file, or --replace")
+        raise Conflict(f"{file} already exists", remedy="choose another name or pass --replace")
     if not file.absolute().parent.is_dir():
         raise InvalidInput(f"there is no folder {file.absolute().parent}", field="file")
     with where.open() as profile:
@@ -40,7 +40,7 @@ def backup(where: Where, file: Path, replace: bool) -> None:
 
 @click.command(cls=Verb)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
 def restore(where: Where, file: Path, yes: bool) -> None:
     """Put a backup in the store's place. The old store is kept beside it.
@@ -64,8 +64,8 @@ def restore(where: Where, file: Path, yes: bool) -> None:
         return
     output.say(f"restored {file}: {done.jobs} jobs, term {done.term}")
     if done.aside is not None:
-        output.say(f"the store that was there is kept as {done.aside}")
-    output.say("→ nobody owns until you say: tenure profile adopt --restored")
+        output.say(f"the previous store is kept as {done.aside}")
+    output.say("→ jobs stay stopped until you run: tenure profile adopt --restored")
 
 
 @click.command(cls=Verb)

@@ -35,7 +35,7 @@ def now() -> datetime:
 
 @dataclass(slots=True)
 class Where:
-    """What the common options said."""
+    """The values of the common options."""
 
     profile: str | None = None
     home: str | None = None
@@ -54,7 +54,7 @@ class Where:
         return home(self.home, os.environ)
 
     def say_home(self) -> None:
-        """Say once, on stderr, which home is used, where ``HOME`` names another one."""
+        """Print once, on stderr, which home is used, where ``HOME`` names another one."""
         from tenure.store.folder.user_home import which_home
         from tenure.surfaces.cli.output import note
 
@@ -137,7 +137,7 @@ def _keep(context: click.Context, parameter: click.Parameter, value: object) -> 
 
 
 def common_options() -> list[click.Parameter]:
-    """Fresh ones for each command; they store their values in the shared :class:`Where`."""
+    """New for each command; they store their values in the shared :class:`Where`."""
     return [
         click.Option(
             ["--profile"], metavar="NAME", expose_value=False, callback=_keep,
@@ -187,7 +187,7 @@ JOB = JobName()
 
 
 class Verb(click.Command):
-    """A command that also takes the common options. What it returns is the exit code."""
+    """A command with the common options. Its return value is the exit code."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -195,7 +195,7 @@ class Verb(click.Command):
 
 
 class VerbGroup(click.Group):
-    """A verb with verbs below it; alone it does what its own function does."""
+    """A verb with subcommands; without one, its own function runs."""
 
     command_class = Verb
 
@@ -205,7 +205,7 @@ class VerbGroup(click.Group):
 
 
 class ReaderGone(Exception):
-    """Nobody reads our output any more. Not an OSError: click would end with 1 for that."""
+    """The output pipe is closed. Not an OSError: click would exit with 1 for that."""
 
 
 _MEANT = {
@@ -216,7 +216,7 @@ _MEANT = {
     "web": "dashboard", "ui": "dashboard", "doctor": "status", "check": "status",
     "version": "--version", "info": "show", "reload": "apply", "update": "edit",
 }  # fmt: skip
-"""What other schedulers call it."""
+"""Verbs of other schedulers."""
 
 
 class LazyGroup(VerbGroup):
@@ -260,7 +260,7 @@ class LazyGroup(VerbGroup):
                 meant = f"tenure {known} --help".replace("  ", " ")
             near = [meant] if meant else get_close_matches(args[0], self.verbs, 3)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            raise click.UsageError(f"there is no verb {args[0]!r}.{hint}", ctx)
+            raise click.UsageError(f"unknown verb {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

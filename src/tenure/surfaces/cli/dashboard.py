@@ -31,10 +31,18 @@ if TYPE_CHECKING:
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0: any free."
 )
-@click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A proxy's name for it.")
-@click.option("--read-only", is_flag=True, help="Print a link that may only look.")
-@click.option("--link", "only_link", is_flag=True, help="Print the link, and start nothing.")
-@click.option("--new-token", is_flag=True, help="Make the old links and cookies void; as --link.")
+@click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A host name that a proxy uses for it.",
+)
+@click.option("--read-only", is_flag=True, help="Print a read-only link.")
+@click.option("--link", "only_link", is_flag=True, help="Print the link and exit.")
+@click.option(
+    "--new-token", is_flag=True, help="Revoke all links and cookies, then print a new link."
+)
 @click.pass_obj
 def dashboard(
     where: Where,
@@ -45,9 +53,9 @@ def dashboard(
     only_link: bool,
     new_token: bool,
 ) -> int:
-    """Serve the page and the API of an observer, in the foreground, for every profile of the home.
+    """Serve the web page and the API in the foreground, for every profile of the home.
 
-    It shows, edits and asks; it never runs a job, and ending it changes nothing for the jobs. Open
+    It shows, edits and requests; it never runs a job, and stopping it does not affect jobs. Open
     the link that it prints. Its token is left out where standard output is not a terminal, for
     logs are read by others: `tenure dashboard --link` prints it. Ctrl-C or SIGTERM ends it.
     """

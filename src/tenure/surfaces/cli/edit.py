@@ -87,7 +87,7 @@ def given_fields(options: Mapping[str, Any], command: Sequence[str]) -> dict[str
     elif command:
         given["command"] = list(command)
     elif options.get("shell"):
-        raise InvalidInput("there is no line to run", field="shell", remedy="--shell -- 'a | b'")
+        raise InvalidInput("no command line was given", field="shell", remedy="--shell -- 'a | b'")
     return given
 
 
@@ -108,9 +108,9 @@ def _variables(pairs: Sequence[str]) -> dict[str, str]:
 # -- add ------------------------------------------------------------------------------------------
 @click.command(cls=Verb, options_metavar="[OPTIONS]")
 @click.argument("schedule")
-@click.option("--name", metavar="NAME", help="Its name (from the command).")
+@click.option("--name", metavar="NAME", help="The job's name (default: from the command).")
 @job_options
-@click.option("--paused", is_flag=True, help="Add it paused.")
+@click.option("--paused", is_flag=True, help="Add the job paused.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def add(
@@ -125,8 +125,8 @@ def add(
     """Add a job: tenure add SCHEDULE [OPTIONS] -- COMMAND...
 
     SCHEDULE is cron with five or six fields (seconds first), '@daily', 'every 90s',
-    'every monday 9am', 'in 30m' or an ISO instant. The command's folder is the home folder and
-    its PATH the profile's [env] or the owner's.
+    'every monday 9am', 'in 30m' or an ISO instant. The command runs in the home folder, with the
+    PATH of the profile's [env] or else of the owner.
     """
     _check_words(schedule, command)
     given = {**given_fields(options, command), "schedule": schedule, "name": name}
@@ -148,19 +148,19 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def _check_words(schedule: str, command: tuple[str, ...]) -> None:
-    """A schedule that the shell took apart: its rest must not become the command."""
+    """Refuse a schedule that the shell split: its rest must not become the command."""
     lone = not (set(schedule) - set("0123456789*/,-")) and not _DATE.fullmatch(schedule)
     if (lone and len(schedule) < 12) or schedule in ("every", "in", "at"):
         raise InvalidInput(
-            f"{schedule!r} alone is no schedule",
+            f"{schedule!r} is not a complete schedule",
             field="schedule",
             remedy="quote it as one word: tenure add '0 7 * * *' -- COMMAND",
         )
     if not command:
         raise InvalidInput(
-            "there is nothing to run",
+            "no command given",
             field="command",
-            remedy=f"the command comes last: tenure add {shlex.quote(schedule)} -- COMMAND",
+            remedy=f"put the command last: tenure add {shlex.quote(schedule)} -- COMMAND",
         )
 
 
@@ -197,8 +197,14 @@ def _report_added(
 @click.option("--schedule", metavar="SCHEDULE", help="A new schedule.")
 @click.option("--rename", metavar="NAME", help="A new name.")
 @job_options
-@click.option("--unset-env", multiple=True, metavar="K", help="Drop a variable (repeatable).")
-@click.option("--reset", "resets", multiple=True, metavar="FIELD", help="Back to its default.")
+@click.option("--unset-env", multiple=True, metavar="K", help="Remove a variable (repeatable).")
+@click.option(
+    "--reset",
+    "resets",
+    multiple=True,
+    metavar="FIELD",
+    help="Reset a field to its default (repeatable).",
+)
 @click.option("--approve", is_flag=True, help="Approve the revision for protected runs.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
@@ -214,18 +220,16 @@ def edit(
     command: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Change a job. Only what is given changes; --env adds to what stands.
+    """Change a job. Only the given options change; --env adds to the existing variables.
 
-    Each edit is a revision that names its editor. If somebody else changed something else
-    meanwhile, both edits are kept.
+    Each edit is a revision that names its editor. Concurrent edits of different fields are both
+    kept.
     """
     _check_command(command, bool(options.get("shell")))
     given = given_fields(options, command)
     given |= {k: v for k, v in (("schedule", schedule), ("name", rename)) if v is not None}
     if not (given or unset_env or resets or approve):
-        raise InvalidInput(
-            "nothing to change was given", remedy="`tenure edit --help` lists what can be"
-        )
+        raise InvalidInput("no change was given", remedy="`tenure edit --help` lists the options")
     with where.open() as profile:
         at, by = now(), editor("tenure edit")
         settings = profile.settings()
@@ -249,7 +253,7 @@ def edit(
 
 
 def _check_command(command: tuple[str, ...], shell: bool) -> None:
-    """``edit JOB 'every 30s'`` means the schedule, and would break the job as a command."""
+    """Refuse ``edit JOB 'every 30s'``: it means the schedule, and would replace the command."""
     if shell or len(command) != 1 or not (" " in command[0] or command[0].startswith("@")):
         return
     try:
@@ -264,7 +268,7 @@ def _check_command(command: tuple[str, ...], shell: bool) -> None:
 
 
 def _with_env(given: dict[str, Any], wants: Definition, unset: tuple[str, ...]) -> dict[str, Any]:
-    """``--env`` adds to the variables that stand; ``--unset-env`` takes away."""
+    """``--env`` adds to the existing variables; ``--unset-env`` removes some."""
     if "env" not in given and not unset:
         return given
     standing = dict(wants.action.env) if isinstance(wants.action, Command) else {}
@@ -296,7 +300,7 @@ def _report_edit(
         output.say(f"approved revision {after.revision} of {name}")
     if after.revision == before.revision:
         if after.approved_revision == before.approved_revision:
-            output.say(f"{name} was like that already; nothing changed")
+            output.say(f"{name} already has this definition; nothing changed")
         return
     words = after.definition.schedule.describe()
     output.say(f"edited {name}: revision {after.revision}, {words}")

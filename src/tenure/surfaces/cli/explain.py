@@ -1,4 +1,4 @@
-"""``tenure explain``: would the job run now, under whom, and if not, why not."""
+"""``tenure explain``: whether a job would run now, and why not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tenure.surfaces.cli.output import when
 @click.argument("job", type=JOB)
 @click.pass_obj
 def explain(where: Where, job: str) -> int:
-    """Say whether a job would run if it fired now, under whom, and if not, why not.
+    """Show whether a job would run now and by which owner, or why it would not.
 
     Exit code 1 when it would not.
     """

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--hermes-python", metavar="PATH", help="The Python that Hermes is installed in.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--force", is_flag=True, help="Also what was not verified.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_context
 def adopt(context: click.Context, /, dry_run: bool, yes: bool, **asked: Any) -> None:
     """Make one process the owner of a Hermes profile's cron jobs: by default its gateway.
@@ -141,7 +141,7 @@ def _print_adopted(where: HermesWhere, result: AdoptionResult, found: Survey) ->
 @click.command(cls=HermesVerb)
 @click.option("--copied", is_flag=True, help="Release this copy of an adopted home, not that.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_context
 def release(context: click.Context, copied: bool, dry_run: bool, yes: bool) -> int:
     """Undo an adoption: what Tenure wrote goes, what it changed comes back, byte for byte.

@@ -36,20 +36,20 @@ def import_jobs(context: click.Context) -> None:
 
 
 def _prefix(function: F) -> F:
-    return click.option("--prefix", default="", metavar="TEXT", help="Put this before the names.")(
+    return click.option("--prefix", default="", metavar="TEXT", help="Prefix of the names.")(
         function
     )
 
 
 def _confirmation(function: F) -> F:
-    function = click.option("--yes", is_flag=True, help="Do not ask.")(function)
-    return click.option("--dry-run", is_flag=True, help="Only show what would be done.")(function)
+    function = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")(function)
+    return click.option("--dry-run", is_flag=True, help="Only show what would change.")(function)
 
 
 def _compared_count(function: F) -> F:
     return click.option(
         "-n", "count", default=20, type=click.IntRange(1, 500), metavar="N",
-        help="Fires to compare (20), besides those around clock changes.",
+        help="Scheduled runs to compare (20), besides those around clock changes.",
     )(function)  # fmt: skip
 
 
@@ -58,11 +58,13 @@ def _compared_count(function: F) -> F:
 @click.option("--hermes-home", metavar="DIR", help="Hermes' home (HERMES_HOME; ~/.hermes).")
 @click.option("--hermes-profile", metavar="NAME", help="The Hermes profile in it.")
 @click.option("--hermes-python", metavar="PATH", help="The Python that Hermes is installed in.")
-@click.option("--job", "jobs", multiple=True, metavar="ID|NAME", help="Only this (repeatable).")
+@click.option(
+    "--job", "jobs", multiple=True, metavar="ID|NAME", help="Import only this job (repeatable)."
+)
 @_prefix
 @_compared_count
 @_confirmation
-@click.option("--uncompared", is_flag=True, help="With --yes: also what could not be compared.")
+@click.option("--uncompared", is_flag=True, help="With --yes: also add what could not be compared.")
 @click.pass_obj
 def hermes(
     where: Where,
@@ -116,7 +118,7 @@ def _simulate(
         named = installation_of(python, "--hermes-python")
         if named is None:
             raise NotFound(
-                f"{python} is no Python that has Hermes installed",
+                f"{python} is not a Python that has Hermes installed",
                 field="hermes-python",
                 remedy="name bin/python of its virtual environment; `hermes --version` shows where",
             )
@@ -137,16 +139,16 @@ def _simulate(
 # -- crontab -------------------------------------------------------------------------------------
 @import_jobs.command(short_help="Import a crontab.", cls=Verb)
 @click.argument("file", required=False, metavar="[FILE|-]")
-@click.option("--system", is_flag=True, help="With a column for the user (/etc/crontab).")
-@click.option("--user", metavar="NAME", help="Whose lines (yours).")
+@click.option("--system", is_flag=True, help="The file has a user column (/etc/crontab).")
+@click.option("--user", metavar="NAME", help="Import the lines of this user (yours).")
 @click.option("--dialect", type=click.Choice(["debian", "cronie"]),
-              help="Whose rules hold (those of the cron that is installed).")  # fmt: skip
+              help="The cron whose rules apply (the installed one).")  # fmt: skip
 @click.option("--tz", metavar="ZONE", help="The zone that cron runs in (the machine's).")
-@click.option("--skip-broken", is_flag=True, help="List lines that are wrong, and leave them out.")
+@click.option("--skip-broken", is_flag=True, help="List invalid lines, and skip them.")
 @_prefix
-@click.option("--paused", is_flag=True, help="Add them paused.")
+@click.option("--paused", is_flag=True, help="Add the jobs paused.")
 @click.option("-n", "count", default=3, type=click.IntRange(1, 100), show_default=True,
-              metavar="N", help="Fires to show of each.")  # fmt: skip
+              metavar="N", help="Scheduled runs to show of each.")  # fmt: skip
 @_confirmation
 @click.pass_obj
 def crontab(
@@ -240,10 +242,10 @@ def apscheduler(
         folder = os.path.abspath(expand(cwd or os.curdir, "cwd"))
         template = Template(words=command_template, python=sys.executable, cwd=folder)
     elif cwd or command_template != _TEMPLATE:
-        raise InvalidInput("only commands have one", field="cwd" if cwd else "command-template",
+        raise InvalidInput("needs --as-commands", field="cwd" if cwd else "command-template",
                            remedy="add --as-commands")  # fmt: skip
     if as_commands and out is not None:
-        raise InvalidInput("jobs that run commands are written to no file", field="out")
+        raise InvalidInput("cannot be combined with --as-commands", field="out")
     target = ApschedulerTarget(now=now(), app=where.name, template=template, count=count)
     importer = ApschedulerImporter(url, tablename, target, prefix=prefix)
     to_stdout = not as_commands and out is None
@@ -294,5 +296,5 @@ def _write_file(path: Path, text: str) -> None:
         with open(path, "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise Conflict(f"{path} exists, and was left as it is", field="out",
+        raise Conflict(f"{path} already exists", field="out",
                        remedy="name another file") from None  # fmt: skip

@@ -36,8 +36,8 @@ from tenure.surfaces.cli.status import print_warning
 @click.command("list", cls=Verb)
 @click.option("--state", "states", multiple=True, type=click.Choice([str(s) for s in JobState]))
 @click.option("--tag", "tags", multiple=True, help="Only jobs with this tag.")
-@click.option("-n", "--limit", type=click.IntRange(1, 1000), help="At most so many.")
-@click.option("--cursor", help="Go on where the page before ended (its 'next').")
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), help="Maximum number to show.")
+@click.option("--cursor", help="Continue after the previous page (its 'next').")
 @click.option("--show-secrets", is_flag=True, help="Do not mask secrets.")
 @click.pass_obj
 def list_jobs(
@@ -98,7 +98,7 @@ def _row(job: Job, at: datetime) -> list[str]:
 
 
 def warn_of_unreadable(jobs: Iterable[Job], where: Where) -> None:
-    """Name those that cannot be read, with the reason and the remedy."""
+    """Warn of jobs that cannot be read, with the reason and the remedy."""
     option = "" if where.name == "default" else f" --profile {where.name}"
     for job in jobs:
         if job.damage is not None:
@@ -118,10 +118,10 @@ def decided_elsewhere(job: Job) -> str | None:
 @click.command(cls=Verb)
 @click.argument("job", type=JOB)
 @click.option("--show-secrets", is_flag=True, help="Do not mask secrets.")
-@click.option("--revisions", is_flag=True, help="Also who changed it when.")
+@click.option("--revisions", is_flag=True, help="Also list who changed it and when.")
 @click.pass_obj
 def show(where: Where, job: str, show_secrets: bool, revisions: bool) -> None:
-    """Show one job whole, by name or id."""
+    """Show a job's full definition, by name or id."""
     with where.open(readonly=True) as profile:
         found = profile.store.job(job)
         history = profile.store.revisions(found.id) if revisions else ()
@@ -200,8 +200,8 @@ def _change_state(where: Where, names: tuple[str, ...], every: bool, state: JobS
         state
     ]
     if every == bool(names):
-        both = "" if state is JobState.REMOVED else ", or say --all (not both)"
-        raise InvalidInput(f"name the jobs{both}", field="job", remedy="`tenure list` shows them")
+        text = "give job names" + ("" if state is JobState.REMOVED else " or --all")
+        raise InvalidInput(text, field="job", remedy="`tenure list` shows them")
     verb, left = past.removesuffix("d"), []
     with where.open() as profile:
         if every:
@@ -235,10 +235,10 @@ def _change_state(where: Where, names: tuple[str, ...], every: bool, state: JobS
 @click.option("--all", "every", is_flag=True, help="Every active job.")
 @click.pass_obj
 def pause(where: Where, jobs: tuple[str, ...], every: bool) -> int:
-    """Pause jobs. Fires while paused are recorded as skipped.
+    """Pause jobs. Their scheduled runs are recorded as skipped meanwhile.
 
-    Jobs that another scheduler plans are paused there; with --all they are named, and the exit
-    code is 3.
+    A job that another scheduler plans must be paused there; --all names such jobs and exits
+    with 3.
     """
     return _change_state(where, jobs, every, JobState.PAUSED)
 
@@ -256,7 +256,7 @@ def resume(where: Where, jobs: tuple[str, ...], every: bool) -> int:
 @click.argument("jobs", nargs=-1, type=JOB)
 @click.pass_obj
 def remove(where: Where, jobs: tuple[str, ...]) -> int:
-    """Remove jobs. Their history stays; a run that is active goes on."""
+    """Remove jobs. Their history stays; active runs continue."""
     return _change_state(where, jobs, False, JobState.REMOVED)
 
 
@@ -265,7 +265,7 @@ def remove(where: Where, jobs: tuple[str, ...]) -> int:
 @click.option("-n", "--count", type=click.IntRange(1, 1000), default=10, show_default=True)
 @click.pass_obj
 def upcoming(where: Where, job: str | None, count: int) -> None:
-    """Show the next fires, of one job or of all. They are nominal: jitter comes on top."""
+    """Show the next scheduled runs, of one job or of all, without jitter."""
     at = now()
     with where.open(readonly=True) as profile:
         only = profile.store.job(job) if job else None
@@ -297,7 +297,7 @@ def upcoming(where: Where, job: str | None, count: int) -> None:
     if others:
         whose = " and ".join(sorted({planner_of(one) for one in others}))
         number = "1 job is" if len(others) == 1 else f"{len(others)} jobs are"
-        output.say(f"{number} planned by {whose}, who decides when")
+        output.say(f"{number} planned by {whose}, which decides when")
 
 
 def _why_none(job: Job | None) -> str:

@@ -18,15 +18,17 @@ from tenure.surfaces.cli.command import JOB, Verb, Where
 
 @click.command(cls=Verb)
 @click.argument("run", metavar="RUN|JOB", type=JOB)
-@click.option("-f", "--follow", "following", is_flag=True, help="Go on until the run has ended.")
-@click.option("--attempt", type=click.IntRange(1), help="An earlier attempt (the last).")
-@click.option("-n", "--lines", type=click.IntRange(1), help="Only the last lines.")
+@click.option(
+    "-f", "--follow", "following", is_flag=True, help="Follow the output until the run ends."
+)
+@click.option("--attempt", type=click.IntRange(1), help="The attempt to show (the last).")
+@click.option("-n", "--lines", type=click.IntRange(1), help="Show only the last N lines.")
 @click.pass_obj
 def logs(where: Where, run: str, following: bool, attempt: int | None, lines: int | None) -> None:
     """Show the output of a run, or of a job's latest run."""
     if following and (where.json or lines):
         other = "--json" if where.json else "--lines"
-        raise InvalidInput(f"--follow and {other} exclude each other", field="follow")
+        raise InvalidInput(f"cannot be combined with {other}", field="follow")
     with where.open(readonly=not following) as profile:
         found = find_run_or_latest(profile, run)
         path = log_path(profile, found, attempt)
@@ -58,7 +60,7 @@ def _why(profile: Profile, run: Run) -> str:
     if run.started_at is None:
         return run.reason or "it has not started"
     elsewhere = where_output_is(profile.store.definition(run.job, run.revision).action)
-    return elsewhere or "a Python function writes where its process does"
+    return elsewhere or "a Python function's output goes to the output of its process"
 
 
 def _write(part: bytes) -> None:

@@ -1,8 +1,8 @@
 """``tenure``: the entry point, its verbs, and how errors end.
 
-Exit codes: 0 done; 1 it ran and the answer is bad; 2 usage or invalid input; 3 refused by
-ownership or policy; 4 not found; 5 conflict; 70 internal error; 75 could not tell. A command
-that is interrupted ends with 130, one whose reader went away with 141.
+Exit codes: 0 done; 1 it ran and found problems; 2 usage or invalid input; 3 refused by
+ownership or policy; 4 not found; 5 conflict; 70 internal error; 75 outcome unknown. An
+interrupted command ends with 130, a command whose output pipe was closed with 141.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from tenure.surfaces.cli.command import LazyGroup, ReaderGone, Verb, Where
 _CLI = "tenure.surfaces.cli."
 
 VERBS = {
-    "serve": (_CLI + "serve:serve", "Be a scheduler process of the profile, in the foreground."),
-    "dashboard": (_CLI + "dashboard:dashboard", "Serve the page and the API of an observer."),
+    "serve": (_CLI + "serve:serve", "Run the scheduler in the foreground."),
+    "dashboard": (_CLI + "dashboard:dashboard", "Serve the web page and the API."),
     "add": (_CLI + "edit:add", "Add a job."),
-    "apply": (_CLI + "apply:apply", "Bring jobs in line with a TOML file."),
-    "export": (_CLI + "apply:export", "Write the jobs as such a file."),
+    "apply": (_CLI + "apply:apply", "Make the jobs match a TOML file."),
+    "export": (_CLI + "apply:export", "Write the jobs as a TOML file."),
     "import": (_CLI + "import_:import_jobs", "Import the jobs of another scheduler."),
     "list": (_CLI + "jobs:list_jobs", "List the jobs."),
-    "show": (_CLI + "jobs:show", "Show one job whole."),
+    "show": (_CLI + "jobs:show", "Show a job's full definition."),
     "edit": (_CLI + "edit:edit", "Change a job."),
     "pause": (_CLI + "jobs:pause", "Pause a job, or all."),
     "resume": (_CLI + "jobs:resume", "Resume a job, or all."),
@@ -44,25 +44,25 @@ VERBS = {
     "trigger": (_CLI + "ask:trigger", "Ask the owner to run a job now."),
     "cancel": (_CLI + "ask:cancel", "Ask the owner to cancel a run."),
     "retry": (_CLI + "ask:retry", "Ask the owner to run a finished run's job again."),
-    "requests": (_CLI + "requests:requests", "List what was asked of the owner, or withdraw it."),
+    "requests": (_CLI + "requests:requests", "List requests to the owner, or cancel one."),
     "runs": (_CLI + "runs:runs", "List runs."),
     "logs": (_CLI + "logs:logs", "Show a run's output."),
-    "next": (_CLI + "jobs:upcoming", "Show the fires to come."),
-    "status": (_CLI + "status:status", "Show who owns, who is there and why, and what is wrong."),
-    "explain": (_CLI + "explain:explain", "Say whether a job would run now, and if not, why not."),
-    "whoami": (_CLI + "whoami:whoami", "Show this process's evidence and standing."),
-    "owner": (_CLI + "owner:owner", "Show the owner; its policy, hand-over, take, release."),
+    "next": (_CLI + "jobs:upcoming", "Show the next scheduled runs."),
+    "status": (_CLI + "status:status", "Show the owner, the scheduler processes and warnings."),
+    "explain": (_CLI + "explain:explain", "Show whether a job would run now, and why not."),
+    "whoami": (_CLI + "whoami:whoami", "Show how the owner rules classify this process."),
+    "owner": (_CLI + "owner:owner", "Show the owner and its rules; hand over, take, release."),
     "profile": (_CLI + "profile:profile", "List, adopt or remove profiles."),
     "backup": (_CLI + "backup:backup", "Write a backup of the store."),
-    "restore": (_CLI + "backup:restore", "Put a backup in the store's place."),
-    "migrate": (_CLI + "backup:migrate", "Bring the store to this version's schema."),
+    "restore": (_CLI + "backup:restore", "Replace the store by a backup."),
+    "migrate": (_CLI + "backup:migrate", "Upgrade the store to this version's schema."),
     "audit": (_CLI + "audit:audit", "Check the recorded history against the contract."),
     "hermes": (_CLI + "hermes:hermes", "Show and settle who executes Hermes Agent's cron jobs."),
     "completion": (_CLI + "main:completion", "Print the shell's completion script."),
 }
 
 
-class Tenure(LazyGroup):
+class RootGroup(LazyGroup):
     verbs = VERBS
 
 
@@ -75,7 +75,7 @@ def _version(context: click.Context, parameter: click.Parameter, value: bool) ->
 
 
 @click.group(
-    cls=Tenure,
+    cls=RootGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -85,10 +85,10 @@ def _version(context: click.Context, parameter: click.Parameter, value: bool) ->
 )  # fmt: skip
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """A job scheduler in which each profile has one owner: the process chain its user named.
+    """A job scheduler in which each profile has one owner: the process that your rules admit.
 
-    Everybody may look, edit, pause and ask; only the owner runs. Shell completion:
-    `tenure completion bash` (zsh, fish).
+    Other processes can view, edit, pause and request runs; only the owner executes them. Shell
+    completion: `tenure completion bash` (zsh, fish).
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     put_right()
     try:
         if any("\0" in argument for argument in arguments):
-            raise InvalidInput("an argument holds a NUL character")
+            raise InvalidInput("an argument contains a NUL character")
         _tolerant_output()
         code = cli.main(arguments, prog_name="tenure", standalone_mode=False, obj=Where())
         sys.stdout.flush()
@@ -172,7 +172,7 @@ def _failed(error: TenureError, arguments: list[str]) -> int:
 
 
 def _say_without_output(error: TenureError) -> None:
-    """Standard output takes nothing: people read it on standard error, if that does."""
+    """Standard output cannot be written: print the error on standard error, if possible."""
     from tenure.surfaces.cli.output import print_error
 
     try:
@@ -183,21 +183,21 @@ def _say_without_output(error: TenureError) -> None:
 
 
 def _internal(error: Exception, arguments: list[str]) -> int:
-    told = TenureError(
+    internal = TenureError(
         f"internal error: {type(error).__name__}: {error}",
-        remedy="this is a fault of Tenure; TENURE_DEBUG=1 shows the traceback to report",
+        remedy="this is a bug in Tenure; TENURE_DEBUG=1 shows the traceback to report",
     )
-    told.__cause__ = error
-    return _failed(told, arguments)
+    internal.__cause__ = error
+    return _failed(internal, arguments)
 
 
 def _output_failed(error: OSError) -> int:
-    """Also with ``--json`` it is said on standard error: there is no other place."""
+    """On standard error also with ``--json``: standard output cannot be written."""
     _forget_output()
     return _failed(
         OutcomeUnknown(
             f"the output cannot be written: {error.strerror}",
-            remedy="send it elsewhere; what the command was to change is changed",
+            remedy="write it elsewhere; the changes of the command were made",
         ),
         [],
     )
@@ -208,25 +208,25 @@ _OF_A_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 def _of_the_system(error: OSError) -> TenureError:
-    """A disk that is full or a folder that is read-only is nobody's fault in the code."""
+    """A full disk or a read-only folder is not a bug of the code."""
     text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return Refused(text, remedy="make it writable for this user, or use another --home")
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return OutcomeUnknown(text, remedy="make room, then try again")
+        return OutcomeUnknown(text, remedy="free some space, then try again")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return NotFound(text, remedy="make the folder first, or name another place")
+        return NotFound(text, remedy="create the folder first, or use another path")
     return OutcomeUnknown(text, remedy="TENURE_DEBUG=1 shows where")
 
 
 def _wants_json(arguments: list[str]) -> bool:
-    """Also for commands that could not be parsed: what follows ``--`` is somebody else's."""
+    """Also for commands that could not be parsed. What follows ``--`` is the job's command."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     return "--json" in arguments[:end]
 
 
 def _tolerant_output() -> None:
-    """Text that the terminal's encoding lacks is escaped, not a crash."""
+    """Escape text that the terminal's encoding cannot represent."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -234,7 +234,7 @@ def _tolerant_output() -> None:
 
 
 def _forget_output() -> None:
-    """The reader is gone; the interpreter's own flush at exit must not complain about it."""
+    """The pipe is closed: the interpreter's flush at exit must not report it."""
     _forget(sys.stdout)
 
 

@@ -37,7 +37,7 @@ _STATES = {
 
 
 def colours(stream: IO[str] | None = None) -> bool:
-    """Whether colours may be used: a terminal, and nobody has said no."""
+    """Whether colours may be used: on a terminal, unless NO_COLOR is set."""
     stream = stream or sys.stdout
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
@@ -72,7 +72,7 @@ def say(text: str = "") -> None:
 
 
 def paragraph(text: str) -> None:
-    """Text that breaks between words where a terminal is too narrow; elsewhere one line."""
+    """Text wrapped between words on a terminal; elsewhere one line."""
     if not sys.stdout.isatty():
         print(text)
         return
@@ -83,14 +83,14 @@ def paragraph(text: str) -> None:
 
 
 def note(text: str, remedy: str = "") -> None:
-    """What is good to know beside the answer, on stderr; nothing is wrong."""
+    """A notice on stderr; nothing is wrong."""
     print(f"note: {safe(text)}", file=sys.stderr)
     if remedy:
         print(f"→ {safe(remedy)}", file=sys.stderr)
 
 
 def warn(text: str, remedy: str = "") -> None:
-    """A warning beside the answer, on stderr."""
+    """A warning on stderr."""
     print(paint("warning: ", "yellow", sys.stderr) + safe(text), file=sys.stderr)
     if remedy:
         print(f"→ {safe(remedy)}", file=sys.stderr)
@@ -195,13 +195,16 @@ def facts(pairs: Sequence[tuple[str, object]], *, indent: str = "") -> None:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask before what cannot be undone. Not on a terminal: only ``--yes`` will do."""
+    """Ask before an action that cannot be undone. Raises InvalidInput unless confirmed; without a
+    terminal only ``yes`` confirms."""
     from tenure.domain.errors import InvalidInput
 
     if yes:
         return
     if not sys.stdin.isatty():
-        raise InvalidInput(f"{question} Nobody is here to answer", remedy="say so with --yes")
+        raise InvalidInput(
+            f"confirmation needed, but this is not a terminal: {question}", remedy="pass --yes"
+        )
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise InvalidInput("not confirmed; nothing was changed")

@@ -28,10 +28,12 @@ from tenure.surfaces.cli.output import when
 
 
 @click.group(cls=VerbGroup, invoke_without_command=True)
-@click.option("-n", "--limit", type=click.IntRange(0, 1000), default=5, help="So many terms.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(0, 1000), default=5, help="Number of terms to show."
+)
 @click.pass_context
 def owner(context: click.Context, limit: int) -> None:
-    """Show who owns, by which rule and since when, and the terms before."""
+    """Show the owner, its rule, since when it owns, and earlier terms."""
     if context.invoked_subcommand is None:
         _show(context.ensure_object(Where), limit)
 
@@ -95,13 +97,13 @@ def _show(where: Where, limit: int) -> None:
 
 @owner.command()
 @click.option("--accept", is_flag=True, help="Accept what profile.toml says now.")
-@click.option("--clear", is_flag=True, help="Remove every rule: an open policy.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--clear", is_flag=True, help="Remove every rule: any process may own.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
 def policy(where: Where, accept: bool, clear: bool, yes: bool) -> int:
-    """Show the owner rules in words, what is doubtful about them, and what is not accepted yet."""
+    """Show the owner rules, possible problems, and changes that are not accepted yet."""
     if accept and clear:
-        raise InvalidInput("--accept and --clear exclude each other", field="clear")
+        raise InvalidInput("--accept and --clear cannot be combined", field="clear")
     unmade = where.unmade()
     if unmade is not None and not (accept or clear):
         return _show_policy(where, unmade.policy, list(unmade.warnings()), unmade.folder.toml)
@@ -149,7 +151,9 @@ def _clear(profile: Profile, by: str, yes: bool) -> None:
         )
     if profile.store.policy().version and profile.store.policy().open:
         return
-    output.confirm("Any process of this user may own then, and protected jobs are held.", yes=yes)
+    output.confirm(
+        "Any process of this user may then become owner, and protected jobs are held.", yes=yes
+    )
     version = profile.store.policy().version + 1
     profile.store.accept_policy(make_policy((), version=version), by, now())
 
@@ -182,7 +186,9 @@ def _show_policy(where: Where, accepted: Policy, warnings: list[Warning], toml: 
         output.say("no process can become owner: no owner rules were ever accepted, and those in")
         output.say(f"{output.safe(toml)} cannot be read")
     elif accepted.open:
-        output.say("no owner rules: any process of this user may own, and nobody is authoritative")
+        output.say(
+            "no owner rules: any process of this user may become owner; protected jobs won't run"
+        )
         output.say(f"→ write rules in {output.safe(toml)}, for example:")
         output.say(
             '    [[owner]]\n    service = "NAME"        # `tenure whoami` shows what is seen'
@@ -200,7 +206,7 @@ def _show_policy(where: Where, accepted: Policy, warnings: list[Warning], toml: 
 
 
 @owner.command("hand-over")
-@click.option("--to", metavar="PROCESS", help="The id or pid of a candidate; else the best.")
+@click.option("--to", metavar="PROCESS", help="Id or pid of the candidate (the best).")
 @click.pass_obj
 def hand_over(where: Where, to: str | None) -> None:
     """Ask the owner to hand over to a candidate."""
@@ -214,14 +220,14 @@ def hand_over(where: Where, to: str | None) -> None:
 
 
 @owner.command()
-@click.option("--force", is_flag=True, help="Also from an owner that lives and works.")
-@click.option("--kill", is_flag=True, help="End a hung owner, after its identity is checked.")
+@click.option("--force", is_flag=True, help="Also from an owner that is alive and working.")
+@click.option("--kill", is_flag=True, help="Kill a hung owner after checking its identity.")
 @click.pass_obj
 def take(where: Where, force: bool, kill: bool) -> None:
     """Take the ownership from a hung owner, for the best candidate.
 
-    This command cannot own: it ends the term, which fences the old owner, and a candidate takes
-    the next one.
+    This command cannot become owner: it ends the term, which fences the old owner, and a
+    candidate takes the next term.
     """
     with where.open() as profile:
         done = force_takeover.take(
@@ -233,7 +239,10 @@ def take(where: Where, force: bool, kill: bool) -> None:
 @owner.command()
 @click.pass_obj
 def release(where: Where) -> None:
-    """End the term. The best candidate follows; a process that alone may own takes it again."""
+    """End the term, so that the best candidate takes over.
+
+    The owner takes it again if no other process may own.
+    """
     with where.open() as profile:
         done = force_takeover.release(profile, by=editor("tenure owner release"), now=now())
     _report(where, done)
@@ -254,7 +263,7 @@ def _report(where: Where, done: force_takeover.Deposed) -> None:
         return
     if done.killed is not None:
         output.say(f"ended pid {done.killed}")
-    output.say(f"term {done.term} is over" if done.term else "nobody owned")
+    output.say(f"term {done.term} is over" if done.term else "no process owned the profile")
     if done.owner is not None:
         output.say(f"pid {done.owner.pid} ({done.owner.id}) owns now, term {done.new_term}")
         if follows is not None and follows.id != done.owner.id:

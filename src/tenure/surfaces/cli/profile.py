@@ -35,7 +35,7 @@ def list_all(where: Where) -> None:
         output.print_json({"home": str(home), "profiles": found, "next": None})
         return
     if not found:
-        output.say(f"no profiles in {home}; `tenure add` makes one")
+        output.say(f"no profiles in {home}; `tenure add` creates one")
         return
     rows = [
         [
@@ -68,20 +68,20 @@ def _look(name: str, home: str) -> dict[str, object]:
 
 
 @profile.command()
-@click.option("--moved", "how", flag_value="moved", help="It is the only one, in a new place.")
+@click.option(
+    "--moved", "how", flag_value="moved", help="The profile is in a new place, with no copy left."
+)
 @click.option("--copied", "how", flag_value="copied", help="The original is still in use.")
 @click.option("--restored", "how", flag_value="restored", help="Its database is a backup.")
 @click.pass_obj
 def adopt(where: Where, how: str | None) -> None:
-    """Say what happened to a profile whose folder and database do not belong together.
+    """Confirm that a profile was moved, copied or restored.
 
-    The term rises above every term that was ever seen. What was due before a restored or copied
-    profile is adopted is recorded as missed, so that nothing runs twice.
+    Its next term is above every earlier one. What was due before a restored or copied profile is
+    adopted is recorded as missed, so that nothing runs twice.
     """
     if how is None:
-        raise InvalidInput(
-            "say what happened", field="how", remedy="--moved, --copied or --restored"
-        )
+        raise InvalidInput("pass one of --moved, --copied, --restored", field="how")
     with where.open() as opened:
         done = adopt_profile(
             opened, AdoptionReason(how), by=editor("tenure profile adopt"), now=now()
@@ -90,14 +90,14 @@ def adopt(where: Where, how: str | None) -> None:
     if where.json:
         output.print_json({"how": str(done.how), "term": done.term, "jobs_settled": done.settled})
         return
-    output.say(f"adopted {name} as {done.how}; terms go on above {done.term}")
+    output.say(f"{name!r} marked as {done.how}; the next term will be {done.term + 1} or higher")
     if done.settled:
         output.say(f"what was due before now is recorded as missed, for {done.settled} jobs")
 
 
 @profile.command("remove")
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.pass_obj
 def remove_one(where: Where, name: str, yes: bool) -> None:
     """Delete a profile: its jobs, its history, its logs and its profile.toml."""

@@ -19,7 +19,7 @@ _ALL = 1_000_000
 @click.group(cls=VerbGroup, invoke_without_command=True)
 @click.pass_context
 def requests(context: click.Context) -> None:
-    """List what was asked of the owner (`requests list`), or withdraw it."""
+    """List requests to the owner (`requests list`), or cancel a pending one."""
     if context.invoked_subcommand is None:
         context.invoke(list_requests, states=(), limit=50, cursor=None)
 
@@ -27,7 +27,7 @@ def requests(context: click.Context) -> None:
 @requests.command("list")
 @click.option("--state", "states", multiple=True, type=click.Choice([str(s) for s in RequestState]))
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--cursor", help="Go on where the page before ended (its 'next').")
+@click.option("--cursor", help="Continue after the previous page (its 'next').")
 @click.pass_obj
 def list_requests(where: Where, states: tuple[str, ...], limit: int, cursor: str | None) -> None:
     """List requests, the newest first."""
@@ -62,7 +62,7 @@ def _page(
         ids = [request.id for request in found]
         if cursor not in ids:
             raise InvalidInput(
-                f"{cursor!r} is no cursor", field="cursor", remedy="use the `next` of a page"
+                f"{cursor!r} is not a cursor", field="cursor", remedy="use the `next` of a page"
             )
         begin = ids.index(cursor) + 1
     page = found[begin : begin + limit]
@@ -82,7 +82,7 @@ def _row(request: Request) -> list[object]:
 @click.argument("request")
 @click.pass_obj
 def cancel_request(where: Where, request: str) -> None:
-    """Withdraw a request that nobody has answered yet."""
+    """Cancel a request that is still pending."""
     with where.open() as profile:
         done = withdraw(profile, request, now=now())
     if where.json:

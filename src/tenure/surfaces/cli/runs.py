@@ -1,4 +1,4 @@
-"""``tenure runs``: what ran, under whom, how it ended; with --all also what did not run."""
+"""``tenure runs``: what ran, by which process, how it ended; --all: also what did not run."""
 
 from __future__ import annotations
 
@@ -25,13 +25,20 @@ from tenure.surfaces.cli.output import local, outcome, relative, span
 
 @click.command(cls=Verb)
 @click.argument("job", required=False, type=JOB)
-@click.option("--all", "every", is_flag=True, help="Also fires that did not run, as ranges.")
+@click.option(
+    "--all", "every", is_flag=True, help="Also list scheduled runs that did not run, as ranges."
+)
 @click.option(
     "--state", "states", multiple=True, type=click.Choice([str(s) for s in RunState]),
     help="Only runs in this state (repeatable).",
 )  # fmt: skip
-@click.option("-n", "--limit", type=click.IntRange(1, 1000), help="At most so many (20; 100).")
-@click.option("--cursor", help="Go on where the page before ended (its 'next').")
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(1, 1000),
+    help="Maximum number to show (20; with --json 100).",
+)
+@click.option("--cursor", help="Continue after the previous page (its 'next').")
 @click.pass_obj
 def runs(
     where: Where,
@@ -87,7 +94,7 @@ def _positions(cursor: str | None) -> tuple[str | None, str | None]:
             raise ValueError(cursor)
     except (ValueError, TypeError):
         raise InvalidInput(
-            f"{cursor!r} is no cursor of `runs --all`",
+            f"{cursor!r} is not a cursor of `runs --all`",
             field="cursor",
             remedy="use the `next` of a page",
         ) from None

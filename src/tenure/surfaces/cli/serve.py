@@ -27,21 +27,29 @@ log = logging.getLogger("tenure.web")
 
 
 @click.command(cls=Verb)
-@click.option("--role", metavar="ROLE", help="What this process calls itself, for the policy.")
-@click.option("--app", metavar="PKG.MOD:NAME", help="Carry the jobs that this app declares.")
+@click.option(
+    "--role", metavar="ROLE", help="The role that this process states, for the owner rules."
+)
+@click.option("--app", metavar="PKG.MOD:NAME", help="Run the jobs that this app declares.")
 @click.option(
     "--web", is_flag=False, flag_value=f"{HOST}:{PORT}", metavar="[HOST:PORT]",
     help=f"Serve the page and the API too (at {HOST}:{PORT}).",
 )  # fmt: skip
-@click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A proxy's name for it.")
+@click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A host name that a proxy uses for it.",
+)
 @click.pass_obj
 def serve(
     where: Where, role: str | None, app: str | None, web: str | None, hosts: tuple[str, ...]
 ) -> int:
-    """Be a scheduler process: a candidate, then owner when policy and term allow.
+    """Run the scheduler in the foreground: a candidate, and owner when the rules admit it.
 
-    SIGTERM and Ctrl-C hand the ownership over and give runs ten seconds to finish; the next owner
-    takes up the commands that go on. It logs to standard error; TENURE_LOG sets the level.
+    SIGTERM and Ctrl-C hand over the ownership and give runs ten seconds to finish; the next owner
+    adopts the commands that still run. Logs go to standard error; TENURE_LOG sets the level.
     """
     address = None
     if web is not None:

@@ -20,11 +20,11 @@ from tenure.surfaces.cli.output import span, when
 
 
 @click.command(cls=Verb)
-@click.option("--watch", is_flag=True, help="Go on showing it, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh until Ctrl-C.")
 @click.option("--interval", type=click.FloatRange(0.1, 3600), default=1.0, hidden=True)
 @click.pass_obj
 def status(where: Where, watch: bool, interval: float) -> int:
-    """Show the owner, every scheduler process and why it stands so, warnings, what is next.
+    """Show the owner, the scheduler processes with their status, warnings and what runs next.
 
     Exit code 1 when there are warnings.
     """

@@ -36,7 +36,7 @@ def read_address(text: str) -> tuple[str, int]:
     host = host.removeprefix("[").removesuffix("]") or HOST
     if port and not (port.isascii() and port.isdecimal() and int(port) < 65536):
         raise InvalidInput(
-            f"{text[:80]!r} is no address", field="web", remedy=f"such as {HOST}:{PORT}"
+            f"{text[:80]!r} is not an address", field="web", remedy=f"such as {HOST}:{PORT}"
         )
     return host, int(port) if port else PORT
 
@@ -64,7 +64,7 @@ def _home_by_default() -> Path | None:
 
 
 def exposed(host: str) -> str:
-    """What to tell somebody who listens on an address that others can reach."""
+    """A warning for an address that other machines can reach."""
     return (
         f"{host} can be reached from other machines, and what is sent is not encrypted: the token "
         "can be read on the way. Put a proxy with TLS before it (docs/web.md), or listen on "

@@ -21,13 +21,13 @@ from tenure.surfaces.cli.command import Verb, Where, now
 
 @click.command(cls=Verb)
 @click.option("--pid", type=click.IntRange(1), help="Another process, by its pid.")
-@click.option("--role", metavar="ROLE", help="As if it called itself so.")
+@click.option("--role", metavar="ROLE", help="Assume that the process states this role.")
 @click.pass_obj
 def whoami(where: Where, pid: int | None, role: str | None) -> int:
-    """Show this process's evidence, and whether the profile's policy would admit it.
+    """Show this process's evidence, and whether the owner rules would admit it.
 
-    The command itself never owns; a scheduler started from here would stand as this one does,
-    its own executable excepted.
+    This command never becomes owner. A scheduler started from here would be classified in the
+    same way, except for its executable.
     """
     evidence = observe(pid, now=now())
     policy, inside, made = OPEN, False, True

@@ -144,7 +144,7 @@ def _read(part: str, form: Form) -> dict[str, Any]:
     if part == "catch_up":
         window = form["window"].strip()
         if window and not text:
-            raise InvalidInput("say what is caught up within it", field="catch_up",
+            raise InvalidInput("needs a choice of what is caught up", field="catch_up",
                                remedy="choose 'latest' or 'all'")  # fmt: skip
         bounded = window and text != CatchUp.NONE
         return {"catch_up": (f"{text}:{window}" if bounded else text) or None}
@@ -160,7 +160,7 @@ def _read(part: str, form: Form) -> dict[str, Any]:
 def _command(form: Form) -> dict[str, Any]:
     text = form["command"]
     if not text.strip():
-        raise InvalidInput("there is nothing to run", field="command",
+        raise InvalidInput("no command given", field="command",
                            remedy="such as /usr/bin/backup --all")  # fmt: skip
     if form["shell"]:
         return {"shell": text}
@@ -168,7 +168,7 @@ def _command(form: Form) -> dict[str, Any]:
         words = shlex.split(text)
     except ValueError as error:
         raise InvalidInput(f"a quote is not closed ({error})", field="command",
-                           remedy="close it, or run it by a shell") from None  # fmt: skip
+                           remedy="close it, or run it in a shell") from None  # fmt: skip
     return {"command": words}
 
 
@@ -180,7 +180,7 @@ def _variables(text: str) -> dict[str, str] | None:
             continue
         if not sign or not name.strip():
             said = f"{name.strip()[:40]!r} has no value" if name.strip() else "a value has no name"
-            raise InvalidInput(said, field="env", remedy="write one NAME=VALUE a line")
+            raise InvalidInput(said, field="env", remedy="write one NAME=VALUE per line")
         env[name.strip()] = value
     return env or None
 
@@ -202,7 +202,9 @@ def _number(text: str) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 6):
-        raise InvalidInput(f"{text[:20]!r} is no whole number", field="retries", remedy="such as 3")
+        raise InvalidInput(
+            f"{text[:20]!r} is not a whole number", field="retries", remedy="such as 3"
+        )
     return int(text)
 
 
