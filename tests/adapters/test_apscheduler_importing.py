@@ -379,8 +379,8 @@ def test_a_store_is_read_by_path_and_by_url_and_left_as_it_is(store: Store) -> N
         ("memory://", InvalidInput, "memory"),
         ("sqlite://", InvalidInput, "names no file"),
         ("sqlite:///:memory:", InvalidInput, "names no file"),
-        ("sqlite:////nowhere/jobs.sqlite", NotFound, "no file"),
-        ("nowhere.sqlite", NotFound, "no file"),
+        ("sqlite:////nowhere/jobs.sqlite", NotFound, "does not exist"),
+        ("nowhere.sqlite", NotFound, "does not exist"),
         ("nosuch://x:secret@h/db", OutcomeUnknown, r"nosuch://x:\*\*\*@h"),
     ],
 )

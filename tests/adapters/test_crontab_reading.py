@@ -152,7 +152,7 @@ def test_a_system_crontab_has_a_user() -> None:
         ("* * * january * x", "month 'january'"),
         ("* * * * 8 x", "day-of-week '8'"),
         ("5/15 * * * * x", "needs a range"),
-        ("*/0 * * * * x", "no step"),
+        ("*/0 * * * * x", "not a step"),
         ("5;3 * * * * x", "minute '5;3'"),
         ("*5 * * * * x", "minute '*5'"),
         ("22-2 * * * * x", "runs backwards"),

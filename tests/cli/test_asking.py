@@ -222,7 +222,7 @@ def test_an_interrupted_wait_cancels_nothing(
     with Answering(world.profile.folder.home, accept):
         done = tenure("trigger", "n", "--wait")
     assert done.code == 130
-    assert "goes on" in done.out
+    assert "continues" in done.out
     (run,) = world.store.runs(RunFilter())[0]
     assert run.cancel_requested_at is None
 

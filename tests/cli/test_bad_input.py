@@ -58,7 +58,7 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["show"], 2, "missing argument"),
     (["show", "nowhere"], 4, "nowhere"),
     (["show", "../../etc/passwd"], 4, "passwd"),
-    (["edit", "n"], 2, "nothing to change"),
+    (["edit", "n"], 2, "no change was given"),
     (["edit", "nowhere", "--retries", "1"], 4, "nowhere"),
     (["edit", "n", "--schedule", "x"], 2, "schedule: "),
     (["edit", "n", "--rename", ""], 2, "name: "),
@@ -108,7 +108,7 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["profile", "remove", "nowhere", "--yes"], 4, "nowhere"),
     (["profile", "remove", "../default", "--yes"], 2, "profile: "),
     # everywhere
-    (["frobnicate"], 2, "no verb"),
+    (["frobnicate"], 2, "unknown verb"),
     (["sttus"], 2, "did you mean status"),
     (["list", "--profile", "No Such"], 2, "profile: "),
     (["list", "--profile", "nowhere"], 4, "nowhere"),

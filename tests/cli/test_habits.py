@@ -58,7 +58,7 @@ def test_waiting_for_what_nobody_has_accepted_is_no_success(tenure: Tenure, worl
     tenure(*JOB)
     done = tenure("trigger", "my job", "--queue", "--wait")
     assert done.code == 75
-    assert "not waited for" in done.err
+    assert "not waiting" in done.err
 
 
 def test_requests_are_paged(tenure: Tenure, world: World) -> None:

@@ -89,7 +89,7 @@ def test_as_commands_they_are_added_once(tenure: Tenure, store: Path, tmp_path: 
     answer = tenure(*argv, "--yes")
     assert answer.code == 0, answer.err
     assert "the same: the next 20" in answer.out
-    assert "a process of its own" in answer.out
+    assert "a separate process" in answer.out
     assert names(tenure) == ["beat", "nightly", "off"]
     job = tenure("show", "nightly", "--json").json["job"]
     assert (job["cwd"], job["grace"], job["catch_up"]) == (str(tmp_path / "app"), 600, "none")
@@ -141,7 +141,7 @@ def test_without_apscheduler_nothing_is_compared_and_that_is_said(
     ("url", "code", "said"),
     [
         ("mongodb://h/jobs", 2, "MongoDB store cannot be read"),
-        ("nowhere.sqlite", 4, "no file"),
+        ("nowhere.sqlite", 4, "does not exist"),
         ("postgresql+nosuch://me:secret@h/db", 75, "me:***@h"),
     ],
 )

@@ -122,7 +122,7 @@ def test_the_callers_own_crontab(tenure: Tenure, crontab: Path) -> None:
 
 def test_without_a_crontab(tenure: Tenure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "no crontab command" in tenure("import", "crontab").err
+    assert "crontab command is not installed" in tenure("import", "crontab").err
     assert tenure("import", "crontab", str(tmp_path / "none")).code == 4
     assert tenure("import", "crontab", str(tmp_path)).code == 2
 

@@ -250,7 +250,7 @@ def test_what_comes_from_outside_cannot_drive_the_terminal(hermes: Hermes, impor
 @pytest.mark.parametrize(
     ("options", "code", "word"),
     [(["--hermes-home", "/no/such"], 4, "no Hermes home"),
-     (["--hermes-python", sys.executable], 4, "no Python that has Hermes"),
+     (["--hermes-python", sys.executable], 4, "is not a Python that has Hermes"),
      (["-n", "0"], 2, "range"), (["--jobs", "x"], 2, "--job")],
 )  # fmt: skip
 def test_mistakes_are_told(

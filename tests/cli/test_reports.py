@@ -233,7 +233,7 @@ def test_owner_tells_the_rule_in_words_and_the_terms(
 
 
 def test_policy_in_words(tenure: Tenure, world: World) -> None:
-    assert "any process of this user may own" in tenure("owner", "policy").out
+    assert "any process of this user may become owner" in tenure("owner", "policy").out
     rules(world, tenure, '[[owner]]\nservice = "g.service"\n[[owner]]\nuser = "me"\nafter = "5m"\n')
     shown = tenure("owner", "policy")
     assert "rule 1 admits service g.service (authoritative)" in shown.out
