@@ -259,8 +259,8 @@ class LazyGroup(VerbGroup):
                 known = args[1] if len(args) > 1 and args[1] in self.verbs else ""
                 meant = f"tenure {known} --help".replace("  ", " ")
             near = [meant] if meant else get_close_matches(args[0], self.verbs, 3)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            raise click.UsageError(f"unknown verb {args[0]!r}.{hint}", ctx)
+            hint = f". Did you mean {' or '.join(near)}?" if near else ""
+            raise click.UsageError(f"unknown verb {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
