@@ -16,7 +16,7 @@ from tenure.adapters.hermes.back.config_lines import NAME, NOTHING, Config, List
 from tenure.adapters.hermes.back.yaml_lines import scalar_at, without_comment
 from tenure.domain.errors import OutcomeUnknown, Refused
 
-BY_HAND = "add tenure to the list plugins.enabled in {path} yourself, then adopt again"
+BY_HAND = "add the item `- tenure` to the list plugins.enabled in {path}, then adopt again"
 _BOM = "\ufeff"
 
 
