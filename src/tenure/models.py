@@ -6,10 +6,10 @@ a newer one. States are string enumerations, so that ``run.state == "succeeded"`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from tenure.client.advice import Warning as ProfileWarning
 from tenure.client.explain import Check, Explanation
@@ -27,7 +27,9 @@ __all__ = [
     "CatchUp",
     "Cause",
     "Check",
+    "Duration",
     "JobExplanation",
+    "JobFields",
     "JobInfo",
     "JobState",
     "NotRun",
@@ -45,6 +47,35 @@ __all__ = [
     "RunState",
     "ScheduledRun",
 ]
+
+
+Duration = timedelta | str
+"""A timedelta, or text such as ``"90s"`` or ``"1h30m"``."""
+
+
+class JobFields(TypedDict, total=False):
+    """The optional fields of a job. A field that is left out has its default (``add``) or keeps
+    its value (``edit``)."""
+
+    tz: str
+    """IANA zone in which the schedule is read; the profile's zone if left out."""
+    dst: str
+    """What a change of the clocks does: see docs/schedules.md."""
+    env: Mapping[str, str]
+    cwd: str
+    stdin: str
+    protected: bool
+    requires: Sequence[str]
+    overlap: Literal["skip", "queue", "allow", "cancel"]
+    catch_up: str
+    """``"none"``, ``"latest"``, ``"all"``; with a window ``"latest:2h"``."""
+    grace: Duration
+    jitter: Duration
+    timeout: Duration
+    retries: int
+    backoff: Duration
+    retry_lost: bool
+    tags: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,10 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from tenure.declarations import When, check_schedule
 from tenure.domain.errors import CorruptStore, InvalidInput, NotFound
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tenure.domain.request import Request, Requester
     from tenure.models import (
         JobExplanation,
+        JobFields,
         JobInfo,
         JobState,
         ProfileStatus,
@@ -42,35 +43,8 @@ VIA = "Python API"
 """How edits and requests name this interface in the record."""
 LOG_LIMIT_BYTES = 1_000_000
 
-Duration = timedelta | str
-"""A timedelta, or text such as ``"90s"`` or ``"1h30m"``."""
-Timeout = Literal[True] | float | Duration
-"""Seconds, or a duration; True: without a limit."""
-
-
-class JobFields(TypedDict, total=False):
-    """The optional fields of a job. A field that is left out has its default (``add``) or keeps
-    its value (``edit``)."""
-
-    tz: str
-    """IANA zone in which the schedule is read; the profile's zone if left out."""
-    dst: str
-    """What a change of the clocks does: see docs/schedules.md."""
-    env: Mapping[str, str]
-    cwd: str
-    stdin: str
-    protected: bool
-    requires: Sequence[str]
-    overlap: Literal["skip", "queue", "allow", "cancel"]
-    catch_up: str
-    """``"none"``, ``"latest"``, ``"all"``; with a window ``"latest:2h"``."""
-    grace: Duration
-    jitter: Duration
-    timeout: Duration
-    retries: int
-    backoff: Duration
-    retry_lost: bool
-    tags: Sequence[str]
+Timeout = Literal[True] | float | timedelta | str
+"""Seconds, or a duration such as ``"1h30m"``; True: without a limit."""
 
 
 class ProfileClient:
