@@ -1,4 +1,4 @@
-"""A clock that stands for a whole module, and scenes to play."""
+"""A stopped clock for a whole module, and scenes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
 
-from goldenkit import NOW, Clock, standing_clock
+from goldenkit import NOW, Clock, stopped_clock
 from scenes import Play, Scene, Shelf, playing
 
 
 @pytest.fixture(scope="module")
 def clock() -> Iterator[Clock]:
-    with standing_clock() as made:
+    with stopped_clock() as made:
         yield made
 
 
 @pytest.fixture
 def plain(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock stands where it began, and the environment says nothing."""
+    """The clock is back at its start, and no variable of the environment decides."""
     clock.at = NOW
     for name in ("TENURE_PROFILE", "TENURE_DEBUG", "TENURE_HOME", "TZ"):
         monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,4 @@
-"""Golden files: what is compared, what varies in it, a clock that stands, and the scenes.
+"""Golden files: the comparison, the normaliser, a stopped clock.
 
 ``TENURE_GOLDEN=write`` renews the files.
 """
@@ -35,7 +35,7 @@ WRITE = os.environ.get("TENURE_GOLDEN") == "write"
 
 # -- the clock -----------------------------------------------------------------------------------
 class Clock:
-    """The wall clock stands until a test moves it; the others are the machine's."""
+    """The wall clock moves only when a test moves it; the others are the machine's."""
 
     def __init__(self) -> None:
         self.at = NOW
@@ -57,7 +57,7 @@ def _clock_gettime(name: str) -> float:
 
 
 @contextlib.contextmanager
-def standing_clock() -> Iterator[Clock]:
+def stopped_clock() -> Iterator[Clock]:
     """``datetime.now`` says the clock's time in all of Tenure and in the tests' kits, and what is
     observed of a process is the same on every machine."""
     clock = Clock()
@@ -66,7 +66,7 @@ def standing_clock() -> Iterator[Clock]:
         def __instancecheck__(cls, value: object) -> bool:
             return isinstance(value, datetime)
 
-    class Standing(datetime, metaclass=Real):
+    class Stopped(datetime, metaclass=Real):
         def __new__(cls, *parts: Any, **more: Any) -> Any:
             return datetime(*parts, **more)
 
@@ -79,15 +79,15 @@ def standing_clock() -> Iterator[Clock]:
         for name, module in list(sys.modules.items()):
             ours = name.partition(".")[0] in ("tenure", "clikit", "answering")
             if ours and vars(module).get("datetime") is datetime:
-                patch.setattr(module, "datetime", Standing)
+                patch.setattr(module, "datetime", Stopped)
         platform = processes._platform
         patch.setattr(platform, "observe", partial(_observe, platform.observe))
         yield clock
 
 
-def _observe(observe: Callable[..., Any], *whom: Any) -> Any:
+def _observe(observe: Callable[..., Any], *process: Any) -> Any:
     """The true identity and user id, and a machine that never was for the rest."""
-    seen = observe(*whom)
+    seen = observe(*process)
     program = "/usr/bin/python3.11"
     first = replace(
         seen.chain[0], name="python3.11", executable=program, started_at=NOW - timedelta(hours=1)
@@ -132,7 +132,7 @@ _KINDS = {"j": "job", "p": "process", "q": "request", "r": "run"}
 
 
 def _is_today(date: str) -> bool:
-    """By the machine's clock; what a standing clock says lies months before."""
+    """By the machine's clock. The stopped clock is months before it."""
     return abs(datetime.fromisoformat(date).date() - datetime.now(UTC).date()).days <= 1
 
 

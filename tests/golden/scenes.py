@@ -1,4 +1,4 @@
-"""The old profile as it is found: at rest, owned, hung, damaged ... Each scene is built anew."""
+"""The old profile in its scenes: idle, owned, hung, damaged ... Each use builds a new copy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Shelf = Callable[[str], "Scene"]
 
 @dataclass
 class Scene:
-    """A home, the clock that stands over it, and what is known of its rows."""
+    """A home, its stopped clock, and the ids of its rows."""
 
     home: Path
     clock: Clock
@@ -149,7 +149,7 @@ def broken(scene: Scene) -> None:
 
 
 def repoliced(scene: Scene) -> None:
-    """The rules of the file are not accepted so far."""
+    """The rules in the file are not accepted yet."""
     idle(scene)
     (scene.folder / "profile.toml").write_text(
         'timezone = "Europe/Berlin"\n\n[[owner]]\nservice = "systemd:gateway.service"\n'
@@ -165,7 +165,7 @@ def damaged(scene: Scene) -> None:
 
 
 def doctored(scene: Scene) -> None:
-    """A history that breaks the contract: a protected run under a fallback, a run nobody claims."""
+    """A history that breaks the contract: a fallback ran what is protected."""
     idle(scene)
     _change(scene, "UPDATE terms SET authoritative = 0 WHERE term = 3")
     _change(scene, "DELETE FROM omissions WHERE kind = 'missed'")
@@ -177,13 +177,13 @@ def _change(scene: Scene, sql: str) -> None:
 
 
 def torn(scene: Scene) -> None:
-    """Its database is none."""
+    """Its database file holds something else."""
     idle(scene)
     (scene.folder / "tenure.db").write_bytes(b"not a database" * 500)
 
 
 def unmade(scene: Scene) -> None:
-    """A profile.toml, and no database so far."""
+    """A profile.toml, and no database yet."""
     scene.folder.mkdir(parents=True)
     for folder in (scene.home, scene.home / "profiles", scene.folder):
         folder.chmod(0o700)

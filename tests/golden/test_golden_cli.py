@@ -218,7 +218,7 @@ def test_what_is_shown(case: Case, shelf: Shelf, capfd: pytest.CaptureFixture[st
     check(case, shelf(case.scene), capfd, Path("/nowhere"))
 
 
-@pytest.mark.timeout(20)  # the clock stands, so that a wait for a deadline would never end
+@pytest.mark.timeout(20)  # the clock is stopped: a wait for a deadline would never end
 @pytest.mark.parametrize("case", ACTING, ids=lambda case: case.name)
 def test_what_is_done(
     case: Case, play: Play, tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -262,7 +262,7 @@ def test_what_is_shown(case: Case, webs: Callable[[str], Web]) -> None:
     webs(case.scene).check(case)
 
 
-@pytest.mark.timeout(20)  # the clock stands, so that a wait for a deadline would never end
+@pytest.mark.timeout(20)  # the clock is stopped: a wait for a deadline would never end
 @pytest.mark.parametrize("case", ACTING, ids=lambda case: case.name)
 def test_what_is_done(case: Case, play: Play) -> None:
     with ExitStack() as stack:

@@ -1,7 +1,7 @@
 """A profile that an earlier Tenure wrote is opened, and carried on, by this one.
 
-What it says before anybody owns it stands in the golden files of the scenes `unadopted` and
-`idle`; here a real scheduler takes it over.
+The golden files of the scenes `unadopted` and `idle` hold its documents before it has an owner.
+Here a real scheduler takes it over.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def test_it_is_small() -> None:
 @pytest.mark.real
 def test_a_scheduler_takes_it_over_and_runs_what_is_due(shell: Shell, tmp_path: Path) -> None:
     assert {job: shell.runs(job)[0]["state"] for job in UNFINISHED} == UNFINISHED
-    shell.serve(tmp_path / "before.log")  # nobody has said so far that the copy may run
+    shell.serve(tmp_path / "before.log")  # the copy is not adopted yet: no process may own it
     eventually(lambda: shell.ask("status")["processes"], "the scheduler to join")
     assert shell.ask("status")["owner"] is None
     assert shell.stop() == 0
