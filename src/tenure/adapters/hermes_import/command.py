@@ -152,7 +152,7 @@ def _of_the_agent(job: Job) -> Iterator[str]:
         yield f"it has no prompt; a command needs one, and asks {BARE!r}"
     if kept:
         yield (
-            f"Hermes refuses to run it once the default is no longer {' and '.join(kept)};"
+            f"Hermes refuses to run it once the default has changed from {' and '.join(kept)};"
             " the command goes by whatever is the default"
         )
 

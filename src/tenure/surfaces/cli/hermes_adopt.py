@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--fallback-after", metavar="SPAN",
-    help="Let any process of yours run unprotected jobs once no better owner was there so long.",
+    help="Let any of your processes run unprotected jobs after this time without a better owner.",
 )  # fmt: skip
 @click.option("--protect", multiple=True, metavar="JOB", help="A job that only the owner may run.")
 @click.option("--hermes-python", metavar="PATH", help="The Python that Hermes is installed in.")

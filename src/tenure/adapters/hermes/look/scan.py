@@ -232,7 +232,7 @@ class PsutilScan:
         created = self._ask(pid, "create_time")
         if created is None:
             return None
-        # Hermes records hundredths of a second where there is no /proc.
+        # Hermes records hundredths of a second without /proc.
         return ProcessStart(round(created * 100), datetime.fromtimestamp(created, UTC))
 
     def threads(self, pid: int) -> frozenset[str]:
