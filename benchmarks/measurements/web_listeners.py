@@ -86,16 +86,16 @@ def _listened(shown: Shown, due: list[float], sizes: Mapping[str, Any]) -> Figur
         _wait(due, lambda: client.stdin and client.stdin.flush())
         time.sleep(1.0)  # the last end is still to be sent
         out, _ = client.communicate(timeout=30)
-    told = json.loads(out.strip().splitlines()[-1])
-    if told["told_least"] < sizes["count"] and not told["reloads"]:
-        raise RuntimeError(f"a listener was told of {told['told_least']} ends only")
+    figures = json.loads(out.strip().splitlines()[-1])
+    if figures["told_least"] < sizes["count"] and not figures["reloads"]:
+        raise RuntimeError(f"a listener received {figures['told_least']} ends only")
     figures = kit.lags(_seen, sizes["count"])
     return {
         **figures,
-        "told_p50": told["lag_p50"],
-        "told_p99": told["lag_p99"],
-        "told_worst": told["lag_worst"],
-        "reloads": float(told["reloads"]),
+        "told_p50": figures["lag_p50"],
+        "told_p99": figures["lag_p99"],
+        "told_worst": figures["lag_worst"],
+        "reloads": float(figures["reloads"]),
     }
 
 

@@ -31,9 +31,9 @@ owned = time.perf_counter()
 threads = sorted(t.name for t in threading.enumerate() if t is not threading.main_thread())
 tenure.stop()
 stopped = time.perf_counter()
-told = dict(imports=imported - before, makes=made - imported, starts=started - made,
+figures = dict(imports=imported - before, makes=made - imported, starts=started - made,
             owns=owned - started, stops=stopped - owned)
-print(json.dumps({**{k: v * 1000 for k, v in told.items()}, "threads": threads}))
+print(json.dumps({**{k: v * 1000 for k, v in figures.items()}, "threads": threads}))
 """
 
 
@@ -59,20 +59,20 @@ def starting(processes: int, folder: Path) -> Started:
         environ["PYTHONPYCACHEPREFIX"] = f"{work}/pycache"
         _start(f"{work}/warm", environ)
         first = _start(f"{work}/home", environ)
-        told = [_start(f"{work}/home", environ) for _ in range(processes)]
+        figures = [_start(f"{work}/home", environ) for _ in range(processes)]
 
     def middle(what: str) -> float:
-        return statistics.median(one[what] for one in told)
+        return statistics.median(one[what] for one in figures)
 
     return Started(
         imports=middle("imports"),
         makes=middle("makes"),
         starts=middle("starts"),
-        starts_worst=max(one["starts"] for one in told),
+        starts_worst=max(one["starts"] for one in figures),
         starts_first=first["starts"],
         owns=middle("owns"),
         stops=middle("stops"),
-        threads=tuple(told[-1]["threads"]),
+        threads=tuple(figures[-1]["threads"]),
     )
 
 
@@ -85,8 +85,8 @@ def _start(home: str, environ: dict[str, str]) -> dict[str, float]:
         check=True,
         timeout=60,
     )
-    told: dict[str, float] = json.loads(done.stdout)
-    return told
+    figures: dict[str, float] = json.loads(done.stdout)
+    return figures
 
 
 @dataclass(frozen=True, kw_only=True)

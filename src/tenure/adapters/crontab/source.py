@@ -84,10 +84,10 @@ def _of_user(user: str | None) -> Source:
         raise OutcomeUnknown(f"`{shown}` gave no answer: {error}") from None
     if done.returncode == 0:
         return Source(_decode(done.stdout), shown)
-    told = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
-    if "no crontab for" in told:
-        raise NotFound(told.splitlines()[-1], remedy="give a file: tenure import crontab FILE")
-    raise OutcomeUnknown(f"`{shown}` failed: {told}")
+    said = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
+    if "no crontab for" in said:
+        raise NotFound(said.splitlines()[-1], remedy="give a file: tenure import crontab FILE")
+    raise OutcomeUnknown(f"`{shown}` failed: {said}")
 
 
 def _decode(content: bytes) -> str:
@@ -117,7 +117,7 @@ def machine_zone(localtime: Path = Path("/etc/localtime")) -> tuple[str, str]:
 
 
 def dialect_here() -> Dialect:
-    """That of the ``crontab`` command which is installed; Debian's where that cannot be told."""
+    """That of the ``crontab`` command which is installed; Debian's if that cannot be determined."""
     try:
         done = subprocess.run(
             ["crontab", "-V"],
@@ -128,5 +128,5 @@ def dialect_here() -> Dialect:
         )
     except (OSError, subprocess.TimeoutExpired):
         return Dialect.DEBIAN
-    told = (done.stdout + done.stderr).lower()
-    return Dialect.CRONIE if b"cronie" in told else Dialect.DEBIAN
+    said = (done.stdout + done.stderr).lower()
+    return Dialect.CRONIE if b"cronie" in said else Dialect.DEBIAN
