@@ -25,7 +25,7 @@ from starlette.staticfiles import StaticFiles
 
 from tenure.surfaces.web import problems
 from tenure.surfaces.web.api import routers
-from tenure.surfaces.web.api.common import Asks
+from tenure.surfaces.web.api.common import OwnerRequests
 from tenure.surfaces.web.api.openapi import describe
 from tenure.surfaces.web.deps import ProfileDep
 from tenure.surfaces.web.guard.security import Guard
@@ -62,7 +62,7 @@ def create_app(site: Site) -> FastAPI:
     )
     app.state.site = site
     app.state.hub = hub
-    app.state.asks = Asks()
+    app.state.owner_requests = OwnerRequests()
     app.state.auditing = asyncio.Lock()
     app.state.figures = figures
     problems.install(app)

@@ -61,5 +61,4 @@ async def form(request: Request) -> FormData:
 
 SiteDep = Annotated[Site, Depends(site)]
 ProfileDep = Annotated[Profile, Depends(opened)]
-ViewerDep = Annotated[Viewer, Depends(viewer)]
 FormDep = Annotated[FormData, Depends(form)]

@@ -1,4 +1,4 @@
-"""What went wrong, said over HTTP: problem+json (RFC 9457) for the API, a page for people.
+"""Errors over HTTP: problem+json (RFC 9457) for the API, a page for people.
 
 Every problem has ``code`` (stable, also in ``type``), ``detail`` (what was asked and what stands in
 the way), ``remedy`` (what to do), ``field`` (the input at fault) and ``facts`` (the same as data).
@@ -180,7 +180,7 @@ def install(app: FastAPI) -> None:
 
 
 def of_exception(error: Exception) -> Problem:
-    """What to say of any error; of one that nobody expected, as little as possible."""
+    """The problem of any error; of an unexpected one, without details."""
     if isinstance(error, ProblemRaised):
         return error.problem
     if isinstance(error, TenureError):

@@ -74,11 +74,11 @@ def warning_documents(warnings: Iterable[Warning]) -> list[WarningDocument]:
     return [WarningDocument.read(warning) for warning in warnings]
 
 
-# -- the policy and whom it admits ---------------------------------------------------------------
+# -- the policy and its decisions ----------------------------------------------------------------
 
 
 def policy_document(profile: Profile) -> PolicyReply:
-    """The accepted rules in words, and possible problems (as `owner policy --json`)."""
+    """The accepted rules as text, and possible problems (as `owner policy --json`)."""
     accepted = profile.policy()
     return PolicyReply.read(
         accepted,

@@ -31,7 +31,7 @@ from tenure.surfaces.web.site import Site
 HEADER_TIMEOUT_S = 10.0
 """Seconds from the first byte that may come to the last byte of the headers."""
 LINGER_S = 2.0
-"""Seconds in which the rest of a body that nobody reads is thrown away, before it is closed."""
+"""Seconds in which the rest of an unread body is discarded, before the connection is closed."""
 KEEP_ALIVE_S = 15
 SHUTDOWN_GRACE_S = 2
 """Seconds for answers that are under way when it ends; streams are ended at once."""
@@ -39,7 +39,7 @@ log = logging.getLogger("tenure.web")
 
 
 class HeaderTimeoutProtocol(H11Protocol):
-    """HTTP/1.1 whose patience ends."""
+    """HTTP/1.1 with a timeout for the headers of a request."""
 
     _waiting: asyncio.TimerHandle | None = None
     _lingering = False
@@ -95,7 +95,7 @@ class HeaderTimeoutProtocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Ends its streams first, and leaves signals to whoever runs it."""
+    """Ends its streams first, and leaves signals to its caller."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)

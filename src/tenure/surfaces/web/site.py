@@ -2,7 +2,7 @@
 
 Each profile that is shown is joined as an observer (``executes=False``, role ``dashboard``), so
 that `tenure status` lists the page among the processes of the profile. A profile that was removed
-or replaced meanwhile is opened anew.
+or replaced meanwhile is opened again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the page says to people: instants in a zone, spans, states and outcomes in words.
+"""Texts of the page: instants in a zone, durations, states and outcomes.
 
 Nothing here is markup. Instants are aware; a zone is an IANA key. Thread-safe.
 """

@@ -1,30 +1,36 @@
-"""What the API's routers share: answers, bodies, bounds of lists, If-Match, and how asks are waited
-for without keeping the event loop or the other requests waiting."""
+"""What the API's routers share: answers, bodies, list limits, If-Match, and waiting for the owner
+without blocking the event loop or other requests."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from datetime import timedelta
+from functools import partial
+from typing import Annotated, Any
 
 import anyio
 from fastapi import Depends, Header, Path, Query, Request
 from starlette.responses import Response
 
 from tenure.client.documents import Json, Reply, to_json
+from tenure.client.documents.runs import RequestReply, request_document
+from tenure.client.requester import requester
+from tenure.client.requests import Waiting
 from tenure.domain.errors import Conflict, InvalidInput, Refused
+from tenure.domain.request import Request as StoredRequest
+from tenure.runtime.profile import Profile
+from tenure.surfaces.web import VIA_API
 from tenure.surfaces.web.problems import Problem, ProblemRaised, of_error, problem
 
-T = TypeVar("T")
 MOST = 1000
 MAX_WAITING = 16
-"""So many askings wait for the owner at once; more wait for those, and hold no thread meanwhile."""
+"""The number of requests that wait for the owner at once; further ones wait without a thread."""
 _MEDIA = frozenset({"application/json", "application/merge-patch+json"})
 _TAG = re.compile(r'"([0-9]{1,15})"')
 
-Profile = Annotated[str, Path(description="The profile's name.", examples=["default"])]
-Limit = Annotated[int, Query(ge=1, le=MOST, description=f"At most so many, up to {MOST}.")]
+Limit = Annotated[int, Query(ge=1, le=MOST, description=f"Maximum number to return, up to {MOST}.")]
 Cursor = Annotated[str | None, Query(max_length=300, description="The `next` of the page before.")]
 JobRef = Annotated[
     str,
@@ -42,7 +48,7 @@ Key = Annotated[
         min_length=1,
         max_length=200,
         pattern=r"^[!-~]+$",
-        description="Asking again with the same key is one request, and gets its answer.",
+        description="Repeating it with the same key is one request, and returns its answer.",
     ),
 ]
 Wait = Annotated[
@@ -80,7 +86,7 @@ async def json_object(request: Request) -> dict[str, Any]:
             object_pairs_hook=_once,
         )
     except (ValueError, RecursionError) as error:
-        text = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+        text = "nested too deep" if isinstance(error, RecursionError) else str(error)
         raise ProblemRaised(
             problem(400, "malformed", f"the body is not JSON: {text[:200]}")
         ) from None
@@ -90,13 +96,13 @@ async def json_object(request: Request) -> dict[str, Any]:
 
 
 def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON's")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name stands twice in one object")
+        raise ValueError("a name occurs twice in one object")
     return found
 
 
@@ -104,13 +110,13 @@ Body = Annotated[dict[str, Any], Depends(json_object)]
 
 
 class Revisions:
-    """What If-Match names: revisions, or any."""
+    """The revisions that If-Match names, or any."""
 
     def __init__(self, revisions: frozenset[int] | None) -> None:
         self._revisions = revisions
 
     def seen(self, current: int) -> int:
-        """The revision to insist on: the current one if it is named, else one that was."""
+        """The revision to require: the current one if named, else the newest that was named."""
         if self._revisions is None or current in self._revisions:
             return current
         return max(self._revisions)
@@ -122,7 +128,7 @@ def if_match(
         Header(
             alias="If-Match",
             max_length=500,
-            description='The ETag that was read, such as `"3"`; `*` for whatever is there. '
+            description='The ETag that was read, such as `"3"`; `*` for any revision. '
             "Without it: 428.",
         ),
     ] = None,
@@ -145,7 +151,7 @@ def if_match(
             problem(
                 400,
                 "malformed",
-                "If-Match names no revision of a job",
+                "If-Match does not name a revision of a job",
                 remedy='an ETag is a revision in quotes, such as "3"',
                 field="If-Match",
             )
@@ -156,22 +162,42 @@ def if_match(
 IfMatch = Annotated[Revisions, Depends(if_match)]
 
 
-class Asks:
-    """Where askings wait: a few threads of their own, so that reading never waits for the owner."""
+class OwnerRequests:
+    """Sends requests to the owner from threads of their own, so that reading never waits for it."""
 
     def __init__(self) -> None:
         self._limiter = anyio.CapacityLimiter(MAX_WAITING)
 
-    async def run(self, function: Callable[[], T]) -> T:
-        """In a thread. A refusal is 409: the state of the profile is in the way, not the asker."""
+    async def send(
+        self, profile: Profile, create: Callable[..., StoredRequest], wait: float
+    ) -> Response:
+        """Create a request, wait up to ``wait`` seconds, and answer 202 with its address.
+
+        A refusal is 409: the state of the profile prevents it, not the client's rights.
+        """
+        waiting = Waiting(patience=timedelta(seconds=wait))
+        run = partial(create, by=requester(VIA_API), waiting=waiting)
         try:
-            return await anyio.to_thread.run_sync(function, limiter=self._limiter)
+            request = await anyio.to_thread.run_sync(run, limiter=self._limiter)
         except (Refused, Conflict) as error:
             raise ProblemRaised(refusal(error)) from error
+        return JsonResponse(
+            RequestReply(request=request_document(request)),
+            status_code=202,
+            headers={"Location": f"/api/v1/profiles/{profile.name}/requests/{request.id}"},
+        )
+
+
+def owner_requests(request: Request) -> OwnerRequests:
+    found: OwnerRequests = request.app.state.owner_requests
+    return found
+
+
+OwnerRequestsDep = Annotated[OwnerRequests, Depends(owner_requests)]
 
 
 def refusal(error: Refused | Conflict) -> Problem:
-    """409 with the facts and the remedy; ``no_owner`` where nobody is there to do it."""
+    """409 with the facts and the remedy; ``no_owner`` if the profile has no owner."""
     found = of_error(error)
     code = "no_owner" if "should_own" in found.facts else found.code
     return Problem(

@@ -1,4 +1,4 @@
-"""What happened, as a list and as it happens."""
+"""Events, as a list and as a stream."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ _STREAM = stream_of(
         200: {
             "description": "The events after `after`, the oldest first. With `Accept: "
             "text/event-stream` a stream: each event as it is recorded (its `id` is its number), "
-            "`run` for each run that is claimed or changes, `owner` for how the owner stands, "
-            "`changed` with what else is worth reading anew, `reload` where more happened than is "
-            "told.",
+            "`run` for each run that is claimed or changes, `owner` for the state of the owner, "
+            "`changed` with the topics to read again, `reload` when events were "
+            "skipped.",
             "content": _STREAM,
         },
     },
@@ -56,7 +56,7 @@ async def list_events(
         str | None, Header(max_length=20, description="Goes before `after`.")
     ] = None,
 ) -> Response:
-    """What was recorded: processes, ownership, policy, jobs, requests, lost runs."""
+    """Recorded events: processes, ownership, policy, jobs, requests, lost runs."""
     if "text/event-stream" in request.headers.get("accept", ""):
         hub: Hub = request.app.state.hub
         hub.check_room()
@@ -71,9 +71,9 @@ async def list_events(
 
 
 async def _stream(hub: Hub, profile: Profile, after: int | None) -> AsyncIterator[bytes]:
-    """First what was missed, from the store; then what is new, each event once."""
+    """The missed events from the store, then new ones, each once."""
     yield b"retry: 1000\n\n"
-    told = after
+    sent = after
     pieces = hub.events(profile.name)
     try:
         greeted = False
@@ -81,16 +81,16 @@ async def _stream(hub: Hub, profile: Profile, after: int | None) -> AsyncIterato
             if isinstance(piece, bytes):
                 yield piece
                 continue
-            if told is None:
-                told = int(piece.mark.partition(".")[0])
+            if sent is None:
+                sent = int(piece.mark.partition(".")[0])
             if not greeted:
                 greeted = True
                 yield piece.owner
-                async for event in _missed(profile, told):
-                    told = event.seq
+                async for event in _missed(profile, sent):
+                    sent = event.seq
                     yield event_chunk(event)
                 continue
-            chunk, told = piece.api(told)
+            chunk, sent = piece.api(sent)
             if chunk:
                 yield chunk
     finally:

@@ -1,11 +1,11 @@
-"""What may be done with a job besides changing its definition; and whether it would run."""
+"""Actions on a job other than editing its definition, and whether it would run now."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from tenure.client import edits, requests
@@ -15,8 +15,14 @@ from tenure.client.documents.runs import RequestReply
 from tenure.client.explain import explain, explanation_document
 from tenure.domain.job import JobState
 from tenure.surfaces.web import VIA_API
-from tenure.surfaces.web.api.asking import asked, asks
-from tenure.surfaces.web.api.common import Asks, IfMatch, JobRef, JsonResponse, Key, Wait
+from tenure.surfaces.web.api.common import (
+    IfMatch,
+    JobRef,
+    JsonResponse,
+    Key,
+    OwnerRequestsDep,
+    Wait,
+)
 from tenure.surfaces.web.api.jobs import ETAG, job_reply
 from tenure.surfaces.web.api.openapi import ACCEPTED, problems
 from tenure.surfaces.web.deps import ProfileDep, SiteDep
@@ -30,14 +36,14 @@ _CHANGED: dict[int | str, dict[str, Any]] = {
 
 @router.post("/pause", response_model=JobReply, responses=_CHANGED)
 def pause_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
-    """Fires while it is paused are recorded as skipped."""
+    """Pause a job: its scheduled runs are recorded as skipped."""
     found = edits.set_state(profile, job, JobState.PAUSED, via=VIA_API, now=site.now())
     return job_reply(profile, found, site.now())
 
 
 @router.post("/resume", response_model=JobReply, responses=_CHANGED)
 def resume_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
-    """From now on."""
+    """Resume a job."""
     found = edits.set_state(profile, job, JobState.ACTIVE, via=VIA_API, now=site.now())
     return job_reply(profile, found, site.now())
 
@@ -84,17 +90,19 @@ def approve_job(profile: ProfileDep, job: JobRef, match: IfMatch, site: SiteDep)
 async def trigger_job(
     profile: ProfileDep,
     job: JobRef,
-    waiting: Annotated[Asks, Depends(asks)],
-    queue: Annotated[bool, Query(description="Leave it for the owner, up to a day.")] = False,
+    owner: OwnerRequestsDep,
+    queue: Annotated[
+        bool, Query(description="Leave the request for the owner, up to 24 hours.")
+    ] = False,
     wait: Wait = 2.0,
     key: Key = None,
 ) -> Response:
-    """Ask the owner to run it now. 409 with the remedy when nobody owns, unless `queue`."""
+    """Ask the owner to run it now. 409 if the profile has no owner, unless `queue`."""
     act = partial(requests.trigger, profile, job, queue=queue, key=key)
-    return await asked(profile, waiting, act, wait)
+    return await owner.send(profile, act, wait)
 
 
 @router.get("/explain", response_model=ExplanationReply, responses=problems(404))
 def explain_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
-    """Would it run if it fired now, under whom, and if not, why not."""
+    """Whether the job would run now, under which owner, and if not, why."""
     return JsonResponse(explanation_document(explain(profile, job, site.now())))

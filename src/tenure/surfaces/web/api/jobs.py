@@ -77,7 +77,7 @@ def list_jobs(
     },
 )
 def create_job(profile: ProfileDep, body: Body, site: SiteDep) -> Response:
-    """A new job, in the store at once; the owner, if there is one, looks at it at once."""
+    """Add a job. It is stored at once, and an owner is notified at once."""
     job = edits.create(profile, body, via=VIA_API, now=site.now())
     found = job_reply(profile, job, site.now())
     found.status_code = 201
@@ -87,7 +87,7 @@ def create_job(profile: ProfileDep, body: Body, site: SiteDep) -> Response:
 
 @router.get("/{job}", response_model=JobReply, responses={**problems(404), **_WITH_TAG})
 def get_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
-    """One job whole, also a removed one by its id."""
+    """One job in full; a removed one by its id."""
     return job_reply(profile, profile.store.job(job), site.now())
 
 
@@ -100,7 +100,7 @@ def get_job(profile: ProfileDep, job: JobRef, site: SiteDep) -> Response:
 def replace_job(
     profile: ProfileDep, job: JobRef, body: Body, match: IfMatch, site: SiteDep
 ) -> Response:
-    """The whole definition anew: what is not said has its default. Masked secrets stay."""
+    """Replace the definition: omitted fields get their default. Masked secrets are kept."""
     current = profile.store.job(job)
     found = edits.replace(
         profile,
@@ -122,7 +122,7 @@ def replace_job(
 def change_job(
     profile: ProfileDep, job: JobRef, body: Body, match: IfMatch, site: SiteDep
 ) -> Response:
-    """Only what is said (RFC 7396): null is the default again, `env` is merged by name."""
+    """Change the given fields (RFC 7396): null restores the default, `env` is merged by name."""
     current = profile.store.job(job)
     fields, resets = _merge(current, body)
     found = edits.edit(
@@ -142,7 +142,7 @@ def _merge(job: Job, body: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     resets = [name for name, value in body.items() if value is None]
     for name in resets:
         if name not in RESETTABLE:
-            raise InvalidInput("this has no default to go back to", field=name)
+            raise InvalidInput("has no default to restore", field=name)
     fields = {name: value for name, value in body.items() if value is not None}
     given, action = fields.get("env"), job.definition.action
     if isinstance(given, dict) and isinstance(action, Command):
@@ -172,7 +172,7 @@ def remove_job(profile: ProfileDep, job: JobRef, match: IfMatch, site: SiteDep) 
 
 @router.get("/{job}/revisions", response_model=RevisionList, responses=problems(404))
 def list_revisions(profile: ProfileDep, job: JobRef) -> Response:
-    """Who changed it when, the oldest first."""
+    """The revisions of a job and their editors, the oldest first."""
     found = profile.store.revisions(profile.store.job(job).id)
     documents = [
         RevisionDocument.read(revision, definition=definition_document(revision.definition))

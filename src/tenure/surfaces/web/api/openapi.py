@@ -14,33 +14,33 @@ from tenure.surfaces.web.problems import MEDIA_TYPE, ProblemDocument
 
 Responses = dict[int | str, dict[str, Any]]
 _SAYS = {
-    400: "What was sent cannot be read.",
-    401: "No token, or none of the dashboard's.",
-    403: "It may not be done: a read-only token, a foreign page, or a job that is kept elsewhere.",
-    404: "It is not there.",
-    405: "This address does not take that method.",
-    406: "None of the accepted media types can be given.",
+    400: "The request is malformed.",
+    401: "No token, or an unknown one.",
+    403: "Not allowed: a read-only token, a page of another origin, or a job defined elsewhere.",
+    404: "Not found.",
+    405: "Method not allowed at this address.",
+    406: "No accepted media type is available.",
     408: "The body came too slowly.",
-    409: "The state of things is in the way: nobody owns, the owner says no, or it has ended.",
-    412: "Somebody else was faster: `facts` has the revision that was read and the current one.",
+    409: "Not possible now: the profile has no owner, the owner refused, or the run has ended.",
+    412: "The job was changed since it was read: `facts` has both revisions.",
     413: "The body is too large.",
     414: "The address is too long.",
     415: "The body has another media type.",
-    416: "That range is not there.",
-    421: "The name in Host is not this dashboard's.",
-    422: "A value cannot be accepted; `field` names it.",
+    416: "The range is not available.",
+    421: "The Host header does not name this dashboard.",
+    422: "A value is not valid; `field` names it.",
     428: "If-Match is missing.",
     429: "Too many wrong tokens, or too much at once; Retry-After says when to try again.",
     431: "The headers are too large.",
-    500: "A fault of Tenure's.",
-    503: "The store is blocked, full or damaged, or too many listen; Retry-After.",
-    504: "Could not tell in time.",
+    500: "A bug in Tenure.",
+    503: "The store is blocked, full or damaged, or too many streams are open; see Retry-After.",
+    504: "The outcome was not known in time.",
 }
 EVERYWHERE = (400, 401, 403, 413, 414, 421, 422, 429, 431, 500, 503)
-"""What the guard, or a store in trouble, may answer to anything."""
+"""Answers of the guard, or of a store in trouble, to any request."""
 ACCEPTED: Responses = {
     202: {
-        "description": "Asked; the owner has accepted it, or has not answered yet.",
+        "description": "The request is stored; the owner has accepted it, or has not answered yet.",
         "headers": {
             "Location": {"description": "The request to follow.", "schema": {"type": "string"}}
         },
@@ -184,14 +184,14 @@ _EXAMPLE = {
     "facts": {"request": "q1m81w3k8p561c641j1", "should_own": "rule 1 ...", "processes": []},
 }
 _ABOUT = """\
-The API of `tenure dashboard` and `tenure serve --web`. It reads profiles, changes definitions in
-their stores, and asks their owners; it never runs a job.
+The API of `tenure dashboard` and `tenure serve --web`. It reads profiles, edits jobs and sends
+requests to the owner; it never runs a job.
 
-* **Who asks**: `Authorization: Bearer TOKEN`, with the token that `tenure dashboard` prints.
-* **Shapes**: those of the command line's `--json`. Instants are RFC 3339 in UTC.
-* **Edits** name the revision that was read (`If-Match`); of two at once one gets 412, and reads
-  again.
-* **Asking** (trigger, cancel, retry, hand over) gives 202 and a request to follow, or 409 with what
-  to do. `Idempotency-Key` makes asking twice one request.
+* **Authentication**: `Authorization: Bearer TOKEN`, with the token that `tenure dashboard` prints.
+* **Documents**: those of the command line's `--json`. Instants are RFC 3339 in UTC.
+* **Edits** name the revision that was read (`If-Match`); of two concurrent edits one gets
+  412 and must read again.
+* **Requests** (trigger, cancel, retry, hand over) return 202 and an address to poll, or 409 with a
+  remedy. With an `Idempotency-Key` a repeated request is carried out once.
 * **Problems** are RFC 9457, with `code`, `remedy` and `facts`.
 """

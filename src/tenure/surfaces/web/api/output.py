@@ -1,4 +1,4 @@
-"""What a run wrote: as text, in ranges, and as it is being written."""
+"""The output of a run: as text, in ranges, and as a live stream."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ _HEADERS = {
     responses={
         **problems(404, 416, 422),
         200: {
-            "description": "All that is kept; with `follow` a stream of server-sent events: "
+            "description": "All stored output; with `follow` a stream of server-sent events: "
             "`output` (a text, and the offset after it), `attempt` (the next one has begun, its "
-            "output starts anew), `end` (the run's state). The ids are for `Last-Event-ID`.",
+            "output starts at 0), `end` (the run's state). The ids are for `Last-Event-ID`.",
             "content": {**_TEXT, **_STREAM},
             "headers": _HEADERS,
         },
@@ -62,7 +62,7 @@ async def get_output(
         int | None, Query(ge=1, le=1000, description="An earlier attempt; else the last.")
     ] = None,
     lines: Annotated[int | None, Query(ge=1, le=100_000, description="Only the last.")] = None,
-    follow: Annotated[bool, Query(description="Go on until the run has ended, by SSE.")] = False,
+    follow: Annotated[bool, Query(description="Stream by SSE until the run ends.")] = False,
     offset: Annotated[
         int, Query(ge=0, le=10**15 - 1, description="With `follow`: begin at this byte.")
     ] = 0,
@@ -75,7 +75,7 @@ async def get_output(
     beginning is no longer kept. A stream that breaks goes on by `Last-Event-ID`, which comes before
     `offset`, also where another attempt has begun meanwhile."""
     resumed = of_event_id(last_event_id or "") if follow else None
-    if resumed is not None:  # whoever comes back is further than when they began
+    if resumed is not None:  # a client that reconnects is further than when it began
         attempt, offset = resumed[0] or attempt or 1, resumed[1]
     found, number = await run_in_threadpool(_attempt, profile, run, attempt)
     if follow:

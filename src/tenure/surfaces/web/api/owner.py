@@ -1,11 +1,11 @@
-"""The owner, the terms before, the policy in words, and handing over."""
+"""The owner, its terms, the policy, and hand-over."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from tenure.client import requests
@@ -21,9 +21,8 @@ from tenure.client.documents.runs import RequestReply
 from tenure.client.health import examine
 from tenure.client.refusal import who_should_own, why_nobody_owns
 from tenure.domain.errors import InvalidInput
-from tenure.surfaces.web.api.asking import asked, asks
 from tenure.surfaces.web.api.bodies import HandOverAsked
-from tenure.surfaces.web.api.common import Asks, Body, JsonResponse, Key, Wait
+from tenure.surfaces.web.api.common import Body, JsonResponse, Key, OwnerRequestsDep, Wait
 from tenure.surfaces.web.api.openapi import ACCEPTED, json_body, problems
 from tenure.surfaces.web.deps import ProfileDep, SiteDep
 from tenure.surfaces.web.reports import policy_document
@@ -35,9 +34,9 @@ router = APIRouter(prefix="/api/v1/profiles/{profile}/owner", tags=["owner"])
 def get_owner(
     profile: ProfileDep,
     site: SiteDep,
-    limit: Annotated[int, Query(ge=0, le=1000, description="So many terms.")] = 5,
+    limit: Annotated[int, Query(ge=0, le=1000, description="Number of terms to return.")] = 5,
 ) -> Response:
-    """Who owns, by which rule and since when (`tenure owner --json`); if nobody does, why."""
+    """The owner, its rule and since when (`tenure owner --json`); if there is none, why."""
     health = examine(profile, site.now())
     found = health.owner
     terms = profile.store.terms(limit=limit) if limit else ()
@@ -70,7 +69,7 @@ def list_terms(
 
 @router.get("/policy", response_model=PolicyReply, responses=problems(404))
 def get_policy(profile: ProfileDep) -> Response:
-    """The owner rules in words, and what is doubtful about them."""
+    """The owner rules, and possible problems."""
     return JsonResponse(policy_document(profile))
 
 
@@ -85,7 +84,7 @@ async def hand_over(
     profile: ProfileDep,
     site: SiteDep,
     body: Body,
-    waiting: Annotated[Asks, Depends(asks)],
+    owner: OwnerRequestsDep,
     wait: Wait = 2.0,
     key: Key = None,
 ) -> Response:
@@ -97,4 +96,4 @@ async def hand_over(
     if unknown is not None:
         raise InvalidInput(f"there is no field {unknown[:80]!r}", field=unknown[:80])
     act = partial(requests.hand_over, profile, to=to, key=key)
-    return await asked(profile, waiting, act, wait)
+    return await owner.send(profile, act, wait)

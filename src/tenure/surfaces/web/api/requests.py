@@ -26,7 +26,7 @@ def list_requests(
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
-    """What was asked, the newest first."""
+    """Requests, the newest first."""
     try:
         found = profile.store.requests(
             states=frozenset(state) if state else None,
@@ -45,7 +45,7 @@ def list_requests(
 
 @router.get("/{request}", response_model=RequestReply, responses=problems(404))
 def get_request(profile: ProfileDep, request: RequestId, site: SiteDep) -> Response:
-    """One request. One that nobody has answered before its deadline is shown as expired."""
+    """One request. A pending request past its deadline is shown as expired."""
     found = profile.store.request(request)
     if found.state is RequestState.PENDING and site.now() > found.deadline:
         profile.store.expire_requests(site.now())
@@ -55,6 +55,6 @@ def get_request(profile: ProfileDep, request: RequestId, site: SiteDep) -> Respo
 
 @router.delete("/{request}", response_model=RequestReply, responses=problems(403, 404, 409))
 def withdraw_request(profile: ProfileDep, request: RequestId, site: SiteDep) -> Response:
-    """Take back what nobody has answered yet."""
+    """Cancel a pending request."""
     found = requests.withdraw(profile, request, now=site.now())
     return JsonResponse(RequestReply(request=request_document(found)))

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 from starlette.responses import Response
 
@@ -18,8 +18,15 @@ from tenure.domain.omission import Omission
 from tenure.domain.run import Run, RunState
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
-from tenure.surfaces.web.api.asking import asked, asks
-from tenure.surfaces.web.api.common import Asks, Cursor, JsonResponse, Key, Limit, RunId, Wait
+from tenure.surfaces.web.api.common import (
+    Cursor,
+    JsonResponse,
+    Key,
+    Limit,
+    OwnerRequestsDep,
+    RunId,
+    Wait,
+)
 from tenure.surfaces.web.api.openapi import ACCEPTED, problems
 from tenure.surfaces.web.deps import ProfileDep
 from tenure.surfaces.web.reports import run_documents
@@ -40,12 +47,12 @@ def list_runs(
     term: Annotated[int | None, Query(ge=0, le=_LARGEST)] = None,
     process: Annotated[str | None, Query(max_length=100)] = None,
     everything: Annotated[
-        bool, Query(alias="all", description="Also ranges of fires that did not run.")
+        bool, Query(alias="all", description="Also ranges of fire times that did not become runs.")
     ] = False,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
-    """Runs, the newest claim first; with `all` also, in `not_run`, what did not run and why."""
+    """Runs, the newest claim first; with `all`, `not_run` has the runs that did not happen."""
     which = profile.store.job(job).id if job else None
     where = RunFilter(
         job=which,
@@ -105,7 +112,7 @@ def _positions(cursor: str | None) -> tuple[str | None, str | None]:
 
 @router.get("/{run}", response_model=RunReply, responses=problems(404))
 def get_run(profile: ProfileDep, run: RunId) -> Response:
-    """One run whole: its attempts, who ran it and what was observed of them."""
+    """One run in full: its attempts and the evidence of the process that executed it."""
     (document,) = run_documents(profile, [profile.store.run(run)])
     return JsonResponse(RunReply(run=document))
 
@@ -119,14 +126,16 @@ def get_run(profile: ProfileDep, run: RunId) -> Response:
 async def cancel_run(
     profile: ProfileDep,
     run: RunId,
-    waiting: Annotated[Asks, Depends(asks)],
-    queue: Annotated[bool, Query(description="Leave it for the owner, up to a day.")] = False,
+    owner: OwnerRequestsDep,
+    queue: Annotated[
+        bool, Query(description="Leave the request for the owner, up to 24 hours.")
+    ] = False,
     wait: Wait = 2.0,
     key: Key = None,
 ) -> Response:
     """Ask the owner to cancel a run: its whole process group is ended."""
     act = partial(requests.cancel, profile, run, queue=queue, key=key)
-    return await asked(profile, waiting, act, wait)
+    return await owner.send(profile, act, wait)
 
 
 @router.post(
@@ -138,11 +147,13 @@ async def cancel_run(
 async def retry_run(
     profile: ProfileDep,
     run: RunId,
-    waiting: Annotated[Asks, Depends(asks)],
-    queue: Annotated[bool, Query(description="Leave it for the owner, up to a day.")] = False,
+    owner: OwnerRequestsDep,
+    queue: Annotated[
+        bool, Query(description="Leave the request for the owner, up to 24 hours.")
+    ] = False,
     wait: Wait = 2.0,
     key: Key = None,
 ) -> Response:
     """Ask the owner to run the job of a finished run again."""
     act = partial(requests.retry, profile, run, queue=queue, key=key)
-    return await asked(profile, waiting, act, wait)
+    return await owner.send(profile, act, wait)

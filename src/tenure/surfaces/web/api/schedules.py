@@ -1,4 +1,4 @@
-"""Schedules as they are typed."""
+"""Schedules as the user types them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ LONGEST = 1000
     responses=problems(400, 415, 422),
 )
 def preview_schedule(body: Body, site: SiteDep) -> Response:
-    """What a schedule means, in words, and its next ten fires; 422 names the field at fault."""
+    """A schedule in English and its next ten fire times; 422 names the invalid field."""
     for name in body:
         if name not in ("text", "timezone", "dst"):
             raise InvalidInput(f"there is no field {name[:80]!r}", field=name[:80])
     text = _text(body, "text")
     if not text.strip():
-        raise InvalidInput("a schedule is expected", field="text", remedy="such as 'every 5m'")
+        raise InvalidInput("expected a schedule", field="text", remedy="such as 'every 5m'")
     zone = _text(body, "timezone") or local_zone()
     found = schedule_preview.preview(
         text, now=site.now(), timezone=zone, dst=_text(body, "dst") or None
@@ -44,5 +44,5 @@ def _text(body: dict[str, object], name: str) -> str:
     if value is None:
         value = ""
     if not isinstance(value, str) or len(value) > LONGEST:
-        raise InvalidInput(f"a text of at most {LONGEST} characters is expected", field=name)
+        raise InvalidInput(f"expected a text of at most {LONGEST} characters", field=name)
     return value

@@ -1,4 +1,4 @@
-"""The types of problems, each explained."""
+"""The problem types and their meanings."""
 
 from __future__ import annotations
 
@@ -26,42 +26,48 @@ class ProblemTypes(Reply):
 
 
 MEANINGS: dict[str, tuple[int, str]] = {
-    "malformed": (400, "The request cannot be read: no JSON, no Host, a header of another form."),
-    "unauthenticated": (401, "No token or cookie, or none of the dashboard's."),
-    "refused": (403, "It may not be done here; after asking the owner 409: the owner says no."),
-    "read_only": (403, "The token may only look."),
-    "foreign_origin": (403, "The page of another origin asks."),
-    "csrf": (403, "A change with a cookie that does not come from a page of this dashboard."),
+    "malformed": (400, "The request is malformed: invalid JSON, no Host, or an invalid header."),
+    "unauthenticated": (401, "No token or cookie, or an unknown one."),
+    "refused": (403, "Not allowed here; with status 409: the owner refused the request."),
+    "read_only": (403, "The token is read-only."),
+    "foreign_origin": (403, "A page of another origin sent the request."),
+    "csrf": (
+        403,
+        "A change authenticated by cookie that was not sent by a page of this dashboard.",
+    ),
     "not_found": (404, "No such profile, job, run, request, process or address."),
-    "method_not_allowed": (405, "This address does not take that method."),
-    "too_slow": (408, "The rest of the body did not come."),
-    "no_owner": (409, "Nobody owns the profile. `facts` says who should, and who is there."),
-    "conflict": (409, "The name is taken, or the thing has ended; read again."),
-    "illegal_transition": (409, "What it is now cannot become that."),
-    "overtaken": (412, "Somebody changed the job since it was read. `facts`: both revisions."),
-    "too_large": (413, "The body is longer than is read."),
-    "too_long": (414, "The address is longer than is read."),
-    "wrong_media_type": (415, "The body is not what it is said to be, or of another type."),
-    "no_such_range": (416, "The output has no such bytes, or no longer."),
-    "wrong_host": (421, "The name in Host is none of the dashboard's (DNS rebinding)."),
-    "invalid": (422, "A value cannot be accepted; `field` names it. Nothing was changed."),
-    "if_match_needed": (428, "A change must say which revision it is a change of."),
-    "too_many_tokens": (429, "Ten wrong tokens in a minute came from this address."),
+    "method_not_allowed": (405, "The method is not allowed at this address."),
+    "too_slow": (408, "The body did not arrive in time."),
+    "no_owner": (
+        409,
+        "The profile has no owner. `facts` names the expected owner and the running processes.",
+    ),
+    "conflict": (409, "The name is already used, or the run or request has ended; read again."),
+    "illegal_transition": (409, "The current state does not allow this change."),
+    "overtaken": (412, "The job was changed since it was read. `facts` has both revisions."),
+    "too_large": (413, "The body exceeds the limit."),
+    "too_long": (414, "The address exceeds the limit."),
+    "wrong_media_type": (415, "The body has an unsupported media type."),
+    "no_such_range": (416, "The output does not have these bytes, or no longer."),
+    "wrong_host": (421, "The Host header does not name this dashboard (DNS rebinding)."),
+    "invalid": (422, "A value is not valid; `field` names it. Nothing was changed."),
+    "if_match_needed": (428, "A change must name the revision it is based on."),
+    "too_many_tokens": (429, "Ten wrong tokens within a minute from this address."),
     "busy": (429, "Another audit is running."),
-    "headers_too_large": (431, "More or longer headers than are read."),
-    "internal": (500, "A fault of Tenure's; the dashboard's log has the traceback."),
+    "headers_too_large": (431, "The headers exceed the limit."),
+    "internal": (500, "A bug in Tenure; the dashboard's log has the traceback."),
     "store_blocked": (503, "Another process holds the store's write lock; `detail` names it."),
     "store_unwritable": (503, "The disk is full, read-only or failing."),
     "damaged": (503, "The store is corrupt, or not the one that the profile had."),
-    "not_ready": (503, "No store can be read."),
-    "too_many_listeners": (503, "As many streams are open as are taken."),
-    "undetermined": (504, "Could not tell in time."),
+    "not_ready": (503, "No profile's store can be read."),
+    "too_many_listeners": (503, "The maximum number of streams is open."),
+    "undetermined": (504, "The outcome was not known in time."),
 }
 
 
 @router.get(TYPES, response_model=ProblemTypes)
 async def list_problem_types() -> Response:
-    """What `type` and `code` of a problem mean."""
+    """The meaning of each `type` and `code` of a problem."""
     problems = [
         ProblemType(code=code, status=status, title=HTTPStatus(status).phrase, meaning=meaning)
         for code, (status, meaning) in MEANINGS.items()

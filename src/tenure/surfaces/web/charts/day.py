@@ -1,7 +1,7 @@
 """The last day: a lane for each job, its runs by outcome, its fires that did not run as gaps.
 
 Above the lanes lies a band that says who owned; a dashed line through the lanes is where that
-changed, so that each run stands below whoever ran it.
+changed, so that each run is drawn below its owner.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SHORT = {RunState.SUCCEEDED: "ok", RunState.RETRYING: "to be retried"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """Who owned from when to when; nobody where ``who`` is None."""
+    """An owner's time; a time without an owner if ``who`` is None."""
 
     start: datetime
     end: datetime
@@ -62,13 +62,13 @@ class LaneContext:
 
 
 def band(frame: LaneContext) -> Markup:
-    """Who owned, as a row of segments; where nobody did is hatched."""
+    """The owners as a row of segments; times without an owner are hatched."""
     parts = [svg.grid(frame.window, frame.zone, HEIGHT)]
     for number, part in enumerate(frame.holdings):
         x, width = frame.window.at(part.start), frame.window.width(part.start, part.end, 0.3)
         css = "seg" if part.authoritative else "seg fallback"
         if part.who is None:
-            css = "seg nobody"
+            css = "seg vacant"
         parts.append(svg.rect(x, width, 2, HEIGHT - 4, css, _held(part, frame)))
         parts += _labels(part, x + width / 2, width)
         if number:
@@ -182,7 +182,7 @@ def _when(run: Run, frame: LaneContext) -> str:
 
 
 def holdings_in(window: ChartWindow, terms: Sequence[Holding]) -> list[Holding]:
-    """``terms`` (oldest first) cut to the window, and nobody in between."""
+    """``terms`` (oldest first) cut to the window, with the gaps between them."""
     found: list[Holding] = []
     at = window.start
     for term in terms:

@@ -22,7 +22,7 @@ PATTERNS = Markup(
     )
     + "</defs></svg>"
 )
-"""What held, missed and nobody are hatched with; once on each page that has charts."""
+"""The hatchings of held, missed and no owner; once on each page with charts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ def link(href: str, label: str, inside: Markup) -> Markup:
 
 
 def picture(name: str, height: float, title: str, desc: str, parts: Iterable[Markup]) -> Markup:
-    """A picture as wide as its place, told by its title and description.
+    """A picture as wide as its place, described by its title and description.
 
     It is a group and not an image, so that links within it can be reached.
     """

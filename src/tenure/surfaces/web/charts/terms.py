@@ -1,4 +1,4 @@
-"""The history of ownership: who held the profile, term after term, and when nobody did."""
+"""The history of ownership: the owner of each term, and the times without one."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ HEIGHT = 34
 
 
 def history(parts: Sequence[Holding], window: ChartWindow, zone: str) -> Markup:
-    """``parts`` cut to the window, oldest first, nobody among them."""
+    """``parts`` cut to the window, oldest first, with the gaps between them."""
     drawn = []
     for part in parts:
         x, width = window.at(part.start), window.width(part.start, part.end, 0.3)
         css = "seg" if part.authoritative else "seg fallback"
-        css = css if part.who else "seg nobody"
+        css = css if part.who else "seg vacant"
         drawn.append(svg.rect(x, width, 2, HEIGHT - 4, css, describe(part, window, zone)))
         label = f"{part.term}" if part.who else ""
         if label and width > 2:

@@ -1,12 +1,12 @@
-"""The guard before every route: whom it lets in, what it bounds, what it adds to each answer.
+"""The guard before every route: authentication, limits, and headers of each answer.
 
 ::
 
     size of the request --> Host --> Origin --> token or cookie --> same-origin write --> the route
           413, 414           421       403           401, 429            403
 
-* *Host*: a name that is not ours is a page of somebody else's whose name was made to point here
-  (DNS rebinding). Names are ``localhost`` and those that the user gave; addresses are those of
+* *Host*: an unknown name means that another site's name was made to point here (DNS rebinding).
+  Known names are ``localhost`` and those that the user gave; addresses are those of
   loopback, or any where the user bound to another address (no rebinding without a name).
 * *Origin*: a request that a page of another origin makes is refused, whatever it asks for.
 * *Writes with a cookie* must say that they come from our own origin: by Origin or Sec-Fetch-Site,
@@ -94,10 +94,10 @@ class Guard:
         await self._route(scope, bounded(request, receive), adding, request)
 
     def _while_held(self, send: Send, access: Access) -> Send:
-        """A stream ends soon after its token is no longer in force; nothing more is told by it."""
+        """End a stream soon after its token is revoked."""
         looked = time.monotonic()
 
-        async def told(message: Message) -> None:
+        async def checked(message: Message) -> None:
             nonlocal looked
             if message.get("more_body") and time.monotonic() - looked >= TOKEN_CHECK_INTERVAL_S:
                 looked = time.monotonic()
@@ -106,10 +106,10 @@ class Guard:
                     raise ClientDisconnect
             await send(message)
 
-        return told
+        return checked
 
     async def _route(self, scope: Scope, receive: Receive, send: Send, request: Request) -> None:
-        """What nobody expected is logged whole and told in one sentence."""
+        """Log an unexpected error in full, and answer with one sentence."""
         begun = False
 
         async def watching(message: Message) -> None:
@@ -124,8 +124,8 @@ class Guard:
         except Exception as error:
             log.error("%s %r", request.method, request.scope["path"], exc_info=error)
             if not begun:
-                told = answer(of_exception(error), request.scope["path"], request)
-                await told(scope, receive, send)
+                problem_answer = answer(of_exception(error), request.scope["path"], request)
+                await problem_answer(scope, receive, send)
 
     def _admit(self, request: Request) -> Response | None:
         """None to go on to the route; a response that ends it here. Raises ProblemRaised."""
@@ -243,7 +243,7 @@ def _unknown(text: str) -> Problem:
 
 
 def _is_tls(request: Request) -> bool:
-    """Also where a proxy says so; whoever lies about it only loses their own cookie."""
+    """Also if a proxy says so; a client that lies about it only loses its own cookie."""
     said = request.headers.get("x-forwarded-proto", "")
     return request.url.scheme == "https" or said.strip().lower() == "https"
 
@@ -268,14 +268,14 @@ def _adding(send: Send) -> Send:
 
 
 def _bodiless(send: Send) -> Send:
-    """HEAD is GET without its body; the server then tells a stream that nobody listens."""
+    """HEAD is GET without its body; the server then ends a stream."""
     over = False
 
-    async def said(message: Message) -> None:
+    async def without_body(message: Message) -> None:
         nonlocal over
         if not over and message["type"] == "http.response.start":
             over = True
             await send(message)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    return said
+    return without_body

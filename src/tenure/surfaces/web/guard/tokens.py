@@ -1,7 +1,7 @@
-"""Who may look, and who may also change: two secrets of a Tenure home.
+"""Two secrets of a Tenure home: one gives full access, the other read-only access.
 
-They lie in ``web.json`` of the home, readable by its user only. Whoever has the first may do what
-the command line may do; whoever has the second may only look. A browser shows its token once, in
+They lie in ``web.json`` of the home, readable by its user only. The first allows what the command
+line allows, the second only reading. A browser shows its token once, in
 the link, and gets a cookie that is derived from it, so that the token stays out of its history.
 Both are gone with the token: ``tenure dashboard --new-token`` writes new ones, and a page that is
 open somewhere is logged out at its next request.
@@ -118,7 +118,7 @@ class Tokens:
                 pair = _read(self._path)
             except (OSError, Refused):
                 pair = None
-            # A file that is gone or broken lets nobody in: the tokens of old are not trusted on.
+            # A missing or broken file admits no client: the old tokens are not trusted any longer.
             self._set(pair or _new())
 
     def _set(self, pair: Pair) -> None:

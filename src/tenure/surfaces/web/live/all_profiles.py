@@ -1,9 +1,8 @@
-"""The news of all profiles at once, for the page that has a row of each.
+"""Changes of all profiles, for the page that has a row for each.
 
-One stream counts as one listener; it is an ear in the room of every profile (so that each is
-looked at only while somebody listens), and hears a profile that is made meanwhile. A page reads
-all profiles for every ``changed``, so there is at most one a second, but at once where an owner
-stands otherwise.
+One stream counts as one listener. It subscribes to every profile, so that each is polled only while
+a stream is open, and to profiles that are added meanwhile. A page reads all profiles for every
+``changed``, so at most one is sent per second, but at once if the state of an owner changed.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ def mark_of_all(marks: Mapping[str, str]) -> str:
 
 
 class AllProfilesFeed:
-    """One stream's ears. Used on the event loop only."""
+    """The subscriptions of one stream. Used on the event loop only."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._ears: dict[str, _OfProfile] = {}
+        self._subscriptions: dict[str, _ProfileSubscription] = {}
         self.names: tuple[str, ...] = ()
         self.news = asyncio.Event()
         self.urgent = asyncio.Event()
@@ -53,16 +52,16 @@ class AllProfilesFeed:
             return False
         self.names = names
         for name in names[:MAX_PROFILES]:
-            if name not in self._ears:
-                self._ears[name] = _OfProfile(self)
-                self._hub.enter(name, self._ears[name])
-        for name in self._ears.keys() - set(names):
-            self._hub.leave(name, self._ears.pop(name))
+            if name not in self._subscriptions:
+                self._subscriptions[name] = _ProfileSubscription(self)
+                self._hub.enter(name, self._subscriptions[name])
+        for name in self._subscriptions.keys() - set(names):
+            self._hub.leave(name, self._subscriptions.pop(name))
         return True
 
     def leave(self) -> None:
-        for name, ear in self._ears.items():
-            self._hub.leave(name, ear)
+        for name, subscription in self._subscriptions.items():
+            self._hub.leave(name, subscription)
 
     def end(self) -> None:
         self._over = True
@@ -74,14 +73,16 @@ class AllProfilesFeed:
 
     @property
     def heard_all(self) -> bool:
-        return all(ear.mark for ear in self._ears.values())
+        return all(subscription.mark for subscription in self._subscriptions.values())
 
     def mark(self) -> str:
-        return mark_of_all({name: ear.mark for name, ear in self._ears.items()})
+        return mark_of_all(
+            {name: subscription.mark for name, subscription in self._subscriptions.items()}
+        )
 
 
-class _OfProfile(Subscription):
-    """Where one profile's watcher tells what it saw."""
+class _ProfileSubscription(Subscription):
+    """The subscription to one profile."""
 
     def __init__(self, whole: AllProfilesFeed) -> None:
         self._whole = whole
@@ -104,47 +105,47 @@ async def profiles_stream(hub: Hub, mark: str | None = None) -> AsyncIterator[by
     It begins with one, unless ``mark`` is that of :func:`mark_of_all` as it still is.
     """
     yield b"retry: 1000\n\n"
-    ears = AllProfilesFeed(hub)
-    with hub.counted(ears):
+    feed = AllProfilesFeed(hub)
+    with hub.counted(feed):
         try:
-            await _settle(ears)
-            if ears.mark() != mark and not ears.is_over():
-                yield _changed(ears)
-            async for chunk in _tell(ears):
+            await _settle(feed)
+            if feed.mark() != mark and not feed.is_over():
+                yield _changed(feed)
+            async for chunk in _tell(feed):
                 yield chunk
         finally:
-            ears.leave()
+            feed.leave()
 
 
-async def _settle(ears: AllProfilesFeed) -> None:
+async def _settle(feed: AllProfilesFeed) -> None:
     """What the first pieces say is no news, only where each watch begins."""
-    await ears.follow()
+    await feed.follow()
     until = asyncio.get_running_loop().time() + FIRST_UPDATES_TIMEOUT_S
-    while not ears.heard_all and not ears.is_over():
-        ears.news.clear()
-        if not await _within(ears.news, until - asyncio.get_running_loop().time()):
+    while not feed.heard_all and not feed.is_over():
+        feed.news.clear()
+        if not await _within(feed.news, until - asyncio.get_running_loop().time()):
             break
-    ears.news.clear()
-    ears.urgent.clear()
+    feed.news.clear()
+    feed.urgent.clear()
 
 
-async def _tell(ears: AllProfilesFeed) -> AsyncIterator[bytes]:
+async def _tell(feed: AllProfilesFeed) -> AsyncIterator[bytes]:
     clock = asyncio.get_running_loop().time
-    said = told = looked = clock()
-    while not ears.is_over():
-        heard = await _within(ears.news, NAMES_INTERVAL_S)
+    said = last_sent = looked = clock()
+    while not feed.is_over():
+        heard = await _within(feed.news, NAMES_INTERVAL_S)
         if heard:
-            await _within(ears.urgent, told + CHANGED_INTERVAL_S - clock())
+            await _within(feed.urgent, last_sent + CHANGED_INTERVAL_S - clock())
         if clock() - looked >= NAMES_INTERVAL_S:
             looked = clock()
-            heard |= await ears.follow()
-        if ears.is_over():
+            heard |= await feed.follow()
+        if feed.is_over():
             return
         if heard:
-            said = told = clock()
-            ears.urgent.clear()
-            ears.news.clear()
-            yield _changed(ears)
+            said = last_sent = clock()
+            feed.urgent.clear()
+            feed.news.clear()
+            yield _changed(feed)
         elif clock() - said >= HEARTBEAT_S:
             said = clock()
             yield beat()
@@ -159,5 +160,5 @@ async def _within(event: asyncio.Event, seconds: float) -> bool:
     return True
 
 
-def _changed(ears: AllProfilesFeed) -> bytes:
-    return sse("changed", "profiles", ears.mark())
+def _changed(feed: AllProfilesFeed) -> bytes:
+    return sse("changed", "profiles", feed.mark())

@@ -26,7 +26,7 @@ from tenure.store.contract import Mark, Page, RunFilter
 from tenure.store.sqlite import SqliteStore
 
 MAX_RUNS = 1000
-"""More than so many new runs between two looks are not told one by one."""
+"""With more new runs between two polls, clients are asked to reload."""
 _HUNG_INTERVAL_S = 1.0
 _UNEXPLAINED_INTERVAL_S = 5.0
 TOPICS = ("jobs", "runs", "owner", "requests")
@@ -56,9 +56,9 @@ class Changes:
     runs: tuple[Run, ...] = ()
     owner: dict[str, Any] | None = None
     missed: bool = False
-    """More happened than is told here."""
+    """More happened than is listed here."""
     takeover: float | None = None
-    """Where a term began: for how many seconds at most nobody alive had owned."""
+    """If a term began: the maximum number of seconds without a living owner before it."""
 
     def __bool__(self) -> bool:
         return bool(self.topics or self.events or self.owner is not None)
@@ -105,7 +105,7 @@ class ChangePoller:
         return news
 
     def _note_alive(self) -> None:
-        """Until when somebody alive is known to have owned."""
+        """The last instant at which a living owner was seen."""
         if self.owner["state"] in ("owned", "stopped", "frozen", "hung"):
             self._alive_at = self._clock.now()
 

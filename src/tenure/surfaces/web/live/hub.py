@@ -4,10 +4,10 @@
 
     the store's change mark --\\
                                +-- watcher, a thread, every 0.25 s --> queues, one a listener
-    the owner's live lock ----/        while somebody listens
+    the owner's live lock ----/        while a stream is open
 
 Each piece of news is written once and handed to every listener as the same bytes. A listener that
-does not keep up is told to reload, and has lost nothing but the reasons. Two streams are made of
+does not keep up receives `reload`, and has lost only the details. Two streams are made of
 it: for pages ``changed`` (``jobs runs owner requests``) and ``owner``; for the API these, every
 event of the store (its ``id`` is the event's number), and each run that is claimed or changes.
 """
@@ -29,7 +29,7 @@ from tenure.surfaces.web.site import Site
 KEEPALIVE_S = 15.0
 """Seconds after which a comment shows that the stream lives."""
 HEARTBEAT_S = 5.0
-"""Seconds after which a page is told the same; if it hears nothing for longer, it looks itself."""
+"""Seconds between heartbeats to a page; without one a page polls by itself."""
 QUEUE_SIZE = 64
 """Pieces of news that a listener may be behind: sixteen seconds of the busiest profile."""
 MAX_STREAMS = 1000
@@ -52,7 +52,7 @@ class Listener(Subscription):
         self._behind = False
 
     def tell(self, piece: Update | None) -> None:
-        """None ends the stream. Whoever is too far behind gets one piece for all it missed."""
+        """None ends the stream. A listener too far behind gets one update for all it missed."""
         if self._queue.full():
             while not self._queue.empty():
                 self._queue.get_nowait()

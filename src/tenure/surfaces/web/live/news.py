@@ -1,4 +1,4 @@
-"""One piece of news, written once for everybody who listens."""
+"""One update of a profile, rendered once for all streams."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class Update:
     rest: bytes = b""
     """What the API gets of it besides ``events``."""
     events: tuple[tuple[int, bytes], ...] = ()
-    """The store's events with their numbers, so that none is told twice."""
+    """The store's events with their numbers, so that none is sent twice."""
     takeover: float | None = None
-    """Where a term began: for how many seconds at most nobody alive had owned."""
+    """If a term began: the maximum number of seconds without a living owner before it."""
 
     def api(self, after: int) -> tuple[bytes, int]:
-        """What the API gets, of events those after that number; and the newest number told."""
+        """The API's bytes, with events after that number; and the newest number sent."""
         fresh = [(number, chunk) for number, chunk in self.events if number > after]
-        told = fresh[-1][0] if fresh else after
-        return b"".join(chunk for _, chunk in fresh) + self.rest, told
+        sent = fresh[-1][0] if fresh else after
+        return b"".join(chunk for _, chunk in fresh) + self.rest, sent
 
     def greeting(self) -> bytes:
         """For a page that was made before this piece: everything may have changed."""
@@ -51,9 +51,9 @@ class Update:
 
 def make_update(news: Changes, *, mark: str, owner: dict[str, Any]) -> Update:
     """``owner`` is how it stands now, also where that is not new."""
-    told = sse("owner", {"v": 1, **owner})
+    state = sse("owner", {"v": 1, **owner})
     changed = sse("changed", " ".join(news.topics), mark) if news.topics else b""
-    common = told if news.owner is not None else b""
+    common = state if news.owner is not None else b""
     lost = reload_chunk() if news.missed else b""
     briefs = [RunBrief.read(run, reason=run.reason or None) for run in news.runs]
     runs = b"".join(sse("run", {"v": 1, "run": brief}) for brief in briefs)
@@ -61,7 +61,7 @@ def make_update(news: Changes, *, mark: str, owner: dict[str, Any]) -> Update:
     plain = sse("changed", " ".join(news.topics)) if news.topics else b""
     return Update(
         mark=mark,
-        owner=told,
+        owner=state,
         page=common + changed,
         rest=lost + runs + common + plain,
         events=tuple((event.seq, event_chunk(event)) for event in news.events),
@@ -70,7 +70,7 @@ def make_update(news: Changes, *, mark: str, owner: dict[str, Any]) -> Update:
 
 
 def unreadable_update() -> Update:
-    """That the profile cannot be read any more (why, whoever reads it is told)."""
+    """The profile cannot be read any more; a reload shows why."""
     return Update(mark="", owner=b"", page=sse("changed", " ".join(TOPICS)), rest=reload_chunk())
 
 
@@ -79,13 +79,13 @@ def event_chunk(event: Event) -> bytes:
 
 
 def beat() -> bytes:
-    """For pages: there is somebody, and nothing is new."""
+    """For pages: the server is alive, and nothing changed."""
     return sse("beat", "")
 
 
 def reload_chunk() -> bytes:
-    """More happened than is told: read anew what matters."""
-    return sse("reload", "more happened than is told here")
+    """More happened than was sent: read again."""
+    return sse("reload", "more happened than was sent")
 
 
 class RunBrief(Document):

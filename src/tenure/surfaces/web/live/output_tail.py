@@ -1,4 +1,4 @@
-"""A run's output as it is being written, for one who follows it.
+"""A run's output as a live stream.
 
 A look costs a stat(2) on the event loop; what is new is read in a thread. Whether the run has ended
 is asked of the store when the profile's news say that something about its runs has changed.
@@ -30,7 +30,7 @@ _ID = re.compile(r"(?:([1-9]\d{0,3})-)?(\d{1,15})", re.ASCII)
 
 @dataclass(slots=True, kw_only=True)
 class Tail:
-    """Where somebody who follows has got to."""
+    """The position of one client that follows a run's output."""
 
     profile: Profile
     run: str
@@ -48,7 +48,7 @@ def event_id(attempt: int, offset: int) -> str:
 
 
 def of_event_id(said: str) -> tuple[int | None, int] | None:
-    """The attempt, where it is told, and the offset; None for what is no id of ours."""
+    """The attempt, if given, and the offset; None for an invalid id."""
     match = _ID.fullmatch(said)
     return None if match is None else (int(match[1]) if match[1] else None, int(match[2]))
 
@@ -56,7 +56,7 @@ def of_event_id(said: str) -> tuple[int | None, int] | None:
 async def tail_stream(hub: Hub, log: Tail) -> AsyncIterator[bytes]:
     """``output`` events (a text; their id leads on after it), ``end`` with the final state.
 
-    ``attempt`` says that another attempt has begun, whose output starts anew.
+    ``attempt`` says that another attempt has begun, whose output starts at 0.
     """
     yield b"retry: 1000\n\n"
     looking = asyncio.Event()
@@ -100,8 +100,8 @@ async def _follow(
         if latest > log.attempt:  # each of them in turn: none is left out
             log.attempt, log.offset, size = log.attempt + 1, 0, -1
             text.reset()
-            told = {"v": 1, "run": log.run, "attempt": log.attempt}
-            yield sse("attempt", told, event_id(log.attempt, 0))
+            document = {"v": 1, "run": log.run, "attempt": log.attempt}
+            yield sse("attempt", document, event_id(log.attempt, 0))
             continue
         if state in FINAL:
             yield sse("end", {"v": 1, "run": log.run, "state": state})
@@ -129,8 +129,8 @@ def _size(path: Path) -> int:
 
 
 async def _new(log: Tail, text: codecs.IncrementalDecoder, *, over: bool) -> AsyncIterator[bytes]:
-    """What is there now. Of a character that is not whole yet no part is told, nor counted in the
-    offset, so that whoever comes back gets it whole."""
+    """The new output. An incomplete character is neither sent nor counted in the offset, so that a
+    client that reconnects gets it complete."""
     while True:
         at, part = await run_in_threadpool(read_from, log.path, log.offset, CHUNK)
         if at > log.offset:

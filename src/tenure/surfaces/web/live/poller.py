@@ -1,4 +1,4 @@
-"""The thread that looks at one profile, four times a second, while somebody listens."""
+"""The thread that polls one profile, four times a second, while a stream is open."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Watcher:
         thread.start()
 
     def stop(self) -> None:
-        """It ends within a tick; nobody waits for it."""
+        """It ends within one interval; the caller does not wait."""
         self._over.set()
 
     def _run(self) -> None:
@@ -61,7 +61,7 @@ class Watcher:
     def _failed(self, error: Exception) -> None:
         if not self._failing:
             log.warning("cannot look at the profile %s: %s", self._profile, error)
-            self._tell(unreadable_update())  # a page that asks is told why
+            self._tell(unreadable_update())
         self._failing = True
         self._close()
 

@@ -77,7 +77,7 @@ def _standing(tallies: Sequence[Tally]) -> Iterator[Metric]:
     protected = gauge("jobs_protected", "Jobs that only an authoritative owner may run.")
     active = gauge("active_runs", "Runs that are claimed, running or between attempts.")
     held = gauge("open_holds", "Stretches of fires that wait for an authoritative owner.")
-    pending = gauge("requests_pending", "Requests that nobody has answered yet.")
+    pending = gauge("requests_pending", "Requests that are not answered yet.")
     processes = gauge("processes", "Processes that are there, by standing.", "standing")
     for tally in tallies:
         name, health, counts = tally.profile.name, tally.health, tally.counts

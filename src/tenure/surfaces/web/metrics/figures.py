@@ -2,7 +2,7 @@
 
 Each scrape reads what is new since the one before: runs by their numbers, events by theirs, what
 was left out by when it was decided; and asks again about the runs that were active then. Counters
-begin with the first scrape. How long a takeover took is watched while somebody scrapes.
+begin with the first scrape. Takeover times are measured while a scraper is active.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Tally:
     """One thread at a time."""
 
     def __init__(self, profile: Profile, clock: Clock, before: Tally | None = None) -> None:
-        """``before``: the tally of the same profile, opened anew since; its counters go on."""
+        """``before``: the tally before the profile was opened again; its counters continue."""
         self.profile = profile
         self._clock = clock
         self._mark = profile.store.mark()

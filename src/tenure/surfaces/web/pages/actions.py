@@ -1,6 +1,6 @@
 """What the buttons do: each a form that works without a script, each ends in a page to look at.
 
-The owner is asked, never bypassed. What it refuses, or what nobody is there to do, becomes a page
+The owner is asked, never bypassed. What it refuses, or what no owner can do, becomes a page
 that says why and what to do, with the way to leave it for the owner where there is one.
 """
 
@@ -114,17 +114,17 @@ def _refused(
     request: Request, profile: Profile, error: TenureError, what: str, again: str, back: str
 ) -> Response:
     around = frame(request, profile)
-    nobody = not around.health.owned
+    unowned = not around.health.owned
     return page(
         request,
         "refused.html",
         around,
-        code=409 if nobody else of_error(error).status,
+        code=409 if unowned else of_error(error).status,
         section="requests",
         what=what,
         error=error,
-        nobody=nobody,
-        again=again if nobody else "",
+        unowned=unowned,
+        again=again if unowned else "",
         back=back,
         reasons=list(_reasons(around, error)),
         remedy=error.remedy.removesuffix(_BY_SHELL),
@@ -138,20 +138,20 @@ def _reasons(around: Frame, error: TenureError) -> Iterator[str]:
     owner = around.health.owner
     known = {one.process.id: one.process for one in around.health.present}
     listed = error.facts.get("processes")
-    for told in listed if isinstance(listed, list) else ():
-        process = known.get(told["id"])
-        if process is None or told["standing"] == "observer":
+    for each in listed if isinstance(listed, list) else ():
+        process = known.get(each["id"])
+        if process is None or each["standing"] == "observer":
             continue
         who = words.who(process)
         if owner is not None and process is owner.process and owner.life is HolderLife.DEAD:
             yield f"The owner, {who}, is dead"
         else:
-            yield f"{who}, is {told['standing']}: {told['why']}"
+            yield f"{who}, is {each['standing']}: {each['why']}"
 
 
 @router.get("/p/{profile}/{kind}/{ref}/{verb}")
 def after_a_form(profile: ProfileDep, kind: str, ref: str, verb: str) -> Response:
-    """The address of a form, opened anew: where its answer stood, there is the page again."""
+    """A reloaded form address redirects to the page of the form."""
     known = {"jobs": {"trigger", "state", "restore", "approve"}, "runs": {"cancel", "retry"}}
     if verb not in known.get(kind, ()):
         raise NotFound("nothing at this address")

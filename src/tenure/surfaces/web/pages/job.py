@@ -74,7 +74,7 @@ def _run_url(around: Frame, id: str) -> str:
 
 
 def facts(job: Job) -> list[tuple[str, str]]:
-    """The options that matter, in words; those at their default without meaning are left out."""
+    """The options of a job as text; options without effect are left out."""
     rows = sorted((f.row for f in FIELDS if f.row is not None), key=lambda row: row.last)
     found = [(row.label, row.text(job.definition, words.span)) for row in rows]
     found += [

@@ -1,6 +1,6 @@
 """Adding and editing a job: forms that show what they would do, and lose nothing.
 
-Each form carries the revision that it shows. What somebody else changed since is kept; where both
+Each form carries the revision that it shows. What others changed since then is kept; where both
 changed the same part, both versions are shown, and the person decides.
 """
 
@@ -99,7 +99,7 @@ def save(profile: ProfileDep, request: Request, ref: str, given: FormDep) -> Res
 
 
 def _save(request: Request, around: Frame, job: Job, mine: Form, revision: int) -> Response:
-    """Merge and write; again, if somebody was faster."""
+    """Merge and write; repeat if the job changed in between."""
     profile = around.profile
     for attempt in range(TRIES):
         job = profile.store.job(job.id)
@@ -180,7 +180,7 @@ def _conflict(request: Request, around: Frame, job: Job, merging: Merging) -> HT
 
 
 def _shown(form: Form, part: str) -> str:
-    """One part in words, for the comparison."""
+    """One part as text, for the comparison."""
     if part in ("protected", "retry_lost"):
         return "yes" if form[part] else "no"
     if part == "command":

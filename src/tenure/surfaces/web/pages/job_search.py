@@ -1,7 +1,7 @@
 """Finding jobs by words, tags and kinds, also among ten thousand.
 
 What is searched is kept in memory, a line a job, and brought up to date by the store's events:
-every definition that changes is one. What is shown of the jobs that were found is read anew.
+every definition that changes is one. What is shown of the jobs that were found is read again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tenure.runtime.profile import Profile
 
 CHANGES = frozenset({EventKind.JOB_ADDED, EventKind.JOB_EDITED, EventKind.JOB_STATE})
 MOST_EVENTS = 1000
-"""More news than this, and all is read anew."""
+"""With more changes than this, all jobs are read again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,7 +102,7 @@ def _any(profile: Profile) -> bool:
 
 
 def _done(profile: Profile, done: str, ref: str) -> dict[str, object] | None:
-    """What was just done, told on top of the list; the words are ours, the name the job's."""
+    """The last action, shown above the list; the words are ours, the name the job's."""
     if done not in ("removed", "paused", "resumed") or not ref:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Who may own and why: the rules in words, each process against each rule, the terms so far."""
+"""The owner rules, their evaluation for each process, and the terms so far."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _chart(around: Frame) -> dict[str, Any] | None:
 
 
 def ended(term: Term) -> str:
-    """Why a term ended, in words; the record has the act of whoever took the next."""
+    """Why a term ended, as text; the record has the action of the process that took the next."""
     act, by, who = term.ended_why.partition(" by ")
     how = {OwnershipAction.TAKE_FROM_DEAD: "its process was dead, and was succeeded by",
            OwnershipAction.TAKE_BY_FORCE: "taken by force by"}.get(act)  # type: ignore[call-overload]  # fmt: skip

@@ -117,8 +117,8 @@ def page(
 def _packed(request: Request, response: HTMLResponse) -> HTMLResponse:
     """By gzip, where the browser takes it: a page repeats itself, a tenth of it is left.
 
-    That a page mixes what was asked with a secret (the form's token) tells nothing to whoever sees
-    its size: other sites' requests come without the cookie, and get no page.
+    A page mixes user input with a secret (the form's token). Its size still leaks nothing: requests
+    of other sites come without the cookie, and get no page.
     """
     response.headers["Vary"] = "Accept-Encoding"
     if "gzip" in request.headers.get("accept-encoding", "") and len(response.body) > SMALL:
@@ -129,7 +129,7 @@ def _packed(request: Request, response: HTMLResponse) -> HTMLResponse:
 
 
 def back_to(path: str) -> RedirectResponse:
-    """303: the browser asks for the page anew, and reloading it repeats nothing."""
+    """303: the browser loads the page again, and reloading it repeats nothing."""
     return RedirectResponse(path, status_code=303)
 
 
@@ -161,7 +161,7 @@ def environment() -> Environment:
 
 
 def icon(name: object, tone: str = "") -> Markup:
-    """A symbol of the sprite; what it means is said in words beside it."""
+    """A symbol of the sprite; the text beside it has its meaning."""
     return Markup(
         '<svg class="icon {}" aria-hidden="true" focusable="false"><use href="{}#{}"/></svg>'
     ).format(tone, ICONS, str(name))

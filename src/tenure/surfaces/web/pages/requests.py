@@ -1,4 +1,4 @@
-"""What was asked of the owner: by whom, when it must be answered, and what the answer was."""
+"""Requests to the owner: requester, deadline and answer."""
 
 from __future__ import annotations
 

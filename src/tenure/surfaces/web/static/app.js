@@ -85,7 +85,7 @@
     addEventListener('pageshow', (event) => event.persisted && connect());
   }
 
-  /* A browser keeps six connections to a server, for all its tabs together. A page that nobody
+  /* A browser keeps six connections to a server, for all its tabs together. A hidden page that no user
      sees keeps none, and of those that are seen at most STREAMS keep one: the others poll. */
   function slot(number = 1) {
     if (!navigator.locks) return Promise.resolve(() => {});
@@ -116,12 +116,12 @@
     streaming = false;
   }
 
-  /* Whoever is there does not answer, or the connection ended without a word (a laptop slept). */
+  /* The server does not answer, or the connection ended silently (a laptop slept). */
   function silent() {
     disconnect();
     link('lost');
     soon();
-    connect(); // anew
+    connect();
   }
 
   function hear(opened) {
@@ -133,7 +133,7 @@
       link('live');
     };
     opened.onerror = () => {
-      if (streaming) soon(); // whether anybody is there still is told at once
+      if (streaming) soon(); // shows at once whether the server is alive
       streaming = false;
       if (opened.readyState === EventSource.CLOSED && source === opened) disconnect();
     };
