@@ -27,7 +27,7 @@ from tenure.adapters.apscheduler.declarations import python_file
 from tenure.adapters.apscheduler.importer import ApschedulerJob, ApschedulerTarget, plan_rows
 from tenure.adapters.apscheduler.literals import call_arguments, source_of
 from tenure.adapters.apscheduler.pickles import read_pickle
-from tenure.adapters.apscheduler.stores import Row, read_rows, shown
+from tenure.adapters.apscheduler.stores import JobRow, read_rows, shown
 from tenure.adapters.apscheduler.templates import Template
 from tenure.adapters.importer import Action, ExistingJobs, resolve_names
 from tenure.domain.errors import InvalidInput, NotFound, OutcomeUnknown
@@ -249,7 +249,7 @@ def test_whatever_a_store_says_no_code_of_its_own_is_written(
         "name": name, "misfire_grace_time": 1, "coalesce": True, "max_instances": 1,
         "next_run_time": NOW,
     }  # fmt: skip
-    rows = [Row(id, pickle.dumps(state))]
+    rows = [JobRow(id, pickle.dumps(state))]
     (planned,) = plan_rows(rows, ApschedulerTarget(now=NOW))
     written = python_file([planned], source=source, app="shop")
     written.encode()
@@ -348,7 +348,7 @@ def test_a_template_that_calls_nothing_is_refused(words: str) -> None:
 
 def test_a_function_of_the_script_itself_is_refused(store: Store) -> None:
     state = pickle.loads(raw(store(x={"hour": 3})))
-    row = Row("x", pickle.dumps({**state, "func": "__main__:f"}))
+    row = JobRow("x", pickle.dumps({**state, "func": "__main__:f"}))
     (planned,) = plan_rows([row], ApschedulerTarget(now=NOW))
     assert planned.action is Action.SKIP
     assert "__main__" in planned.why

@@ -39,7 +39,7 @@ _AHEAD = timedelta(days=400)
 
 
 def check_times(words: Sequence[str], dialect: Dialect) -> None:
-    """Raise InvalidInput, naming the field, for text that cron does not read or that means nothing."""
+    """Raise InvalidInput, naming the field, for text that cron does not read or understand."""
     for place, word in zip(_PLACES, words, strict=True):
         _values(place, word, dialect)
 
