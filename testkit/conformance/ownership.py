@@ -125,7 +125,7 @@ class OwnershipConformance(StoreCase):
         assert old.ended_at == after(seconds=5)
 
     def test_a_deposed_owner_changes_nothing(self, store: Store) -> None:
-        """C3: A stale claim changes nothing, whatever process makes it and however late it arrives."""
+        """C3: A stale claim changes nothing, from any process and however late it arrives."""
         stale = own(store, "gateway")
         job = store.add_job(make_definition(), by="ada", now=START)
         own(store, "desktop", now=after(seconds=1))
