@@ -107,11 +107,14 @@ class Watch:
         self._seen_s = 0.0
         self._at = 0.0
 
-    def problem(self) -> str | None:
-        """Why the thread cannot be relied on, as a clause; None while it can."""
+    def problem(self, awake: float | None = None) -> str | None:
+        """Why the thread cannot be relied on, as a clause; None while it can.
+
+        ``awake``: the awake clock, if the caller has just read it.
+        """
         if self._thread.has_ended_unexpectedly():
             return f"the thread {self._thread.name} ended"
-        step, awake = self._thread.current_step, self._clock.awake()
+        step, awake = self._thread.current_step, self._clock.awake() if awake is None else awake
         if step is None or step != self._step:
             self._step, self._seen_s = step, 0.0
         else:

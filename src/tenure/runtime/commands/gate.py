@@ -46,6 +46,7 @@ import errno
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections import deque
@@ -58,11 +59,7 @@ from tenure.domain.errors import OutcomeUnknown, TenureError
 from tenure.domain.policy.evidence import Identity
 from tenure.host.processes import identity_of
 from tenure.runtime.commands.child import SPACE
-from tenure.runtime.commands.signal_reset import (
-    Standard,
-    inherits_odd_signals,
-    spawn_with_default_signals,
-)
+from tenure.runtime.commands.signal_reset import Standard, spawn_with_default_signals
 
 
 class CommandNotStarted(TenureError):
@@ -266,9 +263,15 @@ def _reap_unseen() -> None:
                 _unseen.append(pid)  # not ended yet
 
 
+# Without the two that Python itself ignores and Popen resets.
+_MAY_BE_IGNORED = sorted(
+    signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}
+)
+
+
 def _start(argv: list[str], env: dict[str, str], cwd: str, standard: Standard) -> int:
     """Start the shell in a session of its own; its pid. Raises OSError, ValueError."""
-    if inherits_odd_signals():
+    if _inherits_odd_signals():
         return spawn_with_default_signals(argv, env, cwd, standard)
     gate, log, record = standard
     process = subprocess.Popen(
@@ -284,6 +287,13 @@ def _start(argv: list[str], env: dict[str, str], cwd: str, standard: Standard) -
     # Children reaps, and the record has the status: Popen must not wait for this child.
     process.returncode = 0
     return process.pid
+
+
+def _inherits_odd_signals() -> bool:
+    """Whether a child would inherit blocked signals, or ignored ones that exec keeps ignored."""
+    if signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+        return True
+    return any(signal.getsignal(number) is signal.SIG_IGN for number in _MAY_BE_IGNORED)
 
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -20,15 +20,6 @@ Standard = tuple[int, int, int]
 """The descriptors that become 0, 1 and 2 of the shell."""
 
 _RESET = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
-# Python ignores these two itself, and Popen undoes that.
-_MAY_BE_IGNORED = sorted({*_RESET} - {signal.SIGPIPE, signal.SIGXFSZ})
-
-
-def inherits_odd_signals() -> bool:
-    """Whether a child would inherit blocked signals, or ignored ones that exec keeps ignored."""
-    if signal.pthread_sigmask(signal.SIG_BLOCK, ()):
-        return True
-    return any(signal.getsignal(number) is signal.SIG_IGN for number in _MAY_BE_IGNORED)
 
 
 # The folder is entered by the shell, as posix_spawn has no such action.

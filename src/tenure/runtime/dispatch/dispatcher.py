@@ -102,6 +102,10 @@ class Dispatcher:
         """When the last turn found nothing due that it could claim; None if it claimed."""
         self._upcoming: tuple[datetime | None] | None = None
         """When the next job is due, if this turn has read it and written nothing since."""
+        self._awake = 0.0
+        """At the last turn."""
+        self._busy = False
+        """Whether runs were active after the last turn."""
         self._next_progress = 0.0
         self._next_chores = 0.0
         self._turn_lock = threading.Lock()
@@ -187,7 +191,7 @@ class Dispatcher:
                 wait = self._try_turn()
             if stopping or self._given_up:
                 return
-            for problem in filter(None, (watch.problem() for watch in self._watches)):
+            for problem in filter(None, (watch.problem(self._awake) for watch in self._watches)):
                 self._context.fail(lost_thread(problem))
             if wait > 0:
                 self._sleep(wait)
@@ -227,14 +231,13 @@ class Dispatcher:
             after = Outbox()
             inbox = self.inbox
             results, gates, notes = list(inbox.results), list(inbox.gates), list(inbox.notes)
-            clocks = self._clock_journal.read()
-            now = clocks.wall
             loss = self._store.loss() if mandate is not None else None
             if loss is not None:
                 self._mandate = mandate = None
                 self._context.signals.report_refusal(loss.text)
             authority = mandate.authority if mandate is not None else None
-            self._clock_journal.record(authority, now)
+            clocks = self._clock_journal.look(authority)
+            now, self._awake = clocks.wall, clocks.awake
             self._upcoming = None
             standing = self._standing(mandate, clocks)
             claims = mandate is not None and not self._draining and self._anything_to_write(clocks)
@@ -331,6 +334,8 @@ class Dispatcher:
             log.warning("%s lost its owner or was cancelled at its gate: it never ran", run.id)
         if after.runs:
             assert mandate is not None
+            if not self._busy:  # no older run can have been marked
+                self._next_chores = clocks.awake + POLL_S
             for run, wants in after.runs:
                 self._enter(run, wants, mandate.authority, clocks.continuous)
         for run_id in after.cancels:
@@ -386,7 +391,7 @@ class Dispatcher:
     def _until_next(self, awake: float) -> float:
         busy = bool(self._commands.active())
         deadline = self._callables.expire(awake)
-        busy = busy or bool(self._callables.active())
+        self._busy = busy = busy or bool(self._callables.active())
         wait = POLL_S if busy else IDLE_POLL_S
         if deadline is not None:
             wait = min(wait, max(0.0, deadline - awake))

@@ -302,18 +302,15 @@ class ClockJournal:
         self._process = context.process
         self._changes: deque[ClockChange] = deque()
         self._term: int | None = None
-        """Of the owner at the last call."""
+        """Of the owner at the last look."""
 
-    def read(self) -> ClockReading:
-        """The three clocks now; changes since the last call wait for :meth:`record`."""
+    def look(self, authority: Authority | None) -> ClockReading:
+        """Read the clocks; log and record their changes since the last look. A change is kept
+        until it is recorded. After a step backward the jobs are planned again from now (C5)."""
         while (change := self._watch.look()) is not None:
             log.warning("the clock: %s by %.1f s", change.kind, change.amount)
             self._changes.append(change)
-        return self._watch.last
-
-    def record(self, authority: Authority | None, now: datetime) -> None:
-        """Record the changes; kept until that succeeds. After a step backward the jobs are planned
-        again from ``now`` (C5)."""
+        clocks = self._watch.last
         term = authority.term if authority is not None else None
         if term is None or term != self._term:
             self._changes.clear()  # a new owner plans by the clock that it finds
@@ -323,11 +320,12 @@ class ClockJournal:
             with self._store.batch():
                 self._store.record_event(
                     EventKind.CLOCK,
-                    now,
+                    clocks.wall,
                     term=authority.term,
                     process=self._process,
                     facts={"kind": str(change.kind), "seconds": change.amount},
                 )
                 if change.kind is ClockChangeKind.STEP_BACKWARD:
-                    self._store.restart_planning(authority, now)
+                    self._store.restart_planning(authority, clocks.wall)
             self._changes.popleft()
+        return clocks

@@ -190,7 +190,8 @@ class Keeper:
             self._end_failed()
 
     def _look_at_threads(self) -> None:
-        for problem in filter(None, (watch.problem() for watch in self._watches)):
+        awake = self._clock.awake()
+        for problem in filter(None, (watch.problem(awake) for watch in self._watches)):
             self._context.fail(lost_thread(problem))
 
     def _heard(self, message: dict[str, Any], pid: int | None) -> None:
