@@ -82,7 +82,7 @@ def _take(surfer: Surfer, stage: Stage, into: Path) -> None:
 
     new = light.tab(f"{base}/jobs/new")
     new.page.get_by_label("Command").fill(INDEX)
-    new.page.get_by_label("Run it by a shell").check()
+    new.page.get_by_label("Run it in a shell").check()
     new.page.get_by_label("Name", exact=True).fill("index-mail")
     new.page.get_by_label("Time zone").fill("Europe/Berlin")
     new.page.get_by_label("Schedule", exact=True).fill("every weekday at 2:30")
