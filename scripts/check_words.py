@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "tenure"
 
-LIMITS = {"spoken": 829, "module": 55, "class": 49, "unit": 79}
+LIMITS = {"spoken": 48, "module": 0, "class": 1, "unit": 2}
 """The most hits that each rule may have in the whole tree."""
 
 SPOKEN = {
