@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class Statements:
         return found
 
 
+@cache
 def _sections(name: str) -> dict[str, str]:
     parts = _SECTION.split((_HERE / f"{name}.sql").read_text(encoding="utf-8"))
     return {parts[i]: parts[i + 1].strip() for i in range(1, len(parts), 2)}
