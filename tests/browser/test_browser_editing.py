@@ -92,7 +92,9 @@ def test_two_tabs_that_change_different_parts_are_merged_and_told(
     other.page.get_by_label("Schedule", exact=True).fill("every 3h")
     save(other.page)
     saved(other.page)
-    expect(other.page.get_by_role("status").filter(has_text="somebody else")).to_be_visible()
+    expect(
+        other.page.get_by_role("status").filter(has_text="Changes that others made")
+    ).to_be_visible()
     definition = world.store.job("report").definition
     assert definition.timeout is not None
     assert definition.timeout.total_seconds() == 600

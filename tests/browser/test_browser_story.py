@@ -87,7 +87,7 @@ def test_without_a_gateway_a_trigger_is_refused_and_can_be_left_for_it(
     page.get_by_role("button", name="Run now").click()
 
     refusal = page.get_by_role("alert")
-    expect(refusal).to_contain_text("Nobody owns the profile")
+    expect(refusal).to_contain_text("has no owner, so the request was refused")
     expect(refusal).to_contain_text("gateway-launcher")
     expect(refusal).to_contain_text("tenure serve")
     assert world.runs() == ()

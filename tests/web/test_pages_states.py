@@ -194,9 +194,9 @@ def test_a_revision_that_waits_for_approval_can_be_approved(web: Web) -> None:
     assert "waits for approval" not in said
 
 
-def test_why_a_process_is_refused_is_told_once_at_the_top() -> None:
+def test_why_a_process_is_refused_is_drop_repeated_reasons_at_the_top() -> None:
     why = "no rule admits it: rule 1 asks for service gateway"
-    found = overview.told_once(
+    found = overview.drop_repeated_reasons(
         [
             Warning(code="no_owner", text=f"nobody owns: pid 4711 is refused: {why}. Who should: x",
                     remedy=""),
@@ -221,7 +221,7 @@ def test_a_trigger_after_a_death_says_that_the_owner_is_dead(web: Web) -> None:
     answer = client.post(f"/p/default/jobs/{job['id']}/trigger", data={"csrf": csrf},
                          headers={"Origin": "http://127.0.0.1:8787"})  # fmt: skip
     said = shown(answer, 409).said()
-    assert "is dead." in said[said.index("so nobody can do it") :]
+    assert "is dead." in said[said.index("so the request was refused") :]
     assert "Observer:" not in said
 
 

@@ -61,7 +61,7 @@ def overview(profile: ProfileDep, request: Request) -> HTMLResponse:
         section="overview",
         live="jobs runs owner requests",
         status=status,
-        warnings=told_once(status.warnings),
+        warnings=drop_repeated_reasons(status.warnings),
         owner=_owner(status),
         processes=processes(status),
         last=last,
@@ -70,8 +70,8 @@ def overview(profile: ProfileDep, request: Request) -> HTMLResponse:
     )
 
 
-def told_once(warnings: Iterable[Warning]) -> list[Warning]:
-    """Why a process is refused has a warning of its own; that about the owner does not tell it."""
+def drop_repeated_reasons(warnings: Iterable[Warning]) -> list[Warning]:
+    """The warnings; those about the owner without reasons that another warning has."""
     found = list(warnings)
     whys = [w.text.partition(" refused: ")[2] for w in found if w.code == "refused_executor"]
 
