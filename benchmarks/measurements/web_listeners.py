@@ -54,13 +54,13 @@ def inside(work: Path, sizes: Mapping[str, Any]) -> Figures:
 
     from benchmarks.dashboards import shown as shown_at
     from tenure.surfaces.web.guard.tokens import Tokens
-    from tenure.surfaces.web.server import Beside, link, listen
+    from tenure.surfaces.web.server import BackgroundServer, link, listen
     from tenure.surfaces.web.site import Site
 
     tenure, due = _owner(work, sizes)
     tokens, sock = Tokens.in_memory(), listen("127.0.0.1", 0)
     url = link(sock, tokens.pair.full)
-    page = Beside(Site(tenure.profile.folder.home, tokens, joined={kit.PROFILE}), sock)
+    page = BackgroundServer(Site(tenure.profile.folder.home, tokens, joined={kit.PROFILE}), sock)
     page.start()
     figures = _listened(shown_at(url, os.getpid()), due, sizes)
     page.stop()
