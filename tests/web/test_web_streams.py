@@ -21,8 +21,9 @@ from tenure.runtime.profile import Profile
 from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.live import all_profiles
 from tenure.surfaces.web.live import hub as live
-from tenure.surfaces.web.live.hub import Hub, Listener, mark_of
-from tenure.surfaces.web.live.news import Update
+from tenure.surfaces.web.live.changes import mark_text
+from tenure.surfaces.web.live.hub import Hub, Listener
+from tenure.surfaces.web.live.updates import Update
 from tenure.surfaces.web.server import BackgroundServer, listen
 from tenure.surfaces.web.site import Site
 from testkit.factories import take
@@ -265,7 +266,7 @@ class TestEvents:
 
 class TestPages:
     def test_a_page_learns_what_changed(self, served: Served) -> None:
-        mark = mark_of(served.site.profile("default"), "nobody")
+        mark = mark_text(served.site.profile("default").store.mark(), "nobody")
         stream = served.stream(f"/p/default/live?mark={mark}")
         add(served.world)
         # Where it came before the stream did, the stream begins with everything.
@@ -288,7 +289,7 @@ class TestPages:
         """It leaves nothing in the store: the page's mark says how it stood."""
         add(served.world)
         served.world.owner()
-        mark = mark_of(served.site.profile("default"), "owned")
+        mark = mark_text(served.site.profile("default").store.mark(), "owned")
         served.world.die("p-gateway")
         stream = served.stream(f"/p/default/live?mark={mark}")
         assert stream.event("owner")["state"] == "dead"
@@ -296,7 +297,7 @@ class TestPages:
 
     def test_a_profile_that_cannot_be_read_any_more(self, served: Served) -> None:
         add(served.world)
-        mark = mark_of(served.site.profile("default"), "nobody")
+        mark = mark_text(served.site.profile("default").store.mark(), "nobody")
         stream = served.stream(f"/p/default/live?mark={mark}")
         add(served.world, "second")
         stream.wait(lambda k, _: k == "changed", "changed")
@@ -339,7 +340,7 @@ class TestProfiles:
         from tenure.surfaces.web.live.all_profiles import mark_of_all
 
         opened = served.site.profile
-        return mark_of_all({name: mark_of(opened(name), "nobody") for name in names})
+        return mark_of_all({name: mark_text(opened(name).store.mark(), "nobody") for name in names})
 
     def other(self, served: Served, name: str = "other") -> World:
         return World(Profile.open(name, home=served.site.home, create=True, now=now()))

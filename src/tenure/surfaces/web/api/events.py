@@ -16,7 +16,7 @@ from tenure.surfaces.web.api.common import JsonResponse
 from tenure.surfaces.web.api.openapi import problems, stream_of
 from tenure.surfaces.web.deps import ProfileDep
 from tenure.surfaces.web.live.hub import Hub
-from tenure.surfaces.web.live.news import event_chunk
+from tenure.surfaces.web.live.updates import event_chunk
 
 router = APIRouter(prefix="/api/v1/profiles/{profile}/events", tags=["events"])
 PAGE = 500

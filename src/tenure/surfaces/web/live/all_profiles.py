@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from starlette.concurrency import run_in_threadpool
 
 from tenure.surfaces.web.live.hub import HEARTBEAT_S, Hub, Subscription
-from tenure.surfaces.web.live.news import Update, beat, sse
+from tenure.surfaces.web.live.updates import Update, beat, sse
 
 MAX_PROFILES = 50
 """Profiles, the first by name. Of more than that, a page has to look for itself."""
@@ -28,7 +28,7 @@ FIRST_UPDATES_TIMEOUT_S = 1.0
 
 
 def mark_of_all(marks: Mapping[str, str]) -> str:
-    """How far they had all grown, from :func:`.hub.mark_of` of each ("" where
+    """How far they had all grown, from :func:`.changes.mark_text` of each ("" where
     it cannot be read)."""
     text = json.dumps(sorted(marks.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -19,10 +19,7 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
-from tenure.runtime.profile import Profile
-from tenure.surfaces.web.live.changes import mark_text
-from tenure.surfaces.web.live.news import Update, beat, reload_chunk
-from tenure.surfaces.web.live.poller import Watcher
+from tenure.surfaces.web.live.updates import Update, Watcher, beat, reload_chunk
 from tenure.surfaces.web.problems import ProblemRaised, problem
 from tenure.surfaces.web.site import Site
 
@@ -112,9 +109,9 @@ class Hub:
     async def stream(self, profile: str, mark: str | None = None) -> AsyncIterator[bytes]:
         """A page's news, until it goes or the site closes.
 
-        ``mark`` is that of :func:`mark_of` when the page was made. Where it is not the current one
-        (or is not given) the stream begins with everything as changed, so that nothing that
-        happened in between is missed.
+        ``mark`` is that of :func:`.changes.mark_text` when the page was made. If it is not the
+        current one, or not given, the stream begins with everything as changed, so that nothing
+        that happened in between is missed.
         """
         yield b"retry: 1000\n\n"
         with self._listening(profile) as listener:
@@ -212,12 +209,3 @@ class _Room:
         self._latest = piece
         for listener in self.listeners:
             listener.tell(piece)
-
-
-def mark_of(profile: Profile, state: str) -> str:
-    """How far the profile's lists had grown, and how its owner stood, for :meth:`Hub.stream`.
-
-    ``state`` in one word, as :func:`tenure.surfaces.web.reports.state_of`: an owner that dies
-    leaves nothing in the store.
-    """
-    return mark_text(profile.store.mark(), state)

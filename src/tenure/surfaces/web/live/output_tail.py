@@ -21,7 +21,7 @@ from tenure.domain.run import FINAL
 from tenure.runtime.commands.output import CHUNK, layout_of, marker, read_from
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.live.hub import Hub
-from tenure.surfaces.web.live.news import Update, sse
+from tenure.surfaces.web.live.updates import Update, sse
 
 POLL_INTERVAL_S = 0.2
 KEEPALIVE_S = 15.0

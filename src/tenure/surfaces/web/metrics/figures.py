@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from tenure.domain.errors import TenureError
 from tenure.surfaces.web.live.hub import Hub
-from tenure.surfaces.web.live.news import Update
+from tenure.surfaces.web.live.updates import Update
 from tenure.surfaces.web.metrics.exposition import TAKEOVERS, families
 from tenure.surfaces.web.metrics.tally import Distribution, Tally
 from tenure.surfaces.web.site import Site
