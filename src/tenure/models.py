@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict
 
-from tenure.client.advice import Warning as ProfileWarning
 from tenure.client.explain import Check, Explanation
 from tenure.client.presence import Present
 from tenure.client.secrets import masked
@@ -22,6 +21,7 @@ from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.request import Request, RequestKind, RequestState
 from tenure.domain.run import FINAL, Cause, Run, RunState
+from tenure.domain.warnings import ProfileWarning
 
 __all__ = [
     "CatchUp",

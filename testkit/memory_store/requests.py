@@ -115,8 +115,10 @@ class RequestLayer(ClaimLayer):
                 "start the authoritative process, or ask with --queue to wait for it",
             )
         overlap = job.definition.overlap
-        if overlap in (Overlap.SKIP, Overlap.CANCEL) and self._active_runs(job.id):
-            return "its previous run is still active", "wait for that run, or cancel it"
+        active = self._active_runs(job.id)
+        if overlap in (Overlap.SKIP, Overlap.CANCEL) and active:
+            running = max(active, key=lambda run: (run.claimed_at, run.id)).id
+            return f"{job.name} is already running ({running})", "wait for that run, or cancel it"
         return None
 
     def _stays_pending(self, job: Job) -> bool:

@@ -14,8 +14,8 @@ from tenure.adapters.hermes.facts.home import home_of
 from tenure.adapters.hermes.look import survey as survey_module
 from tenure.adapters.hermes.look.adoption_view import JoinedProcesses
 from tenure.adapters.hermes.look.report import Survey
-from tenure.client.advice import Warning
 from tenure.domain.process import Process, ProcessStatus
+from tenure.domain.warnings import ProfileWarning
 
 
 def codes(found: Survey) -> list[str]:
@@ -366,7 +366,7 @@ class TestAdopted:
         found = adopted.survey()
         assert codes(found) == ["adoption_damaged"]
         assert "copy of /srv/original" in text(found, "adoption_damaged")
-        copied = Warning(code="home_copied", text="x", remedy="y")
+        copied = ProfileWarning(code="home_copied", text="x", remedy="y")
         assert codes(adopted.survey(drift=lambda *_: [copied])) == ["home_copied"]
 
     def test_a_record_that_cannot_be_understood(self, adopted: Tree) -> None:
@@ -388,7 +388,7 @@ class TestAdopted:
     def test_what_an_adoption_has_lost_is_added(self, adopted: Tree) -> None:
         self.owner = gateway = adopted.gateway(started=self.late)
         self.joined = {gateway: ProcessStatus.OWNER}
-        lost = Warning(code="plugin_disabled", text="x", remedy="y")
+        lost = ProfileWarning(code="plugin_disabled", text="x", remedy="y")
         found = adopted.survey(drift=lambda home, _: [lost] if home == adopted.home else [])
         assert found.warnings == (lost,)
 
@@ -405,7 +405,7 @@ class TestAdopted:
 def test_drift_is_not_asked_of_a_home_that_is_not_adopted(tree: Tree) -> None:
     tree.gateway()
 
-    def drift(*of: object) -> list[Warning]:
+    def drift(*of: object) -> list[ProfileWarning]:
         raise AssertionError("asked")
 
     assert tree.survey(drift=drift).warnings == ()

@@ -9,12 +9,12 @@ from pagekit import Shown, shown
 from starlette.testclient import TestClient
 from webkit import ORIGIN, Web, now
 
-from tenure.client.advice import Warning
 from tenure.domain.job import Command, Definition
 from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.request import Requester, RequestKind, RequestState
 from tenure.domain.run import RunState
 from tenure.domain.schedule.model import every_schedule
+from tenure.domain.warnings import ProfileWarning
 from tenure.surfaces.web import reports
 from tenure.surfaces.web.pages import overview
 from testkit.factories import ended, make_process
@@ -198,15 +198,15 @@ def test_why_a_process_is_refused_is_drop_repeated_reasons_at_the_top() -> None:
     why = "no rule admits it: rule 1 asks for service gateway"
     found = overview.drop_repeated_reasons(
         [
-            Warning(code="no_owner", text=f"nobody owns: pid 4711 is refused: {why}. Who should: x",
+            ProfileWarning(code="no_owner", text=f"nobody owns: pid 4711 is refused: {why}. Expected owner: x",
                     remedy=""),
-            Warning(code="refused_executor", text=f"pid 4711 is refused: {why}", remedy=""),
-            Warning(code="owner_dead", text="the owner (pid 5) is dead: the owner (pid 5) is dead; "
+            ProfileWarning(code="refused_executor", text=f"pid 4711 is refused: {why}", remedy=""),
+            ProfileWarning(code="owner_dead", text="the owner (pid 5) is dead: the owner (pid 5) is dead; "
                     "nobody is there", remedy=""),
         ]
     )  # fmt: skip
     assert [one.text for one in found] == [
-        "nobody owns: pid 4711 is refused. Who should: x",
+        "nobody owns: pid 4711 is refused. Expected owner: x",
         f"pid 4711 is refused: {why}",
         "the owner (pid 5) is dead: nobody is there",
     ]

@@ -1,4 +1,4 @@
-"""What to tell somebody who has just defined a job: will the owner be able to run it?
+"""Will the owner be able to run a job that was just added or edited?
 
 Hints for a person, never decisions: the environment of the owner is read here only to say 'not
 found' early, and it is evidence of nothing.
@@ -7,59 +7,45 @@ found' early, and it is evidence of nothing.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
 from tenure.client.health import examine
-from tenure.client.refusal import what_to_type
+from tenure.client.refusal import next_command
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command, Definition, Job
 from tenure.domain.process import Process
 from tenure.domain.schedule.model import Schedule, ScheduleKind
 from tenure.domain.schedule.parser import parse_schedule
+from tenure.domain.warnings import ProfileWarning, warn
 from tenure.host.clocks import SystemClock
 from tenure.host.tz_variable import other_zone
 from tenure.runtime.profile import Profile
 from tenure.store.folder.user_home import job_folder, passwd_home
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Warning:
-    """Something is probably not meant so: a stable code, what, and what to type."""
-
-    code: str
-    text: str
-    remedy: str
-
-
-def advice(profile: Profile, *jobs: Job) -> list[Warning]:
+def advice(profile: Profile, *jobs: Job) -> list[ProfileWarning]:
     """What the user should know about jobs that were just added or changed. Who is there is
     looked at once for all of them."""
     if not jobs:
         return []
     health = examine(profile, SystemClock().now())
     owner = health.owner.process if health.owned and health.owner is not None else None
-    found: list[Warning] = []
+    found: list[ProfileWarning] = []
     for job in jobs:
         found += _about_the_command(profile, job.definition, owner)
         if (note := job.definition.schedule.either_day()) is not None:
-            found.append(Warning(code="either_day", text=note[0], remedy=note[1]))
+            found.append(warn("either_day", text=note[0], remedy=note[1]))
         if job.definition.needs_authority:
             found += _about_protection(profile, job.definition)
     if owner is None:
-        found.append(
-            Warning(
-                code="no_owner",
-                text="nobody owns this profile at present, so nothing runs until somebody does",
-                remedy=what_to_type(health, profile.name),
-            )
-        )
+        found.append(warn("no_owner.brief", remedy=next_command(health, profile.name)))
     return found
 
 
-def about_the_zone(profile: Profile, schedule: Schedule, now: datetime) -> list[Warning]:
+def about_the_zone(profile: Profile, schedule: Schedule, now: datetime) -> list[ProfileWarning]:
     """Where ``TZ`` names another zone than the one in which a schedule is read that named none."""
     said = other_zone(schedule.timezone, os.environ, now)
     if said is None or not _reads_a_wall_clock(schedule, said.name, now):
@@ -70,13 +56,14 @@ def about_the_zone(profile: Profile, schedule: Schedule, now: datetime) -> list[
         whose = "the job's zone"
     setting = f', or timezone = "{said.name}" in {profile.folder.toml}' if said.name else ""
     return [
-        Warning(
-            code="tz_variable",
-            text=f"{said.text}; it does not decide: the schedule is read in "
-            f"{schedule.timezone}, {whose}",
-            remedy=f"if it should be read elsewhere: --tz with {said.remedy}"
+        warn(
+            "tz_variable",
+            text=said.text,
+            zone=schedule.timezone,
+            whose=whose,
+            remedy=f"to read it in another zone: --tz with {said.remedy}"
             if said.name is None
-            else f"if it should be read there: --tz {said.name}{setting}",
+            else f"to read it there: --tz {said.name}{setting}",
         )
     ]
 
@@ -103,73 +90,45 @@ def _few_fires(schedule: Schedule, now: datetime) -> list[datetime]:
     return list(islice(schedule.fires(now, now + timedelta(days=366)), 5))
 
 
-def _about_protection(profile: Profile, wants: Definition) -> list[Warning]:
-    why = "it is protected" if wants.protected else "it requires a capability"
+def _about_protection(profile: Profile, wants: Definition) -> list[ProfileWarning]:
+    why = "the job is protected" if wants.protected else "the job requires a capability"
     policy = profile.policy()
     if policy.open:
-        return [
-            Warning(
-                code="protected_but_open",
-                text=f"{why}, and the profile names no owner: its fires are held",
-                remedy=f"name the authoritative owner in {profile.folder.toml}, for example "
-                '[[owner]] service = "NAME"; `tenure whoami` shows what a process can be '
-                "known by",
-            )
-        ]
+        return [warn("protected_but_open", what=why, toml=profile.folder.toml)]
     if not policy.closed and not any(rule.authoritative for rule in policy.rules):
-        return [
-            Warning(
-                code="no_authoritative_rule",
-                text=f"{why}, and no rule is authoritative: its fires are held",
-                remedy="write authoritative = true in the rule that may run it",
-            )
-        ]
+        return [warn("no_authoritative_rule", why=f"{why}, and ")]
     return []
 
 
-def _about_the_command(profile: Profile, wants: Definition, owner: Process | None) -> list[Warning]:
+def _about_the_command(
+    profile: Profile, wants: Definition, owner: Process | None
+) -> list[ProfileWarning]:
     if not isinstance(wants.action, Command):
         return []
     command, found = wants.action, []
     if command.cwd is not None and not os.path.isdir(command.cwd):
-        found.append(
-            Warning(
-                code="no_folder",
-                text=f"there is no folder {command.cwd}: the command cannot start there",
-                remedy="make it before the first fire, or give another --cwd",
-            )
-        )
+        found.append(warn("no_folder", path=command.cwd))
     if command.cwd is None and (home := passwd_home()) != Path(folder := job_folder(os.environ)):
         why = f"{home} cannot be entered" if home is not None else "this user has no passwd entry"
-        found.append(
-            Warning(
-                code="no_home_folder",
-                text=f"{why}: the command runs in {folder}",
-                remedy="give --cwd DIR if it is to run elsewhere",
-            )
-        )
+        found.append(warn("no_home_folder", why=why, path=folder))
     program = command.argv[0]
     if command.shell:
         return found
     if "/" in program:
         path = Path(command.cwd or job_folder(os.environ), program)
         if not (path.is_file() and os.access(path, os.X_OK)):
-            found.append(
-                Warning(
-                    code="no_command",
-                    text=f"{path} is no program that can be run",
-                    remedy="put it there, or correct the path with `tenure edit`",
-                )
-            )
+            found.append(warn("no_command", path=path))
         return found
     import shutil  # costs a few milliseconds that `status` need not pay
 
     where, whose = _search_path(profile, command, owner)
     if where is not None and shutil.which(program, path=where) is None:
         found.append(
-            Warning(
-                code="no_command",
-                text=f"{program} is not found in {whose} PATH ({where})",
+            warn(
+                "no_command.path",
+                program=program,
+                whose=whose,
+                path=where,
                 remedy="it is one word: leave its quotes away, or give --shell for a line"
                 if " " in program
                 else "give its full path, or set PATH in [env] of profile.toml or with --env",
@@ -181,7 +140,7 @@ def _about_the_command(profile: Profile, wants: Definition, owner: Process | Non
 def _search_path(
     profile: Profile, command: Command, owner: Process | None
 ) -> tuple[str | None, str]:
-    """The PATH in which the owner will look, and whose it is; None where it cannot be told."""
+    """The PATH in which the owner will look, and whose it is; None if unknown."""
     if "PATH" in command.env:
         return command.env["PATH"], "the job's"
     setting = profile.settings().environment().get("PATH")

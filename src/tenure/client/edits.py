@@ -55,7 +55,7 @@ def replace(
 ) -> Job:
     """Replace the whole definition: what ``fields`` do not say has its default.
 
-    Masked values of the environment keep what stands. Raises Conflict, with both revisions among
+    Masked values of the environment stay as they are. Raises Conflict, with both revisions among
     its facts, unless ``revision`` is the current one.
     """
     given, paused = _without_state(fields)

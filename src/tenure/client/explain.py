@@ -1,4 +1,4 @@
-"""Would this job run now, under whom, and if not, why not.
+"""Would this job run now, under which process, and if not, why not.
 
 The same questions in the same order as the planner's and the store's: the job's state, its
 schedule, an owner that lives and works, the policy and protection, the probe, the approval, the
@@ -18,13 +18,13 @@ from tenure.client.documents.runs import omission_document
 from tenure.client.foreign_jobs import change_there, is_foreign, planner_of
 from tenure.client.health import Health, examine, taken_slots
 from tenure.client.refusal import (
-    how_to_go_on,
+    expected_owner,
+    how_to_continue,
+    next_command,
     what_is_halted,
-    what_to_type,
-    who_should_own,
-    why_nobody_owns,
+    why_no_owner,
 )
-from tenure.client.warnings import free_a_slot, slots_taken, start_who_may
+from tenure.client.warnings import free_a_slot, how_to_authorise, slots_taken
 from tenure.domain.job import (
     Call,
     Job,
@@ -45,7 +45,7 @@ from tenure.store.contract import Page, RunFilter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One question. ``ok`` None: could not be told, or does not stand in the way."""
+    """One question. ``ok`` None: unknown, or it does not prevent the run."""
 
     name: str
     ok: bool | None
@@ -191,9 +191,9 @@ def _owner(profile: Profile, health: Health) -> Check:
         return Check(
             name="owner",
             ok=False,
-            text=f"nobody owns: {why_nobody_owns(health)}. "
-            f"Who should: {who_should_own(health.policy)}",
-            remedy=what_to_type(health, profile.name),
+            text=f"no process owns the profile: {why_no_owner(health)}. "
+            f"Expected owner: {expected_owner(health.policy)}",
+            remedy=next_command(health, profile.name),
         )
     who = f"pid {owner.process.pid}" + (f" ({owner.process.role})" if owner.process.role else "")
     if health.halted:
@@ -201,7 +201,7 @@ def _owner(profile: Profile, health: Health) -> Check:
             name="owner",
             ok=False,
             text=what_is_halted(health),
-            remedy=how_to_go_on(health, profile.name),
+            remedy=how_to_continue(health, profile.name),
         )
     if health.hung:
         return Check(
@@ -241,7 +241,7 @@ def _protection(profile: Profile, job: Job, health: Health) -> list[Check]:
                 name="protection",
                 ok=False,
                 text=f"it is {why}, and no authoritative owner is there: it is held",
-                remedy=start_who_may(health.policy),
+                remedy=how_to_authorise(health.policy),
             )
         ]
     if profile.settings().approve_protected and job.approved_revision < job.revision:

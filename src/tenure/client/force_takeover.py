@@ -1,6 +1,6 @@
 """Take the ownership from a process that will not, or cannot, hand it over.
 
-A command of the user is no owner itself: it ends the term, keeps the place for the best
+A command of the user does not become owner: it ends the term, reserves the next for the best
 candidate, and tells the candidates. The term fences the loser whenever it wakes (C3), so nothing
 needs to be killed. ``kill`` is for an owner that is frozen inside a write transaction and so
 blocks the store: it is ended only if the ownership record (read without a lock), the kernel's
@@ -16,7 +16,7 @@ from datetime import datetime
 
 from tenure.client.health import Health, examine
 from tenure.client.notify import nudge_each
-from tenure.client.refusal import who_should_own, why_nobody_owns
+from tenure.client.refusal import expected_owner, why_no_owner
 from tenure.domain.errors import NotFound, OutcomeUnknown, Refused, StoreBlocked
 from tenure.domain.ownership import (
     RESERVED_FOR,
@@ -32,14 +32,14 @@ from tenure.host.write_lock import write_lock_holder
 from tenure.runtime.commands.terminate import SessionMember, signal_member
 from tenure.runtime.profile import Profile
 
-KILL_PATIENCE = 5.0
+KILL_PATIENCE_S = 5.0
 TAKE_PATIENCE_S = 2.0
 """How long to wait for the next owner: each process that may own takes within a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deposed:
-    """What a take did. ``term`` is the one that ended; None if nobody owned."""
+    """What a take did. ``term`` is the one that ended; None if there was no owner."""
 
     term: int | None
     killed: int | None
@@ -56,7 +56,7 @@ def take(
     """Make the ownership vacant for the best candidate.
 
     A healthy owner, and one that cannot be verified, only with ``force``. Raises Refused, with
-    what to do instead; StoreBlocked if the store is blocked by somebody else than the owner.
+    what to do instead; StoreBlocked if another process than the owner blocks the store.
     """
     health = examine(profile, now)
     blocked = _blocks_the_store(profile, health)
@@ -70,11 +70,14 @@ def take(
 def release(profile: Profile, *, by: str, now: datetime) -> Deposed:
     """End the term of a living owner, for the best candidate if there is one.
 
-    Raises Refused if nobody owns.
+    Raises Refused if there is no owner.
     """
     health = examine(profile, now)
     if health.ownership.authority is None:
-        raise Refused("nobody owns, so there is nothing to release", remedy="see `tenure status`")
+        raise Refused(
+            "no process owns the profile, so there is nothing to release",
+            remedy="see `tenure status`",
+        )
     return _depose(profile, health, by, now, health.successor(), None)
 
 
@@ -89,7 +92,7 @@ def _depose(
     """End the term, tell the processes, and see which of them owns then."""
     candidate = None if isinstance(successor, Unfit) else successor
     ended = _end(profile, health, by, now, candidate)
-    _tell(health, candidate)
+    _notify(health, candidate)
     current = _await_owner(profile) if ended or killed is not None else profile.store.ownership()
     return Deposed(
         term=health.ownership.term if ended else None,
@@ -113,22 +116,22 @@ def _check(health: Health, successor: Process | Unfit, *, force: bool, hung: boo
     owner = health.owner
     if isinstance(successor, Unfit) and not force:
         raise Refused(
-            "no other process could own: "
-            + (why_nobody_owns(health) if not health.owned else successor.why)
-            + f". Who may: {who_should_own(health.policy)}",
-            remedy="start one first; or --force to end the term with nobody to follow",
+            "no other process may own: "
+            + (why_no_owner(health) if not health.owned else successor.why)
+            + f". Expected owner: {expected_owner(health.policy)}",
+            remedy="start one first; or --force to end the term without a successor",
         )
     if owner is None or owner.life is HolderLife.DEAD or force:
         return
     if owner.life is HolderLife.UNVERIFIABLE:
         raise Refused(
             f"whether the owner (pid {owner.process.pid}) lives cannot be verified from here",
-            remedy="--force, if you know that it does not",
+            remedy="if you know that it is dead: --force",
         )
     if not hung:
         raise Refused(
             f"the owner (pid {owner.process.pid}) lives and works",
-            remedy="`tenure owner hand-over` asks it; --force takes it all the same",
+            remedy="`tenure owner hand-over` asks it to hand over; --force takes it anyway",
         )
 
 
@@ -161,7 +164,7 @@ def _kill(health: Health, allowed: bool) -> int | None:
     member = SessionMember(pid=identity.pid, start=identity.start, parent=0, session=0)
     if not signal_member(member, signal.SIGKILL):
         raise Refused(f"pid {identity.pid} could not be killed", remedy="end it by other means")
-    until = time.monotonic() + KILL_PATIENCE
+    until = time.monotonic() + KILL_PATIENCE_S
     while is_alive(identity):
         if time.monotonic() > until:
             raise OutcomeUnknown(
@@ -194,7 +197,8 @@ def _end(
         raise
 
 
-def _tell(health: Health, candidate: Process | None) -> None:
-    told = [candidate] if candidate else []
-    told += [p.process for p in health.present if p.process is not candidate]
-    nudge_each((process.socket for process in told), "ownership")
+def _notify(health: Health, candidate: Process | None) -> None:
+    """The candidate first."""
+    processes = [candidate] if candidate else []
+    processes += [p.process for p in health.present if p.process is not candidate]
+    nudge_each((process.socket for process in processes), "ownership")

@@ -1,4 +1,4 @@
-"""Is there an owner, does it live, does it work: what every report and refusal stands on.
+"""Is there an owner, does it live, does it work: the basis of every report and refusal.
 
 The store says who owns, the kernel says who lives; both are read here, once, for one report.
 """
@@ -78,11 +78,11 @@ class Health:
     app: str | None = None
     """The app whose code declares jobs here: a process without it is refused ownership."""
     problem: IdentityProblem | None = None
-    """Why nobody may own at all: a copy or a restored backup, not adopted yet."""
+    """Why no process may own: a copy or a restored backup that is not adopted yet."""
 
     @property
     def owned(self) -> bool:
-        """Somebody owns who is not known to be dead."""
+        """There is an owner that is not known to be dead."""
         return self.owner is not None and self.owner.life is not HolderLife.DEAD
 
     @property

@@ -1,9 +1,9 @@
-"""Backup, restore, migrate, adopt, remove: what is done to a whole profile, at rest.
+"""Restore, migrate, adopt, remove: changes of a whole profile, while no process uses it.
 
-A database that is replaced is kept aside, never overwritten. After a restore nobody owns until
-somebody says so with ``adopt``: what ran since the backup is not in it. Adopting a restored or a
-copied profile therefore accounts for everything that was due before as missed, so that no fire
-of the past is run a second time (C4), and withdraws the requests that were still waiting.
+A database that is replaced is kept aside, never overwritten. After a restore no process may own
+until a person confirms it with ``adopt``: what ran since the backup is not in it. Adopting a
+restored or a copied profile therefore records everything that was due before as missed, so that
+no fire of the past is run a second time (C4), and withdraws the requests that were still waiting.
 """
 
 from __future__ import annotations
@@ -77,14 +77,15 @@ def living(folder: ProfileFolder) -> tuple[str, ...]:
     return tuple(found)
 
 
-def check_at_rest(folder: ProfileFolder, what: str) -> None:
+def check_unused(folder: ProfileFolder, what: str) -> None:
     """Raise Refused while any process of the profile lives."""
     found = living(folder)
     if found:
+        one = len(found) == 1
+        using = "1 process is still using" if one else f"{len(found)} processes are still using"
         raise Refused(
-            f"{len(found)} processes of the profile {folder.name} are running; {what} needs it "
-            "at rest",
-            remedy="stop them first; `tenure status` lists them",
+            f"{using} profile {folder.name!r}; stop {'it' if one else 'them'} before {what}",
+            remedy=f"`tenure status` lists {'it' if one else 'them'}",
             processes=list(found),
         )
 
@@ -92,14 +93,14 @@ def check_at_rest(folder: ProfileFolder, what: str) -> None:
 def restore(folder: ProfileFolder, file: Path, now: datetime) -> Restored:
     """Put a backup in the place of the database, which is kept aside.
 
-    Raises NotFound, CorruptStore for a file that is no sound store (then nothing is changed),
+    Raises NotFound, CorruptStore for a file that is not a sound store (then nothing is changed),
     Refused while a process of the profile lives, StoreUnwritable.
     """
     if not file.is_file():
-        raise NotFound(f"there is no file {file}", field="file")
+        raise NotFound(f"{file} does not exist", field="file")
     if file.resolve() == folder.database.resolve():
         raise InvalidInput("that is the store itself", field="file", remedy="name a backup of it")
-    check_at_rest(folder, "a restore")
+    check_unused(folder, "restoring")
     draft = folder.path / "tenure.db.restoring"
     for part in _PARTS:
         draft.with_name(draft.name + part).unlink(missing_ok=True)
@@ -109,7 +110,7 @@ def restore(folder: ProfileFolder, file: Path, now: datetime) -> Restored:
     os.rename(draft, folder.database)
     sync_folder(folder.path)
     if profile_id.read(folder) is not None:
-        # Also a backup of the current term is old: only adopting it may let somebody own.
+        # Also a backup of the current term is old: a process may own only after it is adopted.
         profile_id.commit_term(folder, profile_id.reserve_term(folder, term))
     return Restored(aside=aside, jobs=jobs, term=term)
 
@@ -153,7 +154,7 @@ def migrate(folder: ProfileFolder, now: datetime) -> tuple[int, int]:
 
     Raises Refused while a process of the profile lives.
     """
-    check_at_rest(folder, "a migration")
+    check_unused(folder, "migrating")
     with SqliteStore.open(folder.database, outdated=True) as store:
         before = store.facts().schema
         return before, store.migrate(now)
@@ -296,6 +297,6 @@ def remove(name: str, home: Path) -> Path:
             f"{stated} is a link to {folder.path}",
             remedy="remove the link itself, or the profile that it leads to",
         )
-    check_at_rest(folder, "removing it")
+    check_unused(folder, "removing it")
     shutil.rmtree(folder.path)
     return folder.path

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from tenure.runtime.ownership.control import nudge
 from tenure.runtime.profile import Profile
 
-ALL = 1.0
-"""Seconds. Who stands still does not answer; a whole crowd of them is not waited for in turn."""
+NOTIFY_TOTAL_TIMEOUT_S = 1.0
+"""A hung process does not answer; the total wait is capped."""
 
 
 def nudge_owner(profile: Profile, what: str) -> None:
@@ -25,7 +25,7 @@ def nudge_all(profile: Profile, what: str) -> None:
 
 
 def nudge_each(sockets: Iterable[str | None], what: str) -> None:
-    """Each of these gets the hint; all together are waited for no longer than :data:`ALL`."""
-    until = time.monotonic() + ALL
+    """Each of these gets the hint. Waits :data:`NOTIFY_TOTAL_TIMEOUT_S` at most for all together."""
+    until = time.monotonic() + NOTIFY_TOTAL_TIMEOUT_S
     for socket in sockets:
         nudge(socket, {"nudge": what}, max(0.01, min(0.2, until - time.monotonic())))

@@ -1,7 +1,7 @@
-"""Why nobody can be asked: who should own, why nobody does, and what to type (C7).
+"""Why a request cannot be answered: the expected owner, why there is none, what to do (C7).
 
-A refusal is only worth having if it says what to do next. It is composed here, from the policy
-in words and from the standing of each process that is there.
+A refusal must say what to do next. It is composed here, from the owner policy and from the
+standing of each process of the profile.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from tenure.domain.policy.rule import Rule
 from tenure.domain.process import Activity, Process
 
 
-def who_should_own(policy: Policy) -> str:
+def expected_owner(policy: Policy) -> str:
     """The policy in one sentence."""
     if policy.closed:
-        return f"not known: no owner rules were ever accepted, and {policy.unread}"
+        return f"unknown: no owner rules were ever accepted, and {policy.unread}"
     if policy.open:
-        return "any process of this user may own: the profile has no owner rules"
+        return "any of your processes: the profile has no owner rules"
     admitting = [rule.describe() for rule in policy.rules if not rule.refuse]
     if not admitting:
-        return "nobody may own: every rule refuses"
+        return "none: every rule refuses"
     return "; ".join(admitting)
 
 
-def why_nobody_owns(health: Health) -> str:
-    """What became of the last owner, and why each process that is there does not own."""
+def why_no_owner(health: Health) -> str:
+    """What became of the last owner, and why each process that is present does not own."""
     if health.problem is not None:
         return health.problem.text
     reasons = []
@@ -48,7 +48,7 @@ def why_nobody_owns(health: Health) -> str:
     return "; ".join(reasons)
 
 
-def what_to_type(health: Health, profile: str, *, asking: bool = False) -> str:
+def next_command(health: Health, profile: str, *, asking: bool = False) -> str:
     """The remedy; ``asking`` where a request could also be left for the owner."""
     name = "" if profile == "default" else f" --profile {profile}"
     queue = "; or ask with --queue to leave it for the owner" if asking else ""
@@ -57,7 +57,7 @@ def what_to_type(health: Health, profile: str, *, asking: bool = False) -> str:
     if health.policy.closed:
         return f"{health.policy.remedy}{queue}"
     if health.candidates():
-        return f"wait until a candidate takes over: `tenure status{name}` says why it waits{queue}"
+        return f"wait for a candidate to take over: `tenure status{name}` says why it waits{queue}"
     if health.start is not None:
         return f"start it: `{health.start}`{queue}"
     best = next((rule for rule in health.policy.rules if not rule.refuse), None)
@@ -70,7 +70,7 @@ def what_to_type(health: Health, profile: str, *, asking: bool = False) -> str:
 
 
 def _start(rule: Rule | None, serve: str) -> str:
-    """How to start whom this rule admits: ``serve`` in a shell would do for few of them."""
+    """How to start a process that this rule admits; ``serve`` in a shell would do for few."""
     if rule is None or not set(rule.conditions()) - {"user", "host"}:
         return f"start `{serve}`"
     if rule.service is not None:
@@ -96,10 +96,10 @@ _STARTING = {
 def no_owner(health: Health, profile: str) -> Refused:
     """The refusal. Facts: ``should_own`` and ``processes``."""
     return Refused(
-        f"nobody owns the profile {profile}, so nobody can do it: {why_nobody_owns(health)}. "
-        f"Who should: {who_should_own(health.policy)}",
-        remedy=what_to_type(health, profile, asking=True),
-        should_own=who_should_own(health.policy),
+        f"can't run it: profile {profile!r} has no owner: {why_no_owner(health)}. "
+        f"Expected owner: {expected_owner(health.policy)}",
+        remedy=next_command(health, profile, asking=True),
+        should_own=expected_owner(health.policy),
         processes=[
             {
                 "id": p.process.id,
@@ -117,8 +117,8 @@ def owner_halted(health: Health, profile: str) -> Refused:
     :func:`no_owner`."""
     error = no_owner(health, profile)
     return Refused(
-        f"{what_is_halted(health)}, so it answers no request",
-        remedy=f"{how_to_go_on(health, profile)}; or ask with --queue to leave it for the owner",
+        f"{what_is_halted(health)}, so it answers no requests",
+        remedy=f"{how_to_continue(health, profile)}; or ask with --queue to leave it for the owner",
         **error.facts,
     )
 
@@ -131,12 +131,12 @@ def what_is_halted(health: Health) -> str:
     return f"the owner (pid {health.owner.process.pid}) {why}"
 
 
-def how_to_go_on(health: Health, profile: str) -> str:
-    """What lets a halted owner go on, or puts another in its place."""
+def how_to_continue(health: Health, profile: str) -> str:
+    """What continues a halted owner, or puts another in its place."""
     assert health.owner is not None
     pid = health.owner.process.pid
     name = "" if profile == "default" else f" --profile {profile}"
-    lets = f"`kill -CONT {pid}` lets it go on"
+    lets = f"`kill -CONT {pid}` continues it"
     if health.owner.activity is Activity.FROZEN:
         lets = "unpause its container, or thaw its cgroup"
     if health.candidates():

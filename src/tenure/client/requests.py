@@ -169,7 +169,7 @@ def withdraw(profile: Profile, request: str, *, now: datetime) -> Request:
         RequestState.WITHDRAWN,
         authority=None,
         now=now,
-        answer="withdrawn by whoever asked",
+        answer="withdrawn by the requester",
     )
 
 

@@ -1,7 +1,6 @@
 """The status of a profile: who owns, who is there and why, what is wrong, what comes next (C9).
 
-Built from the store and the kernel by whoever asks; no owner is needed for it, and nothing is
-changed by it, but that a changed profile.toml is noticed.
+Any process builds it from the store and the kernel. It needs no owner and changes nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from datetime import datetime, timedelta
 from heapq import merge
 from itertools import islice
 
-from tenure.client.advice import Warning
 from tenure.client.documents import WarningDocument
 from tenure.client.documents.processes import (
     OwnerDocument,
@@ -28,6 +26,7 @@ from tenure.client.warnings import find_warnings
 from tenure.domain.job import Job, JobState, Runner
 from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Process
+from tenure.domain.warnings import ProfileWarning
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Counts
 
@@ -43,7 +42,7 @@ class Status:
     folder: str
     at: datetime
     health: Health
-    warnings: tuple[Warning, ...]
+    warnings: tuple[ProfileWarning, ...]
     counts: Counts
     upcoming: tuple[Job, ...]
     """Active jobs, those that are due first first."""

@@ -9,7 +9,6 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 
-from tenure.client.advice import Warning
 from tenure.client.health import Health
 from tenure.client.status import Status
 from tenure.client.warnings import warnings_of_policy
@@ -17,6 +16,7 @@ from tenure.domain.errors import NotFound
 from tenure.domain.ownership import Ownership
 from tenure.domain.policy.admission import OPEN, Policy
 from tenure.domain.policy.change import PolicyFile, PolicyProblem, ProblemKind, policy_in_force
+from tenure.domain.warnings import ProfileWarning
 from tenure.store.contract import Counts
 from tenure.store.folder.layout import ProfileFolder
 from tenure.store.folder.layout import home as home_folder
@@ -61,7 +61,7 @@ class Unmade:
             "`tenure add` or `tenure serve` creates it"
         )
 
-    def warnings(self) -> tuple[Warning, ...]:
+    def warnings(self) -> tuple[ProfileWarning, ...]:
         found = warnings_of_policy(self.found, self.policy, self.name)
         # The rules are accepted when there is something to keep them in.
         return tuple(one for one in found if one.code != "policy_not_accepted")

@@ -1,23 +1,5 @@
-"""What a person should be told about a profile, on every surface.
-
-Codes are stable:
-
-``no_owner``, ``owner_dead``, ``owner_unverifiable``, ``owner_stopped``, ``hung``,
-``store_blocked``: no process works.
-``due_unclaimed``: the owner works, and leaves a due fire unclaimed: its slots are all taken, say.
-``open_policy_many_executors``: several may execute, and no rule tells them apart (C9).
-``protected_but_open``, ``protected_without_authority``, ``held_fires``: protected jobs wait (C8).
-``launcher_ended``: a process that a rule names in an executor's chain has ended (C8).
-``unattested_owner``: the authoritative owner is so by its own user's word only.
-``read_only``: the store cannot be written from here.
-``identity_problem``: the folder is a copy, or a backup was restored.
-``policy_file_problem`` and the codes of :mod:`tenure.domain.policy.warnings`: profile.toml.
-``policy_not_accepted``: profile.toml says something else than the rules in force.
-``refused_executor``: a process wants to execute and is refused.
-``foreign``: a scheduler that does not speak Tenure.
-``record_unreadable``: commands have ended, and how cannot be read (C6).
-``unreadable_job``: a job cannot be read here, so none of its fires runs.
-``due_unstarted``, ``queued_requests``: fires are due, requests wait, and nobody owns.
+"""What is wrong with a profile, for every interface: which warnings of
+:mod:`tenure.domain.warnings` apply now.
 """
 
 from __future__ import annotations
@@ -25,14 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from tenure.client.advice import Warning
 from tenure.client.health import Health, Taken, find_unclaimed
 from tenure.client.refusal import (
-    how_to_go_on,
+    expected_owner,
+    how_to_continue,
+    next_command,
     what_is_halted,
-    what_to_type,
-    who_should_own,
-    why_nobody_owns,
+    why_no_owner,
 )
 from tenure.domain.durations import format_duration
 from tenure.domain.job import Runner, remedy_for_unreadable, why_unreadable
@@ -43,6 +24,7 @@ from tenure.domain.policy.conditions import ended_links
 from tenure.domain.policy.warnings import policy_warnings
 from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.run import RunState
+from tenure.domain.warnings import ProfileWarning, warn
 from tenure.host.write_lock import write_lock_holder
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Counts, RunFilter
@@ -63,7 +45,7 @@ def find_warnings(
     counts: Counts,
     foreign: Sequence[Process],
     now: datetime,
-) -> Iterator[Warning]:
+) -> Iterator[ProfileWarning]:
     """The warnings, the gravest first."""
     yield from _identity(health)
     yield from _read_only(profile)
@@ -81,76 +63,65 @@ def find_warnings(
     yield from _foreign(foreign, health)
 
 
-def _identity(health: Health) -> Iterator[Warning]:
+def _identity(health: Health) -> Iterator[ProfileWarning]:
     problem = health.problem
     if problem is not None:
-        yield Warning(code="identity_problem", text=problem.text, remedy=problem.remedy)
+        yield warn("identity_problem", problem=problem.text, remedy=problem.remedy)
 
 
-def _read_only(profile: Profile) -> Iterator[Warning]:
+def _read_only(profile: Profile) -> Iterator[ProfileWarning]:
     found = why_unwritable(profile.folder.database)
     if found is not None:
-        text = f"{profile.folder.database} cannot be written: {found[0]}"
-        yield Warning(
-            code="read_only", text=f"{text}; no job runs and none changes", remedy=found[1]
-        )
+        yield warn("read_only", path=profile.folder.database, why=found[0], remedy=found[1])
 
 
-def _owner(profile: Profile, health: Health, counts: Counts) -> Iterator[Warning]:
+def _owner(profile: Profile, health: Health, counts: Counts) -> Iterator[ProfileWarning]:
     owner = health.owner
     if health.problem is not None:
         pass  # said already
     elif owner is None:
         waiting = sum(n for s, n in counts.jobs.items() if s == "active")
         if waiting or counts.pending_requests or health.present:
-            yield Warning(
-                code="no_owner",
-                text=f"nobody owns the profile: {why_nobody_owns(health)}. "
-                f"Who should: {who_should_own(health.policy)}",
-                remedy=what_to_type(health, profile.name),
+            yield warn(
+                "no_owner",
+                why=why_no_owner(health),
+                expected=expected_owner(health.policy),
+                remedy=next_command(health, profile.name),
             )
     elif owner.life is HolderLife.DEAD:
-        yield Warning(
-            code="owner_dead",
-            text=f"the owner (pid {owner.process.pid}, term {health.ownership.term}) is dead, "
-            f"and nobody has taken over: {why_nobody_owns(health)}",
-            remedy=what_to_type(health, profile.name),
+        yield warn(
+            "owner_dead",
+            pid=owner.process.pid,
+            term=health.ownership.term,
+            why=why_no_owner(health),
+            remedy=next_command(health, profile.name),
         )
     elif owner.life is HolderLife.UNVERIFIABLE:
-        yield Warning(
-            code="owner_unverifiable",
-            text=f"whether the owner (pid {owner.process.pid}) lives cannot be verified from here",
-            remedy=f"`tenure owner take --force{_named(profile)}`, if you know that it does not",
-        )
+        yield warn("owner_unverifiable", pid=owner.process.pid, option=_named(profile))
     else:
         if health.halted:
             yield owner_stopped(profile, health)
-        yield from _hung(profile, health)
+        if health.hung:
+            yield warn(
+                "hung",
+                pid=owner.process.pid,
+                span=format_duration(health.hung_for),
+                option=_named(profile),
+            )
 
 
-def _hung(profile: Profile, health: Health) -> Iterator[Warning]:
-    if health.hung and health.owner is not None:
-        pid = health.owner.process.pid
-        yield Warning(
-            code="hung",
-            text=f"the owner (pid {pid}) has left a due fire unclaimed for "
-            f"{format_duration(health.hung_for)}",
-            remedy=f"`tenure owner take{_named(profile)}` gives the ownership to the best "
-            "candidate",
-        )
-
-
-def owner_stopped(profile: Profile, health: Health) -> Warning:
+def owner_stopped(profile: Profile, health: Health) -> ProfileWarning:
     """Of an owner that is stopped, or frozen with its cgroup."""
-    assert health.owner is not None
-    return Warning(
-        code="owner_stopped",
-        text=f"{what_is_halted(health)}; it starts nothing and answers nothing",
-        remedy=how_to_go_on(health, profile.name),
+    return warn(
+        "owner_stopped",
+        what=what_is_halted(health),
+        remedy=how_to_continue(health, profile.name),
     )
 
 
-def find_liveness_warnings(profile: Profile, health: Health, now: datetime) -> Iterator[Warning]:
+def find_liveness_warnings(
+    profile: Profile, health: Health, now: datetime
+) -> Iterator[ProfileWarning]:
     """An owner that does not do its work: for interfaces that list jobs, and say no more."""
     if health.problem is not None or not health.owned or health.owner is None:
         return
@@ -159,24 +130,23 @@ def find_liveness_warnings(profile: Profile, health: Health, now: datetime) -> I
     yield from _unclaimed(profile, health, now)
 
 
-def _unclaimed(profile: Profile, health: Health, now: datetime) -> Iterator[Warning]:
+def _unclaimed(profile: Profile, health: Health, now: datetime) -> Iterator[ProfileWarning]:
     found = find_unclaimed(profile, health, now)
     if found is None:
         return
     first, more = found.jobs[0], len(found.jobs) - 1
-    also = f" ({more} more {'is' if more == 1 else 'are'} due)" if more else ""
-    text = f"the fire of {first.name} has been due for {_whole(found.waited)}{also}"
-    if found.taken is None:
-        yield Warning(
-            code="due_unclaimed",
-            text=f"{text}, and the owner, which makes progress, has not claimed it",
-            remedy=f"`tenure explain {first.name}{_named(profile)}` says for what it waits",
-        )
-        return
-    yield Warning(
-        code="due_unclaimed",
-        text=f"{text}, and waits for a slot: {slots_taken(found.taken, now)}",
-        remedy=free_a_slot(found.taken, profile),
+    why = "and the owner, which makes progress, has not claimed it"
+    remedy = f"`tenure explain {first.name}{_named(profile)}` says what it waits for"
+    if found.taken is not None:
+        why = f"and waits for a slot: {slots_taken(found.taken, now)}"
+        remedy = free_a_slot(found.taken, profile)
+    yield warn(
+        "due_unclaimed",
+        job=first.name,
+        span=_whole(found.waited),
+        also=f" ({more} more {'is' if more == 1 else 'are'} due)" if more else "",
+        why=why,
+        remedy=remedy,
     )
 
 
@@ -208,80 +178,75 @@ def _whole(span: timedelta) -> str:
     return format_duration(timedelta(seconds=max(0, int(span.total_seconds()))))
 
 
-def _waiting(profile: Profile, health: Health, counts: Counts, now: datetime) -> Iterator[Warning]:
-    """What nobody does while nobody owns."""
+def _waiting(
+    profile: Profile, health: Health, counts: Counts, now: datetime
+) -> Iterator[ProfileWarning]:
+    """What waits while there is no owner."""
     if health.owned:
         return
     room = dict.fromkeys(Runner, 100)
     due = [one.job for one in profile.store.due(now - JUST_DUE, room) if one.job.damage is None]
     since = due[0].due_at if due else None
     if since is not None and health.problem is None:
-        for_long = format_duration(timedelta(seconds=int((now - since).total_seconds())))
         names = ", ".join(job.name for job in due[:_NAMED])
-        more = f" and {len(due) - _NAMED} more" if len(due) > _NAMED else ""
-        one = len(due) == 1
-        yield Warning(
-            code="due_unstarted",
-            text=f"{len(due)} {'job is' if one else 'jobs are'} due, and nobody starts "
-            f"{'it' if one else 'them'}, the first for {for_long}: {names}{more}",
-            remedy=f"with an owner {'it runs or is' if one else 'they run or are'} told of as "
-            f"missed, as each catch-up rule says; `tenure explain {due[0].name}"
-            f"{_named(profile)}` says more",
+        yield warn(
+            "due_unstarted",
+            jobs="1 job is" if len(due) == 1 else f"{len(due)} jobs are",
+            span=_whole(now - since),
+            names=names + (f" and {len(due) - _NAMED} more" if len(due) > _NAMED else ""),
+            they="it" if len(due) == 1 else "they",
+            job=due[0].name,
+            option=_named(profile),
         )
     if counts.pending_requests:
         one = counts.pending_requests == 1
-        yield Warning(
-            code="queued_requests",
-            text="1 request waits for an owner"
-            if one
-            else f"{counts.pending_requests} requests wait for an owner",
-            remedy=f"`tenure requests list{_named(profile)}` shows {'it' if one else 'them'}",
+        yield warn(
+            "queued_requests",
+            requests="1 request waits" if one else f"{counts.pending_requests} requests wait",
+            them="it" if one else "them",
+            option=_named(profile),
         )
 
 
-def _unreadable_jobs(profile: Profile) -> Iterator[Warning]:
+def _unreadable_jobs(profile: Profile) -> Iterator[ProfileWarning]:
     found = profile.store.unreadable_jobs()
     for job in found[:_NAMED]:
-        yield Warning(
-            code="unreadable_job",
-            text=f"{why_unreadable(job)}; none of its fires runs until it is mended",
+        yield warn(
+            "unreadable_job",
+            text=f"{why_unreadable(job)}; it does not run until that is corrected",
             remedy=remedy_for_unreadable(job, _named(profile)),
         )
     if len(found) > _NAMED:
-        yield Warning(
-            code="unreadable_job",
+        yield warn(
+            "unreadable_job",
             text=f"{len(found) - _NAMED} more jobs cannot be read",
             remedy=f"`tenure list{_named(profile)}` shows which",
         )
 
 
-def _blocked(profile: Profile, health: Health) -> Iterator[Warning]:
+def _blocked(profile: Profile, health: Health) -> Iterator[ProfileWarning]:
     holder = write_lock_holder(profile.folder.database)
     if holder is None or not (health.hung or _still_held(profile, holder)):
         return
     is_owner = health.owner is not None and holder == health.owner.process.pid
-    yield Warning(
-        code="store_blocked",
-        text=f"pid {holder}{' (the owner)' if is_owner else ''} holds the store's write lock "
-        "and does not let go",
-        remedy=f"`tenure owner take --kill{_named(profile)}`"
-        if is_owner
-        else f"continue or end pid {holder}: it blocks everybody",
-    )
+    remedy = f"continue or end pid {holder}: it blocks every other process"
+    if is_owner:
+        remedy = f"`tenure owner take --kill{_named(profile)}`"
+    yield warn("store_blocked", pid=holder, who=" (the owner)" if is_owner else "", remedy=remedy)
 
 
-def _unreadable(profile: Profile) -> Iterator[Warning]:
+def _unreadable(profile: Profile) -> Iterator[ProfileWarning]:
     """Active runs that their holder has noted something about."""
     running = RunFilter(states=frozenset({RunState.RUNNING}))
     noted = [run for run in profile.store.runs(running)[0] if run.reason]
     if noted:
-        run = noted[0]
-        more = f" ({len(noted) - 1} more alike)" if len(noted) > 1 else ""
-        yield Warning(
-            code="record_unreadable",
-            text=f"run {run.id} of {run.job_name}: {run.reason}{more}",
-            remedy="mend what the reason names; the run then ends with its true result. "
-            f"`tenure cancel {run.id}{_named(profile)}` gives it up",
+        yield warn(
+            "record_unreadable",
+            run=noted[0].id,
+            job=noted[0].job_name,
+            reason=noted[0].reason,
+            more=f" ({len(noted) - 1} more like it)" if len(noted) > 1 else "",
+            option=_named(profile),
         )
 
 
@@ -305,17 +270,11 @@ def _option(profile: str) -> str:
     return "" if profile == "default" else f" --profile {profile}"
 
 
-def _several(health: Health, now: datetime) -> Iterator[Warning]:
+def _several(health: Health, now: datetime) -> Iterator[ProfileWarning]:
     executors = health.executors()
     if health.policy.open and len(executors) > 1:
-        pids = ", ".join(str(p.pid) for p in executors)
-        yield Warning(
-            code="open_policy_many_executors",
-            text=f"{len(executors)} processes can execute (pids {pids}), and no rule says which "
-            "of them should: whoever comes first owns, and nobody is authoritative",
-            remedy="name the owner in profile.toml: an [[owner]] rule; `tenure whoami` shows "
-            "what a process can be known by",
-        )
+        pids = ", ".join(str(process.pid) for process in executors)
+        yield warn("open_policy_many_executors", count=len(executors), pids=pids)
     alike: dict[str, list[str]] = {}
     for process in executors:
         refused = (
@@ -323,14 +282,8 @@ def _several(health: Health, now: datetime) -> Iterator[Warning]:
         )
         if refused and not _sibling(process, health):
             alike.setdefault(process.why, []).append(str(process.pid))
-    for why, pids_alike in alike.items():
-        wants = "wants" if len(pids_alike) == 1 else "each want"
-        yield Warning(
-            code="refused_executor",
-            text=f"pid {', '.join(pids_alike)} {wants} to execute and "
-            f"{'is' if len(pids_alike) == 1 else 'are'} refused: {why}",
-            remedy="stop it, start it as an observer, or admit it by a rule",
-        )
+    for why, refused_pids in alike.items():
+        yield warn("refused_executor", pids=", ".join(refused_pids), why=why)
 
 
 def _sibling(process: Process, health: Health) -> bool:
@@ -345,7 +298,7 @@ def _sibling(process: Process, health: Health) -> bool:
     )
 
 
-def start_who_may(policy: Policy) -> str:
+def how_to_authorise(policy: Policy) -> str:
     """Only who would be authoritative is worth starting."""
     if policy.closed:
         return policy.remedy
@@ -356,54 +309,42 @@ def start_who_may(policy: Policy) -> str:
 
 
 def _protected_jobs(counts: Counts) -> str:
-    return (
-        "1 job is protected" if counts.protected == 1 else f"{counts.protected} jobs are protected"
-    )
+    if counts.protected == 1:
+        return "1 job is protected"
+    return f"{counts.protected} jobs are protected"
 
 
-def _protected(profile: Profile, health: Health, counts: Counts) -> Iterator[Warning]:
+def _protected(profile: Profile, health: Health, counts: Counts) -> Iterator[ProfileWarning]:
+    what = _protected_jobs(counts)
     if counts.protected and health.policy.open:
-        yield Warning(
-            code="protected_but_open",
-            text=f"{_protected_jobs(counts)}, and the profile names no authoritative "
-            "owner: their fires are held",
-            remedy=f"write an [[owner]] rule in {profile.folder.toml}",
-        )
+        yield warn("protected_but_open", what=what, toml=profile.folder.toml)
     elif counts.protected and health.owned and not health.ownership.authoritative:
-        yield Warning(
-            code="protected_without_authority",
-            text=f"{_protected_jobs(counts)}, and the owner is not authoritative: "
-            "their fires are held",
-            remedy=start_who_may(health.policy),
-        )
+        yield warn("protected_without_authority", what=what, remedy=how_to_authorise(health.policy))
     if counts.open_holds:
-        yield Warning(
-            code="held_fires",
-            text="1 stretch of fires is held for an authoritative owner"
-            if counts.open_holds == 1
-            else f"{counts.open_holds} stretches of fires are held for an authoritative owner",
-            remedy=f"`tenure runs --all{_named(profile)}` lists them, "
-            f"`tenure explain JOB{_named(profile)}` says why",
-        )
+        ranges = f"{counts.open_holds} ranges of scheduled runs are"
+        if counts.open_holds == 1:
+            ranges = "1 range of scheduled runs is"
+        yield warn("held_fires", ranges=ranges, option=_named(profile))
 
 
-def _launchers(health: Health) -> Iterator[Warning]:
+def _launchers(health: Health) -> Iterator[ProfileWarning]:
     """Processes that a rule admitted by a launcher, which has ended since."""
     for process in health.executors():
         for rule in health.policy.rules:
             paths = (*rule.executable_paths, *rule.ancestor_paths)
             for link in [] if rule.refuse else ended_links(paths, process.evidence)[:1]:
                 owns = process.standing is ProcessStatus.OWNER
-                yield Warning(
-                    code="launcher_ended",
-                    text=f"pid {process.pid}{' (the owner)' if owns else ''} was started under "
-                    f"{link.executable} (pid {link.pid}), which rule {rule.number} names and which "
-                    "has ended: that rule admits it no longer, and it runs no protected jobs by it",
-                    remedy=f"stop pid {process.pid}, and start it again under {link.executable}",
+                yield warn(
+                    "launcher_ended",
+                    pid=process.pid,
+                    who=" (the owner)" if owns else "",
+                    launcher=link.executable,
+                    launcher_pid=link.pid,
+                    rule=rule.number,
                 )
 
 
-def _unattested(profile: Profile, health: Health) -> Iterator[Warning]:
+def _unattested(profile: Profile, health: Health) -> Iterator[ProfileWarning]:
     owner = health.owner
     if owner is None or not health.owned or not health.ownership.authoritative:
         return
@@ -411,49 +352,36 @@ def _unattested(profile: Profile, health: Health) -> Iterator[Warning]:
     process = owner.process
     found = admit(health.policy, process.evidence, role=process.role, me_uid=uid)
     if found.admitted and not found.attested:
-        yield Warning(
-            code="unattested_owner",
-            text=f"the owner is authoritative, but any process of the user could be: {found.why}",
-            remedy="name a service or an executable in the rule, if there is one",
-        )
+        yield warn("unattested_owner", why=found.why)
 
 
-def _policy_file(profile: Profile, health: Health) -> Iterator[Warning]:
+def _policy_file(profile: Profile, health: Health) -> Iterator[ProfileWarning]:
     for warning in policy_warnings_of(profile, health.policy):
         # Of an owner that is there the same is said with its own evidence.
         if warning.code != "unattested_authority" or not health.owned:
             yield warning
 
 
-def policy_warnings_of(profile: Profile, accepted: Policy) -> list[Warning]:
+def policy_warnings_of(profile: Profile, accepted: Policy) -> list[ProfileWarning]:
     """What is wrong with profile.toml, not accepted from it, or doubtful in the rules in force."""
     return list(warnings_of_policy(profile.policy_file(), accepted, profile.name))
 
 
 def warnings_of_policy(
     found: PolicyFile | PolicyProblem, policy: Policy, profile: str
-) -> Iterator[Warning]:
+) -> Iterator[ProfileWarning]:
     """The same, of a file that was read. ``policy`` is the one in force; ``profile`` a name."""
     change = reconcile_policy(policy if policy.version else None, found)
     if isinstance(change, Accept):
-        yield Warning(
-            code="policy_not_accepted",
-            text="profile.toml has other owner rules than those in force",
-            remedy="a scheduler process accepts them when it looks; "
-            f"`tenure owner policy --accept{_option(profile)}` does it now",
-        )
+        yield warn("policy_not_accepted", option=_option(profile))
+    elif change.warning is not None and isinstance(found, PolicyProblem):
+        yield warn("policy_file_problem", problem=change.warning.text, remedy=change.warning.remedy)
     elif change.warning is not None:
-        code = "policy_file_problem" if isinstance(found, PolicyProblem) else change.warning.code
-        yield Warning(code=code, text=change.warning.text, remedy=change.warning.remedy)
-    for warning in policy_warnings(policy):
-        yield Warning(code=warning.code, text=warning.text, remedy=warning.remedy)
+        yield change.warning
+    yield from policy_warnings(policy)
 
 
-def _foreign(foreign: Sequence[Process], health: Health) -> Iterator[Warning]:
+def _foreign(foreign: Sequence[Process], health: Health) -> Iterator[ProfileWarning]:
     joined = [p.process for p in health.present if p.process.standing is ProcessStatus.FOREIGN]
     for process in [*foreign, *joined]:
-        yield Warning(
-            code="foreign",
-            text=f"pid {process.pid} is a scheduler that does not speak Tenure: {process.why}",
-            remedy="stop it, or have it delegate to the owner",
-        )
+        yield warn("foreign", pid=process.pid, why=process.why)

@@ -23,8 +23,9 @@ from tenure.domain.policy.change import (
     policy_in_force,
     reconcile_policy,
 )
-from tenure.domain.policy.warnings import PolicyWarning, policy_warnings
+from tenure.domain.policy.warnings import policy_warnings
 from tenure.domain.settings import Settings
+from tenure.domain.warnings import ProfileWarning
 from tenure.host.local_zone import local_zone
 from tenure.host.machine import machine_id
 from tenure.host.write_lock import write_lock_holder
@@ -50,7 +51,7 @@ class Profile:
         self.folder = folder
         self.store = store
         self._settings = Settings()
-        self._file_warning: PolicyWarning | None = None
+        self._file_warning: ProfileWarning | None = None
         self._read: tuple[PolicyFile | PolicyProblem, _Mark] | None = None
         self._policy_mark: _Mark = ()
         self._resolved: Policy | None = None
@@ -184,7 +185,7 @@ class Profile:
         return policy, tuple(warnings)
 
     @property
-    def file_warning(self) -> PolicyWarning | None:
+    def file_warning(self) -> ProfileWarning | None:
         """What was wrong with profile.toml when :meth:`refresh_policy` last read it."""
         return self._file_warning
 

@@ -17,8 +17,8 @@ from enum import StrEnum
 from tenure.domain.policy.admission import Policy
 from tenure.domain.policy.rule import Rule
 from tenure.domain.policy.text import make_policy
-from tenure.domain.policy.warnings import PolicyWarning
 from tenure.domain.settings import Settings
+from tenure.domain.warnings import ProfileWarning, warn
 
 
 class ProblemKind(StrEnum):
@@ -73,7 +73,7 @@ class Accept:
 class KeepCurrent:
     """The accepted policy stays, with a warning where the file says otherwise."""
 
-    warning: PolicyWarning | None = None
+    warning: ProfileWarning | None = None
 
 
 def policy_in_force(accepted: Policy, found: PolicyFile | PolicyProblem) -> Policy:
@@ -108,7 +108,7 @@ def reconcile_policy(
         else:
             stays = "nothing in it takes effect"
         return KeepCurrent(
-            warning=PolicyWarning(
+            warning=ProfileWarning(
                 code=f"profile_file_{found.kind}",
                 text=f"{found.text}; {stays}",
                 remedy=found.remedy,
@@ -122,9 +122,4 @@ def reconcile_policy(
     return Accept(policy=make_policy(found.rules, version=version))
 
 
-_RULES_GONE = PolicyWarning(
-    code="profile_file_without_rules",
-    text="profile.toml no longer has an [[owner]] rule; the accepted rules stay in force",
-    remedy="write the rules again (`tenure owner policy` shows them), "
-    "or remove them all with `tenure owner policy --clear`",
-)
+_RULES_GONE = warn("profile_file_without_rules")

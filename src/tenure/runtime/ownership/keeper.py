@@ -26,7 +26,6 @@ from tenure.domain.errors import TenureError
 from tenure.domain.event import EventKind
 from tenure.domain.ownership import Authority, Candidate, Ownership, OwnershipAction
 from tenure.domain.policy.admission import Admission, Policy
-from tenure.domain.policy.warnings import PolicyWarning
 from tenure.domain.process import ProcessStatus
 from tenure.domain.settings import Hung
 from tenure.host.zone_data import ZoneData

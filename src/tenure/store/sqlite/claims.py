@@ -326,7 +326,8 @@ class Claims(TableVerbs):
                 return expire_request(db, found, now), None
             job = load_job(db, self._db.definitions, found.job)
             may_run = authoritative or not job.definition.needs_authority
-            active = count_active(db, job.id) > 0
+            newest = db.execute(SQL.newest_active, (job.id,)).fetchone()
+            active = None if newest is None else str(newest[0])
             refusal = _why_refused(job, found, may_run, active)
             if refusal is not None:
                 return record_reply(db, found, RequestState.REFUSED, authority, now, *refusal), None
@@ -359,7 +360,9 @@ def _why_no_retry(state: JobState, revision: int, run: Run) -> str | None:
     return None
 
 
-def _why_refused(job: Job, request: Request, may_run: bool, active: bool) -> tuple[str, str] | None:
+def _why_refused(
+    job: Job, request: Request, may_run: bool, active: str | None
+) -> tuple[str, str] | None:
     """The refusal and its remedy; None if the request may be accepted, now or later."""
     if job.state is JobState.REMOVED:
         return "the job was removed", "add it again"
@@ -375,7 +378,7 @@ def _why_refused(job: Job, request: Request, may_run: bool, active: bool) -> tup
             "start the authoritative process, or ask with --queue to wait for it",
         )
     if active and job.definition.overlap in (Overlap.SKIP, Overlap.CANCEL):
-        return "its previous run is still active", "wait for that run, or cancel it"
+        return f"{job.name} is already running ({active})", "wait for that run, or cancel it"
     return None
 
 

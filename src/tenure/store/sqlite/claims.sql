@@ -45,6 +45,9 @@ SELECT id FROM runs WHERE job = ? AND {active}
 -- name: count_active
 SELECT count(*) FROM runs WHERE job = ? AND {active}
 
+-- name: newest_active
+SELECT id FROM runs WHERE job = ? AND {active} ORDER BY claimed_at DESC, id DESC LIMIT 1
+
 -- name: last_warning
 SELECT facts FROM events WHERE kind = 'warning' AND job = ? ORDER BY seq DESC LIMIT 1
 

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import click
 
-from tenure.client.advice import Warning, about_the_zone
+from tenure.client.advice import about_the_zone
 from tenure.client.apply import Change, Step, all_jobs, applier, carry_out, plan_apply
 from tenure.client.jobfile import LARGEST, Entry, read_entries, write_entries
 from tenure.client.notify import nudge_owner
 from tenure.client.requester import editor
 from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.job import JobState
+from tenure.domain.warnings import ProfileWarning
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.command import JOB, Verb, Where, now
@@ -69,7 +70,7 @@ def apply(where: Where, file: str, prune: bool, dry_run: bool) -> None:
 
 def _about_the_zone(
     profile: Profile, entries: Sequence[Entry], work: Sequence[Step], at: datetime
-) -> list[Warning]:
+) -> list[ProfileWarning]:
     """Once for the file: where TZ differs from the zone of jobs that name none."""
     silent = {entry.name for entry in entries if "tz" not in entry.fields}
     for step in work:

@@ -27,6 +27,7 @@ from tenure.client.schedules import next_fires
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command, Definition, Job, JobState
 from tenure.domain.schedule.parser import parse_schedule
+from tenure.domain.warnings import ProfileWarning
 from tenure.runtime.profile import Profile
 from tenure.store.folder.user_home import expand
 from tenure.surfaces.cli import output
@@ -282,7 +283,7 @@ def _with_env(given: dict[str, Any], wants: Definition, unset: tuple[str, ...]) 
 
 
 def _report_edit(
-    where: Where, before: Job, after: Job, at: datetime, warnings: list[advisor.Warning]
+    where: Where, before: Job, after: Job, at: datetime, warnings: list[ProfileWarning]
 ) -> None:
     if where.json:
         output.print_json(

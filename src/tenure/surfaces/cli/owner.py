@@ -8,12 +8,11 @@ from pathlib import Path
 import click
 
 from tenure.client import force_takeover, requests
-from tenure.client.advice import Warning
 from tenure.client.documents.processes import owner_document, process_document, term_document
 from tenure.client.documents.runs import request_document
 from tenure.client.health import examine
 from tenure.client.notify import nudge_all
-from tenure.client.refusal import who_should_own, why_nobody_owns
+from tenure.client.refusal import expected_owner, why_no_owner
 from tenure.client.requester import editor, requester
 from tenure.client.warnings import policy_warnings_of
 from tenure.domain.errors import InvalidInput
@@ -21,6 +20,7 @@ from tenure.domain.ownership import HolderLife, Term
 from tenure.domain.policy.admission import Policy
 from tenure.domain.policy.change import PolicyProblem, policy_in_force
 from tenure.domain.policy.text import make_policy
+from tenure.domain.warnings import ProfileWarning
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.command import VerbGroup, Where, now
@@ -61,8 +61,8 @@ def _show(where: Where, limit: int) -> None:
         )
         return
     if found is None:
-        output.say(f"{output.paint('nobody', 'red')} owns: {output.safe(why_nobody_owns(health))}")
-        output.say(f"who should: {who_should_own(health.policy)}")
+        output.say(f"{output.paint('no owner', 'red')}: {output.safe(why_no_owner(health))}")
+        output.say(f"expected owner: {expected_owner(health.policy)}")
     else:
         current = health.ownership
         alive = "" if found.life is HolderLife.ALIVE else f" ({found.life})"
@@ -158,7 +158,7 @@ def _clear(profile: Profile, by: str, yes: bool) -> None:
     profile.store.accept_policy(make_policy((), version=version), by, now())
 
 
-def _show_policy(where: Where, accepted: Policy, warnings: list[Warning], toml: Path) -> int:
+def _show_policy(where: Where, accepted: Policy, warnings: list[ProfileWarning], toml: Path) -> int:
     if where.json:
         output.print_json(
             {

@@ -7,12 +7,12 @@ import time
 
 import click
 
-from tenure.client.advice import Warning
 from tenure.client.documents import to_json
 from tenure.client.presence import Present
 from tenure.client.status import Status, read_status, status_document
 from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Activity, Process
+from tenure.domain.warnings import ProfileWarning
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.command import Verb, Where, now
@@ -91,7 +91,7 @@ def print_status(found: Status) -> None:
         print_warning(warning)
 
 
-def print_warning(warning: Warning) -> None:
+def print_warning(warning: ProfileWarning) -> None:
     word = output.paint("warning", "yellow bold")
     output.paragraph(f"{word} {warning.code}: {output.safe(warning.text)}")
     output.paragraph(f"→ {output.safe(warning.remedy)}")

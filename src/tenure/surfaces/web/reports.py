@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from tenure.client.advice import Warning
 from tenure.client.documents import WarningDocument
 from tenure.client.documents.processes import (
     AdmissionDocument,
@@ -26,6 +25,7 @@ from tenure.domain.policy.evidence import Evidence
 from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.request import Request
 from tenure.domain.run import Run
+from tenure.domain.warnings import ProfileWarning
 from tenure.runtime.profile import Profile
 
 
@@ -70,7 +70,7 @@ def request_of(profile: Profile, run: Run) -> Request | None:
         return None
 
 
-def warning_documents(warnings: Iterable[Warning]) -> list[WarningDocument]:
+def warning_documents(warnings: Iterable[ProfileWarning]) -> list[WarningDocument]:
     return [WarningDocument.read(warning) for warning in warnings]
 
 

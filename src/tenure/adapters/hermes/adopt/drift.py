@@ -23,12 +23,12 @@ from tenure.adapters.hermes.facts.adoption_record import RELEASING, Adoption, re
 from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes.look.finding_texts import NO_GATEWAY_RULE, HermesFinding, finding
 from tenure.adapters.hermes.look.installation import Installation, installation_of
-from tenure.client.advice import Warning
 from tenure.domain.errors import CorruptStore, OutcomeUnknown, TenureError
 from tenure.domain.version import is_newer
+from tenure.domain.warnings import ProfileWarning
 
 
-def drift(home: HermesHome, installation: Installation | None = None) -> tuple[Warning, ...]:
+def drift(home: HermesHome, installation: Installation | None = None) -> tuple[ProfileWarning, ...]:
     """The findings, the most severe first; none without an adoption. Raises nothing.
 
     ``installation``: the Hermes that serves the profile now, by default that of the record.

@@ -9,7 +9,7 @@ from tenure.adapters.hermes.facts.invocation import Role
 from tenure.adapters.hermes.look.finding_texts import HermesFinding, finding, tenure_command
 from tenure.adapters.hermes.look.installation import SUPPORTED
 from tenure.adapters.hermes.look.report import HermesProcess, Survey, names
-from tenure.client.advice import Warning
+from tenure.domain.warnings import ProfileWarning
 
 _FRESH = timedelta(seconds=90)
 """A living ticker writes its heartbeat every minute."""

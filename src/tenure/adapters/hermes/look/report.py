@@ -24,11 +24,11 @@ from tenure.adapters.hermes.look.installation import Installation
 from tenure.adapters.hermes.look.locks import Lock
 from tenure.adapters.hermes.look.processes import HomeEvidence, OtherHomeProcess
 from tenure.adapters.hermes.look.tickers import Ticks
-from tenure.client.advice import Warning
 from tenure.client.documents import VERSION, Json, instant, seconds, to_json
 from tenure.client.documents.processes import evidence_document
 from tenure.domain.policy.evidence import Evidence
 from tenure.domain.process import ProcessStatus
+from tenure.domain.warnings import ProfileWarning
 
 MAX_RUNS = 10
 """The most runs that the document lists."""
@@ -103,7 +103,7 @@ class Survey:
     heartbeats: Heartbeats
     ledger: Ledger
     verdict: str = ""
-    warnings: tuple[Warning, ...] = ()
+    warnings: tuple[ProfileWarning, ...] = ()
 
     @property
     def installation(self) -> Installation | None:

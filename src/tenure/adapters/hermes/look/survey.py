@@ -36,16 +36,16 @@ from tenure.adapters.hermes.look.processes import HermesCandidate, find_processe
 from tenure.adapters.hermes.look.report import HermesProcess, Survey
 from tenure.adapters.hermes.look.scan import Scan, system_scan
 from tenure.adapters.hermes.look.tickers import Judgement, Ticks, judge
-from tenure.client.advice import Warning
 from tenure.domain.errors import NotFound, TenureError
 from tenure.domain.policy.evidence import Evidence
 from tenure.domain.process import Process, ProcessStatus
+from tenure.domain.warnings import ProfileWarning
 from tenure.host.processes import observe as observe_process
 
 __all__ = ["Survey", "foreign_of", "foreign_processes", "survey"]
 
 Observe = Callable[[int], Evidence]
-Drift = Callable[[HermesHome, Installation | None], Iterable[Warning]]
+Drift = Callable[[HermesHome, Installation | None], Iterable[ProfileWarning]]
 
 
 def survey(

@@ -19,7 +19,7 @@ from tenure.client.documents.processes import (
 )
 from tenure.client.documents.runs import RequestReply
 from tenure.client.health import examine
-from tenure.client.refusal import who_should_own, why_nobody_owns
+from tenure.client.refusal import expected_owner, why_no_owner
 from tenure.domain.errors import InvalidInput
 from tenure.surfaces.web.api.bodies import HandOverAsked
 from tenure.surfaces.web.api.common import Body, JsonResponse, Key, OwnerRequestsDep, Wait
@@ -46,8 +46,8 @@ def get_owner(
             life=found.life if found else None,
             process=process_document(found.process) if found else None,
             terms=[term_document(term) for term in terms],
-            why_nobody=None if health.owned else why_nobody_owns(health),
-            who_should=who_should_own(health.policy),
+            why_nobody=None if health.owned else why_no_owner(health),
+            who_should=expected_owner(health.policy),
         )
     )
 

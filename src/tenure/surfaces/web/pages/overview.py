@@ -15,13 +15,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from markupsafe import Markup
 
-from tenure.client.advice import Warning
 from tenure.client.presence import Present
 from tenure.client.status import Status
 from tenure.domain.job import Job
 from tenure.domain.omission import Omission, OmissionKind
 from tenure.domain.ownership import HolderLife
 from tenure.domain.run import ACTIVE, Run, RunState
+from tenure.domain.warnings import ProfileWarning
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.web import words
@@ -75,7 +75,7 @@ def drop_repeated_reasons(warnings: Iterable[Warning]) -> list[Warning]:
     found = list(warnings)
     whys = [w.text.partition(" refused: ")[2] for w in found if w.code == "refused_executor"]
 
-    def shorter(warning: Warning) -> Warning:
+    def shorter(warning: ProfileWarning) -> ProfileWarning:
         text = warning.text
         for why in whys:
             text = text.replace(f" refused: {why}", " refused")

@@ -8,7 +8,7 @@ from functools import cache
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from tenure.client.refusal import what_to_type, who_should_own, why_nobody_owns
+from tenure.client.refusal import expected_owner, next_command, why_no_owner
 from tenure.domain.errors import NotFound
 from tenure.domain.request import Request as Asked
 from tenure.domain.request import RequestState
@@ -59,9 +59,9 @@ def show(profile: ProfileDep, request: Request, ref: str) -> HTMLResponse:
         late=asked.state is RequestState.PENDING and around.now > asked.deadline,
         run=_run(profile, asked),
         job_name=job_names(profile),
-        why=None if health.owned else why_nobody_owns(health),
-        should=who_should_own(health.policy),
-        remedy=what_to_type(health, profile.name),
+        why=None if health.owned else why_no_owner(health),
+        should=expected_owner(health.policy),
+        remedy=next_command(health, profile.name),
     )
 
 
