@@ -80,7 +80,7 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["restore", "/nowhere", "--yes"], 4, "/nowhere"),
     # asking
     (["trigger", "nowhere"], 4, "nowhere"),
-    (["trigger", "n"], 3, "nobody owns"),
+    (["trigger", "n"], 3, "can't run it: profile 'default' has no owner"),
     (["cancel", "r123"], 4, "r123"),
     (["retry", "r123"], 4, "r123"),
     (["requests", "cancel", "q123"], 4, "q123"),
@@ -97,8 +97,8 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["whoami", "--pid", "4194304"], 4, "4194304"),
     # ownership
     (["owner", "take"], 3, "no other process"),
-    (["owner", "release"], 3, "nobody owns"),
-    (["owner", "hand-over"], 3, "nobody owns"),
+    (["owner", "release"], 3, "no process owns the profile"),
+    (["owner", "hand-over"], 3, "can't hand over: profile 'default' has no owner"),
     (["owner", "hand-over", "--to", "x"], 2, "to: "),
     (["owner", "policy", "--accept", "--clear"], 2, "clear: "),
     (["owner", "policy", "--accept"], 2, "profile.toml"),

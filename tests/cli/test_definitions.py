@@ -23,7 +23,7 @@ def test_add_prints_the_id_and_the_next_fires_in_the_jobs_zone(tenure: Tenure) -
     assert lines[0].startswith("added rep (j")
     assert [line.split()[2] for line in lines[1:]] == ["03:00:00"] * 3
     assert all(" JST (in " in line for line in lines[1:])
-    assert "nobody owns" in done.err
+    assert "no scheduler is running for this profile" in done.err
 
 
 def test_add_json_names_what_is_wrong_beside_the_job(tenure: Tenure) -> None:
@@ -37,7 +37,7 @@ def test_add_json_names_what_is_wrong_beside_the_job(tenure: Tenure) -> None:
 
 def test_who_is_dead_is_no_candidate_to_wait_for(tenure: Tenure, world: World) -> None:
     world.join("p-dead")
-    assert "wait until a candidate takes over" in tenure("add", "@daily", "--", "true").err
+    assert "wait for a candidate to take over" in tenure("add", "@daily", "--", "true").err
     world.die("p-dead")
     assert "→ start `tenure serve`" in tenure("add", "@daily", "--", "false").err
 

@@ -105,7 +105,7 @@ def test_jobs_are_added_and_run_as_in_hermes(
     assert "the same: the next 20" in done.out
     assert "not sent to telegram" in done.out
     assert f"HERMES_HOME={hermes.root} hermes -p la cron pause {id}" in done.out
-    assert "nobody owns this profile" in done.err
+    assert "no scheduler is running for this profile" in done.err
     job = tenure("show", "watch", "--json").json["job"]
     assert job["command"][1] == str(hermes.home / "scripts" / "watch.sh")
     assert job["env"] == {"HERMES_HOME": str(hermes.home)}

@@ -177,7 +177,9 @@ def test_what_is_due_and_nobody_starts(tenure: Tenure, world: World) -> None:
         wants = Definition(name=name, schedule=often, action=Command(argv=("true",)))
         world.store.add_job(wants, by="ada", now=long)
     (told,) = [w for w in tenure("status", "--json").json["warnings"] if w["code"] == DUE]
-    assert told["text"].startswith("5 jobs are due, and nobody starts them, the first for 9m")
+    assert told["text"].startswith(
+        "5 jobs are due, and no process owns the profile; waiting for 9m"
+    )
     assert told["text"].endswith(": a, b, c and 2 more")
     assert "tenure explain a" in told["remedy"]
     world.owner()

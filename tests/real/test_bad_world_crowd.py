@@ -163,7 +163,7 @@ def test_two_profiles_are_removed_and_made_at_once(world: World) -> None:
     world.add()
     refused = world.tenure("profile", "remove", "default", "--yes", "--json")
     assert refused.code == 3
-    assert "stop them first" in refused.error["remedy"]
+    assert "before removing it" in refused.error["text"]
     assert world.trigger().code == 0
     owner.kill()
     world.ok("profile", "remove", "default", "--yes")

@@ -50,7 +50,7 @@ def test_an_older_schema_is_migrated_when_asked_and_at_rest(world: World, newer:
         assert "tenure migrate" in answer.error["remedy"]
     running = world.tenure("migrate", "--json")
     assert running.code == 3
-    assert "stop them first" in running.error["remedy"]
+    assert "before migrating" in running.error["text"]
     assert world.rows("SELECT value FROM meta WHERE key = 'schema'") == before
     assert owner.terminate() == 0
 

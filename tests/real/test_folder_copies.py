@@ -134,7 +134,7 @@ def test_a_restored_backup(world: World) -> None:
     )
     running = world.tenure("restore", str(backup), "--yes")
     assert running.code == 3
-    assert "stop them first" in running.err
+    assert "before restoring" in running.err
     assert owner.terminate() == 0
     fires = {row[0] for row in world.rows("SELECT fire_time FROM runs")}
     term = world.term()

@@ -56,7 +56,7 @@ def test_the_story_holds_and_leaves_nothing(long_tmp: Path) -> None:
         r"gateway took over as authoritative owner \(term \d+\)",
         r"delegated, and executed by the gateway: gateway-launcher → gateway → job",
         r"stranger: refused: no rule admits it: rule 1 asks for",
-        r"send-report is refused: nobody owns the profile la",
+        r"send-report is refused: can't run it: profile 'la' has no owner",
         r"desktop-\d took over as fallback \(term \d+\): the previous owner died",
         r"send-report is refused: send-report is protected: only an authoritative owner may run",
         r"read-mail is held: only an authoritative owner may run it",

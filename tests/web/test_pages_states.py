@@ -198,10 +198,12 @@ def test_why_a_process_is_refused_is_drop_repeated_reasons_at_the_top() -> None:
     why = "no rule admits it: rule 1 asks for service gateway"
     found = overview.drop_repeated_reasons(
         [
-            ProfileWarning(code="no_owner", text=f"nobody owns: pid 4711 is refused: {why}. Expected owner: x",
+            ProfileWarning(code="no_owner",
+                           text=f"nobody owns: pid 4711 is refused: {why}. Expected owner: x",
                     remedy=""),
             ProfileWarning(code="refused_executor", text=f"pid 4711 is refused: {why}", remedy=""),
-            ProfileWarning(code="owner_dead", text="the owner (pid 5) is dead: the owner (pid 5) is dead; "
+            ProfileWarning(code="owner_dead",
+                           text="the owner (pid 5) is dead: the owner (pid 5) is dead; "
                     "nobody is there", remedy=""),
         ]
     )  # fmt: skip

@@ -35,7 +35,7 @@ class TestTrigger:
         web.add()
         found = web.problem("POST", "/jobs/job/trigger", 409)
         assert found["code"] == "no_owner"
-        assert "nobody owns the profile default" in found["detail"]
+        assert "profile 'default' has no owner" in found["detail"]
         assert "start `tenure serve`" in found["remedy"]
         assert "queue=true" in found["remedy"]
         assert found["facts"]["should_own"]

@@ -41,7 +41,12 @@ def advice(profile: Profile, *jobs: Job) -> list[ProfileWarning]:
         if job.definition.needs_authority:
             found += _about_protection(profile, job.definition)
     if owner is None:
-        found.append(warn("no_owner.brief", remedy=next_command(health, profile.name)))
+        found.append(
+            warn(
+                "no_owner.yet" if health.executors() else "no_owner.brief",
+                remedy=next_command(health, profile.name),
+            )
+        )
     return found
 
 

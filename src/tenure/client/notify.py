@@ -25,7 +25,7 @@ def nudge_all(profile: Profile, what: str) -> None:
 
 
 def nudge_each(sockets: Iterable[str | None], what: str) -> None:
-    """Each of these gets the hint. Waits :data:`NOTIFY_TOTAL_TIMEOUT_S` at most for all together."""
+    """The same for each of these; the total wait is capped."""
     until = time.monotonic() + NOTIFY_TOTAL_TIMEOUT_S
     for socket in sockets:
         nudge(socket, {"nudge": what}, max(0.01, min(0.2, until - time.monotonic())))

@@ -93,10 +93,10 @@ _STARTING = {
 }
 
 
-def no_owner(health: Health, profile: str) -> Refused:
-    """The refusal. Facts: ``should_own`` and ``processes``."""
+def no_owner(health: Health, profile: str, action: str = "run it") -> Refused:
+    """The refusal of an action. Facts: ``should_own`` and ``processes``."""
     return Refused(
-        f"can't run it: profile {profile!r} has no owner: {why_no_owner(health)}. "
+        f"can't {action}: profile {profile!r} has no owner: {why_no_owner(health)}. "
         f"Expected owner: {expected_owner(health.policy)}",
         remedy=next_command(health, profile, asking=True),
         should_own=expected_owner(health.policy),
@@ -112,10 +112,10 @@ def no_owner(health: Health, profile: str) -> Refused:
     )
 
 
-def owner_halted(health: Health, profile: str) -> Refused:
+def owner_halted(health: Health, profile: str, action: str) -> Refused:
     """The refusal of a request to an owner that is stopped or frozen. Facts as of
     :func:`no_owner`."""
-    error = no_owner(health, profile)
+    error = no_owner(health, profile, action)
     return Refused(
         f"{what_is_halted(health)}, so it answers no requests",
         remedy=f"{how_to_continue(health, profile)}; or ask with --queue to leave it for the owner",

@@ -49,6 +49,14 @@ _OWNER_LOOK_EVERY_S = 1.0
 NUDGE_TIMEOUT_S = 0.5
 
 
+_ACTIONS = {
+    RequestKind.TRIGGER: "run it",
+    RequestKind.RETRY: "run it again",
+    RequestKind.CANCEL: "cancel it",
+    RequestKind.HAND_OVER: "hand over",
+}
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -340,7 +348,8 @@ def _refuse(profile: Profile, request: Request, now: datetime) -> TenureError:
     from tenure.client.refusal import no_owner, owner_halted
 
     health = examine(profile, now)
-    error = (owner_halted if health.owned else no_owner)(health, profile.name)
+    refusal = owner_halted if health.owned else no_owner
+    error = refusal(health, profile.name, _ACTIONS[request.kind])
     try:
         profile.store.resolve_request(
             request.id,

@@ -69,6 +69,9 @@ TABLE: dict[str, Template] = {
         "no scheduler is running for this profile; jobs won't run until you start one",
         "{remedy}",
     ),
+    "no_owner.yet": Template(
+        _ERROR, "no process owns this profile; jobs won't run until one does", "{remedy}"
+    ),
     "owner_dead": Template(
         _ERROR,
         "the owner (pid {pid}, term {term}) is dead, and no process has taken over: {why}",
@@ -93,7 +96,7 @@ TABLE: dict[str, Template] = {
     ),
     "due_unstarted": Template(
         _WARNING,
-        "{jobs} due and no scheduler is running; waiting for {span}: {names}",
+        "{jobs} due, and no process owns the profile; waiting for {span}: {names}",
         "once an owner starts, {they} will run or be recorded as missed, depending on the catch-up "
         "setting; `tenure explain {job}{option}` says more",
     ),
