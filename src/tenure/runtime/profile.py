@@ -169,7 +169,7 @@ class Profile:
             self._resolved = resolve_policy(accepted)
         return self._resolved
 
-    def refresh_policy(self, by: str, now: datetime) -> tuple[Policy, tuple[PolicyWarning, ...]]:
+    def refresh_policy(self, by: str, now: datetime) -> tuple[Policy, tuple[ProfileWarning, ...]]:
         """Accept a changed profile.toml; returns the policy in force and its warnings.
 
         A file that is missing, empty or broken changes nothing and is a warning.

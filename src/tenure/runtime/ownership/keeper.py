@@ -28,6 +28,7 @@ from tenure.domain.ownership import Authority, Candidate, Ownership, OwnershipAc
 from tenure.domain.policy.admission import Admission, Policy
 from tenure.domain.process import ProcessStatus
 from tenure.domain.settings import Hung
+from tenure.domain.warnings import ProfileWarning
 from tenure.host.zone_data import ZoneData
 from tenure.runtime.dispatch.dispatcher import Dispatcher
 from tenure.runtime.dispatch.recovery import Recovery
@@ -86,7 +87,7 @@ class Keeper:
         self._zone_data = ZoneData()
         self._changes = ChangeDetector(context, dispatcher, self._zone_data)
         self._zone = context.profile.settings().timezone
-        self._file_warning: PolicyWarning | None = None
+        self._file_warning: ProfileWarning | None = None
         self._stopping = threading.Event()
         self._why_failed = ""
         self._next_probe = 0.0

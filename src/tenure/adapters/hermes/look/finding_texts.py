@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tenure.adapters.hermes.facts.home import DEFAULT, HermesHome, default_root, home_of
-from tenure.client.advice import Warning
+from tenure.domain.warnings import ProfileWarning
 
 _GATEWAY = "; then restart the gateway"
 
@@ -190,14 +190,16 @@ class HermesFinding:
     texts: Texts | None = None
     """Instead of those of the code."""
 
-    def warning(self, home: HermesHome) -> Warning:
+    def warning(self, home: HermesHome) -> ProfileWarning:
         text, remedy = self.texts or TEXTS[self.code]
         commands = {
             "adopt": tenure_command(home, "adopt"),
             "release": tenure_command(home, "release"),
         }
         facts = {**commands, **self.facts}
-        return Warning(code=self.code, text=text.format_map(facts), remedy=remedy.format_map(facts))
+        return ProfileWarning(
+            code=self.code, text=text.format_map(facts), remedy=remedy.format_map(facts)
+        )
 
 
 def finding(code: str, **facts: Any) -> HermesFinding:

@@ -17,7 +17,7 @@ _STARTING = timedelta(seconds=60)
 """A process joins the Tenure profile at its first tick, which comes seconds after its start."""
 
 
-def conclude(survey: Survey) -> tuple[str, tuple[Warning, ...]]:
+def conclude(survey: Survey) -> tuple[str, tuple[ProfileWarning, ...]]:
     """The verdict, in one or two sentences, and the warnings, the most severe first."""
     situation = _unadopted if survey.adoption is None else _adopted
     found = (*situation(survey), *_always(survey))

@@ -41,7 +41,7 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _PROCESS = re.compile(r"\bp1[0-9a-z]{16,}\b")
 _RUN = re.compile(r"\b([Rr])un (r1[0-9a-z]{12,})\b")
 _STATE = re.compile(r"\b(?:timed_out|never_ran)\b")
-_SHOULD = re.compile(r"\. (?:Who should|Expected owner): ")
+_SHOULD = re.compile(r"\. Expected owner: ")
 _NEXT_RULE = re.compile(r"; (?=rule \d)")
 _ZONELESS = "UTC"
 LONGEST_HEADING = 120
