@@ -80,7 +80,7 @@ def test_a_restore_needs_the_profile_at_rest(tenure: Tenure, world: World, backu
                   ["profile", "remove", "default", "--yes"]):  # fmt: skip
         done = tenure(*words)
         assert done.code == 3, words
-        assert "stop it before restoring" in done.err
+        assert "stop it before" in done.err
     assert names(tenure) == ["new", "old"]
 
 

@@ -176,7 +176,7 @@ def test_a_due_fire_without_a_slot_is_named_with_what_holds_it(full: World) -> N
     (run,) = full.runs()
     # Progress is noted every ten seconds: the owner has looked since the fire was due.
     text = eventually(lambda: codes(full).get("due_unclaimed"), "the warning", DEADLINE)
-    assert "the fire of waits has been due for " in text
+    assert "the scheduled run of waits has been due for " in text
     assert f"the only slot for commands is taken by long (run {run.id}, for " in text
     assert f"`tenure cancel {run.id} --profile la`" in text
     assert "--timeout" in text

@@ -76,7 +76,7 @@ def test_remedies_show_what_to_type_as_code_and_nothing_else_as_markup() -> None
 
 
 def test_who_should_own_begins_a_line_and_each_rule_another() -> None:
-    text = "nobody owns: pid 7 is refused. Who should: rule 1 admits a; rule 2 admits b"
+    text = "nobody owns: pid 7 is refused. Expected owner: rule 1 admits a; rule 2 admits b"
     assert format_title(text) == (
         "<strong>Nobody owns:</strong> pid 7 is refused. "
         '<span class="should">Expected owner: rule 1 admits a;<br>rule 2 admits b</span>'

@@ -203,7 +203,7 @@ class TestOwner:
         found = web.get("/owner")
         assert (found["owner"], found["terms"]) == (None, [])
         assert found["why_nobody"] == "no scheduler process is running"
-        assert "any process of this user may own" in found["who_should"]
+        assert "any of your processes" in found["who_should"]
 
     def test_dead(self, lived: Web) -> None:
         lived.world.die("p-gateway")
