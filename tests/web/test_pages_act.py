@@ -268,7 +268,7 @@ def test_a_trigger_that_nobody_can_do_says_who_should_and_what_to_do(sitting: Si
     found = shown(sitting.post(f"/jobs/{job.id}/trigger"), 409)
     said = found.said()
     assert "Profile default has no owner, so the request was refused" in said
-    assert "Expected owner: any process of this user may own" in said
+    assert "Expected owner: any of your processes" in said
     assert "tenure serve" in said
     assert "--queue" not in said, "there is a button for it"
     (asked,) = sitting.web.store.requests()

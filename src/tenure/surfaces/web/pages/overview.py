@@ -70,7 +70,7 @@ def overview(profile: ProfileDep, request: Request) -> HTMLResponse:
     )
 
 
-def drop_repeated_reasons(warnings: Iterable[Warning]) -> list[Warning]:
+def drop_repeated_reasons(warnings: Iterable[ProfileWarning]) -> list[ProfileWarning]:
     """The warnings; those about the owner without reasons that another warning has."""
     found = list(warnings)
     whys = [w.text.partition(" refused: ")[2] for w in found if w.code == "refused_executor"]
