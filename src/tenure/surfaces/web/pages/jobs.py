@@ -29,7 +29,7 @@ STATES = ("active", "paused", "done", "dormant", "removed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobRow:
+class JobListRow:
     """One job in the list."""
 
     job: Job
@@ -72,10 +72,10 @@ def list_jobs(
     )
 
 
-def row(around: Frame, job: Job) -> JobRow:
+def row(around: Frame, job: Job) -> JobListRow:
     """What the list says of one job. Reads its latest runs."""
     runs, _ = around.profile.store.runs(RunFilter(job=job.id), Page(limit=bars.SPARK))
-    return JobRow(
+    return JobListRow(
         job=job,
         latest=runs[0] if runs else None,
         spark=bars.spark(runs, around.now),
