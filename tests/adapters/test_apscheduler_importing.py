@@ -27,8 +27,8 @@ from tenure.adapters.apscheduler.declarations import python_file
 from tenure.adapters.apscheduler.importer import ApschedulerJob, ApschedulerTarget, plan_rows
 from tenure.adapters.apscheduler.literals import call_arguments, source_of
 from tenure.adapters.apscheduler.pickles import read_pickle
-from tenure.adapters.apscheduler.stores import JobRow, read_rows, shown
-from tenure.adapters.apscheduler.templates import Template
+from tenure.adapters.apscheduler.stores import StoredRow, read_rows, shown
+from tenure.adapters.apscheduler.templates import CommandTemplate
 from tenure.adapters.importer import Action, ExistingJobs, resolve_names
 from tenure.domain.errors import InvalidInput, NotFound, OutcomeUnknown
 from tenure.domain.job import CatchUp, Command, Definition, Overlap
@@ -96,7 +96,7 @@ def plan(
 ) -> list[ApschedulerJob]:
     template = None
     if commands:
-        template = Template(words=words, python=sys.executable, cwd=str(file.parent / "app"))
+        template = CommandTemplate(words=words, python=sys.executable, cwd=str(file.parent / "app"))
     return list(plan_rows(read_rows(str(file)), ApschedulerTarget(now=now(), template=template)))
 
 
@@ -249,7 +249,7 @@ def test_whatever_a_store_says_no_code_of_its_own_is_written(
         "name": name, "misfire_grace_time": 1, "coalesce": True, "max_instances": 1,
         "next_run_time": NOW,
     }  # fmt: skip
-    rows = [JobRow(id, pickle.dumps(state))]
+    rows = [StoredRow(id, pickle.dumps(state))]
     (planned,) = plan_rows(rows, ApschedulerTarget(now=NOW))
     written = python_file([planned], source=source, app="shop")
     written.encode()
@@ -258,7 +258,7 @@ def test_whatever_a_store_says_no_code_of_its_own_is_written(
     assert set(statements) <= {"Expr", "Import", "ImportFrom", "Assign"}
     calls = [node for node in tree.body if isinstance(node, ast.Expr)]
     assert len(calls) <= 2  # the docstring, and one declaration
-    template = Template(words="{python} -c {code} {id}", python="python3", cwd="/")
+    template = CommandTemplate(words="{python} -c {code} {id}", python="python3", cwd="/")
     (planned,) = plan_rows(rows, ApschedulerTarget(now=NOW, template=template))
     if planned.definition is not None:
         command = planned.definition.action
@@ -343,12 +343,12 @@ def test_a_template_of_ones_own(store: Store) -> None:
 @pytest.mark.parametrize("words", ["run", "run {what} {code}", "run '{code}"])
 def test_a_template_that_calls_nothing_is_refused(words: str) -> None:
     with pytest.raises(InvalidInput):
-        Template(words=words, python="python3", cwd="/")
+        CommandTemplate(words=words, python="python3", cwd="/")
 
 
 def test_a_function_of_the_script_itself_is_refused(store: Store) -> None:
     state = pickle.loads(raw(store(x={"hour": 3})))
-    row = JobRow("x", pickle.dumps({**state, "func": "__main__:f"}))
+    row = StoredRow("x", pickle.dumps({**state, "func": "__main__:f"}))
     (planned,) = plan_rows([row], ApschedulerTarget(now=NOW))
     assert planned.action is Action.SKIP
     assert "__main__" in planned.why

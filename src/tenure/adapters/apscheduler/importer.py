@@ -19,8 +19,8 @@ from typing import Any
 from tenure.adapters.apscheduler.comparison import compare
 from tenure.adapters.apscheduler.literals import call_arguments, is_json
 from tenure.adapters.apscheduler.stored_job import IntervalTrigger, StoredJob, read_job
-from tenure.adapters.apscheduler.stores import JobRow, read_rows, shown
-from tenure.adapters.apscheduler.templates import Template
+from tenure.adapters.apscheduler.stores import StoredRow, read_rows, shown
+from tenure.adapters.apscheduler.templates import CommandTemplate
 from tenure.adapters.apscheduler.triggers import translate
 from tenure.adapters.importer import (
     Action,
@@ -64,7 +64,7 @@ class ApschedulerTarget:
     now: datetime
     app: str = "default"
     """Whose declarations they will be."""
-    template: Template | None = None
+    template: CommandTemplate | None = None
     """The command of each job; None: they are declared."""
     grace: timedelta = DEFAULT_GRACE
     count: int = 20
@@ -82,7 +82,7 @@ class ApschedulerJob(ImportedJob):
     """Of a job that is not imported for its arguments alone: what else it would be."""
 
 
-def plan_rows(rows: Sequence[JobRow], target: ApschedulerTarget) -> tuple[ApschedulerJob, ...]:
+def plan_rows(rows: Sequence[StoredRow], target: ApschedulerTarget) -> tuple[ApschedulerJob, ...]:
     """What an import would do, before it is compared with what the profile has."""
     return tuple(_judge(row, target) for row in rows)
 
@@ -167,7 +167,7 @@ class ApschedulerImporter(Importer):
         }
 
 
-def _judge(row: JobRow, target: ApschedulerTarget) -> ApschedulerJob:
+def _judge(row: StoredRow, target: ApschedulerTarget) -> ApschedulerJob:
     found = ApschedulerJob(id=_id(row.id), name=_printable(row.id), shown="", action=Action.SKIP)
     try:
         stored = read_job(row.state)

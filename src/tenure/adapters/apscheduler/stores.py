@@ -28,14 +28,14 @@ _TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}(?:\.[A-Za-z_][A-Za-z0-9_$]{0,
 
 
 @dataclass(frozen=True, slots=True)
-class JobRow:
+class StoredRow:
     """One job as it is stored."""
 
     id: str
     state: bytes
 
 
-def read_rows(url: str, table: str = TABLE) -> list[JobRow]:
+def read_rows(url: str, table: str = TABLE) -> list[StoredRow]:
     """All jobs of a store, by id. ``url``: as SQLAlchemy has it, or the path of a SQLite file.
 
     Raises InvalidInput for another kind of store, NotFound for a file or table that is not there,
@@ -72,7 +72,7 @@ def _path(url: str) -> Path:
     return Path(path[1:])
 
 
-def _of_file(path: Path, table: str) -> list[JobRow]:
+def _of_file(path: Path, table: str) -> list[StoredRow]:
     if not path.is_file():
         raise NotFound(f"{path} does not exist", field="url")
     quoted = ".".join(f'"{part}"' for part in table.split("."))
@@ -103,7 +103,7 @@ def _no_table(table: str, known: list[str]) -> NotFound:
     )
 
 
-def _of_sqlalchemy(url: str, table: str) -> list[JobRow]:
+def _of_sqlalchemy(url: str, table: str) -> list[StoredRow]:
     try:
         import sqlalchemy
         from sqlalchemy.exc import SQLAlchemyError
@@ -128,13 +128,13 @@ def _of_sqlalchemy(url: str, table: str) -> list[JobRow]:
         raise OutcomeUnknown(f"{shown(url)} cannot be read: {said}") from None
 
 
-def _rows(found: Iterable[tuple[Any, ...]]) -> list[JobRow]:
-    rows: list[JobRow] = []
+def _rows(found: Iterable[tuple[Any, ...]]) -> list[StoredRow]:
+    rows: list[StoredRow] = []
     for id, state in found:
         if len(rows) == MOST:
             raise InvalidInput(f"more than {MOST} jobs")
         if isinstance(state, str):  # some drivers give text, and some serializers write it
             state = state.encode("utf-8", "surrogateescape")
         plain = isinstance(state, bytes | bytearray | memoryview)
-        rows.append(JobRow(str(id), bytes(state) if plain else b""))
+        rows.append(StoredRow(str(id), bytes(state) if plain else b""))
     return rows

@@ -23,7 +23,7 @@ _PLACE = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Template:
+class CommandTemplate:
     """How a job is called. Raises InvalidInput for a template that names no function."""
 
     words: str = DEFAULT

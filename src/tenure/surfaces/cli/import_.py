@@ -232,7 +232,7 @@ def apscheduler(
     itself. The store is read as data: nothing in it is unpickled, and it is not changed.
     """
     from tenure.adapters.apscheduler.importer import ApschedulerImporter, ApschedulerTarget
-    from tenure.adapters.apscheduler.templates import Template
+    from tenure.adapters.apscheduler.templates import CommandTemplate
     from tenure.domain.errors import InvalidInput
     from tenure.store.folder.user_home import expand
     from tenure.surfaces.cli.import_report import add, show_plan
@@ -240,7 +240,7 @@ def apscheduler(
     template = None
     if as_commands:
         folder = os.path.abspath(expand(cwd or os.curdir, "cwd"))
-        template = Template(words=command_template, python=sys.executable, cwd=folder)
+        template = CommandTemplate(words=command_template, python=sys.executable, cwd=folder)
     elif cwd or command_template != _TEMPLATE:
         raise InvalidInput("needs --as-commands", field="cwd" if cwd else "command-template",
                            remedy="add --as-commands")  # fmt: skip
