@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tenure.domain.errors import OutcomeUnknown
+from tenure.domain.errors import CorruptStore, OutcomeUnknown
 from tenure.domain.job import Call, Command, Definition, Job, Overlap, Runner
 from tenure.domain.run import ACTIVE, Run, RunState
 from tenure.domain.schedule.model import every_schedule
@@ -233,3 +233,23 @@ def test_what_the_service_manager_told_the_owner_is_not_told_the_job(
     assert "NOTIFY_SOCKET" not in seen
     assert (seen["KEPT"], seen["MINE"]) == ("yes", "1")
     assert (seen["TENURE_RUN"], seen["TENURE_JOB"], seen["TENURE_TERM"]) == (run.id, "env", "1")
+
+
+def test_an_error_that_repeats_is_logged_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store that is lost fails each turn of a drain, hundreds of them."""
+    dispatcher = world.node.scheduler.dispatcher
+    turn = dispatcher.turn
+
+    def fail() -> float:
+        raise CorruptStore("the database is not the one that this process opened")
+
+    for _ in range(2):
+        monkeypatch.setattr(dispatcher, "turn", fail)
+        for _ in range(5):
+            dispatcher._try_turn()
+        monkeypatch.setattr(dispatcher, "turn", turn)
+        dispatcher._try_turn()
+    logged = [r for r in caplog.records if r.name == "tenure.dispatcher"]
+    assert len(logged) == 2, "again after a turn that succeeded"

@@ -91,6 +91,7 @@ class Dispatcher:
         self._draining = False
         self._stopping = False
         self._given_up = False
+        self._last_error = ""
         self.thread = WatchedThread(
             self._loop,
             name="tenure-dispatcher",
@@ -197,17 +198,25 @@ class Dispatcher:
                 self._sleep(wait)
 
     def _try_turn(self) -> float:
-        """One turn; returns the seconds until the next is due."""
+        """One turn; returns the seconds until the next is due.
+
+        An error that repeats is logged once: a store that is lost fails each turn of a drain.
+        """
         try:
-            return self.turn()
+            wait = self.turn()
         except StoreBlocked as error:
             log.warning("%s", error)
             return BLOCKED_DELAY_S
         except TenureError as error:
-            log.error("%s", error)
+            if str(error) != self._last_error:
+                log.error("%s", error)
+            self._last_error = str(error)
+            return POLL_S
         except Exception:  # a turn that failed changed nothing; the next one tries again
             log.exception("a turn failed")
-        return POLL_S
+            return POLL_S
+        self._last_error = ""
+        return wait
 
     def _sleep(self, seconds: float) -> None:
         """Wait for a wakeup, at most ``seconds``.
