@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "tenure"
 
-LIMITS = {"spoken": 48, "module": 0, "class": 1, "unit": 2}
+LIMITS = {"spoken": 0, "module": 0, "class": 0, "unit": 0}
 """The most hits that each rule may have in the whole tree."""
 
 SPOKEN = {
@@ -118,6 +118,8 @@ def spoken_words(paths: Iterable[Path], *, wide: bool = False) -> Iterator[Hit]:
                 word = re.sub(r"\s+", " ", found[0].lower())
                 if word == "in words" and re.search(r"\bfor \w+ in words\b", line):
                     continue  # a loop over a variable
+                if line[found.start() - 1 : found.end() + 1] in ('"nobody"', "`nobody`"):
+                    continue  # a state in JSON and metrics, which is a promise
                 yield Hit(path, number, "spoken", f"{found[0]!r} -> {SPOKEN[word]}")
             for found in WIDE_PATTERN.finditer(line) if wide else ():
                 yield Hit(path, number, "phrase", f"{found[0]!r} in: {line.strip()[:90]}")

@@ -45,7 +45,8 @@ def backup(where: Where, file: Path, replace: bool) -> None:
 def restore(where: Where, file: Path, yes: bool) -> None:
     """Put a backup in the store's place. The old store is kept beside it.
 
-    Needs the profile at rest. Nobody owns afterwards until `tenure profile adopt --restored`.
+    All processes of the profile must have stopped. Jobs stay stopped until you confirm with
+    `tenure profile adopt --restored`.
     """
     if not file.is_file():
         raise NotFound(f"there is no backup {file}", field="file")
@@ -71,7 +72,7 @@ def restore(where: Where, file: Path, yes: bool) -> None:
 @click.command(cls=Verb)
 @click.pass_obj
 def migrate(where: Where) -> None:
-    """Bring the store to this version's schema. Needs the profile at rest."""
+    """Bring the store to this version's schema. All processes of the profile must have stopped."""
     folder = ProfileFolder.open(where.name, where.home_folder())
     before, after = maintenance.migrate(folder, now())
     if where.json:

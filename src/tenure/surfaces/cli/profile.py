@@ -41,7 +41,7 @@ def list_all(where: Where) -> None:
         [
             entry["name"],
             "-" if entry["jobs"] is None else entry["jobs"],
-            entry["error"] or (f"pid {entry['owner_pid']}" if entry["owner_pid"] else "nobody"),
+            entry["error"] or (f"pid {entry['owner_pid']}" if entry["owner_pid"] else "none"),
         ]
         for entry in found
     ]

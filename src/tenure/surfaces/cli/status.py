@@ -102,7 +102,7 @@ def _print_owner(found: Status) -> None:
     title = output.paint(f"profile {found.profile}", "bold")
     output.say(f"{title}  {output.paint(found.folder, 'dim')}")
     if health.owner is None:
-        output.say(f"owner   {output.paint('nobody', 'red')}, last term {health.ownership.term}")
+        output.say(f"owner   {output.paint('none', 'red')}, last term {health.ownership.term}")
         return
     current, process = health.ownership, health.owner.process
     rank = "an open policy" if current.rule is None else f"rule {current.rule + 1}"

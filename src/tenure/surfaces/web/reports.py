@@ -126,8 +126,7 @@ def admission_document(profile: Profile, policy: Policy, process: Process) -> Ad
 
 
 def state_of(health: Health) -> str:
-    """How the ownership stands in one word: owned, stopped, frozen, hung, dead, unverifiable,
-    nobody."""
+    """The state of the ownership: owned, stopped, frozen, hung, dead, unverifiable or "nobody"."""
     if health.owner is None:
         return "nobody"
     if health.owner.life is not HolderLife.ALIVE:
