@@ -100,7 +100,7 @@ def test_while_its_run_is_active_a_trigger_is_refused(owner: MiniHermes) -> None
     owner.do(do)
     owner.jobs.trigger_job("a")
     assert began.wait(DEADLINE)
-    with pytest.raises(RuntimeError, match=r"refused: its previous run is still active"):
+    with pytest.raises(RuntimeError, match=r"refused: job a is already running"):
         owner.jobs.trigger_job("a")
     go.set()
     first_ended(owner)

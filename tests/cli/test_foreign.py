@@ -196,12 +196,12 @@ def test_list_and_show_say_who_decides(tenure: Tenure, world: World, job: Job) -
 def test_next_says_who_decides(tenure: Tenure, world: World, job: Job) -> None:
     assert tenure("next", "backup").out == "none: Hermes decides when it is due\n"
     assert tenure("next", "backup", "--json").json["next_fires"] == []
-    assert tenure("next").out == "none\n1 job is planned by Hermes, who decides when\n"
+    assert tenure("next").out == "none\n1 job is planned by Hermes, which decides when\n"
     add(world, "odd", "bull:nightly")
     tenure("add", "in 5m", "--name", "mine", "--", "true")
     out = tenure("next").out
     assert out.splitlines()[1].startswith("mine ")
-    assert out.endswith("2 jobs are planned by Hermes and another scheduler, who decides when\n")
+    assert out.endswith("2 jobs are planned by Hermes and another scheduler, which decide when\n")
     assert "decides" not in tenure("next", "-n", "1").out
 
 

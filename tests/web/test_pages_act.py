@@ -109,11 +109,11 @@ def test_every_option_of_add_can_be_given(sitting: Sitting) -> None:
         ("command", "", "no command given"),
         ("env", "NOVALUE", "'NOVALUE' has no value"),
         ("env", "=secret", "a value has no name"),
-        ("retries", "many", "no whole number"),
+        ("retries", "many", "is not a whole number"),
         ("timeout", "10", "no unit"),
         ("requires", "magic", "no capability"),
         ("cwd", "relative/path", "not an absolute path"),
-        ("window", "2h", "say what is caught up"),
+        ("window", "2h", "needs a choice of what is caught up"),
     ],
 )
 def test_what_is_wrong_is_said_at_its_field_and_nothing_typed_is_lost(

@@ -295,9 +295,10 @@ def upcoming(where: Where, job: str | None, count: int) -> None:
         output.warn(*note)
     warn_of_unreadable(unreadable, where)
     if others:
-        whose = " and ".join(sorted({planner_of(one) for one in others}))
+        planners = sorted({planner_of(job) for job in others})
         number = "1 job is" if len(others) == 1 else f"{len(others)} jobs are"
-        output.say(f"{number} planned by {whose}, which decides when")
+        decide = "decides" if len(planners) == 1 else "decide"
+        output.say(f"{number} planned by {' and '.join(planners)}, which {decide} when")
 
 
 def _why_none(job: Job | None) -> str:
