@@ -639,7 +639,8 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 def _load_runtime() -> None:
     """Once per process, before the start: loading takes ten times as long as joining."""
-    from tenure.runtime.hosting import supervisors  # noqa: F401
+    from tenure.runtime import scheduler  # noqa: F401
+    from tenure.runtime.hosting import exit_hooks, supervisors  # noqa: F401
 
 
 def _in_leaving_thread(leave: Callable[[], object], *, exit_waits: bool = True) -> None:
