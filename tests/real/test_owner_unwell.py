@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 from kit import Started, World, now
 
-from tenure.client import explain, health, status
+from tenure.client import explain, health, presence, status
 from tenure.client.documents import to_json
 from tenure.domain.event import EventKind
 from tenure.domain.process import Activity
@@ -147,7 +147,7 @@ def test_a_state_that_cannot_be_read_is_unknown(
 ) -> None:
     """Another pid namespace, say: not 'alive and well', and no warning either."""
     owner = owner_of(world)
-    monkeypatch.setattr(health, "activity_of", lambda identity: Activity.UNKNOWN)
+    monkeypatch.setattr(presence, "activity_of", lambda identity: Activity.UNKNOWN)
     found = status.read_status(world.profile, now())
     document = to_json(status.status_document(found))
     assert document["owner"]["activity"] == "unknown"
