@@ -131,7 +131,7 @@ def test_a_scheduler_that_may_not_own_says_why_where_it_was_started(shell: Shell
     server = shell.start("serve")
     assert server.stderr is not None
     said = ""
-    while "refused" not in said:  # to the end of the stream, should it never be said
+    while "may not become owner" not in said:  # to the end of the stream, should it never be said
         line = server.stderr.readline()
         assert line, said
         said += line

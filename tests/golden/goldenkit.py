@@ -88,7 +88,7 @@ def stopped_clock() -> Iterator[Clock]:
 def _observe(observe: Callable[..., Any], *process: Any) -> Any:
     """The true identity and user id, and a machine that never was for the rest."""
     seen = observe(*process)
-    program = "/usr/bin/python3.11"
+    program = "/opt/agent/bin/python3.11"
     first = replace(
         seen.chain[0], name="python3.11", executable=program, started_at=NOW - timedelta(hours=1)
     )

@@ -77,11 +77,15 @@ def tenure(tmp_path: Path) -> Tenure:
         (lambda t: t.job(every("1h"), plain, tags=5), "tags", "a list of texts"),
         (lambda t: t.job(every("1h"), plain, requires=[5]), "requires", "a text is expected"),
         (lambda t: t.job(every("1h"), plain, retrys=3), "retrys", "retries"),
-        (lambda t: t.job(every("1h"), Thing().method, process=True), "process", "top of a module"),
+        (
+            lambda t: t.job(every("1h"), Thing().method, process=True),
+            "process",
+            "top level of a module",
+        ),
         (
             lambda t: t.job(every("1h"), functools.partial(plain), name="p", process=True),
             "process",
-            "top of a module",
+            "top level of a module",
         ),
         (lambda t: Tenure("shop", version=cast(Any, 2024.10)), "version", "as text"),
     ],

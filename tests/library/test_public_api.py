@@ -231,7 +231,7 @@ def test_a_wait_that_is_over_cancels_nothing_and_cancel_does(owner: Tenure, clie
     accepted = client.trigger("long")
     assert accepted.state == "accepted"
     assert accepted.run_id is not None
-    with pytest.raises(errors.Refused, match="is still active") as busy:
+    with pytest.raises(errors.Refused, match="is already running") as busy:
         client.trigger("long")
     assert busy.value.remedy
     with pytest.raises(TimeoutError) as late:

@@ -88,7 +88,7 @@ def test_a_foreign_scheduler_is_listed_with_why(web: Web, monkeypatch: pytest.Mo
         found = page(web, path)
         assert "foreign" in found.said()
         assert "It ticks the jobs of Hermes" in found.said()
-    assert "is a scheduler that does not speak Tenure" in page(web).said()
+    assert "is a scheduler that does not use Tenure" in page(web).said()
 
 
 def test_each_process_is_held_against_each_rule(web: Web) -> None:

@@ -84,7 +84,9 @@ def test_a_foreign_scheduler_is_shown_while_it_lives(
         assert who in text, path
         assert "foreign" in text
         assert "without Tenure's plugin" in text
-    assert "It does not speak Tenure" in shown(browser.get("/p/default/owner")).said()
+    assert (
+        "This scheduler does not implement Tenure" in shown(browser.get("/p/default/owner")).said()
+    )
     assert "1 warning" in shown(browser.get("/")).said()
 
     end(gateway)

@@ -189,7 +189,7 @@ class TestProcesses:
         (mine,) = [p for p in lived.get("/processes")["processes"] if p["role"] == "dashboard"]
         assert (mine["standing"], mine["executes"]) == ("observer", False)
         assert not mine["admission"]["admitted"]
-        assert "never runs a job" in mine["why"]
+        assert "never runs jobs" in mine["why"]
 
     def test_one_that_has_gone(self, lived: Web) -> None:
         lived.store.leave("p-other", lived.world.now(), why="done")

@@ -325,7 +325,7 @@ class TestLife:
             capture_output=True, text=True, timeout=PATIENCE,
         )  # fmt: skip
         assert done.returncode == 5
-        assert f"port {dashboard.port} of 127.0.0.1 is taken" in done.stderr
+        assert f"port {dashboard.port} of 127.0.0.1 is in use" in done.stderr
         assert f"--port {dashboard.port + 1}" in done.stderr
         assert done.stdout == ""
 
@@ -452,7 +452,7 @@ class TestBesideTheScheduler:
         taken = listen("127.0.0.1", 0)
         process = self.serve(a_home, "--web", f"127.0.0.1:{taken.getsockname()[1]}")
         try:
-            self.wait_line(process, "the scheduler goes on")
+            self.wait_line(process, "the scheduler continues")
             eventually(lambda: [p["standing"] for p in processes(a_home)] == ["owner"], "it to own")
         finally:
             process.terminate()
@@ -469,7 +469,7 @@ class TestBesideTheScheduler:
         monkeypatch.setattr(server, "make_server", broken)
         beside = BackgroundServer(Site(a_home, Tokens.in_memory()), listen("127.0.0.1", 0))
         beside.start()
-        eventually(lambda: "the scheduler goes on without it" in caplog.text, "its failure")
+        eventually(lambda: "the scheduler continues without it" in caplog.text, "its failure")
         beside.stop()
 
 
