@@ -88,7 +88,7 @@ def stopped_clock() -> Iterator[Clock]:
 def _observe(observe: Callable[..., Any], *process: Any) -> Any:
     """The true identity and user id, and a machine that never was for the rest."""
     seen = observe(*process)
-    program = "/opt/agent/bin/python3.11"
+    program = "/usr/bin/python3.11"
     first = replace(
         seen.chain[0], name="python3.11", executable=program, started_at=NOW - timedelta(hours=1)
     )
@@ -145,8 +145,6 @@ class Normaliser:
         self._user, self._uid, self._pid = user, uid, pid
         self._texts = [
             (re.escape(str(home)), "<home>"),
-            (re.escape(os.path.realpath(sys.executable)), "<python>"),
-            (re.escape(sys.executable), "<python>"),
             (re.escape(_boot_id()), "<boot>"),
             (rf"\bada \({uid}\)", "ada (<uid>)"),
             (rf"\b{re.escape(user)}, pid {pid}\b", "<user>, pid <pid>"),
