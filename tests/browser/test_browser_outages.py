@@ -103,7 +103,7 @@ def test_a_profile_that_is_deleted_and_comes_back_under_an_open_page(
     shutil.copytree(folder, backup, symlinks=True, ignore=_no_sockets)
     hidden = world.folder / "deleted"
     folder.rename(hidden)
-    expect(page.locator("main")).to_contain_text(f"There is no profile {world.name}")
+    expect(page.locator("main")).to_contain_text(f"Profile {world.name} does not exist")
     expect(overall.page.get_by_role("link", name=world.name, exact=True)).to_have_count(0)
     backup.rename(folder)
     expect(overall.page.get_by_role("link", name=world.name, exact=True)).to_have_count(1)
