@@ -288,21 +288,32 @@ class Terminal:
         kept = "; ".join(f"{name}={value}" for name, value in self.shell.items())
         if assigned := re.match(r"(\w+)=\$\(", words):
             words += f' && printf %s "${assigned[1]}" > variable'
-        streams = "curl -sN" in words
+        if "curl -sN" in words:
+            self._read_stream(kept, words)
+            return
         done = subprocess.run(
-            ["sh", "-c", f"{kept}\n{words.replace('curl -sN', 'curl -sN --max-time 2')}"],
+            ["sh", "-c", f"{kept}\n{words}"],
             cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=DEADLINE,
             check=False,
         )  # fmt: skip
-        if streams:
-            assert "event:" in done.stdout, f"a stream of events says nothing: {done.stderr}"
-            return
         assert done.returncode in codes, f"{words}: {done.stdout}{done.stderr}"
         if words.startswith("curl"):
             assert '"error"' not in done.stdout, done.stdout
         if assigned:
             self.shell[assigned[1]] = (self.folder / "variable").read_text().strip()
             assert self.shell[assigned[1]], words
+
+    def _read_stream(self, kept: str, words: str) -> None:
+        """Until its first event; the stream itself does not end."""
+        limited = words.replace("curl -sN", f"exec curl -sN --max-time {DEADLINE:.0f}")
+        with subprocess.Popen(
+            ["sh", "-c", f"{kept}\n{limited}"],
+            cwd=self.folder, env=self.environ, stdout=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            assert process.stdout is not None
+            found = any(line.startswith(b"event:") for line in process.stdout)
+            process.kill()
+        assert found, "a stream of events sent no event"
 
     def _stay(self, words: str) -> None:
         serves_page = "dashboard" in words or "--web" in words
