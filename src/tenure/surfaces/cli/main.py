@@ -68,9 +68,9 @@ class RootGroup(LazyGroup):
 
 def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value and not context.resilient_parsing:
-        from importlib.metadata import version
+        from tenure import __version__
 
-        click.echo(f"tenure {version('tenure')}")
+        click.echo(f"tenure {__version__}")
         context.exit()
 
 

@@ -15,7 +15,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 from starlette.staticfiles import StaticFiles
 
+from tenure import __version__
 from tenure.surfaces.web import problems
 from tenure.surfaces.web.api import routers
 from tenure.surfaces.web.api.common import OwnerRequests
@@ -52,7 +52,7 @@ def create_app(site: Site) -> FastAPI:
 
     app = FastAPI(
         title="Tenure",
-        version=version("tenure"),
+        version=__version__,
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,

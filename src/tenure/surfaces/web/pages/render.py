@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
+from tenure import __version__
 from tenure.client.health import Health, examine
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web import words
@@ -83,7 +83,7 @@ def page(
         "known": found is not None,
         "theme": _theme(request),
         "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
-        "version": version("tenure"),
+        "version": __version__,
         "names": site(request).names() if found is not None else [],
         "now": site(request).now(),
         "zone": _ZONELESS,
