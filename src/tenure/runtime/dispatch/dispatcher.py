@@ -263,13 +263,7 @@ class Dispatcher:
                     self._recorder.starts(gates, authority, after, now)
                     if mandate is not None and claims and after.stale is None:
                         self._claim(mandate, standing, after, clocks)
-            for entries, taken in (
-                (inbox.results, results),
-                (inbox.gates, gates),
-                (inbox.notes, notes),
-            ):
-                for _ in taken:
-                    entries.popleft()
+            inbox.discard(len(results), len(gates), len(notes))
             if running:
                 self._callables.note_running(running)
             self._carry_out(after, mandate, clocks)
