@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tenure.domain.errors import RunFailed, TenureError
     from tenure.library import Tenure, at, cron, every
-    from tenure.runtime.callables.context import Context, Fence, fence
+    from tenure.runtime.run_context import Context, Fence, fence
 
 __version__ = "0.2.0"
 __all__ = [
@@ -44,7 +44,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(errors, name)
     if name in ("Context", "Fence", "fence"):
-        from tenure.runtime.callables import context
+        from tenure.runtime import run_context
 
-        return getattr(context, name)
+        return getattr(run_context, name)
     raise AttributeError(f"module 'tenure' has no attribute {name!r}")

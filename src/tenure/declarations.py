@@ -180,7 +180,7 @@ def _check_callable(function: Callable[..., Any], args: dict[str, Any]) -> None:
         )
     if hasattr(function, "__wrapped__") or hasattr(function, "__signature__"):
         return  # a decorator can pass on other arguments than it shows
-    from tenure.runtime.callables.context import context_parameter
+    from tenure.runtime.run_context import context_parameter
 
     try:
         signature = inspect.signature(function)
@@ -205,7 +205,7 @@ def _is(kind: Callable[[Any], bool], function: Callable[..., Any]) -> bool:
 
 def _in_a_process(function: Callable[..., Any], args: dict[str, Any]) -> Command:
     from tenure.runtime.callables.child import describe
-    from tenure.runtime.callables.context import CHILD_ARGUMENTS
+    from tenure.runtime.run_context import CHILD_ARGUMENTS
 
     if getattr(sys, "frozen", False):  # its executable is the whole program, not a Python
         raise InvalidInput(

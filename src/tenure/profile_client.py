@@ -250,7 +250,7 @@ class ProfileClient:
         the last ``lines``. Bytes that are not UTF-8 are replaced. Of the last attempt unless
         ``attempt`` says otherwise. Raises NotFound."""
         from tenure.client.logs import find_run_or_latest, log_path
-        from tenure.runtime.commands.output import layout_of, read_output, tail
+        from tenure.runtime.output import layout_of, read_output, tail
 
         with self._opened() as profile:
             path = log_path(profile, find_run_or_latest(profile, _id(run)), attempt)

@@ -22,7 +22,7 @@ from tenure.host.linux import lineage
 from tenure.host.linux import proc as linux_proc
 from tenure.host.live import Life, LiveLock, life_of
 from tenure.host.local_zone import local_zone
-from tenure.runtime.commands.output import OutputUnreadable, layout_of, read_from, read_output, tail
+from tenure.runtime.output import OutputUnreadable, layout_of, read_from, read_output, tail
 from tenure.store.folder import identity as profile_id
 from tenure.store.folder.layout import ProfileFolder
 from tenure.store.sqlite.store import SqliteStore

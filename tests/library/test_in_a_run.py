@@ -25,7 +25,7 @@ from tenure.domain.errors import InvalidInput
 from tenure.domain.run import FINAL, Run, RunState
 from tenure.runtime.callables import capture
 from tenure.runtime.callables.child import describe
-from tenure.runtime.callables.context import context_parameter
+from tenure.runtime.run_context import context_parameter
 from tenure.store.contract import RunFilter
 from waiting import DEADLINE, eventually
 

@@ -22,8 +22,8 @@ from typing import Any
 from tenure.domain import ownership
 from tenure.runtime import daemon
 from tenure.runtime.commands.gate import GatedCommand
+from tenure.runtime.commands.inbox import Inbox
 from tenure.runtime.commands.runner import CommandRunner
-from tenure.runtime.inbox import Inbox
 from tenure.runtime.ownership import keeper
 from tenure.runtime.profile import Profile
 from tenure.store.folder import identity_file

@@ -11,8 +11,8 @@ import pytest
 from commandkit import claimed_run
 
 from tenure.domain.job import Command
+from tenure.runtime.commands.inbox import Inbox
 from tenure.runtime.commands.runner import CommandRunner
-from tenure.runtime.inbox import Inbox
 from tenure.store.folder import user_home
 from testkit.clock import ManualClock
 

@@ -33,8 +33,8 @@ from tenure.runtime.commands import child, terminate
 from tenure.runtime.commands import runner as command_runner
 from tenure.runtime.commands.child import RecordUnreadable, read_exit
 from tenure.runtime.commands.gate import GatedCommand
+from tenure.runtime.commands.inbox import Inbox
 from tenure.runtime.commands.runner import CommandRunner
-from tenure.runtime.inbox import Inbox
 from tenure.store.contract import RunFilter
 from testkit.cluster import Cluster
 from waiting import eventually

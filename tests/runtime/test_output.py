@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tenure.runtime.commands import output as output_module
-from tenure.runtime.commands.output import (
+from tenure.runtime import output as output_module
+from tenure.runtime.output import (
     OutputCap,
     follow,
     layout_of,

@@ -18,9 +18,9 @@ from tenure.domain.ownership import Authority
 from tenure.domain.run import Cause, Result, Run, RunState
 from tenure.runtime.callables import child
 from tenure.runtime.callables.call import in_a_thread
-from tenure.runtime.callables.context import REASON_VARIABLE
 from tenure.runtime.callables.runner import CallableRunner
-from tenure.runtime.commands.output import read_output
+from tenure.runtime.output import read_output
+from tenure.runtime.run_context import REASON_VARIABLE
 from tenure.runtime.tracebacks import LONGEST_REASON, reason_of, traceback_of
 from testkit.clock import ManualClock
 from waiting import DEADLINE

@@ -10,7 +10,7 @@ import pytest
 from tenure.domain.errors import CorruptStore
 from tenure.runtime.callables.capture import Capture
 from tenure.runtime.commands.child import Stage, read_exit
-from tenure.runtime.commands.output import layout_of, read_output, tail
+from tenure.runtime.output import layout_of, read_output, tail
 from tenure.store.folder import identity
 from tenure.store.folder.files import open_regular
 from tenure.store.folder.layout import PolicyProblem, ProblemKind, ProfileFolder, read_policy_file

@@ -11,7 +11,7 @@ from webkit import Web, now
 from tenure.client.documents import instant
 from tenure.domain.job import JobState
 from tenure.domain.run import RunState
-from tenure.runtime.commands.output import OutputCap
+from tenure.runtime.output import OutputCap
 
 
 class TestListing:

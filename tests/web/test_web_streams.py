@@ -473,7 +473,7 @@ class TestOutput:
         assert [kind for kind, _, _ in ended.events] == ["end"]
 
     def test_what_was_dropped_meanwhile_is_told(self, served: Served) -> None:
-        from tenure.runtime.commands.output import OutputCap
+        from tenure.runtime.output import OutputCap
 
         add(served.world)
         run = served.world.run_of(served.world.owner(), "job", end=None, output="a" * 50)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tenure.domain.errors import NotFound
 from tenure.domain.run import FINAL, Run
-from tenure.runtime.commands.output import follow
+from tenure.runtime.output import follow
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 

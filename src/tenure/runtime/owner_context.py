@@ -15,9 +15,9 @@ from tenure.domain.errors import TenureError
 from tenure.domain.ownership import Authority
 from tenure.domain.request import Request
 from tenure.host.clocks import Clock
+from tenure.runtime.commands.inbox import Inbox
 from tenure.runtime.dispatch.probes import Probes
 from tenure.runtime.failure import Failure
-from tenure.runtime.inbox import Inbox
 from tenure.runtime.ownership.member import ProfileMember
 from tenure.runtime.ownership.waker import Waker
 from tenure.runtime.profile import Profile

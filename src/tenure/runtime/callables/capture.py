@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from tenure.runtime.commands.output import OutputCap
+from tenure.runtime.output import OutputCap
 
 log = logging.getLogger("tenure.output")
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from tenure.domain.errors import InvalidInput
 from tenure.domain.run import RunState
-from tenure.runtime.callables.context import REASON_VARIABLE, context_of_process, context_parameter
+from tenure.runtime.run_context import REASON_VARIABLE, context_of_process, context_parameter
 from tenure.runtime.tracebacks import one_line, outcome_of
 
 MAIN = "__tenure_main__"

@@ -32,9 +32,9 @@ from tenure.domain.ownership import Authority
 from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock
 from tenure.runtime.callables.capture import Capture, captured
-from tenure.runtime.callables.context import context_of, context_parameter
 from tenure.runtime.callables.run_handle import ActiveCall, RunHandle
 from tenure.runtime.callables.thread_pool import ThreadPool
+from tenure.runtime.run_context import context_of, context_parameter
 from tenure.runtime.tracebacks import one_line, outcome_of, reason_of
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from pathlib import Path
 from tenure.domain.job import Command
 from tenure.domain.run import Run
 from tenure.host.clocks import Clock
-from tenure.runtime.callables.context import CHILD_ARGUMENTS, REASON_VARIABLE
 from tenure.runtime.commands.child import reason_file
 from tenure.runtime.commands.gate import CommandSpec
+from tenure.runtime.run_context import CHILD_ARGUMENTS, REASON_VARIABLE
 from tenure.store.folder.user_home import account_variables, job_folder
 
 _REFRESH_EVERY_S = 1.0

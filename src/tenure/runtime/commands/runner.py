@@ -40,10 +40,10 @@ from tenure.runtime.commands.gate import (
     GatedCommand,
     spawn_gated,
 )
-from tenure.runtime.commands.output import OutputCap
+from tenure.runtime.commands.inbox import Inbox
 from tenure.runtime.commands.terminate import Termination, members_of
 from tenure.runtime.failure import Failure, lost_thread
-from tenure.runtime.inbox import Inbox
+from tenure.runtime.output import OutputCap
 from tenure.runtime.watched_thread import WatchedThread
 
 log = logging.getLogger("tenure.commands")

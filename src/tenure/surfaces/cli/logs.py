@@ -10,7 +10,7 @@ from tenure.client.foreign_jobs import where_output_is
 from tenure.client.logs import find_run_or_latest, follow_run, log_path
 from tenure.domain.errors import InvalidInput
 from tenure.domain.run import Run
-from tenure.runtime.commands.output import layout_of, read_output, tail
+from tenure.runtime.output import layout_of, read_output, tail
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.command import JOB, Verb, Where

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from tenure.domain.errors import NotFound
 from tenure.domain.run import Run
-from tenure.runtime.commands.output import CHUNK, Layout, layout_of, marker, read_from, tail
+from tenure.runtime.output import CHUNK, Layout, layout_of, marker, read_from, tail
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.api.common import RunId
 from tenure.surfaces.web.api.openapi import problems, stream_of

@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from tenure.domain.errors import NotFound
 from tenure.domain.run import FINAL
-from tenure.runtime.commands.output import CHUNK, layout_of, marker, read_from
+from tenure.runtime.output import CHUNK, layout_of, marker, read_from
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.live.hub import Hub
 from tenure.surfaces.web.live.updates import Update, sse

@@ -19,7 +19,7 @@ from tenure.domain.policy.evidence import Evidence
 from tenure.domain.process import Process
 from tenure.domain.request import Request as Asked
 from tenure.domain.run import ACTIVE, FINAL, Run
-from tenure.runtime.commands.output import layout_of, read_from
+from tenure.runtime.output import layout_of, read_from
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web import words
 from tenure.surfaces.web.deps import ProfileDep
