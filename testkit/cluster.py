@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tenure.domain.policy.evidence import ChainLink, Evidence
 from tenure.domain.process import ProcessStatus
@@ -126,7 +126,7 @@ class Cluster:
             node.scheduler.abandon()
         self.profile.close()
 
-    def __enter__(self) -> Cluster:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

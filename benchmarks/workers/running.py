@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.workers import beats
+from benchmarks.workers.beats import Count, Line
 from benchmarks.workers.hosts import APPS, Host, hold_port
 
 T = TypeVar("T")
@@ -88,10 +89,10 @@ class Running:
         )
 
     # -- what it does --------------------------------------------------------------------------
-    def beats(self) -> list[beats.Line]:
+    def beats(self) -> list[Line]:
         return beats.read(self.beats_file)
 
-    def fires(self, first: int, after: int, kind: str = "B") -> beats.Count:
+    def fires(self, first: int, after: int, kind: str = "B") -> Count:
         """The fires of [first, after). Where each is to run, however late it is (``BEAT_EACH``),
         they are awaited; what has not come at the deadline is missed."""
         if "BEAT_EACH" in self.environ:
@@ -99,7 +100,7 @@ class Running:
                 wait_for("each fire", lambda: not self._fires(first, after, kind).missed)
         return self._fires(first, after, kind)
 
-    def _fires(self, first: int, after: int, kind: str) -> beats.Count:
+    def _fires(self, first: int, after: int, kind: str) -> Count:
         return beats.count(self.beats(), first, after, kind)
 
     def started(self) -> list[int]:

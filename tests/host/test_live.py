@@ -239,19 +239,18 @@ def test_a_sweeper_that_is_late_does_not_remove_the_file_of_one_that_joined(
     """It has the file of the dead open; that was removed since, and another made in its place."""
     identity = processes.own_identity()
     LiveLock.hold(tmp_path, "me", identity).drop()
-    real, joined = live.try_exclusive, []
+    real, joined = live.try_exclusive, list[LiveLock]()
 
     def after_another_joined(descriptor: int) -> bool:
-        if not joined:
-            joined.append(True)
-            (tmp_path / "me").unlink()
-            joined.append(LiveLock.hold(tmp_path, "me", identity))
+        monkeypatch.setattr(live, "try_exclusive", real)
+        (tmp_path / "me").unlink()
+        joined.append(LiveLock.hold(tmp_path, "me", identity))
         return real(descriptor)
 
     monkeypatch.setattr(live, "try_exclusive", after_another_joined)
     assert sweep(tmp_path, keep=()) == ()
     assert life_of(tmp_path, "me", identity) is Life.ALIVE
-    joined[1].release()
+    joined[0].release()
 
 
 def test_one_that_leaves_while_it_is_asked_about_has_not_died(tmp_path: Path, monkeypatch) -> None:

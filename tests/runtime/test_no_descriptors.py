@@ -79,16 +79,16 @@ class Bench:
 def make_bench(folder: Path) -> Bench:
     class BenchInbox(Inbox):
         def report(self, result: Result) -> None:
-            bench.results.append(result)
+            made.results.append(result)
 
         def at_gate(self, run: Run, gated: GatedCommand) -> None:
-            bench.gated.append(gated)
+            made.gated.append(gated)
             gated.open_gate()
 
         def note(self, run: Run, why: str) -> None:
-            bench.notes.append(why)
+            made.notes.append(why)
 
-    bench = Bench(
+    made = Bench(
         CommandRunner(
             process="p",
             logs=folder,
@@ -100,7 +100,7 @@ def make_bench(folder: Path) -> Bench:
             grace=DRAW_BREATH,
         )
     )
-    return bench
+    return made
 
 
 @pytest.fixture

@@ -82,7 +82,9 @@ def test_when_nobody_reads_it_goes_on_and_says_later_what_was_dropped(
     promptly(say_much, "logging")
     text = pipe.drain(until=b"line 990\n")
     assert text.startswith(b"x" * filled + b"line 0\nline 1\n")
-    lines = log.handlers[0]._lines
+    (handler,) = log.handlers
+    assert isinstance(handler, StderrLog)
+    lines = handler._lines
     eventually(lambda: lines.empty(), "the rest to be written")
     log.info("the next")
     rest = pipe.drain(until=b"the next\n")
