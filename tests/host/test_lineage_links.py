@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import pytest
 
 from tenure.domain.policy.evidence import ChainLink
-from tenure.host.linux import lineage as linux_lineage
-from tenure.host.linux.proc import Executable
-from tenure.host.linux.procfs import Stat
+from tenure.host.linux import processes as linux_processes
+from tenure.host.linux.proc import Executable, Stat
 from tenure.host.psutil_host import PsutilHost
 
 JOB, LAUNCHER, ABOVE = 40, 30, 20
@@ -49,14 +48,14 @@ class Made:
 def chain(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[int], bool]]:
     def ask(table: Table, **more: object) -> tuple[list[int], bool]:
         made = Made(dict(table), **more)  # type: ignore[arg-type]
-        monkeypatch.setattr(linux_lineage, "stat_of", made.stat_of)
+        monkeypatch.setattr(linux_processes, "stat_of", made.stat_of)
         monkeypatch.setattr(
-            linux_lineage,
+            linux_processes,
             "executable_of",
             lambda pid: (Executable(path=f"/opt/p{pid}", deleted=False), True),
         )
-        monkeypatch.setattr(linux_lineage, "service_of_process", lambda pid: (None, None))
-        lineage = linux_lineage.lineage_of(JOB)
+        monkeypatch.setattr(linux_processes, "service_of_process", lambda pid: (None, None))
+        lineage = linux_processes.lineage_of(JOB)
         return [link.pid for link in lineage.links], lineage.complete
 
     return ask

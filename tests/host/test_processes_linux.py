@@ -53,18 +53,18 @@ def test_alive_stopped_zombie_gone(spawn) -> None:
     identity = processes.identity_of(child.pid)
     assert identity is not None
     assert processes.is_alive(identity) is True
-    assert not processes.is_stopped(identity)
+    assert not processes.activity_of(identity).halted
 
     os.kill(child.pid, signal.SIGSTOP)
     os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
     assert processes.is_alive(identity) is True, "a frozen process is alive"
-    assert processes.is_stopped(identity)
-    assert not processes.is_stopped(dataclasses.replace(identity, start=identity.start + 1))
+    assert processes.activity_of(identity).halted
+    assert not processes.activity_of(dataclasses.replace(identity, start=identity.start + 1)).halted
 
     os.kill(child.pid, signal.SIGKILL)
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert processes.is_alive(identity) is False, "a zombie has ended"
-    assert not processes.is_stopped(identity)
+    assert not processes.activity_of(identity).halted
     assert processes.identity_of(child.pid) is None
     with pytest.raises(NotFound):
         processes.observe(child.pid)
@@ -404,8 +404,8 @@ def test_frozen_with_its_cgroup(case: str, tmp_path: Path, monkeypatch: pytest.M
 def test_a_process_of_a_frozen_cgroup_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     own = processes.own_identity()
     assert processes.activity_of(own) is Activity.RUNNING
-    monkeypatch.setattr("tenure.host.linux.processes.is_frozen", lambda pid: True)
+    monkeypatch.setattr("tenure.host.linux.proc.is_frozen", lambda pid: True)
     assert processes.activity_of(own) is Activity.FROZEN
-    assert processes.is_stopped(own)
+    assert processes.activity_of(own).halted
     other = dataclasses.replace(own, pid_namespace=1)
     assert processes.activity_of(other) is Activity.UNKNOWN

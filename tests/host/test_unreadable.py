@@ -18,8 +18,8 @@ from tenure.domain.errors import InvalidInput, OutcomeUnknown, StoreUnwritable
 from tenure.domain.schedule.zones import load_zone
 from tenure.host import live, processes
 from tenure.host.death import DeathWatch
-from tenure.host.linux import lineage
 from tenure.host.linux import proc as linux_proc
+from tenure.host.linux import processes as linux_processes
 from tenure.host.live import Life, LiveLock, life_of
 from tenure.host.local_zone import local_zone
 from tenure.runtime.output import OutputUnreadable, layout_of, read_from, read_output, tail
@@ -168,13 +168,13 @@ def test_a_cgroup_that_cannot_be_read_makes_no_chain_whole(
     assert stat is not None
     assert manager is not None
     manager = dataclasses.replace(manager, pid=1, session=stat.session)
-    assert not lineage._is_adopted(stat, manager)
+    assert not linux_processes._is_adopted(stat, manager)
 
     def refuse(pid: int) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(lineage, "service_of_process", refuse)
-    assert lineage._is_adopted(stat, manager)
+    monkeypatch.setattr(linux_processes, "service_of_process", refuse)
+    assert linux_processes._is_adopted(stat, manager)
 
 
 def test_a_death_watch_looks_again_after_a_look_that_failed(spawn) -> None:

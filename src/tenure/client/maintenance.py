@@ -31,7 +31,7 @@ from tenure.domain.request import RequestState
 from tenure.domain.run import ACTIVE, Result, RunState
 from tenure.domain.schedule.model import ScheduleKind
 from tenure.host.live import Life, life_of
-from tenure.host.machine import machine_id
+from tenure.host.processes import machine_id
 from tenure.runtime.liveness import life_of_process
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter

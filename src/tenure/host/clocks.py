@@ -23,6 +23,7 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import Protocol
 
 
@@ -39,37 +40,22 @@ class Clock(Protocol):
         """Seconds that pass always; never stepped."""
 
 
-if sys.platform == "darwin":
-
-    def _awake() -> float:
-        return time.clock_gettime(time.CLOCK_UPTIME_RAW)
-
-    def _continuous() -> float:
-        return time.clock_gettime(time.CLOCK_MONOTONIC_RAW)
-
-elif sys.platform == "linux":
-
-    def _awake() -> float:
-        return time.clock_gettime(time.CLOCK_MONOTONIC)
-
-    def _continuous() -> float:
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-else:
-    _awake = _continuous = time.monotonic
+_CONTINUOUS = {"linux": "CLOCK_BOOTTIME", "darwin": "CLOCK_MONOTONIC_RAW"}.get(sys.platform)
 
 
 class SystemClock:
     """The machine's own clocks."""
 
+    # Python reads CLOCK_MONOTONIC on Linux and CLOCK_UPTIME_RAW's source on macOS.
+    awake = staticmethod(time.monotonic)
+    continuous = (
+        staticmethod(partial(time.clock_gettime, getattr(time, _CONTINUOUS)))
+        if _CONTINUOUS
+        else awake
+    )
+
     def now(self) -> datetime:
         return datetime.now(UTC)
-
-    def awake(self) -> float:
-        return _awake()
-
-    def continuous(self) -> float:
-        return _continuous()
 
 
 class ClockChangeKind(StrEnum):

@@ -19,7 +19,7 @@ import contextlib
 import os
 import sys
 
-from tenure.host.linux import procfs
+from tenure.host.linux.proc import read_stat
 
 _PR_GET_CHILD_SUBREAPER = 37
 
@@ -63,8 +63,7 @@ class Orphans:
 
     def _is_ended_orphan(self, pid: int) -> bool:
         try:
-            with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-                stat = procfs.parse_stat(file.read(4096).decode("utf-8", "backslashreplace"))
+            stat = read_stat(pid)
         except (OSError, ValueError):
             return False
         return stat.dead and stat.session != self._session

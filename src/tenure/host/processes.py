@@ -21,16 +21,51 @@ from typing import Protocol
 from tenure.domain.errors import OutcomeUnknown
 from tenure.domain.policy.evidence import ChainLink, Evidence, Identity
 from tenure.domain.process import Activity
+from tenure.host.linux import proc
 
 
 class _Platform(Protocol):
-    def boot_id(self) -> str: ...
-    def identity_of(self, pid: int) -> Identity | None: ...
-    def own_identity(self) -> Identity: ...
-    def is_alive(self, identity: Identity) -> bool | None: ...
-    def activity_of(self, identity: Identity) -> Activity: ...
+    """What each platform answers; the functions of this module are its methods."""
+
+    def boot_id(self) -> str:
+        """What tells this boot of the machine from every other; '' where the OS has no such thing.
+
+        Raises OutcomeUnknown where it cannot be read now; once read it is kept.
+        """
+
+    def identity_of(self, pid: int) -> Identity | None:
+        """The identity of the process that ``pid`` names here and now; None if there is none.
+
+        A zombie has ended: None. Raises OutcomeUnknown where the process exists but is hidden.
+        """
+
+    def own_identity(self) -> Identity:
+        """The identity of the calling process."""
+
+    def is_alive(self, identity: Identity) -> bool | None:
+        """Whether exactly this process lives. None: cannot be verified from here.
+
+        Another boot, a reused pid and a zombie are False. Another pid or time namespace is None:
+        its pids mean nothing here. A stopped (SIGSTOP) process is alive.
+        """
+
+    def activity_of(self, identity: Identity) -> Activity:
+        """Whether exactly this process runs, was stopped (by a signal or a debugger), or is frozen
+        with its cgroup.
+
+        UNKNOWN for a process that has ended, and where it cannot be read from here.
+        """
+
     def observe(self, pid: int | None, now: datetime | None) -> Evidence: ...
-    def chain_of(self, pid: int) -> tuple[tuple[ChainLink, ...], bool]: ...
+
+    def chain_of(self, pid: int) -> tuple[tuple[ChainLink, ...], bool]:
+        """The ancestry of a process, itself first, and whether it is complete.
+
+        Each link is checked: a parent has started no later than its child. The chain is incomplete
+        if it breaks off before the top of the pid namespace, or if a launcher is evidently gone
+        and the process was handed to an adopter (init or a subreaper); the adopter, an ancestor
+        too, is then listed next. Raises NotFound as :func:`observe` does.
+        """
 
 
 def _of_this_platform() -> _Platform:
@@ -38,77 +73,25 @@ def _of_this_platform() -> _Platform:
     # would leave the module out.
     platform: str = sys.platform
     if platform == "darwin":
-        from tenure.host.macos import processes as processes_macos
+        from tenure.host.macos.processes import MacHost
 
-        return processes_macos
+        return MacHost()
     if platform == "win32":
-        from tenure.host.windows import processes as processes_windows
+        from tenure.host.windows.processes import WindowsHost
 
-        return processes_windows
-    from tenure.host.linux import processes as processes_linux
+        return WindowsHost()
+    from tenure.host.linux import processes
 
-    return processes_linux
+    return processes
 
 
 _platform = _of_this_platform()
-
-
-def boot_id() -> str:
-    """What tells this boot of the machine from every other; '' where the OS has no such thing.
-
-    Raises OutcomeUnknown where it cannot be read now; once read it is kept.
-    """
-    return _platform.boot_id()
-
-
-def identity_of(pid: int) -> Identity | None:
-    """The identity of the process that ``pid`` names here and now; None if there is none.
-
-    A zombie has ended: None. Raises OutcomeUnknown where the process exists but is hidden.
-    """
-    return _platform.identity_of(pid)
-
-
-def own_identity() -> Identity:
-    """The identity of the calling process."""
-    return _platform.own_identity()
-
-
-def is_alive(identity: Identity) -> bool | None:
-    """Whether exactly this process lives. None: cannot be verified from here.
-
-    Another boot, a reused pid and a zombie are False. Another pid or time namespace is None: its
-    pids mean nothing here. A stopped (SIGSTOP) process is alive.
-    """
-    return _platform.is_alive(identity)
-
-
-def activity_of(identity: Identity) -> Activity:
-    """Whether exactly this process runs, was stopped, or is frozen with its cgroup.
-
-    UNKNOWN for a process that has ended, and where it cannot be read from here.
-    """
-    return _platform.activity_of(identity)
-
-
-def is_stopped(identity: Identity) -> bool:
-    """Whether exactly this process was stopped by a signal (SIGSTOP, SIGTSTP) or a debugger, or
-    is frozen with its cgroup.
-
-    False for a process that has ended, and where it cannot be read from here.
-    """
-    return activity_of(identity).halted
-
-
-def has_ended(link: ChainLink) -> bool:
-    """Whether exactly this process of a chain has ended. False where that cannot be read now."""
-    if link.start is None:
-        return False
-    try:
-        found = _platform.identity_of(link.pid)
-    except (OutcomeUnknown, OSError):
-        return False
-    return found is None or found.start != link.start
+boot_id = _platform.boot_id
+identity_of = _platform.identity_of
+own_identity = _platform.own_identity
+is_alive = _platform.is_alive
+activity_of = _platform.activity_of
+chain_of = _platform.chain_of
 
 
 def observe(pid: int | None = None, *, now: datetime | None = None) -> Evidence:
@@ -120,15 +103,20 @@ def observe(pid: int | None = None, *, now: datetime | None = None) -> Evidence:
     return _platform.observe(pid, now)
 
 
-def chain_of(pid: int) -> tuple[tuple[ChainLink, ...], bool]:
-    """The ancestry of a process, itself first, and whether it is complete.
+def machine_id() -> str | None:
+    """The OS's own id of this installation; None where none can be read."""
+    return proc.machine_id() if sys.platform == "linux" else None
 
-    Each link is checked: a parent has started no later than its child. The chain is incomplete
-    if it breaks off before the top of the pid namespace, or if a launcher is evidently gone and
-    the process was handed to an adopter (init or a subreaper); the adopter, an ancestor too,
-    is then listed next. Raises NotFound as :func:`observe` does.
-    """
-    return _platform.chain_of(pid)
+
+def has_ended(link: ChainLink) -> bool:
+    """Whether exactly this process of a chain has ended. False where that cannot be read now."""
+    if link.start is None:
+        return False
+    try:
+        found = identity_of(link.pid)
+    except (OutcomeUnknown, OSError):
+        return False
+    return found is None or found.start != link.start
 
 
 def descends_from(pid: int, ancestor: Identity) -> bool | None:

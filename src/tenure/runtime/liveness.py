@@ -12,7 +12,7 @@ from tenure.domain.ownership import ALWAYS, Candidate, HolderLife
 from tenure.domain.policy.admission import Policy
 from tenure.domain.process import Process, ProcessStatus
 from tenure.host.live import Life, life_of
-from tenure.host.processes import boot_id, is_stopped
+from tenure.host.processes import activity_of, boot_id
 from tenure.runtime.profile import Profile
 
 _LIVES = {
@@ -55,7 +55,7 @@ def candidates_among(
             rank=rank,
             after=policy.rules[rank].after if rank < len(policy.rules) else timedelta(0),
             better_absent_for=_better_absent_for(profile, rank, ranks, awake),
-            stopped=is_stopped(p.evidence.identity),
+            stopped=activity_of(p.evidence.identity).halted,
         )
         for p in present
         if p.standing is ProcessStatus.CANDIDATE

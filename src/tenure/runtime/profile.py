@@ -27,7 +27,7 @@ from tenure.domain.policy.warnings import policy_warnings
 from tenure.domain.settings import Settings
 from tenure.domain.warnings import ProfileWarning
 from tenure.host.local_zone import local_zone
-from tenure.host.machine import machine_id
+from tenure.host.processes import machine_id
 from tenure.host.write_lock import write_lock_holder
 from tenure.store.folder import identity
 from tenure.store.folder.identity import IdentityProblem

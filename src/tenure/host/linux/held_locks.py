@@ -23,8 +23,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tenure.host.file_locks import try_exclusive
-from tenure.host.linux.proc import folder, namespace, read
-from tenure.host.linux.procfs import holds_flock
+from tenure.host.linux.proc import folder, holds_flock, namespace, read
 
 MOST = 20
 """The most paths that are reported for one process."""

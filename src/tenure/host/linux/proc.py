@@ -1,5 +1,10 @@
 """Reading Linux' /proc about one process: what is there, gone, hidden, or not to be believed.
 
+*Identity* is pid, start ticks and boot id, together with the namespaces that give the pid and
+the ticks their meaning. What a process can write itself (its name in ``stat``, its environment,
+its arguments) is either not read at all or, as the name, only carried for display. A /proc of
+another pid namespace (mounted before ``unshare --pid``) tells only about the calling process.
+
 Source: proc(5), pid_namespaces(7), time_namespaces(7), cgroups(7).
 """
 
@@ -10,8 +15,8 @@ import os
 from dataclasses import dataclass
 
 from tenure.domain.errors import NotFound, OutcomeUnknown
-from tenure.domain.policy.evidence import Service
-from tenure.host.linux import procfs
+from tenure.domain.policy.evidence import Identity, Service
+from tenure.domain.process import Activity
 from tenure.host.linux.systemd_units import service_of
 
 _MACHINE_ID_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
@@ -23,7 +28,127 @@ _LOOKS = 3
 _FIRST_CGROUP_NAMESPACE = "cgroup:[4026531835]"
 FIRST_USER_NAMESPACE = "user:[4026531837]"
 
+_DEAD_STATES = frozenset("ZXx")
+_STOPPED_STATES = frozenset("Tt")
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stat:
+    """What is needed of ``/proc/<pid>/stat`` (proc_pid_stat(5))."""
+
+    pid: int
+    name: str
+    """The comm. A process sets it as it likes."""
+    state: str
+    parent: int
+    session: int
+    threads: int
+    start: int
+    """Clock ticks from boot to the start, as the reader's time namespace sees it."""
+
+    @property
+    def dead(self) -> bool:
+        """Ended, whether reaped or not. A leader that left its threads running is alive."""
+        return self.state in _DEAD_STATES and self.threads <= 1
+
+    @property
+    def stopped(self) -> bool:
+        """By a signal, or by a debugger."""
+        return self.state in _STOPPED_STATES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcStatus:
+    """What is needed of ``/proc/<pid>/status``; None where the kernel does not say it."""
+
+    uid: int | None
+    groups: tuple[int, ...] | None
+    confinement: tuple[str, ...] | None
+
+
+def parse_stat(text: str) -> Stat:
+    """Parse ``stat``. The name is in parentheses and may hold anything, also `` ) 1 (``."""
+    opening, closing = text.index("("), text.rindex(")")
+    fields = text[closing + 1 :].split()
+    return Stat(
+        pid=int(text[:opening]),
+        name=text[opening + 1 : closing],
+        state=fields[0],
+        parent=int(fields[1]),
+        session=int(fields[3]),
+        threads=int(fields[17]),
+        start=int(fields[19]),
+    )
+
+
+def parse_status(text: str) -> ProcStatus:
+    """Parse ``status``: effective uid, effective and supplementary groups, confinement.
+
+    The name stands in the first line; the kernel escapes line feeds in it. Lines are split at
+    line feeds alone: ``splitlines`` would also take a vertical tab in the name for an end, and
+    let a process forge lines.
+    """
+    lines = dict(line.split(":", 1) for line in text.split("\n") if ":" in line)
+    uid = lines["Uid"].split()[1] if "Uid" in lines else None
+    groups: tuple[int, ...] | None = None
+    if "Gid" in lines and "Groups" in lines:
+        effective = int(lines["Gid"].split()[1])
+        groups = tuple(dict.fromkeys((effective, *map(int, lines["Groups"].split()))))
+    return ProcStatus(
+        uid=None if uid is None else int(uid), groups=groups, confinement=_confinement(lines)
+    )
+
+
+def _confinement(lines: dict[str, str]) -> tuple[str, ...] | None:
+    if "NoNewPrivs" not in lines or "Seccomp" not in lines:
+        return None
+    flags = (("no_new_privs", "NoNewPrivs"), ("seccomp", "Seccomp"))
+    return tuple(name for name, key in flags if lines[key].strip() != "0")
+
+
+def holds_flock(text: str, pid: str) -> bool:
+    """Whether ``/proc/<pid>/fdinfo/<n>`` lists an exclusive flock that process ``pid`` took.
+
+    ``lock: 1: FLOCK ADVISORY WRITE <pid> <device>:<inode> 0 EOF``, for this open file alone.
+    """
+    for line in text.split("\n"):
+        words = line.split()
+        if words[:1] == ["lock:"] and words[2:6] == ["FLOCK", "ADVISORY", "WRITE", pid]:
+            return True
+    return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cgroup:
+    """Where a process stands in the hierarchy that systemd manages."""
+
+    path: str
+    version: int
+
+
+def parse_cgroup(text: str) -> Cgroup | None:
+    """The cgroup of ``/proc/<pid>/cgroup``: version 2's, else that of ``name=systemd``.
+
+    Where both exist (the hybrid layout) systemd keeps both alike; a version 2 path of ``/``
+    beside a longer ``name=systemd`` one means that systemd uses only the latter.
+    """
+    unified: str | None = None
+    named: str | None = None
+    for line in text.split("\n"):
+        number, _, rest = line.partition(":")
+        controllers, colon, path = rest.partition(":")
+        if not colon:
+            continue
+        if number == "0" and not controllers:
+            unified = path
+        elif controllers == "name=systemd":
+            named = path
+    if named is not None and unified in (None, "/"):
+        return Cgroup(path=named, version=1)
+    return None if unified is None else Cgroup(path=unified, version=2)
+
+
+# -- reading --------------------------------------------------------------------------------------
 _boot_id = ""
 _machine_id: str | None = None
 
@@ -85,6 +210,11 @@ def read(path: str) -> str:
         os.close(descriptor)
 
 
+def read_stat(pid: int) -> Stat:
+    """``stat`` as it is now, also of a dead process. Raises OSError, ValueError."""
+    return parse_stat(read(f"{folder(pid)}/stat"))
+
+
 def folder(pid: int) -> str:
     """Where /proc describes ``pid``. One's own entry is right even in a foreign /proc."""
     return "/proc/self" if pid == os.getpid() else f"/proc/{pid}"
@@ -100,7 +230,7 @@ def proc_is_ours() -> bool:
         raise OutcomeUnknown(f"/proc cannot be read: {error.strerror}") from error
 
 
-def stat_of(pid: int) -> procfs.Stat | None:
+def stat_of(pid: int) -> Stat | None:
     """``stat`` of a process, also of a dead one; None if there is no such process.
 
     Raises OutcomeUnknown where it is hidden, and where it cannot be read now (no descriptor free):
@@ -115,7 +245,7 @@ def stat_of(pid: int) -> procfs.Stat | None:
         )
     for _ in range(_LOOKS):
         try:
-            return procfs.parse_stat(read(f"{folder(pid)}/stat"))
+            return read_stat(pid)
         except PermissionError:
             break
         except (FileNotFoundError, ProcessLookupError):
@@ -135,7 +265,7 @@ def _is_taken(pid: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return True
+        pass
     return True
 
 
@@ -192,7 +322,7 @@ def is_roots_alone(pid: int) -> bool:
     belongs to root too.
     """
     try:
-        uid = procfs.parse_status(read(f"{folder(pid)}/status")).uid
+        uid = parse_status(read(f"{folder(pid)}/status")).uid
     except OSError:
         return pid == 1
     return pid == 1 or (uid == 0 and os.geteuid() != 0)
@@ -200,7 +330,7 @@ def is_roots_alone(pid: int) -> bool:
 
 def service_of_process(pid: int) -> tuple[str | None, Service | None]:
     """The cgroup's path and its unit. Raises OSError."""
-    cgroup = procfs.parse_cgroup(read(f"{folder(pid)}/cgroup"))
+    cgroup = parse_cgroup(read(f"{folder(pid)}/cgroup"))
     if cgroup is None or cgroup.path.startswith("/.."):
         return (None if cgroup is None else cgroup.path), None
     service = service_of(cgroup.path)
@@ -209,7 +339,7 @@ def service_of_process(pid: int) -> tuple[str | None, Service | None]:
     return cgroup.path, service
 
 
-def is_hierarchy_roots(cgroup: procfs.Cgroup) -> bool:
+def is_hierarchy_roots(cgroup: Cgroup) -> bool:
     """Whether the names in the hierarchy are the machine's own administrator's doing.
 
     A user can make a user namespace with a cgroup namespace in it, in which his own subtree
@@ -275,3 +405,51 @@ def _lines_of(path: str) -> list[str]:
         return read(path).splitlines()
     except OSError:
         return []
+
+
+# -- one process ----------------------------------------------------------------------------------
+def identity_of(pid: int) -> Identity | None:
+    if pid == os.getpid():
+        return own_identity()
+    stat = stat_of(pid)
+    return None if stat is None or stat.dead else _identity(pid, stat.start)
+
+
+def own_identity() -> Identity:
+    stat = stat_of(os.getpid())
+    assert stat is not None, "/proc does not show this very process"
+    return _identity(os.getpid(), stat.start)
+
+
+def is_alive(identity: Identity) -> bool | None:
+    try:
+        here = boot_id()
+        if identity.boot_id and here and identity.boot_id != here:
+            return False
+        if identity.pid_namespace != namespaces():
+            return None
+        stat = stat_of(identity.pid)
+    except OutcomeUnknown:
+        return None
+    if stat is None or stat.dead or stat.start != identity.start:
+        return False
+    # Without a boot id the same pid and ticks may be another boot's: likely, not verified.
+    return True if identity.boot_id and here else None
+
+
+def activity_of(identity: Identity) -> Activity:
+    if is_alive(identity) is not True:
+        return Activity.UNKNOWN
+    try:
+        stat = stat_of(identity.pid)
+    except OutcomeUnknown:
+        return Activity.UNKNOWN
+    if stat is None or stat.start != identity.start:
+        return Activity.UNKNOWN
+    if stat.stopped:
+        return Activity.STOPPED
+    return Activity.FROZEN if is_frozen(identity.pid) else Activity.RUNNING
+
+
+def _identity(pid: int, start: int) -> Identity:
+    return Identity(boot_id=boot_id(), pid=pid, start=start, pid_namespace=namespaces())

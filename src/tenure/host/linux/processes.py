@@ -1,40 +1,39 @@
-"""Linux: processes as /proc tells them.
+"""Linux: the evidence of a process, as /proc tells it.
 
-*Identity* is pid, start ticks and boot id, together with the namespaces that give the pid and
-the ticks their meaning. *Ancestry* is followed by parent pids. *Membership* is the cgroup, which
-survives double forks and new sessions and which an ordinary user cannot choose outside of what
-was delegated to him.
-
-Failure handling: a process that is gone is NotFound (or None); what is hidden by permissions is
-'unknown'; a /proc of another pid namespace (mounted before ``unshare --pid``) tells only about
-the calling process itself.
-
-Source: proc(5), pid_namespaces(7), time_namespaces(7), cgroups(7).
+*Ancestry* is followed parent by parent and checked link by link. *Membership* is the cgroup,
+which survives double forks and new sessions and which an ordinary user cannot choose outside of
+what was delegated to him. What is hidden by permissions is 'unknown'.
 """
 
 from __future__ import annotations
 
 import os
 import pwd
+import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from tenure.domain.errors import OutcomeUnknown
 from tenure.domain.policy.evidence import ChainLink, Evidence, Identity
-from tenure.domain.process import Activity
-from tenure.host.linux import procfs
 from tenure.host.linux.held_locks import held_locks
-from tenure.host.linux.lineage import Lineage, lineage_of
 from tenure.host.linux.proc import (
     FIRST_USER_NAMESPACE,
+    Executable,
+    ProcStatus,
+    Stat,
+    activity_of,
     boot_id,
     executable_of,
     folder,
-    is_frozen,
+    identity_of,
+    is_alive,
     machine_id,
     namespace,
-    namespaces,
     no_such,
+    own_identity,
+    parse_status,
+    proc_is_ours,
     read,
     service_of_process,
     stat_of,
@@ -51,49 +50,8 @@ __all__ = [
 ]
 
 _OVERFLOW_UID = 65534
-
-
-def identity_of(pid: int) -> Identity | None:
-    if pid == os.getpid():
-        return own_identity()
-    stat = stat_of(pid)
-    return None if stat is None or stat.dead else _identity(pid, stat.start)
-
-
-def own_identity() -> Identity:
-    stat = stat_of(os.getpid())
-    assert stat is not None, "/proc does not show this very process"
-    return _identity(os.getpid(), stat.start)
-
-
-def is_alive(identity: Identity) -> bool | None:
-    try:
-        here = boot_id()
-        if identity.boot_id and here and identity.boot_id != here:
-            return False
-        if identity.pid_namespace != namespaces():
-            return None
-        stat = stat_of(identity.pid)
-    except OutcomeUnknown:
-        return None
-    if stat is None or stat.dead or stat.start != identity.start:
-        return False
-    # Without a boot id the same pid and ticks may be another boot's: likely, not verified.
-    return True if identity.boot_id and here else None
-
-
-def activity_of(identity: Identity) -> Activity:
-    if is_alive(identity) is not True:
-        return Activity.UNKNOWN
-    try:
-        stat = stat_of(identity.pid)
-    except OutcomeUnknown:
-        return Activity.UNKNOWN
-    if stat is None or stat.start != identity.start:
-        return Activity.UNKNOWN
-    if stat.stopped:
-        return Activity.STOPPED
-    return Activity.FROZEN if is_frozen(identity.pid) else Activity.RUNNING
+_TICKS = os.sysconf("SC_CLK_TCK")
+_LONGEST_CHAIN = 512
 
 
 def chain_of(pid: int) -> tuple[tuple[ChainLink, ...], bool]:
@@ -113,10 +71,6 @@ def observe(pid: int | None, now: datetime | None) -> Evidence:
     return seen.evidence(before, now or datetime.now(UTC), lineage)
 
 
-def _identity(pid: int, start: int) -> Identity:
-    return Identity(boot_id=boot_id(), pid=pid, start=start, pid_namespace=namespaces())
-
-
 class _Seen:
     """What was read about one process, and which reads were refused."""
 
@@ -132,9 +86,9 @@ class _Seen:
 
     def _status(self) -> None:
         try:
-            status = procfs.parse_status(read(f"{folder(self.pid)}/status"))
+            status = parse_status(read(f"{folder(self.pid)}/status"))
         except OSError:
-            status = procfs.ProcStatus(uid=None, groups=None, confinement=None)
+            status = ProcStatus(uid=None, groups=None, confinement=None)
         uid = status.uid
         if uid == _OVERFLOW_UID and namespace("user") != FIRST_USER_NAMESPACE:
             uid = None  # a user that our user namespace does not know
@@ -198,3 +152,97 @@ def _user_name(uid: int) -> str | None:
         return pwd.getpwuid(uid).pw_name
     except (KeyError, OverflowError):
         return None  # no entry, or the directory service does not answer: not known which
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    first: Stat
+    links: tuple[ChainLink, ...]
+    complete: bool
+    adopted: bool
+    """The process's own launcher is gone: its parent is one that adopted it."""
+    unreadable: bool
+    """An executable that matters could not be read; init's and other root's do not matter."""
+
+
+def lineage_of(pid: int) -> Lineage:
+    stat = stat_of(pid)
+    if stat is None or stat.dead:
+        raise no_such(pid)
+    program, readable = executable_of(pid)
+    links = [_link(pid, stat, program)]
+    complete, adopted, unreadable = True, False, not readable
+    child = stat
+    while links[-1].pid != 1 and not (child.parent == 0 and proc_is_ours()):
+        found = _parent_of(links[-1].pid, child) if len(links) < _LONGEST_CHAIN else None
+        if found is None:
+            complete = False
+            break
+        parent, program, readable = found
+        unreadable = unreadable or not readable
+        if _is_adopted(child, parent):
+            complete = False
+            adopted = adopted or len(links) == 1
+        links.append(_link(parent.pid, parent, program))
+        child = parent
+    return Lineage(
+        first=stat, links=tuple(links), complete=complete, adopted=adopted, unreadable=unreadable
+    )
+
+
+def _link(pid: int, stat: Stat, program: Executable | None) -> ChainLink:
+    return ChainLink(
+        pid=pid,
+        name=stat.name,
+        executable=None if program is None else program.path,
+        start=stat.start,
+        started_at=_instant(stat.start),
+    )
+
+
+def _parent_of(pid: int, child: Stat) -> tuple[Stat, Executable | None, bool] | None:
+    """The parent and its program, if it is one beyond doubt: older, and still the parent."""
+    try:
+        parent = stat_of(child.parent)
+        program, readable = executable_of(child.parent)
+        again = stat_of(pid)
+    except OutcomeUnknown:
+        return None
+    if parent is None or again is None or parent.start > child.start:
+        return None
+    # Its parent is unchanged after all was read: what was read was that one parent's.
+    if (again.parent, again.start) != (child.parent, child.start):
+        return None
+    return parent, program, readable
+
+
+def _is_adopted(child: Stat, parent: Stat) -> bool:
+    """Whether the launcher is evidently gone, so that ``parent`` only adopted the child.
+
+    A child is born into its launcher's session and leaves it only by leading its own. A
+    process that leads none, in a session that is not its parent's, was reparented. Likewise a
+    manager that forks a process puts it into a service; one in a scope was forked by others
+    and came to the manager as an orphan (session scopes apart: ``login`` moves itself there).
+    The reverse does not hold: an orphan that leads its own session looks like a child.
+    """
+    if child.session not in (child.pid, parent.session):
+        return True
+    # A comm may be forged, but this one only ever makes a chain incomplete.
+    if parent.pid != 1 and parent.name != "systemd":
+        return False
+    try:
+        service = service_of_process(child.pid)[1]
+    except OSError:
+        return True  # not known: a chain counts as whole only where that was seen
+    return (
+        service is not None
+        and service.name.endswith(".scope")
+        and service.name != "init.scope"
+        and not service.name.startswith("session-")
+    )
+
+
+def _instant(ticks: int) -> datetime:
+    """The wall-clock instant of a start stamp, to the tick. It moves with the wall clock."""
+    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return datetime.fromtimestamp(round(boot + ticks / _TICKS, 2), UTC)

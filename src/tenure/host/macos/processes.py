@@ -96,13 +96,3 @@ def _session(pid: int) -> int | None:
         return os.getsid(pid)
     except OSError:
         return None
-
-
-_host = MacHost()
-boot_id = _host.boot_id
-identity_of = _host.identity_of
-own_identity = _host.own_identity
-is_alive = _host.is_alive
-activity_of = _host.activity_of
-chain_of = _host.chain_of
-observe = _host.observe

@@ -118,13 +118,3 @@ else:
 
     def machine_guid() -> str | None:
         return None
-
-
-_host = WindowsHost()
-boot_id = _host.boot_id
-identity_of = _host.identity_of
-own_identity = _host.own_identity
-is_alive = _host.is_alive
-activity_of = _host.activity_of
-chain_of = _host.chain_of
-observe = _host.observe

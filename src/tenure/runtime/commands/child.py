@@ -52,7 +52,7 @@ from tenure.domain.errors import OutcomeUnknown
 from tenure.domain.policy.evidence import Identity
 from tenure.domain.run import Run, RunState
 from tenure.host.death import DeathWatch
-from tenure.host.linux import procfs
+from tenure.host.linux.proc import read_stat
 from tenure.host.processes import boot_id
 from tenure.runtime.tracebacks import one_line
 from tenure.store.folder.files import NotRegular, open_regular
@@ -419,9 +419,8 @@ def _reaped_by_number(identity: Identity) -> bool:
     """Linux: reap a zombie without a notice, after checking that the pid was not reused."""
     descriptor = os.pidfd_open(identity.pid)
     try:
-        with open(f"/proc/{identity.pid}/stat", encoding="utf-8", errors="replace") as file:
-            if procfs.parse_stat(file.read()).start != identity.start:
-                return True
+        if read_stat(identity.pid).start != identity.start:
+            return True
         return os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG) is not None
     finally:
         os.close(descriptor)

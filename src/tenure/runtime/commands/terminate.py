@@ -46,7 +46,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from tenure.domain.policy.evidence import Identity
-from tenure.host.linux import procfs
+from tenure.host.linux.proc import read_stat
 from tenure.host.processes import boot_id, identity_of, is_alive
 from tenure.runtime.commands.child import ExitRecord, Stage, read_exit
 
@@ -121,8 +121,7 @@ def _list_processes() -> dict[int, SessionMember]:
 def _inspect(pid: int) -> SessionMember | None:
     """Linux: one living process; None if it has ended or is hidden. Raises OSError."""
     try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            stat = procfs.parse_stat(file.read(4096).decode("utf-8", "backslashreplace"))
+        stat = read_stat(pid)
     except (FileNotFoundError, ProcessLookupError, PermissionError, ValueError):
         return None
     if stat.dead:
@@ -370,7 +369,6 @@ def _is_stopped(pid: int) -> bool:
         except psutil.Error:
             return False
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return procfs.parse_stat(file.read()).state in ("T", "t")
+        return read_stat(pid).stopped
     except (OSError, ValueError):
         return False

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from tenure.domain.errors import PASSING, OutcomeUnknown
-from tenure.host.linux import procfs
+from tenure.host.linux.proc import parse_stat
 
 _DELETED = " (deleted)"
 
@@ -127,7 +127,7 @@ class LinuxScan:
         if not text:
             return None
         with contextlib.suppress(ValueError, IndexError):
-            stat = procfs.parse_stat(text.decode("utf-8", "backslashreplace"))
+            stat = parse_stat(text.decode("utf-8", "backslashreplace"))
             if not stat.dead:
                 at = datetime.fromtimestamp(self._boot + stat.start / self._ticks, UTC)
                 return ProcessStart(stat.start, at)

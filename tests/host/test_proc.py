@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tenure.host.linux.procfs import holds_flock, parse_cgroup, parse_stat, parse_status
+from tenure.host.linux.proc import holds_flock, parse_cgroup, parse_stat, parse_status
 
 TAIL = "{state} 77 5 6 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 {threads} 0 {start} 100 2"
 
