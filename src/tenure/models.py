@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict
 
 from tenure.client.explain import Check, Explanation
+from tenure.client.job_fields import masked
 from tenure.client.presence import Present
-from tenure.client.secrets import masked
 from tenure.client.status import Status
 from tenure.domain.job import CatchUp, Command, Job, JobState, Overlap
 from tenure.domain.omission import Omission, OmissionKind

@@ -376,7 +376,7 @@ class ProfileClient:
         candidate; Refused; OutcomeUnknown after 30 s."""
         from tenure import models
         from tenure.client import requests
-        from tenure.client.requester import requester
+        from tenure.client.presence import requester
 
         target = None if to is None else str(to)
         with self._opened() as profile:
@@ -441,7 +441,7 @@ class ProfileClient:
     ) -> RequestInfo | RunInfo:
         """Make a request; its info, or with ``wait`` the run's once that has ended."""
         from tenure import models
-        from tenure.client.requester import requester
+        from tenure.client.presence import requester
         from tenure.client.requests import Waiting, await_run
 
         waiting = Waiting(patience=_patience(wait), sleep=_sleep)
@@ -570,7 +570,7 @@ def _schedule_fields(profile: Profile, schedule: str | When, now: datetime) -> d
     made = check_schedule(schedule)
     if isinstance(made, str):
         return {"schedule": made}
-    from tenure.client.schedules import schedule_fields
+    from tenure.client.definitions import schedule_fields
 
     fields = schedule_fields(made(now, profile.timezone()))
     if made(now, "UTC").timezone != made(now, "Asia/Tokyo").timezone:

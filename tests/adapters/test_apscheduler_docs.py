@@ -17,8 +17,8 @@ from typing import Any
 import click
 import pytest
 
-from tenure.client.fields import build
-from tenure.client.jobfile import read_entries
+from tenure.client.apply import read_entries
+from tenure.client.definitions import build
 from tenure.library import Tenure
 from tenure.surfaces.cli.command import Where
 from tenure.surfaces.cli.main import cli

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from clikit import Tenure, World
 
-from tenure.client.definitions import edit_job
+from tenure.client.edits import edit_job
 from tenure.domain.errors import Conflict
 from tenure.domain.job import JobState
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tenure.client.fields import build, default_name, reset
-from tenure.client.secrets import MASK, is_secret, masked
+from tenure.client.definitions import build, default_name, reset
+from tenure.client.job_fields import MASK, is_secret, masked
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import CatchUp, Command, Overlap
 from tenure.domain.schedule.model import ScheduleKind

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from clikit import Tenure, World
 
-from tenure.client.definitions import set_states
+from tenure.client.edits import set_states
 from tenure.client.maintenance import _settle_the_past
 from tenure.domain.errors import Refused
 from tenure.domain.job import Call, Definition, Job, JobState

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenure.client.fields import build
-from tenure.client.jobfile import read_entries, write_entries
+from tenure.client.apply import read_entries, write_entries
+from tenure.client.definitions import build
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import (
     Call,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from clikit import Tenure, World
 
-from tenure.client.fields import build
+from tenure.client.definitions import build
 from tenure.domain.request import RequestState
 from tenure.runtime.profile import Profile
 from tenure.store.folder import identity

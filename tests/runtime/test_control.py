@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tenure.client import notify
+from tenure.client import presence
 from tenure.runtime import daemon
 from tenure.runtime.ownership.control import ControlSocket, nudge, remove_leftover
 from waiting import DEADLINE, eventually, promptly
@@ -221,14 +221,14 @@ def test_a_crowd_that_stands_still_is_not_waited_for_one_by_one(
         given.append(timeout)
         return nudge(path, message, timeout)
 
-    monkeypatch.setattr(notify, "nudge", waits)
+    monkeypatch.setattr(presence, "nudge", waits)
     with contextlib.ExitStack() as stack:
         crowd = [ControlSocket(f"p{n}", lambda message, pid: None) for n in range(30)]
         for one in crowd:
             stack.callback(one.close)
-        notify.nudge_each([one.path for one in crowd], "jobs")
+        presence.nudge_each([one.path for one in crowd], "jobs")
         assert len(given) == 30
-        assert sum(given) < notify.NOTIFY_TOTAL_TIMEOUT_S + 0.6, (
+        assert sum(given) < presence.NOTIFY_TOTAL_TIMEOUT_S + 0.6, (
             "a fifth of a second each would be six"
         )
         for one in crowd:  # each was told, and hears it when it wakes

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tenure.audit.reader import audit_store
-from tenure.client.fields import build
+from tenure.client.definitions import build
 from tenure.domain.event import EventKind
 from tenure.domain.job import Command, Job, JobState
 from tenure.domain.schedule import zones

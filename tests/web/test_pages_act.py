@@ -11,7 +11,7 @@ from pagekit import Shown, shown
 from webkit import Web, accept, now
 
 from answering import Answering
-from tenure.client.secrets import MASK
+from tenure.client.job_fields import MASK
 from tenure.domain.errors import NotFound
 from tenure.domain.job import Command, Job, JobState
 from tenure.domain.request import Requester, RequestKind, RequestState

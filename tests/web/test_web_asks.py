@@ -8,7 +8,7 @@ import pytest
 from webkit import Web, accept, answer, now
 
 from answering import Answering
-from tenure.client.requester import requester
+from tenure.client.presence import requester
 from tenure.domain.process import ProcessStatus
 from tenure.domain.request import RequestKind, RequestState
 from tenure.domain.run import RunState

@@ -1,84 +1,430 @@
-"""Definitions from any process, so that concurrent edits lose nothing (C7, C12).
+"""From named fields, as people and files give them, to a valid definition, and back.
 
-An edit is read, changed, written by revision. After a concurrent edit it is repeated on the
-new definition, if the two changed different fields; otherwise the second editor gets a Conflict.
-Jobs that another scheduler plans are changed there only.
+``add``, ``edit``, ``apply``, the API and the web page all read fields here, so that they accept the
+same words and refuse the same mistakes. A value is text, a number, a flag, a list or a table as
+TOML and JSON have them; durations are text (``"1h30m"``).
+
+An edit or a second ``apply`` must not move a schedule that it repeats. ``every 90s`` is anchored at
+the moment it was first given, and ``in 30m`` names an instant: the same words mean the same
+schedule, not a new one counted from now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import fields as fields_of
-from datetime import datetime
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from tenure.client.foreign_jobs import refuse_foreign
-from tenure.domain.errors import Conflict
-from tenure.domain.job import Definition, Job, JobState
-from tenure.store.contract import JobEditor, Store
+from tenure.client.job_fields import (
+    BY_NAME,
+    COMMAND,
+    MASK,
+    NAMES,
+    OPTIONS,
+    RESETTABLE,
+    Part,
+    masked,
+    masked_text,
+    read_text,
+    read_texts,
+)
+from tenure.domain.durations import parse_duration
+from tenure.domain.errors import InvalidInput
+from tenure.domain.job import DEFAULT_GRACE, Call, Command, Damage, Definition, Job
+from tenure.domain.schedule.model import (
+    Schedule,
+    ScheduleKind,
+    at_schedule,
+    cron_schedule,
+    every_schedule,
+    parse_dst,
+)
+from tenure.domain.schedule.parser import parse_schedule
+from tenure.domain.schedule.zones import CRON_DST, Dst, check_zone
 
-TRIES = 20
+PROFILE_ZONE = "profile"
+"""Said in place of a zone's name: the profile's zone, and what that becomes."""
 
 
-def edit_job(
-    store: Store,
-    ref: str,
-    change: Callable[[Definition], Definition],
+def build(
+    fields: Mapping[str, Any],
     *,
-    by: str,
     now: datetime,
-) -> tuple[Job, Job]:
-    """Apply ``change`` to a job's definition; the job before and after.
+    timezone: str,
+    grace: timedelta = DEFAULT_GRACE,
+    base: Definition | None = None,
+) -> Definition:
+    """The definition that ``fields`` describe, over ``base`` where they say nothing.
 
-    Raises NotFound; Refused for a job that another scheduler plans; InvalidInput from ``change``;
-    Conflict where another edit changed the same field meanwhile, or where the new name is taken.
-    Nothing is changed then.
+    A field that is None was not given. ``timezone`` and ``grace`` are for jobs that do not say.
+    Raises :class:`InvalidInput` naming the field.
     """
-    job = first = store.job(ref)
+    for key in fields:
+        if key not in NAMES:
+            raise InvalidInput(
+                f"unknown field {key!r}",
+                field=key,
+                remedy="the fields are " + ", ".join(NAMES),
+            )
+    given = {key: value for key, value in fields.items() if value is not None}
+    damage = None if base is None else base.damage
+    if damage is not None and "timezone" in damage.fields and "tz" not in given:
+        raise InvalidInput(damage.reason, field="tz", remedy="give --tz ZONE as well")
+    schedule = schedule_from(
+        given, now=now, timezone=timezone, base=base.schedule if base else None
+    )
+    action = _action(given, base)
+    changes: dict[str, Any] = {}
+    if "name" in given:
+        changes["name"] = read_text(given["name"], "name")
+    for field in OPTIONS:
+        if field.name in given:
+            changes |= field.read(given[field.name])
+    if base is not None:
+        made = replace(base, schedule=schedule, action=action, **changes)
+        return made if made.damage is None else _mended(made, made.damage, given)
+    changes.setdefault("grace", grace)
+    name = changes.pop("name", None)
+    if name is None:
+        name = default_name(action)
+    return Definition(name=name, schedule=schedule, action=action, **changes)
+
+
+def _mended(made: Definition, damage: Damage, given: Mapping[str, Any]) -> Definition:
+    """``made`` without damage. Raises InvalidInput for a field that still cannot be read."""
+    new = {name for key in given for name in (key, *BY_NAME[key].names)}
+    if made.schedule.kind is not ScheduleKind.UNREADABLE:
+        new |= {"schedule", "timezone"}
+    if new & {"command", "shell"}:
+        new.add("action")
+    left = [name for name in damage.fields if name not in new]
+    if left or made.schedule.kind is ScheduleKind.UNREADABLE:
+        field = left[0] if left else "schedule"
+        option = {"action": "-- COMMAND", "schedule": "--schedule", "name": "--rename"}
+        said = option.get(field, "--" + field.replace("_", "-"))
+        raise InvalidInput(damage.reason, field=field, remedy=f"give {said} as well")
+    return replace(made, damage=None)
+
+
+def whole_definition(
+    fields: Mapping[str, Any], job: Job, *, timezone: str, grace: timedelta, now: datetime
+) -> Definition:
+    """A whole new definition; only a schedule in the same words, and masked values, are kept.
+
+    Raises :class:`InvalidInput` naming the field, and :class:`Refused` for a job that another
+    scheduler plans.
+    """
     refuse_foreign([job], "edit")
-    wanted = change(first.definition)
-    touched = differing(first.definition, wanted)
-    for _ in range(TRIES):
-        try:
-            return job, store.edit_job(job.id, job.revision, wanted, by=by, now=now)
-        except Conflict:
-            current = store.job(first.id)
-            if current.revision == job.revision:
-                raise
-            both = touched & differing(first.definition, current.definition)
-            theirs = {f for f in both if getattr(current.definition, f) != getattr(wanted, f)}
-            if theirs:
-                raise Conflict(
-                    f"{current.edited_by} changed {', '.join(sorted(theirs))} of "
-                    f"{current.name} meanwhile, and so does this edit",
-                    remedy=f"look at `tenure show {current.name}` and edit again",
-                    job=current.id,
-                    revision=current.revision,
-                ) from None
-            job, wanted = current, change(current.definition)
-    raise Conflict(
-        f"{first.name} is being edited concurrently: {TRIES} attempts failed",
-        remedy="try again",
-        job=first.id,
+    if isinstance(job.definition.action, Call):
+        raise InvalidInput(
+            f"{job.name} is declared by the code of an app", remedy="give this one another name"
+        )
+    left = {"tz": PROFILE_ZONE, "dst": "cron", **fields}
+    over = build(
+        {key: left.pop(key) for key in _KEPT if key in left},
+        now=now,
+        timezone=timezone,
+        base=job.definition,
+    )
+    env = getattr(over.action, "env", {}) if "env" in fields else {}
+    if "stdin" in fields:
+        left["stdin"] = getattr(over.action, "stdin", None)
+    fresh = build(
+        {**left, "schedule": "@daily", "env": dict(env)},
+        now=now,
+        timezone=timezone,
+        grace=grace,
+    )
+    return replace(fresh, schedule=over.schedule)
+
+
+_KEPT = ("schedule", "tz", "dst", "at", "anchor", "interval", "cron", "env", "stdin")
+
+
+def default_name(action: Command | Call) -> str:
+    """A name from the command: the program's, without its folder; the first word of a line."""
+    words = action.describe().split() if isinstance(action, Call) else list(action.argv)
+    if isinstance(action, Command) and action.shell:
+        words = action.argv[0].split()
+    name = (words[0] if words else "").rstrip("/").rsplit("/", 1)[-1]
+    name = "".join(c for c in name if c.isalnum() or c in "._-")[:60].strip("._-")
+    return name or "job"
+
+
+def reset(definition: Definition, names: Sequence[str], *, grace: timedelta) -> Definition:
+    """``definition`` with these fields as if they had never been given."""
+    for name in names:
+        name = name.replace("-", "_")
+        if name not in RESETTABLE:
+            raise InvalidInput(
+                f"{name!r} cannot be reset",
+                field="reset",
+                remedy="one of " + ", ".join(RESETTABLE),
+            )
+        if definition.damage is not None:
+            left = tuple(field for field in definition.damage.fields if field != name)
+            definition = replace(definition, damage=replace(definition.damage, fields=left))
+        field = BY_NAME[name]
+        if field.part is Part.SCHEDULE:
+            schedule = schedule_from(
+                {"dst": "cron"}, now=definition.schedule.at or _EPOCH,
+                timezone="UTC", base=definition.schedule,
+            )  # fmt: skip
+            definition = replace(definition, schedule=schedule)
+        elif field.part is Part.COMMAND:
+            command = replace(_command_of(definition), **field.defaults)
+            definition = replace(definition, action=command)
+        else:
+            plain = {**field.defaults, "grace": grace} if name == "grace" else field.defaults
+            definition = replace(definition, **plain)
+    return definition
+
+
+def fields_of(wants: Definition, *, show_secrets: bool = False) -> dict[str, Any]:
+    """The fields from which the same definition is built again. For commands only."""
+    assert isinstance(wants.action, Command)
+    command = wants.action
+    fields: dict[str, Any] = {"name": wants.name, **schedule_fields(wants.schedule)}
+    if command.shell:
+        fields["shell"] = command.argv[0]
+    else:
+        fields["command"] = list(command.argv)
+    optional: dict[str, Any] = {
+        "env": masked(command.env, show=show_secrets) or None,
+        "cwd": command.cwd,
+        "stdin": masked_text(command.stdin, show=show_secrets),
+    } | {field.name: field.write(wants) for field in OPTIONS}
+    return fields | {key: value for key, value in optional.items() if value is not None}
+
+
+_EPOCH = datetime.fromisoformat("2024-01-01T00:00:00+00:00")
+
+
+def _action(given: Mapping[str, Any], base: Definition | None) -> Command | Call:
+    asked = [key for key in COMMAND if key in given]
+    if base is not None and not asked:
+        return base.action
+    if "command" in given and "shell" in given:
+        raise InvalidInput("give a command or a shell line, not both", field="shell")
+    if base is not None:
+        command = _command_of(base)
+    elif "command" in given or "shell" in given:
+        command = None
+    else:
+        raise InvalidInput(
+            "no command given", field="command", remedy="put it after --: -- echo hello"
+        )
+    changes: dict[str, Any] = {}
+    if "command" in given:
+        changes.update(argv=read_texts(given["command"], "command"), shell=False)
+    elif "shell" in given:
+        changes.update(argv=(read_text(given["shell"], "shell"),), shell=True)
+    if "env" in given:
+        changes["env"] = _env(given["env"], command.env if command else {})
+    if "cwd" in given:
+        changes["cwd"] = read_text(given["cwd"], "cwd")
+    if "stdin" in given:
+        changes["stdin"] = _unmasked(given["stdin"], "stdin", command.stdin if command else None)
+    return replace(command, **changes) if command else Command(**changes)
+
+
+def _command_of(definition: Definition) -> Command:
+    if isinstance(definition.action, Command):
+        return definition.action
+    raise InvalidInput(
+        f"{definition.name} is declared by the code of the app {definition.action.app!r}",
+        field="command",
+        remedy="change it there",
     )
 
 
-def set_states(
-    store: Store, jobs: Sequence[Job], state: JobState, *, by: str, now: datetime
-) -> list[tuple[Job, Job]]:
-    """Pause, resume or remove jobs; each before and after.
+def _env(value: object, standing: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise InvalidInput("a table of names and texts is expected", field="env")
+    env = {}
+    for name, text in value.items():
+        name = read_text(name, "env")
+        env[name] = _unmasked(text, f"env.{name}", standing.get(name))
+    return env
 
-    Raises, and nothing is changed: Refused if one of them is planned by another scheduler; what
-    ``set_job_state`` raises.
+
+def _unmasked(value: object, field: str, standing: str | None) -> str:
+    """A text; what stands, where it is masked."""
+    text = read_text(value, field)
+    if text != MASK:
+        return text
+    if standing is None:
+        raise InvalidInput(
+            "this is a masked value, not the secret itself",
+            field=field,
+            remedy="give the value; `tenure export --show-secrets` writes them out",
+        )
+    return standing
+
+
+# -- schedules -------------------------------------------------------------------------------------
+def schedule_from(
+    fields: Mapping[str, Any], *, now: datetime, timezone: str, base: Schedule | None
+) -> Schedule:
+    """The schedule that ``schedule``, ``tz`` and ``dst`` ask for (and the exact forms below).
+
+    ``timezone`` is the profile's, for jobs that do not say, or that say ``profile``. ``base`` is
+    the schedule that stands: what is not in ``fields`` is taken from it. Raises
+    :class:`InvalidInput`.
     """
-    verb = {JobState.PAUSED: "pause", JobState.ACTIVE: "resume", JobState.REMOVED: "remove"}[state]
-    refuse_foreign(jobs, verb)
+    zone, follows = _zone(fields, timezone, base)
+    made = _schedule(fields, now, zone, base)
+    # A one-shot names one instant, whatever zone the profile has later.
+    return replace(
+        made, follows_profile=follows and made.kind in (ScheduleKind.CRON, ScheduleKind.EVERY)
+    )
 
-    def step(job: Job) -> Callable[[JobEditor], Job]:
-        return lambda editor: editor.set_job_state(job.id, state, by=by, now=now)
 
-    return list(zip(jobs, store.change_jobs([step(job) for job in jobs]), strict=True))
+def _schedule(
+    fields: Mapping[str, Any], now: datetime, zone: str, base: Schedule | None
+) -> Schedule:
+    dst = _dst(fields, base)
+    text = fields.get("schedule")
+    if text is None:
+        if base is None:
+            raise InvalidInput(
+                "a job needs a schedule",
+                field="schedule",
+                remedy="such as '0 3 * * *', 'every 5m' or 'in 30m'",
+            )
+        text = base.text
+    exact = _exact(fields, str(text), zone, dst)
+    if exact is not None:
+        return exact
+    if base is not None and base.text == text:
+        return _same_words(base, zone, dst, now)
+    return parse_schedule(text, now=now, timezone=zone, dst=dst)
 
 
-def differing(a: Definition, b: Definition) -> set[str]:
-    """The names of the fields in which two definitions differ."""
-    return {f.name for f in fields_of(a) if getattr(a, f.name) != getattr(b, f.name)}
+def schedule_fields(schedule: Schedule) -> dict[str, Any]:
+    """The fields from which :func:`schedule_from` makes exactly this schedule again."""
+    fields: dict[str, Any] = {"schedule": schedule.text}
+    if not schedule.follows_profile:
+        fields["tz"] = schedule.timezone
+    if schedule.dst != CRON_DST:
+        fields["dst"] = str(schedule.dst)
+    if schedule.kind is ScheduleKind.AT:
+        fields["at"] = schedule.at
+    elif schedule.kind is ScheduleKind.EVERY:
+        fields["anchor"] = schedule.anchor
+    if _again(fields, schedule) != schedule:
+        if schedule.kind is ScheduleKind.CRON:
+            fields["cron"] = schedule.expression
+        elif schedule.interval is not None:
+            fields["interval"] = schedule.interval.total_seconds()
+    return fields
+
+
+def next_fires(job: Job, after: datetime, count: int) -> list[datetime]:
+    """The nominal fire times to come, as if the job were active."""
+    fires: list[datetime] = []
+    fire = job.definition.schedule.next_after(after)
+    while fire is not None and len(fires) < count:
+        fires.append(fire)
+        fire = job.definition.schedule.next_after(fire)
+    return fires
+
+
+def _again(fields: Mapping[str, Any], schedule: Schedule) -> Schedule | None:
+    try:
+        return schedule_from(
+            fields,
+            now=schedule.anchor or datetime(2024, 1, 1, tzinfo=UTC),
+            timezone=schedule.timezone,
+            base=None,
+        )
+    except InvalidInput:
+        return None
+
+
+def _zone(fields: Mapping[str, Any], timezone: str, base: Schedule | None) -> tuple[str, bool]:
+    """The zone, and whether it follows the profile's."""
+    said = fields.get("tz")
+    if said is not None and said != PROFILE_ZONE:
+        return check_zone(said), False
+    if said is None and base is not None:
+        text = fields.get("schedule")
+        if not base.follows_profile or text is None or text == base.text:
+            return base.timezone, base.follows_profile
+    return check_zone(timezone), True
+
+
+def _dst(fields: Mapping[str, Any], base: Schedule | None) -> Dst | None:
+    if fields.get("dst") is not None:
+        return parse_dst(fields["dst"])
+    return base.dst if base else None
+
+
+def _exact(fields: Mapping[str, Any], text: str, zone: str, dst: Dst | None) -> Schedule | None:
+    """``at``, ``anchor``, ``interval`` and ``cron``: written by an export, seldom by hand."""
+    if fields.get("at") is not None:
+        return at_schedule(_instant(fields["at"], "at"), zone, dst, text=text)
+    if fields.get("cron") is not None:
+        return cron_schedule(fields["cron"], zone, dst, text=text)
+    if fields.get("anchor") is None:
+        return None
+    anchor = _instant(fields["anchor"], "anchor")
+    if fields.get("interval") is not None:
+        return every_schedule(_seconds(fields["interval"]), anchor, zone, dst, text=text)
+    read = parse_schedule(text, now=anchor, timezone=zone, dst=dst)
+    if read.interval is None:
+        raise InvalidInput(
+            "an anchor is for 'every ...' schedules", field="anchor", remedy="leave it out"
+        )
+    return every_schedule(read.interval, anchor, zone, dst, text=text)
+
+
+def _same_words(base: Schedule, zone: str, dst: Dst | None, now: datetime) -> Schedule:
+    dst = dst or CRON_DST
+    if base.kind is ScheduleKind.UNREADABLE:
+        return _reread(base, zone, dst, now)
+    if (base.timezone, base.dst) == (zone, dst):
+        return base
+    if base.kind is ScheduleKind.CRON and base.expression is not None:
+        return cron_schedule(base.expression, zone, dst, text=base.text)
+    if base.kind is ScheduleKind.AT and base.text.lower().split()[:1] != ["in"]:
+        return parse_schedule(base.text, now=now, timezone=zone, dst=dst)
+    return replace(base, timezone=zone, dst=dst)
+
+
+def _reread(base: Schedule, zone: str, dst: Dst, now: datetime) -> Schedule:
+    """A stored schedule that could not be read, from what is left of it; as it is if that is not
+    enough."""
+    with contextlib.suppress(InvalidInput):
+        if base.expression is not None:
+            return cron_schedule(base.expression, zone, dst, text=base.text)
+        if base.interval is not None and base.anchor is not None:
+            return every_schedule(base.interval, base.anchor, zone, dst, text=base.text)
+        if base.at is not None and base.text.lower().split()[:1] == ["in"]:
+            return at_schedule(base.at, zone, dst, text=base.text)
+        return parse_schedule(base.text, now=now, timezone=zone, dst=dst)
+    return base
+
+
+def _instant(value: object, field: str) -> datetime:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise InvalidInput(
+            "an instant with its offset is expected",
+            field=field,
+            remedy="such as 2030-01-31T09:00:00Z",
+        )
+    return value.astimezone(UTC)
+
+
+def _seconds(value: object) -> timedelta:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9:
+        return timedelta(seconds=value)
+    return parse_duration(value, "interval")

@@ -16,11 +16,13 @@ from tenure.client.documents import instant
 from tenure.client.documents.reports import CheckDocument, ExplanationReply, OwnerAtRun
 from tenure.client.documents.runs import omission_document
 from tenure.client.foreign_jobs import change_there, is_foreign, planner_of
-from tenure.client.health import Health, examine, taken_slots
-from tenure.client.refusal import (
+from tenure.client.health import (
+    Health,
+    examine,
     expected_owner,
     how_to_continue,
     next_command,
+    taken_slots,
     what_is_halted,
     why_no_owner,
 )

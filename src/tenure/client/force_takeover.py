@@ -14,9 +14,8 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
-from tenure.client.health import Health, examine
-from tenure.client.notify import nudge_each
-from tenure.client.refusal import expected_owner, why_no_owner
+from tenure.client.health import Health, examine, expected_owner, why_no_owner
+from tenure.client.presence import nudge_each
 from tenure.domain.errors import NotFound, OutcomeUnknown, Refused, StoreBlocked
 from tenure.domain.ownership import (
     RESERVED_FOR,

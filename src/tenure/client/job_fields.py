@@ -8,6 +8,7 @@ default and its limits, and to :data:`FIELDS`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from dataclasses import fields as dataclass_fields
@@ -531,3 +532,31 @@ NAMES = tuple(BY_NAME)
 OPTIONS = tuple(field for field in FIELDS if field.part is Part.OPTION)
 COMMAND = tuple(field.name for field in FIELDS if field.part is Part.COMMAND)
 RESETTABLE = tuple(field.name for field in FIELDS if field.resettable)
+
+
+# -- secrets ---------------------------------------------------------------------------------------
+MASK = "********"
+_SECRET = re.compile(
+    r"TOKEN|SECRET|PASSW|PASSPHRASE|KEY|CREDENTIAL|AUTH|COOKIE|PRIVATE|DSN|(^|_)(PWD|PAT|PW)($|_)",
+    re.IGNORECASE,
+)
+_CREDENTIALS_IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+
+
+def is_secret(name: str, value: str = "") -> bool:
+    """Whether a variable of this name, or a URL with a password in it, is to be masked."""
+    if name in ("PWD", "OLDPWD"):
+        return False
+    return bool(_SECRET.search(name)) or bool(_CREDENTIALS_IN_URL.search(value))
+
+
+def masked_text(text: str | None, *, show: bool = False) -> str | None:
+    """The text of standard input as :data:`MASK`, unless ``show`` or there is none."""
+    return MASK if text and not show else text
+
+
+def masked(env: Mapping[str, str], *, show: bool = False) -> dict[str, str]:
+    """``env`` with the secrets replaced by :data:`MASK`, unless ``show``."""
+    return {
+        name: MASK if not show and is_secret(name, value) else value for name, value in env.items()
+    }

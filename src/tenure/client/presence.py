@@ -1,14 +1,22 @@
-"""Is a process of the profile there, by the kernel's word; and is its owner?"""
+"""The processes of a profile as seen from this one: the owner, its life, and how to nudge it.
+
+A nudge is a hint: the store is the truth, and polling suffices.
+"""
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tenure.domain.errors import NotFound
 from tenure.domain.ownership import HolderLife, OwnershipState
 from tenure.domain.process import Activity, Process
+from tenure.domain.request import Requester
 from tenure.host.processes import activity_of
 from tenure.runtime.liveness import life_of_process
+from tenure.runtime.ownership.control import nudge
 from tenure.runtime.profile import Profile
 
 
@@ -57,3 +65,46 @@ def gone_owner(profile: Profile, process: str) -> Present | None:
         return Present(process=profile.store.process(process), life=HolderLife.DEAD)
     except NotFound:
         return None
+
+
+NOTIFY_TOTAL_TIMEOUT_S = 1.0
+"""A hung process does not answer; the total wait is capped."""
+
+
+def nudge_owner(profile: Profile, what: str) -> None:
+    """Let the owner, if any, look at ``jobs``, ``policy`` or ``ownership`` at once."""
+    authority = profile.store.ownership().authority
+    if authority is not None:
+        nudge(profile.store.process(authority.process).socket, {"nudge": what}, 0.2)
+
+
+def nudge_all(profile: Profile, what: str) -> None:
+    """The same for every process of the profile that listens."""
+    nudge_each((process.socket for process in profile.store.processes()), what)
+
+
+def nudge_each(sockets: Iterable[str | None], what: str) -> None:
+    """The same for each of these; the total wait is capped."""
+    until = time.monotonic() + NOTIFY_TOTAL_TIMEOUT_S
+    for socket in sockets:
+        nudge(socket, {"nudge": what}, max(0.01, min(0.2, until - time.monotonic())))
+
+
+def user_name() -> str | None:
+    """The user's name as the passwd file has it; None for a uid without an entry."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return None
+
+
+def requester(via: str) -> Requester:
+    """This process, as it says itself; the control socket may observe it later."""
+    return Requester(pid=os.getpid(), uid=os.geteuid(), user=user_name(), via=via)
+
+
+def editor(via: str) -> str:
+    """Who edits, for the revision (C14)."""
+    return requester(via).describe()

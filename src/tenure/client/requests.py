@@ -344,8 +344,7 @@ def _owner_to_be(
 
 def _refuse(profile: Profile, request: Request, now: datetime) -> TenureError:
     """Record the refusal; an owner that begins, or goes on, this instant may have been faster."""
-    from tenure.client.health import examine
-    from tenure.client.refusal import no_owner, owner_halted
+    from tenure.client.health import examine, no_owner, owner_halted
 
     health = examine(profile, now)
     refusal = owner_halted if health.owned else no_owner

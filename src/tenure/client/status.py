@@ -1,16 +1,20 @@
 """The status of a profile: who owns, who is there and why, what is wrong, what comes next (C9).
 
-Any process builds it from the store and the kernel. It needs no owner and changes nothing.
+Any process builds it from the store and the kernel. It needs no owner and changes nothing. A
+profile whose folder and ``profile.toml`` are there, and whose database is not yet, has a status
+too: the rules in the file say which process may own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import merge
 from itertools import islice
 
+from tenure.client.definitions import next_fires
 from tenure.client.documents import WarningDocument
 from tenure.client.documents.processes import (
     OwnerDocument,
@@ -21,14 +25,19 @@ from tenure.client.documents.processes import (
 from tenure.client.documents.reports import PolicySummary, StatusReply, UpcomingJob
 from tenure.client.health import Health, examine
 from tenure.client.presence import Present
-from tenure.client.schedules import next_fires
-from tenure.client.warnings import find_warnings
+from tenure.client.warnings import find_warnings, warnings_of_policy
+from tenure.domain.errors import NotFound
 from tenure.domain.job import Job, JobState, Runner
-from tenure.domain.ownership import HolderLife
+from tenure.domain.ownership import HolderLife, Ownership
+from tenure.domain.policy.admission import OPEN, Policy
+from tenure.domain.policy.change import PolicyFile, PolicyProblem, ProblemKind, policy_in_force
 from tenure.domain.process import Process
 from tenure.domain.warnings import ProfileWarning
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Counts
+from tenure.store.folder.layout import ProfileFolder
+from tenure.store.folder.layout import home as home_folder
+from tenure.store.folder.policy_file import read_policy_file
 
 UPCOMING = 5
 _FAR = timedelta(days=36500)
@@ -136,3 +145,66 @@ def owner_of(health: Health) -> OwnerDocument | None:
     if owner is None:
         return owner_document(health.ownership)
     return owner_document(health.ownership, owner.life, owner.activity)
+
+
+# -- a profile in the making -----------------------------------------------------------------------
+class Unmade:
+    """What can be said of such a profile. Reads the file once."""
+
+    def __init__(self, folder: ProfileFolder, found: PolicyFile | PolicyProblem) -> None:
+        self.folder = folder
+        self.name = folder.name
+        self.found = found
+        self.policy: Policy = policy_in_force(OPEN, found)
+
+    @classmethod
+    def find(
+        cls,
+        name: str,
+        *,
+        home: str | os.PathLike[str] | None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Unmade | None:
+        """The profile if it is in the making; None if there is no such folder or file, or if it
+        has a database. Raises InvalidInput and Refused, as opening it does."""
+        try:
+            where = home_folder(home, os.environ if environ is None else environ)
+            folder = ProfileFolder.open(name, where)
+        except NotFound:
+            return None
+        if folder.database.exists():
+            return None
+        found = read_policy_file(folder.toml)
+        if isinstance(found, PolicyProblem) and found.kind is ProblemKind.MISSING:
+            return None
+        return cls(folder, found)
+
+    def text(self) -> str:
+        """What there is, in one sentence."""
+        return (
+            f"profile {self.name} is in the making: it has {self.folder.toml} and no database yet; "
+            "`tenure add` or `tenure serve` creates it"
+        )
+
+    def warnings(self) -> tuple[ProfileWarning, ...]:
+        found = warnings_of_policy(self.found, self.policy, self.name)
+        # The rules are accepted when there is something to keep them in.
+        return tuple(one for one in found if one.code != "policy_not_accepted")
+
+    def health(self) -> Health:
+        start = self.found.settings.start if isinstance(self.found, PolicyFile) else None
+        return Health(
+            ownership=Ownership(), policy=self.policy, present=(), owner=None, start=start
+        )
+
+    def status(self, now: datetime) -> Status:
+        """The same report as of a profile that has a database, with nothing in it."""
+        return Status(
+            profile=self.name,
+            folder=str(self.folder.path),
+            at=now,
+            health=self.health(),
+            warnings=self.warnings(),
+            counts=Counts(),
+            upcoming=(),
+        )

@@ -15,7 +15,7 @@ from tenure.client.documents import (
     WarningDocument,
     optional,
 )
-from tenure.client.secrets import masked, masked_text
+from tenure.client.job_fields import masked, masked_text
 from tenure.domain.job import Call, CatchUp, Definition, Job, JobState, Overlap, Runner
 from tenure.domain.run import RunState
 from tenure.domain.schedule.model import Schedule, ScheduleKind

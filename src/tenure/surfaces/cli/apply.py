@@ -10,11 +10,20 @@ from pathlib import Path
 
 import click
 
-from tenure.client.advice import about_the_zone
-from tenure.client.apply import Change, Step, all_jobs, applier, carry_out, plan_apply
-from tenure.client.jobfile import LARGEST, Entry, read_entries, write_entries
-from tenure.client.notify import nudge_owner
-from tenure.client.requester import editor
+from tenure.client.apply import (
+    LARGEST,
+    Change,
+    Entry,
+    Step,
+    all_jobs,
+    applier,
+    carry_out,
+    plan_apply,
+    read_entries,
+    write_entries,
+)
+from tenure.client.presence import editor, nudge_owner
+from tenure.client.warnings import about_the_zone
 from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.job import JobState
 from tenure.domain.warnings import ProfileWarning

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tenure.client import requests
-from tenure.client.requester import requester
+from tenure.client.presence import requester
 from tenure.client.requests import await_end
 from tenure.domain.request import Request, RequestState
 from tenure.domain.run import Run, RunState

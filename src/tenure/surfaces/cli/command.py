@@ -20,7 +20,7 @@ import click
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tenure.client.unmade_profile import Unmade
+    from tenure.client.status import Unmade
     from tenure.runtime.profile import Profile
 
     _ParamType = click.ParamType[str, str]
@@ -67,7 +67,7 @@ class Where:
 
     def unmade(self) -> Unmade | None:
         """The profile if it has its file and no database yet."""
-        from tenure.client.unmade_profile import Unmade
+        from tenure.client.status import Unmade
 
         return Unmade.find(self.name, home=self.home)
 

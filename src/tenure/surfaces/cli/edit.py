@@ -1,6 +1,6 @@
 """``tenure add`` and ``edit``: a job from options, and changes of it.
 
-Option values stay text: :mod:`tenure.client.fields` checks what they mean.
+Option values stay text: :mod:`tenure.client.definitions` checks what they mean.
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ from typing import Any, TypeVar
 
 import click
 
-from tenure.client import advice as advisor
-from tenure.client.definitions import edit_job
+from tenure.client import warnings as advisor
+from tenure.client.definitions import build, next_fires, reset
 from tenure.client.documents import instant
 from tenure.client.documents.jobs import job_document
-from tenure.client.fields import build, reset
+from tenure.client.edits import edit_job
 from tenure.client.job_fields import FIELDS, FLAG, NUMBER, JobField, Option
-from tenure.client.notify import nudge_owner
-from tenure.client.requester import editor
-from tenure.client.schedules import next_fires
+from tenure.client.presence import editor, nudge_owner
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command, Definition, Job, JobState
 from tenure.domain.schedule.parser import parse_schedule

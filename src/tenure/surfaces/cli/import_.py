@@ -174,7 +174,7 @@ def crontab(
     from tenure.adapters.crontab.dialect import Dialect
     from tenure.adapters.crontab.importer import CrontabImporter, CrontabTarget
     from tenure.adapters.crontab.source import dialect_here, machine_zone, read_source
-    from tenure.client.requester import user_name
+    from tenure.client.presence import user_name
     from tenure.domain.errors import OutcomeUnknown
     from tenure.domain.schedule.zones import check_zone
     from tenure.surfaces.cli.import_report import add, show_plan

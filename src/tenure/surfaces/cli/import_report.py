@@ -17,11 +17,10 @@ from tenure.adapters.importer import (
     read_existing,
     to_add,
 )
-from tenure.client.advice import advice
 from tenure.client.apply import all_jobs
 from tenure.client.documents.jobs import definition_document
-from tenure.client.notify import nudge_owner
-from tenure.client.requester import editor
+from tenure.client.presence import editor, nudge_owner
+from tenure.client.warnings import advice
 from tenure.domain.errors import NotFound
 from tenure.domain.job import Command, Definition, Job, JobState
 from tenure.surfaces.cli import output

@@ -10,16 +10,14 @@ from typing import Any
 import click
 
 from tenure.client.apply import all_jobs
-from tenure.client.definitions import set_states
+from tenure.client.definitions import next_fires
 from tenure.client.documents import instant
 from tenure.client.documents.jobs import job_document
+from tenure.client.edits import set_states
 from tenure.client.foreign_jobs import change_there, is_foreign, planner_of
 from tenure.client.health import examine
-from tenure.client.job_fields import FIELDS
-from tenure.client.notify import nudge_owner
-from tenure.client.requester import editor
-from tenure.client.schedules import next_fires
-from tenure.client.secrets import masked
+from tenure.client.job_fields import FIELDS, masked
+from tenure.client.presence import editor, nudge_owner
 from tenure.client.status import next_runs
 from tenure.client.warnings import find_liveness_warnings
 from tenure.domain.errors import InvalidInput

@@ -10,10 +10,8 @@ import click
 from tenure.client import force_takeover, requests
 from tenure.client.documents.processes import owner_document, process_document, term_document
 from tenure.client.documents.runs import request_document
-from tenure.client.health import examine
-from tenure.client.notify import nudge_all
-from tenure.client.refusal import expected_owner, why_no_owner
-from tenure.client.requester import editor, requester
+from tenure.client.health import examine, expected_owner, why_no_owner
+from tenure.client.presence import editor, nudge_all, requester
 from tenure.client.warnings import policy_warnings_of
 from tenure.domain.errors import InvalidInput
 from tenure.domain.ownership import HolderLife, Term

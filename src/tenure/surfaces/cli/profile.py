@@ -7,7 +7,7 @@ import click
 from tenure.client.health import examine
 from tenure.client.maintenance import adopt as adopt_profile
 from tenure.client.maintenance import remove as remove_profile
-from tenure.client.requester import editor
+from tenure.client.presence import editor
 from tenure.domain.errors import InvalidInput, TenureError
 from tenure.domain.job import JobState
 from tenure.runtime.profile import Profile

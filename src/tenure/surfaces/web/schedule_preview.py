@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from tenure.client.definitions import schedule_from
 from tenure.client.documents.jobs import PreviewFire, PreviewNote, PreviewReply, schedule_document
-from tenure.client.schedules import schedule_from
 from tenure.domain.schedule.model import Schedule, local_time, parse_dst
 from tenure.domain.schedule.parser import parse_schedule
 

@@ -15,8 +15,8 @@ from tenure.adapters.hermes.adopt.owner_rules import GATEWAY, has_gateway_rule, 
 from tenure.adapters.hermes.back.disk import Disk
 from tenure.adapters.hermes.facts.adoption_record import read_adoption
 from tenure.adapters.hermes.facts.home import HermesHome, home_of
-from tenure.client.requester import editor
-from tenure.client.unmade_profile import Unmade
+from tenure.client.presence import editor
+from tenure.client.status import Unmade
 from tenure.domain.errors import Conflict, CorruptStore, InvalidInput, NotFound
 from tenure.domain.file_text import decode_file, end_lines
 from tenure.domain.policy.change import PolicyFile, PolicyProblem

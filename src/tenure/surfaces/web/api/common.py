@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from tenure.client.documents import Json, Reply, to_json
 from tenure.client.documents.runs import RequestReply, request_document
-from tenure.client.requester import requester
+from tenure.client.presence import requester
 from tenure.client.requests import Waiting
 from tenure.domain.errors import Conflict, InvalidInput, Refused
 from tenure.domain.request import Request as StoredRequest

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from tenure.client import edits
-from tenure.client.advice import advice
+from tenure.client.definitions import next_fires
 from tenure.client.documents.jobs import (
     JobList,
     JobReply,
@@ -20,7 +20,7 @@ from tenure.client.documents.jobs import (
     job_document,
 )
 from tenure.client.job_fields import RESETTABLE
-from tenure.client.schedules import next_fires
+from tenure.client.warnings import advice
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command, Job, JobState
 from tenure.runtime.profile import Profile

@@ -18,8 +18,7 @@ from tenure.client.documents.processes import (
     term_document,
 )
 from tenure.client.documents.runs import RequestReply
-from tenure.client.health import examine
-from tenure.client.refusal import expected_owner, why_no_owner
+from tenure.client.health import examine, expected_owner, why_no_owner
 from tenure.domain.errors import InvalidInput
 from tenure.surfaces.web.api.bodies import HandOverAsked
 from tenure.surfaces.web.api.common import Body, JsonResponse, Key, OwnerRequestsDep, Wait

@@ -9,9 +9,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from tenure.client.definitions import next_fires
 from tenure.client.documents.jobs import UpcomingFire, UpcomingList
 from tenure.client.documents.reports import StatusReply
-from tenure.client.schedules import next_fires
 from tenure.client.status import soonest, status_document
 from tenure.domain.job import JobState
 from tenure.surfaces.web.api.common import JsonResponse

@@ -14,7 +14,7 @@ from starlette.datastructures import FormData
 from starlette.responses import Response
 
 from tenure.client import edits, requests
-from tenure.client.requester import requester
+from tenure.client.presence import requester
 from tenure.client.requests import Waiting
 from tenure.domain.errors import Conflict, NotFound, Refused, TenureError
 from tenure.domain.job import JobState

@@ -12,19 +12,21 @@ from collections.abc import Callable, Mapping
 from itertools import groupby
 from typing import Any
 
-from tenure.client.fields import fields_of
+from tenure.client.definitions import fields_of
 from tenure.client.job_fields import (
     CAPABILITIES,
     DURATION,
     FIELDS,
     FLAG,
+    MASK,
     NUMBER,
     OPTIONS,
     WORDS,
     FieldType,
     Input,
+    masked,
+    masked_text,
 )
-from tenure.client.secrets import MASK, masked, masked_text
 from tenure.domain.durations import format_duration
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import CatchUp, Command, Definition, Overlap

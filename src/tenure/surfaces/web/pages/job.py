@@ -7,8 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from tenure.client.explain import explain
 from tenure.client.foreign_jobs import change_there, is_foreign, planner_of
-from tenure.client.job_fields import FIELDS
-from tenure.client.secrets import masked
+from tenure.client.job_fields import FIELDS, masked
 from tenure.domain.job import Command, Job, JobState
 from tenure.domain.schedule.model import ScheduleKind
 from tenure.store.contract import Page, RunFilter

@@ -8,7 +8,7 @@ from functools import cache
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from tenure.client.refusal import expected_owner, next_command, why_no_owner
+from tenure.client.health import expected_owner, next_command, why_no_owner
 from tenure.domain.errors import NotFound
 from tenure.domain.request import Request as Asked
 from tenure.domain.request import RequestState

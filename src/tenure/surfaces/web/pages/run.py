@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from tenure.client.foreign_jobs import where_output_is
-from tenure.client.secrets import masked
+from tenure.client.job_fields import masked
 from tenure.domain.errors import NotFound
 from tenure.domain.job import Command, Definition, Job
 from tenure.domain.ownership import HolderLife, Term
