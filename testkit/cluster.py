@@ -14,7 +14,6 @@ says who looks, so that what happens is a matter of order and not of luck::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any, Self
 from tenure.domain.policy.evidence import ChainLink, Evidence
 from tenure.domain.process import ProcessStatus
 from tenure.host.processes import observe
+from tenure.runtime.dispatch.context import HostProgram
 from tenure.runtime.profile import Profile
 from tenure.runtime.scheduler import Scheduler
 from testkit.clock import ManualClock
@@ -83,8 +83,9 @@ class Cluster:
         name: str,
         *,
         executable: str | None = None,
-        functions: Mapping[str, Callable[..., Any]] | None = None,
-        **options: Any,
+        role: str | None = None,
+        executes: bool = True,
+        **program: Any,
     ) -> Node:
         """Join one more scheduler, whose evidence says that it runs ``executable``."""
 
@@ -96,7 +97,12 @@ class Cluster:
             return replace(real, executable=executable, chain=(me, *real.chain[1:]))
 
         scheduler = Scheduler(
-            self._open(), clock=self.clock, observe=seen, functions=functions, **options
+            self._open(),
+            HostProgram(**program),
+            role=role,
+            executes=executes,
+            clock=self.clock,
+            observe=seen,
         )
         scheduler.keeper.join()
         node = Node(name, scheduler)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from tenure.domain.ownership import Authority
     from tenure.runtime.callables.call import CoroutineGroup
+    from tenure.runtime.dispatch.context import HostProgram
     from tenure.runtime.failure import Failure
     from tenure.runtime.hosting.end_signals import SigtermExit
     from tenure.runtime.hosting.servers import ServerDetector
@@ -308,13 +309,11 @@ class Tenure(ProfileClient):
     def _join(self) -> None:
         profile = self.profile
         from tenure.domain.settings import Hung
+        from tenure.runtime.dispatch.context import HostProgram
         from tenure.runtime.scheduler import Scheduler
 
         self._place = place = _Place(self)
-        scheduler = Scheduler(
-            profile,
-            role=self._role,
-            executes=self._execute,
+        program = HostProgram(
             default_hung=Hung.REPLACE,
             host_loop=lambda: place.tenure._host_loop,
             stays_out=lambda: place.tenure._why_not_here(),
@@ -323,6 +322,12 @@ class Tenure(ProfileClient):
             app_version=self.version,
             functions=place.functions,
             on_owning=lambda authority: place.tenure._reconcile(profile, authority),
+        )
+        scheduler = Scheduler(
+            profile,
+            program,
+            role=self._role,
+            executes=self._execute,
             on_failure=lambda failure: place.tenure._failed(failure),
         )
         self._scheduler = scheduler  # before it starts, so that a fork meanwhile forgets it too
@@ -527,14 +532,16 @@ class Tenure(ProfileClient):
         scheduler = self._scheduler
         return scheduler is not None and scheduler.keeper.authority is not None
 
-    def _scheduler_options(self, profile: Profile) -> dict[str, Any]:
-        """What a scheduler of ``profile`` needs to run the jobs declared here."""
-        return {
-            "app": self.app if self._declared else None,
-            "app_version": self.version,
-            "functions": self._functions,
-            "on_owning": lambda authority: self._reconcile(profile, authority),
-        }
+    def _host_program(self, profile: Profile) -> HostProgram:
+        """For a scheduler of ``profile`` in another program: the jobs declared here."""
+        from tenure.runtime.dispatch.context import HostProgram
+
+        return HostProgram(
+            app=self.app if self._declared else None,
+            app_version=self.version,
+            functions=self._functions,
+            on_owning=lambda authority: self._reconcile(profile, authority),
+        )
 
     def _reconcile(self, profile: Profile, authority: Authority) -> None:
         if not self._declared:

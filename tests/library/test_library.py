@@ -17,7 +17,7 @@ from tenure import Tenure, at, cron, every
 from tenure.domain.errors import InvalidInput, StoreUnwritable
 from tenure.domain.process import ProcessStatus
 from tenure.domain.run import Run, RunState
-from tenure.runtime.ownership.member import ProfileMember
+from tenure.runtime.members import ProfileMember
 from tenure.store.contract import RunFilter
 from waiting import DEADLINE, eventually
 

@@ -27,7 +27,7 @@ from tenure.domain.request import Request, Requester, RequestKind, RequestState
 from tenure.domain.run import ACTIVE, Run, RunState
 from tenure.domain.schedule.model import every_schedule
 from tenure.host.processes import identity_of
-from tenure.runtime.ownership.member import OBSERVE_EVERY_S
+from tenure.runtime.members import OBSERVE_EVERY_S
 from tenure.store.contract import RunFilter
 from testkit.cluster import Cluster, Node
 from waiting import DEADLINE, eventually

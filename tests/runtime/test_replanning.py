@@ -17,7 +17,7 @@ from tenure.domain.event import EventKind
 from tenure.domain.job import Command, Job, JobState
 from tenure.domain.schedule import zones
 from tenure.domain.schedule.zones import reload_zones
-from tenure.runtime import replan
+from tenure.runtime.ownership import upkeep
 from tenure.store.contract import RunFilter
 from testkit.cluster import Cluster, Node
 
@@ -139,7 +139,7 @@ def test_an_owner_repairs_what_was_planned_by_older_rules(cluster: Cluster, rule
         db.execute("UPDATE jobs SET due_at = due_at + 3600000000 WHERE id = ?", (second.id,))
     node.look()
     assert due(cluster, second) == at(12)
-    cluster.clock.advance(replan.EVERY_S)
+    cluster.clock.advance(upkeep.EVERY_S)
     node.look()
     node.turn()
     assert due(cluster, second) == at(11)
@@ -149,7 +149,7 @@ def test_a_pass_over_many_jobs_is_done_in_parts(
     cluster: Cluster, rules: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No look of the owner takes long, however many jobs there are."""
-    monkeypatch.setattr(replan, "JOBS_PER_LOOK", 3)
+    monkeypatch.setattr(upkeep, "JOBS_PER_LOOK", 3)
     to(cluster, at(8))
     jobs = [add(cluster, name=f"job-{n}", tz=ZONE) for n in range(8)]
     node = owner(cluster)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tenure.runtime import stderr_log
-from tenure.runtime.stderr_log import MAX_WAITING_LINES, StderrLog
+from tenure.runtime import daemon
+from tenure.runtime.daemon import MAX_WAITING_LINES, StderrLog
 from waiting import eventually, promptly
 
 
@@ -70,7 +70,7 @@ def test_lines_come_in_order_and_are_written_when_it_is_flushed(
 def test_when_nobody_reads_it_goes_on_and_says_later_what_was_dropped(
     pipe: Pipe, log: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stderr_log, "FLUSH_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(daemon, "FLUSH_TIMEOUT_S", 0.05)
     filled = pipe.fill()
 
     def say_much() -> int:

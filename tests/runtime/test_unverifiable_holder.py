@@ -26,7 +26,7 @@ from tenure.domain.schedule.model import every_schedule
 from tenure.host.processes import identity_of
 from tenure.runtime.commands import gate
 from tenure.runtime.dispatch.recovery import LOST_TRACK_AFTER_S
-from tenure.runtime.liveness import life_of_process
+from tenure.runtime.members import life_of_process
 from tenure.store.contract import RunFilter
 from testkit.cluster import Cluster, Node
 from testkit.factories import take

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from tenure.domain.ownership import OwnershipState
-from tenure.runtime.failure import Failure
+from tenure.runtime.failure import STUCK_AFTER_S, Failure, Watch, WatchedThread
 from tenure.runtime.profile import Profile
 from tenure.runtime.scheduler import Scheduler
-from tenure.runtime.watched_thread import STUCK_AFTER_S, Watch, WatchedThread
 from testkit.clock import ManualClock
 from testkit.factories import START
 from waiting import DEADLINE, eventually
@@ -121,7 +120,7 @@ def test_a_turn_that_is_held_for_ever_ends_the_term(
     owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A handler of the host's log that does not return, say: the keeper does not wait for it."""
-    monkeypatch.setattr("tenure.runtime.watched_thread.STUCK_AFTER_S", 0.5)
+    monkeypatch.setattr("tenure.runtime.failure.STUCK_AFTER_S", 0.5)
     held, release = threading.Event(), threading.Event()
     turn: Callable[[], float] = owner.scheduler.dispatcher.turn
 

@@ -32,7 +32,7 @@ from tenure.domain.process import Activity, Process, ProcessStatus
 from tenure.domain.run import Run
 from tenure.host.clocks import ClockChangeKind, SystemClock
 from tenure.host.processes import boot_id
-from tenure.runtime.liveness import candidates_among
+from tenure.runtime.members import candidates_among
 from tenure.runtime.profile import Profile
 from tenure.store.folder.identity import IdentityKind, IdentityProblem
 

@@ -32,7 +32,7 @@ from tenure.domain.run import ACTIVE, Result, RunState
 from tenure.domain.schedule.model import ScheduleKind
 from tenure.host.live import Life, life_of
 from tenure.host.processes import machine_id
-from tenure.runtime.liveness import life_of_process
+from tenure.runtime.members import life_of_process
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.store.folder import identity as profile_id

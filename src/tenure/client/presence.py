@@ -15,7 +15,7 @@ from tenure.domain.ownership import HolderLife, OwnershipState
 from tenure.domain.process import Activity, Process
 from tenure.domain.request import Requester
 from tenure.host.processes import activity_of
-from tenure.runtime.liveness import life_of_process
+from tenure.runtime.members import life_of_process
 from tenure.runtime.ownership.control import nudge
 from tenure.runtime.profile import Profile
 

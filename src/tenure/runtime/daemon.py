@@ -19,20 +19,21 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
+from queue import SimpleQueue
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tenure.domain.errors import InvalidInput, TenureError
 from tenure.domain.process import ProcessStatus
 from tenure.domain.schedule.zones import INSTALL_ZONES, has_zones
 from tenure.host.clocks import SystemClock
 from tenure.host.orphans import Orphans, adopts_orphans
-from tenure.runtime.failure import lost_thread
+from tenure.runtime.dispatch.context import HostProgram
+from tenure.runtime.failure import Watch, lost_thread
 from tenure.runtime.inherited_state import small_limits
 from tenure.runtime.scheduler import DRAIN_S, Scheduler
-from tenure.runtime.stderr_log import StderrLog
-from tenure.runtime.watched_thread import Watch
 
 if TYPE_CHECKING:
     from tenure.runtime.profile import Profile
@@ -49,6 +50,10 @@ FAILED_PATIENCE_S = 15.0
 
 NOTIFY_TIMEOUT_S = 1.0
 """How long to wait for a supervisor that does not read its messages."""
+MAX_WAITING_LINES = 1000
+"""Lines that wait to be written, at most; further lines are dropped, counted and reported."""
+FLUSH_TIMEOUT_S = 1.0
+"""For the lines that wait when the process exits."""
 
 log = logging.getLogger("tenure")
 
@@ -82,8 +87,8 @@ def serve(
         log.error("%s", problem)
     orphans = _adopted_orphans()
     ended = threading.Event()
-    options: dict[str, Any] = {"role": role, "on_failure": lambda failure: ended.set()}
-    scheduler = _of_app(profile, app, options) if app else Scheduler(profile, **options)
+    program = _program_of(profile, app) if app else None
+    scheduler = Scheduler(profile, program, role=role, on_failure=lambda failure: ended.set())
 
     received: list[int] = []
 
@@ -168,19 +173,20 @@ def _say_why_not(profile: Profile, process: str) -> None:
             log.log(level, _STANDINGS[found.standing], found.why)
 
 
-def _of_app(profile: Profile, target: str, options: dict[str, Any]) -> Scheduler:
+def _program_of(profile: Profile, target: str) -> HostProgram:
     module_name, _, attribute = target.partition(":")
     sys.path.insert(0, os.getcwd())
     try:
         found = getattr(importlib.import_module(module_name), attribute or "tenure")
-        options_of = found._scheduler_options
+        program_for = found._host_program
     except (ImportError, AttributeError) as error:
         raise InvalidInput(
             f"cannot load {target!r}: {error}",
             field="app",
             remedy="pass --app package.module:name, where name is a tenure.Tenure",
         ) from error
-    return Scheduler(profile, **options, **options_of(profile))
+    program: HostProgram = program_for(profile)
+    return program
 
 
 def _log_to_stderr() -> None:
@@ -208,3 +214,64 @@ def _notify(text: str) -> None:
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.settimeout(NOTIFY_TIMEOUT_S)  # the queue of a supervisor that hangs is full
         sock.sendto(text.encode(), address)
+
+
+class StderrLog(logging.Handler):
+    """Log lines to standard error that never block the logging thread. Thread-safe.
+
+    Standard error is often a pipe to another process (``| less``, a log collector), which stays
+    full when that process hangs. A scheduler must go on then, and exit on a signal. So a thread of
+    its own writes, to the descriptor and not through ``sys.stderr``, whose lock it would hold at
+    the interpreter's exit. A forked child writes by itself.
+    """
+
+    def __init__(self, descriptor: int = 2) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._lines: SimpleQueue[bytes | threading.Event] = SimpleQueue()
+        self._dropped = 0
+        self._pid: int | None = os.getpid()
+        try:
+            threading.Thread(target=self._write_lines, name="tenure-log", daemon=True).start()
+        except RuntimeError:  # no thread available
+            self._pid = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = (self.format(record) + "\n").encode("utf-8", "backslashreplace")
+        except Exception:  # noqa: BLE001  arguments that do not fit, as in every handler
+            self.handleError(record)
+            return
+        if self._pid != os.getpid():
+            self._write(line)
+        elif self._lines.qsize() >= MAX_WAITING_LINES:
+            self._dropped += 1
+        else:
+            if self._dropped:
+                self._lines.put(b"(%d lines were dropped: no process read them)\n" % self._dropped)
+                self._dropped = 0
+            self._lines.put(line)
+
+    def flush(self) -> None:
+        """Wait until all lines are written, or FLUSH_TIMEOUT_S if no process reads them."""
+        if self._pid == os.getpid():
+            written = threading.Event()
+            self._lines.put(written)
+            written.wait(FLUSH_TIMEOUT_S)
+
+    def _write_lines(self) -> None:
+        while True:
+            line = self._lines.get()
+            if isinstance(line, threading.Event):
+                line.set()
+            else:
+                self._write(line)
+
+    def _write(self, line: bytes) -> None:
+        while line:
+            try:
+                line = line[os.write(self._descriptor, line) :]
+            except BlockingIOError:  # another process made it non-blocking
+                time.sleep(0.02)
+            except OSError:  # no process reads it
+                return

@@ -10,28 +10,26 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from tenure.domain.ownership import Authority
 from tenure.domain.policy.evidence import Evidence
-from tenure.domain.settings import Hung
 from tenure.host.clocks import Clock, SystemClock
 from tenure.host.processes import observe
 from tenure.runtime.callables.runner import CallableRunner
 from tenure.runtime.commands.runner import CommandRunner
+from tenure.runtime.dispatch.context import HostProgram, KeeperSignals, OwnerContext
 from tenure.runtime.dispatch.dispatcher import Dispatcher
 from tenure.runtime.dispatch.external_fires import ExternalFires
 from tenure.runtime.dispatch.recovery import Recovery
-from tenure.runtime.failure import Failure
-from tenure.runtime.owner_context import OwnerContext
+from tenure.runtime.failure import Failure, WatchedThread
+from tenure.runtime.members import ProfileMember
 from tenure.runtime.ownership.keeper import Keeper
-from tenure.runtime.ownership.member import ProfileMember
+from tenure.runtime.ownership.waker import Waker
 from tenure.runtime.profile import Profile
-from tenure.runtime.watched_thread import WatchedThread
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
+    pass
 
 log = logging.getLogger("tenure")
 
@@ -45,40 +43,29 @@ _DRAIN_POLL_S = 0.02
 class Scheduler:
     """One process's part in a profile. Cannot be restarted: make a new one. Thread-safe.
 
-    ``functions`` are the callables that this process has, by target (``app:name``).
-    ``on_nudge`` receives the messages of other processes, on the keeper's thread: it must be
-    quick. ``stays_out`` is called there at each look; it returns why this process should not run
-    jobs, or None. ``cut`` cancels the functions that outlast a stop, as far as possible, and
-    returns whether there were any. ``on_failure`` is called once, on any thread, when this object
-    has failed: it has given up its term and must be stopped. It must be quick.
+    ``on_failure`` is called once, on any thread, when this object has failed: it has given up its
+    term and must be stopped. It must be quick.
     """
 
     def __init__(
         self,
         profile: Profile,
+        program: HostProgram | None = None,
         *,
         role: str | None = None,
         executes: bool = True,
-        app: str | None = None,
-        app_version: str | None = None,
-        functions: Mapping[str, Callable[..., Any]] | None = None,
-        on_owning: Callable[[Authority], None] | None = None,
-        on_nudge: Callable[[str], None] | None = None,
-        host_loop: Callable[[], AbstractEventLoop | None] = lambda: None,
-        stays_out: Callable[[], str | None] = lambda: None,
-        cut: Callable[[], bool] = lambda: False,
         on_failure: Callable[[Failure], None] = lambda failure: None,
-        default_hung: Hung = Hung.WARN,
         clock: Clock | None = None,
         observe: Callable[..., Evidence] = observe,
     ) -> None:
         self.profile = profile
+        program = program or HostProgram()
         clock = clock or SystemClock()
         self.failure: Failure | None = None
         """Why this scheduler can do no more, once that is so."""
         self._on_failure = on_failure
         self._failing = threading.Lock()
-        self._cut = cut
+        self._cut = program.cut
         self._stopped = threading.Event()
         settings = profile.settings()
         self.member = ProfileMember(
@@ -86,19 +73,21 @@ class Scheduler:
             clock=clock,
             role=role,
             executes=executes,
-            app=app,
-            app_version=app_version,
+            app=program.app,
+            app_version=program.app_version,
             observe=observe,
         )
+        waker = Waker()
         self.context = OwnerContext(
             profile=profile,
             member=self.member,
             clock=clock,
+            signals=KeeperSignals(waker.wake),
             fail=self.fail,
-            declared=functions.keys() if functions is not None and app is not None else None,
+            program=program,
         )
         self._callables = CallableRunner(
-            functions if functions is not None else {},
+            program.functions if program.functions is not None else {},
             process=self.member.id,
             slots=settings.slots.callables,
             clock=clock,
@@ -106,7 +95,7 @@ class Scheduler:
             still_owner=self.context.still_owner,
             logs=profile.folder.logs,
             log_size=settings.retention.log_size,
-            host_loop=host_loop,
+            host_loop=program.host_loop,
         )
         self._commands = CommandRunner(
             process=self.member.id,
@@ -123,10 +112,7 @@ class Scheduler:
             self.context,
             self.dispatcher,
             Recovery(self.context, self._commands, self.dispatcher),
-            default_hung=default_hung,
-            on_owning=on_owning,
-            on_nudge=on_nudge,
-            stays_out=stays_out,
+            waker,
         )
         self.external_fires = ExternalFires(self.context, self.dispatcher, self._callables)
 

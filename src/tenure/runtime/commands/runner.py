@@ -42,9 +42,8 @@ from tenure.runtime.commands.gate import (
 )
 from tenure.runtime.commands.inbox import Inbox
 from tenure.runtime.commands.terminate import Termination, members_of
-from tenure.runtime.failure import Failure, lost_thread
+from tenure.runtime.failure import Failure, WatchedThread, lost_thread
 from tenure.runtime.output import OutputCap
-from tenure.runtime.watched_thread import WatchedThread
 
 log = logging.getLogger("tenure.commands")
 

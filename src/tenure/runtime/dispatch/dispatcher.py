@@ -33,10 +33,9 @@ from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import ClockReading
 from tenure.runtime.callables.runner import CallableRunner
 from tenure.runtime.commands.runner import CommandRunner
+from tenure.runtime.dispatch.context import OwnerContext
 from tenure.runtime.dispatch.turn import PENDING, ClaimStep, ClockJournal, Outbox, RunRecorder, Turn
-from tenure.runtime.failure import lost_thread
-from tenure.runtime.owner_context import OwnerContext
-from tenure.runtime.watched_thread import Watch, WatchedThread
+from tenure.runtime.failure import Watch, WatchedThread, lost_thread
 
 log = logging.getLogger("tenure.dispatcher")
 T = TypeVar("T")

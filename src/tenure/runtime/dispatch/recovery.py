@@ -35,9 +35,9 @@ from tenure.host.processes import is_alive
 from tenure.runtime.commands.child import Outcome, RecordUnreadable, Stage, how_it_ended
 from tenure.runtime.commands.runner import CommandRunner
 from tenure.runtime.commands.terminate import abort_at_gate
+from tenure.runtime.dispatch.context import OwnerContext
 from tenure.runtime.dispatch.dispatcher import Dispatcher
-from tenure.runtime.liveness import life_of_process
-from tenure.runtime.owner_context import OwnerContext
+from tenure.runtime.members import life_of_process
 
 log = logging.getLogger("tenure.recovery")
 

@@ -31,7 +31,7 @@ from tenure.domain.request import Request, RequestKind, RequestState
 from tenure.domain.run import ACTIVE, FinishOutcome, Result, Run, RunState, Start
 from tenure.host.clocks import ClockChange, ClockChangeKind, ClockReading, ClockWatch
 from tenure.runtime.commands.gate import GatedCommand
-from tenure.runtime.owner_context import OwnerContext
+from tenure.runtime.dispatch.context import OwnerContext
 from tenure.store.contract import ClaimOutcome, RunFilter, Store
 
 log = logging.getLogger("tenure.dispatcher")

@@ -18,9 +18,8 @@ from tenure.domain.ownership import (
 from tenure.domain.policy.admission import Admission, Policy
 from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.settings import Hung
-from tenure.runtime.liveness import life_of_process
-from tenure.runtime.owner_context import OwnerContext
-from tenure.runtime.ownership.member import OBSERVE_EVERY_S
+from tenure.runtime.dispatch.context import OwnerContext
+from tenure.runtime.members import OBSERVE_EVERY_S, life_of_process
 from tenure.runtime.ownership.peers import Peers
 from tenure.runtime.ownership.term import OPEN_RANK
 
@@ -48,13 +47,13 @@ class ElectionDecision:
 class Election:
     """Used by the keeper's thread alone."""
 
-    def __init__(self, context: OwnerContext, peers: Peers, *, default_hung: Hung) -> None:
+    def __init__(self, context: OwnerContext, peers: Peers) -> None:
         self._profile = context.profile
         self._store = context.store
         self._member = context.member
         self._clock = context.clock
         self._peers = peers
-        self._default_hung = default_hung
+        self._default_hung = context.program.default_hung
         self._gives_way_since: float | None = None
 
     def look(

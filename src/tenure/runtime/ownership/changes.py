@@ -9,8 +9,8 @@ death of a process other than the owner) wait for the look that follows within
 from __future__ import annotations
 
 from tenure.host.zone_data import ZoneData
+from tenure.runtime.dispatch.context import OwnerContext
 from tenure.runtime.dispatch.dispatcher import Dispatcher
-from tenure.runtime.owner_context import OwnerContext
 
 FULL_LOOK_EVERY_S = 5.0
 CLOCK_STEP_S = 0.1

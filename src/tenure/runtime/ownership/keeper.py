@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -27,23 +27,21 @@ from tenure.domain.event import EventKind
 from tenure.domain.ownership import Authority, Candidate, Ownership, OwnershipAction
 from tenure.domain.policy.admission import Admission, Policy
 from tenure.domain.process import ProcessStatus
-from tenure.domain.settings import Hung
 from tenure.domain.warnings import ProfileWarning
 from tenure.host.zone_data import ZoneData
+from tenure.runtime.dispatch.context import OwnerContext
 from tenure.runtime.dispatch.dispatcher import Dispatcher
 from tenure.runtime.dispatch.recovery import Recovery
-from tenure.runtime.failure import lost_store, lost_thread
-from tenure.runtime.owner_context import OwnerContext
+from tenure.runtime.failure import Watch, WatchedThread, lost_store, lost_thread
+from tenure.runtime.members import OBSERVE_EVERY_S
 from tenure.runtime.ownership.candidacy import Election
 from tenure.runtime.ownership.changes import ChangeDetector
 from tenure.runtime.ownership.control import ControlSocket
 from tenure.runtime.ownership.handover import find_better_owner, find_requested_owner
-from tenure.runtime.ownership.member import OBSERVE_EVERY_S
 from tenure.runtime.ownership.peers import Peers
 from tenure.runtime.ownership.term import ActiveTerm
-from tenure.runtime.replan import Replanner
-from tenure.runtime.retention import HistoryPurge
-from tenure.runtime.watched_thread import Watch, WatchedThread
+from tenure.runtime.ownership.upkeep import HistoryPurge, Replanner
+from tenure.runtime.ownership.waker import Waker
 
 log = logging.getLogger("tenure.keeper")
 
@@ -61,11 +59,7 @@ class Keeper:
         context: OwnerContext,
         dispatcher: Dispatcher,
         recovery: Recovery,
-        *,
-        default_hung: Hung,
-        on_owning: Callable[[Authority], None] | None = None,
-        on_nudge: Callable[[str], None] | None = None,
-        stays_out: Callable[[], str | None] = lambda: None,
+        waker: Waker,
     ) -> None:
         self._context = context
         self._profile = context.profile
@@ -74,14 +68,14 @@ class Keeper:
         self._clock = context.clock
         self._probes = context.probes
         self._signals = context.signals
-        self._waker = context.signals.waker
+        self._waker = waker
         self._dispatcher = dispatcher
         self._recovery = recovery
-        self._on_nudge = on_nudge
-        self._stays_out = stays_out
+        self._on_nudge = context.program.on_nudge
+        self._stays_out = context.program.stays_out
         self._peers = Peers(context)
-        self._election = Election(context, self._peers, default_hung=default_hung)
-        self._term = ActiveTerm(context, dispatcher, recovery, self._peers, on_owning=on_owning)
+        self._election = Election(context, self._peers)
+        self._term = ActiveTerm(context, dispatcher, recovery, self._peers)
         self._replanner = Replanner(context)
         self._purge = HistoryPurge(context)
         self._zone_data = ZoneData()

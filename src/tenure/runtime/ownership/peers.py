@@ -17,8 +17,8 @@ from tenure.domain.request import Requester
 from tenure.domain.schedule.model import ScheduleKind
 from tenure.domain.version import is_newer
 from tenure.host.processes import boot_id, observe
-from tenure.runtime.liveness import candidates_among, life_of_process
-from tenure.runtime.owner_context import OwnerContext
+from tenure.runtime.dispatch.context import OwnerContext
+from tenure.runtime.members import candidates_among, life_of_process
 from tenure.runtime.ownership.control import remove_leftover
 from tenure.store.contract import Absence
 

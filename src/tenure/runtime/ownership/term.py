@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
 
 from tenure.domain.errors import (
     Conflict,
@@ -31,9 +30,9 @@ from tenure.domain.policy.admission import Admission
 from tenure.domain.process import ProcessStatus
 from tenure.domain.request import Request, RequestState
 from tenure.host.processes import boot_id
+from tenure.runtime.dispatch.context import OwnerContext
 from tenure.runtime.dispatch.dispatcher import Dispatcher, Mandate
 from tenure.runtime.dispatch.recovery import Recovery
-from tenure.runtime.owner_context import OwnerContext
 from tenure.runtime.ownership.control import send
 from tenure.runtime.ownership.handover import HandOver
 from tenure.runtime.ownership.peers import Peers
@@ -56,19 +55,17 @@ class ActiveTerm:
         dispatcher: Dispatcher,
         recovery: Recovery,
         peers: Peers,
-        *,
-        on_owning: Callable[[Authority], None] | None,
     ) -> None:
         self._profile = context.profile
         self._store = context.store
         self._member = context.member
         self._clock = context.clock
         self._signals = context.signals
-        self._declared = context.declared
+        self._declared = context.program.declared
         self._dispatcher = dispatcher
         self._recovery = recovery
         self._peers = peers
-        self._on_owning = on_owning
+        self._on_owning = context.program.on_owning
         self.authority: Authority | None = None
         """The authority of its claims; None where it does not own, as far as it knows."""
         self.rank = OPEN_RANK

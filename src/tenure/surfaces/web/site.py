@@ -19,7 +19,7 @@ from tenure.domain.errors import InvalidInput, NotFound, TenureError
 from tenure.domain.process import ProcessStatus
 from tenure.host.clocks import Clock, SystemClock
 from tenure.host.zone_data import ZoneData
-from tenure.runtime.ownership.member import ProfileMember
+from tenure.runtime.members import ProfileMember
 from tenure.runtime.profile import Profile
 from tenure.store.folder.layout import list_profiles
 from tenure.surfaces.web.guard.tokens import Tokens

@@ -20,7 +20,7 @@ from tenure.adapters.hermes.inside import hermes_api
 from tenure.adapters.hermes.inside.fires import instant_of
 from tenure.adapters.hermes.inside.mirror import Mirror, Mirrored
 from tenure.domain.errors import OutcomeUnknown
-from tenure.domain.settings import Hung
+from tenure.runtime.dispatch.context import HostProgram
 from tenure.runtime.profile import Profile
 from tenure.runtime.scheduler import Scheduler
 
@@ -111,16 +111,13 @@ class ProfileMembership:
         with contextlib.ExitStack() as undo:
             profile = Profile.open(self.link.tenure_profile, home=self.link.tenure_home)
             undo.callback(profile.close)
-            scheduler = Scheduler(
-                profile,
-                role=role(),
-                executes=True,
+            program = HostProgram(
                 app=APP,
                 app_version=hermes_api.version(),
                 functions=functions,
                 on_nudge=on_nudge,
-                default_hung=Hung.WARN,
             )
+            scheduler = Scheduler(profile, program, role=role())
             undo.callback(scheduler.stop, 0.0, why="it could not start")
             scheduler.start()
             undo.pop_all()

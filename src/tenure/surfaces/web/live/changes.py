@@ -20,7 +20,7 @@ from tenure.domain.process import Process
 from tenure.domain.run import ACTIVE, Run
 from tenure.host.clocks import Clock
 from tenure.host.processes import activity_of, boot_id
-from tenure.runtime.liveness import life_of_process
+from tenure.runtime.members import life_of_process
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Mark, Page, RunFilter
 from tenure.store.sqlite import SqliteStore

@@ -1,4 +1,4 @@
-"""Keeps stored due times in line with the rules of time zones and with the profile's zone.
+"""The owner's upkeep: stored due times kept by the rules of time zones, history kept within bounds.
 
 A job's next due time is stored, computed by the process that wrote it, with the zone rules it had
 loaded. Those rules are replaced on disk from time to time, under running programs; and a profile's
@@ -13,16 +13,18 @@ Used by the keeper's thread.
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.job import Definition, Job, JobState, jitter_of
 from tenure.domain.ownership import Authority
 from tenure.domain.schedule.model import ScheduleKind, cron_schedule
-from tenure.runtime.owner_context import OwnerContext
-from tenure.store.contract import Page
+from tenure.host.live import sweep
+from tenure.runtime.dispatch.context import OwnerContext
+from tenure.store.contract import Page, PurgeLimits
 
 log = logging.getLogger("tenure.keeper")
 
@@ -34,6 +36,11 @@ IDLE_SHARE = 200
 """The pause after a pass, at least, as a multiple of its duration."""
 EDITOR = "profile.toml"
 _STATES = frozenset({JobState.ACTIVE, JobState.PAUSED})
+PURGE_EVERY_S = 60.0
+PURGE_MORE_S = 1.0
+"""The same where a purge left more to delete."""
+_FULL_PURGE = 500
+"""Runs that one purge deletes at most."""
 
 
 class Replanner:
@@ -138,3 +145,36 @@ def is_stale(job: Job, now: datetime) -> bool:
     return upcoming is not None and job.due_at != upcoming + jitter_of(
         job.id, job.definition.jitter
     )
+
+
+class HistoryPurge:
+    """Keeps the history within its bounds, and the folder of live locks tidy."""
+
+    def __init__(self, context: OwnerContext) -> None:
+        self._context = context
+        self._next = context.clock.awake() + PURGE_EVERY_S
+        self._last: tuple[int, float] | None = None
+        """Term and continuous time of the last purge."""
+
+    def look(self, authority: Authority) -> None:
+        """Purge if it is time to; one comparison otherwise."""
+        awake = self._context.clock.awake()
+        if awake < self._next:
+            return
+        profile, store = self._context.profile, self._context.store
+        kept = profile.settings().retention
+        purged = store.purge(
+            PurgeLimits(runs_per_job=kept.runs, days=kept.days, events=kept.events),
+            store.history_now(self._context.clock.now(), self._elapsed(authority.term)),
+        )
+        for run in purged.runs:
+            shutil.rmtree(profile.folder.logs / run, ignore_errors=True)
+        sweep(profile.folder.live, {p.id for p in store.processes()})
+        self._next = awake + (PURGE_MORE_S if len(purged.runs) >= _FULL_PURGE else PURGE_EVERY_S)
+
+    def _elapsed(self, term: int) -> timedelta:
+        """Real time since the last call in this term: other owners count their own."""
+        before, self._last = self._last, (term, self._context.clock.continuous())
+        if before is None or before[0] != term:
+            return timedelta(0)
+        return timedelta(seconds=self._last[1] - before[1])

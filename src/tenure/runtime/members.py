@@ -1,7 +1,7 @@
-"""This process as a member of a profile: its evidence, its live lock, its admission.
+"""The members of a profile: this process, and whether another that joined still lives.
 
-The live lock is held before the row is written, so that a reader of the row can ask the kernel
-whether the process lives.
+Which process lives is decided by the kernel, never by the store: each process holds its live lock
+before its row is written, so that a reader of the row can ask the kernel.
 """
 
 from __future__ import annotations
@@ -9,17 +9,19 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import timedelta
 
 from tenure.domain.errors import TenureError
+from tenure.domain.ownership import ALWAYS, Candidate, HolderLife
 from tenure.domain.policy.admission import Admission, Policy, admit
 from tenure.domain.policy.evidence import Evidence, Identity
 from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.run import ACTIVE
 from tenure.host.clocks import Clock
-from tenure.host.live import LiveLock
-from tenure.host.processes import has_ended, observe
+from tenure.host.live import Life, LiveLock, life_of
+from tenure.host.processes import activity_of, boot_id, has_ended, observe
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.store.ids import new_id
@@ -29,6 +31,11 @@ REOBSERVE_AFTER_S = 1.0
 OBSERVE_EVERY_S = 10.0
 """The same for a look, where no claim depends on it."""
 _LINEAGE = frozenset(("chain", "chain.executable"))
+_LIVES = {
+    Life.ALIVE: HolderLife.ALIVE,
+    Life.DEAD: HolderLife.DEAD,
+    Life.UNVERIFIABLE: HolderLife.UNVERIFIABLE,
+}
 
 
 class ProfileMember:
@@ -202,3 +209,55 @@ class ProfileMember:
                     return True
             if cursor is None:
                 return False
+
+
+def life_of_process(profile: Profile, process: Process) -> HolderLife:
+    """By its live lock; where that lock has leaked to another process, by its identity."""
+    if process.left_at is not None:
+        return HolderLife.DEAD
+    return _LIVES[life_of(profile.folder.live, process.id, process.evidence.identity)]
+
+
+def candidates_among(
+    profile: Profile,
+    policy: Policy,
+    living: Iterable[Process],
+    *,
+    awake: float,
+    my_rank: int | None = None,
+) -> tuple[Candidate, ...]:
+    """The candidates among ``living``, with what their rules and the kernel say.
+
+    ``living`` are the processes not known to be dead, without the caller, ``my_rank`` the rank
+    under which the caller owns or is a candidate, ``awake`` its awake clock (seconds).
+    """
+    present = list(living)
+    ranks = {
+        p.rule or 0 for p in present if p.standing in (ProcessStatus.OWNER, ProcessStatus.CANDIDATE)
+    }
+    if my_rank is not None:
+        ranks.add(my_rank)
+    return tuple(
+        Candidate(
+            process=p.id,
+            pid=p.evidence.identity.pid,
+            rank=rank,
+            after=policy.rules[rank].after if rank < len(policy.rules) else timedelta(0),
+            better_absent_for=_better_absent_for(profile, rank, ranks, awake),
+            stopped=activity_of(p.evidence.identity).halted,
+        )
+        for p in present
+        if p.standing is ProcessStatus.CANDIDATE
+        for rank in (p.rule or 0,)
+    )
+
+
+def _better_absent_for(profile: Profile, rank: int, ranks: set[int], awake: float) -> timedelta:
+    if rank == 0:
+        return ALWAYS
+    if min(ranks) < rank:
+        return timedelta(0)
+    kept = profile.store.absence(rank)
+    if kept is None or kept.boot_id != boot_id():
+        return timedelta(0)
+    return timedelta(seconds=max(0.0, awake - kept.awake))
