@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clikit import Tenure, World
 
-from tenure.client.edits import edit_job
+from tenure.client import edits
 from tenure.domain.errors import Conflict
-from tenure.domain.job import JobState
+from tenure.domain.job import Job, JobState
 
 
 def test_add_prints_the_id_and_the_next_fires_in_the_jobs_zone(tenure: Tenure) -> None:
@@ -182,38 +181,52 @@ def test_edit_approves_a_revision(tenure: Tenure) -> None:
     assert tenure("show", "n", "--json").json["job"]["approved_revision"] == 1
 
 
+def edited_by_another(world: World) -> Job:
+    """The job as it is before another editor changes it."""
+    seen = world.store.job("n")
+    changed = replace(seen.definition, retries=7)
+    world.store.edit_job(seen.id, seen.revision, changed, by="another", now=world.now())
+    return seen
+
+
 def test_two_edits_of_different_parts_are_both_kept(tenure: Tenure, world: World) -> None:
     tenure("add", "@daily", "--name", "n", "--", "true")
-    now, raced = datetime.now(UTC), []
-
-    def slow(wants: Any) -> Any:
-        if not raced:  # somebody else edits between our reading and our writing
-            raced.append(True)
-            job = world.store.job("n")
-            changed = replace(job.definition, retries=7)
-            world.store.edit_job(job.id, job.revision, changed, by="another", now=now)
-        return replace(wants, tags=("mine",))
-
-    _, after = edit_job(world.store, "n", slow, by="me", now=now)
+    seen = edited_by_another(world)
+    after = edits.edit(
+        world.profile, "n", {"tags": ["mine"]}, revision=seen.revision, via="me", now=world.now(),
+        merge=True,
+    )  # fmt: skip
     assert (after.definition.retries, after.definition.tags) == (7, ("mine",))
     assert after.revision == 3
 
 
 def test_two_edits_of_the_same_part_conflict(tenure: Tenure, world: World) -> None:
     tenure("add", "@daily", "--name", "n", "--", "true")
-    now, raced = datetime.now(UTC), []
-
-    def slow(wants: Any) -> Any:
-        if not raced:
-            raced.append(True)
-            job = world.store.job("n")
-            changed = replace(job.definition, retries=7)
-            world.store.edit_job(job.id, job.revision, changed, by="another", now=now)
-        return replace(wants, retries=3)
-
+    seen = edited_by_another(world)
     with pytest.raises(Conflict, match="another changed retries"):
-        edit_job(world.store, "n", slow, by="me", now=now)
+        edits.edit(
+            world.profile, "n", {"retries": 3}, revision=seen.revision, via="me", now=world.now(),
+            merge=True,
+        )  # fmt: skip
     assert world.store.job("n").definition.retries == 7
+
+
+@pytest.mark.parametrize("option", [["--tag", "mine"], ["--retries", "3"]])
+def test_an_edit_between_reading_and_writing_is_not_lost(
+    tenure: Tenure, world: World, monkeypatch: pytest.MonkeyPatch, option: list[str]
+) -> None:
+    tenure("add", "@daily", "--name", "n", "--", "true")
+    build = edits.build
+
+    def build_slowly(*args: Any, **kwargs: Any) -> Any:
+        edited_by_another(world)
+        return build(*args, **kwargs)
+
+    monkeypatch.setattr(edits, "build", build_slowly)
+    done = tenure("edit", "n", *option)
+    assert done.code == (0 if "--tag" in option else 5)
+    assert world.store.job("n").definition.retries == 7
+    assert bool(world.store.job("n").definition.tags) == ("--tag" in option)
 
 
 FILE = """

@@ -129,7 +129,7 @@ def test_a_state_is_changed_in_one_place(world: World, job: Job) -> None:
     paused = world.store.set_job_state(job.id, JobState.PAUSED, by="hermes", now=world.now())
     assert paused.state is JobState.PAUSED
     with pytest.raises(Refused, match="keeps its definition"):
-        set_states(world.store, [paused], JobState.ACTIVE, by="ada", now=world.now())
+        set_states(world.profile, [paused], JobState.ACTIVE, via="a test", now=world.now())
 
 
 @pytest.mark.parametrize("prune", [[], ["--prune"]])

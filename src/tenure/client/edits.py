@@ -1,14 +1,15 @@
 """Create, edit, pause, resume, remove, restore a job by named fields (C7, C12).
 
 An edit names the revision that its editor saw. It is refused when that is not the current one
-(the HTTP API), or merged where the two edits touched different fields (the page, the library, the
-command line). Every change is one transaction of the store; the owner is only notified. A job that
-another scheduler plans is changed there only.
+(the HTTP API), or merged where the two edits touched different fields (the library, the command
+line). Every change is one transaction of the store; the owner is only notified. A job that another
+scheduler plans is changed there only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import fields as fields_of
 from dataclasses import replace as replaced
 from datetime import datetime
@@ -20,7 +21,6 @@ from tenure.client.presence import editor, nudge_owner
 from tenure.domain.errors import Conflict, InvalidInput, NotFound, Refused
 from tenure.domain.job import Definition, Job, JobState
 from tenure.runtime.profile import Profile
-from tenure.store.contract import JobEditor, Store
 
 _VERBS = {JobState.PAUSED: "pause", JobState.ACTIVE: "resume", JobState.REMOVED: "remove"}
 
@@ -32,12 +32,13 @@ class Overtaken(Conflict):
 
 
 def create(profile: Profile, fields: Mapping[str, Any], *, via: str, now: datetime) -> Job:
-    """A new job. ``fields`` are those of :mod:`tenure.client.definitions`, and ``paused``."""
+    """A new job. ``fields`` are those of :mod:`tenure.client.definitions`, and ``paused``.
+    Raises InvalidInput naming the field; Conflict if the name is taken."""
     given, paused = _without_state(fields)
-    wants = build(given, now=now, timezone=profile.timezone(), grace=profile.settings().grace)
+    definition = build(given, now=now, timezone=profile.timezone(), grace=profile.settings().grace)
     by = editor(via)
     with profile.store.batch():
-        job = profile.store.add_job(wants, by=by, now=now)
+        job = profile.store.add_job(definition, by=by, now=now)
         if paused:
             job = profile.store.set_job_state(job.id, JobState.PAUSED, by=by, now=now)
     nudge_owner(profile, "jobs")
@@ -53,17 +54,17 @@ def replace(
     via: str,
     now: datetime,
 ) -> Job:
-    """Replace the whole definition: what ``fields`` do not say has its default.
+    """Replace the whole definition: a field that is not in ``fields`` has its default. Masked
+    values of the environment stay as they are.
 
-    Masked values of the environment stay as they are. Raises Conflict, with both revisions among
-    its facts, unless ``revision`` is the current one.
+    Raises :class:`Overtaken` unless ``revision`` is the current one.
     """
     given, paused = _without_state(fields)
     job = _current(profile, ref, revision)
-    wants = whole_definition(
+    definition = whole_definition(
         given, job, timezone=profile.timezone(), grace=profile.settings().grace, now=now
     )
-    return _write(profile, job, wants, paused, via, now)
+    return _write(profile, job, definition, paused=paused, via=via, now=now)
 
 
 def edit(
@@ -77,26 +78,29 @@ def edit(
     merge: bool = False,
     resets: Sequence[str] = (),
 ) -> Job:
-    """Only what ``fields`` say; ``resets`` names fields that get their default again.
+    """Change only what is in ``fields``; ``resets`` names fields that get their default again.
 
-    ``revision`` is the one that the editor saw.
-
-    Without ``merge`` Conflict is raised unless it is the current one; with it, what others changed
-    since is kept, and Conflict is raised where both changed the same part.
+    ``revision`` is the one that the editor saw; None: the current one. Without ``merge`` Overtaken
+    is raised unless it is the current one. With ``merge``, what others changed since is kept, and
+    Conflict is raised where both changed the same part.
     """
     given, paused = _without_state(fields)
-    job = profile.store.job(ref)
-    if not merge:
-        job = _current(profile, ref, revision)
+    job = profile.store.job(ref) if merge else _current(profile, ref, revision)
     seen = job.definition
-    if merge and revision is not None and revision != job.revision:
+    if revision is not None and revision != job.revision:
         seen = profile.store.definition(job.id, revision)
     refuse_foreign([job], "edit")
-    plain = reset(seen, resets, grace=profile.settings().grace)
-    wants = build(given, now=now, timezone=profile.timezone(), base=plain)
-    if seen is not job.definition:
-        wants = _merged(job, seen, wants)
-    return _write(profile, job, wants, paused if "paused" in fields else None, via, now)
+    base = reset(seen, resets, grace=profile.settings().grace)
+    definition = build(given, now=now, timezone=profile.timezone(), base=base)
+    return _write(
+        profile,
+        job,
+        definition,
+        seen=seen if merge else None,
+        paused=paused if "paused" in fields else None,
+        via=via,
+        now=now,
+    )
 
 
 def set_state(
@@ -108,17 +112,30 @@ def set_state(
     now: datetime,
     revision: int | None = None,
 ) -> Job:
-    """Pause, resume or remove. With ``revision``: Conflict unless it is the current one."""
+    """Pause, resume or remove. With ``revision``: Overtaken unless it is the current one."""
     with profile.store.batch():
         job = profile.store.job(ref) if revision is None else _current(profile, ref, revision)
         refuse_foreign([job], _VERBS[state])
-        found = profile.store.set_job_state(job.id, state, by=editor(via), now=now)
+        after = profile.store.set_job_state(job.id, state, by=editor(via), now=now)
     nudge_owner(profile, "jobs")
-    return found
+    return after
+
+
+def set_states(
+    profile: Profile, jobs: Sequence[Job], state: JobState, *, via: str, now: datetime
+) -> list[tuple[Job, Job]]:
+    """Pause, resume or remove jobs, all or none; each before and after. Raises Refused if one of
+    them is planned by another scheduler; what ``set_job_state`` raises."""
+    refuse_foreign(jobs, _VERBS[state])
+    by, store = editor(via), profile.store
+    with store.batch():
+        changed = [(job, store.set_job_state(job.id, state, by=by, now=now)) for job in jobs]
+    nudge_owner(profile, "jobs")
+    return changed
 
 
 def restore(profile: Profile, ref: str, *, via: str, now: datetime) -> Job:
-    """A removed job again, as a new one with its last definition: the undo of a removal.
+    """Add a removed job again, as a new one with its last definition: the undo of a removal.
 
     Fires between removal and now stay what they were recorded as. Raises NotFound; Conflict if it
     was not removed, or its name is taken.
@@ -135,30 +152,31 @@ def restore(profile: Profile, ref: str, *, via: str, now: datetime) -> Job:
             remedy="start a version that declares it",
             job=job.id,
         )
-    found = profile.store.add_job(job.definition, by=editor(via), now=now)
+    added = profile.store.add_job(job.definition, by=editor(via), now=now)
     nudge_owner(profile, "jobs")
-    return found
+    return added
 
 
 def approve(profile: Profile, ref: str, revision: int, *, via: str, now: datetime) -> Job:
-    """Approve a revision for protected runs. Raises Conflict if it is not the current one."""
+    """Approve a revision for protected runs. Raises Overtaken if it is not the current one."""
     job = _current(profile, ref, revision)
-    found = profile.store.approve_job(job.id, revision, by=editor(via), now=now)
+    approved = profile.store.approve_job(job.id, revision, by=editor(via), now=now)
     nudge_owner(profile, "jobs")
-    return found
+    return approved
 
 
 def _current(profile: Profile, ref: str, revision: int | None) -> Job:
     job = profile.store.job(ref)
     if job.state is JobState.REMOVED:
         raise NotFound(f"the job {job.name!r} was removed", remedy="restore it, or add a new one")
-    if revision is not None and job.revision != revision:
-        raise _overtaken(job, revision)
+    _check_revision(job, revision)
     return job
 
 
-def _overtaken(job: Job, seen: int) -> Overtaken:
-    return Overtaken(
+def _check_revision(job: Job, seen: int | None) -> None:
+    if seen in (None, job.revision):
+        return
+    raise Overtaken(
         f"{job.name} is at revision {job.revision} by {job.edited_by}, and revision {seen} was "
         "read",
         remedy="read it again, and make the change on what is there now",
@@ -171,41 +189,55 @@ def _overtaken(job: Job, seen: int) -> Overtaken:
 
 
 def _write(
-    profile: Profile, job: Job, wants: Definition, paused: bool | None, via: str, now: datetime
+    profile: Profile,
+    job: Job,
+    definition: Definition,
+    *,
+    seen: Definition | None = None,
+    paused: bool | None,
+    via: str,
+    now: datetime,
 ) -> Job:
+    """Write ``definition``, which was made of ``job``; with ``seen``, of that, and merged."""
     by, store = editor(via), profile.store
     with store.batch():
-        refuse_foreign([job], "edit")
-        try:
-            found = store.edit_job(job.id, job.revision, wants, by=by, now=now)
-        except Conflict:
-            current = store.job(job.id)
-            if current.revision != job.revision:
-                raise _overtaken(current, job.revision) from None
-            raise
-        if paused is True and found.state is JobState.ACTIVE:
-            found = store.set_job_state(job.id, JobState.PAUSED, by=by, now=now)
-        elif paused is False and found.state is JobState.PAUSED:
-            found = store.set_job_state(job.id, JobState.ACTIVE, by=by, now=now)
+        # The job may have changed since it was read; in this transaction it cannot.
+        current = store.job(job.id)
+        refuse_foreign([current], "edit")
+        if seen is None:
+            _check_revision(current, job.revision)
+        else:
+            definition = _merged(current, seen, definition)
+        after = store.edit_job(current.id, current.revision, definition, by=by, now=now)
+        if paused is True and after.state is JobState.ACTIVE:
+            after = store.set_job_state(job.id, JobState.PAUSED, by=by, now=now)
+        elif paused is False and after.state is JobState.PAUSED:
+            after = store.set_job_state(job.id, JobState.ACTIVE, by=by, now=now)
     nudge_owner(profile, "jobs")
-    return found
+    return after
 
 
-def _merged(job: Job, seen: Definition, wants: Definition) -> Definition:
-    """What ``wants`` changed of ``seen``, on what the job is now."""
-    mine, theirs = differing(seen, wants), differing(seen, job.definition)
-    both = {f for f in mine & theirs if getattr(wants, f) != getattr(job.definition, f)}
+def _merged(job: Job, seen: Definition, mine: Definition) -> Definition:
+    """What ``mine`` changed of ``seen``, on what the job is now."""
+    changed = _differing(seen, mine)
+    theirs = _differing(seen, job.definition)
+    both = sorted(changed & theirs & _differing(mine, job.definition))
     if both:
         raise Conflict(
-            f"{job.edited_by} changed {', '.join(sorted(both))} of {job.name} meanwhile, and so "
-            "does this edit",
-            remedy="look at what is there now, and decide",
+            f"{job.edited_by} changed {', '.join(both)} of {job.name} meanwhile, and so does this "
+            "edit",
+            remedy=f"see `tenure show {shlex.quote(job.name)}`, and edit again",
             job=job.id,
+            revision=job.revision,
             current=job.revision,
-            fields=sorted(both),
+            fields=both,
             edited_by=job.edited_by,
         )
-    return replaced(job.definition, **{f: getattr(wants, f) for f in mine})
+    return replaced(job.definition, **{name: getattr(mine, name) for name in changed})
+
+
+def _differing(a: Definition, b: Definition) -> set[str]:
+    return {f.name for f in fields_of(a) if getattr(a, f.name) != getattr(b, f.name)}
 
 
 def _without_state(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -213,72 +245,3 @@ def _without_state(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     if not isinstance(paused, bool):
         raise InvalidInput("true or false is expected", field="paused")
     return {key: value for key, value in fields.items() if key != "paused"}, paused
-
-
-# -- an edit that is repeated ----------------------------------------------------------------------
-TRIES = 20
-
-
-def edit_job(
-    store: Store,
-    ref: str,
-    change: Callable[[Definition], Definition],
-    *,
-    by: str,
-    now: datetime,
-) -> tuple[Job, Job]:
-    """Apply ``change`` to a job's definition; the job before and after.
-
-    Raises NotFound; Refused for a job that another scheduler plans; InvalidInput from ``change``;
-    Conflict where another edit changed the same field meanwhile, or where the new name is taken.
-    Nothing is changed then.
-    """
-    job = first = store.job(ref)
-    refuse_foreign([job], "edit")
-    wanted = change(first.definition)
-    touched = differing(first.definition, wanted)
-    for _ in range(TRIES):
-        try:
-            return job, store.edit_job(job.id, job.revision, wanted, by=by, now=now)
-        except Conflict:
-            current = store.job(first.id)
-            if current.revision == job.revision:
-                raise
-            both = touched & differing(first.definition, current.definition)
-            theirs = {f for f in both if getattr(current.definition, f) != getattr(wanted, f)}
-            if theirs:
-                raise Conflict(
-                    f"{current.edited_by} changed {', '.join(sorted(theirs))} of "
-                    f"{current.name} meanwhile, and so does this edit",
-                    remedy=f"look at `tenure show {current.name}` and edit again",
-                    job=current.id,
-                    revision=current.revision,
-                ) from None
-            job, wanted = current, change(current.definition)
-    raise Conflict(
-        f"{first.name} is being edited concurrently: {TRIES} attempts failed",
-        remedy="try again",
-        job=first.id,
-    )
-
-
-def set_states(
-    store: Store, jobs: Sequence[Job], state: JobState, *, by: str, now: datetime
-) -> list[tuple[Job, Job]]:
-    """Pause, resume or remove jobs; each before and after.
-
-    Raises, and nothing is changed: Refused if one of them is planned by another scheduler; what
-    ``set_job_state`` raises.
-    """
-    verb = {JobState.PAUSED: "pause", JobState.ACTIVE: "resume", JobState.REMOVED: "remove"}[state]
-    refuse_foreign(jobs, verb)
-
-    def step(job: Job) -> Callable[[JobEditor], Job]:
-        return lambda editor: editor.set_job_state(job.id, state, by=by, now=now)
-
-    return list(zip(jobs, store.change_jobs([step(job) for job in jobs]), strict=True))
-
-
-def differing(a: Definition, b: Definition) -> set[str]:
-    """The names of the fields in which two definitions differ."""
-    return {f.name for f in fields_of(a) if getattr(a, f.name) != getattr(b, f.name)}

@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 
 import click
 
+from tenure.client import edits
 from tenure.client import warnings as advisor
-from tenure.client.definitions import build, next_fires, reset
+from tenure.client.definitions import build, next_fires
 from tenure.client.documents import instant
 from tenure.client.documents.jobs import job_document
-from tenure.client.edits import edit_job
 from tenure.client.job_fields import FIELDS, FLAG, NUMBER, JobField, Option
-from tenure.client.presence import editor, nudge_owner
+from tenure.client.presence import editor
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import Command, Definition, Job, JobState
 from tenure.domain.schedule.parser import parse_schedule
@@ -132,14 +132,8 @@ def add(
     at = now()
     build(given, now=at, timezone="UTC")  # what is wrong is said before anything is created
     with where.open(create=True) as profile:
-        wants = build(given, now=at, timezone=profile.timezone(), grace=profile.settings().grace)
-        by = editor("tenure add")
-        with profile.store.batch():
-            job = profile.store.add_job(wants, by=by, now=at)
-            if paused:
-                job = profile.store.set_job_state(job.id, JobState.PAUSED, by=by, now=at)
-        nudge_owner(profile, "jobs")
-        profile.refresh_policy(by, at)
+        job = edits.create(profile, {**given, "paused": paused}, via="tenure add", now=at)
+        profile.refresh_policy(editor("tenure add"), at)
         _report_added(where, profile, job, at, zone_was_named="tz" in given)
 
 
@@ -230,21 +224,21 @@ def edit(
     if not (given or unset_env or resets or approve):
         raise InvalidInput("no change was given", remedy="`tenure edit --help` lists the options")
     with where.open() as profile:
-        at, by = now(), editor("tenure edit")
-        settings = profile.settings()
-
-        def change(wants: Definition) -> Definition:
-            fields = _with_env(given, wants, unset_env)
-            plain = reset(wants, resets, grace=settings.grace) if resets else wants
-            return build(fields, now=at, timezone=profile.timezone(), base=plain)
-
+        at, via = now(), "tenure edit"
+        before = after = profile.store.job(job)
         if given or unset_env or resets:
-            before, after = edit_job(profile.store, job, change, by=by, now=at)
-        else:
-            before = after = profile.store.job(job)
+            after = edits.edit(
+                profile,
+                before.id,
+                _with_env(given, before.definition, unset_env),
+                revision=before.revision,
+                via=via,
+                now=at,
+                merge=True,
+                resets=resets,
+            )
         if approve:
-            after = profile.store.approve_job(after.id, after.revision, by=by, now=at)
-        nudge_owner(profile, "jobs")
+            after = edits.approve(profile, after.id, after.revision, via=via, now=at)
         warnings = advisor.advice(profile, after)
         if "schedule" in given and "tz" not in given:
             warnings += advisor.about_the_zone(profile, after.definition.schedule, at)
@@ -266,11 +260,14 @@ def _check_command(command: tuple[str, ...], shell: bool) -> None:
     )
 
 
-def _with_env(given: dict[str, Any], wants: Definition, unset: tuple[str, ...]) -> dict[str, Any]:
+def _with_env(
+    given: dict[str, Any], definition: Definition, unset: tuple[str, ...]
+) -> dict[str, Any]:
     """``--env`` adds to the existing variables; ``--unset-env`` removes some."""
     if "env" not in given and not unset:
         return given
-    standing = dict(wants.action.env) if isinstance(wants.action, Command) else {}
+    action = definition.action
+    standing = dict(action.env) if isinstance(action, Command) else {}
     for name in unset:
         if name not in standing:
             raise InvalidInput(

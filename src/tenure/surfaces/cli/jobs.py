@@ -17,7 +17,6 @@ from tenure.client.edits import set_states
 from tenure.client.foreign_jobs import change_there, is_foreign, planner_of
 from tenure.client.health import examine
 from tenure.client.job_fields import FIELDS, masked
-from tenure.client.presence import editor, nudge_owner
 from tenure.client.status import next_runs
 from tenure.client.warnings import find_liveness_warnings
 from tenure.domain.errors import InvalidInput
@@ -209,8 +208,7 @@ def _change_state(where: Where, names: tuple[str, ...], every: bool, state: JobS
             left = [job for job in all_of_them if is_foreign(job)]
         else:
             found = [profile.store.job(name) for name in dict.fromkeys(names)]
-        changed = set_states(profile.store, found, state, by=editor(f"tenure {verb}"), now=now())
-        nudge_owner(profile, "jobs")
+        changed = set_states(profile, found, state, via=f"tenure {verb}", now=now())
     if where.json:
         document: dict[str, Any] = {"jobs": [job_document(job) for _, job in changed]}
         if left:
