@@ -260,5 +260,5 @@ def _duration(value: object, name: str) -> timedelta:
     if isinstance(value, timedelta):
         return value
     raise InvalidInput(
-        f"{value!r} is not a duration", field=name, remedy='write "90s", "5m" or a timedelta'
+        f"{value!r} is not a valid duration", field=name, remedy='write "90s", "5m" or a timedelta'
     )

@@ -54,7 +54,7 @@ class JobLayer(PendingLayer):
         for job in self._tables.jobs.values():
             if job.name == name and job.id != but and job.state is not JobState.REMOVED:
                 raise Conflict(
-                    f"there is a job named {name!r} already", remedy="edit it, or choose a name"
+                    f"a job named {name!r} already exists", remedy="edit it, or choose a name"
                 )
         if but is not None and self._tables.jobs[but].name == name:
             return

@@ -116,7 +116,7 @@ def test_a_bare_date_is_a_schedule(tenure: Tenure, world: World) -> None:
     assert at is not None
     assert at.isoformat() == f"{year}-01-31T00:00:00+00:00"
     past = tenure("add", "2020-01-01", "--", "true")
-    assert (past.code, "is past" in past.err) == (2, True)
+    assert (past.code, "is in the past" in past.err) == (2, True)
     split = tenure("add", "0", "7", "*", "*", "*")
     assert (split.code, "quote it" in split.err) == (2, True)
 

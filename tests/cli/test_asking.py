@@ -77,22 +77,28 @@ def test_without_an_owner_a_trigger_is_refused_with_who_why_and_what(
 @pytest.mark.parametrize(
     ("rule", "remedy"),
     [
-        ("", "start `tenure serve`; or ask"),
-        ('user = "me"', "start `tenure serve`; or ask"),
-        ('service = "gw"', "start the service gw; or ask"),
-        ('service = "systemd:gw.service"', "gw.service: `systemctl start gw.service`; or ask"),
+        ("", "start `tenure serve`; or pass --queue"),
+        ('user = "me"', "start `tenure serve`; or pass --queue"),
+        ('service = "gw"', "start the service gw; or pass --queue"),
+        (
+            'service = "systemd:gw.service"',
+            "gw.service: `systemctl start gw.service`; or pass --queue",
+        ),
         (
             'service = "systemd-user:gw.service"',
-            "start the service gw.service: `systemctl --user start gw.service`; or ask",
+            "start the service gw.service: `systemctl --user start gw.service`; or pass --queue",
         ),
-        ('service = "launchd:ai.gw"', "ai.gw: `launchctl kickstart gui/$UID/ai.gw`; or ask"),
+        (
+            'service = "launchd:ai.gw"',
+            "ai.gw: `launchctl kickstart gui/$UID/ai.gw`; or pass --queue",
+        ),
         (
             'executable = "/opt/gw/launcher"',
-            "start /opt/gw/launcher; `tenure serve` is admitted only in it or under it; or ask",
+            "start /opt/gw/launcher; `tenure serve` is admitted only in it or under it; or pass",
         ),
         (
             'ancestor = "/opt/gw/launcher"',
-            "start /opt/gw/launcher; `tenure serve` is admitted only under it; or ask",
+            "start /opt/gw/launcher; `tenure serve` is admitted only under it; or pass --queue",
         ),
         (
             'holds = "/run/gw.lock"\nuser = "me"',
@@ -237,7 +243,7 @@ def test_cancel_is_asked_of_the_owner(tenure: Tenure, world: World, job: str) ->
         current = profile.store.ownership().authority
         profile.store.resolve_request(
             request.id, RequestState.ACCEPTED, authority=current, now=asking._now(),
-            answer="its holder ends it", run=request.run,
+            answer="the process that runs it is stopping it", run=request.run,
         )  # fmt: skip
 
     with Answering(world.profile.folder.home, cancelled):

@@ -104,7 +104,7 @@ def test_of_two_day_fields_either_suffices_and_each_verb_says_so(
         tenure("import", "crontab", str(table), "--dry-run"),
     ]  # fmt: skip
     for answer in said:
-        assert "either day field suffices" in answer.out + answer.err
+        assert "either day field is enough" in answer.out + answer.err
         assert "TUE#1" in answer.out + answer.err
     tenure("edit", "n", "--schedule", "0 9 * * TUE#1")
     assert "either day" not in tenure("show", "n").out

@@ -215,7 +215,7 @@ def test_explain_of_a_paused_job_and_of_one_that_runs(
 ) -> None:
     world.run_of(world.owner(), "n", end=None)
     text = tenure("explain", "n").out
-    assert "a fire now would be skipped" in text
+    assert "a run due now would be skipped" in text
     tenure("pause", "n")
     assert "→ tenure resume n" in tenure("explain", "n").out
 

@@ -209,7 +209,7 @@ def test_the_successor_is_the_best_that_can_take_now() -> None:
     ("candidates", "named", "why", "remedy"),
     [
         ([], None, "no other process is a candidate", "tenure status"),
-        ([THERE], "x", "x is not a living candidate", "tenure status"),
+        ([THERE], "x", "x is not a running candidate", "tenure status"),
         ([STOPPED], None, "other (pid 7) was stopped", "kill -CONT 7"),
         ([TOO_SOON], None, "rule 2 admits other (pid 7) only after 5m", "`after` of rule 2"),
         ([TOO_SOON, THERE], "other", "", ""),

@@ -36,7 +36,7 @@ def test_a_fire_within_grace_runs() -> None:
     job = planned()
     made = job.step(after(minutes=2))
     assert fates(job) == ["missed", "schedule"]
-    assert made.omissions[0].reason == "superseded by a later fire"
+    assert made.omissions[0].reason == "superseded by a later scheduled run"
     assert made.due_at == after(minutes=3)
 
 

@@ -191,7 +191,7 @@ def test_two_day_fields_of_which_either_suffices(expression: str, both: str | No
     found = cron_schedule(expression, "UTC").either_day()
     assert found is not None
     text, remedy = found
-    assert text.startswith("either day field suffices: ")
+    assert text.startswith("either day field is enough: ")
     assert remedy.endswith(f"write {both!r}") == (both is not None)
     if both is None:
         return

@@ -300,7 +300,7 @@ def test_a_folder_that_cannot_be_looked_at_is_no_loss(
 
     with monkeypatch.context() as patch:
         patch.setattr("tenure.store.sqlite.files.os.stat", refuse)
-        with pytest.raises(StoreUnwritable, match="cannot be looked at: Permission denied"):
+        with pytest.raises(StoreUnwritable, match="cannot be read: Permission denied"):
             add(store, "lost")
     add(store, "after")
     assert connection.FOLD_PATIENCE_MS <= 1000, "a host's threads wait for it"

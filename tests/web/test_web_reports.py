@@ -243,7 +243,7 @@ class TestPreview:
     def test_of_two_day_fields_either_suffices(self, web: Web) -> None:
         found = self.preview(web, text="0 9 1-7 * TUE", timezone="UTC")
         assert "or on Tuesday" in found["words"]
-        assert "either day field suffices" in found["note"]["text"]
+        assert "either day field is enough" in found["note"]["text"]
         assert "0 9 * * TUE#1" in found["note"]["remedy"]
         page = web.browser().get("/p/default/jobs/preview?schedule=0+9+1-7+*+TUE&tz=UTC").text
         assert "TUE#1" in page

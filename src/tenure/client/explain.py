@@ -163,20 +163,20 @@ def _schedule(job: Job, now: datetime) -> Check:
         return Check(
             name="schedule",
             ok=False,
-            text="its schedule has no fire left",
+            text="its schedule has no runs left",
             remedy=_another_schedule(job),
         )
     pending = job.next_fire
     if pending is not None and pending <= now:
-        text = f"the fire of {instant(pending)} is due"
+        text = f"the run scheduled for {instant(pending)} is due"
         if job.waiting:
             text += " and waits for the previous run"
         return Check(name="schedule", ok=True, text=text)
     return Check(
         name="schedule",
         ok=True,
-        text=f"{job.definition.schedule.describe()}; nothing is due, "
-        f"the next fire is {instant(upcoming)}",
+        text=f"{job.definition.schedule.describe()}; not due; "
+        f"next scheduled run: {instant(upcoming)}",
     )
 
 
@@ -209,15 +209,19 @@ def _owner(profile: Profile, health: Health) -> Check:
         return Check(
             name="owner",
             ok=False,
-            text=f"the owner, {who}, makes no progress",
-            remedy="`tenure owner take`",
+            text=f"the owner, {who}, is not making progress",
+            remedy="`tenure owner take` gives the ownership to the best candidate",
         )
     if owner.life is HolderLife.UNVERIFIABLE:
-        return Check(name="owner", ok=None, text=f"whether the owner, {who}, lives is not known")
+        return Check(
+            name="owner",
+            ok=None,
+            text=f"whether the owner, {who}, is alive cannot be verified from here",
+        )
     return Check(
         name="owner",
         ok=True,
-        text=f"{who} owns, term {health.ownership.term}: {owner.process.why}",
+        text=f"{who}, term {health.ownership.term}: {owner.process.why}",
     )
 
 
@@ -233,7 +237,7 @@ def _protection(profile: Profile, job: Job, health: Health) -> list[Check]:
             Check(
                 name="protection",
                 ok=False,
-                text=f"it is {why}, and the profile names no authoritative owner: it is held",
+                text=f"it is {why}, and the profile names no authoritative owner, so it is on hold",
                 remedy=f"write an [[owner]] rule in {profile.folder.toml}",
             )
         ]
@@ -242,7 +246,7 @@ def _protection(profile: Profile, job: Job, health: Health) -> list[Check]:
             Check(
                 name="protection",
                 ok=False,
-                text=f"it is {why}, and no authoritative owner is there: it is held",
+                text=f"it is {why}, and no authoritative owner is running, so it is on hold",
                 remedy=how_to_authorise(health.policy),
             )
         ]
@@ -307,13 +311,13 @@ def _slots(profile: Profile, job: Job, health: Health, now: datetime) -> list[Ch
 
 def _overlap(job: Job, active: tuple[Run, ...]) -> Check:
     if not active:
-        return Check(name="overlap", ok=True, text="no run of it is active")
+        return Check(name="overlap", ok=True, text="no run is active")
     run = active[0]
     what = {
-        Overlap.SKIP: "a fire now would be skipped",
-        Overlap.QUEUE: "a fire now would wait for its end",
-        Overlap.ALLOW: "another may run beside it",
-        Overlap.CANCEL: "a fire now would cancel it",
+        Overlap.SKIP: "a run due now would be skipped",
+        Overlap.QUEUE: "a run due now would wait for its end",
+        Overlap.ALLOW: "another may run at the same time",
+        Overlap.CANCEL: "a run due now would cancel it",
     }[job.definition.overlap]
     ok = {Overlap.SKIP: False, Overlap.QUEUE: None}.get(job.definition.overlap, True)
     return Check(

@@ -115,7 +115,7 @@ def _check(health: Health, successor: Process | Unfit, *, force: bool, hung: boo
     owner = health.owner
     if isinstance(successor, Unfit) and not force:
         raise Refused(
-            "no other process may own: "
+            "no other process may become owner: "
             + (why_no_owner(health) if not health.owned else successor.why)
             + f". Expected owner: {expected_owner(health.policy)}",
             remedy="start one first; or --force to end the term without a successor",
@@ -129,7 +129,7 @@ def _check(health: Health, successor: Process | Unfit, *, force: bool, hung: boo
         )
     if not hung:
         raise Refused(
-            f"the owner (pid {owner.process.pid}) lives and works",
+            f"the owner (pid {owner.process.pid}) is alive and working",
             remedy="`tenure owner hand-over` asks it to hand over; --force takes it anyway",
         )
 
@@ -184,7 +184,7 @@ def _end(
         return profile.store.end_term(
             authority,
             act=OwnershipAction.STEP_DOWN,
-            why=f"taken away by {by}",
+            why=f"ended by {by}",
             now=now,
             reserved_for=candidate.id if candidate else None,
             reserved_until=now + RESERVED_FOR if candidate else None,

@@ -217,7 +217,7 @@ def expected_owner(policy: Policy) -> str:
     if policy.closed:
         return f"unknown: no owner rules were ever accepted, and {policy.unread}"
     if policy.open:
-        return "any of your processes: the profile has no owner rules"
+        return "any of your processes (the profile has no owner rules)"
     admitting = [rule.describe() for rule in policy.rules if not rule.refuse]
     if not admitting:
         return "none: every rule refuses"
@@ -248,7 +248,7 @@ def why_no_owner(health: Health) -> str:
 def next_command(health: Health, profile: str, *, asking: bool = False) -> str:
     """The remedy; ``asking`` where a request could also be left for the owner."""
     name = "" if profile == "default" else f" --profile {profile}"
-    queue = "; or ask with --queue to leave it for the owner" if asking else ""
+    queue = "; or pass --queue to keep it for the next owner" if asking else ""
     if health.problem is not None:
         return health.problem.remedy
     if health.policy.closed:
@@ -295,7 +295,7 @@ def no_owner(health: Health, profile: str, action: str = "run it") -> Refused:
     return Refused(
         f"can't {action}: profile {profile!r} has no owner: {why_no_owner(health)}. "
         f"Expected owner: {expected_owner(health.policy)}",
-        remedy=next_command(health, profile, asking=True),
+        remedy=next_command(health, profile, asking=action != "hand over"),
         should_own=expected_owner(health.policy),
         processes=[
             {
@@ -315,7 +315,7 @@ def owner_halted(health: Health, profile: str, action: str) -> Refused:
     error = no_owner(health, profile, action)
     return Refused(
         f"{what_is_halted(health)}, so it answers no requests",
-        remedy=f"{how_to_continue(health, profile)}; or ask with --queue to leave it for the owner",
+        remedy=f"{how_to_continue(health, profile)}; or pass --queue to keep it for the next owner",
         **error.facts,
     )
 

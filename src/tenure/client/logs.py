@@ -25,13 +25,14 @@ def find_run_or_latest(profile: Profile, ref: str) -> Run:
             job = profile.store.job(ref)
         except NotFound as error:
             raise NotFound(
-                f"there is no run and no job {ref!r}",
+                f"unknown run or job {ref!r}",
                 remedy=error.remedy or "`tenure runs` lists the runs",
             ) from None
     found, _ = profile.store.runs(RunFilter(job=job.id), Page(limit=1))
     if not found:
         raise NotFound(
-            f"{job.name} has not run yet", remedy=f"`tenure explain {shlex.quote(job.name)}`"
+            f"{job.name} has not run yet",
+            remedy=f"`tenure explain {shlex.quote(job.name)}` shows why",
         )
     return found[0]
 

@@ -168,8 +168,8 @@ def adopt(profile: Profile, how: AdoptionReason, *, by: str, now: datetime) -> A
     problem = profile.identity_problem()
     if problem is None:
         raise Conflict(
-            f"the folder and the database of {profile.name} belong together",
-            remedy="nothing needs to be adopted",
+            f"profile {profile.name} does not need to be adopted",
+            remedy="its folder and database belong together",
         )
     if how is not AdoptionReason.MOVED:
         _check_sound(profile)

@@ -135,7 +135,7 @@ def cancel(
     found = find_run(profile, run)
     if found.state in FINAL:
         raise Conflict(
-            f"run {found.id} has ended already: {found.state}",
+            f"run {found.id} has already ended: {found.state}",
             remedy=f"`tenure runs {shlex.quote(found.job_name)}` shows the job's runs",
             run=found.id,
             state=str(found.state),
@@ -167,7 +167,7 @@ def withdraw(profile: Profile, request: str, *, now: datetime) -> Request:
     found = profile.store.request(request)
     if found.state is not RequestState.PENDING:
         raise Conflict(
-            f"request {found.id} is {found.state} already",
+            f"request {found.id} was already {found.state}",
             remedy=f"`tenure cancel {found.run}` cancels its run" if found.run else "",
             request=found.id,
             state=str(found.state),
@@ -200,7 +200,7 @@ def _candidate(candidates: Sequence[Process], to: str) -> str:
             return process.id
     listed = ", ".join(f"{process.pid} ({process.id})" for process in candidates)
     raise InvalidInput(
-        f"{to[:80]!r} is not a living candidate",
+        f"{to[:80]!r} is not a running candidate",
         field="to",
         remedy=f"candidates: {listed or 'none'}",
     )
@@ -266,7 +266,7 @@ def settled(request: Request) -> Request:
         raise OutcomeUnknown(
             f"the owner gave no answer to request {request.id} before its deadline; it will not "
             "be carried out",
-            remedy="`tenure status` shows how the owner does; ask again, or with --queue",
+            remedy="`tenure status` shows the state of the owner; try again, or pass --queue",
             request=request.id,
         )
     return request

@@ -99,7 +99,9 @@ def describe_duration(span: timedelta) -> str:
 
 def _milliseconds(written: str, field: str) -> int:
     if not _WHOLE.fullmatch(written):
-        raise InvalidInput(f'"{_short(written)}" is not a duration', field=field, remedy=_REMEDY)
+        raise InvalidInput(
+            f'"{_short(written)}" is not a valid duration', field=field, remedy=_REMEDY
+        )
     total, last = 0, -1
     for count, unit in _PART.findall(written):
         place = _ORDER.index(unit)

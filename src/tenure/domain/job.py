@@ -26,12 +26,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from tenure.domain.durations import format_duration
 from tenure.domain.errors import Conflict, IllegalTransition, InvalidInput
 from tenure.domain.names import escape_hidden, is_shown
 from tenure.domain.schedule.model import Schedule, ScheduleKind
 
 MAX_NAME = 200
-_WORD = "1 to 100 characters that can be printed are needed"
+_WORD = "1 to 100 printable characters"
 MAX_COMMAND = 128 * 1024
 MAX_ENV = 1000
 MAX_RETRIES = 100
@@ -62,7 +63,7 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 def check_state(now: JobState, then: JobState) -> None:
     """Raise IllegalTransition, changing nothing, unless the table has the arrow."""
     if then not in TRANSITIONS.get(now, frozenset()):
-        remedy = "give it a schedule with a fire: edit it" if now is JobState.DONE else ""
+        remedy = "give it a schedule with runs left: edit it" if now is JobState.DONE else ""
         raise IllegalTransition(f"a job that is {now} cannot become {then}", remedy=remedy)
 
 
@@ -230,7 +231,7 @@ class Definition:
 
     def __post_init__(self) -> None:
         if not self.name.strip() or len(self.name) > MAX_NAME:
-            raise InvalidInput(f"1 to {MAX_NAME} characters are needed", field="name")
+            raise InvalidInput(f"must have 1 to {MAX_NAME} characters", field="name")
         if not is_shown(self.name) or self.name != self.name.strip():
             raise InvalidInput(
                 "no control characters, none that turn the direction of text, no space at either "
@@ -247,10 +248,14 @@ class Definition:
         ):
             if value is not None and not least <= value <= LONGEST:
                 raise InvalidInput(
-                    f"{value} is not between {least} and {LONGEST.days} days", field=name
+                    f"must be from {format_duration(least)} to {format_duration(LONGEST)}, "
+                    f"not {format_duration(value)}",
+                    field=name,
                 )
         if not 0 <= self.retries <= MAX_RETRIES:
-            raise InvalidInput(f"{self.retries} is not 0 to {MAX_RETRIES}", field="retries")
+            raise InvalidInput(
+                f"must be from 0 to {MAX_RETRIES}, not {self.retries}", field="retries"
+            )
         if len(self.requires) > 20 or len(self.tags) > 50:
             raise InvalidInput("too many", field="tags" if len(self.tags) > 50 else "requires")
         for tag in self.tags:

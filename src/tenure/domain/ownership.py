@@ -230,7 +230,7 @@ def find_successor(candidates: Sequence[Candidate], named: str | None = None) ->
         return min(able, key=lambda c: c.order)
     if not asked:
         return Unfit(
-            why=f"{named} is not a living candidate"
+            why=f"{named} is not a running candidate"
             if named
             else "no other process is a candidate",
             remedy="`tenure status` lists the candidates; `tenure owner release` ends the term "
@@ -302,7 +302,7 @@ def consider(
         take = Decision(act=OwnershipAction.TAKE_FROM_DEAD, why="the owner's process is dead")
         return _unless_another_goes_first(me, others, take)
     if me.hung_for >= HUNG_AFTER and me.replaces_hung and waits <= timedelta(0):
-        why = f"the owner left a due fire unclaimed for {me.hung_for} of awake time"
+        why = f"the owner left a due run unclaimed for {me.hung_for} of awake time"
         return _unless_another_goes_first(
             me, others, Decision(act=OwnershipAction.TAKE_BY_FORCE, why=why)
         )

@@ -65,7 +65,7 @@ def check_requirement(requirement: str) -> None:
         return
     if kind not in _PROBES:
         raise InvalidInput(
-            f"no capability is called {requirement!r}",
+            f"{requirement!r} is not a known capability",
             remedy="use read:/path, write:/path, exec:NAME or fda",
             field="requires",
         )

@@ -109,7 +109,7 @@ class LiveLock:
                         return cls(path, descriptor)
                 elif time.monotonic() > deadline:
                     raise Conflict(
-                        f"process {process_id} is joined already: its live lock {path} is held",
+                        f"process {process_id} has already joined: its live lock {path} is held",
                         remedy="let each process join under a new process id",
                     )
             except BaseException:

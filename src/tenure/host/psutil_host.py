@@ -128,7 +128,7 @@ class PsutilHost:
         except (psutil.NoSuchProcess, ValueError, OverflowError):
             raise NotFound(f"no process has pid {pid}", pid=pid) from None
         except (psutil.Error, OSError) as error:
-            raise OutcomeUnknown(f"process {pid} cannot be looked at: {error}") from error
+            raise OutcomeUnknown(f"process {pid} cannot be read: {error}") from error
         while links[-1].pid > 1 and len(links) < _LONGEST_CHAIN:
             child = links[-1]
             try:

@@ -37,7 +37,7 @@ from tenure.domain.planning.plan import Due, Fire, HoldResolution, OwnerCapabili
 from tenure.domain.run import Cause
 
 DEFAULT_ALL_WINDOW = timedelta(days=1)
-SUPERSEDED = "superseded by a later fire"
+SUPERSEDED = "superseded by a later scheduled run"
 _INSTANT = timedelta(microseconds=1)
 
 
@@ -165,7 +165,10 @@ def _was_waiting(draft: _Draft, latest: datetime) -> Plan:
     draft.miss_holds(SUPERSEDED)
     if job.definition.overlap is Overlap.CANCEL:
         draft.omit(
-            OmissionKind.SKIPPED, draft.watermark, latest - _INSTANT, "a later fire took its place"
+            OmissionKind.SKIPPED,
+            draft.watermark,
+            latest - _INSTANT,
+            "a later scheduled run took its place",
         )
         draft.claims.append(Fire(at=latest, cause=Cause.SCHEDULE))
         draft.watermark = latest
@@ -176,7 +179,10 @@ def _was_waiting(draft: _Draft, latest: datetime) -> Plan:
     draft.watermark = first
     if first < latest:
         draft.omit(
-            OmissionKind.SKIPPED, first, latest - _INSTANT, "another fire was already queued"
+            OmissionKind.SKIPPED,
+            first,
+            latest - _INSTANT,
+            "another scheduled run was already queued",
         )
         draft.watermark = max(first, latest - _INSTANT)
     return draft.finish(waiting=first < latest)

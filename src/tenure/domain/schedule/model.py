@@ -335,7 +335,7 @@ def foreign_schedule(text: str, timezone: str = "UTC") -> Schedule:
     Raises :class:`InvalidInput` on ``schedule``.
     """
     if not text.strip() or len(text) > 200 or not text.isprintable():
-        raise InvalidInput("1 to 200 printable characters are needed", field="schedule")
+        raise InvalidInput("must have 1 to 200 printable characters", field="schedule")
     return Schedule(kind=ScheduleKind.FOREIGN, text=text, timezone=check_zone(timezone))
 
 

@@ -145,8 +145,12 @@ def _macro(low: str) -> str:
     if low in MACROS:
         return MACROS[low]
     if low == "@reboot":
-        remedy = "no job starts with the machine; let a service run it, or use a schedule"
-    elif low.startswith("@every "):
+        raise InvalidInput(
+            "@reboot is not supported",
+            field="schedule",
+            remedy="use a systemd unit or a login item to run something at startup",
+        )
+    if low.startswith("@every "):
         remedy = f"write {low[1:]}"
     else:
         remedy = "the macros are " + " ".join(MACROS)
@@ -212,7 +216,7 @@ def _time(low: str) -> tuple[int, int]:
             return hour % 12 + (12 if half == "pm" else 0), minute
         if not half and hour < 24 and minute < 60:
             return hour, minute
-    raise _no(low, "write one time, such as 9am, 9:30pm, 18:30, noon or midnight", "a time of day")
+    raise _no(low, "write one time, such as 9am, 9:30pm, 18:30, noon or midnight", "time of day")
 
 
 def _one_shot(match: re.Match[str], text: str, now: datetime, zone: str, dst: Dst) -> Schedule:
@@ -224,9 +228,9 @@ def _one_shot(match: re.Match[str], text: str, now: datetime, zone: str, dst: Ds
     except ValueError as error:
         raise _no(text, "write a date and time that exist, such as 2030-01-31T09:00") from error
     if not now.year - 1 <= naive.year < min(now.year + 101, LAST_YEAR):
-        why = "is past" if naive.year < now.year else "is too far ahead"
+        why = "is in the past" if naive.year < now.year else "is too far ahead"
         raise InvalidInput(
-            f"{text.strip()!r} cannot be read as a schedule: it {why}.",
+            f"{text.strip()!r} {why}",
             field="schedule",
             remedy="use a time from now on, within the next hundred years",
         )
@@ -237,7 +241,7 @@ def _one_shot(match: re.Match[str], text: str, now: datetime, zone: str, dst: Ds
         stated = to_instant(seconds).replace(microsecond=naive.microsecond)
     if stated <= now:
         raise InvalidInput(
-            f"{text.strip()!r} is past: it is {now.isoformat()} now.",
+            f"{text.strip()!r} is in the past: the time now is {now.isoformat()}",
             field="schedule",
             remedy="write a later time, or in 1m, or trigger the job",
         )
@@ -258,7 +262,7 @@ def _cron(low: str, text: str, zone: str, dst: Dst | None) -> Schedule:
     raise _no(text, remedy)
 
 
-def _no(text: str, remedy: str, what: str = "a schedule") -> InvalidInput:
+def _no(text: str, remedy: str, what: str = "schedule") -> InvalidInput:
     return InvalidInput(
-        f"{text.strip()[:80]!r} cannot be read as {what}.", field="schedule", remedy=remedy
+        f"{text.strip()[:80]!r} is not a valid {what}", field="schedule", remedy=remedy
     )

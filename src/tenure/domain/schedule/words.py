@@ -70,13 +70,13 @@ def either_day(expression: str) -> tuple[str, str] | None:
     if days.startswith("*") or weekdays.startswith("*"):
         return None
     text = (
-        f"either day field suffices: it fires where the day of the month is {days}, and also where "
+        f"either day field is enough: it runs when the day of the month is {days}, or when "
         f"the weekday is {weekdays}"
     )
     both = _both_days(fields, parts)
     if both is None:
-        return text, "write * for one of them, or let the command test the other"
-    return text, f"where both are to hold, write {both!r}"
+        return text, "write * for one of them, and let the command check the other"
+    return text, f"if both must match, write {both!r}"
 
 
 def _both_days(fields: CronFields, parts: list[str]) -> str | None:

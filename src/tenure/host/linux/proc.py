@@ -253,7 +253,7 @@ def stat_of(pid: int) -> Stat | None:
                 return None
         except OSError as error:
             raise OutcomeUnknown(
-                f"process {pid} cannot be looked at: {error.strerror}", errno=error.errno
+                f"process {pid} cannot be read: {error.strerror}", errno=error.errno
             ) from error
     raise hidden(pid)
 

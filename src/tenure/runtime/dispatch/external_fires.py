@@ -126,9 +126,9 @@ class ExternalFires:
             )
         plan = plan_announced(self._due(job), announced, standing, now)
         if plan is None and announced.fire > now:
-            return ExternalClaim(why="this fire is not due yet")
+            return ExternalClaim(why="this scheduled run is not due yet")
         if plan is None:
-            return ExternalClaim(why="this fire is already accounted for", settled=True)
+            return ExternalClaim(why="this scheduled run is already accounted for", settled=True)
         (made,) = self._store.claim(mandate.authority, [plan], now)
         return made.runs[0] if made.runs else self._why_not(plan, made.outcome)
 
@@ -143,5 +143,5 @@ class ExternalFires:
             stretch = plan.omissions[-1]
             return ExternalClaim(why=stretch.reason, omitted=stretch.kind, settled=True)
         if outcome is ClaimOutcome.REPEATED:
-            return ExternalClaim(why="this fire was claimed before", settled=True)
+            return ExternalClaim(why="this scheduled run was claimed before", settled=True)
         return ExternalClaim(why=f"the store refused the claim: {outcome}")

@@ -127,7 +127,7 @@ class ClaimStep:
             RequestState.DONE,
             authority=turn.authority,
             now=turn.now,
-            answer="its holder ends it",
+            answer="the process that runs it is stopping it",
             run=run.id,
         )
 

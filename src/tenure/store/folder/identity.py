@@ -269,7 +269,7 @@ def _restored(
     return IdentityProblem(
         kind=IdentityKind.RESTORED,
         text=f"{what}: it is a backup or a replacement",
-        remedy="`tenure profile adopt --restored` to go on from it; what ran since is not in it",
+        remedy="`tenure profile adopt --restored` to continue from it; later runs are not in it",
     )
 
 

@@ -70,7 +70,7 @@ def resolve_policy(policy: Policy) -> Policy:
 def _missing(path: Path) -> PolicyProblem:
     return PolicyProblem(
         kind=ProblemKind.MISSING,
-        text=f"there is no {path}",
+        text=f"{path} does not exist",
         remedy="`tenure owner policy` shows the rules in force and how to write them",
     )
 

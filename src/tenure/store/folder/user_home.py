@@ -74,8 +74,8 @@ def which_home(home: Path, environ: Mapping[str, str]) -> tuple[str, str] | None
     if other is None or home != default_home(environ):
         return None
     return (
-        f"profiles are in {home}, by the passwd entry; HOME ({environ['HOME']}) does not decide",
-        f"set TENURE_HOME={home} to say so, or TENURE_HOME={other} to use that folder",
+        f"profiles are in {home}, by the passwd entry, not in HOME ({environ['HOME']})",
+        f"set TENURE_HOME={home} to confirm it, or TENURE_HOME={other} to use that folder",
     )
 
 

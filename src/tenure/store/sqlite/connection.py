@@ -254,7 +254,9 @@ class Connection:
                 finally:
                     self._batching = False
                 if self._broken:
-                    raise TenureError("the store gave up the batch; nothing of it was kept")
+                    raise TenureError(
+                        "the store rolled back the batch; none of its changes were kept"
+                    )
 
     @property
     def is_batching(self) -> bool:
@@ -403,7 +405,7 @@ class Connection:
             raise TenureError(f"the store at {self.path} was closed")
         if self._broken:
             if self._batching:
-                raise TenureError("the store gave up the batch; nothing of it was kept")
+                raise TenureError("the store rolled back the batch; none of its changes were kept")
             self._broken = False
         if not self._batching:
             self._check_files(self._db)

@@ -130,7 +130,7 @@ def set_state(
         watermark = watermark_of_change(job, job.definition, now)
     else:  # its fires are accounted for by the edit that mends it
         watermark = job.watermark
-        text = f"{job.damage.reason}; its fires since its watermark are not known"
+        text = f"{job.damage.reason}; its scheduled runs since its watermark are not known"
         facts: dict[str, Any] = {"code": "unreadable_job", "since": micros(watermark)}
         emit(db, EventKind.WARNING, at, job=job.id, text=text, **facts)
     if state is JobState.REMOVED:
@@ -231,7 +231,7 @@ def _check_name(db: sqlite3.Connection, name: str, own: str | None) -> None:
     row = db.execute(SQL.name_taken, (name,)).fetchone()
     if row is not None and row[0] != own:
         raise Conflict(
-            f"there is a job named {name!r} already",
+            f"a job named {name!r} already exists",
             field="name",
             remedy="choose another name, or edit that job",
             job=row[0],

@@ -244,7 +244,7 @@ def _stat(path: str) -> os.stat_result | None:
         if error.errno in _GONE:
             return None
         raise StoreUnwritable(
-            f"{path} cannot be looked at: {error.strerror}; nothing was changed",
+            f"{path} cannot be read: {error.strerror}; nothing was changed",
             remedy="check the permissions of the profile folder, and the disk",
         ) from error
 

@@ -46,7 +46,7 @@ class ProcessTable(TableVerbs):
         )
         with self._db.writing() as db:
             if not db.execute(SQL.join, row).rowcount:
-                raise Conflict(f"a process {process.id!r} has joined already")
+                raise Conflict(f"a process {process.id!r} has already joined")
             emit(
                 db,
                 EventKind.PROCESS_JOINED,

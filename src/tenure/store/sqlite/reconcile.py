@@ -39,7 +39,7 @@ class Reconciliation(TableVerbs):
             if not name.startswith(f"{app}:"):
                 raise InvalidInput(f"{name!r} is not named {app}:...", field="name")
             if name in wanted:
-                raise Conflict(f"there are two jobs named {name!r}", field="name")
+                raise Conflict(f"two jobs are named {name!r}", field="name")
             wanted[name] = declared
         with self._db.reading() as db:
             names = [name for (name,) in db.execute(SQL.declared_names, (app,)).fetchall()]

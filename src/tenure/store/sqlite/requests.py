@@ -278,5 +278,5 @@ def _same_ask(
     same_run = known.run == run or known.state is not RequestState.PENDING
     same = (known.kind, known.job, known.to_process) == (kind, job, to_process)
     if not same or not same_run:
-        raise Conflict(f"the key {known.key!r} was used to ask something else", field="key")
+        raise Conflict(f"key {known.key!r} was already used for a different request", field="key")
     return known

@@ -49,7 +49,7 @@ def create(path: Path, *, profile_id: str, now: datetime) -> None:
         finally:
             os.unlink(draft)
     except FileExistsError:
-        raise Conflict(f"there is a file at {path} already; it is left alone") from None
+        raise Conflict(f"{path} already exists; it was not changed") from None
     except OSError as error:
         raise StoreUnwritable(
             f"no store can be made at {path}: {error.strerror}",

@@ -77,9 +77,9 @@ def cursor_of(page: Page | None, shape: tuple[type, ...]) -> tuple[Any, ...] | N
         values = ()
     if tuple(type(v) for v in values) != shape:
         raise InvalidInput(
-            f"{page.cursor!r} is not a cursor of this list",
+            f"{page.cursor!r} is not a valid cursor for this list",
             field="cursor",
-            remedy="use the `next` of a page",
+            remedy="use the 'next' value of a page",
         )
     return values
 

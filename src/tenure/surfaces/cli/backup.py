@@ -27,7 +27,7 @@ def backup(where: Where, file: Path, replace: bool) -> None:
     if file.exists() and not replace:
         raise Conflict(f"{file} already exists", remedy="choose another name or pass --replace")
     if not file.absolute().parent.is_dir():
-        raise InvalidInput(f"there is no folder {file.absolute().parent}", field="file")
+        raise InvalidInput(f"folder {file.absolute().parent} does not exist", field="file")
     with where.open() as profile:
         profile.store.backup(file)
         term = profile.store.facts().term
@@ -49,7 +49,7 @@ def restore(where: Where, file: Path, yes: bool) -> None:
     `tenure profile adopt --restored`.
     """
     if not file.is_file():
-        raise NotFound(f"there is no backup {file}", field="file")
+        raise NotFound(f"{file} does not exist", field="file")
     folder = ProfileFolder.open(where.name, where.home_folder(), create=True)
     output.confirm(f"Replace the store of {folder.path}?", yes=yes)
     done = maintenance.restore(folder, file, now())
@@ -78,6 +78,6 @@ def migrate(where: Where) -> None:
     if where.json:
         output.print_json({"before": before, "after": after})
     elif before == after:
-        output.say(f"the store has schema {after} already")
+        output.say(f"the store already has schema {after}")
     else:
         output.say(f"migrated from schema {before} to {after}")

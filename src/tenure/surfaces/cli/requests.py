@@ -62,7 +62,9 @@ def _page(
         ids = [request.id for request in found]
         if cursor not in ids:
             raise InvalidInput(
-                f"{cursor!r} is not a cursor", field="cursor", remedy="use the `next` of a page"
+                f"{cursor!r} is not a valid cursor for this list",
+                field="cursor",
+                remedy="use the 'next' value of a page",
             )
         begin = ids.index(cursor) + 1
     page = found[begin : begin + limit]

@@ -94,9 +94,9 @@ def _positions(cursor: str | None) -> tuple[str | None, str | None]:
             raise ValueError(cursor)
     except (ValueError, TypeError):
         raise InvalidInput(
-            f"{cursor!r} is not a cursor of `runs --all`",
+            f"{cursor!r} is not a valid cursor for `runs --all`",
             field="cursor",
-            remedy="use the `next` of a page",
+            remedy="use the 'next' value of a page",
         ) from None
     return runs_place, omissions_place
 

@@ -179,7 +179,7 @@ _EXAMPLE = {
     "detail": "can't run it: profile 'default' has no owner: no scheduler process is running. "
     "Expected owner: rule 1 admits the service tenure.service (authoritative)",
     "code": "no_owner",
-    "remedy": "start the service tenure.service; or ask with --queue to leave it for the owner",
+    "remedy": "start the service tenure.service; or pass --queue to keep it for the next owner",
     "field": None,
     "facts": {"request": "q1m81w3k8p561c641j1", "should_own": "rule 1 ...", "processes": []},
 }

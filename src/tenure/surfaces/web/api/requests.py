@@ -36,7 +36,7 @@ def list_requests(
         )
     except NotFound:
         raise InvalidInput(
-            "not a cursor of this list", field="cursor", remedy="use the `next` of a page"
+            "not a cursor of this list", field="cursor", remedy="use the 'next' value of a page"
         ) from None
     following = found[limit - 1].id if len(found) > limit else None
     documents = [request_document(request) for request in found[:limit]]

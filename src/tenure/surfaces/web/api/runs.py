@@ -105,7 +105,7 @@ def _positions(cursor: str | None) -> tuple[str | None, str | None]:
         raise InvalidInput(
             "not a cursor of a list with all=true",
             field="cursor",
-            remedy="use the `next` of a page",
+            remedy="use the 'next' value of a page",
         ) from None
     return runs, omissions
 

@@ -30,7 +30,7 @@ from tenure.surfaces.web.problems import of_error
 router = APIRouter()
 _WAITING = Waiting(patience=timedelta(seconds=2))
 """The owner's answer is waited for this long; then the page shows the pending request."""
-_BY_SHELL = "; or ask with --queue to leave it for the owner"
+_BY_SHELL = "; or pass --queue to keep it for the next owner"
 """How the command line leaves a request; here there is a button."""
 
 
