@@ -41,7 +41,7 @@ def text_of(page: Shown) -> str:
         ("command", "echo a\0b", "contains a NUL character"),
         ("command", "echo " + "x" * 200_000, "longer than 131072 characters"),
         ("schedule", "* " * 5000, "the limit is 200"),
-        ("tags", "x" * 10_000, "is not a valid tag: 1 to 100 characters"),
+        ("tags", "x" * 10_000, "is not a valid tag: 1 to 100 printable characters"),
         ("tags", f"mail{OVERRIDE}", "is not a valid tag"),
         ("env", "=3", "has no name"),
         ("cwd", "../../etc", "is not an absolute path"),
