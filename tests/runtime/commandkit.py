@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from typing import Any
 from tenure.domain.policy.evidence import Identity
 from tenure.domain.run import Cause, Run, RunState
 from tenure.host.processes import is_alive
-from tenure.runtime.commands.child import Children, ExitRecord, read_exit, wait_for
+from tenure.runtime.commands.child import Children, ExitRecord, read_exit
 from tenure.runtime.commands.gate import CommandSpec, GatedCommand, spawn_gated
 from waiting import DEADLINE
 
@@ -66,6 +67,15 @@ def spec(*argv: str, **changes: Any) -> CommandSpec:
 
 def line(text: str, **changes: Any) -> CommandSpec:
     return spec(text, shell=True, **changes)
+
+
+def wait_for(children: Children, runs: set[str], timeout: float) -> set[str]:
+    """Poll until all ``runs`` ended or ``timeout`` seconds passed; returns those left."""
+    until = time.monotonic() + timeout
+    left = set(runs)
+    while left and (rest := until - time.monotonic()) > 0:
+        left -= set(children.poll(rest))
+    return left
 
 
 def ended(command: GatedCommand) -> ExitRecord:

@@ -14,11 +14,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commandkit import ENV, PYTHONPATH, SHELLS, ended, line, read_env, run, shell_path, spec
+from commandkit import (
+    ENV,
+    PYTHONPATH,
+    SHELLS,
+    ended,
+    line,
+    read_env,
+    run,
+    shell_path,
+    spec,
+    wait_for,
+)
 
 from tenure.host.processes import is_alive
 from tenure.runtime.commands import gate
-from tenure.runtime.commands.child import Children, Outcome, Stage, read_exit, wait_for
+from tenure.runtime.commands.child import Children, Outcome, Stage, read_exit
 from tenure.runtime.commands.gate import CommandNotStarted, spawn_gated
 from tenure.runtime.commands.terminate import stop
 from waiting import DEADLINE, eventually
@@ -576,11 +587,13 @@ def test_two_hundred_at_once_are_all_recorded(tmp_path: Path) -> None:
         commands = []
         for number in range(200):
             command = spawn_gated(line(f"exit {number}"), folder=tmp_path / str(number), attempt=1)
-            children.add(number, command.identity)
+            children.add(str(number), command.identity)
             commands.append(command)
         for command in commands:
             command.open_gate()
-        assert not wait_for(children, set(range(200)), DEADLINE), "some shells did not end"
+        assert not wait_for(children, set(map(str, range(200))), DEADLINE), (
+            "some shells did not end"
+        )
     for number, command in enumerate(commands):
         assert read_exit(command.exit_path).exit_code == number
         assert is_alive(command.identity) is False

@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commandkit import PYTHONPATH, SHELLS, ended, ended_of, line, owner, shell_path, spec
+from commandkit import (
+    PYTHONPATH,
+    SHELLS,
+    ended,
+    ended_of,
+    line,
+    owner,
+    shell_path,
+    spec,
+    wait_for,
+)
 
 from freezing import freeze
 from tenure.host.processes import identity_of, is_alive
@@ -26,7 +36,6 @@ from tenure.runtime.commands.child import (
     RecordUnreadable,
     Stage,
     read_exit,
-    wait_for,
 )
 from tenure.runtime.commands.gate import spawn_gated
 from tenure.runtime.commands.terminate import members_of

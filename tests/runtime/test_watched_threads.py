@@ -35,7 +35,7 @@ class Owner:
     ) -> None:
         """Its next piece of work raises ``error``, which its loop does not catch."""
 
-        def fail() -> None:
+        def fail(*_: object) -> None:
             raise error
 
         part, work = {

@@ -1,10 +1,5 @@
 """How a command ended: that its shell is gone, from the kernel; with which status, from its record.
 
-:class:`Children` polls all commands. Every watched process has a death notice
-(:class:`tenure.host.death.DeathWatch`), which works for any process, so that adopted commands are
-watched like own children. Own children are reaped, named by their notice where the kernel can
-(``waitid(P_PIDFD)``), so that no other child of the host is ever reaped in their place.
-
 The exit record is the authority on the status, never a wait status. A host that reaps with
 ``waitpid(-1)`` (gunicorn's arbiter) takes the status away, and a later owner was never the
 parent. Only the gate's shell writes the record (:mod:`tenure.runtime.commands.gate`); the owner
@@ -21,15 +16,8 @@ front, so that a disk that fills up while the job runs cannot swallow the status
 A line counts only if it is complete; anything else is no record. What is missing is never
 guessed: a shell that was killed leaves 'open', and that run is lost.
 
-Failure: a record that exists and cannot be read now (no free descriptor, no permission, a failing
-disk) raises :class:`RecordUnreadable`; it is read again, never treated as missing. An end is taken
-off the watch only once it is on its way to the caller, and a process that cannot be inspected or
-reaped now is tried again every :data:`REAP_RETRY_S`.
-
 An exit code above 128 is how a shell reports death by signal, and ``exit 143`` looks the same.
 Both are reported, ``exit_code=143, signal=15``: the shell cannot tell them apart either.
-
-Threads: :meth:`Children.poll` is called by one thread at a time; everything else from any.
 """
 
 from __future__ import annotations
@@ -41,7 +29,7 @@ import selectors
 import signal
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -57,12 +45,9 @@ from tenure.host.processes import boot_id
 from tenure.runtime.tracebacks import one_line
 from tenure.store.folder.files import NotRegular, open_regular
 
-SPACE = 64
-"""Bytes that the owner writes in advance; the longest record is 14."""
+SPACE = 64  # bytes; the longest record is 14
 
 _EXITED = re.compile(rb"open\nexit (\d{1,3})\n")
-_SIGNAL_BASE = 128
-_HIGHEST_SIGNAL = 64
 
 
 class RecordUnreadable(OutcomeUnknown):
@@ -123,7 +108,8 @@ def read_exit(exit_path: Path, *, shell_gone: bool = False) -> ExitRecord:
             f"the exit record {exit_path} cannot be read: {error.strerror or error}",
             errno=error.errno,
         ) from error
-    return parse_exit(text, finished_at=_instant(modified), shell_gone=shell_gone)
+    finished_at = datetime.fromtimestamp(modified, UTC)
+    return parse_exit(text, finished_at=finished_at, shell_gone=shell_gone)
 
 
 def parse_exit(text: bytes, *, finished_at: datetime, shell_gone: bool = False) -> ExitRecord:
@@ -150,14 +136,8 @@ def parse_exit(text: bytes, *, finished_at: datetime, shell_gone: bool = False) 
 
 def signal_of(status: int) -> int | None:
     """The signal that a shell's ``$?`` reports, or None for an ordinary exit."""
-    number = status - _SIGNAL_BASE
-    if not 0 < number <= _HIGHEST_SIGNAL:
-        return None
-    return number if number in signal.valid_signals() else None
-
-
-def _instant(stamp: float) -> datetime:
-    return datetime.fromtimestamp(stamp, UTC)
+    number = status - 128
+    return number if 0 < number <= 64 and number in signal.valid_signals() else None
 
 
 def how_it_ended(run: Run, exit_path: Path) -> tuple[RunState, str, int | None, int | None]:
@@ -166,12 +146,21 @@ def how_it_ended(run: Run, exit_path: Path) -> tuple[RunState, str, int | None, 
     Raises RecordUnreadable: try again, it may have succeeded.
     """
     same_boot = run.identity is not None and run.identity.boot_id == boot_id()
-    state, reason, code, number = _from_record(read_exit(exit_path, shell_gone=same_boot))
-    if state is RunState.FAILED:
-        reason = _reason_from_child(exit_path) or reason
-    if run.cancel_requested_at is not None and state is RunState.FAILED:
+    record = read_exit(exit_path, shell_gone=same_boot)
+    if record.outcome is Outcome.NEVER_RAN:
+        return RunState.NEVER_RAN, "the gate never opened", None, None
+    if record.outcome is Outcome.NO_RECORD:
+        why = "it left no exit record: killed, or the machine stopped"
+        return RunState.LOST, why, None, None
+    if record.exit_code == 0:
+        return RunState.SUCCEEDED, "", 0, None
+    reason = f"exit code {record.exit_code}"
+    if record.signal is not None:
+        reason += f", signal {record.signal}"
+    state, reason = RunState.FAILED, _reason_from_child(exit_path) or reason
+    if run.cancel_requested_at is not None:
         state, reason = RunState.CANCELLED, f"cancelled on request ({reason})"
-    return state, reason, code, number
+    return state, reason, record.exit_code, record.signal
 
 
 def reason_file(exit_path: Path) -> Path:
@@ -187,22 +176,9 @@ def _reason_from_child(exit_path: Path) -> str:
         return ""
 
 
-def _from_record(record: ExitRecord) -> tuple[RunState, str, int | None, int | None]:
-    if record.outcome is Outcome.NEVER_RAN:
-        return RunState.NEVER_RAN, "the gate never opened", None, None
-    if record.outcome is Outcome.NO_RECORD:
-        why = "it left no exit record: killed, or the machine stopped"
-        return RunState.LOST, why, None, None
-    if record.exit_code == 0:
-        return RunState.SUCCEEDED, "", 0, None
-    reason = f"exit code {record.exit_code}"
-    if record.signal is not None:
-        reason += f", signal {record.signal}"
-    return RunState.FAILED, reason, record.exit_code, record.signal
-
-
 REAP_RETRY_S = 0.25
-"""Between two checks of processes for which the kernel gives no descriptor."""
+"""Between two checks of processes for which the kernel gives no descriptor, or that could not be
+inspected or reaped."""
 
 
 class Notice(Protocol):
@@ -213,59 +189,67 @@ class Notice(Protocol):
     def close(self) -> None: ...
 
 
-_WAKEUP = object()
+@dataclass(slots=True)
+class _Watched:
+    identity: Identity
+    notice: Notice
+    descriptor: int
+    is_polled: bool = False
+    """The selector does not report its end."""
 
 
 class Children:
-    """Watches processes by key. Each key is reported once, then forgotten."""
+    """Watches processes by run id. Each is reported once, then forgotten.
+
+    Every one has a death notice (:class:`tenure.host.death.DeathWatch`), which works for any
+    process, so that adopted commands are watched like own children. Own children are reaped,
+    named by their notice where the kernel can (``waitid(P_PIDFD)``), so that no other child of
+    the host is ever reaped in their place.
+
+    Threads: :meth:`poll` is called by one thread at a time; everything else from any.
+    """
 
     def __init__(self, watch: Callable[[Identity], Notice | None] = DeathWatch.open) -> None:
         self._watch = watch
         self._selector = selectors.DefaultSelector()
         self._lock = threading.Lock()
-        self._by_key: dict[Hashable, tuple[Identity, Notice]] = {}
-        self._ended: list[Hashable] = []
-        self._polled: set[Hashable] = set()
+        self._watched: dict[str, _Watched] = {}
+        self._ended: list[str] = []
         self._unreaped: list[Identity] = []
         self._woken = False
         self._closed = False
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
-        self._selector.register(self._wake_read, selectors.EVENT_READ, _WAKEUP)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
 
-    def add(self, key: Hashable, identity: Identity) -> None:
+    def add(self, run_id: str, identity: Identity) -> None:
         """Watch a process. One that has already ended is reported by the next poll.
 
-        Raises ValueError for a key that is already watched, RuntimeError once closed, and
+        Raises ValueError for a run that is already watched, RuntimeError once closed, and
         whatever the death notice raises if the process cannot be watched.
         """
         with self._lock:
             if self._closed:
                 raise RuntimeError("the poller is closed")
-            if key in self._by_key:
-                raise ValueError(f"already watched: {key!r}")
+            if run_id in self._watched:
+                raise ValueError(f"already watched: {run_id!r}")
             notice = self._watch(identity)
             if notice is None:
-                self._ended.append(key)
-                self._reap(identity, None)
+                self._ended.append(run_id)
+                self._reap(identity, -1)
             else:
-                self._by_key[key] = (identity, notice)
-                if self._registers(notice, key):
-                    return
-                self._polled.add(key)
+                watched = _Watched(identity, notice, notice.fileno())
+                self._watched[run_id] = watched
+                if watched.descriptor >= 0:
+                    try:
+                        # epoll and kqueue take a descriptor while another thread waits in them.
+                        self._selector.register(watched.descriptor, selectors.EVENT_READ, run_id)
+                        return
+                    except OSError:  # no memory, or too many watches of this user
+                        pass
+                watched.is_polled = True
         self.wake()
-
-    def _registers(self, notice: Notice, key: Hashable) -> bool:
-        """Whether the selector reports its end; if not, it is polled."""
-        if notice.fileno() < 0:
-            return False
-        try:
-            # epoll and kqueue take a descriptor while another thread waits in them.
-            self._selector.register(notice.fileno(), selectors.EVENT_READ, key)
-        except OSError:  # no memory, or too many watches of this user
-            return False
-        return True
 
     def reap(self, identity: Identity) -> None:
         """Reap, once it has ended, a child that is not watched and is about to end."""
@@ -273,19 +257,8 @@ class Children:
             self._unreaped.append(identity)
         self.wake()
 
-    def __len__(self) -> int:
-        """Processes that are watched or wait to be reported."""
-        return len(self._by_key) + len(self._ended)
-
-    def discard(self, key: Hashable) -> None:
-        """Stop watching; the process itself is left alone. Unknown keys are ignored."""
-        with self._lock:
-            self._forget(key)
-            if key in self._ended:
-                self._ended.remove(key)
-
-    def poll(self, timeout: float | None) -> list[Hashable]:
-        """Wait up to ``timeout`` seconds for ends; returns the keys that ended, own children
+    def poll(self, timeout: float | None) -> list[str]:
+        """Wait up to ``timeout`` seconds for ends; returns the runs that ended, own children
         reaped.
 
         0 returns at once, None never times out. Returns early, possibly with nothing, after
@@ -293,35 +266,36 @@ class Children:
         """
         until = None if timeout is None else time.monotonic() + timeout
         while True:
-            ended, woken = self._look(self._slice(until))
+            left = None if until is None else max(0.0, until - time.monotonic())
+            ended, woken = self._look(left)
             late = until is not None and time.monotonic() >= until
             if ended or woken or late or self._closed:
                 return ended
 
-    def _slice(self, until: float | None) -> float | None:
-        """How long one select may wait, in seconds."""
-        if self._ended:
-            return 0
-        left = None if until is None else max(0.0, until - time.monotonic())
-        if self._polled or self._unreaped:
-            return REAP_RETRY_S if left is None else min(left, REAP_RETRY_S)
-        return left
-
-    def _look(self, timeout: float | None) -> tuple[list[Hashable], bool]:
-        ready = [] if self._closed else self._selector.select(timeout)
-        woken = False
+    def _look(self, timeout: float | None) -> tuple[list[str], bool]:
         with self._lock:
-            for chosen, _ in ready:
-                if chosen.data is _WAKEUP:
-                    woken = True
-                    self._clear_wakeup()
-                else:
-                    self._end_if_so(chosen.data)
-            for key in list(self._polled):
-                self._end_if_so(key)
+            if self._ended:
+                timeout = 0
+            elif self._unreaped or any(watched.is_polled for watched in self._watched.values()):
+                timeout = REAP_RETRY_S if timeout is None else min(timeout, REAP_RETRY_S)
+        ready = [] if self._closed else self._selector.select(timeout)
+        with self._lock:
+            woken = any(chosen.data is None for chosen, _ in ready)
+            if woken:
+                self._woken = False
+                with contextlib.suppress(BlockingIOError):
+                    while os.read(self._wake_read, 64):
+                        pass
+            signalled = {chosen.data for chosen, _ in ready}
+            for run_id, watched in list(self._watched.items()):
+                if (watched.is_polled or run_id in signalled) and _has_ended(watched.notice):
+                    self._ended.append(run_id)
+                    self._reap(watched.identity, watched.descriptor)
+                    self._forget(run_id)
             waiting, self._unreaped = self._unreaped, []
             for identity in waiting:
-                self._reap(identity, None)
+                self._reap(identity, -1)
+            # An end leaves the list only here, on its way to the caller.
             ended, self._ended = self._ended, []
         return ended, woken
 
@@ -339,8 +313,8 @@ class Children:
             if self._closed:
                 return
             self._closed = True
-            for key in list(self._by_key):
-                self._forget(key)
+            for run_id in list(self._watched):
+                self._forget(run_id)
             self._selector.close()
             os.close(self._wake_read)
             os.close(self._wake_write)
@@ -352,8 +326,8 @@ class Children:
             return
         self._closed = True
         self._selector.close()
-        for _, notice in self._by_key.values():
-            notice.close()
+        for watched in self._watched.values():
+            watched.notice.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
 
@@ -363,41 +337,18 @@ class Children:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _clear_wakeup(self) -> None:
-        self._woken = False
-        with contextlib.suppress(BlockingIOError):
-            while os.read(self._wake_read, 64):
-                pass
-
-    def _end_if_so(self, key: Hashable) -> None:
-        if key not in self._by_key:  # discarded since the selector saw it
-            return
-        identity, notice = self._by_key[key]
-        try:
-            if not notice.wait(0):
-                return
-        except OSError:  # it cannot be inspected now; the next poll tries again
-            return
-        self._ended.append(key)
-        self._reap(identity, notice)
-        self._forget(key)
-
-    def _forget(self, key: Hashable) -> None:
-        entry = self._by_key.pop(key, None)
-        if entry is None:
-            return
-        if key in self._polled:
-            self._polled.discard(key)
-        else:
+    def _forget(self, run_id: str) -> None:
+        watched = self._watched.pop(run_id)
+        if not watched.is_polled:
             with contextlib.suppress(OSError, ValueError, KeyError):
-                self._selector.unregister(entry[1].fileno())
+                self._selector.unregister(watched.descriptor)
         with contextlib.suppress(OSError):
-            entry[1].close()
+            watched.notice.close()
 
-    def _reap(self, identity: Identity, notice: Notice | None) -> None:
+    def _reap(self, identity: Identity, descriptor: int) -> None:
         """Reap an own child; a failure is tried again at the next poll."""
         try:
-            done = _reaped(identity, notice)
+            done = _reaped(identity, descriptor)
         except (FileNotFoundError, ProcessLookupError, ChildProcessError, ValueError):
             done = True  # not an own child, or reaped already
         except OSError:
@@ -406,30 +357,27 @@ class Children:
             self._unreaped.append(identity)
 
 
-def _reaped(identity: Identity, notice: Notice | None) -> bool:
-    """Whether nothing is left to reap. Raises OSError; ChildProcessError if not an own child."""
+def _has_ended(notice: Notice) -> bool:
+    try:
+        return notice.wait(0)
+    except OSError:  # it cannot be inspected now; the next poll tries again
+        return False
+
+
+def _reaped(identity: Identity, descriptor: int) -> bool:
+    """Whether nothing is left to reap. ``descriptor``: the process's pidfd, -1 for none.
+
+    Raises OSError; ChildProcessError if it is not an own child.
+    """
     if not hasattr(os, "P_PIDFD"):
         return os.waitpid(identity.pid, os.WNOHANG)[0] != 0
-    if notice is not None and notice.fileno() >= 0:
-        return os.waitid(os.P_PIDFD, notice.fileno(), os.WEXITED | os.WNOHANG) is not None
-    return _reaped_by_number(identity)
-
-
-def _reaped_by_number(identity: Identity) -> bool:
-    """Linux: reap a zombie without a notice, after checking that the pid was not reused."""
+    if descriptor >= 0:
+        return os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG) is not None
     descriptor = os.pidfd_open(identity.pid)
     try:
+        # The descriptor pins the process, so this check is about the one that is reaped.
         if read_stat(identity.pid).start != identity.start:
             return True
         return os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG) is not None
     finally:
         os.close(descriptor)
-
-
-def wait_for(children: Children, keys: set[Hashable], timeout: float) -> set[Hashable]:
-    """Poll until all ``keys`` ended or ``timeout`` seconds passed; returns the keys left."""
-    until = time.monotonic() + timeout
-    left = set(keys)
-    while left and (rest := until - time.monotonic()) > 0:
-        left -= set(children.poll(rest))
-    return left

@@ -12,27 +12,14 @@ the job and record how it ended. Why a gate: an owner can die between the fork a
 one of two things, once: :meth:`GatedCommand.open_gate` after ``started`` is committed, or
 :meth:`GatedCommand.abandon`. The kernel does the latter for a holder that dies.
 
-The shell's descriptors: 0 the gate (a pipe that only the owner can write), 1 the log (append
-only), 2 the record, which it moves to 3 and keeps from the job, 4 the job's stdin once the gate
-is open. The job gets 0 its stdin, 1 and 2 the log, and no other.
-
-Environment: no variable of the job acts before the gate is open, neither in the shell nor in the
-loader that starts it, and no other user sees them (``ps`` shows arguments to every user). So the
-shell starts without the job's variables. Their values travel in variables of its own (``t0``,
-``t1``, ...) that mean nothing to a loader, a C library or a shell, and get their names behind
-the gate::
+Environment: the owner's, then the profile's, then the job's variables (:class:`JobEnvironment`).
+None of them acts before the gate is open, neither in the shell nor in the loader that starts it,
+and no other user sees them (``ps`` shows arguments to every user). So their values travel in
+variables of the shell (``t0``, ``t1``, ...) that mean nothing to a loader, a C library or a
+shell, and get their names behind the gate::
 
     owner   t0=/opt/lib.so  t1=/usr/bin  tenure_env='export LD_PRELOAD="$t0" PATH="$t1" ...'
     shell   waits, writes 'open', and in a subshell: eval "$tenure_env"; exec "$@"
-
-Names that a shell cannot assign (``a.b``, ``BASH_FUNC_x%%``), or computes or protects itself
-(``RANDOM``, ``UID``), are set by a few lines of Python that the subshell becomes first; that
-costs about ten milliseconds. Variables that describe the owner's session (PWD, OLDPWD, SHLVL, _)
-are not passed on; PWD is the job's own folder.
-
-Signals: the shell leads a session of its own. It *handles* what a stop sends to the whole group,
-so that it lives to record the job's status; handled, not ignored, because only the former is
-undone in the job. It starts with no signal blocked or ignored (:mod:`.signal_reset`).
 
 Failure: whatever can be detected before the fork (no such folder, disk full, too long) is
 :class:`CommandNotStarted` and leaves no process. After it, the record decides: see
@@ -43,23 +30,30 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from tenure.domain.errors import OutcomeUnknown, TenureError
+from tenure.domain.job import Command
 from tenure.domain.policy.evidence import Identity
+from tenure.domain.run import Run
+from tenure.host.clocks import Clock
 from tenure.host.processes import identity_of
-from tenure.runtime.commands.child import SPACE
-from tenure.runtime.commands.signal_reset import Standard, spawn_with_default_signals
+from tenure.runtime.commands.child import SPACE, reason_file
+from tenure.runtime.run_context import CHILD_ARGUMENTS, REASON_VARIABLE
+from tenure.store.folder.user_home import account_variables, job_folder
 
 
 class CommandNotStarted(TenureError):
@@ -71,18 +65,76 @@ class CommandNotStarted(TenureError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSpec:
-    """What to run, with nothing left to inherit. ``argv`` is run unchanged; with ``shell`` it is
-    one line for /bin/sh.
-
-    ``cwd`` is absolute. ``env`` is the whole environment, except that the shell adds PWD.
-    ``stdin`` is the text the job reads, None for nothing (/dev/null).
-    """
+    """What to run, with nothing left to inherit."""
 
     argv: tuple[str, ...]
+    """Run unchanged; with ``shell`` it is one line for /bin/sh."""
     cwd: str
+    """Absolute."""
     env: Mapping[str, str]
+    """The whole environment, except that the shell adds PWD."""
     shell: bool = False
     stdin: bytes | None = None
+    """What the job reads, None for nothing (/dev/null)."""
+
+
+_REFRESH_EVERY_S = 1.0
+# A service manager sets these for one process, and a job is not that process.
+_NOT_INHERITED = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "XPC_SERVICE_NAME",
+]
+
+
+class JobEnvironment:
+    """Used by the command runner's thread alone."""
+
+    def __init__(self, variables: Callable[[], Mapping[str, str]], clock: Clock) -> None:
+        """``variables``: those of the profile."""
+        self._variables = variables
+        self._clock = clock
+        self._base: dict[str, str] = {}
+        self._base_until = 0.0
+
+    def spec(self, run: Run, action: Command, exit_path: Path) -> CommandSpec:
+        """What to run for this attempt."""
+        env = {
+            **self._inherited(),
+            **self._variables(),
+            **action.env,
+            "TENURE_RUN": run.id,
+            "TENURE_JOB": run.job_name,
+            "TENURE_TERM": str(run.term),
+            "TENURE_FIRE_TIME": run.fire_time.isoformat(),
+            "TENURE_ATTEMPT": str(run.attempt),
+        }
+        if action.argv[1:3] == CHILD_ARGUMENTS:
+            env[REASON_VARIABLE] = str(reason_file(exit_path))
+        return CommandSpec(
+            argv=action.argv,
+            shell=action.shell,
+            env=env,
+            cwd=action.cwd or job_folder(os.environ),
+            stdin=action.stdin.encode() if action.stdin is not None else None,
+        )
+
+    def _inherited(self) -> dict[str, str]:
+        """What a command inherits from the owner, at most a second old."""
+        now = self._clock.awake()
+        if now >= self._base_until:
+            # What a service manager leaves out, or empty, is filled in as cron does.
+            account = account_variables(os.environ)
+            own = {k: v for k, v in os.environ.items() if v or k not in account}
+            self._base = {k: v for k, v in (account | own).items() if k not in _NOT_INHERITED}
+            self._base_until = now + _REFRESH_EVERY_S
+        return self._base
 
 
 # Write ends of the gates this process holds. A fork without exec (a pre-forking server) would
@@ -107,7 +159,7 @@ class GatedCommand:
     run_id: str
     attempt: int
     identity: Identity
-    """Of the shell: it leads the session and process group of the job."""
+    """The shell's. It leads the session and process group of the job."""
     log_path: Path
     exit_path: Path
     _gate: int | None = field(repr=False)
@@ -148,11 +200,15 @@ class GatedCommand:
 
 SHELL = "/bin/sh"
 
+# The shell's descriptors: 0 the gate (a pipe that only the owner can write), 1 the log (append
+# only), 2 the record. The job gets 0 its stdin, 1 and 2 the log, and no other.
+#
 # Each line, in order: the record moves to 3, the shell's own chatter ('Killed', in bash) goes
-# nowhere; signals to the group are survived; wait at the gate; open stdin, or do not begin; take
-# its path off the arguments; say that the job begins, or do not begin it; run it with its own
-# environment; record. `exec` in a subshell, for it never takes a command's name for a builtin
-# ('exit', 'exec').
+# nowhere; signals that a stop sends to the group are survived, to record the job's status (they
+# are handled, because ignored ones would stay ignored in the job); wait at the gate; open stdin,
+# or do not begin; take its path off the arguments; say that the job begins, or do not begin it;
+# run it with its own environment; record. `exec` in a subshell, for it never takes a command's
+# name for a builtin ('exit', 'exec').
 GATE = """\
 exec 3>&2 2>/dev/null
 trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2
@@ -181,7 +237,8 @@ def spawn_gated(
     opened: list[int] = []
     try:
         argv, env = _arguments_for(spec, shell)
-        stdin = _prepare(folder, spec.stdin)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        stdin = _prepare_stdin(folder, spec.stdin)
         # For the shell alone; closed here below.
         opened.append(_make_record(exit_path))
         opened.append(os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
@@ -209,8 +266,8 @@ def spawn_gated(
     )
 
 
-def _prepare(folder: Path, stdin: bytes | None) -> str:
-    folder.mkdir(mode=0o700, exist_ok=True)
+def _prepare_stdin(folder: Path, stdin: bytes | None) -> str:
+    """The path of the file that the job reads."""
     if stdin is None:
         return os.devnull
     path = os.path.join(os.path.abspath(folder), "stdin")
@@ -235,7 +292,7 @@ def _make_record(exit_path: Path) -> int:
 def _start_or_close(
     gate_in: int, argv: list[str], env: dict[str, str], cwd: str, standard: Standard
 ) -> Identity:
-    """Start the shell and identify it; on failure the gate closes and the shell ends."""
+    """Start the shell and identify it. On failure the gate closes, so that the shell ends."""
     pid = 0
     try:
         pid = _start(argv, env, cwd, standard)
@@ -284,30 +341,131 @@ def _start(argv: list[str], env: dict[str, str], cwd: str, standard: Standard) -
         close_fds=True,
         start_new_session=True,
     )
-    # Children reaps, and the record has the status: Popen must not wait for this child.
+    # Children reaps this child, and the record has its status: Popen must not wait for it.
     process.returncode = 0
     return process.pid
 
 
 def _inherits_odd_signals() -> bool:
-    """Whether a child would inherit blocked signals, or ignored ones that exec keeps ignored."""
+    """Whether a child would inherit blocked signals, or ignored ones that exec keeps ignored.
+
+    A host that blocks or ignores some (a server, ``nohup``) would start jobs that cannot be
+    stopped, because ``subprocess`` hands them on; posix_spawn(3) can reset both.
+    """
     if signal.pthread_sigmask(signal.SIG_BLOCK, ()):
         return True
     return any(signal.getsignal(number) is signal.SIG_IGN for number in _MAY_BE_IGNORED)
 
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OURS = re.compile(r"t[0-9]+|tenure_[a-z]+")
-_SHELLS_OWN = re.compile(
-    "BASH(?!_ENV$).*|COMP_.*|DIRSTACK|E?[GU]ID|EPOCH.*|ERRNO|EXECIGNORE|FUNC(NAME|NEST)|GROUPS|"
-    "HISTCMD|IFS|LINENO|OPT(ARG|ERR|IND)|PGRP|PIPESTATUS|PPID|S?RANDOM|SECONDS|SHELLOPTS"
+Standard = tuple[int, int, int]
+"""The descriptors that become 0, 1 and 2 of the shell."""
+
+_RESET = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+
+
+# The folder is entered by the shell, as posix_spawn has no such action.
+_ENTER_FOLDER = 'cd -- "$1" 2>/dev/null || exit 1\nunset OLDPWD\nshift\n'
+
+
+def spawn_with_default_signals(
+    argv: list[str], env: dict[str, str], cwd: str, standard: Standard
+) -> int:
+    """As :func:`_start`, with no signal blocked and all dispositions set to default.
+
+    Not the usual way: a descriptor that another thread makes inheritable between the listing and
+    the spawn would slip through.
+    """
+    if not os.access(cwd, os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), cwd)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    with _spawn_lock, _above_standard(standard) as sources:
+        actions: list[tuple[int, ...]] = [
+            (os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(sources)
+        ]
+        inherited = _inheritable()
+        # glibc does not close those beyond the limit of open files, which may have been lowered.
+        beyond = [n for n in inherited if limit != resource.RLIM_INFINITY and n >= limit]
+        actions += [(os.POSIX_SPAWN_CLOSE, n) for n in inherited if n not in beyond]
+        entering = [argv[0], "-c", _ENTER_FOLDER + argv[2], "tenure-gate", cwd, *argv[4:]]
+        with _closed_by_exec(beyond):
+            return os.posix_spawn(
+                argv[0],
+                entering,
+                env,
+                file_actions=actions,
+                setsid=True,
+                setsigmask=(),
+                setsigdef=_RESET,
+            )
+
+
+# One at a time, or one spawn would see inheritable what another is about to make so again.
+_spawn_lock = threading.Lock()
+
+
+def _unlock_in_child() -> None:
+    global _spawn_lock
+    _spawn_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock_in_child)
+
+
+@contextlib.contextmanager
+def _closed_by_exec(descriptors: Sequence[int]) -> Iterator[None]:
+    changed = []
+    try:
+        for number in descriptors:
+            with contextlib.suppress(OSError):  # closed since
+                os.set_inheritable(number, False)
+                changed.append(number)
+        yield
+    finally:
+        for number in changed:
+            with contextlib.suppress(OSError):
+                os.set_inheritable(number, True)
+
+
+@contextlib.contextmanager
+def _above_standard(descriptors: Standard) -> Iterator[list[int]]:
+    """Copies above 2, for a host that closed its own 0, 1 or 2: copying must not clobber them."""
+    copies: list[int] = []
+    try:
+        for number in descriptors:
+            copies.append(fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 3))
+        yield copies
+    finally:
+        for number in copies:
+            os.close(number)
+
+
+def _inheritable() -> list[int]:
+    listing = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
+    found = []
+    for name in os.listdir(listing):
+        try:
+            if int(name) > 2 and os.get_inheritable(int(name)):
+                found.append(int(name))
+        except OSError:  # closed since
+            continue
+    return found
+
+
+# All other names are those that one shell or another computes, protects, or obeys when it runs a
+# command, those of the variables here, and what is not a name to a shell.
+_EXPORTABLE = re.compile(
+    r"(?!(t[0-9]+|tenure_[a-z]+|BASH(?!_ENV$).*|COMP_.*|DIRSTACK|E?[GU]ID|EPOCH.*|ERRNO|EXECIGNORE"
+    r"|FUNC(NAME|NEST)|GROUPS|HISTCMD|IFS|LINENO|OPT(ARG|ERR|IND)|PGRP|PIPESTATUS|PPID|S?RANDOM"
+    r"|SECONDS|SHELLOPTS)$)[A-Za-z_][A-Za-z0-9_]*"
 )
-"""Names that one shell or another computes, protects, or obeys when it runs a command."""
+# These describe the owner's session; PWD is the job's own folder.
 _SESSION_NOISE = frozenset(("PWD", "OLDPWD", "SHLVL", "_"))
 
-# Runs in the subshell behind the gate. Python ignores two signals, which exec would pass on. A file
-# that is not a program and has no interpreter line goes to the shell, as in execvp(3).
-_ENTER = """\
+# Some names a shell cannot assign (a.b, BASH_FUNC_x%%), or computes or protects itself (RANDOM,
+# UID). For them the subshell behind the gate becomes Python, for about ten milliseconds. Python
+# ignores two signals, which exec would pass on. A file that is not a program and has no
+# interpreter line goes to the shell, as in execvp(3).
+_SET_ODD_NAMES = """\
 import errno, os, signal, sys
 for number in (signal.SIGPIPE, signal.SIGXFSZ):
     signal.signal(number, signal.SIG_DFL)
@@ -363,31 +521,25 @@ def _arguments_for(spec: CommandSpec, shell: str) -> tuple[list[str], dict[str, 
     argv = [shell, "-c", spec.argv[0]] if spec.shell else list(spec.argv)
     names = _names(spec.env)
     carried = {f"t{number}": spec.env[name] for number, name in enumerate(names)}
-    odd = [name for name in names if not _can_export(name)]
+    odd = [name for name in names if not _EXPORTABLE.fullmatch(name)]
     if not odd:
         return argv, {**carried, "tenure_env": _exports(names)}
     carried["tenure_names"] = "=".join(names)
-    carried["tenure_enter"] = _ENTER
+    carried["tenure_enter"] = _SET_ODD_NAMES
     carried["tenure_python"] = _interpreter(odd)
     carried["tenure_env"] = 'set -- "$tenure_python" -I -S -c "$tenure_enter" "$@"'
     return argv, carried
 
 
-def _names(whole: Mapping[str, str]) -> list[str]:
-    for name in whole:
+def _names(env: Mapping[str, str]) -> list[str]:
+    for name in env:
         if not name or "=" in name:
             raise CommandNotStarted(
                 f"not a valid variable name: {name!r}", remedy="edit the job's env", field="env"
             )
         if "\0" in name:
             raise ValueError("a name contains a NUL character")
-    return [name for name in whole if name not in _SESSION_NOISE]
-
-
-def _can_export(name: str) -> bool:
-    if _NAME.fullmatch(name) is None:
-        return False
-    return _SHELLS_OWN.fullmatch(name) is None and _OURS.fullmatch(name) is None
+    return [name for name in env if name not in _SESSION_NOISE]
 
 
 def _exports(names: Sequence[str]) -> str:

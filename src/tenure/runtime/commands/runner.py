@@ -34,10 +34,9 @@ from tenure.domain.policy.evidence import Identity
 from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock
 from tenure.runtime.commands.child import Children, how_it_ended
-from tenure.runtime.commands.environment import JobEnvironment
 from tenure.runtime.commands.gate import (
     CommandNotStarted,
-    GatedCommand,
+    JobEnvironment,
     spawn_gated,
 )
 from tenure.runtime.commands.inbox import Inbox
@@ -64,8 +63,8 @@ class _Active:
     run: Run
     exit_path: Path
     cap: OutputCap
-    timeout: str = ""
-    deadline: float | None = None
+    timeout: timedelta | None
+    deadline: float | None
     """Awake time at which it times out."""
     termination: Termination | None = None
     """Made when the run is to be ended."""
@@ -134,8 +133,8 @@ class CommandRunner:
     def runs(self) -> frozenset[str]:
         """The runs that this object is working on. A run that only keeps a slot is not among them:
         recovery has to see it."""
-        waiting = [run.id for run, _ in [*list(self._new), *list(self._adopted)]]
-        return frozenset((*list(self._active), *waiting, self._spawning)) - {""}
+        waiting = [run.id for run, _ in (*self._new, *self._adopted)]
+        return frozenset((*self._active, *waiting, self._spawning)) - {""}
 
     def forget(self, run_id: str) -> None:
         """Free the slot of a run that :meth:`runs` does not name."""
@@ -185,28 +184,32 @@ class CommandRunner:
         self._children.wake()
 
     def _loop(self) -> None:
+        timeout: float | None = 0.0
         while not self._stopping:
             try:
-                self._turn()
+                timeout = self._turn(timeout)
             except Exception:  # an error with one command must not stop the others' watch
                 log.exception("error in the command runner; it continues")
                 time.sleep(_ERROR_DELAY_S)
+                timeout = 0.0
 
-    def _turn(self) -> None:
-        with self.thread.step():
-            for _ in range(len(self._adopted)):
-                self._watch_adopted(*self._adopted.popleft())
-            for _ in range(len(self._to_cancel)):
-                self._cancel(self._to_cancel.popleft())
-            if self._new:
-                self._spawn(*self._new.popleft())
-            timeout = 0.0 if self._new else self._until_next()
+    def _turn(self, timeout: float | None) -> float | None:
+        """Wait up to ``timeout`` seconds for an end, do what is due; the timeout of the next."""
+        ended: list[str] = []
         try:
-            for key in self._children.poll(timeout):  # each comes once: record it first
-                self._note_gone(str(key))
-        finally:
+            ended = self._children.poll(timeout)
+        finally:  # deadlines are kept also where no end can be seen now
             with self.thread.step():
+                for run_id in ended:  # each comes once: note it first
+                    self._note_gone(run_id)
+                for _ in range(len(self._adopted)):
+                    self._watch_adopted(*self._adopted.popleft())
+                for _ in range(len(self._to_cancel)):
+                    self._cancel(self._to_cancel.popleft())
+                if self._new:
+                    self._spawn(*self._new.popleft())
                 self._keep_time()
+        return 0.0 if self._new else self._until_next()
 
     def _spawn(self, run: Run, definition: Definition) -> None:
         if run.id not in self._held:
@@ -229,50 +232,45 @@ class CommandRunner:
             self._finish(run, RunState.FAILED, f"not started: {error}")
             return
         try:
-            self._watch(run, definition, gated)
+            self._watch(replace(run, identity=gated.identity), definition, definition.timeout)
         except Exception as error:  # out of descriptors, say: its end would go unnoticed
             log.exception("%s could not be watched", run.id)
-            self._active.pop(run.id, None)
             gated.abandon()
             self._children.reap(gated.identity)
             self._finish(run, RunState.NEVER_RAN, f"it could not be watched: {error}")
             return
         self._inbox.at_gate(run, gated)
 
-    def _watch(self, run: Run, definition: Definition, gated: GatedCommand) -> None:
-        timeout = definition.timeout
-        self._active[run.id] = _Active(
-            run=replace(run, identity=gated.identity),
-            exit_path=gated.exit_path,
-            cap=OutputCap(gated.log_path, self._log_size),
-            timeout=format_duration(timeout) if timeout else "",
-            deadline=self._clock.awake() + timeout.total_seconds() if timeout else None,
-        )
-        self._children.add(run.id, gated.identity)
-
     def _watch_adopted(self, run: Run, definition: Definition) -> None:
-        assert run.identity is not None
         if run.id in self._active:
             return
-        folder = self._logs / run.id
-        deadline = None
-        if definition.timeout is not None:
-            since = run.started_at or run.claimed_at
-            left = definition.timeout - (self._clock.now() - since)
+        left = definition.timeout
+        if left is not None:
+            left -= self._clock.now() - (run.started_at or run.claimed_at)
+        try:
+            self._watch(run, definition, left)
+        except Exception as error:  # noqa: BLE001  out of descriptors, say: try again later
+            log.warning("%s cannot be watched yet: %s", run.id, error)
+            self._adopted.append((run, definition))
+
+    def _watch(self, run: Run, definition: Definition, left: timedelta | None) -> None:
+        """``left``: the time until it times out. Raises whatever the watch raises."""
+        assert run.identity is not None
+        folder, deadline = self._logs / run.id, None
+        if left is not None:
             deadline = self._clock.awake() + max(left.total_seconds(), 0.0)
         self._active[run.id] = _Active(
             run=run,
             exit_path=folder / f"{run.attempt}.exit",
             cap=OutputCap(folder / f"{run.attempt}.log", self._log_size),
-            timeout=format_duration(definition.timeout) if definition.timeout else "",
+            timeout=definition.timeout,
             deadline=deadline,
         )
         try:
             self._children.add(run.id, run.identity)
-        except Exception as error:  # noqa: BLE001  out of descriptors, say: try again later
-            log.warning("%s cannot be watched yet: %s", run.id, error)
-            self._active.pop(run.id, None)
-            self._adopted.append((run, definition))
+        except Exception:
+            del self._active[run.id]
+            raise
 
     def _note_gone(self, run_id: str) -> None:
         active = self._active.get(run_id)
@@ -407,7 +405,9 @@ class CommandRunner:
                     if active.cap.check():
                         self._next_cap = now + _CAP_SOON_S  # it writes fast: check more often
             if active.over is None and active.deadline is not None and active.deadline <= now:
-                self._end(active, RunState.TIMED_OUT, f"timed out after {active.timeout}")
+                assert active.timeout is not None
+                timeout = format_duration(active.timeout)
+                self._end(active, RunState.TIMED_OUT, f"timed out after {timeout}")
             if active.step_at is not None and active.step_at <= now:
                 assert active.termination is not None
                 active.step_at = self._step(active.termination, now)

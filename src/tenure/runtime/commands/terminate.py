@@ -74,7 +74,7 @@ def members_of(
     """
     table = _list_processes()
     holder = table.get(leader.pid)
-    reused = holder is not None and not _is_still(leader)
+    reused = holder is not None and identity_of(leader.pid) not in (leader, None)
     members = {
         member.pid: member
         for member in table.values()
@@ -103,11 +103,6 @@ def _add_descendants(
             if child.pid not in members and child.start >= parent.start:
                 members[child.pid] = child
                 waiting.append(child)
-
-
-def _is_still(leader: Identity) -> bool:
-    """Whether the leader's pid still belongs to the leader."""
-    return identity_of(leader.pid) in (leader, None)
 
 
 def _list_processes() -> dict[int, SessionMember]:
@@ -255,12 +250,12 @@ class Termination:
         self.leader = leader
         self.phase = Phase.BEGIN
         self.survivors: tuple[SessionMember, ...] = ()
+        """The processes that the last signal found."""
         self.failed = False
         """Whether the last step raised; kept for the caller."""
         self._grace = grace.total_seconds()
         self._number = number
         self._until = 0.0
-        self._seen: tuple[SessionMember, ...] = ()
         self._send, self._kill_leader, self._alive = send, kill_leader, alive
 
     def step(self, now: float) -> float | None:
@@ -270,7 +265,7 @@ class Termination:
         """
         if self.phase is Phase.BEGIN:
             if self._grace > 0:
-                self._seen = self._send(self.leader, number=self._number)
+                self.survivors = self._send(self.leader, number=self._number)
             self._enter(Phase.ASKED, now, self._grace)
         if self.phase is Phase.ASKED:
             if now < self._until:
@@ -292,9 +287,7 @@ class Termination:
 
     def _kill(self) -> bool:
         """KILL all but the shell; True, and DONE, if neither a member nor the shell is left."""
-        self._seen = self.survivors = self._send(
-            self.leader, number=signal.SIGKILL, seen=self._seen
-        )
+        self.survivors = self._send(self.leader, number=signal.SIGKILL, seen=self.survivors)
         if not self.survivors and self._alive(self.leader) is False:
             self.phase = Phase.DONE
             return True
