@@ -34,8 +34,8 @@ class Present:
         return self.activity.halted
 
 
-def find_owner(profile: Profile) -> Present | None:
-    """The owner, unless it is known to be dead; None also for a copied or restored profile, whose
+def recorded_owner(profile: Profile) -> Process | None:
+    """The owner by the store, dead or alive; None also for a copied or restored profile, whose
     database names an owner of another folder or time."""
     ownership = profile.store.ownership()
     if ownership.hold is not OwnershipState.HELD or ownership.process is None:
@@ -45,6 +45,14 @@ def find_owner(profile: Profile) -> Present | None:
     except NotFound:
         return None
     if process.left_at is not None or profile.identity_problem() is not None:
+        return None
+    return process
+
+
+def find_owner(profile: Profile) -> Present | None:
+    """The owner, unless there is none or it is known to be dead."""
+    process = recorded_owner(profile)
+    if process is None:
         return None
     owner = look_at(profile, process)
     return None if owner.life is HolderLife.DEAD else owner

@@ -13,20 +13,21 @@ from __future__ import annotations
 import shlex
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypedDict, Unpack
 
-from tenure.client.presence import Present, find_owner
+from tenure.client.presence import find_owner, look_at, recorded_owner
 from tenure.domain.errors import (
     Conflict,
     InvalidInput,
     NotFound,
     OutcomeUnknown,
     Refused,
-    TenureError,
     WaitTimeout,
 )
+from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Process
 from tenure.domain.request import (
     DEADLINE,
@@ -47,7 +48,6 @@ QUEUE_PATIENCE = timedelta(seconds=1)
 _LOOK_FIRST_S, _LOOK_LATER_S = 0.02, 0.05
 _OWNER_LOOK_EVERY_S = 1.0
 NUDGE_TIMEOUT_S = 0.5
-
 
 _ACTIONS = {
     RequestKind.TRIGGER: "run it",
@@ -71,33 +71,27 @@ class Waiting:
     """After this the request is returned as it is then, also pending; None: until its deadline."""
 
 
+class RequestOptions(TypedDict, total=False):
+    """How a request is made."""
+
+    queue: bool
+    """Leave it for the owner, for a day, instead of a refusal where there is none."""
+    key: str | None
+    """The idempotency key; one of its own where it is None."""
+    deadline: timedelta | None
+    waiting: Waiting | None
+
+
 def trigger(
-    profile: Profile,
-    job: str,
-    *,
-    by: Requester,
-    queue: bool = False,
-    key: str | None = None,
-    deadline: timedelta | None = None,
-    waiting: Waiting | None = None,
+    profile: Profile, job: str, *, by: Requester, **options: Unpack[RequestOptions]
 ) -> Request:
     """Ask the owner to run a job now. ``job`` is an id or a name. The accepted request names the
     run. Raises NotFound, and what :func:`ask` raises."""
-    found = profile.store.job(job)
-    return ask(
-        profile, RequestKind.TRIGGER, by, job=found.id, queue=queue, key=key, deadline=deadline,
-        waiting=waiting,
-    )  # fmt: skip
+    return ask(profile, RequestKind.TRIGGER, by, job=profile.store.job(job).id, **options)
 
 
 def retry(
-    profile: Profile,
-    run: str,
-    *,
-    by: Requester,
-    queue: bool = False,
-    key: str | None = None,
-    waiting: Waiting | None = None,
+    profile: Profile, run: str, *, by: Requester, **options: Unpack[RequestOptions]
 ) -> Request:
     """Ask the owner to run the job of a finished run again, as a new run. Raises NotFound;
     Conflict while the run is active; what :func:`ask` raises."""
@@ -109,26 +103,11 @@ def retry(
             run=found.id,
             state=str(found.state),
         )
-    return ask(
-        profile,
-        RequestKind.RETRY,
-        by,
-        job=found.job,
-        run=found.id,
-        queue=queue,
-        key=key,
-        waiting=waiting,
-    )
+    return ask(profile, RequestKind.RETRY, by, job=found.job, run=found.id, **options)
 
 
 def cancel(
-    profile: Profile,
-    run: str,
-    *,
-    by: Requester,
-    queue: bool = False,
-    key: str | None = None,
-    waiting: Waiting | None = None,
+    profile: Profile, run: str, *, by: Requester, **options: Unpack[RequestOptions]
 ) -> Request:
     """Ask the owner to cancel a run. Raises NotFound; Conflict if the run has ended; what
     :func:`ask` raises."""
@@ -140,16 +119,11 @@ def cancel(
             run=found.id,
             state=str(found.state),
         )
-    return ask(profile, RequestKind.CANCEL, by, run=found.id, queue=queue, key=key, waiting=waiting)
+    return ask(profile, RequestKind.CANCEL, by, run=found.id, **options)
 
 
 def hand_over(
-    profile: Profile,
-    *,
-    by: Requester,
-    to: str | None = None,
-    key: str | None = None,
-    waiting: Waiting | None = None,
+    profile: Profile, *, by: Requester, to: str | None = None, **options: Unpack[RequestOptions]
 ) -> Request:
     """Ask the owner to hand over: to the candidate with this process id or pid, else to the best.
     Raises InvalidInput if ``to`` is not a living candidate; what :func:`ask` raises."""
@@ -157,9 +131,16 @@ def hand_over(
     if to is not None:
         from tenure.client.health import examine
 
-        candidates = examine(profile, (waiting or Waiting()).now()).candidates()
-        target = _candidate(candidates, to)
-    return ask(profile, RequestKind.HAND_OVER, by, to_process=target, key=key, waiting=waiting)
+        candidates = examine(profile, (options.get("waiting") or Waiting()).now()).candidates()
+        target = next((p.id for p in candidates if to in (p.id, str(p.pid))), None)
+        if target is None:
+            listed = ", ".join(f"{p.pid} ({p.id})" for p in candidates)
+            raise InvalidInput(
+                f"{to[:80]!r} is not a running candidate",
+                field="to",
+                remedy=f"candidates: {listed or 'none'}",
+            )
+    return ask(profile, RequestKind.HAND_OVER, by, to_process=target, **options)
 
 
 def withdraw(profile: Profile, request: str, *, now: datetime) -> Request:
@@ -194,18 +175,6 @@ def find_run(profile: Profile, run: str) -> Run:
     raise NotFound(f"{job.name} is a job, not a run", remedy=f"`tenure runs {name}` lists its runs")
 
 
-def _candidate(candidates: Sequence[Process], to: str) -> str:
-    for process in candidates:
-        if to in (process.id, str(process.pid)):
-            return process.id
-    listed = ", ".join(f"{process.pid} ({process.id})" for process in candidates)
-    raise InvalidInput(
-        f"{to[:80]!r} is not a running candidate",
-        field="to",
-        remedy=f"candidates: {listed or 'none'}",
-    )
-
-
 def ask(
     profile: Profile,
     kind: RequestKind,
@@ -228,9 +197,7 @@ def ask(
     deadline, after which it cannot be accepted any more. Blocks the calling thread; safe from any.
     """
     waiting = waiting or Waiting()
-    owner = find_owner(profile)
-    if owner is None:
-        owner = _owner_to_be(profile, by, waiting, queue=queue)
+    owner = recorded_owner(profile) or _owner_to_be(profile, by, waiting, queue=queue)
     request = profile.store.create_request(
         kind=kind,
         key=key or uuid.uuid4().hex,
@@ -246,12 +213,18 @@ def ask(
         return _await_answer(profile, request, waiting, was_halted=False)
     if request.state is not RequestState.PENDING:
         return settled(request)
+    halted = False
+    # Only a living owner answers a nudge; of any other the kernel says what became of it.
+    if owner is not None and not _nudge(owner, request):
+        present = look_at(profile, owner)
+        halted = present.halted
+        if present.life is HolderLife.DEAD:
+            owner = _owner_to_be(profile, by, waiting, queue=queue)
     if owner is None and queue:
         return request
     if owner is None:
-        raise _refuse(profile, request, waiting.now())
-    _nudge(owner, request)
-    return _await_answer(profile, request, waiting, was_halted=owner.halted)
+        _refuse(profile, request, waiting.now())
+    return _await_answer(profile, request, waiting, was_halted=halted)
 
 
 def settled(request: Request) -> Request:
@@ -325,7 +298,7 @@ def await_end(
 
 def _owner_to_be(
     profile: Profile, by: Requester, waiting: Waiting, *, queue: bool
-) -> Present | None:
+) -> Process | None:
     """The owner, if a candidate takes over this very moment. If not, the policy is up to date: the
     refusal is to speak of the rules as the user wrote them, accepted or not so far."""
     from tenure.client.health import examine
@@ -339,11 +312,11 @@ def _owner_to_be(
     if owner is None:
         profile.refresh_policy(by.describe(), waiting.now())
         owner = find_owner(profile)
-    return owner
+    return None if owner is None else owner.process
 
 
-def _refuse(profile: Profile, request: Request, now: datetime) -> TenureError:
-    """Record the refusal; an owner that begins, or goes on, this instant may have been faster."""
+def _refuse(profile: Profile, request: Request, now: datetime) -> None:
+    """Record and raise the refusal, unless an owner that began, or went on, was faster."""
     from tenure.client.health import examine, no_owner, owner_halted
 
     health = examine(profile, now)
@@ -358,15 +331,16 @@ def _refuse(profile: Profile, request: Request, now: datetime) -> TenureError:
             answer=error.text,
             remedy=error.remedy,
         )
-    except TenureError:
-        settled(profile.store.request(request.id))
-        raise
+    except Conflict:  # it is answered
+        return
     error.facts["request"] = request.id
-    return error
+    raise error
 
 
-def _nudge(owner: Present, request: Request) -> None:
-    nudge(owner.process.socket, {"nudge": "request", "request": request.id}, NUDGE_TIMEOUT_S)
+def _nudge(owner: Process, request: Request) -> bool:
+    """Whether it answered."""
+    message = {"nudge": "request", "request": request.id}
+    return nudge(owner.socket, message, NUDGE_TIMEOUT_S) is not None
 
 
 def _await_answer(
@@ -401,7 +375,7 @@ def _look_again(profile: Profile, request: Request, now: datetime, was_halted: b
     owner = find_owner(profile)
     if owner is None:
         return False
-    _nudge(owner, request)
+    _nudge(owner.process, request)
     if owner.halted and was_halted and not request.queued:
-        raise _refuse(profile, request, now)
+        _refuse(profile, request, now)
     return owner.halted
