@@ -31,9 +31,8 @@ quick: setup  ## the tests to run while working: no processes (under 1 minute)
 test: setup system  ## the whole test suite, with coverage of domain/ and store/
 	@$(BIN)/python scripts/all_tests.py
 
-test-root: setup system  ## as root: the test files in which the user matters
-	@$(BIN)/python -m pytest -q -p no:cacheprovider -m "not hermes and not browser" \
-	  $$(grep -rlE 'geteuid|needs_root|import .*ROOT|cgroup may be|pids cannot be' tests --include='test_*.py')
+test-root: setup system  ## as root: the tests in which the user matters
+	@$(BIN)/python -m pytest -q -p no:cacheprovider -m root $$(grep -rl mark.root tests --include='test_*.py')
 
 test-user: setup system  ## as root: the whole test suite as an ordinary user, in a copy
 	@scripts/as_ordinary_user.sh make test

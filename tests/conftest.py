@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 from hypothesis import HealthCheck, settings
 
 # Unbuffered, print() writes each word by itself, and two processes that share a pipe mix lines.
 os.environ.pop("PYTHONUNBUFFERED", None)
+# Without cached bytecode each process that a test starts compiles Tenure anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # A shell starts what it puts into the background with these ignored, and children inherit that.
 _PLAIN = {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT: signal.SIG_DFL}
 for number, plain in _PLAIN.items():

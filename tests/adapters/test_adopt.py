@@ -588,6 +588,7 @@ def test_a_home_that_no_rule_can_name(tmp_path: Path, name: bytes, word: str) ->
     assert tree(world) == before
 
 
+@pytest.mark.root
 def test_a_really_full_disk(tmp_path: Path) -> None:
     """A file system of 256 KiB: the record fits, Tenure's copy does not."""
     import subprocess
@@ -611,6 +612,7 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
         subprocess.run(["umount", str(point)], check=True)
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("adopted_below", [True, False])
 def test_a_home_in_a_containers_image(tmp_path: Path, adopted_below: bool) -> None:
     """An overlay: what the image has can be changed, but its folders cannot be renamed."""

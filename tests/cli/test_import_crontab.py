@@ -159,6 +159,7 @@ def test_an_empty_crontab(tenure: Tenure, crontab: Path) -> None:
     assert (answer.code, "nothing to add" in answer.out) == (0, True)
 
 
+@pytest.mark.root
 def test_a_system_crontab_and_its_users(tenure: Tenure, tmp_path: Path) -> None:
     me = tenure("whoami", "--json").json["evidence"]["user"]
     file = tmp_path / "app"

@@ -18,6 +18,7 @@ from waiting import eventually
 
 pytestmark = [
     pytest.mark.real,
+    pytest.mark.root,
     pytest.mark.skipif(sys.platform != "linux", reason="reads Linux' /proc"),
 ]
 

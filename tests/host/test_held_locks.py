@@ -212,6 +212,7 @@ def test_where_nobody_tells_it_is_unknown(missing: str, monkeypatch, lock: Path)
         assert held_locks(os.getpid()) == UNREAD
 
 
+@pytest.mark.root
 def test_a_process_that_may_not_be_looked_into_is_unknown(spawn, lock: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs a process of another user")

@@ -361,6 +361,7 @@ def test_another_time_namespace_reads_other_start_stamps(spawn) -> None:
     assert child.line() == "None"
 
 
+@pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_what_another_user_may_not_read_is_unknown(spawn) -> None:
     """An ordinary user looks at a process of root."""

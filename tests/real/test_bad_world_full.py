@@ -12,7 +12,11 @@ from worldkit import ROOT, World
 
 from waiting import eventually
 
-pytestmark = [pytest.mark.real, pytest.mark.skipif(not ROOT, reason="only root may mount")]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.root,
+    pytest.mark.skipif(not ROOT, reason="only root may mount"),
+]
 
 
 @pytest.fixture

@@ -275,6 +275,7 @@ def test_a_damaged_database_under_a_living_owner(world: World) -> None:
     assert world.database.read_bytes() == bad
 
 
+@pytest.mark.root
 @pytest.mark.skipif(not ROOT, reason="only root may mount")
 def test_a_read_only_folder(world: World) -> None:
     at_rest(world)

@@ -21,7 +21,7 @@ from tenure.domain.schedule.model import every_schedule
 from tenure.host.processes import observe
 from waiting import eventually
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.root]
 
 
 @pytest.fixture

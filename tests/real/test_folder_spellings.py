@@ -59,6 +59,7 @@ def test_a_symbolic_link_to_the_home(world: World) -> None:
     one_owner_then_the_other(world, link)
 
 
+@pytest.mark.root
 @needs_root
 def test_a_bind_mount_of_the_home(world: World) -> None:
     world.add(name="first")
@@ -176,6 +177,7 @@ def open_world() -> Iterator[World]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.root
 @needs_root
 def test_another_uid_is_refused(open_world: World) -> None:
     world = open_world
@@ -205,6 +207,7 @@ def test_another_uid_is_refused(open_world: World) -> None:
     assert shut.error["remedy"]
 
 
+@pytest.mark.root
 @needs_root
 def test_root_is_another_uid_too(open_world: World) -> None:
     """Root could open a user's profile; it would leave files there that the user cannot use."""
@@ -233,6 +236,7 @@ def output_of(world: World, **how: Any) -> list[str]:
 WITHOUT_ENTRY = ("setpriv", "--reuid", "54321", "--regid", "0", "--clear-groups")
 
 
+@pytest.mark.root
 @needs_root
 @pytest.mark.parametrize(("prefix", "user"), [(WITHOUT_ENTRY, "54321"), (NOBODY, "65534")])
 def test_a_user_without_a_home_folder_runs_jobs(

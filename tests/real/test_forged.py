@@ -160,6 +160,7 @@ def test_a_live_file_held_by_another_keeps_no_dead_owner_alive(how: str, world: 
     assert world.store.terms(limit=1)[0].how is OwnershipAction.TAKE_FROM_DEAD
 
 
+@pytest.mark.root
 @pytest.mark.skipif(
     not os.access("/proc/sys/kernel/ns_last_pid", os.W_OK), reason="pids cannot be chosen here"
 )

@@ -199,6 +199,7 @@ def test_a_subreaper_reaps_what_jobs_leave_behind(world: World) -> None:
     leave_orphans(world, owner.pid)
 
 
+@pytest.mark.root
 def test_process_1_reaps_what_jobs_leave_behind_and_ends_when_asked_to(world: World) -> None:
     namespace = ["unshare", "-pf", "--kill-child", "--mount-proc"]
     if subprocess.run([*namespace, "true"], check=False, capture_output=True).returncode:

@@ -100,6 +100,7 @@ class Accepting:
         return getattr(self._listener, name)
 
 
+@pytest.mark.root
 @pytest.mark.real
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_user_is_not_heard_though_the_folder_is_open_to_it(

@@ -618,6 +618,7 @@ def _fill(disk: Path) -> None:
             pass
 
 
+@pytest.mark.root
 def test_a_full_disk_is_found_before_anything_starts(tiny_disk: Path) -> None:
     (tiny_disk / "r").mkdir()
     _fill(tiny_disk)
@@ -626,6 +627,7 @@ def test_a_full_disk_is_found_before_anything_starts(tiny_disk: Path) -> None:
     assert "free space" in error.value.remedy
 
 
+@pytest.mark.root
 def test_a_disk_filled_by_the_job_still_takes_its_exit_code(tiny_disk: Path) -> None:
     job = line(f"cat /dev/zero >{tiny_disk}/filler; echo lost; exit 9")
     exit_, _ = run(job, tiny_disk / "r")

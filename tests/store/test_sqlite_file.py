@@ -324,6 +324,7 @@ def small_disk(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.root
 @pytest.mark.real
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     folder = small_disk(tmp_path)

@@ -43,6 +43,7 @@ def test_without_an_entry_a_home_variable_of_this_user_counts(tmp_path: Path) ->
     assert home(None, {"TENURE_HOME": "/srv/t"}) == Path("/srv/t")
 
 
+@pytest.mark.root
 @pytest.mark.usefixtures("no_entry")
 @pytest.mark.parametrize("said", [None, "", "relative", "/no/such/folder", "/proc/1/task", "a\0b"])
 def test_without_an_entry_and_a_home_of_ones_own_the_error_names_the_remedy(

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-from webkit import ORIGIN, Web, World, now
+from webkit import ORIGIN, Web, World, make_app, now
 
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web.app import create_app
 from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.site import Site
 
@@ -35,5 +34,5 @@ def web_world(web_home: Path) -> Iterator[World]:
 def web(web_home: Path, web_world: World) -> Iterator[Web]:
     tokens = Tokens.in_memory()
     site = Site(web_home, tokens)
-    with TestClient(create_app(site), base_url=ORIGIN) as client:
+    with TestClient(make_app(site), base_url=ORIGIN) as client:
         yield Web(site, web_world, client, tokens)

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from webkit import ORIGIN, Web, problem_of
+from webkit import ORIGIN, Web, make_app, problem_of
 
-from tenure.surfaces.web.app import create_app
 from tenure.surfaces.web.guard.bounds import MAX_BODY_BYTES, Attempts
 from tenure.surfaces.web.guard.security import CSP
 from tenure.surfaces.web.site import Site
@@ -73,14 +72,14 @@ class TestHost:
 
     def test_a_proxys_name(self, web: Web) -> None:
         site = Site(web.site.home, web.tokens, hosts={"tenure.example"})
-        with TestClient(create_app(site), base_url="http://tenure.example") as client:
+        with TestClient(make_app(site), base_url="http://tenure.example") as client:
             assert client.get("/healthz").status_code == 200
             assert client.get("/healthz", headers={"Host": "other.example"}).status_code == 421
 
     def test_on_another_address_by_number_only(self, web: Web) -> None:
         """Nobody's name can be made to point at a number."""
         site = Site(web.site.home, web.tokens, hosts={"*"})
-        with TestClient(create_app(site), base_url="http://192.168.1.7:8787") as client:
+        with TestClient(make_app(site), base_url="http://192.168.1.7:8787") as client:
             assert client.get("/healthz").status_code == 200
             assert client.get("/healthz", headers={"Host": "evil.example"}).status_code == 421
 

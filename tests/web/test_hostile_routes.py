@@ -11,9 +11,8 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
-from webkit import ORIGIN, Web, problem_of
+from webkit import ORIGIN, Web, make_app, problem_of
 
-from tenure.surfaces.web.app import create_app
 from tenure.surfaces.web.guard.security import CHANGES_NOTHING, PUBLIC_PATHS
 from tenure.surfaces.web.pages import router as pages
 from tenure.surfaces.web.site import Site
@@ -291,7 +290,7 @@ def test_a_token_is_in_no_log(
         raise RuntimeError("what broke")
 
     monkeypatch.setattr(Site, "names", broken)
-    with TestClient(create_app(web.site), base_url=ORIGIN) as client:
+    with TestClient(make_app(web.site), base_url=ORIGIN) as client:
         shown = client.get(f"/?token={web.tokens.pair.full}")  # the page about it fails as well
         assert shown.status_code == 500
         assert shown.headers["content-security-policy"]

@@ -11,13 +11,12 @@ import pytest
 from believable import fill
 from pagekit import Shown, shown
 from starlette.testclient import TestClient
-from webkit import ORIGIN, now
+from webkit import ORIGIN, make_app, now
 
 from tenure.domain.run import RunState
 from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter
 from tenure.surfaces.web import assets
-from tenure.surfaces.web.app import create_app
 from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.site import Site
 
@@ -34,7 +33,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClien
     other = Profile.open("other", home=home, create=True, now=at)
     other.close()
     tokens = Tokens.in_memory()
-    with TestClient(create_app(Site(home, tokens)), base_url=ORIGIN) as client:
+    with TestClient(make_app(Site(home, tokens)), base_url=ORIGIN) as client:
         client.get(f"/?token={tokens.pair.full}", follow_redirects=False)
         yield client, profile
     profile.close()

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
-from webkit import ORIGIN, Web, World, accept, answer, now
+from webkit import ORIGIN, Web, World, accept, answer, make_app, now
 
 from answering import Answering
 from tenure.domain.job import JobState
@@ -28,7 +28,6 @@ from tenure.domain.process import ProcessStatus
 from tenure.domain.request import Request, RequestKind, RequestState
 from tenure.domain.run import RunState
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web.app import create_app
 from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.site import Site
 from testkit.factories import ended
@@ -123,7 +122,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Described]:
     profile = Profile.open("default", home=home, create=True, now=now())
     world, tokens = World(profile), Tokens.in_memory()
     site = Site(home, tokens)
-    app = create_app(site)
+    app = make_app(site)
     with (
         TestClient(app, base_url=ORIGIN) as client,
         Answering(world.profile.folder.home, answer_all),
@@ -137,7 +136,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Described]:
 def operations() -> list[str]:
     """Named as the description names them, without a store."""
     site = Site(Path("/nowhere"), Tokens.in_memory())
-    paths = create_app(site).openapi()["paths"]
+    paths = make_app(site).openapi()["paths"]
     return [f"{method.upper()} {path}" for path, of in paths.items() for method in of]
 
 

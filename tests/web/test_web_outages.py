@@ -18,11 +18,10 @@ from pagekit import shown
 from starlette.testclient import TestClient
 from test_web_server import PATIENCE, Dashboard
 from test_web_streams import Stream
-from webkit import ORIGIN, Web, now, problem_of
+from webkit import ORIGIN, Web, make_app, now, problem_of
 
 from freezing import freeze
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web.app import create_app
 from tenure.surfaces.web.site import Site
 from testkit.clock import ManualClock
 
@@ -61,6 +60,7 @@ def running(home: Path, *options: str) -> Iterator[Dashboard]:
             one.end(signal.SIGKILL)
 
 
+@pytest.mark.root
 @pytest.mark.real
 def test_a_full_disk_is_told_and_nothing_shown_is_lost(tmp_path: Path) -> None:
     home = tmp_path / "home"
@@ -97,6 +97,7 @@ def _fill(home: Path) -> None:
             pass
 
 
+@pytest.mark.root
 @pytest.mark.real
 def test_a_home_that_can_only_be_read(tmp_path: Path) -> None:
     """By the link of before. SQLite's log cannot be read where its index cannot be made: the page
@@ -161,9 +162,7 @@ def test_a_clock_that_is_wrong(web: Web, days: int) -> None:
     web.run_of("job")
     running = web.run_of("job", end=None, output="text")
     clock = ManualClock(datetime.now(UTC) + timedelta(days=days))
-    with TestClient(
-        create_app(Site(web.site.home, web.tokens, clock=clock)), base_url=ORIGIN
-    ) as it:
+    with TestClient(make_app(Site(web.site.home, web.tokens, clock=clock)), base_url=ORIGIN) as it:
         it.get(f"/?token={web.tokens.pair.full}")
         job = web.store.job("job")
         for path in (*PAGES, f"/p/default/jobs/{job.id}", f"/p/default/runs/{running.id}"):
