@@ -11,7 +11,7 @@ from tenure.domain.job import Job
 from tenure.domain.process import Process, ProcessStatus
 from tenure.host.processes import observe
 from tenure.runtime.profile import Profile
-from tenure.store.codec import micros
+from tenure.store.sqlite.connection import micros
 
 SPAN = timedelta(days=10)
 _INSERT = """

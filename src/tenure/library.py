@@ -648,6 +648,9 @@ def _load_runtime() -> None:
     """Once per process, before the start: loading takes ten times as long as joining."""
     from tenure.runtime import scheduler  # noqa: F401
     from tenure.runtime.hosting import exit_hooks, supervisors  # noqa: F401
+    from tenure.store.sqlite import load_verbs
+
+    load_verbs()
 
 
 def _in_leaving_thread(leave: Callable[[], object], *, exit_waits: bool = True) -> None:

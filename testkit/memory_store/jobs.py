@@ -13,7 +13,6 @@ from tenure.domain.job import Definition, Job, JobState, Runner, check_state, ji
 from tenure.domain.names import look_of
 from tenure.domain.omission import OmissionKind
 from tenure.domain.ownership import Authority
-from tenure.domain.planning.external import watermark_of_change
 from tenure.domain.schedule.model import ScheduleKind
 from tenure.domain.version import is_newer
 from tenure.store.contract import Accounting, Declaration, JobEditor, Page, Reconciled, Revision
@@ -118,7 +117,7 @@ class JobLayer(PendingLayer):
                     old, before, OmissionKind.MISSED, REVISED, by=by, now=now
                 )
         self._account_by_state(old, REVISED, by=by, now=now)
-        return watermark_of_change(old, new, now)
+        return old.watermark_after_change(new, now)
 
     @verb
     def set_job_state(self, job: str, state: JobState, *, by: str, now: datetime) -> Job:
@@ -133,7 +132,7 @@ class JobLayer(PendingLayer):
         }
         reason = f"the job was {words.get(state, state)} before they ran"
         self._account_by_state(old, reason, by=by, now=now)
-        watermark = watermark_of_change(old, old.definition, now)
+        watermark = old.watermark_after_change(old.definition, now)
         if state is JobState.REMOVED:
             self._miss_holds(job, "the job was removed", now)
         new = self._rescheduled(replace(old, state=state, watermark=watermark), now)

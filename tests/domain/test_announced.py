@@ -19,7 +19,6 @@ from tenure.domain.planning.external import (
     STILL_ACTIVE,
     Announced,
     plan_announced,
-    watermark_of_change,
 )
 from tenure.domain.planning.plan import Due, OwnerCapabilities, Plan
 from tenure.domain.planning.planner import SUPERSEDED, plan
@@ -226,10 +225,11 @@ def test_what_the_other_scheduler_decides_cannot_be_said_here(changes: dict[str,
 def test_a_change_leaves_the_watermark_of_a_foreign_job_alone() -> None:
     """C5: its pending fires are not known yet, and will be announced."""
     now, planned_here = after(hours=1), make_definition(schedule=cron("0 * * * *"))
-    assert watermark_of_change(job(), foreign(tags=("x",)), now) == START
-    assert watermark_of_change(job(), planned_here, now) == now
-    assert watermark_of_change(job(planned_here), foreign(), now) == now
-    assert watermark_of_change(job(watermark=after(hours=2)), planned_here, now) == after(hours=2)
+    assert job().watermark_after_change(foreign(tags=("x",)), now) == START
+    assert job().watermark_after_change(planned_here, now) == now
+    assert job(planned_here).watermark_after_change(foreign(), now) == now
+    ahead = job(watermark=after(hours=2))
+    assert ahead.watermark_after_change(planned_here, now) == after(hours=2)
 
 
 # -- the planner: held fires of a foreign job ---------------------------------------------------

@@ -14,8 +14,9 @@ from tenure.domain.policy.rule import Rule
 from tenure.domain.request import Requester
 from tenure.domain.run import Late, RunState
 from tenure.domain.schedule.model import Schedule
-from tenure.store.codec import from_json, instant, micros, pack, to_json, unpack
 from tenure.store.ids import new_id
+from tenure.store.sqlite.codec import from_json, pack, to_json, unpack
+from tenure.store.sqlite.connection import instant, micros
 from testkit.factories import START, after, cron, each, make_definition, make_process, once
 
 IDENTITY = Identity(boot_id="b", pid=7, start=99, pid_namespace="pid:[4026531836]")

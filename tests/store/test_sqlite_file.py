@@ -30,8 +30,8 @@ from tenure.domain.event import EventKind
 from tenure.domain.job import JobState, Runner
 from tenure.store.contract import SCHEMA, Page, PurgeLimits
 from tenure.store.sqlite import SqliteStore, schema
-from tenure.store.sqlite.failures import translate_error
-from tenure.store.sqlite.sql import Statements
+from tenure.store.sqlite.database_file import translate_error
+from tenure.store.sqlite.tables import Statements
 from testkit.factories import START, after, ended, make_definition, own, plan_round, take
 from waiting import DEADLINE
 
@@ -493,9 +493,9 @@ def test_a_store_let_go_is_closed_to_this_process(store: SqliteStore, path: Path
         ("omissions", "open_holds", ("j",)),
         ("jobs", "one", ("j",)),
         ("jobs", "by_name", ("n",)),
-        ("jobs", "name_taken", ("n",)),
-        ("jobs", "declared_names", ("a",)),
-        ("jobs", "other_app", ("a",)),
+        ("edits", "name_taken", ("n",)),
+        ("owner_edits", "declared_names", ("a",)),
+        ("owner_edits", "other_app", ("a",)),
         ("runs", "one", ("r",)),
         ("runs", "held_by", ("p",)),
         ("runs", "orphans", ("p",)),
@@ -516,7 +516,7 @@ def test_what_is_asked_often_scans_no_table(
 
 
 def test_names_that_look_alike_are_found_without_reading_all_names(store: SqliteStore) -> None:
-    query = Statements("jobs").alike
+    query = Statements("edits").alike
     with store._db.reading() as db:
         steps = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}", ("n",))]
     assert [s for s in steps if "jobs_alike" in s and s.startswith("SEARCH")], steps
@@ -535,17 +535,17 @@ def test_statements_are_found_by_name() -> None:
 def test_definitions_kept_in_memory_are_bounded(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tenure.store.sqlite.definitions.MAX_CACHED", 3)
+    monkeypatch.setattr("tenure.store.sqlite.jobs.MAX_CACHED", 3)
     for number in range(10):
         store.add_job(make_definition(f"job {number}"), by="ada", now=START)
-    assert len(store._db.definitions._kept) == 3
+    assert len(store._db.definitions) == 3
     assert len(store.jobs()[0]) == 10
 
 
 def test_spans_are_bounded_and_never_forget_a_fire(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tenure.store.sqlite.purge.MAX_SPANS", 5)
+    monkeypatch.setattr("tenure.store.sqlite.maintenance.MAX_SPANS", 5)
     authority = own(store)
     job = store.add_job(make_definition(), by="ada", now=START)
     minutes = 20

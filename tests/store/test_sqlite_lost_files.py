@@ -299,7 +299,7 @@ def test_a_folder_that_cannot_be_looked_at_is_no_loss(
         raise PermissionError(13, "Permission denied", path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("tenure.store.sqlite.files.os.stat", refuse)
+        patch.setattr("tenure.store.sqlite.connection.os.stat", refuse)
         with pytest.raises(StoreUnwritable, match="cannot be read: Permission denied"):
             add(store, "lost")
     add(store, "after")

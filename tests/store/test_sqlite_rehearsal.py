@@ -18,7 +18,7 @@ from tenure.domain.planning.plan import OwnerCapabilities
 from tenure.domain.planning.planner import plan
 from tenure.store.contract import Declaration, JobEditor
 from tenure.store.sqlite import SqliteStore
-from tenure.store.sqlite.rehearsal import MAX_UNREHEARSED
+from tenure.store.sqlite.edits import MAX_UNREHEARSED
 from testkit.factories import START, after, make_definition, own, plan_round
 
 MANY = 3 * MAX_UNREHEARSED

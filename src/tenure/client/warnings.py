@@ -48,7 +48,7 @@ from tenure.host.write_lock import write_lock_holder
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Counts, RunFilter
 from tenure.store.folder.user_home import job_folder, passwd_home
-from tenure.store.sqlite.failures import why_unwritable
+from tenure.store.sqlite.database_file import why_unwritable
 
 _LOOKS = (0.002, 0.003, 0.005, 0.01, 0.03, *[0.05] * 9)
 """Half a second in all; the first ones soon, since a busy owner's commit takes milliseconds."""

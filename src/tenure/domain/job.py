@@ -339,6 +339,12 @@ class Job:
             return None
         return self.definition.schedule.next_after(self.watermark)
 
+    def watermark_after_change(self, definition: Definition, now: datetime) -> datetime:
+        """The watermark once a user changed it to ``definition`` at ``now`` and its pending fires
+        are accounted for. A foreign job keeps its: what is pending is unknown until announced."""
+        kinds = {self.definition.schedule.kind, definition.schedule.kind}
+        return self.watermark if kinds == {ScheduleKind.FOREIGN} else max(self.watermark, now)
+
 
 def remedy_for_paused(job: Job) -> str:
     """How a paused job is resumed: a foreign one where it is defined."""

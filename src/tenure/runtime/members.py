@@ -25,6 +25,7 @@ from tenure.host.processes import activity_of, boot_id, has_ended, observe
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.store.ids import new_id
+from tenure.store.sqlite import load_verbs
 
 REOBSERVE_AFTER_S = 1.0
 """Awake time after which evidence that can change is read again before a protected claim."""
@@ -71,6 +72,7 @@ class ProfileMember:
 
     def join(self, socket: str | None) -> None:
         """Hold the live lock, then enter the profile."""
+        load_verbs()
         identity = self.evidence.identity
         self._live = LiveLock.hold(self._profile.folder.live, self.id, identity)
         standing = ProcessStatus.OBSERVER if not self.executes else ProcessStatus.REFUSED

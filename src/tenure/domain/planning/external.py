@@ -20,12 +20,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import Definition, Job
+from tenure.domain.job import Job
 from tenure.domain.omission import FireRange, OmissionKind
 from tenure.domain.planning.plan import Due, Fire, HoldResolution, OwnerCapabilities, Plan
 from tenure.domain.planning.planner import SUPERSEDED
 from tenure.domain.run import Cause
-from tenure.domain.schedule.model import ScheduleKind
 
 STILL_ACTIVE = "the previous run was still active"
 
@@ -87,17 +86,6 @@ def plan_announced(
         holds=tuple(
             HoldResolution(omission=h.id, claimed=0, missed_reason=SUPERSEDED) for h in due.holds
         ),
-    )
-
-
-def watermark_of_change(job: Job, wanted: Definition, now: datetime) -> datetime:
-    """The watermark of a job after a user changed it at ``now`` and accounted for what
-    was pending. What of a foreign job is pending is not known until it is announced: its stays."""
-    kinds = job.definition.schedule.kind, wanted.schedule.kind
-    return (
-        job.watermark
-        if kinds == (ScheduleKind.FOREIGN, ScheduleKind.FOREIGN)
-        else max(job.watermark, now)
     )
 
 

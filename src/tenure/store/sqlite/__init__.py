@@ -1,3 +1,3 @@
-from tenure.store.sqlite.store import SqliteStore
+from tenure.store.sqlite.store import SqliteStore, load_verbs
 
-__all__ = ["SqliteStore"]
+__all__ = ["SqliteStore", "load_verbs"]

@@ -25,17 +25,20 @@ from tenure.domain.ownership import Authority
 from tenure.domain.planning.plan import Due, Plan
 from tenure.domain.request import Request, RequestKind, RequestState
 from tenure.domain.run import Cause, Run, RunState
-from tenure.store.codec import instant, instant_or_none, micros, micros_or_none
 from tenure.store.contract import Claimed, ClaimOutcome
 from tenure.store.ids import new_id
-from tenure.store.sqlite.definitions import DefinitionCache
-from tenure.store.sqlite.events import emit
-from tenure.store.sqlite.fence import fence
-from tenure.store.sqlite.jobs import job_of, load_job, wake_job
+from tenure.store.sqlite.connection import (
+    Definitions,
+    instant,
+    instant_or_none,
+    micros,
+    micros_or_none,
+)
+from tenure.store.sqlite.jobs import job_of, load_job, read_definition, wake_job
 from tenure.store.sqlite.omissions import is_open, open_holds, settle_hold, write_omission
 from tenure.store.sqlite.requests import expire_request, load_request, record_reply
 from tenure.store.sqlite.runs import cancel, end_retries, load_run, run_of
-from tenure.store.sqlite.sql import Statements, TableVerbs
+from tenure.store.sqlite.tables import Statements, TableVerbs, emit
 
 SQL = Statements("claims")
 
@@ -110,7 +113,7 @@ def _claimable(db: sqlite3.Connection, jobs: Sequence[str]) -> dict[str, tuple[A
 
 def _carry_out(
     db: sqlite3.Connection,
-    definitions: DefinitionCache,
+    definitions: Definitions,
     authority: Authority,
     authoritative: bool,
     plan: Plan,
@@ -164,14 +167,14 @@ def _carry_out(
 
 def _omit(
     db: sqlite3.Connection,
-    definitions: DefinitionCache,
+    definitions: Definitions,
     authority: Authority,
     plan: Plan,
     name: str,
     at: int,
 ) -> None:
     text = db.execute(SQL.definition, (plan.job, plan.revision)).fetchone()[0]
-    schedule = definitions.get(plan.job, plan.revision, text).schedule
+    schedule = read_definition(definitions, plan.job, plan.revision, text).schedule
     by, term = authority.process, authority.term
     for stretch in plan.omissions:
         write_omission(
@@ -247,8 +250,7 @@ class Claims(TableVerbs):
             "text": job.damage.reason,
             "revision": job.revision,
         }
-        with self._db.writing() as db:
-            fence(db, authority)
+        with self._db.executing(authority) as (db, _):
             db.execute(SQL.put_off, (micros(now + UNREADABLE_FOR), job.id))
             known = db.execute(SQL.last_warning, (job.id,)).fetchone()
             if known is None or json.loads(known[0]) != facts:
@@ -262,8 +264,7 @@ class Claims(TableVerbs):
     def claim(
         self, authority: Authority, plans: Sequence[Plan], now: datetime
     ) -> tuple[Claimed, ...]:
-        with self._db.writing() as db:
-            authoritative = fence(db, authority)
+        with self._db.executing(authority) as (db, authoritative):
             rows = _claimable(db, [plan.job for plan in plans])
             claimed = []
             for plan in plans:
@@ -292,8 +293,7 @@ class Claims(TableVerbs):
 
     def claim_retry(self, authority: Authority, run: str, now: datetime) -> Claimed:
         at = micros(now)
-        with self._db.writing() as db:
-            authoritative = fence(db, authority)
+        with self._db.executing(authority) as (db, authoritative):
             found = load_run(db, run)
             changed = Claimed(job=found.job, outcome=ClaimOutcome.CHANGED)
             if found.state is not RunState.RETRYING:
@@ -315,8 +315,7 @@ class Claims(TableVerbs):
     def claim_trigger(
         self, authority: Authority, request: str, now: datetime
     ) -> tuple[Request, Run | None]:
-        with self._db.writing() as db:
-            authoritative = fence(db, authority)
+        with self._db.executing(authority) as (db, authoritative):
             found = load_request(db, request)
             if found.kind not in (RequestKind.TRIGGER, RequestKind.RETRY) or found.job is None:
                 raise InvalidInput(f"a {found.kind} request triggers nothing", field="request")

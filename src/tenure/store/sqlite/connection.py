@@ -11,49 +11,63 @@ fork begins, between transactions, and opened again in the parent at its next us
 its own. A child that was forked inside a transaction gets an error; the connection that it
 inherited stays referenced for ever, since closing it could truncate the parent's log.
 
-SQLite finds the log by name. If another file replaced the database, a write through this
-connection, or the checkpoint when it closes, would go into the log of that other database and
-damage it. So each use first checks that the files are those that were opened, and whole
-(:mod:`~tenure.store.sqlite.files`); each transaction checks again before it commits; and a
-connection that lost its files is abandoned, not closed. So is a connection to a damaged database,
-which is left as it was. An empty file is not even opened, since SQLite would delete its log. If
-only the name of the log is gone, its content is copied into the database first.
+SQLite opens three files by name and never looks at the names again::
+
+    tenure.db        the database
+    tenure.db-wal    its write-ahead log: commits that are not in the database yet
+    tenure.db-shm    the index of that log, shared memory: where the log ends, which page is where
+
+When one of them is removed, replaced or cut short under an open connection, a commit goes into a
+file that no other process will ever read, or the next reader takes one file's pages for another's.
+So each use first compares the files with those that were opened, and each transaction compares them
+again before its commit: the same device and inode at the path, and not shorter than what was
+committed. A connection that lost its files is abandoned, not closed, since the checkpoint of the
+close would be a write too. So is a connection to a damaged database, which is left as it was. An
+empty file is not even opened, since SQLite would delete its log. If only the name of the log is
+gone, its content is copied into the database first.
 
 Each transaction that changes something is counted, in the database and in the mark beside it (see
-:mod:`tenure.store.folder.commit_mark`). If the count falls below one that this
-connection saw, an older copy replaced the database while it was open: nothing is written to it. A
-database below the mark keeps its count, so that no number of writes hides it; only an adoption
-raises the count.
+:mod:`tenure.store.folder.commit_mark`). If the count falls below one that this connection saw, an
+older copy replaced the database while it was open: nothing is written to it. A database below the
+mark keeps its count, so that no number of writes hides it; only an adoption raises the count.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
-import sys
+import struct
 import threading
 import weakref
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from tenure.domain.errors import CorruptStore, InvalidInput, StoreUnwritable, TenureError
+from tenure.domain.errors import (
+    CorruptStore,
+    InvalidInput,
+    StaleTerm,
+    StoreUnwritable,
+    TenureError,
+)
+from tenure.domain.job import Definition
+from tenure.domain.ownership import Authority, OwnershipState
 from tenure.store.folder.commit_mark import NAME as MARK
 from tenure.store.folder.commit_mark import CommitMark
-from tenure.store.sqlite import files
-from tenure.store.sqlite.definitions import DefinitionCache
-from tenure.store.sqlite.failures import (
+from tenure.store.sqlite.database_file import (
     RESTORE,
     HolderProbe,
-    can_only_be_read,
-    is_damage,
+    abandon,
     is_failed_read,
     missing,
+    open_database,
     translate_error,
 )
-from tenure.store.sqlite.files import Loss, OpenFiles
 
-_FORGOTTEN: list[sqlite3.Connection] = []
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()
 _guard = threading.Lock()
 _COUNTED = (
@@ -64,61 +78,290 @@ _SET_COMMITS = (
     "INSERT INTO meta (key, value) VALUES ('commits', ?) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 )
+_FENCE = (
+    "SELECT hold, term, process, policy_version, authoritative, "
+    "(SELECT coalesce(max(version), 0) FROM policies) FROM ownership"
+)
+Definitions = dict[tuple[str, int], Definition]
+"""Definitions as parsed, by job and revision. Guarded by the connection's lock, and cleared when
+anything is undone: the number of an undone revision may be given again."""
 FOLD_PATIENCE_MS = 1000
 """The wait for readers of a removed log."""
 _tainted: set[tuple[int, int]] = set()
 """Files that were open inside a transaction when this process was forked off."""
 
 
-def open_database(path: Path, *, mode: str, patience: float) -> sqlite3.Connection:
-    """Open an existing file. ``mode`` is SQLite's: ``ro`` or ``rw``; patience is in seconds."""
-    quoted = "".join(f"%{ord(c):02X}" if c in "%?#" else c for c in os.path.abspath(path))
-    alone = "&immutable=1" if mode == "ro" and can_only_be_read(path) else ""
-    db = sqlite3.connect(
-        f"file:{quoted}?mode={mode}{alone}",
-        uri=True,
-        timeout=patience,
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=256,
+# -- instants in columns: microseconds since 1970, UTC ---------------------------------------------
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def micros(instant: datetime) -> int:
+    """Microseconds since 1970; TypeError for an instant without a zone."""
+    span = instant - _EPOCH
+    return (span.days * 86400 + span.seconds) * 1_000_000 + span.microseconds
+
+
+def micros_or_none(instant: datetime | None) -> int | None:
+    return None if instant is None else micros(instant)
+
+
+def instant(number: int) -> datetime:
+    """The UTC instant of :func:`micros`."""
+    return _EPOCH + timedelta(microseconds=number)
+
+
+def instant_or_none(number: int | None) -> datetime | None:
+    return None if number is None else _EPOCH + timedelta(microseconds=number)
+
+
+# -- the files of an open database -----------------------------------------------------------------
+_Key = tuple[int, int]
+_GONE = frozenset((errno.ENOENT, errno.ENOTDIR))
+_TRIES = 5
+"""Reads of the index while other processes write it."""
+_WAL_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
+# https://www.sqlite.org/walformat.html, 2.1. Of the two copies of the header, and of what follows:
+# whether it is valid, page size, valid frames, pages of the database, salts; frames copied back.
+_INDEX = struct.Struct("=12x B x H I I 8x 8s 8x 48x I")
+_HEADER_BYTES = 48
+_SALTS = slice(16, 24)
+"""In the header of the log, and with the same bytes in the index."""
+_BRING_BACK = (
+    "end every process of this profile, keep the files, and bring back a backup: "
+    "`tenure restore FILE`"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What happened to a file. ``text`` is a clause that names it."""
+
+    text: str
+    remedy: str
+    foldable: bool = False
+    """Only the name of the log is gone: an open connection still has its content."""
+
+    def error(self) -> CorruptStore:
+        return CorruptStore(f"{self.text}; nothing was changed", remedy=self.remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    raw: bytes
+    log_bytes: int
+    """How long the log must be at least."""
+    database_bytes: int
+    """How long the database is once all of the log is copied back; 0: the log does not say."""
+    copied: bool
+    """Whether all of the log is copied back."""
+    salts: bytes
+
+
+class OpenFiles:
+    """The files of one connection. Used under that connection's lock.
+
+    Made before SQLite opens the database; :meth:`bind` once it has read from it. Raises OSError
+    if the database cannot be looked at.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._log, self._index = (f"{path}{end}" for end in ("", "-wal", "-shm"))
+        found = os.stat(self._path)
+        self.key: _Key = (found.st_dev, found.st_ino)
+        self.opened_bytes = self._seen_bytes = found.st_size
+        self._log_key: _Key | None = None
+        self._index_key: _Key | None = None
+        self.bound = False
+        self._index_bytes = 0
+        self._descriptor = self._log_descriptor = -1
+
+    def bind(self) -> None:
+        """Note the log and its index, which SQLite has opened already. Without them (the database
+        is not in WAL mode) nothing is noted."""
+        try:
+            log, index = os.stat(self._log), os.stat(self._index)
+        except OSError:
+            return
+        self._log_key = (log.st_dev, log.st_ino)
+        self._index_key = (index.st_dev, index.st_ino)
+        self.bound = True
+        self._index_bytes = index.st_size
+        self._descriptor = _share(self._index, self._index_key)
+        self._log_descriptor = _share(self._log, self._log_key)
+
+    def release(self) -> None:
+        """After SQLite has closed the database: it opens the log again next time."""
+        if self._index_key is not None and self._descriptor >= 0:
+            _unshare(self._index_key)
+        if self._log_key is not None and self._log_descriptor >= 0:
+            _unshare(self._log_key)
+        self._log_key = self._index_key = None
+        self.bound = False
+        self._descriptor = self._log_descriptor = -1
+
+    def loss(self) -> Loss | None:
+        """What happened to the files, None while they are whole. Costs three ``stat`` and two
+        reads. Raises StoreUnwritable where that cannot be found out."""
+        database = _stat(self._path)
+        if database is None or (database.st_dev, database.st_ino) != self.key:
+            return Loss(
+                text=f"the database at {self._path} is not the one that this process opened",
+                remedy="`tenure status` says what became of it; start this process again",
+            )
+        if database.st_size == 0:
+            return _cut("the database", self._path, 0, max(1, self._seen_bytes))
+        if not self.bound:
+            return None
+        loss = self._loss_of_log(database.st_size)
+        if loss is None:
+            self._seen_bytes = database.st_size
+        return loss
+
+    def _loss_of_log(self, database_bytes: int) -> Loss | None:
+        index = _stat(self._index)
+        if index is None or (index.st_dev, index.st_ino) != self._index_key:
+            what = "the index of the write-ahead log,"
+            return _moved(what, self._index, gone=index is None)
+        if index.st_size < self._index_bytes:
+            what = "the index of the write-ahead log,"
+            return _cut(what, self._index, index.st_size, self._index_bytes)
+        log = _stat(self._log)
+        if log is None or (log.st_dev, log.st_ino) != self._log_key:
+            foldable = log is None or log.st_size == 0
+            return _moved("the write-ahead log", self._log, gone=log is None, foldable=foldable)
+        return self._shortage(database_bytes, log.st_size)
+
+    def _shortage(self, database_bytes: int, log_bytes: int) -> Loss | None:
+        """A file that is shorter than the index says, or a log of another index."""
+        # A file is cut, and a log begun again, only after the index was changed: a verdict counts
+        # if the index is the same before and after.
+        for _ in range(_TRIES):
+            index = self._read_index()
+            if index is None:
+                return None
+            needed = index.database_bytes
+            if not index.copied:  # the rest of it may be in the log alone
+                needed = min(needed, self._seen_bytes)
+            headed = self._is_log_of(index)
+            if headed and log_bytes >= index.log_bytes and database_bytes >= needed:
+                return None
+            log, database = _stat(self._log), _stat(self._path)
+            if log is None or database is None:
+                return self.loss()
+            log_bytes, database_bytes = log.st_size, database.st_size
+            again = self._read_index()
+            if again is None or again.raw != index.raw:
+                continue
+            if log_bytes < index.log_bytes:
+                return _cut("the write-ahead log", self._log, log_bytes, index.log_bytes)
+            if database_bytes < needed:
+                return _cut("the database", self._path, database_bytes, needed)
+            if not headed:
+                text = f"the write-ahead log {self._log} was cut short or overwritten"
+                return Loss(text=f"{text}: its header is gone", remedy=_BRING_BACK)
+        return None
+
+    def _is_log_of(self, index: _Index) -> bool:
+        """Whether the log's header has the index's salts. A log that was emptied is as long as
+        before once the next frames are written, but it lacks its header."""
+        if not index.log_bytes or self._log_descriptor < 0:
+            return True
+        try:
+            header = os.pread(self._log_descriptor, _WAL_HEADER_BYTES, 0)
+        except OSError:
+            return True
+        return header[_SALTS] == index.salts
+
+    def _read_index(self) -> _Index | None:
+        """None where it cannot be read, or is being written."""
+        if self._descriptor < 0:
+            return None
+        try:
+            raw = os.pread(self._descriptor, _INDEX.size, 0)
+        except OSError:
+            return None
+        if len(raw) < _INDEX.size or raw[:_HEADER_BYTES] != raw[_HEADER_BYTES : 2 * _HEADER_BYTES]:
+            return None
+        valid, page, frames, pages, salts, copied = _INDEX.unpack(raw)
+        if not valid:
+            return None
+        page_bytes = (page & 0xFE00) + ((page & 0x0001) << 16)
+        frames_bytes = frames * (_FRAME_HEADER_BYTES + page_bytes)
+        return _Index(
+            raw=raw,
+            log_bytes=_WAL_HEADER_BYTES + frames_bytes if frames else 0,
+            database_bytes=pages * page_bytes,
+            copied=copied == frames,
+            salts=salts,
+        )
+
+
+def _moved(what: str, path: str, *, gone: bool, foldable: bool = False) -> Loss:
+    became = "was removed" if gone else "was replaced"
+    return Loss(
+        text=f"{what} {path} {became} while this process had it open",
+        remedy="end every process of this profile, then start them again; "
+        "`tenure audit` says whether something is missing",
+        foldable=foldable,
     )
+
+
+def _cut(what: str, path: str, size: int, needed: int) -> Loss:
+    text = f"{what} {path} was cut short: {size} bytes are left of at least {needed}"
+    return Loss(text=text, remedy=_BRING_BACK)
+
+
+def _stat(path: str) -> os.stat_result | None:
+    """None where nothing is at the path. Raises StoreUnwritable where that cannot be found out."""
     try:
-        for pragma in (
-            "trusted_schema = OFF",
-            "cell_size_check = ON",
-            "foreign_keys = ON",
-            "synchronous = FULL",
-            "cache_size = -4000",
-            # Pages of the log (16 MB): the checkpoint's own syncs delay the commit that it falls
-            # on, so it is to be rare; a run's claim and end write about twenty.
-            "wal_autocheckpoint = 4000",
-            "journal_size_limit = 16777216",
-        ):
-            db.execute(f"PRAGMA {pragma}")
-        if sys.platform == "darwin":  # pragma: no cover - macOS only
-            db.execute("PRAGMA fullfsync = ON")
-            db.execute("PRAGMA checkpoint_fullfsync = ON")
-    except BaseException as error:
-        if is_damage(error):
-            _abandon(db)
-        else:
-            db.close()
-        raise
-    return db
+        return os.stat(path)
+    except OSError as error:
+        if error.errno in _GONE:
+            return None
+        raise StoreUnwritable(
+            f"{path} cannot be read: {error.strerror}; nothing was changed",
+            remedy="check the permissions of the profile folder, and the disk",
+        ) from error
 
 
-def _files_lost(loss: Loss) -> CorruptStore:
-    return CorruptStore(f"{loss.text}; nothing was changed", remedy=loss.remedy)
+# The index and the log are read through descriptors of our own. Closing one would drop the locks
+# that SQLite has on that file in this process (POSIX), so each is shared by all connections to the
+# file, and closed after the last of them.
+_shared: dict[_Key, list[int]] = {}
+"""The descriptor, and how many connections use it."""
+_sharing = threading.Lock()
 
 
-def _abandon(db: sqlite3.Connection) -> None:
-    """Keep a reference for ever, so that it is never closed, not even at exit."""
-    import ctypes
+def _share(path: str, key: _Key) -> int:
+    """A descriptor of the file; -1 where none can be had, and then lengths are not compared."""
+    if not hasattr(os, "pread"):
+        return -1
+    with _sharing:
+        entry = _shared.get(key)
+        if entry is None:
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            except OSError:
+                return -1
+            found = os.fstat(descriptor)
+            # One that was replaced this very moment stays open: closing it may drop locks.
+            entry = _shared.setdefault((found.st_dev, found.st_ino), [descriptor, 0])
+            if (found.st_dev, found.st_ino) != key:
+                return -1
+        entry[1] += 1
+        return entry[0]
 
-    _FORGOTTEN.append(db)
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(db))
+
+def _unshare(key: _Key) -> None:
+    with _sharing:
+        entry = _shared[key]
+        entry[1] -= 1
+        if not entry[1]:
+            del _shared[key]
+            os.close(entry[0])
 
 
+# -- the connection --------------------------------------------------------------------------------
 class Connection:
     """See the module. Thread-safe."""
 
@@ -127,7 +370,7 @@ class Connection:
     ) -> None:
         self.path = path
         self.patience = patience
-        self.definitions = DefinitionCache()
+        self.definitions: Definitions = {}
         self._mark = CommitMark(path)
         self._reached = 0
         """The last count of commits that this connection saw; it never falls."""
@@ -155,9 +398,9 @@ class Connection:
         except FileNotFoundError:
             raise missing(path) from None
         except sqlite3.Error as error:
-            found = self.translate_error(error)
+            translated = self.translate_error(error)
             self._files.release()
-            raise found from error
+            raise translated from error
         self.file = self._files.key
         with _guard:
             _connections.add(self)
@@ -168,10 +411,10 @@ class Connection:
                 self._files.bind()
             loss = self._files.loss()
             if loss is not None:
-                return _files_lost(loss)
-        found = translate_error(error, self.path, self.patience, self._probe)
-        self._damaged = self._damaged or isinstance(found, CorruptStore)
-        return found
+                return loss.error()
+        translated = translate_error(error, self.path, self.patience, self._probe)
+        self._damaged = self._damaged or isinstance(translated, CorruptStore)
+        return translated
 
     def leave_alone(self) -> None:
         """The file is damaged, or not a Tenure store: closing must not change it either."""
@@ -195,16 +438,21 @@ class Connection:
             if not self._files.bound:
                 self._files.bind()
 
+    def fetch(self, sql: str, values: Any = ()) -> list[tuple[Any, ...]]:
+        """The rows of one statement that only reads."""
+        with self.reading() as db:
+            return db.execute(sql, values).fetchall()
+
+    def fetch_one(self, sql: str, values: Any = ()) -> tuple[Any, ...] | None:
+        """The first row of one statement that only reads."""
+        with self.reading() as db:
+            row: tuple[Any, ...] | None = db.execute(sql, values).fetchone()
+            return row
+
     def data_version(self) -> int:
-        """SQLite's counter of commits by other connections. Does not use :meth:`reading`: each
-        process of a profile calls it every second."""
-        self._check_process()
-        with self._lock:
-            try:
-                found = self._usable().execute("PRAGMA data_version").fetchone()
-            except sqlite3.Error as error:
-                raise self.translate_error(error) from error
-        return int(found[0])
+        """SQLite's counter of commits by other connections."""
+        with self.reading() as db:
+            return int(db.execute("PRAGMA data_version").fetchone()[0])
 
     def own_changes(self) -> int:
         """Rows changed through this connection; starts again from 0 after a fork."""
@@ -240,6 +488,18 @@ class Connection:
                 return
             with self._transaction(db):
                 yield db
+
+    @contextlib.contextmanager
+    def executing(self, authority: Authority) -> Iterator[tuple[sqlite3.Connection, bool]]:
+        """:meth:`writing` under ``authority`` (C3), and whether it is authoritative. Raises
+        StaleTerm unless it is current."""
+        with self.writing() as db:
+            yield db, fence(db, authority)
+
+    def check_authority(self, authority: Authority) -> None:
+        """StaleTerm unless current."""
+        with self.reading() as db:
+            fence(db, authority)
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
@@ -293,7 +553,7 @@ class Connection:
         if loss.foldable and not self._folded:
             self._undo(db)
             self._fold_log(db)
-        raise _files_lost(loss)
+        raise loss.error()
 
     def _fold_log(self, db: sqlite3.Connection) -> None:
         """The log was removed, but this connection still has it open: copy its content into the
@@ -332,7 +592,7 @@ class Connection:
                 f"process used it: {self._reached - count} commits are missing",
                 remedy="stop the processes that use it, then `tenure profile adopt --restored`",
             )
-            raise _files_lost(self._overwritten)
+            raise self._overwritten.error()
         self._reached = count
         return profile_id
 
@@ -395,7 +655,7 @@ class Connection:
         if self._parked:
             loss = self._files.loss()
             if loss is not None:
-                raise _files_lost(loss)
+                raise loss.error()
             try:
                 self._db = open_database(self.path, mode=self._mode, patience=self.patience)
             except sqlite3.Error as error:  # still parked: the next use tries again
@@ -437,7 +697,7 @@ class Connection:
         db, self._db = self._db, None
         self._parked = False
         if db is not None:
-            _abandon(db)
+            abandon(db)
 
     # -- forks -------------------------------------------------------------------------------
     def park(self) -> None:
@@ -460,6 +720,24 @@ class Connection:
         self._lock = threading.RLock()
 
 
+def fence(db: sqlite3.Connection, authority: Authority) -> bool:
+    """Raise StaleTerm unless ``authority`` is current (C3); whether it is authoritative."""
+    hold, term, process, version, authoritative, accepted = db.execute(_FENCE).fetchone()
+    if hold == OwnershipState.HELD and term == authority.term and process == authority.process:
+        if version == accepted == authority.policy_version:
+            return bool(authoritative)
+        raise StaleTerm(
+            f"term {authority.term} was admitted by policy version {authority.policy_version}; "
+            f"version {accepted} is accepted now",
+            term=term,
+            policy_version=accepted,
+        )
+    now = f"term {term} is held by {process}" if hold == OwnershipState.HELD else "no process owns"
+    raise StaleTerm(
+        f"term {authority.term} of {authority.process} is over: {now}", term=term, process=process
+    )
+
+
 def _counted(db: sqlite3.Connection) -> tuple[int, str]:
     """The count of commits, 0 where no code has counted yet, and the id of the profile."""
     count, profile_id = db.execute(_COUNTED).fetchone()
@@ -479,12 +757,14 @@ def _unpark_all() -> None:
 
 
 def _disinherit_all() -> None:
-    global _guard
+    global _guard, _sharing
     for connection in list(_connections):
         connection.disinherit()
     _connections.clear()
-    _guard = threading.Lock()
-    files.forget_in_child()
+    _guard, _sharing = threading.Lock(), threading.Lock()
+    for descriptor, _ in _shared.values():  # the child has no locks of SQLite's to lose
+        os.close(descriptor)
+    _shared.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -7,28 +7,32 @@ transaction, for the fires that the old revision leaves pending, and moves the w
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.event import EventKind
 from tenure.domain.job import Definition, Job, JobState, check_state, jitter_of, looks_like
 from tenure.domain.names import look_of
 from tenure.domain.omission import OmissionKind
-from tenure.domain.planning.external import watermark_of_change
 from tenure.domain.schedule.model import ScheduleKind
-from tenure.store.codec import micros, micros_or_none, pack
 from tenure.store.contract import JobEditor
 from tenure.store.ids import new_id
 from tenure.store.sqlite import omissions
-from tenure.store.sqlite.definitions import DefinitionCache
-from tenure.store.sqlite.events import emit
-from tenure.store.sqlite.jobs import SQL, due_of, load_job, load_live_job, wake_job
-from tenure.store.sqlite.rehearsal import JobChange, change_together
-from tenure.store.sqlite.sql import TableVerbs
+from tenure.store.sqlite.codec import pack
+from tenure.store.sqlite.connection import Connection, Definitions, micros, micros_or_none
+from tenure.store.sqlite.jobs import due_of, load_job, load_live_job, wake_job
+from tenure.store.sqlite.tables import Statements, TableVerbs, emit
 
+SQL = Statements("edits")
+T = TypeVar("T")
+JobChange = Callable[[sqlite3.Connection, Definitions], T]
+"""A change; reads and writes only through the connection that it is given."""
+MAX_UNREHEARSED = 20
+"""Up to this number of steps, doing them is faster than rehearsing them."""
 _INSTANT = timedelta(microseconds=1)
 _BECAME = {
     JobState.ACTIVE: "resumed",
@@ -40,7 +44,7 @@ _BECAME = {
 
 def add(
     db: sqlite3.Connection,
-    definitions: DefinitionCache,
+    definitions: Definitions,
     wanted: Definition,
     by: str,
     now: datetime,
@@ -77,7 +81,7 @@ def add(
 
 def edit(
     db: sqlite3.Connection,
-    definitions: DefinitionCache,
+    definitions: Definitions,
     job: Job,
     wanted: Definition,
     by: str,
@@ -113,7 +117,7 @@ def edit(
 
 def set_state(
     db: sqlite3.Connection,
-    definitions: DefinitionCache,
+    definitions: Definitions,
     job: Job,
     state: JobState,
     by: str,
@@ -127,7 +131,7 @@ def set_state(
     at = micros(now)
     if job.damage is None:
         _account_by_state(db, job, f"the job was {_BECAME[state]} before it ran", now, by)
-        watermark = watermark_of_change(job, job.definition, now)
+        watermark = job.watermark_after_change(job.definition, now)
     else:  # its fires are accounted for by the edit that mends it
         watermark = job.watermark
         text = f"{job.damage.reason}; its scheduled runs since its watermark are not known"
@@ -169,7 +173,7 @@ def _account_before_edit(
             omissions.account_pending(db, job, OmissionKind.MISSED, before, reason, now=now, by=by)
             return max(job.watermark, before)
     _account_by_state(db, job, reason, now, by)
-    return watermark_of_change(job, wanted, now)
+    return job.watermark_after_change(wanted, now)
 
 
 def _account_after_mending(
@@ -241,7 +245,7 @@ def _check_name(db: sqlite3.Connection, name: str, own: str | None) -> None:
 class Editor:
     """The changes of jobs inside one transaction; see :class:`tenure.store.contract.JobEditor`."""
 
-    def __init__(self, db: sqlite3.Connection, definitions: DefinitionCache) -> None:
+    def __init__(self, db: sqlite3.Connection, definitions: Definitions) -> None:
         self._db = db
         self._definitions = definitions
 
@@ -317,3 +321,108 @@ def _check_revision(job: Job, expected: int) -> None:
             remedy="read it again and retry",
             revision=job.revision,
         )
+
+
+# -- many changes in one commit, without a long write lock -----------------------------------------
+# A change of a job takes milliseconds of computing (its schedule's fires, its definition as JSON),
+# and thousands of them inside one transaction kept the owner from claiming for seconds. So they are
+# rehearsed first, on a copy of the jobs in memory, and their writes are recorded; the transaction
+# then only repeats the writes:
+#
+#   read the jobs (snapshot) -> carry out each step on the copy, recording what it asks and writes
+#   BEGIN IMMEDIATE -> which jobs have changed since? -> each step: its writes, or itself -> COMMIT
+#
+# A step that read a job, or a name, that has changed since the snapshot is carried out again inside
+# the transaction, on the current jobs; so is each later step that reads the same. A step that
+# raises, at either time, leaves nothing behind.
+class _Recording(sqlite3.Connection):
+    """Records the writes, and the text parameters (ids and names) of the reads."""
+
+    writes: list[tuple[str, Any]]
+    asked: set[str]
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        if sql.lstrip()[:6].upper() == "SELECT":
+            self.asked.update(value for value in parameters if isinstance(value, str))
+        else:
+            self.writes.append((sql, parameters))
+        return super().execute(sql, parameters)
+
+    def begin_step(self) -> None:
+        self.writes, self.asked = [], set()
+
+
+def change_together(
+    connection: Connection,
+    steps: Sequence[JobChange[T]],
+    *,
+    first: Callable[[sqlite3.Connection], object] = lambda db: None,
+) -> list[T]:
+    """Carry out all steps in one commit, or none; returns the result of each.
+
+    ``first`` is called in the transaction before them. Raises what it and the steps raise.
+    """
+    if len(steps) <= MAX_UNREHEARSED or connection.is_batching:
+        with connection.writing() as db:
+            first(db)
+            return [step(db, connection.definitions) for step in steps]
+    with _copy(connection) as (copy, before):
+        rehearsed = []
+        definitions: Definitions = {}
+        for step in steps:
+            copy.begin_step()
+            rehearsed.append((step(copy, definitions), copy.writes, copy.asked))
+    with connection.writing() as db:
+        first(db)
+        changed = _changed(before, _state(db))
+        made: list[T] = []
+        for step, (result, writes, asked) in zip(steps, rehearsed, strict=True):
+            if asked.isdisjoint(changed):
+                for sql, parameters in writes:
+                    db.execute(sql, parameters)
+                made.append(result)
+            else:
+                made.append(step(db, connection.definitions))
+                changed |= asked
+        return made
+
+
+@contextmanager
+def _copy(connection: Connection) -> Iterator[tuple[_Recording, dict[str, Any]]]:
+    """The jobs, their current revisions and open holds, in memory; and their state."""
+    copy = sqlite3.connect(":memory:", isolation_level=None, factory=_Recording)
+    copy.begin_step()
+    try:
+        with connection.snapshot() as db:
+            schema = [row[0] for row in db.execute(SQL.rehearsed_schema).fetchall()]
+            found = {
+                table: db.execute(query).fetchall()
+                for table, query in (
+                    ("jobs", SQL.rehearsed_jobs),
+                    ("job_revisions", SQL.rehearsed_revisions),
+                    ("omissions", SQL.rehearsed_holds),
+                )
+            }
+            state = _state(db)
+        for statement in schema:
+            copy.execute(statement)
+        copy.execute("BEGIN")
+        for table, rows in found.items():
+            if rows:
+                places = ", ".join("?" * len(rows[0]))
+                copy.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
+        yield copy, state
+    finally:
+        copy.close()
+
+
+def _state(db: sqlite3.Connection) -> dict[str, Any]:
+    """All that a change of a job depends on, by its id."""
+    return {row[0]: row[1:] for row in db.execute(SQL.state_of_all).fetchall()}
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    """The ids and names of the jobs that differ; a name that came or went among them."""
+    different = {job for job in before.keys() | after.keys() if before.get(job) != after.get(job)}
+    names = {state[job][0] for state in (before, after) for job in different if job in state}
+    return different | names

@@ -8,24 +8,50 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from tenure.domain.errors import NotFound
+from tenure.domain.errors import CorruptStore, NotFound
 from tenure.domain.job import Damage, Definition, Job, JobState, jitter_of
 from tenure.domain.schedule.zones import is_zone
-from tenure.store.codec import instant, instant_or_none
 from tenure.store.contract import Accounting, Page, Revision
-from tenure.store.sqlite.definitions import DefinitionCache
-from tenure.store.sqlite.sql import Statements, TableVerbs, cursor, cursor_of, limit_of
+from tenure.store.sqlite.codec import job_name, salvage, unpack
+from tenure.store.sqlite.connection import Definitions, instant, instant_or_none
+from tenure.store.sqlite.tables import Statements, TableVerbs, cursor, cursor_of, limit_of
 
 SQL = Statements("jobs")
 
+MAX_CACHED = 2048
+"""Definitions kept in memory; the oldest goes first."""
 MAX_READ = 500
 """Up to this number, all jobs are read to find damaged ones; above it, only likely ones."""
 
 
-def job_of(row: tuple[Any, ...], definitions: DefinitionCache) -> Job:
+def read_definition(
+    kept: Definitions,
+    job: str,
+    revision: int,
+    text: str | None,
+    *,
+    name: str = "",
+    runner: str = "command",
+) -> Definition:
+    """The definition; ``text`` is parsed where it is not kept."""
+    key = (job, revision)
+    definition = kept.pop(key, None)
+    if definition is None:
+        try:
+            definition = unpack(Definition, "" if text is None else text)
+        except CorruptStore as error:
+            # Not kept, so that it is read again the next time: the machine may have got its zone.
+            return salvage(text, error, name=job_name(name or job), runner=runner)
+        if len(kept) >= MAX_CACHED:
+            del kept[next(iter(kept))]
+    kept[key] = definition
+    return definition
+
+
+def job_of(row: tuple[Any, ...], definitions: Definitions) -> Job:
     """A row of ``{job_row}``; columns after it are the caller's. Never raises: a job that
     cannot be read is returned with its damage."""
-    definition = definitions.get(row[0], row[1], row[13], name=row[14], runner=row[15])
+    definition = read_definition(definitions, row[0], row[1], row[13], name=row[14], runner=row[15])
     try:
         return Job(
             id=row[0],
@@ -78,7 +104,7 @@ def _instant_or(value: Any, other: datetime) -> datetime:
         return other
 
 
-def load_job(db: sqlite3.Connection, definitions: DefinitionCache, job: str) -> Job:
+def load_job(db: sqlite3.Connection, definitions: Definitions, job: str) -> Job:
     """By id, also a removed one. NotFound."""
     row = db.execute(SQL.one, (job,)).fetchone()
     if row is None:
@@ -86,7 +112,7 @@ def load_job(db: sqlite3.Connection, definitions: DefinitionCache, job: str) -> 
     return job_of(row, definitions)
 
 
-def load_live_job(db: sqlite3.Connection, definitions: DefinitionCache, job: str) -> Job:
+def load_live_job(db: sqlite3.Connection, definitions: Definitions, job: str) -> Job:
     """By id, not a removed one. NotFound."""
     found = load_job(db, definitions, job)
     if found.state is JobState.REMOVED:
@@ -107,7 +133,7 @@ def due_of(job: str, definition: Definition, watermark: datetime) -> datetime | 
     return None if upcoming is None else upcoming + jitter_of(job, definition.jitter)
 
 
-def find_job(db: sqlite3.Connection, definitions: DefinitionCache, ref: str) -> Job:
+def find_job(db: sqlite3.Connection, definitions: Definitions, ref: str) -> Job:
     """By id, or by the name of a job that is not removed. NotFound, with near names."""
     row = db.execute(SQL.one, (ref,)).fetchone() or db.execute(SQL.by_name, (ref,)).fetchone()
     if row is not None:
@@ -163,20 +189,18 @@ class JobTable(TableVerbs):
         with self._db.snapshot() as db:
             if db.execute(SQL.how_many).fetchone()[0] <= MAX_READ:
                 rows = db.execute(SQL.kept, (MAX_READ,)).fetchall()
-                found = (job_of(row, self._db.definitions) for row in rows)
-                return tuple(job for job in found if job.damage is not None)
-            zones = [zone for (zone,) in db.execute(SQL.zones).fetchall() if zone is not None]
-            unknown = [zone for zone in zones if not (isinstance(zone, str) and is_zone(zone))]
-            rows = db.execute(SQL.suspects, (json.dumps(unknown),)).fetchall()
-            found = (job_of(row, self._db.definitions) for row in rows)
-            return tuple(job for job in found if job.damage is not None)
+            else:
+                zones = [zone for (zone,) in db.execute(SQL.zones).fetchall() if zone is not None]
+                unknown = [zone for zone in zones if not (isinstance(zone, str) and is_zone(zone))]
+                rows = db.execute(SQL.suspects, (json.dumps(unknown),)).fetchall()
+            jobs = [job_of(row, self._db.definitions) for row in rows]
+        return tuple(job for job in jobs if job.damage is not None)
 
     def find_job_without_code(self, app: str | None) -> str | None:
-        with self._db.reading() as db:
-            if app is None:
-                row = db.execute(SQL.any_call).fetchone()
-            else:
-                row = db.execute(SQL.of_another_app, (app,)).fetchone()
+        if app is None:
+            row = self._db.fetch_one(SQL.any_call)
+        else:
+            row = self._db.fetch_one(SQL.of_another_app, (app,))
         return None if row is None else str(row[0])
 
     def revisions(self, job: str) -> tuple[Revision, ...]:
@@ -188,7 +212,7 @@ class JobTable(TableVerbs):
                 Revision(
                     job=row[0],
                     revision=row[1],
-                    definition=self._db.definitions.get(row[0], row[1], row[2]),
+                    definition=read_definition(self._db.definitions, *row[:3]),
                     edited_at=instant(row[3]),
                     edited_by=row[4],
                     valid_after=instant(row[5]),
@@ -201,11 +225,10 @@ class JobTable(TableVerbs):
             row = db.execute(SQL.definition, (job, revision)).fetchone()
             if row is None:
                 raise NotFound(f"the job {job!r} has no revision {revision}")
-            return self._db.definitions.get(job, revision, row[0])
+            return read_definition(self._db.definitions, job, revision, row[0])
 
     def accounting(self, job: str) -> Accounting:
-        with self._db.reading() as db:
-            row = db.execute(SQL.accounting, (job,)).fetchone()
+        row = self._db.fetch_one(SQL.accounting, (job,))
         if row is None:
             raise unknown_job(job)
         return Accounting(job=job, accounted_from=instant(row[0]), watermark=instant(row[1]))

@@ -4,9 +4,6 @@ SELECT {job_row} FROM {jobs_joined} WHERE j.id = ?
 -- name: by_name
 SELECT {job_row} FROM {jobs_joined} WHERE j.name = ? AND j.state <> 'removed'
 
--- name: name_taken
-SELECT id FROM jobs WHERE name = ? AND state <> 'removed'
-
 -- name: exists
 SELECT state FROM jobs WHERE id = ?
 
@@ -36,41 +33,8 @@ SELECT definition FROM job_revisions WHERE job = ? AND revision = ?
 -- name: accounting
 SELECT accounted_from, watermark FROM jobs WHERE id = ?
 
--- name: add
-INSERT INTO jobs (id, name, revision, state, runner, needs_authority, created_at, watermark,
-                  accounted_from, due_at, app, app_version)
-VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-
--- name: add_revision
-INSERT INTO job_revisions (job, revision, definition, edited_at, edited_by, valid_after)
-VALUES (?, ?, ?, ?, ?, ?)
-
--- name: revise
-UPDATE jobs
-SET name = ?, revision = ?, state = ?, runner = ?, needs_authority = ?, watermark = ?,
-    due_at = ?, waiting = 0, deferred = 0
-WHERE id = ?
-
--- name: set_state
-UPDATE jobs SET state = ?, watermark = ?, due_at = ?, waiting = 0, deferred = 0 WHERE id = ?
-
--- name: pass_over
-UPDATE jobs SET watermark = max(watermark, ?) WHERE id = ?
-
--- name: approve
-UPDATE jobs SET approved_revision = ? WHERE id = ?
-
 -- name: wake_job
 UPDATE jobs SET due_at = ? WHERE id = ? AND state = 'active' AND (due_at IS NULL OR due_at > ?)
-
--- name: declared_names
-SELECT name FROM jobs WHERE app = ? AND state <> 'removed'
-
--- name: other_app
-SELECT app FROM jobs WHERE app IS NOT NULL AND app <> ? AND state <> 'removed' LIMIT 1
-
--- name: set_version
-UPDATE jobs SET app_version = ? WHERE id = ?
 
 -- name: zones
 SELECT DISTINCT CASE WHEN json_valid(r.definition)
@@ -92,9 +56,3 @@ SELECT count(*) FROM jobs WHERE state <> 'removed'
 
 -- name: kept
 SELECT {job_row} FROM {jobs_joined} WHERE j.state <> 'removed' ORDER BY j.name, j.id LIMIT ?
-
--- name: alike
-SELECT id, name FROM jobs WHERE state <> 'removed' AND lower(name) = ?
-UNION ALL
-SELECT id, name FROM jobs
-WHERE +state <> 'removed' AND length(CAST(name AS BLOB)) <> length(name)

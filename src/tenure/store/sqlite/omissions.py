@@ -10,9 +10,9 @@ from tenure.domain.job import Job
 from tenure.domain.omission import FireRange, Omission, OmissionKind, resolution
 from tenure.domain.planning.plan import HoldResolution
 from tenure.domain.schedule.model import Schedule
-from tenure.store.codec import instant, instant_or_none, micros
 from tenure.store.contract import Page
-from tenure.store.sqlite.sql import Statements, TableVerbs, cursor, cursor_of, limit_of
+from tenure.store.sqlite.connection import instant, instant_or_none, micros
+from tenure.store.sqlite.tables import Statements, TableVerbs, cursor, cursor_of, limit_of
 
 SQL = Statements("omissions")
 

@@ -1,11 +1,21 @@
-"""The ownership record: compare-and-set on the term, and the fence of every executing write."""
+"""The ownership record and its terms, the accepted owner policy, and absences of better owners."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
-from tenure.domain.errors import Conflict, IllegalTransition, InvalidInput, Refused, StaleTerm
+from tenure.domain.errors import (
+    Conflict,
+    CorruptStore,
+    IllegalTransition,
+    InvalidInput,
+    Refused,
+    StaleTerm,
+)
 from tenure.domain.event import EventKind
 from tenure.domain.ownership import (
     Authority,
@@ -15,18 +25,44 @@ from tenure.domain.ownership import (
     Term,
     transition,
 )
-from tenure.store.codec import instant, instant_or_none, micros, micros_or_none
-from tenure.store.sqlite.events import emit
-from tenure.store.sqlite.fence import SQL, check_version, fence, highest_term, record_of
+from tenure.domain.policy.admission import OPEN, Policy
+from tenure.domain.policy.rule import Rule
+from tenure.store.contract import Absence
+from tenure.store.sqlite.codec import from_json, pack
+from tenure.store.sqlite.connection import instant, instant_or_none, micros, micros_or_none
 from tenure.store.sqlite.omissions import wake_held
 from tenure.store.sqlite.processes import is_here, unknown_process
 from tenure.store.sqlite.requests import accepted_hand_overs, end_hand_over
-from tenure.store.sqlite.sql import TableVerbs
+from tenure.store.sqlite.schema import highest_term
+from tenure.store.sqlite.tables import Statements, TableVerbs, emit
+
+SQL = Statements("ownership")
 
 _TAKES = frozenset(
     {OwnershipAction.TAKE, OwnershipAction.TAKE_FROM_DEAD, OwnershipAction.TAKE_BY_FORCE}
 )
 _ENDS = frozenset({OwnershipAction.HAND_OVER, OwnershipAction.STEP_DOWN})
+_ACCEPT_AGAIN = "`tenure owner policy --accept` accepts what profile.toml says"
+
+
+def record_of(db: sqlite3.Connection) -> Ownership:
+    row = db.execute(SQL.record).fetchone()
+    return Ownership(
+        hold=OwnershipState(row[0]),
+        term=row[1],
+        process=row[2],
+        rule=row[3],
+        authoritative=bool(row[4]),
+        policy_version=row[5],
+        since=instant_or_none(row[6]),
+        progress_at=instant_or_none(row[7]),
+        progress_awake=row[8],
+        boot_id=row[9],
+        ended_at=instant_or_none(row[10]),
+        ended_why=row[11],
+        reserved_for=row[12],
+        reserved_until=instant_or_none(row[13]),
+    )
 
 
 class OwnershipTable(TableVerbs):
@@ -104,7 +140,7 @@ class OwnershipTable(TableVerbs):
                 authority.process,
             ):
                 raise StaleTerm(f"term {authority.term} of {authority.process} is over")
-            check_version(db, policy_version)
+            _check_version(db, policy_version)
             new = (rule, authoritative, policy_version)
             db.execute(SQL.reaffirm, new)
             db.execute(SQL.reaffirm_term, (*new, record.term))
@@ -160,13 +196,11 @@ class OwnershipTable(TableVerbs):
         return True
 
     def record_progress(self, authority: Authority, awake: float, now: datetime) -> None:
-        with self._db.writing() as db:
-            fence(db, authority)
+        with self._db.executing(authority) as (db, _):
             db.execute(SQL.progress, (micros(now), awake))
 
     def terms(self, *, limit: int = 100, before: int | None = None) -> tuple[Term, ...]:
-        with self._db.reading() as db:
-            rows = db.execute(SQL.terms, (before, before, limit)).fetchall()
+        rows = self._db.fetch(SQL.terms, (before, before, limit))
         return tuple(
             Term(
                 term=row[0],
@@ -182,9 +216,55 @@ class OwnershipTable(TableVerbs):
             for row in rows
         )
 
-    def check_authority(self, authority: Authority) -> None:
+    # -- the accepted policy, and absences of better owners ----------------------------------
+    def policy(self) -> Policy:
         with self._db.reading() as db:
-            fence(db, authority)
+            return accepted(db)
+
+    def accept_policy(self, policy: Policy, by: str, now: datetime) -> Policy:
+        with self._db.writing() as db:
+            current = accepted(db)
+            if current.hash == policy.hash and not current.closed:
+                return current
+            new = replace(policy, version=current.version + 1)
+            rules = pack(new.rules)
+            db.execute(SQL.accept_policy, (new.version, new.text, new.hash, rules, micros(now), by))
+            emit(
+                db,
+                EventKind.POLICY_ACCEPTED,
+                micros(now),
+                version=new.version,
+                hash=new.hash,
+                by=by,
+            )
+            return new
+
+    def absence(self, rank: int) -> Absence | None:
+        with self._db.reading() as db:
+            return _absence(db, rank)
+
+    def note_absence(self, absence: Absence) -> Absence:
+        with self._db.writing() as db:
+            kept = _absence(db, absence.rank)
+            if kept is not None and kept.boot_id == absence.boot_id and kept.awake <= absence.awake:
+                return kept
+            row = (absence.rank, absence.boot_id, absence.awake, micros(absence.since))
+            db.execute(SQL.note_absence, row)
+            return absence
+
+    def end_absence(self, ranks: Iterable[int]) -> None:
+        with self._db.writing() as db:
+            db.executemany(SQL.end_absence, [(rank,) for rank in ranks])
+
+
+def _check_version(db: sqlite3.Connection, version: int) -> None:
+    accepted = db.execute(SQL.accepted_version).fetchone()[0]
+    if version != accepted:
+        raise StaleTerm(
+            f"policy version {accepted} is accepted, not {version}",
+            remedy="decide by the accepted policy",
+            policy_version=accepted,
+        )
 
 
 def _check_take(
@@ -205,8 +285,27 @@ def _check_take(
     if act not in _TAKES:
         raise IllegalTransition(f"{act} begins no term")
     transition(record.hold, act)
-    check_version(db, policy_version)
+    _check_version(db, policy_version)
     if new_term <= highest_term(db):
         raise InvalidInput(f"{new_term} is not above every term begun here", field="new_term")
     if not is_here(db, process):
         raise unknown_process(process)
+
+
+def accepted(db: sqlite3.Connection) -> Policy:
+    row = db.execute(SQL.current_policy).fetchone()
+    if row is None:
+        return OPEN
+    try:
+        rules = tuple(from_json(Rule, rule) for rule in json.loads(row[3]))
+    except (CorruptStore, TypeError, ValueError) as error:
+        unread = f"the accepted owner policy in the store cannot be read: {error}"
+        return Policy(version=row[0], text=row[1], hash=row[2], unread=unread, remedy=_ACCEPT_AGAIN)
+    return Policy(rules=rules, version=row[0], text=row[1], hash=row[2])
+
+
+def _absence(db: sqlite3.Connection, rank: int) -> Absence | None:
+    row = db.execute(SQL.absence, (rank,)).fetchone()
+    if row is None:
+        return None
+    return Absence(rank=row[0], boot_id=row[1], awake=row[2], since=instant(row[3]))

@@ -3,18 +3,6 @@ SELECT hold, term, process, rule, authoritative, policy_version, since, progress
        progress_awake, boot_id, ended_at, ended_why, reserved_for, reserved_until
 FROM ownership
 
--- name: fence
-SELECT hold, term, process, policy_version, authoritative,
-       (SELECT coalesce(max(version), 0) FROM policies)
-FROM ownership
-
--- name: highest_term
-SELECT max(
-    (SELECT term FROM ownership),
-    (SELECT coalesce(max(term), 0) FROM terms),
-    (SELECT coalesce(max(value), 0) FROM meta WHERE key = 'term_floor')
-)
-
 -- name: take
 UPDATE ownership
 SET hold = 'held', term = ?, process = ?, rule = ?, authoritative = ?, policy_version = ?,
@@ -46,3 +34,22 @@ UPDATE ownership SET progress_at = ?, progress_awake = ?
 -- name: terms
 SELECT term, process, rule, authoritative, policy_version, taken_at, how, ended_at, ended_why
 FROM terms WHERE ? IS NULL OR term < ? ORDER BY term DESC LIMIT ?
+
+-- name: current_policy
+SELECT version, text, hash, rules FROM policies ORDER BY version DESC LIMIT 1
+
+-- name: accept_policy
+INSERT INTO policies (version, text, hash, rules, accepted_at, accepted_by)
+VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: absence
+SELECT rank, boot_id, awake, since FROM absences WHERE rank = ?
+
+-- name: note_absence
+INSERT OR REPLACE INTO absences (rank, boot_id, awake, since) VALUES (?, ?, ?, ?)
+
+-- name: end_absence
+DELETE FROM absences WHERE rank = ?
+
+-- name: accepted_version
+SELECT coalesce(max(version), 0) FROM policies

@@ -12,9 +12,9 @@ from tenure.domain.errors import Conflict, CorruptStore, NotFound
 from tenure.domain.event import EventKind
 from tenure.domain.policy.evidence import Evidence, Identity
 from tenure.domain.process import Process, ProcessStatus
-from tenure.store.codec import instant, instant_or_none, micros, micros_or_none, pack, unpack
-from tenure.store.sqlite.events import emit
-from tenure.store.sqlite.sql import Statements, TableVerbs
+from tenure.store.sqlite.codec import pack, unpack
+from tenure.store.sqlite.connection import instant, instant_or_none, micros, micros_or_none
+from tenure.store.sqlite.tables import Statements, TableVerbs, emit
 
 SQL = Statements("processes")
 

@@ -12,7 +12,7 @@ from typing import Any
 from tenure.domain.errors import Conflict, CorruptStore, InvalidInput, NotFound
 from tenure.domain.event import EventKind
 from tenure.domain.job import JobState
-from tenure.domain.ownership import Authority, OwnershipState
+from tenure.domain.ownership import Authority
 from tenure.domain.request import (
     HAND_OVER_EXPIRED,
     OWNERS_WORD,
@@ -23,13 +23,12 @@ from tenure.domain.request import (
     RequestState,
     check_answer,
 )
-from tenure.store.codec import instant, instant_or_none, micros, pack, unpack
 from tenure.store.ids import new_id
-from tenure.store.sqlite.events import emit
-from tenure.store.sqlite.fence import fence, record_of
+from tenure.store.sqlite.codec import pack, unpack
+from tenure.store.sqlite.connection import fence, instant, instant_or_none, micros
 from tenure.store.sqlite.jobs import find_job, load_live_job
 from tenure.store.sqlite.runs import load_run
-from tenure.store.sqlite.sql import Statements, TableVerbs
+from tenure.store.sqlite.tables import Statements, TableVerbs, emit
 
 SQL = Statements("requests")
 
@@ -87,8 +86,8 @@ def expire_request(db: sqlite3.Connection, request: Request, now: datetime) -> R
 
 def accepted_hand_overs(db: sqlite3.Connection) -> list[Request]:
     """Hand-overs whose successor has not taken the term yet. Reads every request: call it only
-    when a term begins, and while no process owns."""
-    return list(readable(db.execute(SQL.accepted_hand_overs).fetchall()))
+    when a term begins."""
+    return _readable(db.execute(SQL.accepted_hand_overs).fetchall())
 
 
 def end_hand_over(
@@ -97,14 +96,14 @@ def end_hand_over(
     return record_reply(db, request, end.state, None, now, end.answer, end.remedy)
 
 
-def readable(rows: Iterable[tuple[Any, ...]]) -> tuple[Request, ...]:
+def _readable(rows: Iterable[tuple[Any, ...]]) -> list[Request]:
     """The requests of a kind and state that this version knows. It cannot carry out the others;
     their deadline passes."""
-    found = []
+    requests = []
     for row in rows:
         with contextlib.suppress(TypeError, ValueError, OverflowError):
-            found.append(request_of(row))
-    return tuple(found)
+            requests.append(request_of(row))
+    return requests
 
 
 def _requester(text: str) -> Requester:
@@ -242,17 +241,21 @@ class RequestTable(TableVerbs):
             order = "seq" if oldest_first else "seq DESC"
             query = f"{SQL.list} WHERE {where} ORDER BY {order} LIMIT ?"
             rows = db.execute(query, (*values, limit)).fetchall()
-        return readable(rows)
+        return tuple(_readable(rows)) if rows else ()
 
     def expire_requests(self, now: datetime) -> int:
-        with self._db.reading() as db:  # Called often, nearly always with nothing to expire.
-            if db.execute(SQL.past, (micros(now),)).fetchone() is None and not _late(db, now):
+        at = (micros(now),)
+        with self._db.reading() as db:
+            # Called often, nearly always with nothing to expire: no write transaction for that.
+            if not any(
+                db.execute(query, at).fetchone() for query in (SQL.past, SQL.late_hand_overs)
+            ):
                 return 0
         with self._db.writing() as db:
-            past = readable(db.execute(SQL.past, (micros(now),)).fetchall())
+            past = _readable(db.execute(SQL.past, at).fetchall())
             for request in past:
                 expire_request(db, request, now)
-            late = _late(db, now)
+            late = _readable(db.execute(SQL.late_hand_overs, at).fetchall())
             for request in late:
                 end_hand_over(db, request, HAND_OVER_EXPIRED, now)
             return len(past) + len(late)
@@ -261,13 +264,6 @@ class RequestTable(TableVerbs):
         with self._db.writing() as db:
             load_request(db, request)
             db.execute(SQL.observe, (pack(requester), request))
-
-
-def _late(db: sqlite3.Connection, now: datetime) -> list[Request]:
-    """Accepted hand-overs past their deadline. A take ends them all, so that an owner has none."""
-    if record_of(db).hold is OwnershipState.HELD:
-        return []
-    return [request for request in accepted_hand_overs(db) if now > request.deadline]
 
 
 def _same_ask(

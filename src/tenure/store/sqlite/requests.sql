@@ -29,5 +29,10 @@ SELECT {request_row} FROM requests WHERE state = 'pending' AND deadline < ? ORDE
 -- name: accepted_hand_overs
 SELECT {request_row} FROM requests WHERE state = 'accepted' AND kind = 'hand_over' ORDER BY seq
 
+-- name: late_hand_overs
+-- A take ends them all, so that an owner has none: then no request is read.
+SELECT {request_row} FROM (SELECT hold FROM ownership) CROSS JOIN requests
+WHERE hold = 'vacant' AND state = 'accepted' AND kind = 'hand_over' AND deadline < ? ORDER BY seq
+
 -- name: observe
 UPDATE requests SET requester = ? WHERE id = ?

@@ -27,12 +27,11 @@ from tenure.domain.run import (
     Start,
     check_transition,
 )
-from tenure.store.codec import instant, instant_or_none, micros, micros_or_none, pack, unpack
 from tenure.store.contract import Mark, Page, RunFilter
-from tenure.store.sqlite.events import emit
-from tenure.store.sqlite.fence import fence
+from tenure.store.sqlite.codec import pack, unpack
+from tenure.store.sqlite.connection import instant, instant_or_none, micros, micros_or_none
 from tenure.store.sqlite.processes import evidence_of
-from tenure.store.sqlite.sql import Statements, TableVerbs, cursor, cursor_of, limit_of
+from tenure.store.sqlite.tables import Statements, TableVerbs, cursor, cursor_of, emit, limit_of
 
 SQL = Statements("runs")
 T = TypeVar("T")
@@ -258,8 +257,7 @@ def _check_result(result: Result) -> None:
 
 class RunTable(TableVerbs):
     def start(self, authority: Authority, starts: Sequence[Start]) -> tuple[bool, ...]:
-        with self._db.writing() as db:
-            fence(db, authority)
+        with self._db.executing(authority) as (db, _):
             return tuple(
                 db.execute(
                     SQL.start,
@@ -308,8 +306,7 @@ class RunTable(TableVerbs):
             return tuple(run_of(db, row) for row in db.execute(SQL.held_by, (process,)).fetchall())
 
     def adopt_run(self, authority: Authority, run: str, attempt: int, now: datetime) -> bool:
-        with self._db.writing() as db:
-            fence(db, authority)
+        with self._db.executing(authority) as (db, _):
             row = _standing(db, [run]).get(run)
             if row is None:
                 raise unknown_run(run)

@@ -12,12 +12,11 @@ from typing import Any
 
 from tenure.domain.errors import Conflict, CorruptStore, Refused, StoreUnwritable
 from tenure.domain.event import EventKind
-from tenure.store.codec import micros
 from tenure.store.contract import SCHEMA
 from tenure.store.folder.files import sync_folder
-from tenure.store.sqlite.connection import Connection, open_database
-from tenure.store.sqlite.events import emit
-from tenure.store.sqlite.failures import RESTORE, translate_error
+from tenure.store.sqlite.connection import Connection, micros
+from tenure.store.sqlite.database_file import RESTORE, open_database, translate_error
+from tenure.store.sqlite.tables import emit
 
 APPLICATION_ID = 0x54_4E_55_52
 """``TNUR`` in the header, so that ``file`` and we know the store from any other database."""
@@ -140,6 +139,16 @@ def migrate(connection: Connection, now: datetime, steps: Sequence[Migration] = 
         if schema != before:
             emit(db, EventKind.MIGRATED, micros(now), before=before, after=schema)
         return schema
+
+
+def highest_term(db: sqlite3.Connection) -> int:
+    """The highest term ever begun here, or the floor that an adoption set."""
+    return int(
+        db.execute(
+            "SELECT max((SELECT term FROM ownership), (SELECT coalesce(max(term), 0) FROM terms), "
+            "(SELECT coalesce(max(value), 0) FROM meta WHERE key = 'term_floor'))"
+        ).fetchone()[0]
+    )
 
 
 def set_meta(db: sqlite3.Connection, key: str, value: str | int) -> None:

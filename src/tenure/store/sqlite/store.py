@@ -2,147 +2,98 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tenure.domain.errors import CorruptStore
 from tenure.store.contract import Facts
 from tenure.store.sqlite import schema
-from tenure.store.sqlite.claims import Claims
 from tenure.store.sqlite.connection import Connection
-from tenure.store.sqlite.edits import JobEdits
-from tenure.store.sqlite.events import EventTable
-from tenure.store.sqlite.failures import HolderProbe
-from tenure.store.sqlite.fence import highest_term
-from tenure.store.sqlite.jobs import JobTable
-from tenure.store.sqlite.maintenance import Maintenance
-from tenure.store.sqlite.omissions import OmissionTable
-from tenure.store.sqlite.ownership import OwnershipTable
-from tenure.store.sqlite.policies import PolicyTable
-from tenure.store.sqlite.processes import ProcessTable
-from tenure.store.sqlite.purge import Purge
-from tenure.store.sqlite.reconcile import Reconciliation
-from tenure.store.sqlite.requests import RequestTable
-from tenure.store.sqlite.restart import PlanningRestart
-from tenure.store.sqlite.runs import RunTable
+from tenure.store.sqlite.database_file import HolderProbe
 
 PATIENCE = timedelta(seconds=5)
+# The class of each group of verbs, loaded when one of them is first used: a command line uses few.
+_CLASSES = {
+    "claims.Claims": "due next_due defer_unreadable_job claim due_retries claim_retry "
+    "claim_trigger",
+    "edits.JobEdits": "add_job edit_job set_job_state change_jobs miss_held_fires approve_job",
+    "jobs.JobTable": "job jobs unreadable_jobs find_job_without_code revisions definition "
+    "accounting",
+    "maintenance.Maintenance": "counts verify backup migrate set_profile_id raise_term_floor "
+    "history_now purge",
+    "omissions.OmissionTable": "omissions",
+    "owner_edits.OwnerEdits": "reconcile restart_planning wake_held_jobs replan",
+    "ownership.OwnershipTable": "ownership take_ownership reaffirm end_term record_progress terms "
+    "policy accept_policy absence note_absence end_absence",
+    "processes.ProcessTable": "join set_standing observe_process leave process processes",
+    "requests.RequestTable": "create_request resolve_request request requests expire_requests "
+    "observe_requester",
+    "runs.RunTable": "start finish note_started note_reasons orphans adopt_run request_cancel run "
+    "runs runs_held_by provenance mark runs_after runs_by_id latest_runs",
+    "tables.EventTable": "record_event events",
+}
+_CLASS_OF = {verb: path for path, verbs in _CLASSES.items() for verb in verbs.split()}
 
 
-class SqliteStore:
+def load_verbs() -> None:
+    """Load every class, in a process that lives long: one that is loaded later could be of another
+    version of Tenure, which was installed meanwhile."""
+    for path in _CLASSES:
+        import_module(f"tenure.store.sqlite.{path.partition('.')[0]}")
+
+
+if TYPE_CHECKING:
+    from tenure.store.sqlite.claims import Claims
+    from tenure.store.sqlite.edits import JobEdits
+    from tenure.store.sqlite.jobs import JobTable
+    from tenure.store.sqlite.maintenance import Maintenance
+    from tenure.store.sqlite.omissions import OmissionTable
+    from tenure.store.sqlite.owner_edits import OwnerEdits
+    from tenure.store.sqlite.ownership import OwnershipTable
+    from tenure.store.sqlite.processes import ProcessTable
+    from tenure.store.sqlite.requests import RequestTable
+    from tenure.store.sqlite.runs import RunTable
+    from tenure.store.sqlite.tables import EventTable
+
+    class _Verbs(
+        Claims, EventTable, JobEdits, JobTable, Maintenance, OmissionTable, OwnerEdits,
+        OwnershipTable, ProcessTable, RequestTable, RunTable,
+    ):  # fmt: skip
+        """What ``__getattr__`` finds, for the type checker."""
+else:
+    _Verbs = object
+
+
+class SqliteStore(_Verbs):
     """A store in one file; see :class:`tenure.store.contract.Store`. Thread-safe.
 
     Made by :meth:`create` and :meth:`open`; close it, or use it as a context manager.
-    ``__init__`` shows which class has which verb.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
+        self.path = connection.path
+        self.change_mark = connection.data_version
+        self.own_changes = connection.own_changes
+        self.batch = connection.batch
+        self.check_authority = connection.check_authority
+        self.is_same_file = connection.is_same_file
+        self.loss = connection.loss
+        self.close = connection.close
+        self.forget_in_child = connection.forget
 
-        processes = ProcessTable(connection)
-        self.join = processes.join
-        self.set_standing = processes.set_standing
-        self.observe_process = processes.observe_process
-        self.leave = processes.leave
-        self.process = processes.process
-        self.processes = processes.processes
+    if not TYPE_CHECKING:
 
-        policies = PolicyTable(connection)
-        self.policy = policies.policy
-        self.accept_policy = policies.accept_policy
-        self.absence = policies.absence
-        self.note_absence = policies.note_absence
-        self.end_absence = policies.end_absence
-
-        ownership = OwnershipTable(connection)
-        self.ownership = ownership.ownership
-        self.take_ownership = ownership.take_ownership
-        self.reaffirm = ownership.reaffirm
-        self.end_term = ownership.end_term
-        self.record_progress = ownership.record_progress
-        self.terms = ownership.terms
-        self.check_authority = ownership.check_authority
-
-        jobs = JobTable(connection)
-        self.job = jobs.job
-        self.jobs = jobs.jobs
-        self.unreadable_jobs = jobs.unreadable_jobs
-        self.find_job_without_code = jobs.find_job_without_code
-        self.revisions = jobs.revisions
-        self.definition = jobs.definition
-        self.accounting = jobs.accounting
-
-        edits = JobEdits(connection)
-        self.add_job = edits.add_job
-        self.edit_job = edits.edit_job
-        self.set_job_state = edits.set_job_state
-        self.change_jobs = edits.change_jobs
-        self.miss_held_fires = edits.miss_held_fires
-        self.approve_job = edits.approve_job
-
-        reconciliation = Reconciliation(connection)
-        self.reconcile = reconciliation.reconcile
-
-        claims = Claims(connection)
-        self.due = claims.due
-        self.next_due = claims.next_due
-        self.defer_unreadable_job = claims.defer_unreadable_job
-        self.claim = claims.claim
-        self.due_retries = claims.due_retries
-        self.claim_retry = claims.claim_retry
-        self.claim_trigger = claims.claim_trigger
-
-        restart = PlanningRestart(connection)
-        self.restart_planning = restart.restart_planning
-        self.wake_held_jobs = restart.wake_held_jobs
-        self.replan = restart.replan
-
-        runs = RunTable(connection)
-        self.start = runs.start
-        self.finish = runs.finish
-        self.note_started = runs.note_started
-        self.note_reasons = runs.note_reasons
-        self.orphans = runs.orphans
-        self.adopt_run = runs.adopt_run
-        self.request_cancel = runs.request_cancel
-        self.run = runs.run
-        self.runs = runs.runs
-        self.runs_held_by = runs.runs_held_by
-        self.provenance = runs.provenance
-        self.mark = runs.mark
-        self.runs_after = runs.runs_after
-        self.runs_by_id = runs.runs_by_id
-        self.latest_runs = runs.latest_runs
-
-        omissions = OmissionTable(connection)
-        self.omissions = omissions.omissions
-
-        requests = RequestTable(connection)
-        self.create_request = requests.create_request
-        self.resolve_request = requests.resolve_request
-        self.request = requests.request
-        self.requests = requests.requests
-        self.expire_requests = requests.expire_requests
-        self.observe_requester = requests.observe_requester
-
-        events = EventTable(connection)
-        self.record_event = events.record_event
-        self.events = events.events
-
-        purge = Purge(connection)
-        self.history_now = purge.history_now
-        self.purge = purge.purge
-
-        maintenance = Maintenance(connection)
-        self.counts = maintenance.counts
-        self.is_same_file = maintenance.is_same_file
-        self.loss = maintenance.loss
-        self.verify = maintenance.verify
-        self.backup = maintenance.backup
-        self.migrate = maintenance.migrate
-        self.set_profile_id = maintenance.set_profile_id
-        self.raise_term_floor = maintenance.raise_term_floor
+        def __getattr__(self, verb: str) -> Any:
+            if verb not in _CLASS_OF:
+                raise AttributeError(f"a store has no {verb!r}")
+            module, name = _CLASS_OF[verb].split(".")
+            group = getattr(import_module(f"tenure.store.sqlite.{module}"), name)(self._db)
+            for each in _CLASSES[_CLASS_OF[verb]].split():
+                self.__dict__.setdefault(each, getattr(group, each))
+            return self.__dict__[verb]
 
     @classmethod
     def create(
@@ -193,10 +144,6 @@ class SqliteStore:
             raise
         return cls(connection)
 
-    @property
-    def path(self) -> Path:
-        return self._db.path
-
     def facts(self) -> Facts:
         missing = self._db.commits_missing()
         with self._db.snapshot() as db:
@@ -206,28 +153,10 @@ class SqliteStore:
                 schema=int(meta["schema"]),
                 min_reader=int(meta["min_reader"]),
                 min_writer=int(meta["min_writer"]),
-                term=highest_term(db),
+                term=schema.highest_term(db),
                 clock_era=int(meta["clock_era"]),
                 commits_missing=missing,
             )
-
-    def change_mark(self) -> int:
-        return self._db.data_version()
-
-    def own_changes(self) -> int:
-        """Complements :meth:`change_mark`: grows with each row that this object changes."""
-        return self._db.own_changes()
-
-    def batch(self) -> AbstractContextManager[None]:
-        return self._db.batch()
-
-    def close(self) -> None:
-        """A second call does nothing."""
-        self._db.close()
-
-    def forget_in_child(self) -> None:
-        """After a fork, in the child: let go of the store without touching its file."""
-        self._db.forget()
 
     def __enter__(self) -> SqliteStore:
         return self

@@ -15,7 +15,7 @@ import dataclasses
 import json
 import types
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -24,31 +24,12 @@ from tenure.domain.errors import CorruptStore, InvalidInput, TenureError
 from tenure.domain.job import MAX_NAME, Call, Command, Damage, Definition, Runner
 from tenure.domain.policy.evidence import Evidence
 from tenure.domain.schedule.model import Schedule, unreadable_schedule
+from tenure.store.sqlite.connection import instant, micros
 
 T = TypeVar("T")
 
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-
-
-def micros(instant: datetime) -> int:
-    """Microseconds since 1970; TypeError for an instant without a zone."""
-    span = instant - _EPOCH
-    return (span.days * 86400 + span.seconds) * 1_000_000 + span.microseconds
-
-
-def micros_or_none(instant: datetime | None) -> int | None:
-    return None if instant is None else micros(instant)
-
-
-def instant(number: int) -> datetime:
-    """The UTC instant of :func:`micros`."""
-    return _EPOCH + timedelta(microseconds=number)
-
-
-def instant_or_none(number: int | None) -> datetime | None:
-    return None if number is None else _EPOCH + timedelta(microseconds=number)
 
 
 def to_json(value: Any) -> Any:

@@ -1,9 +1,13 @@
-"""SQLite errors as Tenure errors, by their codes; messages are not parsed."""
+"""Opening a database file, and the errors of SQLite as errors of Tenure.
+
+Errors are told apart by their codes; messages are not parsed.
+"""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +26,54 @@ HolderProbe = Callable[[Path], int | None]
 _BUSY, _LOCKED, _NOMEM, _READONLY, _IOERR, _CORRUPT = 5, 6, 7, 8, 10, 11
 _FULL, _CANTOPEN, _NOTADB = 13, 14, 26
 RESTORE = "keep the file; `tenure restore FILE` brings back a backup beside it"
+
+
+_FORGOTTEN: list[sqlite3.Connection] = []
+
+
+def open_database(path: Path, *, mode: str, patience: float) -> sqlite3.Connection:
+    """Open an existing file. ``mode`` is SQLite's: ``ro`` or ``rw``; patience is in seconds."""
+    quoted = "".join(f"%{ord(c):02X}" if c in "%?#" else c for c in os.path.abspath(path))
+    alone = "&immutable=1" if mode == "ro" and can_only_be_read(path) else ""
+    db = sqlite3.connect(
+        f"file:{quoted}?mode={mode}{alone}",
+        uri=True,
+        timeout=patience,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    try:
+        for pragma in (
+            "trusted_schema = OFF",
+            "cell_size_check = ON",
+            "foreign_keys = ON",
+            "synchronous = FULL",
+            "cache_size = -4000",
+            # Pages of the log (16 MB): the checkpoint's own syncs delay the commit that it falls
+            # on, so it is to be rare; a run's claim and end write about twenty.
+            "wal_autocheckpoint = 4000",
+            "journal_size_limit = 16777216",
+        ):
+            db.execute(f"PRAGMA {pragma}")
+        if sys.platform == "darwin":  # pragma: no cover - macOS only
+            db.execute("PRAGMA fullfsync = ON")
+            db.execute("PRAGMA checkpoint_fullfsync = ON")
+    except BaseException as error:
+        if is_damage(error):
+            abandon(db)
+        else:
+            db.close()
+        raise
+    return db
+
+
+def abandon(db: sqlite3.Connection) -> None:
+    """Keep a reference for ever, so that it is never closed, not even at exit."""
+    import ctypes
+
+    _FORGOTTEN.append(db)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(db))
 
 
 def translate_error(

@@ -1,29 +1,37 @@
-"""Bringing an app's declared jobs in line with its code."""
+"""What the owner changes of jobs by itself: an app's declared jobs, and planning after the clock
+was set back (C5, C13)."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tenure.domain.errors import Conflict, InvalidInput
+from tenure.domain.event import EventKind
 from tenure.domain.job import Definition, Job, JobState
+from tenure.domain.omission import Omission
 from tenure.domain.ownership import Authority
 from tenure.domain.schedule.model import ScheduleKind
 from tenure.domain.version import is_newer
 from tenure.store.contract import Declaration, Reconciled
-from tenure.store.sqlite.definitions import DefinitionCache
-from tenure.store.sqlite.edits import add, edit, set_state
-from tenure.store.sqlite.fence import fence
-from tenure.store.sqlite.jobs import SQL, job_of
-from tenure.store.sqlite.rehearsal import JobChange, change_together
-from tenure.store.sqlite.sql import TableVerbs
+from tenure.store.sqlite.connection import Definitions, fence, micros, micros_or_none
+from tenure.store.sqlite.edits import JobChange, add, change_together, edit, reschedule, set_state
+from tenure.store.sqlite.jobs import SQL as JOBS
+from tenure.store.sqlite.jobs import job_of, read_definition
+from tenure.store.sqlite.omissions import omission_of, wake_held
+from tenure.store.sqlite.tables import Statements, TableVerbs, emit
 
+SQL = Statements("owner_edits")
+
+RESTARTED = "planning restarted: the clock was set back"
+LONGEST_BACKOFF = timedelta(hours=1)
 _OUTCOMES = ("added", "changed", "woken", "dormant", "kept_newer")
 
 
-class Reconciliation(TableVerbs):
+class OwnerEdits(TableVerbs):
     def reconcile(
         self,
         authority: Authority,
@@ -41,8 +49,7 @@ class Reconciliation(TableVerbs):
             if name in wanted:
                 raise Conflict(f"two jobs are named {name!r}", field="name")
             wanted[name] = declared
-        with self._db.reading() as db:
-            names = [name for (name,) in db.execute(SQL.declared_names, (app,)).fetchall()]
+        names = [name for (name,) in self._db.fetch(SQL.declared_names, (app,))]
 
         def bring_in_line(name: str) -> JobChange[list[str]]:
             return lambda db, definitions: _bring_in_line(
@@ -61,10 +68,42 @@ class Reconciliation(TableVerbs):
                 did[outcome].append(name)
         return Reconciled(**{outcome: tuple(sorted(names)) for outcome, names in did.items()})
 
+    def restart_planning(self, authority: Authority, now: datetime) -> int:
+        at = micros(now)
+        with self._db.executing(authority) as (db, _):
+            rows = db.execute(SQL.ahead, (at,)).fetchall()
+            # These were put off by a clock that read years ahead: nothing else would wake them.
+            db.execute(SQL.bring_near, (at, at))
+            db.execute(SQL.bring_retries_near, (at, micros(now + LONGEST_BACKOFF)))
+            ahead = [job_of(row, self._db.definitions) for row in rows]
+            for job in ahead:
+                _restart(db, self._db.definitions, job, now)
+            if ahead:
+                db.execute(SQL.next_era)
+                emit(
+                    db,
+                    EventKind.PLANNING_RESTARTED,
+                    at,
+                    term=authority.term,
+                    process=authority.process,
+                    jobs=len(ahead),
+                    was=max(job.watermark for job in ahead).isoformat(),
+                )
+            return len(ahead)
+
+    def wake_held_jobs(self, authority: Authority, now: datetime) -> int:
+        with self._db.executing(authority) as (db, _):
+            return wake_held(db, micros(now))
+
+    def replan(self, authority: Authority, jobs: Collection[str], now: datetime) -> int:
+        at = micros(now)
+        with self._db.executing(authority) as (db, _):
+            return db.execute(SQL.replan, (at, json.dumps(sorted(jobs)), at)).rowcount
+
 
 def _bring_in_line(
     db: sqlite3.Connection,
-    definitions: DefinitionCache,
+    definitions: Definitions,
     name: str,
     declared: Declaration | None,
     app: str,
@@ -73,7 +112,7 @@ def _bring_in_line(
     now: datetime,
 ) -> list[str]:
     """Bring one job in line, declared now or before; returns the outcomes."""
-    row = db.execute(SQL.by_name, (name,)).fetchone()
+    row = db.execute(JOBS.by_name, (name,)).fetchone()
     job = job_of(row, definitions) if row is not None else None
     if job is not None and job.app != app:
         job = None  # its name is taken: to add one of that name says so
@@ -100,7 +139,7 @@ def _check_app(db: sqlite3.Connection, app: str) -> None:
 
 def _declare(
     db: sqlite3.Connection,
-    definitions: DefinitionCache,
+    definitions: Definitions,
     job: Job | None,
     declared: Declaration,
     app: str,
@@ -138,3 +177,26 @@ def _with_anchor_of(new: Definition, old: Definition) -> Definition:
         if moved == old.schedule:
             return replace(new, schedule=moved)
     return new
+
+
+def _restart(db: sqlite3.Connection, definitions: Definitions, job: Job, now: datetime) -> None:
+    at = micros(now)
+    for row in db.execute(SQL.reaching, (job.id, at)).fetchall():
+        _cut(db, definitions, omission_of(row), now)
+    db.execute(SQL.valid_from_now, (at, job.id, at))
+    state, due = reschedule(db, job.id, job.definition, job.state, now, now)
+    db.execute(SQL.restart, (at, at, state.value, micros_or_none(due), job.id))
+
+
+def _cut(
+    db: sqlite3.Connection, definitions: Definitions, omission: Omission, now: datetime
+) -> None:
+    """Leave of a record what lies up to ``now``; close a hold of which nothing is left."""
+    text = db.execute(JOBS.definition, (omission.job, omission.revision)).fetchone()[0]
+    schedule = read_definition(definitions, omission.job, omission.revision, text).schedule
+    at = micros(now)
+    count, last = schedule.left_of(omission.first, omission.last, omission.count, now)
+    db.execute(SQL.cut, (at, count, micros(last), omission.id))
+    settled = omission.settled_until is not None and omission.settled_until >= last
+    if omission.open and (not count or settled):
+        db.execute(SQL.resolve, (at, RESTARTED, omission.id))

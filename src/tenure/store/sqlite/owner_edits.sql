@@ -1,3 +1,12 @@
+-- name: declared_names
+SELECT name FROM jobs WHERE app = ? AND state <> 'removed'
+
+-- name: other_app
+SELECT app FROM jobs WHERE app IS NOT NULL AND app <> ? AND state <> 'removed' LIMIT 1
+
+-- name: set_version
+UPDATE jobs SET app_version = ? WHERE id = ?
+
 -- name: ahead
 SELECT {job_row} FROM {jobs_joined} WHERE j.watermark > ? AND j.state <> 'removed'
 
