@@ -1,6 +1,6 @@
 """Opening a database file, and the errors of SQLite as errors of Tenure.
 
-Errors are told apart by their codes; messages are not parsed.
+Errors are known by their codes; messages are not parsed.
 """
 
 from __future__ import annotations
