@@ -453,10 +453,10 @@ def test_a_batch_that_sqlite_gave_up_takes_nothing_more(store: SqliteStore) -> N
             store.add_job(make_definition("in it"), by="ada", now=START)
             with pytest.raises(StoreUnwritable):
                 give_up()
-            with pytest.raises(TenureError, match="gave up the batch"):
+            with pytest.raises(TenureError, match="rolled back the batch"):
                 store.add_job(make_definition("late"), by="ada", now=START)
 
-    with pytest.raises(TenureError, match="gave up the batch"):
+    with pytest.raises(TenureError, match="rolled back the batch"):
         batch()
     store.add_job(make_definition("next"), by="ada", now=START)
     assert [job.name for job in store.jobs()[0]] == ["before", "next"]
