@@ -17,7 +17,7 @@ from tenure.domain.ownership import OwnershipAction
 from tenure.domain.planning.external import Announced
 from tenure.domain.run import Run, RunState
 from tenure.domain.schedule.model import foreign_schedule
-from tenure.runtime.callables.run_handle import RunHandle
+from tenure.runtime.callables.runner import RunHandle
 from tenure.runtime.dispatch.external_fires import ExternalClaim
 from tenure.store.contract import RunFilter
 from testkit.cluster import Cluster, Node

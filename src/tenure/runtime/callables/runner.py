@@ -22,6 +22,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,6 @@ from tenure.domain.ownership import Authority
 from tenure.domain.run import Result, Run, RunState
 from tenure.host.clocks import Clock
 from tenure.runtime.callables.capture import Capture, captured
-from tenure.runtime.callables.run_handle import ActiveCall, RunHandle
 from tenure.runtime.callables.thread_pool import ThreadPool
 from tenure.runtime.run_context import context_of, context_parameter
 from tenure.runtime.tracebacks import one_line, outcome_of, reason_of
@@ -53,7 +53,44 @@ CANCEL_GRACE_S = 5.0
 BLOCKED_AFTER_S = 5.0
 """After which a coroutine that could not begin is logged."""
 
-Report = Callable[[Result], None]
+
+@dataclass(slots=True)
+class ActiveCall:
+    """One run. ``lock`` guards the decisions whether it is entered and how it ended."""
+
+    run: Run
+    runner: Runner
+    authority: Authority
+    claimed: float
+    """Continuous time of the claim."""
+    submitted: float
+    """Awake time."""
+    function: Callable[..., Any] = lambda: None
+    args: Mapping[str, Any] = field(default_factory=dict)
+    deadline: float | None = None
+    """Awake time: of its timeout, or of the end of a cancelled coroutine's grace."""
+    timeout: timedelta | None = None
+    entered: datetime | None = None
+    noted: bool = False
+    blocked_logged: bool = False
+    """That it cannot begin was logged."""
+    over: RunState | None = None
+    """TIMED_OUT or CANCELLED, once decided."""
+    reason: str = ""
+    """Why, of a coroutine that may clean up first."""
+    reported: bool = False
+    runs_on: bool = False
+    """Its run was ended, and its thread could not be."""
+    is_external: bool = False
+    """Another scheduler in this process carries it, in a thread of its own."""
+    task: asyncio.Task[Any] | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def waits(self) -> bool:
+        """Whether its function has neither been entered nor given up."""
+        return self.entered is None and self.over is None
 
 
 class CallableRunner:
@@ -66,7 +103,7 @@ class CallableRunner:
         process: str,
         slots: int,
         clock: Clock,
-        report: Report,
+        report: Callable[[Result], None],
         still_owner: Callable[[Authority], bool],
         logs: Path | None = None,
         log_size: int = 10_000_000,
@@ -166,8 +203,6 @@ class CallableRunner:
             authority=authority,
             claimed=claimed,
             submitted=self._clock.awake(),
-            function=_external_function,
-            args={},
             is_external=True,
         )
         with self._lock:
@@ -240,29 +275,26 @@ class CallableRunner:
 
     def _run_in_thread(self, active: ActiveCall) -> None:
         try:
-            self._run_sync(active)
+            if self.enter(active):
+                started, state, reason = active.entered, RunState.SUCCEEDED, ""
+                with captured(self._output_of(active.run), self._log_size) as output:
+                    try:
+                        active.function(**self._arguments(active))
+                    except BaseException as error:  # noqa: BLE001  any of a job's is its result
+                        state, reason = _ended_by(error, output)
+                self.end(active, state, reason, started)
         except BaseException as error:  # noqa: BLE001  an unreported run would never be over
             self._end_lost(active, error)
         self.forget(active)
         if active.runs_on:
-            _log_returned(active.run, self._clock.now() - (active.entered or active.run.claimed_at))
+            run = active.run
+            took = self._clock.now() - (active.entered or run.claimed_at)
+            log.info("the thread of %s (run %s) has returned, after %s", run.job_name, run.id, took)
 
     def _end_lost(self, active: ActiveCall, error: BaseException) -> None:
-        """An error around the function. A run that is never reported would never be over."""
+        """An error around the function."""
         log.error("%s of %s failed", active.run.id, active.run.job_name, exc_info=error)
         self.end(active, RunState.LOST, reason_of(error), active.entered)
-
-    def _run_sync(self, active: ActiveCall) -> None:
-        if not self.enter(active):
-            return
-        started = active.entered
-        state, reason = RunState.SUCCEEDED, ""
-        with captured(self._output_of(active.run), self._log_size) as output:
-            try:
-                active.function(**self._arguments(active))
-            except BaseException as error:  # noqa: BLE001  any exception of a job is its result
-                state, reason = _ended_by(error, output)
-        self.end(active, state, reason, started)
 
     # -- coroutines --------------------------------------------------------------------------
     def _event_loop(self) -> asyncio.AbstractEventLoop:
@@ -303,14 +335,13 @@ class CallableRunner:
         try:
             if not self.enter(active):
                 return
-            started = active.entered
-            state, reason = RunState.SUCCEEDED, ""
+            started, state, reason = active.entered, RunState.SUCCEEDED, ""
             with captured(self._output_of(active.run), self._log_size) as output:
                 try:
                     await active.function(**self._arguments(active))
                 except asyncio.CancelledError:
                     state, reason = active.over or RunState.CANCELLED, active.reason or "cancelled"
-                except BaseException as error:  # noqa: BLE001  any exception of a job is its result
+                except BaseException as error:  # noqa: BLE001  any of a job's is its result
                     state, reason = _ended_by(error, output)
             self.end(active, state, reason, started)
         except BaseException as error:  # noqa: BLE001  an unreported run would never be over
@@ -380,7 +411,16 @@ class CallableRunner:
             reason += "; its thread cannot be ended and runs on"
         self.end(active, state, reason, active.entered)
         if active.runs_on:
-            _log_runs_on(active.run, self._running_on(), self._slots)
+            run = active.run
+            log.warning("the thread of %s (run %s) runs on after its end", run.job_name, run.id)
+            threads, most = self._running_on(), 2 * self._slots
+            if threads >= self._slots:
+                log.error(
+                    "%d threads run on after their runs have ended%s. Restart this process; let "
+                    "these jobs check context.cancelled, or declare them with process=True",
+                    threads,
+                    "; no further function will run here" if threads >= most else f", of {most}",
+                )
 
     def end(
         self, active: ActiveCall, state: RunState, reason: str, started: datetime | None
@@ -415,25 +455,6 @@ def _ended_by(error: BaseException, output: Capture | None) -> tuple[RunState, s
     return state, reason
 
 
-def _external_function() -> None:
-    """Placeholder: the other scheduler calls the function of its run."""
-
-
-def _log_runs_on(run: Run, threads: int, slots: int) -> None:
-    log.warning("the thread of %s (run %s) runs on after its end", run.job_name, run.id)
-    if threads >= slots:
-        log.error(
-            "%d threads run on after their runs have ended%s. Restart this process; let these "
-            "jobs check context.cancelled, or declare them with process=True",
-            threads,
-            "; no further function will run here" if threads >= 2 * slots else f", of {2 * slots}",
-        )
-
-
-def _log_returned(run: Run, after: timedelta) -> None:
-    log.info("the thread of %s (run %s) has returned, after %s", run.job_name, run.id, after)
-
-
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     import asyncio
 
@@ -442,3 +463,37 @@ def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
         loop.run_forever()
     finally:
         loop.close()
+
+
+class RunHandle:
+    """A claimed run that another scheduler carries. One thread at a time calls its methods."""
+
+    def __init__(self, runner: CallableRunner, active: ActiveCall) -> None:
+        self._runner = runner
+        self._active = active
+
+    @property
+    def run(self) -> Run:
+        return self._active.run
+
+    @property
+    def over(self) -> RunState | None:
+        """The state in which it was ended meanwhile, by a cancel say: its end is recorded."""
+        return self._active.over
+
+    def enter(self) -> bool:
+        """Whether it may be entered now; if not, it has ended as never run or cancelled."""
+        try:
+            entered = self._runner.enter(self._active)
+        except Exception as error:  # noqa: BLE001  then it is certain that nothing was entered
+            reason = f"could not confirm that its owner still owns: {error}"
+            self._runner.end(self._active, RunState.NEVER_RAN, reason, None)
+            entered = False
+        if not entered:
+            self._runner.forget(self._active)
+        return entered
+
+    def end(self, state: RunState, reason: str = "") -> None:
+        """Report how it ended. Only the first call counts."""
+        self._runner.end(self._active, state, reason, self._active.entered)
+        self._runner.forget(self._active)

@@ -20,8 +20,7 @@ from tenure.domain.planning.external import Announced, plan_announced
 from tenure.domain.planning.plan import Due, OwnerCapabilities, Plan
 from tenure.domain.run import ACTIVE, Run
 from tenure.domain.schedule.model import ScheduleKind
-from tenure.runtime.callables.run_handle import RunHandle
-from tenure.runtime.callables.runner import CallableRunner
+from tenure.runtime.callables.runner import CallableRunner, RunHandle
 from tenure.runtime.dispatch.context import OwnerContext
 from tenure.runtime.dispatch.dispatcher import Dispatcher, Mandate
 from tenure.store.contract import ClaimOutcome, RunFilter

@@ -19,7 +19,7 @@ from tenure.adapters.hermes.inside.membership import ProfileMembership, TickerCa
 from tenure.adapters.hermes.inside.refusals import Refusals
 from tenure.domain.errors import RunFailed
 from tenure.domain.run import RunState
-from tenure.runtime.callables.run_handle import RunHandle
+from tenure.runtime.callables.runner import RunHandle
 from tenure.runtime.tracebacks import reason_of
 
 log = logging.getLogger("tenure.hermes")
