@@ -55,7 +55,6 @@ SKIPPED_FOLDERS = {
 }
 
 ALLOWED_MODULES = {
-    "freezing": "the folder that the PyInstaller entry point names",
     "hosting": "the field's noun: a web server hosts the application",
     "planning": "the field's noun",
 }

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tenure.runtime.callables.call import CoroutineGroup
     from tenure.runtime.dispatch.context import HostProgram
     from tenure.runtime.failure import Failure
-    from tenure.runtime.hosting.end_signals import SigtermExit
+    from tenure.runtime.hosting.exits import SigtermExit
     from tenure.runtime.hosting.servers import ServerDetector
     from tenure.runtime.profile import Profile
     from tenure.runtime.scheduler import Scheduler
@@ -229,7 +229,7 @@ class Tenure(ProfileClient):
         """The event that :meth:`run_forever` waits for. None in the child of a run, which loads
         this program for one of its functions."""
         from tenure.runtime.callables.child import is_child
-        from tenure.runtime.hosting.end_signals import until_asked
+        from tenure.runtime.hosting.exits import until_asked
 
         seconds = _seconds(drain)
         if threading.current_thread() is not threading.main_thread():
@@ -337,9 +337,9 @@ class Tenure(ProfileClient):
             self._scheduler = self._place = None
             scheduler.stop(0.0, why="it could not start")
             raise
-        from tenure.runtime.hosting import exit_hooks
+        from tenure.runtime.hosting import exits
 
-        self._at_exit = exit_hooks.register(lambda: place.tenure.stop())
+        self._at_exit = exits.call_at_exit(lambda: place.tenure.stop())
 
     def _why_not_here(self) -> str | None:
         """Called at each poll: a process may turn into a supervisor later, as the parent of a
@@ -419,7 +419,7 @@ class Tenure(ProfileClient):
     def __enter__(self) -> Tenure:
         """Start; :meth:`stop` when the block is left. SIGTERM leaves the block too, as SystemExit
         with 143, unless the program has a handler of its own for SIGTERM."""
-        from tenure.runtime.hosting.end_signals import SigtermExit
+        from tenure.runtime.hosting.exits import SigtermExit
 
         self._unwinding = SigtermExit()
         try:
@@ -647,7 +647,7 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 def _load_runtime() -> None:
     """Once per process, before the start: loading takes ten times as long as joining."""
     from tenure.runtime import scheduler  # noqa: F401
-    from tenure.runtime.hosting import exit_hooks, supervisors  # noqa: F401
+    from tenure.runtime.hosting import exits, supervisors  # noqa: F401
     from tenure.store.sqlite import load_verbs
 
     load_verbs()

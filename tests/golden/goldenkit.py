@@ -103,7 +103,7 @@ def _observe(observe: Callable[..., Any], *process: Any) -> Any:
 def _import_all() -> None:
     """What verbs import when they are used would come after the clock was stopped."""
     for found in pkgutil.walk_packages(tenure.__path__, "tenure.", onerror=lambda _: None):
-        if not re.search(r"freezing|django|plugin|__main__|inside", found.name):
+        if not re.search(r"pyinstaller|django|plugin|__main__|inside", found.name):
             importlib.import_module(found.name)
 
 

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import tenure
-from tenure import freezing
+from tenure.integrations import pyinstaller
 
 PACKAGE = Path(tenure.__file__).parent
 
@@ -27,6 +27,6 @@ def test_pyinstaller_is_told_of_the_files_of_the_package() -> None:
     """It needs the store's SQL: tried by hand with PyInstaller 6, --onefile."""
     project = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text())["project"]
     [point] = project["entry-points"]["pyinstaller40"].values()
-    assert pkgutil.resolve_name(point) is freezing.hook_folders
-    [folder] = freezing.hook_folders()
+    assert pkgutil.resolve_name(point) is pyinstaller.hook_folders
+    [folder] = pyinstaller.hook_folders()
     assert 'collect_data_files("tenure")' in (Path(folder) / "hook-tenure.py").read_text()

@@ -16,7 +16,7 @@ import pytest
 from tenure import Tenure
 from tenure.domain.errors import InvalidInput, TenureError
 from tenure.domain.run import RunState
-from tenure.runtime.hosting import end_signals
+from tenure.runtime.hosting import exits
 from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter
 from waiting import DEADLINE, eventually
@@ -165,18 +165,18 @@ def test_a_forked_child_is_ended_by_the_signal_itself(start: Callable[[str], Pro
 
 
 def test_handlers_are_put_back(tmp_path: Path) -> None:
-    before = [signal.getsignal(n) for n in end_signals.ENDING]
+    before = [signal.getsignal(n) for n in exits.ENDING]
     tenure = Tenure("shop", home=tmp_path)
     with tenure:
         assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    assert [signal.getsignal(n) for n in end_signals.ENDING] == before
+    assert [signal.getsignal(n) for n in exits.ENDING] == before
     stops = threading.Thread(
         target=lambda: eventually(lambda: tenure._asked, "it to wait") and tenure.stop()
     )
     stops.start()
     tenure.run_forever()
     stops.join()
-    assert [signal.getsignal(n) for n in end_signals.ENDING] == before
+    assert [signal.getsignal(n) for n in exits.ENDING] == before
 
 
 def test_it_cannot_wait_for_signals_in_another_thread(tmp_path: Path) -> None:

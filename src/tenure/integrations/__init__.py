@@ -1,1 +1,1 @@
-"""Frameworks that host Tenure. Each module is imported only where its framework is used."""
+"""Frameworks that host Tenure, and PyInstaller. Each is imported only where it is used."""

@@ -23,7 +23,6 @@ from tenure.runtime.hosting.servers import ServerDetector
 
 log = logging.getLogger("tenure")
 
-
 _HANDLERS = (WSGIHandler, ASGIHandler)
 
 
@@ -50,21 +49,24 @@ def _start_with(handler: Any) -> None:
     @functools.wraps(original)
     def made(self: Any, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
-        if not _in_a_test() and (once_served := _once_served()) is not None:
-            once_served.begin()
+        if (detector := _detector()) is not None:
+            detector.begin()
 
     handler.__init__ = made
 
 
 def _notice_request(sender: type[Any], **_: object) -> None:
     """For servers that are not known; Django's test client is a sender of another kind."""
-    if issubclass(sender, _HANDLERS) and not _in_a_test():
-        once_served = _once_served()
-        if once_served is not None:
-            once_served.notice_request()
+    if issubclass(sender, _HANDLERS) and (detector := _detector()) is not None:
+        detector.notice_request()
 
 
-def _once_served() -> ServerDetector | None:
+def _detector() -> ServerDetector | None:
+    """None in a test, and where this process could not join."""
+    from django.test import utils
+
+    if hasattr(utils._TestState, "saved_data"):  # since Django's setup_test_environment
+        return None
     try:
         from tenure.integrations.django import tenure
 
@@ -72,10 +74,3 @@ def _once_served() -> ServerDetector | None:
     except Exception:  # the site is served all the same
         log.exception("pid %s could not join", os.getpid())
         return None
-
-
-def _in_a_test() -> bool:
-    """Between Django's setup_test_environment and its teardown."""
-    from django.test import utils
-
-    return hasattr(utils._TestState, "saved_data")

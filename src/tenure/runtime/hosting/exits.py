@@ -1,20 +1,23 @@
-"""Signals that ask a program to exit: SIGTERM of a service manager, SIGINT of a terminal.
+"""How this process is asked to exit, and what is called when it does.
 
 By default SIGTERM ends a Python process at once: it hands nothing over, and is recorded as dead. A
-program whose only purpose is to run jobs waits for both signals (:func:`until_asked`). A program
+program whose only purpose is to run jobs waits for the signals (:func:`until_asked`). A program
 that does other work is unwound like by Ctrl-C (:class:`SigtermExit`).
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+# Of a service manager, and of a terminal.
 ENDING: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -54,22 +57,15 @@ class SigtermExit:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        self._installed = (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        )
+        self._installed = _is_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         if self._installed:
             signal.signal(signal.SIGTERM, self._unwind)
 
     def close(self) -> None:
         """Restore the handler, unless the program has set one meanwhile. Any thread, any number of
         times."""
-        mine: Any = self._unwind
-        if (
-            self._installed
-            and threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGTERM) == mine
-        ):
+        ours: Any = self._unwind
+        if self._installed and _is_main_thread() and signal.getsignal(signal.SIGTERM) == ours:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _unwind(self, number: int, frame: FrameType | None) -> None:
@@ -78,3 +74,31 @@ class SigtermExit:
             os.kill(os.getpid(), number)
             return
         raise SystemExit(128 + number)
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def call_at_exit(leave: Callable[[], object]) -> list[Callable[[], object]]:
+    """Call ``leave``, once or more, when this process exits; returns how to unregister it."""
+    # Covers most processes, uWSGI's workers too.
+    atexit.register(leave)
+    hooks: list[Callable[[], object]] = [lambda: atexit.unregister(leave)]
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        # Its children have finalizers of their own instead.
+        from multiprocessing.util import Finalize
+
+        hooks.append(Finalize(None, leave, exitpriority=100).cancel)
+    signals: Any = sys.modules.get("celery.signals")
+    if signals is not None:
+        # A process of Celery's pool ends by os._exit: recycled, not needed, or with its worker.
+        shutdown = signals.worker_process_shutdown
+
+        def shut_down(**_: Any) -> None:
+            leave()
+
+        shutdown.connect(shut_down, weak=False)
+        hooks.append(lambda: shutdown.disconnect(shut_down))
+    return hooks
