@@ -295,11 +295,18 @@ class ProfileClient:
         when ``wait`` is over: the run goes on.
         """
         from tenure.client import requests
+        from tenure.domain.request import RequestKind
 
         return self._request(
             wait,
-            lambda profile, by, waiting: requests.trigger(
-                profile, self._find(profile, job).id, by=by, queue=queue, key=key, waiting=waiting
+            lambda profile, by, waiting: requests.ask(
+                profile,
+                RequestKind.TRIGGER,
+                by,
+                job=self._find(profile, job).id,
+                queue=queue,
+                key=key,
+                waiting=waiting,
             ),
         )
 

@@ -130,23 +130,23 @@ def examine(profile: Profile, now: datetime) -> Health:
     if problem is not None and problem.kind is IdentityKind.ELSEWHERE:
         present = tuple(p for p in present if p.life is HolderLife.ALIVE)
     living = tuple(p for p in present if p.life is not HolderLife.DEAD or p is owner)
+    policy = profile.policy()
     return Health(
         ownership=ownership,
-        policy=profile.policy(),
+        policy=policy,
         present=living,
         owner=owner,
         hung_for=timedelta(0) if problem else _hung_for(profile, ownership, now),
         start=profile.settings().start,
         app=_app_of(profile.store.find_job_without_code(None)),
-        able=_able(profile, living),
+        able=candidates_among(
+            profile,
+            policy,
+            [p.process for p in living if p.life is not HolderLife.DEAD],
+            awake=SystemClock().awake(),
+        ),
         problem=problem,
     )
-
-
-def _able(profile: Profile, living: tuple[Present, ...]) -> tuple[Candidate, ...]:
-    there = [p.process for p in living if p.life is not HolderLife.DEAD]
-    awake = SystemClock().awake()
-    return candidates_among(profile, profile.policy(), there, awake=awake)
 
 
 def taken_slots(profile: Profile, health: Health, runner: Runner) -> Taken | None:

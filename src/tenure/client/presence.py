@@ -14,8 +14,6 @@ from tenure.domain.errors import NotFound
 from tenure.domain.ownership import HolderLife, OwnershipState
 from tenure.domain.process import Activity, Process
 from tenure.domain.request import Requester
-from tenure.host.processes import activity_of
-from tenure.runtime.members import life_of_process
 from tenure.runtime.ownership.control import nudge
 from tenure.runtime.profile import Profile
 
@@ -60,6 +58,10 @@ def find_owner(profile: Profile) -> Present | None:
 
 def look_at(profile: Profile, process: Process) -> Present:
     """Ask the kernel about one process of the profile."""
+    # A request to an owner that answers does without these.
+    from tenure.host.processes import activity_of
+    from tenure.runtime.members import life_of_process
+
     life = life_of_process(profile, process)
     activity = Activity.UNKNOWN
     if life is HolderLife.ALIVE:

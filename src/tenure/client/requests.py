@@ -198,6 +198,7 @@ def ask(
     """
     waiting = waiting or Waiting()
     owner = recorded_owner(profile) or _owner_to_be(profile, by, waiting, queue=queue)
+    mark = profile.store.change_mark()  # first: the answer may come at once
     request = profile.store.create_request(
         kind=kind,
         key=key or uuid.uuid4().hex,
@@ -210,7 +211,7 @@ def ask(
         queued=queue,
     )
     if request.unsettled and request.state is RequestState.ACCEPTED:  # asked again with its key
-        return _await_answer(profile, request, waiting, was_halted=False)
+        return _await_answer(profile, request, waiting, mark, was_halted=False)
     if request.state is not RequestState.PENDING:
         return settled(request)
     halted = False
@@ -224,7 +225,7 @@ def ask(
         return request
     if owner is None:
         _refuse(profile, request, waiting.now())
-    return _await_answer(profile, request, waiting, was_halted=halted)
+    return _await_answer(profile, request, waiting, mark, was_halted=halted)
 
 
 def settled(request: Request) -> Request:
@@ -344,14 +345,14 @@ def _nudge(owner: Process, request: Request) -> bool:
 
 
 def _await_answer(
-    profile: Profile, request: Request, waiting: Waiting, *, was_halted: bool
+    profile: Profile, request: Request, waiting: Waiting, mark: int, *, was_halted: bool
 ) -> Request:
+    """``mark``: the store's change mark at which ``request`` is known to be as it is."""
     start = waiting.now()
     until = start + QUEUE_PATIENCE if request.queued else request.deadline
     if waiting.patience is not None:
         until = min(until, start + waiting.patience)
-    pause, mark, checked = _LOOK_FIRST_S, profile.store.change_mark(), start
-    current = profile.store.request(request.id)
+    pause, checked, current = _LOOK_FIRST_S, start, request
     while current.unsettled and waiting.now() < until:
         waiting.sleep(pause)
         pause = _LOOK_LATER_S if waiting.now() - start > timedelta(seconds=1) else _LOOK_FIRST_S
