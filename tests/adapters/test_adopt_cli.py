@@ -128,7 +128,7 @@ def test_refusals_have_exit_codes_and_remedies(world: World, say: Say) -> None:
     assert said.code == 3
     assert "line 1" in said.err
     assert str(world.home.config) in said.err
-    assert say("release", "--yes").out.startswith("nothing of Tenure is in")
+    assert say("release", "--yes").out.startswith("Tenure has written nothing in")
 
 
 def test_what_has_to_stay_is_said(world: World, say: Say) -> None:

@@ -18,7 +18,7 @@ from tenure.domain.request import Request, RequestKind, RequestState
 from tenure.domain.run import Result, RunState
 from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter
-from tenure.surfaces.cli import ask
+from tenure.surfaces.cli import requests as asking_cli
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ def test_an_interrupted_wait_cancels_nothing(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ask, "await_end", interrupted)
+    monkeypatch.setattr(asking_cli, "await_end", interrupted)
     with Answering(world.profile.folder.home, accept):
         done = tenure("trigger", "n", "--wait")
     assert done.code == 130

@@ -108,7 +108,7 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["profile", "remove", "nowhere", "--yes"], 4, "nowhere"),
     (["profile", "remove", "../default", "--yes"], 2, "profile: "),
     # everywhere
-    (["frobnicate"], 2, "unknown verb"),
+    (["frobnicate"], 2, "unknown command"),
     (["sttus"], 2, "did you mean status"),
     (["list", "--profile", "No Such"], 2, "profile: "),
     (["list", "--profile", "nowhere"], 4, "nowhere"),

@@ -11,8 +11,8 @@ from clikit import Tenure
 
 from tenure.domain.errors import InvalidInput
 from tenure.runtime.profile import Profile
-from tenure.surfaces.cli import dashboard, web_options
-from tenure.surfaces.cli.web_options import read_address
+from tenure.surfaces.cli import serve
+from tenure.surfaces.cli.serve import read_address
 
 pytest.importorskip("fastapi")
 
@@ -36,7 +36,7 @@ def test_new_tokens(tenure: Tenure, home: Path) -> None:
 
 def test_without_the_extra(tenure: Tenure, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused with the remedy; nothing is created and nobody joins."""
-    monkeypatch.setattr(web_options, "_NEEDS", ("no_such_package",))
+    monkeypatch.setattr(serve, "_NEEDS", ("no_such_package",))
     for verb in (("dashboard",), ("serve", "--web")):
         said = tenure(*verb)
         assert said.code == 3
@@ -91,13 +91,13 @@ def test_a_signal_before_it_serves_leaves_nothing_behind(
     """Its link was printed, and it was seen in the profile; no lifespan has begun."""
     assert tenure("add", "@daily", "--name", "backup", "--", "true").code == 0
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    say = dashboard._say
+    say = serve._say_link
 
     def ended(*said: Any) -> None:
         say(*said)
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(dashboard, "_say", ended)
+    monkeypatch.setattr(serve, "_say_link", ended)
     try:
         assert tenure("dashboard", "--port", "0").code == 0
     finally:

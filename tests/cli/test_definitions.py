@@ -134,7 +134,7 @@ def test_pause_all_and_resume_all(tenure: Tenure, world: World) -> None:
         tenure("add", "@daily", "--name", name, "--", "true")
     assert tenure("pause", "a").out == "paused: a\n"
     assert tenure("pause", "--all").out == "paused: b\n"
-    assert tenure("pause", "a").out == "paused already: a\n"
+    assert tenure("pause", "a").out == "already paused: a\n"
     assert {job.state for job in world.store.jobs()[0]} == {JobState.PAUSED}
     assert tenure("resume", "--all").out == "resumed: a\nresumed: b\n"
     assert tenure("resume", "--all").out == "nothing to do\n"

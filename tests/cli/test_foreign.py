@@ -194,7 +194,7 @@ def test_list_and_show_say_who_decides(tenure: Tenure, world: World, job: Job) -
 
 
 def test_next_says_who_decides(tenure: Tenure, world: World, job: Job) -> None:
-    assert tenure("next", "backup").out == "none: Hermes decides when it is due\n"
+    assert tenure("next", "backup").out == "no scheduled runs: Hermes decides when it is due\n"
     assert tenure("next", "backup", "--json").json["next_fires"] == []
     assert tenure("next").out == "none\n1 job is planned by Hermes, which decides when\n"
     add(world, "odd", "bull:nightly")
@@ -254,7 +254,7 @@ def test_held_fires_are_told(tenure: Tenure, world: World) -> None:
     (entry,) = document["not_run"]
     assert entry["kind"] == str(OmissionKind.HELD)
     assert "held" in tenure("runs", "--all").out
-    assert "1 stretch held" in tenure("status").out
+    assert "1 range of scheduled runs on hold" in tenure("status").out
 
 
 def test_status_counts_them_and_does_not_say_hung(tenure: Tenure, world: World, job: Job) -> None:

@@ -30,7 +30,7 @@ HABITS: list[tuple[list[str], int, str]] = [
     (["run", "my job"], 2, "did you mean trigger"),
     (["rm", "my job"], 2, "did you mean remove"),
     (["export", "-o", "/nowhere/x"], 4, "/nowhere/x"),
-    (["restore", "/nowhere"], 4, "no backup /nowhere"),
+    (["restore", "/nowhere"], 4, "/nowhere does not exist"),
     (["completion"], 2, "Choose from: bash, zsh, fish"),
 ]
 

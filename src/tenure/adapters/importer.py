@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 from tenure.client.apply import all_jobs
+from tenure.client.documents import WarningDocument
 from tenure.domain.errors import Conflict
 from tenure.domain.job import DEFAULT_GRACE, MAX_NAME, Definition, Job, JobState
 from tenure.store.contract import JobEditor, Store
@@ -108,7 +109,7 @@ class ImportReport:
     written: bool
     jobs: Sequence[Mapping[str, Any]]
     """The documents of the planned jobs, in order."""
-    warnings: Sequence[Mapping[str, Any]]
+    warnings: Sequence[WarningDocument]
 
 
 class Importer(Protocol):

@@ -8,12 +8,12 @@ the rest.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     _ParamType = click.ParamType[str, str]
 else:
     _ParamType = click.ParamType  # generic only in newer versions
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def now() -> datetime:
@@ -64,6 +66,16 @@ class Where:
         notice = which_home(self.home_folder(), os.environ)
         if notice is not None:
             note(*notice)
+
+    def answer(self, document: Mapping[str, Any], *lines: str) -> None:
+        """Print the document with ``--json``, the lines without."""
+        from tenure.surfaces.cli import output
+
+        if self.json:
+            output.print_json(document)
+        else:
+            for line in lines:
+                output.say(line)
 
     def unmade(self) -> Unmade | None:
         """The profile if it has its file and no database yet."""
@@ -204,6 +216,26 @@ class VerbGroup(click.Group):
         self.params += common_options()
 
 
+# -- options of several verbs -------------------------------------------------------------------
+YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+DRY_RUN = click.option("--dry-run", is_flag=True, help="Only show what would change.")
+SHOW_SECRETS = click.option("--show-secrets", is_flag=True, help="Do not mask secrets.")
+CURSOR = click.option(
+    "--cursor", metavar="CURSOR", help="Continue after the previous page (its 'next')."
+)
+
+
+def limit_option(
+    default: int | None = None, help: str = "Maximum number to show."
+) -> Callable[[F], F]:
+    """``--limit``, from 1 to 1000; the help names a default that depends on other options."""
+    shown = default is not None
+    return click.option(
+        "-n", "--limit", type=click.IntRange(1, 1000), default=default, show_default=shown,
+        metavar="N", help=help,
+    )  # fmt: skip
+
+
 class ReaderGone(Exception):
     """The output pipe is closed. Not an OSError: click would exit with 1 for that."""
 
@@ -260,9 +292,9 @@ class LazyGroup(VerbGroup):
                 meant = f"tenure {known} --help".replace("  ", " ")
             near = [meant] if meant else get_close_matches(args[0], self.verbs, 3)
             hint = f". Did you mean {' or '.join(near)}?" if near else ""
-            raise click.UsageError(f"unknown verb {args[0]!r}{hint}", ctx)
+            raise click.UsageError(f"unknown command {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
+        with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in self.verbs.items()])

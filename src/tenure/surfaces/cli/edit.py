@@ -1,4 +1,4 @@
-"""``tenure add`` and ``edit``: a job from options, and changes of it.
+"""``tenure add``, ``edit``, ``apply`` and ``export``: definitions from options and TOML files.
 
 Option values stay text: :mod:`tenure.client.definitions` checks what they mean.
 """
@@ -17,19 +17,31 @@ import click
 
 from tenure.client import edits
 from tenure.client import warnings as advisor
+from tenure.client.apply import (
+    LARGEST,
+    Change,
+    Entry,
+    Step,
+    all_jobs,
+    applier,
+    carry_out,
+    plan_apply,
+    read_entries,
+    write_entries,
+)
 from tenure.client.definitions import build, next_fires
 from tenure.client.documents import instant
 from tenure.client.documents.jobs import job_document
 from tenure.client.job_fields import FIELDS, FLAG, NUMBER, JobField, Option
-from tenure.client.presence import editor
-from tenure.domain.errors import InvalidInput
+from tenure.client.presence import editor, nudge_owner
+from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.job import Command, Definition, Job, JobState
 from tenure.domain.schedule.parser import parse_schedule
 from tenure.domain.warnings import ProfileWarning
 from tenure.runtime.profile import Profile
 from tenure.store.folder.user_home import expand
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.command import JOB, Verb, Where, now
+from tenure.surfaces.cli.command import DRY_RUN, JOB, Verb, Where, now
 from tenure.surfaces.cli.output import when
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -96,7 +108,7 @@ def _variables(pairs: Sequence[str]) -> dict[str, str]:
         name, sign, value = pair.partition("=")
         if not sign or not name:
             raise InvalidInput(
-                f"{name[:40]!r} has no value" if name else "a variable needs a name",
+                f"variable {name[:40]!r} has no value" if name else "a variable needs a name",
                 field="env",
                 remedy="write --env NAME=VALUE",
             )
@@ -134,7 +146,13 @@ def add(
     with where.open(create=True) as profile:
         job = edits.create(profile, {**given, "paused": paused}, via="tenure add", now=at)
         profile.refresh_policy(editor("tenure add"), at)
-        _report_added(where, profile, job, at, zone_was_named="tz" in given)
+        warnings = advisor.advice(profile, job)
+        if "tz" not in given:
+            warnings += advisor.about_the_zone(profile, job.definition.schedule, at)
+    lines = [f"added {output.safe(job.name)} ({job.id}): {job.definition.schedule.describe()}"]
+    if job.state is JobState.PAUSED:
+        lines.append(f"  paused; `tenure resume {shlex.quote(job.name)}` starts it")
+    _report(where, job, at, lines, warnings)
 
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -157,28 +175,28 @@ def _check_words(schedule: str, command: tuple[str, ...]) -> None:
         )
 
 
-def _report_added(
-    where: Where, profile: Profile, job: Job, at: datetime, *, zone_was_named: bool
+def _report(
+    where: Where,
+    job: Job,
+    at: datetime,
+    lines: Sequence[str],
+    warnings: Sequence[ProfileWarning],
+    *,
+    fires_shown: bool = True,
 ) -> None:
-    warnings = advisor.advice(profile, job)
-    if not zone_was_named:
-        warnings += advisor.about_the_zone(profile, job.definition.schedule, at)
     upcoming = next_fires(job, at, 3)
     if where.json:
         output.print_json(
             {
                 "job": job_document(job),
                 "next": [instant(fire) for fire in upcoming],
-                "warnings": [
-                    {"code": w.code, "text": w.text, "remedy": w.remedy} for w in warnings
-                ],
+                "warnings": output.warning_documents(warnings),
             }
         )
         return
-    output.say(f"added {output.safe(job.name)} ({job.id}): {job.definition.schedule.describe()}")
-    if job.state is JobState.PAUSED:
-        output.say(f"  paused; `tenure resume {shlex.quote(job.name)}` starts it")
-    for fire in upcoming:
+    for line in lines:
+        output.say(line)
+    for fire in upcoming if fires_shown else ():
         output.say(f"  next  {when(fire, job.definition.schedule.timezone, at)}")
     for warning in warnings:
         output.warn(warning.text, warning.remedy)
@@ -280,28 +298,126 @@ def _with_env(
 def _report_edit(
     where: Where, before: Job, after: Job, at: datetime, warnings: list[ProfileWarning]
 ) -> None:
-    if where.json:
-        output.print_json(
-            {
-                "job": job_document(after),
-                "next": [instant(fire) for fire in next_fires(after, at, 3)],
-                "warnings": [
-                    {"code": w.code, "text": w.text, "remedy": w.remedy} for w in warnings
-                ],
-            }
-        )
-        return
-    name = output.safe(after.name)
+    name, schedule = output.safe(after.name), after.definition.schedule
+    lines, edited = [], after.revision != before.revision
     if after.approved_revision != before.approved_revision:
-        output.say(f"approved revision {after.revision} of {name}")
-    if after.revision == before.revision:
-        if after.approved_revision == before.approved_revision:
-            output.say(f"{name} already has this definition; nothing changed")
-        return
-    words = after.definition.schedule.describe()
-    output.say(f"edited {name}: revision {after.revision}, {words}")
-    if after.definition.schedule != before.definition.schedule:
-        for fire in next_fires(after, at, 3):
-            output.say(f"  next  {when(fire, after.definition.schedule.timezone, at)}")
-    for warning in warnings:
+        lines.append(f"approved revision {after.revision} of {name}")
+    elif not edited:
+        lines.append(f"{name} already has this definition; nothing changed")
+    if edited:
+        lines.append(f"edited {name}: revision {after.revision}, {schedule.describe()}")
+    # People see warnings of an edit; --json has them always.
+    shown = warnings if edited or where.json else []
+    changed = schedule != before.definition.schedule
+    _report(where, after, at, lines, shown, fires_shown=changed)
+
+
+# -- apply and export -----------------------------------------------------------------------------
+@click.command(cls=Verb)
+@click.argument("file", metavar="FILE")
+@click.option(
+    "--prune", is_flag=True, help="Remove jobs that this file added before and no longer has."
+)
+@DRY_RUN
+@click.pass_obj
+def apply(where: Where, file: str, prune: bool, dry_run: bool) -> None:
+    """Make the jobs match a TOML file of [[job]] tables; - reads standard input.
+
+    Applying a file twice changes nothing. Jobs that it does not name are left alone.
+    """
+    entries = read_entries(_read(file))
+    path = "-" if file == "-" else os.path.realpath(file)
+    if prune and path == "-":
+        raise InvalidInput("needs a file, not standard input", field="prune")
+    with where.open(create=not dry_run) as profile:
+        at = now()
+        steps = plan_apply(
+            profile.store,
+            entries,
+            path=path,
+            prune=prune,
+            timezone=profile.timezone(),
+            grace=profile.settings().grace,
+            now=at,
+        )
+        work = [step for step in steps if step.change is not Change.KEEP]
+        if work and not dry_run:
+            by = applier(editor("tenure"), path)
+            carry_out(profile.store, work, by=by, now=at)
+            nudge_owner(profile, "jobs")
+        warnings = _zone_warnings(profile, entries, work, at)
+    would, if_applied = ("would ", " if applied") if dry_run else ("", "")
+    where.answer(
+        {
+            "applied": not dry_run,
+            "changes": [{"change": str(step.change), "name": step.name} for step in steps],
+        },
+        *(f"{would}{step.change}: {output.safe(step.name)}" for step in work),
+        f"{len(steps) - len(work)} unchanged, {len(work)} changed{if_applied}",
+    )
+    for warning in () if where.json else warnings:
         output.warn(warning.text, warning.remedy)
+
+
+def _zone_warnings(
+    profile: Profile, entries: Sequence[Entry], work: Sequence[Step], at: datetime
+) -> list[ProfileWarning]:
+    """Once for the file: where TZ differs from the zone of jobs that name none."""
+    silent = {entry.name for entry in entries if "tz" not in entry.fields}
+    for step in work:
+        if step.name in silent and step.definition is not None:
+            warnings = advisor.about_the_zone(profile, step.definition.schedule, at)
+            if warnings:
+                return warnings
+    return []
+
+
+def _read(file: str) -> bytes:
+    try:
+        if file == "-":
+            content = sys.stdin.buffer.read(LARGEST + 1)
+        else:
+            with open(file, "rb") as opened:
+                content = opened.read(LARGEST + 1)
+    except FileNotFoundError:
+        raise NotFound(f"{file} does not exist", field="file") from None
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read: {error.strerror}", field="file") from None
+    if len(content) > LARGEST:
+        raise InvalidInput(f"larger than {LARGEST} bytes", field="file")
+    return content
+
+
+@click.command(cls=Verb)
+@click.argument("jobs", nargs=-1, type=JOB)
+@click.option(
+    "-o", "--output", "target", metavar="FILE", help="The file to write (default: standard output)."
+)
+@click.option("--show-secrets", is_flag=True, help="Write secrets unmasked.")
+@click.pass_obj
+def export(where: Where, jobs: tuple[str, ...], target: str | None, show_secrets: bool) -> None:
+    """Write jobs as a TOML file that `tenure apply` reads.
+
+    Masked secrets can be applied again to a profile that has them.
+    """
+    with where.open(readonly=True) as profile:
+        if jobs:
+            found = [profile.store.job(name) for name in dict.fromkeys(jobs)]
+        else:
+            states = frozenset({JobState.ACTIVE, JobState.PAUSED, JobState.DONE})
+            found = all_jobs(profile.store, states)
+    text = write_entries(found, show_secrets=show_secrets)
+    output.warn_of_unreadable(found, where.name)
+    if target is not None:
+        # Private from the start: the file may hold secrets.
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            with open(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            error.filename = target
+            raise
+    elif where.json:
+        output.print_json({"toml": text})
+    else:
+        sys.stdout.write(text)

@@ -1,4 +1,4 @@
-"""``tenure hermes``: Hermes Agent's profiles, looked at and made to obey the contract.
+"""``tenure hermes``: show, adopt and release the profiles of Hermes Agent.
 
 Below this group ``--profile`` names *Hermes'* profile. Tenure's own is derived from it;
 ``--tenure-profile`` and ``--home`` name another.
@@ -7,27 +7,35 @@ Below this group ``--profile`` names *Hermes'* profile. Tenure's own is derived 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenure.surfaces.cli.command import LazyGroup, Verb, Where, where_of
+from tenure.domain.durations import parse_duration
+from tenure.domain.errors import Conflict, OutcomeUnknown, Refused
+from tenure.surfaces.cli import output
+from tenure.surfaces.cli.command import DRY_RUN, YES, LazyGroup, Verb, Where, now, where_of
 
 if TYPE_CHECKING:
+    from tenure.adapters.hermes.adopt.carry_out import AdoptionResult
+    from tenure.adapters.hermes.adopt.plan import AdoptionOptions, AdoptionPlan
+    from tenure.adapters.hermes.back.undo import Released
     from tenure.adapters.hermes.facts.home import HermesHome
+    from tenure.adapters.hermes.look.report import Survey
 
-_CLI = "tenure.surfaces.cli."
+_CLI = "tenure.surfaces.cli.hermes"
 _META = "tenure.hermes"
 
 VERBS = {
     "status": (
-        _CLI + "hermes_status:status",
-        "Show who ticks, who holds the locks, who ran the last jobs, and what is wrong.",
+        _CLI + "_status:status",
+        "Show which processes tick, hold the locks and ran the last jobs, and problems.",
     ),
-    "adopt": (_CLI + "hermes_adopt:adopt", "Make one process the owner: by default the gateway."),
-    "release": (_CLI + "hermes_adopt:release", "Undo an adoption, byte for byte."),
-    "protect": (_CLI + "hermes_adopt:protect", "Have jobs run under that owner or not at all."),
-    "unprotect": (_CLI + "hermes_adopt:unprotect", "Let fallback owners run them again."),
+    "adopt": (_CLI + ":adopt", "Make one process the owner: by default the gateway."),
+    "release": (_CLI + ":release", "Undo an adoption, byte for byte."),
+    "protect": (_CLI + ":protect", "Run jobs only under the authoritative owner."),
+    "unprotect": (_CLI + ":unprotect", "Let fallback owners run the jobs again."),
 }
 
 
@@ -136,9 +144,235 @@ def _complete_profiles(
 @click.group(cls=Hermes, invoke_without_command=True)
 @click.pass_context
 def hermes(context: click.Context) -> None:
-    """Hermes Agent: who executes a profile's cron jobs, and how to have one process own them.
+    """Show which process executes a Hermes profile's cron jobs, and make one process the owner.
 
     Here --profile is the name of a Hermes profile.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+# -- adopt, release, protect, unprotect -----------------------------------------------------------
+@click.command(cls=HermesVerb)
+@click.option(
+    "--owner", "owners", multiple=True, metavar="WHO",
+    help="The process that may run the jobs: gateway (the default), 'service LABEL' or "
+    "'executable PATH'; repeat it for fallbacks, the best first.",
+)  # fmt: skip
+@click.option(
+    "--fallback-after", metavar="SPAN",
+    help="Let any of your processes run unprotected jobs after this time without a better owner.",
+)  # fmt: skip
+@click.option("--protect", multiple=True, metavar="JOB", help="A job that only the owner may run.")
+@click.option("--hermes-python", metavar="PATH", help="The Python that Hermes is installed in.")
+@DRY_RUN
+@click.option("--force", is_flag=True, help="Adopt even what was not verified.")
+@YES
+@click.pass_context
+def adopt(context: click.Context, /, dry_run: bool, yes: bool, **asked: Any) -> None:
+    """Make one process the owner of a Hermes profile's cron jobs: by default its gateway.
+
+    Hermes' own files are not edited: a plugin is added and enabled, and a folder at
+    cron/.tick.lock keeps every other ticker out. Each change is recorded, and `tenure hermes
+    release` undoes it. Adopting again repairs what was lost since.
+    """
+    from tenure.adapters.hermes.adopt.carry_out import adopt as carry_out
+    from tenure.adapters.hermes.adopt.plan import plan_adoption
+    from tenure.adapters.hermes.look.survey import survey
+
+    where = hermes_where(context)
+    home = where.find()
+    found = survey(home)
+    plan = plan_adoption(home, _options(where, **asked), found)
+    if dry_run:
+        _print_plan(where, plan)
+        return
+    if not where.json:
+        _print_plan(where, plan)
+    output.confirm(f"Adopt {home.path}?", yes=yes)
+    _print_adopted(where, carry_out(plan, now()), found)
+
+
+def _options(
+    where: HermesWhere,
+    owners: tuple[str, ...],
+    fallback_after: str | None,
+    protect: tuple[str, ...],
+    hermes_python: str | None,
+    force: bool,
+) -> AdoptionOptions:
+    from tenure.adapters.hermes.adopt.owner_rules import GATEWAY
+    from tenure.adapters.hermes.adopt.plan import AdoptionOptions
+
+    after = None
+    if fallback_after is not None:
+        after = parse_duration(fallback_after, "fallback-after", minimum=timedelta(seconds=1))
+    return AdoptionOptions(
+        tenure_home=where.where.home_folder(),
+        tenure_profile=where.tenure_profile,
+        owners=owners or (GATEWAY,),
+        fallback_after=after,
+        protect=protect,
+        hermes_python=hermes_python,
+        force=force,
+    )
+
+
+def _print_plan(where: HermesWhere, plan: AdoptionPlan) -> None:
+    from tenure.adapters.hermes.adopt.plan import plan_document, plan_words
+
+    if where.json:
+        output.print_json(plan_document(plan))
+        return
+    version = plan.adoption.hermes_version or "of an unknown version"
+    output.say(
+        output.safe(f"hermes profile {plan.home.profile}, {plan.home.path}, Hermes {version}")
+    )
+    for line in plan_words(plan):
+        output.paragraph(f"  {output.safe(line)}")
+    if plan.profile.text is not None:
+        output.say(output.paint(f"  in {output.safe(plan.profile.toml)}:", "dim"))
+        for line in plan.profile.text.rstrip().splitlines():
+            output.say(output.paint(f"    {output.safe(line)}", "dim"))
+    for note in plan.notes:
+        output.paragraph(f"note: {output.safe(note)}")
+
+
+def _print_adopted(where: HermesWhere, result: AdoptionResult, found: Survey) -> None:
+    from tenure.adapters.hermes.adopt.plan import next_steps
+
+    adoption, steps = result.adoption, next_steps(found)
+    if where.json:
+        output.print_json(
+            {
+                "adopted": str(adoption.hermes_home),
+                "tenure_profile": adoption.tenure_profile,
+                "done": result.done,
+                "notes": result.notes,
+                "next": steps,
+            }
+        )
+        return
+    output.say()
+    for line in result.done:
+        output.paragraph(output.safe(line))
+    for note in result.notes:
+        output.paragraph(f"note: {output.safe(note)}")
+    word = output.paint("adopted", "green bold")
+    output.say(
+        f"{word}: {output.safe(adoption.hermes_home)}" + ("" if result.done else ", as before")
+    )
+    if result.done:
+        output.paragraph(
+            "Running processes have not loaded the plugin: nothing runs until the owner is "
+            "restarted."
+        )
+        for step in steps:
+            output.paragraph(f"→ {output.safe(step)}")
+
+
+@click.command(cls=HermesVerb)
+@click.option(
+    "--copied", is_flag=True, help="Release this copy of an adopted home, not the original."
+)
+@DRY_RUN
+@YES
+@click.pass_context
+def release(context: click.Context, copied: bool, dry_run: bool, yes: bool) -> int:
+    """Undo an adoption: remove what Tenure wrote, and restore what it changed, byte for byte.
+
+    This also works after an adoption or a release that was interrupted. The Tenure profile and
+    its history are kept. Exit code 1 if something had to be left in the Hermes home.
+    """
+    where = hermes_where(context)
+    home = where.find()
+    folder = str(home.path)
+    plan = _release(folder, copied=copied, dry_run=True)
+    if not plan.done:
+        if where.json:
+            output.print_json({"released": None, "done": [], "stays": []})
+        else:
+            output.say(f"Tenure has written nothing in {output.safe(folder)}")
+        return 0
+    if not where.json:
+        for line in plan.done:
+            output.paragraph(f"  {output.safe(line)}")
+    if dry_run:
+        if where.json:
+            output.print_json({"released": None, "would": plan.done})
+        return 0
+    output.confirm(f"Release {folder}?", yes=yes)
+    from tenure.adapters.hermes.facts.adoption_record import read_adoption
+
+    adoption = read_adoption(home)
+    done = _release(folder, copied=copied, dry_run=False)
+    if where.json:
+        output.print_json({"released": folder, "done": done.done, "stays": done.stays})
+        return 1 if done.stays else 0
+    output.say()
+    for line in done.done:
+        output.paragraph(output.safe(line))
+    for line in done.stays:
+        output.warn(line)
+    output.say(f"{output.paint('released', 'green bold')}: {output.safe(folder)}")
+    if adoption is not None and not copied:
+        profile = f"{adoption.tenure_profile} in {adoption.tenure_home}"
+        output.paragraph(f"the Tenure profile {output.safe(profile)} is kept, with its history")
+    output.paragraph(
+        "→ restart the gateway and the desktop app when convenient: until then the plugin stays "
+        "loaded in them, and lets them run jobs as before"
+    )
+    return 1 if done.stays else 0
+
+
+def _release(folder: str, *, copied: bool, dry_run: bool) -> Released:
+    from tenure.adapters.hermes.back.release import release as undo
+    from tenure.adapters.hermes.back.undo import OwnerTicking, Refusal, ReleaseInProgress
+
+    try:
+        return undo(folder, copied=copied, dry_run=dry_run)
+    except ReleaseInProgress as error:
+        raise Conflict(error.text, remedy=error.remedy) from error
+    except OwnerTicking as error:
+        raise OutcomeUnknown(error.text, remedy=error.remedy) from error
+    except Refusal as error:
+        raise Refused(error.text, remedy=error.remedy) from error
+
+
+@click.command(cls=HermesVerb)
+@click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
+@click.option(
+    "--requires",
+    multiple=True,
+    metavar="CAP",
+    help="A capability the owner must have (repeatable).",
+)
+@click.pass_context
+def protect(context: click.Context, jobs: tuple[str, ...], requires: tuple[str, ...]) -> None:
+    """Run jobs of Hermes only under the authoritative owner.
+
+    JOB is Hermes' id or name. Without such an owner their scheduled runs are on hold.
+    """
+    from tenure.adapters.hermes.facts import protection
+
+    where = hermes_where(context)
+    changed = protection.protect(where.find(), jobs, requires, now())
+    if where.json:
+        output.print_json({"protected": [{"id": job.id, "name": job.name} for job in changed]})
+    for job in () if where.json else changed:
+        output.say(f"{output.safe(job.name)} ({job.id}) is protected from the owner's next tick on")
+
+
+@click.command(cls=HermesVerb)
+@click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
+@click.pass_context
+def unprotect(context: click.Context, jobs: tuple[str, ...]) -> None:
+    """Let fallback owners run jobs of Hermes again."""
+    from tenure.adapters.hermes.facts import protection
+
+    where = hermes_where(context)
+    ids = protection.unprotect(where.find(), jobs)
+    if where.json:
+        output.print_json({"unprotected": ids})
+    for id in () if where.json else ids:
+        output.say(f"{output.safe(id)} is no longer protected, from the owner's next tick on")

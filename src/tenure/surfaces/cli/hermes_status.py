@@ -26,7 +26,7 @@ _APART = timedelta(seconds=90)
 def status(context: click.Context) -> int:
     """Show which processes tick, hold the locks, ran the last jobs and can run the next.
 
-    An onlooker: it changes nothing and needs no adoption. Exit code 1 when there are warnings.
+    This changes nothing and needs no adoption. Exit code 1 when there are warnings.
     """
     where = hermes_where(context)
     found = survey(where.find(), drift=drift)
@@ -56,9 +56,7 @@ def print_survey(found: Survey) -> None:
     _print_elsewhere(found)
     for warning in found.warnings:
         output.say()
-        word = output.paint("warning", "yellow bold")
-        output.paragraph(f"{word} {warning.code}: {output.safe(warning.text)}")
-        output.paragraph(f"→ {output.safe(warning.remedy)}")
+        output.print_warning(warning.code, warning.text, warning.remedy)
 
 
 def _print_facts(found: Survey, zone: str) -> None:
@@ -84,7 +82,7 @@ def _print_facts(found: Survey, zone: str) -> None:
 def _version(found: Survey) -> str:
     first = found.installation
     if first is None:
-        return output.paint("no Hermes was found", "red")
+        return output.paint("no Hermes installation found", "red")
     version = first.version or "unknown"
     if not first.verified:
         version += " (not verified)"
@@ -115,21 +113,21 @@ def _jobs(found: Survey) -> str:
         return output.paint(output.safe(f"unreadable: {jobs.problem}"), "red")
     if not jobs.present:
         return "none"
-    odd = f"; {jobs.odd} entries are no jobs" if jobs.odd else ""
+    odd = f"; {jobs.odd} invalid entries" if jobs.odd else ""
     return f"{len(jobs.jobs)}, {jobs.enabled} enabled{odd}"
 
 
 def _lock(found: Survey, lock: Lock) -> str:
     if lock.fence:
-        return "a folder: the fence, which no unadopted tick passes"
+        return "a folder, which blocks every tick outside the adoption"
     if not lock.known:
-        return "unknown: this system does not say who holds it"
+        return "unknown: this system does not report lock holders"
     if not lock.held:
         return "free"
     process = found.process(lock.pid)
     if process is not None:
         return f"held by {process.describe()}"
-    return f"held by pid {lock.pid}" if lock.pid else "held by a process that is hidden from here"
+    return f"held by pid {lock.pid}" if lock.pid else "held by a process hidden from this user"
 
 
 def _row(process: HermesProcess, zone: str) -> list[object]:
@@ -176,11 +174,11 @@ def _print_runs(found: Survey, zone: str) -> None:
         return
     tallied = ", ".join(f"{role} {count}" for role, count in found.by_role().items())
     many = len(ledger.rows)
-    output.say(f"runs  the last {many}: {tallied}" if many > 1 else f"runs  one: {tallied}")
+    output.say(f"runs  last {many}: {tallied}")
     job_names = {job.id: job.name for job in found.jobs.jobs}
     for row in ledger.rows[:SHOWN]:
         at = local(row.claimed_at, zone).rsplit(" ", 1)[0] if row.claimed_at else "?"
-        asked = ", asked for" if row.source == "direct" else ""
+        asked = ", on request" if row.source == "direct" else ""
         name = output.safe(job_names.get(row.job, row.job))
         role = found.role_of_run(row)
         output.say(f"  {at}  {name}  {role} pid {row.pid}{asked}  {output.safe(row.status)}")

@@ -1,9 +1,8 @@
-"""``tenure list``, ``show``, ``next``, ``pause``, ``resume`` and ``remove``."""
+"""``tenure list``, ``show``, ``next``, ``explain``, ``pause``, ``resume`` and ``remove``."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -20,22 +19,26 @@ from tenure.client.job_fields import FIELDS, masked
 from tenure.client.status import next_runs
 from tenure.client.warnings import find_liveness_warnings
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import Command, Job, JobState, remedy_for_unreadable, why_unreadable
+from tenure.domain.job import Command, Job, JobState
 from tenure.domain.schedule.model import ScheduleKind
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.command import JOB, Verb, Where, now
+from tenure.surfaces.cli.command import CURSOR, JOB, SHOW_SECRETS, Verb, Where, limit_option, now
 from tenure.surfaces.cli.output import local, relative, when
-from tenure.surfaces.cli.status import print_warning
 
 
 @click.command("list", cls=Verb)
-@click.option("--state", "states", multiple=True, type=click.Choice([str(s) for s in JobState]))
-@click.option("--tag", "tags", multiple=True, help="Only jobs with this tag.")
-@click.option("-n", "--limit", type=click.IntRange(1, 1000), help="Maximum number to show.")
-@click.option("--cursor", help="Continue after the previous page (its 'next').")
-@click.option("--show-secrets", is_flag=True, help="Do not mask secrets.")
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice([str(s) for s in JobState]),
+    help="Only jobs in this state (repeatable).",
+)  # fmt: skip
+@click.option(
+    "--tag", "tags", multiple=True, metavar="TEXT", help="Only jobs with this tag (repeatable)."
+)
+@limit_option()
+@CURSOR
+@SHOW_SECRETS
 @click.pass_obj
 def list_jobs(
     where: Where,
@@ -59,50 +62,43 @@ def list_jobs(
         warnings = list(find_liveness_warnings(profile, examine(profile, at), at))
     jobs = [job for job in jobs if set(tags) <= set(job.definition.tags)]
     if where.json:
-        documents = [job_document(job, show_secrets=show_secrets) for job in jobs]
-        document: dict[str, Any] = {"jobs": documents, "next": following}
-        document["warnings"] = [
-            {"code": w.code, "text": w.text, "remedy": w.remedy} for w in warnings
-        ]
-        output.print_json(document)
+        output.print_json(
+            {
+                "jobs": [job_document(job, show_secrets=show_secrets) for job in jobs],
+                "next": following,
+                "warnings": output.warning_documents(warnings),
+            }
+        )
         return
     for warning in warnings:
-        print_warning(warning)
+        output.print_warning(warning.code, warning.text, warning.remedy)
         output.say()
     if not jobs and following is None:
-        some = wanted or tags or cursor
-        output.say("none" if some else "no jobs; `tenure add SCHEDULE -- COMMAND` adds one")
+        filtered = wanted or tags or cursor
+        output.say(
+            "no jobs match" if filtered else "no jobs; `tenure add SCHEDULE -- COMMAND` adds one"
+        )
         return
     rows = [_row(job, at) for job in jobs]
     output.table(["name", "state", "schedule", "next", "command"], rows, states=frozenset({1}))
-    warn_of_unreadable(jobs, where)
+    output.warn_of_unreadable(jobs, where.name)
     if following is not None:
         output.say(f"more: --cursor {shlex.quote(following)}")
 
 
 def _row(job: Job, at: datetime) -> list[str]:
-    wants = job.definition
-    fire = job.next_fire
+    definition = job.definition
     upcoming = (
-        decided_elsewhere(job) or "-"
-        if fire is None
-        else f"{local(fire, wants.schedule.timezone)} ({relative(fire, at)})"
+        "-" if job.next_fire is None else when(job.next_fire, definition.schedule.timezone, at)
     )
-    command = wants.action.describe()
+    command = definition.action.describe()
     short = command if len(command) <= 60 else command[:57] + "..."
-    name = job.name + (" [protected]" if wants.needs_authority else "")
-    return [name, str(job.state), wants.schedule.text, upcoming, short]
+    name = job.name + (" [protected]" if definition.needs_authority else "")
+    schedule = definition.schedule.text
+    return [name, str(job.state), schedule, _decided_elsewhere(job) or upcoming, short]
 
 
-def warn_of_unreadable(jobs: Iterable[Job], where: Where) -> None:
-    """Warn of jobs that cannot be read, with the reason and the remedy."""
-    option = "" if where.name == "default" else f" --profile {where.name}"
-    for job in jobs:
-        if job.damage is not None:
-            output.warn(why_unreadable(job), remedy_for_unreadable(job, option))
-
-
-def decided_elsewhere(job: Job) -> str | None:
+def _decided_elsewhere(job: Job) -> str | None:
     """Who decides when an active job is due, where it is not planned here, or why none can."""
     if job.damage is not None:
         return "cannot be read"
@@ -114,7 +110,7 @@ def decided_elsewhere(job: Job) -> str | None:
 
 @click.command(cls=Verb)
 @click.argument("job", type=JOB)
-@click.option("--show-secrets", is_flag=True, help="Do not mask secrets.")
+@SHOW_SECRETS
 @click.option("--revisions", is_flag=True, help="Also list who changed it and when.")
 @click.pass_obj
 def show(where: Where, job: str, show_secrets: bool, revisions: bool) -> None:
@@ -124,8 +120,10 @@ def show(where: Where, job: str, show_secrets: bool, revisions: bool) -> None:
         history = profile.store.revisions(found.id) if revisions else ()
     at = now()
     if where.json:
-        document: dict[str, Any] = {"job": job_document(found, show_secrets=show_secrets)}
-        document["next"] = [instant(fire) for fire in next_fires(found, at, 5)]
+        document: dict[str, Any] = {
+            "job": job_document(found, show_secrets=show_secrets),
+            "next": [instant(fire) for fire in next_fires(found, at, 5)],
+        }
         if revisions:
             document["revisions"] = [
                 {
@@ -137,7 +135,7 @@ def show(where: Where, job: str, show_secrets: bool, revisions: bool) -> None:
             ]
         output.print_json(document)
         return
-    _print_job(found, at, show_secrets)
+    _print_job(found, at, show_secrets, where.name)
     zone = found.definition.schedule.timezone
     for old in history:
         output.say(
@@ -146,16 +144,14 @@ def show(where: Where, job: str, show_secrets: bool, revisions: bool) -> None:
         )
 
 
-def _print_job(job: Job, at: datetime, show_secrets: bool) -> None:
-    wants, zone = job.definition, job.definition.schedule.timezone
-    action = wants.action
+def _print_job(job: Job, at: datetime, show_secrets: bool, profile: str) -> None:
+    schedule, action = job.definition.schedule, job.definition.action
     output.say(f"{output.paint(output.safe(job.name), 'bold')}  {output.state(job.state)}")
-    if job.damage is not None:
-        output.warn(why_unreadable(job), remedy_for_unreadable(job))
-    words, note = wants.schedule.describe(), wants.schedule.either_day()
-    if wants.schedule.kind is not ScheduleKind.FOREIGN:
-        words = f"{wants.schedule.text}: {words}"
-    upcoming = decided_elsewhere(job) or when(job.next_fire, zone, at)
+    output.warn_of_unreadable([job], profile)
+    words, note = schedule.describe(), schedule.either_day()
+    if schedule.kind is not ScheduleKind.FOREIGN:
+        words = f"{schedule.text}: {words}"
+    upcoming = _decided_elsewhere(job) or when(job.next_fire, schedule.timezone, at)
     changed_by = change_there(job, "edit") if is_foreign(job) else None
     output.facts(
         [
@@ -166,7 +162,7 @@ def _print_job(job: Job, at: datetime, show_secrets: bool) -> None:
             ("command", output.safe(action.describe())),
             *_field_rows(job, show_secrets),
             ("app", job.app),
-            ("revision", f"{job.revision}, {when(job.edited_at, zone, at)}"),
+            ("revision", f"{job.revision}, {when(job.edited_at, schedule.timezone, at)}"),
             ("edited by", output.safe(job.edited_by)),
             ("change it", None if changed_by is None else output.safe(changed_by)),
         ],
@@ -192,43 +188,41 @@ def _field_rows(job: Job, show_secrets: bool) -> list[tuple[str, str | None]]:
     return rows
 
 
+_PAST = {JobState.PAUSED: "paused", JobState.ACTIVE: "resumed", JobState.REMOVED: "removed"}
+
+
 def _change_state(where: Where, names: tuple[str, ...], every: bool, state: JobState) -> int:
-    past = {JobState.PAUSED: "paused", JobState.ACTIVE: "resumed", JobState.REMOVED: "removed"}[
-        state
-    ]
     if every == bool(names):
         text = "give job names" + ("" if state is JobState.REMOVED else " or --all")
         raise InvalidInput(text, field="job", remedy="`tenure list` shows them")
+    past = _PAST[state]
     verb, left = past.removesuffix("d"), []
     with where.open() as profile:
         if every:
             old = JobState.ACTIVE if state is JobState.PAUSED else JobState.PAUSED
-            all_of_them = all_jobs(profile.store, frozenset({old}))
-            found = [job for job in all_of_them if not is_foreign(job)]
-            left = [job for job in all_of_them if is_foreign(job)]
+            in_state = all_jobs(profile.store, frozenset({old}))
+            chosen = [job for job in in_state if not is_foreign(job)]
+            left = [job for job in in_state if is_foreign(job)]
         else:
-            found = [profile.store.job(name) for name in dict.fromkeys(names)]
-        changed = set_states(profile, found, state, via=f"tenure {verb}", now=now())
-    if where.json:
-        document: dict[str, Any] = {"jobs": [job_document(job) for _, job in changed]}
-        if left:
-            document["left"] = [job_document(job) for job in left]
-        output.print_json(document)
-        return 3 if left else 0
-    for before, after in changed:
-        already = " already" if before.state is after.state else ""
-        output.say(f"{past}{already}: {output.safe(after.name)}")
-    for job in left:
+            chosen = [profile.store.job(name) for name in dict.fromkeys(names)]
+        changed = set_states(profile, chosen, state, via=f"tenure {verb}", now=now())
+    document: dict[str, Any] = {"jobs": [job_document(job) for _, job in changed]}
+    if left:
+        document["left"] = [job_document(job) for job in left]
+    lines = [
+        f"{'already ' if before.state is after.state else ''}{past}: {output.safe(after.name)}"
+        for before, after in changed
+    ]
+    where.answer(document, *(lines or ([] if left else ["nothing to do"])))
+    for job in () if where.json else left:
         why = f"not {past}: {job.name}, which {planner_of(job)} plans"
         output.warn(why, change_there(job, verb))
-    if not changed and not left:
-        output.say("nothing to do")
     return 3 if left else 0
 
 
 @click.command(cls=Verb)
 @click.argument("jobs", nargs=-1, type=JOB)
-@click.option("--all", "every", is_flag=True, help="Every active job.")
+@click.option("--all", "every", is_flag=True, help="Pause every active job.")
 @click.pass_obj
 def pause(where: Where, jobs: tuple[str, ...], every: bool) -> int:
     """Pause jobs. Their scheduled runs are recorded as skipped meanwhile.
@@ -241,7 +235,7 @@ def pause(where: Where, jobs: tuple[str, ...], every: bool) -> int:
 
 @click.command(cls=Verb)
 @click.argument("jobs", nargs=-1, type=JOB)
-@click.option("--all", "every", is_flag=True, help="Every paused job.")
+@click.option("--all", "every", is_flag=True, help="Resume every paused job.")
 @click.pass_obj
 def resume(where: Where, jobs: tuple[str, ...], every: bool) -> int:
     """Resume paused jobs, from now on."""
@@ -258,7 +252,10 @@ def remove(where: Where, jobs: tuple[str, ...]) -> int:
 
 @click.command("next", cls=Verb)
 @click.argument("job", required=False, type=JOB)
-@click.option("-n", "--count", type=click.IntRange(1, 1000), default=10, show_default=True)
+@click.option(
+    "-n", "--count", type=click.IntRange(1, 1000), default=10, show_default=True, metavar="N",
+    help="Number of scheduled runs to show.",
+)  # fmt: skip
 @click.pass_obj
 def upcoming(where: Where, job: str | None, count: int) -> None:
     """Show the next scheduled runs, of one job or of all, without jitter."""
@@ -267,7 +264,7 @@ def upcoming(where: Where, job: str | None, count: int) -> None:
         only = profile.store.job(job) if job else None
         fires = next_runs(profile, at, count, only)
         unreadable = [] if job else profile.store.unreadable_jobs()
-        others = [] if job or where.json or len(fires) == count else _announced(profile)
+        others = [] if job or where.json or len(fires) == count else _foreign_jobs(profile)
     if where.json:
         output.print_json(
             {
@@ -280,16 +277,16 @@ def upcoming(where: Where, job: str | None, count: int) -> None:
         )
         return
     if not fires and not unreadable:
-        output.say("none" + _why_none(only))
-    rows = []
-    for fire, each in fires:
-        zone = each.definition.schedule.timezone
-        rows.append([each.name, local(fire, zone), relative(fire, at)])
+        output.say("no scheduled runs" + (_why_none(only) if only else ""))
+    rows = [
+        [each.name, local(fire, each.definition.schedule.timezone), relative(fire, at)]
+        for fire, each in fires
+    ]
     if rows:
         output.table(["job", "at", "when"], rows)
     if only and (note := only.definition.schedule.either_day()) is not None:
         output.warn(*note)
-    warn_of_unreadable(unreadable, where)
+    output.warn_of_unreadable(unreadable, where.name)
     if others:
         planners = sorted({planner_of(job) for job in others})
         number = "1 job is" if len(others) == 1 else f"{len(others)} jobs are"
@@ -297,15 +294,53 @@ def upcoming(where: Where, job: str | None, count: int) -> None:
         output.say(f"{number} planned by {' and '.join(planners)}, which {decide} when")
 
 
-def _why_none(job: Job | None) -> str:
-    if job is None:
-        return ""
+def _why_none(job: Job) -> str:
     if job.state is not JobState.ACTIVE:
         return f": the job is {job.state}"
-    decides = decided_elsewhere(job)
+    decides = _decided_elsewhere(job)
     return f": {decides} when it is due" if decides else ""
 
 
-def _announced(profile: Profile) -> list[Job]:
+def _foreign_jobs(profile: Profile) -> list[Job]:
     jobs = all_jobs(profile.store, frozenset({JobState.ACTIVE}))
     return [job for job in jobs if job.definition.schedule.kind is ScheduleKind.FOREIGN]
+
+
+# -- explain --------------------------------------------------------------------------------------
+_MARKS = {True: ("ok", "green"), False: ("no", "red"), None: ("?", "yellow")}
+
+
+@click.command(cls=Verb)
+@click.argument("job", type=JOB)
+@click.pass_obj
+def explain(where: Where, job: str) -> int:
+    """Show whether a job would run now and by which owner, or why it would not.
+
+    Exit code 1 when it would not.
+    """
+    from tenure.client import explain as explanations
+
+    with where.open(readonly=True) as profile:
+        found = explanations.explain(profile, job, now())
+    if where.json:
+        output.print_json(explanations.explanation_document(found))
+        return 0 if found.would_run else 1
+    name = output.paint(output.safe(found.job.name), "bold")
+    verdict = ("would run", "green") if found.would_run else ("would not run", "red")
+    output.say(f"{name} {output.paint(*verdict)} if it were due now")
+    for check in found.checks:
+        word, colour = _MARKS[check.ok]
+        text = f"{check.name.ljust(10)}  {output.safe(check.text)}"
+        output.say(f"  {output.paint(word.ljust(2), colour)}  {text}")
+        if check.remedy and check.ok is not True:
+            output.say(f"      → {output.safe(check.remedy)}")
+    zone = found.job.definition.schedule.timezone
+    upcoming = _decided_elsewhere(found.job) or when(found.job.next_fire, zone, found.at)
+    output.say(f"  next  {upcoming}")
+    for omission in found.omissions:
+        still = " (still open)" if omission.open else ""
+        output.say(
+            f"  {output.state(omission.kind)}  {omission.count} x, most recently "
+            f"{when(omission.last, zone, found.at)}: {output.safe(omission.reason)}{still}"
+        )
+    return 0 if found.would_run else 1

@@ -10,16 +10,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any
 
-from tenure.client.documents import VERSION, Document, error_document, to_json
+from tenure.client.documents import VERSION, Document, WarningDocument, error_document, to_json
 from tenure.domain.errors import TenureError
 from tenure.domain.names import escape_hidden
 
 if TYPE_CHECKING:
+    from tenure.domain.job import Job
     from tenure.domain.run import Run
+    from tenure.domain.warnings import ProfileWarning
 
 _STYLES = {
     "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36",
@@ -94,6 +96,26 @@ def warn(text: str, remedy: str = "") -> None:
     print(paint("warning: ", "yellow", sys.stderr) + safe(text), file=sys.stderr)
     if remedy:
         print(f"→ {safe(remedy)}", file=sys.stderr)
+
+
+def print_warning(code: str, text: str, remedy: str) -> None:
+    """A warning that is part of the answer, on stdout."""
+    paragraph(f"{paint('warning', 'yellow bold')} {code}: {safe(text)}")
+    paragraph(f"→ {safe(remedy)}")
+
+
+def warning_documents(warnings: Iterable[ProfileWarning]) -> list[WarningDocument]:
+    return [WarningDocument(code=w.code, text=w.text, remedy=w.remedy) for w in warnings]
+
+
+def warn_of_unreadable(jobs: Iterable[Job], profile: str) -> None:
+    """Warn of jobs that cannot be read, with the reason and the remedy."""
+    from tenure.domain.job import remedy_for_unreadable, why_unreadable
+
+    option = "" if profile == "default" else f" --profile {profile}"
+    for job in jobs:
+        if job.damage is not None:
+            warn(why_unreadable(job), remedy_for_unreadable(job, option))
 
 
 def print_error(error: TenureError, *, json: bool) -> None:

@@ -1,9 +1,10 @@
-"""``tenure runs``: what ran, by which process, how it ended; --all: also what did not run."""
+"""``tenure runs`` and ``tenure logs``: what ran, by which process, how it ended, what it wrote."""
 
 from __future__ import annotations
 
 import json
 import shlex
+import sys
 from datetime import datetime
 from functools import cache, partial
 from typing import Any
@@ -11,16 +12,19 @@ from typing import Any
 import click
 
 from tenure.client.documents.runs import RunDocument, omission_document, run_document
+from tenure.client.foreign_jobs import where_output_is
+from tenure.client.logs import find_run_or_latest, follow_run, log_path
 from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.job import Job
 from tenure.domain.omission import Omission
 from tenure.domain.request import Request
 from tenure.domain.run import Run, RunState
+from tenure.runtime.output import layout_of, read_output, tail
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.command import JOB, Verb, Where, now
-from tenure.surfaces.cli.output import local, outcome, relative, span
+from tenure.surfaces.cli.command import CURSOR, JOB, Verb, Where, limit_option, now
+from tenure.surfaces.cli.output import local, outcome, span, when
 
 
 @click.command(cls=Verb)
@@ -32,13 +36,8 @@ from tenure.surfaces.cli.output import local, outcome, relative, span
     "--state", "states", multiple=True, type=click.Choice([str(s) for s in RunState]),
     help="Only runs in this state (repeatable).",
 )  # fmt: skip
-@click.option(
-    "-n",
-    "--limit",
-    type=click.IntRange(1, 1000),
-    help="Maximum number to show (20; with --json 100).",
-)
-@click.option("--cursor", help="Continue after the previous page (its 'next').")
+@limit_option(help="Maximum number to show (default: 20; with --json 100).")
+@CURSOR
 @click.pass_obj
 def runs(
     where: Where,
@@ -126,7 +125,7 @@ def _print(
         return
     rows.sort(key=lambda row: row[0], reverse=True)
     output.table(
-        ["run", "job", "state", "fire", "took", "term", "by", "result"],
+        ["run", "job", "state", "due", "took", "term", "by", "result"],
         [row for _, row in rows],
         states=frozenset({2}),
     )
@@ -151,20 +150,83 @@ def _run_row(run: Run, zone: str, at: datetime, by: str) -> list[object]:
         result += f" (attempt {run.attempt})"
     if run.late is not None:
         result += f" (late: {run.late.state})"
-    fire = f"{local(run.fire_time, zone)} ({relative(run.fire_time, at)})"
-    return [run.id, run.job_name, run.state, fire, took, run.term, by, result]
+    due = when(run.fire_time, zone, at)
+    return [run.id, run.job_name, run.state, due, took, run.term, by, result]
 
 
 def _omission_row(omission: Omission, zone: str, by: str) -> list[object]:
-    fires = f"{local(omission.first, zone)}"
+    due = local(omission.first, zone)
     if omission.count > 1:
-        fires = f"{omission.count} x {fires} to {local(omission.last, zone)}"
+        due = f"{omission.count} x {due} to {local(omission.last, zone)}"
     reason = omission.reason
     if omission.resolution:
         reason += f"; {omission.resolution}"
     elif omission.open:
         reason += "; still open"
     term = omission.term or "-"
-    return [
-        "-", omission.job_name, omission.kind, fires, "-", term, by, reason,
-    ]  # fmt: skip
+    return ["-", omission.job_name, omission.kind, due, "-", term, by, reason]
+
+
+# -- logs -----------------------------------------------------------------------------------------
+@click.command(cls=Verb)
+@click.argument("run", metavar="RUN|JOB", type=JOB)
+@click.option(
+    "-f", "--follow", "following", is_flag=True, help="Follow the output until the run ends."
+)
+@click.option(
+    "--attempt",
+    type=click.IntRange(1),
+    metavar="N",
+    help="The attempt to show (default: the last).",
+)
+@click.option(
+    "-n", "--lines", type=click.IntRange(1), metavar="N", help="Show only the last N lines."
+)
+@click.pass_obj
+def logs(where: Where, run: str, following: bool, attempt: int | None, lines: int | None) -> None:
+    """Show the output of a run, or of a job's latest run."""
+    if following and (where.json or lines):
+        other = "--json" if where.json else "--lines"
+        raise InvalidInput(f"cannot be combined with {other}", field="follow")
+    with where.open(readonly=not following) as profile:
+        found = find_run_or_latest(profile, run)
+        path = log_path(profile, found, attempt)
+        if following:
+            for part in follow_run(profile, found, attempt):
+                _write(part)
+                sys.stdout.flush()
+        elif where.json:
+            text = tail(path, lines) if lines else b"".join(read_output(path))
+            output.print_json(
+                {
+                    "run": found.id,
+                    "attempt": attempt or found.attempt,
+                    "state": str(found.state),
+                    "file": str(path),
+                    "dropped": layout_of(path).dropped,
+                    "output": text.decode("utf-8", "replace"),
+                }
+            )
+        else:
+            for part in [tail(path, lines)] if lines else read_output(path):
+                _write(part)
+            if not path.exists():
+                why = _why_no_file(profile, found)
+                output.warn(f"run {found.id} ({found.state}) has no output file", why)
+
+
+def _why_no_file(profile: Profile, run: Run) -> str:
+    if run.started_at is None:
+        return run.reason or "it has not started"
+    elsewhere = where_output_is(profile.store.definition(run.job, run.revision).action)
+    return elsewhere or "a Python function's output goes to the output of its process"
+
+
+def _write(part: bytes) -> None:
+    """Bytes as they are: the output is the job's, not ours."""
+    sys.stdout.flush()
+    buffer = getattr(sys.stdout, "buffer", None)
+    if buffer is None:
+        sys.stdout.write(part.decode("utf-8", "replace"))
+    else:
+        buffer.write(part)

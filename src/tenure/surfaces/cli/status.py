@@ -1,4 +1,4 @@
-"""``tenure status``: who owns, who is there and why, what is wrong, what comes next."""
+"""``tenure status``: the owner, the processes and why, warnings, what runs next."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from tenure.client.presence import Present
 from tenure.client.status import Status, read_status, status_document
 from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Activity, Process
-from tenure.domain.warnings import ProfileWarning
 from tenure.runtime.profile import Profile
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.command import Verb, Where, now
@@ -84,17 +83,11 @@ def print_status(found: Status) -> None:
         if job.definition.needs_authority:
             shield = " [protected]"
         at = job.next_fire
-        upcoming = when(at, zone, found.at) if at else "a held fire waits"
+        upcoming = when(at, zone, found.at) if at else "on hold"
         output.say(f"  next  {output.safe(job.name)}{shield}  {upcoming}")
     for warning in found.warnings:
         output.say()
-        print_warning(warning)
-
-
-def print_warning(warning: ProfileWarning) -> None:
-    word = output.paint("warning", "yellow bold")
-    output.paragraph(f"{word} {warning.code}: {output.safe(warning.text)}")
-    output.paragraph(f"→ {output.safe(warning.remedy)}")
+        output.print_warning(warning.code, warning.text, warning.remedy)
 
 
 def _print_owner(found: Status) -> None:
@@ -102,12 +95,11 @@ def _print_owner(found: Status) -> None:
     title = output.paint(f"profile {found.profile}", "bold")
     output.say(f"{title}  {output.paint(found.folder, 'dim')}")
     if health.owner is None:
-        output.say(f"owner   {output.paint('none', 'red')}, last term {health.ownership.term}")
+        last = health.ownership.term
+        ended = f"; the last term was {last}" if last else ""
+        output.say(f"owner   {output.paint('none', 'red')}{ended}")
         return
     current, process = health.ownership, health.owner.process
-    rank = "an open policy" if current.rule is None else f"rule {current.rule + 1}"
-    kind = "authoritative" if current.authoritative else "not authoritative"
-    since = f", for {span(found.at - current.since)}" if current.since else ""
     life = ""
     if health.owner.life is not HolderLife.ALIVE:
         life = " " + output.paint(str(health.owner.life), "red bold")
@@ -117,10 +109,15 @@ def _print_owner(found: Status) -> None:
         life = " " + output.paint("hung", "red bold")
     elif health.owner.activity is Activity.UNKNOWN:
         life = ", state unknown"
-    output.say(
-        f"owner   pid {process.pid}{_role(process)}{life}, term {current.term} by {rank}, "
-        f"{kind}{since}"
-    )
+    since = f", for {span(found.at - current.since)}" if current.since else ""
+    output.say(f"owner   pid {process.pid}{_role(process)}{life}, term {current.term}{since}")
+    if current.rule is None:
+        rule = "none: any of your processes may become owner, and protected jobs are on hold"
+    elif current.authoritative:
+        rule = f"{current.rule + 1}, authoritative"
+    else:
+        rule = f"{current.rule + 1}, not authoritative: protected jobs are on hold"
+    output.say(f"rule    {rule}")
 
 
 def _print_counts(found: Status) -> None:
@@ -132,8 +129,12 @@ def _print_counts(found: Status) -> None:
         f"{number} {one if number == 1 else many}"
         for number, one, many in (
             (counts.active_runs, "run active", "runs active"),
-            (counts.open_holds, "stretch held", "stretches held"),
-            (counts.pending_requests, "request waiting", "requests waiting"),
+            (
+                counts.open_holds,
+                "range of scheduled runs on hold",
+                "ranges of scheduled runs on hold",
+            ),
+            (counts.pending_requests, "request pending", "requests pending"),
         )
         if number
     ]
