@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -47,182 +47,166 @@ UNREADABLE_FOR = timedelta(minutes=1)
 """The delay before the owner looks at a job that cannot be read again."""
 
 
-def insert_run(
-    db: sqlite3.Connection,
-    authority: Authority,
-    *,
-    job: str,
-    name: str,
-    revision: int,
-    fire: datetime,
-    cause: Cause,
-    protected: bool,
-    now: datetime,
-    request: str | None = None,
-) -> Run | None:
-    """Claim one fire; None if it was claimed before and its row is still there."""
-    run, process = new_id("r", now), authority.process
-    row = (
-        run,
-        job,
-        name,
-        revision,
-        micros(fire),
-        cause.value,
-        authority.term,
-        process,
-        process,
-        authority.policy_version,
-        protected,
-        micros(now),
-        request,
-    )
-    if not db.execute(SQL.insert, row).rowcount:
-        return None
-    return Run(
-        id=run,
-        job=job,
-        job_name=name,
-        revision=revision,
-        fire_time=fire,
-        cause=cause,
-        state=RunState.CLAIMED,
-        term=authority.term,
-        process=process,
-        holder=process,
-        policy_version=authority.policy_version,
-        protected=protected,
-        attempt=1,
-        claimed_at=now,
-        request=request,
-    )
-
-
 def purged_until(db: sqlite3.Connection, job: str, fire: int) -> int | None:
     """The end of the span of deleted runs in which a fire lies, if it does."""
-    found: int | None = db.execute(SQL.purged, (job, fire, fire)).fetchone()[0]
-    return found
+    last: int | None = db.execute(SQL.purged, (job, fire, fire)).fetchone()[0]
+    return last
 
 
 def _claimable(db: sqlite3.Connection, jobs: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-    """The columns that a claim depends on, by job. A single statement: each statement lets other
-    threads run in between."""
+    """The columns that a claim depends on, by job."""
+    # A single statement: each statement lets other threads run in between.
     rows = db.execute(SQL.claimable, (json.dumps(jobs),)).fetchall()
     return {row[0]: row[1:] for row in rows}
-
-
-def _carry_out(
-    db: sqlite3.Connection,
-    definitions: Definitions,
-    authority: Authority,
-    authoritative: bool,
-    plan: Plan,
-    row: tuple[Any, ...] | None,
-    now: datetime,
-) -> Claimed:
-    """``row`` is the job's, of ``claimable``."""
-    if (
-        row is None
-        or row[1:4] != (plan.revision, "active", micros(plan.was))
-        or not all(is_open(db, plan.job, hold.omission) for hold in plan.holds)
-    ):
-        return Claimed(job=plan.job, outcome=ClaimOutcome.CHANGED)
-    if plan.claims and row[4] and not authoritative:
-        emit(
-            db,
-            EventKind.CLAIM_REFUSED,
-            micros(now),
-            term=authority.term,
-            process=authority.process,
-            job=plan.job,
-            why="only an authoritative owner may run it",
-        )
-        return Claimed(job=plan.job, outcome=ClaimOutcome.PROTECTED)
-    runs, from_holds = _claim_fires(db, authority, plan, row, now)
-    at = micros(now)
-    for hold in plan.holds:
-        settle_hold(db, plan.job, hold, from_holds.get(hold.omission, []), at)
-    if plan.omissions:
-        _omit(db, definitions, authority, plan, row[0], at)
-    db.execute(
-        SQL.advance,
-        (
-            micros(plan.watermark),
-            None if plan.done else micros_or_none(plan.due_at),
-            plan.waiting,
-            plan.deferred,
-            (JobState.DONE if plan.done else JobState.ACTIVE).value,
-            plan.job,
-        ),
-    )
-    if plan.cancel_previous:
-        for (run,) in db.execute(SQL.active_runs, (plan.job,)).fetchall():
-            cancel(db, run, at)
-    if plan.waiting and not count_active(db, plan.job):
-        wake_job(db, plan.job, at)
-    repeated = len(runs) < len(plan.claims)
-    outcome = ClaimOutcome.REPEATED if repeated else ClaimOutcome.CLAIMED
-    return Claimed(job=plan.job, outcome=outcome, runs=tuple(runs))
-
-
-def _omit(
-    db: sqlite3.Connection,
-    definitions: Definitions,
-    authority: Authority,
-    plan: Plan,
-    name: str,
-    at: int,
-) -> None:
-    text = db.execute(SQL.definition, (plan.job, plan.revision)).fetchone()[0]
-    schedule = read_definition(definitions, plan.job, plan.revision, text).schedule
-    by, term = authority.process, authority.term
-    for stretch in plan.omissions:
-        write_omission(
-            db,
-            plan.job,
-            name,
-            plan.revision,
-            schedule,
-            stretch,
-            accounted=plan.was,
-            at=at,
-            by=by,
-            term=term,
-        )
 
 
 def count_active(db: sqlite3.Connection, job: str) -> int:
     return int(db.execute(SQL.count_active, (job,)).fetchone()[0])
 
 
-def _claim_fires(
-    db: sqlite3.Connection, authority: Authority, plan: Plan, row: tuple[Any, ...], now: datetime
-) -> tuple[list[Run], dict[int, list[str]]]:
-    """The claimed runs, and by held record those that came from it."""
-    runs: list[Run] = []
-    from_holds: dict[int, list[str]] = {}
-    for fire in plan.claims:
-        at = micros(fire.at)
-        if row[5] is not None and at <= row[5] and purged_until(db, plan.job, at) is not None:
-            db.execute(SQL.account_from, (at, plan.job))
-            continue
-        run = insert_run(
-            db,
-            authority,
-            job=plan.job,
-            name=row[0],
-            revision=plan.revision,
-            fire=fire.at,
-            cause=fire.cause,
-            protected=bool(row[4]),
-            now=now,
+@dataclass(frozen=True, slots=True)
+class _ClaimTransaction:
+    """Claims of one owner, inside one transaction."""
+
+    db: sqlite3.Connection
+    definitions: Definitions
+    authority: Authority
+    authoritative: bool
+    now: datetime
+    at: int
+    """``now`` as a column has it."""
+
+    def insert_run(
+        self,
+        *,
+        job: str,
+        name: str,
+        revision: int,
+        fire: datetime,
+        fire_at: int,
+        cause: Cause,
+        protected: bool,
+        request: str | None = None,
+    ) -> Run | None:
+        """Claim one fire; None if it was claimed before and its row is still there."""
+        authority = self.authority
+        run = Run(
+            id=new_id("r", self.now),
+            job=job,
+            job_name=name,
+            revision=revision,
+            fire_time=fire,
+            cause=cause,
+            state=RunState.CLAIMED,
+            term=authority.term,
+            process=authority.process,
+            holder=authority.process,
+            policy_version=authority.policy_version,
+            protected=protected,
+            attempt=1,
+            claimed_at=self.now,
+            request=request,
         )
-        if run is None:
-            continue
-        runs.append(run)
-        if fire.hold is not None:
-            from_holds.setdefault(fire.hold, []).append(run.id)
-    return runs, from_holds
+        row = (
+            *(run.id, job, name, revision, fire_at, cause.value),
+            *(run.term, run.process, run.holder, run.policy_version),
+            *(protected, self.at, request),
+        )
+        return run if self.db.execute(SQL.insert, row).rowcount else None
+
+    def carry_out(self, plan: Plan, row: tuple[Any, ...] | None) -> Claimed:
+        """``row`` is the job's, of ``claimable``."""
+        db, at = self.db, self.at
+        was, fires = micros(plan.was), [micros(fire.at) for fire in plan.claims]
+        if (
+            row is None
+            or row[1:4] != (plan.revision, "active", was)
+            or not all(is_open(db, plan.job, hold.omission) for hold in plan.holds)
+        ):
+            return Claimed(job=plan.job, outcome=ClaimOutcome.CHANGED)
+        if plan.claims and row[4] and not self.authoritative:
+            emit(
+                db,
+                EventKind.CLAIM_REFUSED,
+                at,
+                term=self.authority.term,
+                process=self.authority.process,
+                job=plan.job,
+                why="only an authoritative owner may run it",
+            )
+            return Claimed(job=plan.job, outcome=ClaimOutcome.PROTECTED)
+        runs, from_holds = self._claim_fires(plan, row, fires)
+        for hold in plan.holds:
+            settle_hold(db, plan.job, hold, from_holds.get(hold.omission, []), at)
+        if plan.omissions:
+            self._omit(plan, row[0])
+        db.execute(
+            SQL.advance,
+            (
+                micros(plan.watermark),
+                None if plan.done else micros_or_none(plan.due_at),
+                plan.waiting,
+                plan.deferred,
+                (JobState.DONE if plan.done else JobState.ACTIVE).value,
+                plan.job,
+            ),
+        )
+        if plan.cancel_previous:
+            for (run,) in db.execute(SQL.active_runs, (plan.job,)).fetchall():
+                cancel(db, run, at)
+        if plan.waiting and not count_active(db, plan.job):
+            wake_job(db, plan.job, at)
+        repeated = len(runs) < len(plan.claims)
+        outcome = ClaimOutcome.REPEATED if repeated else ClaimOutcome.CLAIMED
+        return Claimed(job=plan.job, outcome=outcome, runs=tuple(runs))
+
+    def _claim_fires(
+        self, plan: Plan, row: tuple[Any, ...], fires: Sequence[int]
+    ) -> tuple[list[Run], dict[int, list[str]]]:
+        """The claimed runs, and by held record those that came from it."""
+        runs: list[Run] = []
+        from_holds: dict[int, list[str]] = {}
+        for fire, at in zip(plan.claims, fires, strict=True):
+            # Only a fire up to the last purged one can lie in a span.
+            if (
+                row[5] is not None
+                and at <= row[5]
+                and purged_until(self.db, plan.job, at) is not None
+            ):
+                self.db.execute(SQL.account_from, (at, plan.job))
+                continue
+            run = self.insert_run(
+                job=plan.job,
+                name=row[0],
+                revision=plan.revision,
+                fire=fire.at,
+                fire_at=at,
+                cause=fire.cause,
+                protected=bool(row[4]),
+            )
+            if run is None:
+                continue
+            runs.append(run)
+            if fire.hold is not None:
+                from_holds.setdefault(fire.hold, []).append(run.id)
+        return runs, from_holds
+
+    def _omit(self, plan: Plan, name: str) -> None:
+        text = self.db.execute(SQL.definition, (plan.job, plan.revision)).fetchone()[0]
+        schedule = read_definition(self.definitions, plan.job, plan.revision, text).schedule
+        for stretch in plan.omissions:
+            write_omission(
+                self.db,
+                plan.job,
+                name,
+                plan.revision,
+                schedule,
+                stretch,
+                accounted=plan.was,
+                at=self.at,
+                by=self.authority.process,
+                term=self.authority.term,
+            )
 
 
 class Claims(TableVerbs):
@@ -258,22 +242,21 @@ class Claims(TableVerbs):
 
     def next_due(self, runners: Collection[Runner] | None = None) -> datetime | None:
         kinds = {kind.value: runners is None or kind in runners for kind in Runner}
-        with self._db.reading() as db:
-            return instant_or_none(db.execute(SQL.next_due, kinds).fetchone()[0])
+        ((at,),) = self._db.fetch(SQL.next_due, kinds)
+        return instant_or_none(at)
 
     def claim(
         self, authority: Authority, plans: Sequence[Plan], now: datetime
     ) -> tuple[Claimed, ...]:
+        at = micros(now)
         with self._db.executing(authority) as (db, authoritative):
             rows = _claimable(db, [plan.job for plan in plans])
+            claim = _ClaimTransaction(db, self._db.definitions, authority, authoritative, now, at)
             claimed = []
             for plan in plans:
                 # Taken out, so that a second plan for the job sees the changes of the first.
                 row = rows.pop(plan.job, None) or _claimable(db, [plan.job]).get(plan.job)
-                made = _carry_out(
-                    db, self._db.definitions, authority, authoritative, plan, row, now
-                )
-                claimed.append(made)
+                claimed.append(claim.carry_out(plan, row))
             return tuple(claimed)
 
     def due_retries(self, now: datetime, room: Mapping[Runner, int]) -> tuple[Run, ...]:
@@ -332,16 +315,18 @@ class Claims(TableVerbs):
                 return record_reply(db, found, RequestState.REFUSED, authority, now, *refusal), None
             if not may_run or (active and job.definition.overlap is Overlap.QUEUE):
                 return found, None
-            run = insert_run(
-                db,
-                authority,
+            fire, fire_at = _free_instant(db, job, now)
+            claim = _ClaimTransaction(
+                db, self._db.definitions, authority, authoritative, now, micros(now)
+            )
+            run = claim.insert_run(
                 job=job.id,
                 name=job.name,
                 revision=job.revision,
-                fire=_free_instant(db, job, now),
+                fire=fire,
+                fire_at=fire_at,
                 cause=Cause.REQUEST,
                 protected=job.definition.needs_authority,
-                now=now,
                 request=found.id,
             )
             assert run is not None
@@ -381,17 +366,19 @@ def _why_refused(
     return None
 
 
-def _free_instant(db: sqlite3.Connection, job: Job, now: datetime) -> datetime:
-    """``now``, or soon after: nothing claimed, in no span, and no fire of the schedule."""
-    at = now
+def _free_instant(db: sqlite3.Connection, job: Job, now: datetime) -> tuple[datetime, int]:
+    """``now``, or soon after, also as a column has it: nothing claimed, in no span, and no fire of
+    the schedule."""
+    fire = now
     while True:
-        inside = purged_until(db, job.id, micros(at))
-        if inside is not None:
-            at = instant(inside) + _INSTANT
+        at = micros(fire)
+        span_end = purged_until(db, job.id, at)
+        if span_end is not None:
+            fire = instant(span_end) + _INSTANT
         elif (
-            job.definition.schedule.latest(at - _INSTANT, at) is not None
-            or db.execute(SQL.fire_is_taken, (job.id, micros(at))).fetchone() is not None
+            job.definition.schedule.latest(fire - _INSTANT, fire) is not None
+            or db.execute(SQL.fire_is_taken, (job.id, at)).fetchone() is not None
         ):
-            at += _INSTANT
+            fire += _INSTANT
         else:
-            return at
+            return fire, at

@@ -75,13 +75,17 @@ def pack(value: Any) -> str:
     return json.dumps(to_json(value), separators=(",", ":"), ensure_ascii=False)
 
 
-def unpack(cls: type[T], text: str) -> T:
-    """The value that :func:`pack` wrote. Raises CorruptStore."""
+def unpack(cls: type[T], text: str, *, other: T | None = None) -> T:
+    """The value that :func:`pack` wrote. Raises CorruptStore, or returns ``other`` where given."""
     try:
-        data = json.loads(text)
+        return from_json(cls, json.loads(text))
+    except CorruptStore:
+        if other is None:
+            raise
     except (TypeError, ValueError, RecursionError) as error:
-        raise CorruptStore(f"a stored {cls.__name__} is not JSON: {error}") from error
-    return from_json(cls, data)
+        if other is None:
+            raise CorruptStore(f"a stored {cls.__name__} is not JSON: {error}") from error
+    return other
 
 
 def salvage(text: str | None, error: Exception, *, name: str, runner: str) -> Definition:

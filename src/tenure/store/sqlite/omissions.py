@@ -134,8 +134,7 @@ class OmissionTable(TableVerbs):
             where.append("o.id < ?")
             values.append(position[0])
         query = f"{SQL.list} WHERE {' AND '.join(where)} ORDER BY o.id DESC LIMIT ?"
-        with self._db.reading() as db:
-            rows = db.execute(query, (*values, limit + 1)).fetchall()
+        rows = self._db.fetch(query, (*values, limit + 1))
         found = tuple(omission_of(row) for row in rows[:limit])
         return found, cursor(found[-1].id) if len(rows) > limit else None
 

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from tenure.domain.errors import (
     Conflict,
@@ -45,8 +46,11 @@ _ENDS = frozenset({OwnershipAction.HAND_OVER, OwnershipAction.STEP_DOWN})
 _ACCEPT_AGAIN = "`tenure owner policy --accept` accepts what profile.toml says"
 
 
-def record_of(db: sqlite3.Connection) -> Ownership:
-    row = db.execute(SQL.record).fetchone()
+def _record(db: sqlite3.Connection) -> Ownership:
+    return _ownership_of(db.execute(SQL.record).fetchone())
+
+
+def _ownership_of(row: Any) -> Ownership:
     return Ownership(
         hold=OwnershipState(row[0]),
         term=row[1],
@@ -67,8 +71,7 @@ def record_of(db: sqlite3.Connection) -> Ownership:
 
 class OwnershipTable(TableVerbs):
     def ownership(self) -> Ownership:
-        with self._db.reading() as db:
-            return record_of(db)
+        return _ownership_of(self._db.fetch_one(SQL.record))
 
     def take_ownership(
         self,
@@ -88,7 +91,7 @@ class OwnershipTable(TableVerbs):
     ) -> Authority:
         at = micros(now)
         with self._db.writing() as db:
-            record = record_of(db)
+            record = _record(db)
             _check_take(db, record, act, process, expected_term, new_term, policy_version)
             if act is not OwnershipAction.TAKE_BY_FORCE and record.kept_from(
                 process, now, instead_of=instead_of
@@ -133,7 +136,7 @@ class OwnershipTable(TableVerbs):
         now: datetime,
     ) -> Authority:
         with self._db.writing() as db:
-            record = record_of(db)
+            record = _record(db)
             holder = record.authority
             if holder is None or (holder.term, holder.process) != (
                 authority.term,
@@ -174,7 +177,7 @@ class OwnershipTable(TableVerbs):
             raise IllegalTransition(f"{act} does not end a term")
         at = micros(now)
         with self._db.writing() as db:
-            record = record_of(db)
+            record = _record(db)
             holder = record.authority
             if holder is None or (holder.term, holder.process) != (
                 authority.term,
@@ -218,12 +221,11 @@ class OwnershipTable(TableVerbs):
 
     # -- the accepted policy, and absences of better owners ----------------------------------
     def policy(self) -> Policy:
-        with self._db.reading() as db:
-            return accepted(db)
+        return _policy_of(self._db.fetch_one(SQL.current_policy))
 
     def accept_policy(self, policy: Policy, by: str, now: datetime) -> Policy:
         with self._db.writing() as db:
-            current = accepted(db)
+            current = _policy_of(db.execute(SQL.current_policy).fetchone())
             if current.hash == policy.hash and not current.closed:
                 return current
             new = replace(policy, version=current.version + 1)
@@ -240,12 +242,11 @@ class OwnershipTable(TableVerbs):
             return new
 
     def absence(self, rank: int) -> Absence | None:
-        with self._db.reading() as db:
-            return _absence(db, rank)
+        return _absence_of(self._db.fetch_one(SQL.absence, (rank,)))
 
     def note_absence(self, absence: Absence) -> Absence:
         with self._db.writing() as db:
-            kept = _absence(db, absence.rank)
+            kept = _absence_of(db.execute(SQL.absence, (absence.rank,)).fetchone())
             if kept is not None and kept.boot_id == absence.boot_id and kept.awake <= absence.awake:
                 return kept
             row = (absence.rank, absence.boot_id, absence.awake, micros(absence.since))
@@ -292,8 +293,7 @@ def _check_take(
         raise unknown_process(process)
 
 
-def accepted(db: sqlite3.Connection) -> Policy:
-    row = db.execute(SQL.current_policy).fetchone()
+def _policy_of(row: tuple[Any, ...] | None) -> Policy:
     if row is None:
         return OPEN
     try:
@@ -304,8 +304,7 @@ def accepted(db: sqlite3.Connection) -> Policy:
     return Policy(rules=rules, version=row[0], text=row[1], hash=row[2])
 
 
-def _absence(db: sqlite3.Connection, rank: int) -> Absence | None:
-    row = db.execute(SQL.absence, (rank,)).fetchone()
+def _absence_of(row: tuple[Any, ...] | None) -> Absence | None:
     if row is None:
         return None
     return Absence(rank=row[0], boot_id=row[1], awake=row[2], since=instant(row[3]))

@@ -97,16 +97,13 @@ class ProcessTable(TableVerbs):
             emit(db, kind, micros(now), process=process, why=why)
 
     def process(self, process: str) -> Process:
-        with self._db.reading() as db:
-            row = db.execute(SQL.one, (process,)).fetchone()
+        row = self._db.fetch_one(SQL.one, (process,))
         if row is None:
             raise unknown_process(process)
         return _process_of(row)
 
     def processes(self, *, gone: bool = False) -> tuple[Process, ...]:
-        with self._db.reading() as db:
-            rows = db.execute(SQL.all if gone else SQL.here).fetchall()
-        return tuple(_process_of(row) for row in rows)
+        return tuple(_process_of(row) for row in self._db.fetch(SQL.all if gone else SQL.here))
 
 
 @lru_cache(maxsize=256)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from tenure.domain.errors import Conflict, CorruptStore, InvalidInput, NotFound
+from tenure.domain.errors import Conflict, InvalidInput, NotFound
 from tenure.domain.event import EventKind
 from tenure.domain.job import JobState
 from tenure.domain.ownership import Authority
@@ -33,14 +33,12 @@ from tenure.store.sqlite.tables import Statements, TableVerbs, emit
 SQL = Statements("requests")
 
 EXPIRED = "no owner answered before the deadline"
+_UNREADABLE_REQUESTER = Requester(pid=0, via="who asked cannot be read")
 ASK_AGAIN = "ask again; with --queue it waits for 24 hours"
 
 
 def load_request(db: sqlite3.Connection, request: str) -> Request:
-    row = db.execute(SQL.one, (request,)).fetchone()
-    if row is None:
-        raise NotFound(f"unknown request {request!r}", remedy="`tenure requests list` shows them")
-    return request_of(row)
+    return request_of(db.execute(SQL.one, (request,)).fetchone(), request)
 
 
 def record_reply(
@@ -106,14 +104,10 @@ def _readable(rows: Iterable[tuple[Any, ...]]) -> list[Request]:
     return requests
 
 
-def _requester(text: str) -> Requester:
-    try:
-        return unpack(Requester, text)
-    except CorruptStore:
-        return Requester(pid=0, via="who asked cannot be read")
-
-
-def request_of(row: tuple[Any, ...]) -> Request:
+def request_of(row: tuple[Any, ...] | None, request: str = "") -> Request:
+    """NotFound, for ``request``, without a row."""
+    if row is None:
+        raise NotFound(f"unknown request {request!r}", remedy="`tenure requests list` shows them")
     return Request(
         id=row[0],
         kind=RequestKind(row[1]),
@@ -121,7 +115,6 @@ def request_of(row: tuple[Any, ...]) -> Request:
         state=RequestState(row[3]),
         asked_at=instant(row[4]),
         deadline=instant(row[5]),
-        requester=_requester(row[6]),
         job=row[7],
         run=row[8],
         to_process=row[9],
@@ -130,6 +123,7 @@ def request_of(row: tuple[Any, ...]) -> Request:
         term=row[12],
         answer=row[13],
         remedy=row[14],
+        requester=unpack(Requester, row[6], other=_UNREADABLE_REQUESTER),
     )
 
 
@@ -218,8 +212,7 @@ class RequestTable(TableVerbs):
             return record_reply(db, found, state, authority, now, answer, remedy)
 
     def request(self, request: str) -> Request:
-        with self._db.reading() as db:
-            return load_request(db, request)
+        return request_of(self._db.fetch_one(SQL.one, (request,)), request)
 
     def requests(
         self,

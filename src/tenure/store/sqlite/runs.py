@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any
 
 from tenure.domain.errors import CorruptStore, IllegalTransition, InvalidInput, NotFound
 from tenure.domain.event import EventKind
@@ -34,14 +34,36 @@ from tenure.store.sqlite.processes import evidence_of
 from tenure.store.sqlite.tables import Statements, TableVerbs, cursor, cursor_of, emit, limit_of
 
 SQL = Statements("runs")
-T = TypeVar("T")
+_UNREADABLE = (CorruptStore, TypeError, ValueError, OverflowError)
 _NEVER = instant(0)
-
-
-class Reading(Protocol):
-    """Reads a value; returns ``other`` for an unreadable value, where that is allowed."""
-
-    def __call__(self, read: Callable[[Any], T], value: Any, other: T, /) -> T: ...
+# The columns of ``{run_row}`` after its number: how each is read, and its value where it cannot be.
+_COLUMNS: tuple[tuple[str, Callable[[Any], Any] | None, Any], ...] = (
+    ("id", None, None),
+    ("job", None, None),
+    ("job_name", None, None),
+    ("revision", None, None),
+    ("fire_time", instant, _NEVER),
+    ("cause", Cause, Cause.SCHEDULE),
+    ("state", RunState, RunState.LOST),
+    ("term", None, None),
+    ("process", None, None),
+    ("holder", None, None),
+    ("policy_version", None, None),
+    ("protected", bool, None),
+    ("attempt", int, 1),
+    ("claimed_at", instant, _NEVER),
+    ("retry_at", instant, None),
+    ("started_at", instant, None),
+    ("finished_at", instant, None),
+    ("reason", None, None),
+    ("exit_code", None, None),
+    ("signal", None, None),
+    ("identity", partial(unpack, Identity), None),
+    ("log", None, None),
+    ("request", None, None),
+    ("cancel_requested_at", instant, None),
+    ("late", partial(unpack, Late), None),
+)
 
 
 def unknown_run(run: str) -> NotFound:
@@ -58,64 +80,25 @@ def load_run(db: sqlite3.Connection, run: str) -> Run:
 def run_of(db: sqlite3.Connection, row: tuple[Any, ...]) -> Run:
     """A row of ``{run_row}``; reads earlier attempts where there are any. A damaged run
     is returned with its damage and hides no other."""
+    values: dict[str, Any] = {}
+    damage = ""
+    for value, (name, read, other) in zip(row[1:], _COLUMNS, strict=False):
+        try:
+            values[name] = value if read is None or value is None else read(value)
+        except _UNREADABLE as error:
+            damage = damage or _damage_of(error)
+            values[name] = other
     try:
-        return _run_of(db, row, _exactly)
-    except (CorruptStore, TypeError, ValueError, OverflowError) as error:
-        found = _run_of(db, row, _or_nothing)
-        text = (
-            f"its record cannot be read: {error.text if isinstance(error, CorruptStore) else error}"
-        )
-        return replace(found, damage=text, reason=found.reason or text)
+        values["earlier"] = _earlier(db, row[1]) if row[13] != 1 else ()
+    except _UNREADABLE as error:
+        damage = damage or _damage_of(error)
+    if damage:
+        values |= {"damage": damage, "reason": values["reason"] or damage}
+    return Run(**values)
 
 
-def _exactly(read: Callable[[Any], T], value: Any, other: T, /) -> T:
-    return read(value)
-
-
-def _or_nothing(read: Callable[[Any], T], value: Any, other: T, /) -> T:
-    try:
-        return read(value)
-    except (CorruptStore, TypeError, ValueError, OverflowError):
-        return other
-
-
-def _run_of(db: sqlite3.Connection, row: tuple[Any, ...], read: Reading) -> Run:
-    return Run(
-        id=row[1],
-        job=row[2],
-        job_name=row[3],
-        revision=row[4],
-        fire_time=read(instant, row[5], _NEVER),
-        cause=read(Cause, row[6], Cause.SCHEDULE),
-        state=read(RunState, row[7], RunState.LOST),
-        term=row[8],
-        process=row[9],
-        holder=row[10],
-        policy_version=row[11],
-        protected=bool(row[12]),
-        attempt=read(int, row[13], 1),
-        claimed_at=read(instant, row[14], _NEVER),
-        retry_at=read(instant_or_none, row[15], None),
-        started_at=read(instant_or_none, row[16], None),
-        finished_at=read(instant_or_none, row[17], None),
-        reason=row[18],
-        exit_code=row[19],
-        signal=row[20],
-        identity=read(_identity, row[21], None),
-        log=row[22],
-        request=row[23],
-        cancel_requested_at=read(instant_or_none, row[24], None),
-        late=read(_late, row[25], None),
-        earlier=read(lambda run: _earlier(db, run), row[1], ()) if row[13] != 1 else (),
-    )
-
-
-def _identity(text: str | None) -> Identity | None:
-    return None if text is None else unpack(Identity, text)
-
-
-def _late(text: str | None) -> Late | None:
-    return None if text is None else unpack(Late, text)
+def _damage_of(error: Exception) -> str:
+    return f"its record cannot be read: {error.text if isinstance(error, CorruptStore) else error}"
 
 
 def _earlier(db: sqlite3.Connection, run: str) -> tuple[Attempt, ...]:
@@ -257,28 +240,25 @@ def _check_result(result: Result) -> None:
 
 class RunTable(TableVerbs):
     def start(self, authority: Authority, starts: Sequence[Start]) -> tuple[bool, ...]:
-        with self._db.executing(authority) as (db, _):
-            return tuple(
-                db.execute(
-                    SQL.start,
-                    (
-                        micros(start.at),
-                        None if start.identity is None else pack(start.identity),
-                        start.log,
-                        start.run,
-                        start.attempt,
-                        authority.term,
-                    ),
-                ).rowcount
-                > 0
-                for start in starts
+        rows = [
+            (
+                None if start.identity is None else pack(start.identity),
+                micros(start.at),
+                start.log,
+                start.run,
+                start.attempt,
+                authority.term,
             )
+            for start in starts
+        ]
+        with self._db.executing(authority) as (db, _):
+            return tuple(db.execute(SQL.start, row).rowcount > 0 for row in rows)
 
     def finish(self, results: Sequence[Result], now: datetime) -> tuple[FinishOutcome, ...]:
         for result in results:
             _check_result(result)
+        at = micros(now)
         with self._db.writing() as db:
-            at = micros(now)
             rows = _standing(db, [result.run for result in results])
             took = []
             for result in results:
@@ -353,8 +333,7 @@ class RunTable(TableVerbs):
         return found, cursor(rows[limit - 1][14], rows[limit - 1][0]) if more else None
 
     def mark(self) -> Mark:
-        with self._db.reading() as db:
-            event, run, omission = db.execute(SQL.newest).fetchone()
+        ((event, run, omission),) = self._db.fetch(SQL.newest)
         return Mark(event=event, run=run, omission=omission)
 
     def runs_after(self, number: int, *, limit: int = 100) -> tuple[tuple[Run, ...], int]:

@@ -35,7 +35,7 @@ SELECT number, claimed_at, term, process, started_at, finished_at, state, reason
 FROM attempts WHERE run = ? ORDER BY number
 
 -- name: start
-UPDATE runs SET state = 'running', started_at = ?, identity = ?, log = ?
+UPDATE runs SET state = 'running', identity = ?, started_at = ?, log = ?
 WHERE id = ? AND attempt = ? AND term = ? AND state = 'claimed' AND cancel_requested_at IS NULL
 
 -- name: entered

@@ -33,6 +33,11 @@ class Migration:
     """The oldest schema whose code may read, and write, the store afterwards."""
 
 
+_HIGHEST_TERM = (
+    "SELECT max((SELECT term FROM ownership), (SELECT coalesce(max(term), 0) FROM terms), "
+    "(SELECT coalesce(max(value), 0) FROM meta WHERE key = 'term_floor'))"
+)
+FACTS = f"SELECT key, value FROM meta UNION ALL SELECT 'term', ({_HIGHEST_TERM})"
 MIGRATIONS: tuple[Migration, ...] = ()
 
 
@@ -143,12 +148,7 @@ def migrate(connection: Connection, now: datetime, steps: Sequence[Migration] = 
 
 def highest_term(db: sqlite3.Connection) -> int:
     """The highest term ever begun here, or the floor that an adoption set."""
-    return int(
-        db.execute(
-            "SELECT max((SELECT term FROM ownership), (SELECT coalesce(max(term), 0) FROM terms), "
-            "(SELECT coalesce(max(value), 0) FROM meta WHERE key = 'term_floor'))"
-        ).fetchone()[0]
-    )
+    return int(db.execute(_HIGHEST_TERM).fetchone()[0])
 
 
 def set_meta(db: sqlite3.Connection, key: str, value: str | int) -> None:

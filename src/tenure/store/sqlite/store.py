@@ -146,17 +146,13 @@ class SqliteStore(_Verbs):
 
     def facts(self) -> Facts:
         missing = self._db.commits_missing()
-        with self._db.snapshot() as db:
-            meta = schema.read_meta(db)
-            return Facts(
-                profile_id=str(meta["profile_id"]),
-                schema=int(meta["schema"]),
-                min_reader=int(meta["min_reader"]),
-                min_writer=int(meta["min_writer"]),
-                term=schema.highest_term(db),
-                clock_era=int(meta["clock_era"]),
-                commits_missing=missing,
-            )
+        meta: dict[str, Any] = dict(self._db.fetch(schema.FACTS))
+        numbers = ("schema", "min_reader", "min_writer", "term", "clock_era")
+        return Facts(
+            profile_id=str(meta["profile_id"]),
+            commits_missing=missing,
+            **{name: int(meta[name]) for name in numbers},
+        )
 
     def __enter__(self) -> SqliteStore:
         return self

@@ -135,9 +135,7 @@ class EventTable(TableVerbs):
             db.execute(SQL.emit, (kind.value, micros(now), term, process, job, run, text))
 
     def events(self, *, after: int = 0, limit: int = 100) -> tuple[Event, ...]:
-        with self._db.reading() as db:
-            rows = db.execute(SQL.after, (after, limit)).fetchall()
-        return tuple(_event_of(row) for row in rows)
+        return tuple(_event_of(row) for row in self._db.fetch(SQL.after, (after, limit)))
 
 
 def _event_of(row: tuple[Any, ...]) -> Event:
