@@ -17,14 +17,16 @@ import contextvars
 import functools
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from itertools import islice
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 from tenure.declarations import When
+from tenure.domain.errors import InvalidInput
 from tenure.library import DRAIN_S
 from tenure.library import Tenure as BlockingTenure
-from tenure.models import JobInfo, RequestInfo, RunInfo
-from tenure.profile_client import CALL_CANCELLED, Timeout
+from tenure.models import RunInfo
+from tenure.profile_client import CALL_CANCELLED, LOG_LIMIT_BYTES
 
 __all__ = ["Tenure"]
 
@@ -147,93 +149,62 @@ class AsyncTenure:
     # -- runs and the profile ----------------------------------------------------------------
     runs = _awaitable(BlockingTenure.runs)
     run = _awaitable(BlockingTenure.run)
-    logs = _awaitable(BlockingTenure.logs)
     status = _awaitable(BlockingTenure.status)
     explain = _awaitable(BlockingTenure.explain)
 
+    @overload
+    async def logs(
+        self,
+        run: str | RunInfo,
+        *,
+        follow: Literal[False] = False,
+        attempt: int | None = None,
+        lines: int | None = None,
+        limit: int = LOG_LIMIT_BYTES,
+    ) -> str: ...
+    @overload
+    async def logs(
+        self, run: str | RunInfo, *, follow: Literal[True], attempt: int | None = None
+    ) -> AsyncIterator[str]: ...
+
+    async def logs(
+        self,
+        run: str | RunInfo,
+        *,
+        follow: bool = False,
+        attempt: int | None = None,
+        lines: int | None = None,
+        limit: int = LOG_LIMIT_BYTES,
+    ) -> str | AsyncIterator[str]:
+        """What a run wrote, as :meth:`tenure.Tenure.logs` says. With ``follow`` an asynchronous
+        iterator: ``async for text in await t.logs(run, follow=True)``."""
+        logs = self.blocking.logs
+        if not follow:
+            return await _in_thread(lambda: logs(run, attempt=attempt, lines=lines, limit=limit))
+        if lines is not None:
+            raise InvalidInput("cannot be combined with lines", field="follow")
+        return _in_threads(await _in_thread(lambda: logs(run, follow=True, attempt=attempt)))
+
     # -- requests to the owner ---------------------------------------------------------------
+    trigger = _awaitable(BlockingTenure.trigger)
+    retry = _awaitable(BlockingTenure.retry)
+    cancel = _awaitable(BlockingTenure.cancel)
+    hand_over = _awaitable(BlockingTenure.hand_over)
     requests = _awaitable(BlockingTenure.requests)
     request = _awaitable(BlockingTenure.request)
     withdraw = _awaitable(BlockingTenure.withdraw)
-    hand_over = _awaitable(BlockingTenure.hand_over)
-
-    @overload
-    async def trigger(
-        self,
-        job: str | JobInfo,
-        *,
-        wait: Literal[False] = False,
-        queue: bool = False,
-        key: str | None = None,
-    ) -> RequestInfo: ...
-    @overload
-    async def trigger(
-        self, job: str | JobInfo, *, wait: Timeout, queue: bool = False, key: str | None = None
-    ) -> RunInfo: ...
-
-    async def trigger(
-        self,
-        job: str | JobInfo,
-        *,
-        wait: Timeout | Literal[False] = False,
-        queue: bool = False,
-        key: str | None = None,
-    ) -> RequestInfo | RunInfo:
-        """Ask the owner to run a job now, as :meth:`tenure.Tenure.trigger` does."""
-        return await _in_thread(lambda: self.blocking.trigger(job, wait=wait, queue=queue, key=key))
-
-    @overload
-    async def retry(
-        self,
-        run: str | RunInfo,
-        *,
-        wait: Literal[False] = False,
-        queue: bool = False,
-        key: str | None = None,
-    ) -> RequestInfo: ...
-    @overload
-    async def retry(
-        self, run: str | RunInfo, *, wait: Timeout, queue: bool = False, key: str | None = None
-    ) -> RunInfo: ...
-
-    async def retry(
-        self,
-        run: str | RunInfo,
-        *,
-        wait: Timeout | Literal[False] = False,
-        queue: bool = False,
-        key: str | None = None,
-    ) -> RequestInfo | RunInfo:
-        """Ask the owner to run a finished run's job again, as :meth:`tenure.Tenure.retry` does."""
-        return await _in_thread(lambda: self.blocking.retry(run, wait=wait, queue=queue, key=key))
-
-    @overload
-    async def cancel(
-        self,
-        run: str | RunInfo,
-        *,
-        wait: Literal[False] = False,
-        queue: bool = False,
-        key: str | None = None,
-    ) -> RequestInfo: ...
-    @overload
-    async def cancel(
-        self, run: str | RunInfo, *, wait: Timeout, queue: bool = False, key: str | None = None
-    ) -> RunInfo: ...
-
-    async def cancel(
-        self,
-        run: str | RunInfo,
-        *,
-        wait: Timeout | Literal[False] = False,
-        queue: bool = False,
-        key: str | None = None,
-    ) -> RequestInfo | RunInfo:
-        """Ask the owner to cancel a run, as :meth:`tenure.Tenure.cancel` does."""
-        return await _in_thread(lambda: self.blocking.cancel(run, wait=wait, queue=queue, key=key))
 
 
 Tenure = AsyncTenure
+
+
+async def _in_threads(items: Iterator[T]) -> AsyncIterator[T]:
+    """The same items; the loop stays free while the next one is waited for."""
+    while True:
+        found = await _in_thread(lambda: list(islice(items, 1)))
+        if not found:
+            return
+        yield found[0]
 
 
 async def _in_thread(call: Callable[[], T]) -> T:

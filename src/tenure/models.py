@@ -42,6 +42,7 @@ __all__ = [
     "ProfileWarning",
     "RequestInfo",
     "RequestKind",
+    "RequestOptions",
     "RequestState",
     "RunInfo",
     "RunState",
@@ -76,6 +77,15 @@ class JobFields(TypedDict, total=False):
     backoff: Duration
     retry_lost: bool
     tags: Sequence[str]
+
+
+class RequestOptions(TypedDict, total=False):
+    """How a request to the owner is made."""
+
+    queue: bool
+    """Where no process owns the profile: leave the request for the owner, for 24 hours."""
+    key: str | None
+    """Repeated calls with the same key make one request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ started or not, and inside a job.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import threading
@@ -22,9 +23,9 @@ from tenure.domain.errors import CorruptStore, InvalidInput, NotFound
 
 if TYPE_CHECKING:
     # Loaded with the first call: a program that only declares jobs does not wait for them.
-    from tenure.client.requests import Waiting
     from tenure.domain.job import Job
-    from tenure.domain.request import Request, Requester
+    from tenure.domain.request import Request
+    from tenure.domain.run import Run
     from tenure.models import (
         JobExplanation,
         JobFields,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         JobState,
         ProfileStatus,
         RequestInfo,
+        RequestOptions,
         RequestState,
         RunInfo,
         RunState,
@@ -238,26 +240,64 @@ class ProfileClient:
         with self._opened() as profile:
             return models.run_info(find_run(profile, _id(run)))
 
+    @overload
     def logs(
         self,
         run: str | RunInfo,
         *,
+        follow: Literal[False] = False,
         attempt: int | None = None,
         lines: int | None = None,
         limit: int = LOG_LIMIT_BYTES,
-    ) -> str:
+    ) -> str: ...
+    @overload
+    def logs(
+        self, run: str | RunInfo, *, follow: Literal[True], attempt: int | None = None
+    ) -> Iterator[str]: ...
+
+    def logs(
+        self,
+        run: str | RunInfo,
+        *,
+        follow: bool = False,
+        attempt: int | None = None,
+        lines: int | None = None,
+        limit: int = LOG_LIMIT_BYTES,
+    ) -> str | Iterator[str]:
         """What a run wrote, or a job's latest run: the end of it, at most ``limit`` bytes, or only
         the last ``lines``. Bytes that are not UTF-8 are replaced. Of the last attempt unless
-        ``attempt`` says otherwise. Raises NotFound."""
+        ``attempt`` says otherwise. Raises NotFound.
+
+        With ``follow`` an iterator over all of it, in pieces as they are written, which ends when
+        the run ends (with ``attempt``, when that attempt ends) and includes the retries until
+        then: ``for text in t.logs(run, follow=True): print(text, end="")``.
+        """
         from tenure.client.logs import find_run_or_latest, log_path
         from tenure.runtime.output import layout_of, read_output, tail
 
+        if follow and lines is not None:
+            raise InvalidInput("cannot be combined with lines", field="follow")
         with self._opened() as profile:
-            path = log_path(profile, find_run_or_latest(profile, _id(run)), attempt)
+            found = find_run_or_latest(profile, _id(run))
+            path = log_path(profile, found, attempt)
+        if follow:
+            return self._follow(found, attempt)
         if lines is not None:
             return tail(path, _limit(lines, "lines")).decode("utf-8", "replace")
         begin = max(0, layout_of(path).end - _limit(limit))
         return b"".join(read_output(path, begin)).decode("utf-8", "replace")
+
+    def _follow(self, run: Run, attempt: int | None) -> Iterator[str]:
+        from tenure.client.logs import follow_run
+
+        # A piece may end within a character.
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        with self._opened() as profile:
+            for part in follow_run(profile, run, attempt, sleep=_sleep):
+                if text := decoder.decode(part):
+                    yield text
+        if text := decoder.decode(b"", final=True):
+            yield text
 
     # -- requests to the owner ---------------------------------------------------------------
     @overload
@@ -266,12 +306,11 @@ class ProfileClient:
         job: str | JobInfo,
         *,
         wait: Literal[False] = False,
-        queue: bool = False,
-        key: str | None = None,
+        **options: Unpack[RequestOptions],
     ) -> RequestInfo: ...
     @overload
     def trigger(
-        self, job: str | JobInfo, *, wait: Timeout, queue: bool = False, key: str | None = None
+        self, job: str | JobInfo, *, wait: Timeout, **options: Unpack[RequestOptions]
     ) -> RunInfo: ...
 
     def trigger(
@@ -279,8 +318,7 @@ class ProfileClient:
         job: str | JobInfo,
         *,
         wait: Timeout | Literal[False] = False,
-        queue: bool = False,
-        key: str | None = None,
+        **options: Unpack[RequestOptions],
     ) -> RequestInfo | RunInfo:
         """Ask the owner to run a job now.
 
@@ -299,15 +337,10 @@ class ProfileClient:
 
         return self._request(
             wait,
-            lambda profile, by, waiting: requests.ask(
-                profile,
-                RequestKind.TRIGGER,
-                by,
-                job=self._find(profile, job).id,
-                queue=queue,
-                key=key,
-                waiting=waiting,
+            lambda profile, **how: requests.ask(
+                profile, RequestKind.TRIGGER, job=self._find(profile, job).id, **how
             ),
+            options,
         )
 
     @overload
@@ -316,12 +349,11 @@ class ProfileClient:
         run: str | RunInfo,
         *,
         wait: Literal[False] = False,
-        queue: bool = False,
-        key: str | None = None,
+        **options: Unpack[RequestOptions],
     ) -> RequestInfo: ...
     @overload
     def retry(
-        self, run: str | RunInfo, *, wait: Timeout, queue: bool = False, key: str | None = None
+        self, run: str | RunInfo, *, wait: Timeout, **options: Unpack[RequestOptions]
     ) -> RunInfo: ...
 
     def retry(
@@ -329,18 +361,14 @@ class ProfileClient:
         run: str | RunInfo,
         *,
         wait: Timeout | Literal[False] = False,
-        queue: bool = False,
-        key: str | None = None,
+        **options: Unpack[RequestOptions],
     ) -> RequestInfo | RunInfo:
         """Ask the owner to run the job of a finished run again, as a new run. Otherwise as
         :meth:`trigger`. Raises Conflict while the run is active."""
         from tenure.client import requests
 
         return self._request(
-            wait,
-            lambda profile, by, waiting: requests.retry(
-                profile, _id(run), by=by, queue=queue, key=key, waiting=waiting
-            ),
+            wait, lambda profile, **how: requests.retry(profile, _id(run), **how), options
         )
 
     @overload
@@ -349,12 +377,11 @@ class ProfileClient:
         run: str | RunInfo,
         *,
         wait: Literal[False] = False,
-        queue: bool = False,
-        key: str | None = None,
+        **options: Unpack[RequestOptions],
     ) -> RequestInfo: ...
     @overload
     def cancel(
-        self, run: str | RunInfo, *, wait: Timeout, queue: bool = False, key: str | None = None
+        self, run: str | RunInfo, *, wait: Timeout, **options: Unpack[RequestOptions]
     ) -> RunInfo: ...
 
     def cancel(
@@ -362,8 +389,7 @@ class ProfileClient:
         run: str | RunInfo,
         *,
         wait: Timeout | Literal[False] = False,
-        queue: bool = False,
-        key: str | None = None,
+        **options: Unpack[RequestOptions],
     ) -> RequestInfo | RunInfo:
         """Ask the owner to cancel a run: a command is ended with its whole process group. With
         ``wait`` waits for its end and returns the run. Otherwise as :meth:`trigger`. Raises
@@ -371,10 +397,7 @@ class ProfileClient:
         from tenure.client import requests
 
         return self._request(
-            wait,
-            lambda profile, by, waiting: requests.cancel(
-                profile, _id(run), by=by, queue=queue, key=key, waiting=waiting
-            ),
+            wait, lambda profile, **how: requests.cancel(profile, _id(run), **how), options
         )
 
     def hand_over(self, to: str | int | None = None, *, key: str | None = None) -> RequestInfo:
@@ -444,9 +467,10 @@ class ProfileClient:
     def _request(
         self,
         wait: Timeout | Literal[False],
-        make: Callable[[Profile, Requester, Waiting], Request],
+        send: Callable[..., Request],
+        options: RequestOptions,
     ) -> RequestInfo | RunInfo:
-        """Make a request; its info, or with ``wait`` the run's once that has ended."""
+        """Send a request; its info, or with ``wait`` the run's once that has ended."""
         from tenure import models
         from tenure.client.presence import requester
         from tenure.client.requests import Waiting, await_run
@@ -454,7 +478,7 @@ class ProfileClient:
         waiting = Waiting(patience=_patience(wait), sleep=_sleep)
         until = None if waiting.patience is None else waiting.now() + waiting.patience
         with self._opened() as profile:
-            request = make(profile, requester(VIA), waiting)
+            request = send(profile, by=requester(VIA), waiting=waiting, **options)
             if wait is False:
                 return models.request_info(request)
             return models.run_info(await_run(profile, request, waiting, until))

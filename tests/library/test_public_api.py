@@ -226,6 +226,30 @@ def test_a_triggered_run_is_executed_by_the_owner_and_waited_for(
         client.cancel(run)
 
 
+def test_output_is_followed_while_it_is_written_until_the_run_ends(
+    owner: Tenure, client: Tenure, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    client.add(
+        "report", "@yearly", retries=1, backoff="1s",
+        shell=f"printf 'one \\342\\202'; until [ -e {go} ]; do sleep 0.05; done; "
+        f"printf '\\254\n'; exit 3",
+    )  # fmt: skip
+    run = client.trigger("report").run_id
+    assert run is not None
+    followed = client.logs(run, follow=True)
+    assert next(followed) == "one ", "before the run ends; half a character is kept back"
+    go.touch()
+    assert "".join(followed) == "€\none €\n", "the retry too"
+    ended = client.run(run)
+    assert (ended.state, ended.attempt) == ("failed", 2)
+    assert "".join(client.logs(run, follow=True, attempt=1)) == "one €\n"
+    with pytest.raises(errors.NotFound):
+        client.logs(run, follow=True, attempt=3)
+    with pytest.raises(errors.InvalidInput):
+        client.logs(run, follow=True, lines=1)  # type: ignore[call-overload]
+
+
 def test_a_wait_that_is_over_cancels_nothing_and_cancel_does(owner: Tenure, client: Tenure) -> None:
     client.add("long", "@yearly", ["sleep", "600"])
     accepted = client.trigger("long")
@@ -342,6 +366,38 @@ def test_the_same_on_an_event_loop(tmp_path: Path) -> None:
                 await t.pause("other")
 
     asyncio.run(use())
+
+
+def test_output_is_followed_on_an_event_loop(owner: Tenure, tmp_path: Path) -> None:
+    """The loop stays free meanwhile, and a cancelled task ends the wait."""
+
+    async def use() -> None:
+        t = aio.Tenure("shop", home=tmp_path, execute=False)
+        go = tmp_path / "go"
+        waits = f"echo one; until [ -e {go} ]; do sleep 0.05; done; echo two"
+        await t.add("report", "@yearly", shell=waits)
+        run = (await t.trigger("report")).run_id
+        assert run is not None
+        parts = []
+        async for text in await t.logs(run, follow=True):
+            parts.append(text)
+            go.touch()
+        assert "".join(parts) == "one\ntwo\n" == await t.logs(run)
+        go.unlink()
+        run = (await t.trigger("report")).run_id
+        assert run is not None
+        followed = await t.logs(run, follow=True)
+        assert await anext(followed) == "one\n"
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(followed), 0.2)
+        assert (await t.run(run)).state == "running"
+        go.touch()
+
+    asyncio.run(use())
+    eventually(
+        lambda: not [t for t in threading.enumerate() if t.name == "tenure-call"],
+        "the end of all waiting threads",
+    )
 
 
 def test_many_calls_may_wait_and_a_cancelled_one_ends(client: Tenure, tmp_path: Path) -> None:

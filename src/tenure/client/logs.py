@@ -44,7 +44,13 @@ def log_path(profile: Profile, run: Run, attempt: int | None = None) -> Path:
     return profile.folder.logs / run.id / f"{attempt or run.attempt}.log"
 
 
-def follow_run(profile: Profile, run: Run, attempt: int | None = None) -> Iterator[bytes]:
+def follow_run(
+    profile: Profile,
+    run: Run,
+    attempt: int | None = None,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[bytes]:
     """What an attempt writes, until it ends; without ``attempt`` from the current one on until the
     run has ended."""
     number = attempt or run.attempt
@@ -52,7 +58,7 @@ def follow_run(profile: Profile, run: Run, attempt: int | None = None) -> Iterat
         yield from follow(
             log_path(profile, profile.store.run(run.id), number),
             ended=_ended(profile, run.id, number),
-            wait=lambda: time.sleep(PAUSE_S),
+            wait=lambda: sleep(PAUSE_S),
         )
         if attempt is not None or profile.store.run(run.id).attempt == number:
             return

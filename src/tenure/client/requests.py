@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TypedDict, Unpack
+from typing import Required, TypedDict, Unpack
 
 from tenure.client.presence import find_owner, look_at, recorded_owner
 from tenure.domain.errors import (
@@ -71,9 +71,10 @@ class Waiting:
     """After this the request is returned as it is then, also pending; None: until its deadline."""
 
 
-class RequestOptions(TypedDict, total=False):
+class AskOptions(TypedDict, total=False):
     """How a request is made."""
 
+    by: Required[Requester]
     queue: bool
     """Leave it for the owner, for a day, instead of a refusal where there is none."""
     key: str | None
@@ -82,17 +83,13 @@ class RequestOptions(TypedDict, total=False):
     waiting: Waiting | None
 
 
-def trigger(
-    profile: Profile, job: str, *, by: Requester, **options: Unpack[RequestOptions]
-) -> Request:
+def trigger(profile: Profile, job: str, **options: Unpack[AskOptions]) -> Request:
     """Ask the owner to run a job now. ``job`` is an id or a name. The accepted request names the
     run. Raises NotFound, and what :func:`ask` raises."""
-    return ask(profile, RequestKind.TRIGGER, by, job=profile.store.job(job).id, **options)
+    return ask(profile, RequestKind.TRIGGER, job=profile.store.job(job).id, **options)
 
 
-def retry(
-    profile: Profile, run: str, *, by: Requester, **options: Unpack[RequestOptions]
-) -> Request:
+def retry(profile: Profile, run: str, **options: Unpack[AskOptions]) -> Request:
     """Ask the owner to run the job of a finished run again, as a new run. Raises NotFound;
     Conflict while the run is active; what :func:`ask` raises."""
     found = find_run(profile, run)
@@ -103,12 +100,10 @@ def retry(
             run=found.id,
             state=str(found.state),
         )
-    return ask(profile, RequestKind.RETRY, by, job=found.job, run=found.id, **options)
+    return ask(profile, RequestKind.RETRY, job=found.job, run=found.id, **options)
 
 
-def cancel(
-    profile: Profile, run: str, *, by: Requester, **options: Unpack[RequestOptions]
-) -> Request:
+def cancel(profile: Profile, run: str, **options: Unpack[AskOptions]) -> Request:
     """Ask the owner to cancel a run. Raises NotFound; Conflict if the run has ended; what
     :func:`ask` raises."""
     found = find_run(profile, run)
@@ -119,12 +114,10 @@ def cancel(
             run=found.id,
             state=str(found.state),
         )
-    return ask(profile, RequestKind.CANCEL, by, run=found.id, **options)
+    return ask(profile, RequestKind.CANCEL, run=found.id, **options)
 
 
-def hand_over(
-    profile: Profile, *, by: Requester, to: str | None = None, **options: Unpack[RequestOptions]
-) -> Request:
+def hand_over(profile: Profile, *, to: str | None = None, **options: Unpack[AskOptions]) -> Request:
     """Ask the owner to hand over: to the candidate with this process id or pid, else to the best.
     Raises InvalidInput if ``to`` is not a living candidate; what :func:`ask` raises."""
     target = None
@@ -140,7 +133,7 @@ def hand_over(
                 field="to",
                 remedy=f"candidates: {listed or 'none'}",
             )
-    return ask(profile, RequestKind.HAND_OVER, by, to_process=target, **options)
+    return ask(profile, RequestKind.HAND_OVER, to_process=target, **options)
 
 
 def withdraw(profile: Profile, request: str, *, now: datetime) -> Request:
@@ -178,8 +171,8 @@ def find_run(profile: Profile, run: str) -> Run:
 def ask(
     profile: Profile,
     kind: RequestKind,
-    by: Requester,
     *,
+    by: Requester,
     job: str | None = None,
     run: str | None = None,
     to_process: str | None = None,
