@@ -262,7 +262,7 @@ def test_who_does_not_run_the_other_scheduler_must_not_own(world: World) -> None
 
 def test_a_draining_owner_lends_nothing_more(world: World) -> None:
     node, job = world.owner(), world.add()
-    mandate = node.scheduler.dispatcher._mandate
+    mandate = node.scheduler.dispatcher._turns.mandate
     assert mandate is not None
     node.scheduler.dispatcher.drain()
     assert node.scheduler.external_fires.claim({job.id: world.due()}) is None

@@ -196,7 +196,7 @@ def test_overlap_cancel_ends_the_previous_run_first(world: World) -> None:
     (running,) = world.turn_until(RunState.RUNNING)
     assert running.fire_time == ANCHOR + timedelta(minutes=2)
     world.store.request_cancel(running.id, world.cluster.clock.now())
-    world.node.scheduler.dispatcher.cancel(running.id)
+    world.node.scheduler.dispatcher._turns.cancel(running.id)
     world.turn_until(RunState.CANCELLED, count=2)
 
 
@@ -242,7 +242,7 @@ def test_an_error_that_repeats_is_logged_once(
     dispatcher = world.node.scheduler.dispatcher
     turn = dispatcher.turn
 
-    def fail() -> float:
+    def fail(fresh: bool) -> float:
         raise CorruptStore("the database is not the one that this process opened")
 
     for _ in range(2):

@@ -22,7 +22,8 @@ from tenure.domain.run import ACTIVE, RunState
 from tenure.domain.schedule.model import every_schedule
 from tenure.runtime.callables.runner import CallableRunner
 from tenure.runtime.commands.gate import GatedCommand
-from tenure.runtime.dispatch.dispatcher import Dispatcher, Mandate
+from tenure.runtime.dispatch.dispatcher import Dispatcher
+from tenure.runtime.dispatch.turn import Mandate
 from tenure.runtime.ownership.handover import HandOver
 from tenure.store.contract import RunFilter
 from tenure.store.folder import identity

@@ -13,8 +13,8 @@ import pytest
 from tenure.domain.event import EventKind
 from tenure.domain.job import Call, Definition, Runner
 from tenure.domain.schedule.model import every_schedule
-from tenure.runtime.dispatch.dispatcher import IDLE_POLL_S, RESTING_POLL_S
-from tenure.runtime.ownership.changes import FULL_LOOK_EVERY_S
+from tenure.runtime.dispatch.turn import IDLE_POLL_S, RESTING_POLL_S
+from tenure.runtime.ownership.keeper import FULL_LOOK_EVERY_S
 from testkit.cluster import Cluster, Node
 
 POLICY = """

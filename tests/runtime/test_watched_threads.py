@@ -122,13 +122,13 @@ def test_a_turn_that_is_held_for_ever_ends_the_term(
     """A handler of the host's log that does not return, say: the keeper does not wait for it."""
     monkeypatch.setattr("tenure.runtime.failure.STUCK_AFTER_S", 0.5)
     held, release = threading.Event(), threading.Event()
-    turn: Callable[[], float] = owner.scheduler.dispatcher.turn
+    turn: Callable[[bool], float] = owner.scheduler.dispatcher.turn
 
-    def hold() -> float:
+    def hold(fresh: bool) -> float:
         with owner.scheduler.dispatcher._turn_lock:
             held.set()
             release.wait(DEADLINE)
-        return turn()
+        return turn(fresh)
 
     monkeypatch.setattr(owner.scheduler.dispatcher, "turn", hold)
     owner.scheduler.nudge()
@@ -146,13 +146,17 @@ def test_a_process_that_was_stopped_for_long_finds_no_thread_held() -> None:
     clock = ManualClock()
     entered, release = threading.Event(), threading.Event()
 
-    def loop() -> None:
-        with thread.step():
-            entered.set()
-            release.wait(DEADLINE)
+    def work() -> bool:
+        entered.set()
+        release.wait(DEADLINE)
+        return False
 
     thread = WatchedThread(
-        loop, name="busy", is_stopping=release.is_set, ended=lambda why: pytest.fail(why)
+        work,
+        lambda: None,
+        name="busy",
+        is_stopping=release.is_set,
+        ended=lambda why: pytest.fail(why),
     )
     thread.start()
     assert entered.wait(DEADLINE)

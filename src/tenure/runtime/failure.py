@@ -1,7 +1,7 @@
 """How a scheduler process notices that it can do no more, and how it exits then.
 
     the loop raises or returns --> the thread itself calls ``ended``, as its last act
-    the thread is gone, or has been in one step for too long --> a :class:`Watch` finds it
+    the thread is gone, or has been at one piece of work for too long --> a :class:`Watch` finds it
 
 A thread can end silently (out of memory while it handles an error, an exception that a debugger or
 a host threw into it), and it can be stuck for ever (a log handler of the host, a device that does
@@ -10,10 +10,9 @@ not answer). So each thread that ownership depends on is also watched by another
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tenure.domain.durations import format_duration
@@ -23,7 +22,7 @@ from tenure.host.clocks import Clock
 log = logging.getLogger("tenure")
 
 STUCK_AFTER_S = HUNG_AFTER.total_seconds()
-"""Awake time in one step after which a thread counts as stuck."""
+"""Awake time at one piece of work after which a thread counts as stuck."""
 MOST_PER_LOOK_S = 2.0
 """What one look counts at most: the whole process may have been stopped meanwhile."""
 
@@ -51,19 +50,22 @@ def lost_thread(text: str) -> Failure:
 
 
 class WatchedThread:
-    """Thread-safe. ``loop`` makes each piece of its work a :meth:`step`, and waits outside."""
+    """Thread-safe. Does one piece of work after the other, and rests in between."""
 
     def __init__(
         self,
-        loop: Callable[[], None],
+        work: Callable[[], bool],
+        rest: Callable[[], object],
         *,
         name: str,
         is_stopping: Callable[[], bool],
         ended: Callable[[str], None],
     ) -> None:
-        """``ended`` is called with the reason if the thread ends while ``is_stopping`` is false."""
+        """``work`` should end soon; it returns whether the thread goes on. ``ended`` is called with
+        the reason if the thread ends while ``is_stopping`` is false."""
         self.name = name
-        self._loop = loop
+        self._work = work
+        self._rest = rest
         self._is_stopping = is_stopping
         self._ended = ended
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -76,6 +78,11 @@ class WatchedThread:
         self._thread.start()
         self._started = True
 
+    @property
+    def ident(self) -> int | None:
+        """As of :mod:`threading`; None before the start."""
+        return self._thread.ident
+
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
@@ -87,19 +94,9 @@ class WatchedThread:
         if self._started and not self.is_current():
             self._thread.join(timeout)
 
-    @contextlib.contextmanager
-    def step(self) -> Iterator[None]:
-        """One piece of work, which should end soon."""
-        self._steps += 1
-        self._in_step = True
-        try:
-            yield
-        finally:
-            self._in_step = False
-
     @property
     def current_step(self) -> int | None:
-        """The number of the current step; None between two."""
+        """The number of the piece of work that it does now; None while it rests."""
         return self._steps if self._in_step else None
 
     def has_ended_unexpectedly(self) -> bool:
@@ -108,7 +105,14 @@ class WatchedThread:
     def _run(self) -> None:
         error: BaseException | None = None
         try:
-            self._loop()
+            goes_on = True
+            while goes_on:
+                self._steps += 1
+                self._in_step = True
+                goes_on = self._work()
+                self._in_step = False
+                if goes_on:
+                    self._rest()
         except BaseException as raised:  # noqa: BLE001 - whatever ends it is reported
             error = raised
         if self._is_stopping():

@@ -109,6 +109,10 @@ class CommandRunner:
         self._new: deque[tuple[Run, Definition]] = deque()
         self._adopted: deque[tuple[Run, Definition]] = deque()
         self._to_cancel: deque[str] = deque()
+        self._ended: deque[str] = deque()
+        """Runs whose shell has ended, until that is noted."""
+        self._timeout: float | None = 0.0
+        """For how long to wait for the next end, in seconds; None until one comes."""
         self._active: dict[str, _Active] = {}
         self._held: dict[str, bool] = {}
         """The runs in hand, and whether each takes a slot."""
@@ -116,7 +120,8 @@ class CommandRunner:
         self._lock = threading.Lock()
         self._stopping = False
         self.thread = WatchedThread(
-            self._loop,
+            self._work,
+            self._await_ends,
             name="tenure-commands",
             is_stopping=lambda: self._stopping,
             ended=lambda why: fail(lost_thread(why)),
@@ -183,33 +188,34 @@ class CommandRunner:
             where.append((run, definition))
         self._children.wake()
 
-    def _loop(self) -> None:
-        timeout: float | None = 0.0
-        while not self._stopping:
-            try:
-                timeout = self._turn(timeout)
-            except Exception:  # an error with one command must not stop the others' watch
-                log.exception("error in the command runner; it continues")
-                time.sleep(_ERROR_DELAY_S)
-                timeout = 0.0
-
-    def _turn(self, timeout: float | None) -> float | None:
-        """Wait up to ``timeout`` seconds for an end, do what is due; the timeout of the next."""
-        ended: list[str] = []
+    def _work(self) -> bool:
         try:
-            ended = self._children.poll(timeout)
-        finally:  # deadlines are kept also where no end can be seen now
-            with self.thread.step():
-                for run_id in ended:  # each comes once: note it first
-                    self._note_gone(run_id)
-                for _ in range(len(self._adopted)):
-                    self._watch_adopted(*self._adopted.popleft())
-                for _ in range(len(self._to_cancel)):
-                    self._cancel(self._to_cancel.popleft())
-                if self._new:
-                    self._spawn(*self._new.popleft())
-                self._keep_time()
-        return 0.0 if self._new else self._until_next()
+            self._turn()
+        except Exception:  # an error with one command must not stop the others' watch
+            log.exception("error in the command runner; it continues")
+            self._timeout = _ERROR_DELAY_S
+        return not self._stopping
+
+    def _turn(self) -> None:
+        """Do what is due, and decide for how long to wait for an end."""
+        while self._ended:
+            self._note_gone(self._ended.popleft())
+        for _ in range(len(self._adopted)):
+            self._watch_adopted(*self._adopted.popleft())
+        for _ in range(len(self._to_cancel)):
+            self._cancel(self._to_cancel.popleft())
+        if self._new:
+            self._spawn(*self._new.popleft())
+        self._keep_time()
+        self._timeout = 0.0 if self._new else self._until_next()
+
+    def _await_ends(self) -> None:
+        try:
+            # The poller names each end once: it is kept until it is noted.
+            self._ended.extend(self._children.poll(self._timeout))
+        except Exception:  # deadlines are kept also where no end can be seen now
+            log.exception("error in the command runner; it continues")
+            time.sleep(_ERROR_DELAY_S)
 
     def _spawn(self, run: Run, definition: Definition) -> None:
         if run.id not in self._held:

@@ -22,7 +22,8 @@ from tenure.domain.run import ACTIVE, Run
 from tenure.domain.schedule.model import ScheduleKind
 from tenure.runtime.callables.runner import CallableRunner, RunHandle
 from tenure.runtime.dispatch.context import OwnerContext
-from tenure.runtime.dispatch.dispatcher import Dispatcher, Mandate
+from tenure.runtime.dispatch.dispatcher import Dispatcher
+from tenure.runtime.dispatch.turn import Mandate
 from tenure.store.contract import ClaimOutcome, RunFilter
 
 PROBE_TIMEOUT_S = 5.0

@@ -1,21 +1,24 @@
-"""The steps of one dispatcher turn: clock changes, ends, starts, requests, retries, what is due.
+"""One turn of the dispatcher: clock changes, ends, starts, requests, retries, what is due.
 
-:class:`RunRecorder` and :class:`ClaimStep` run inside the turn's transaction, so they neither ask
-the operating system nor wait: evidence and probes were read before it began, and a job whose
-capability has no current answer is left for the next turn.
+A turn reads the store only where something may have changed: a wakeup said so, it recorded ends, or
+the time for a look has come. When the next job is due is kept in between. :class:`ClaimStep` runs
+inside the turn's transaction, so it neither asks the operating system nor waits: evidence and
+probes were read before it began, and a job whose capability has no current answer is left for the
+next turn.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tenure.domain.errors import CorruptStore, NotFound, StaleTerm
 from tenure.domain.event import EventKind
 from tenure.domain.job import (
+    Call,
     Definition,
     Job,
     Runner,
@@ -30,12 +33,24 @@ from tenure.domain.planning.retry import or_retry
 from tenure.domain.request import Request, RequestKind, RequestState
 from tenure.domain.run import ACTIVE, FinishOutcome, Result, Run, RunState, Start
 from tenure.host.clocks import ClockChange, ClockChangeKind, ClockReading, ClockWatch
+from tenure.runtime.callables.runner import CallableRunner
 from tenure.runtime.commands.gate import GatedCommand
+from tenure.runtime.commands.runner import CommandRunner
 from tenure.runtime.dispatch.context import OwnerContext
-from tenure.store.contract import ClaimOutcome, RunFilter, Store
+from tenure.store.contract import ClaimOutcome, RunFilter
 
 log = logging.getLogger("tenure.dispatcher")
 
+POLL_S = 1.0
+"""Between two looks at the store without a wakeup: hints may be lost, the store is the truth."""
+IDLE_POLL_S = 10.0
+"""The same where nothing runs here: the keeper sees each second whether another process wrote or
+the clock was set, and wakes the dispatcher."""
+RESTING_POLL_S = 60.0
+"""The same where this process does not own either: all its work comes with a wakeup."""
+RETRY_DELAY_S = 0.1
+"""Before a turn is repeated that found something due and could not claim it."""
+PROGRESS_EVERY_S = IDLE_POLL_S
 MAX_CLAIMS = 256
 MAX_HELD_RETRIES = 64
 """Retries that must wait for another owner and are skipped in one turn, at most."""
@@ -45,6 +60,15 @@ MAX_REQUESTS = 1000
 must not wait."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mandate:
+    """The right to claim that the keeper gives the dispatcher."""
+
+    authority: Authority
+    standing: OwnerCapabilities
+    """The most that the owner may do; changeable evidence is read again before a claim."""
+
+
 @dataclass(slots=True)
 class Outbox:
     """What a turn does after its commit, and only then."""
@@ -52,6 +76,7 @@ class Outbox:
     opened: list[GatedCommand] = field(default_factory=list)
     closed: list[tuple[Run, GatedCommand]] = field(default_factory=list)
     runs: list[tuple[Run, Definition]] = field(default_factory=list)
+    """Claimed, to be entered."""
     cancels: list[str] = field(default_factory=list)
     stale: StaleTerm | None = None
     warned: list[str] = field(default_factory=list)
@@ -69,10 +94,12 @@ class Turn:
     outbox: Outbox
     now: datetime
     awake: float
+    asked: bool
+    """Whether there are requests to answer."""
 
-    def take(self, run: Run, wants: Definition) -> None:
-        self.room[wants.runner] -= 1
-        self.outbox.runs.append((run, wants))
+    def take(self, run: Run, definition: Definition) -> None:
+        self.room[definition.runner] -= 1
+        self.outbox.runs.append((run, definition))
 
 
 class ClaimStep:
@@ -86,16 +113,20 @@ class ClaimStep:
         self._reported: set[tuple[str, str]] = set()
         self.to_probe: set[str] = set()
         """Capabilities to probe before the next turn."""
+        self.requests_wait = False
+        """Whether requests were left unanswered: for a slot, for the end of a run."""
 
     def claim(self, turn: Turn) -> bool:
         """Returns whether anything due could be settled. Raises StaleTerm."""
-        self._answer_requests(turn)
+        if turn.asked:
+            self._answer_requests(turn)
         retried = self._claim_retries(turn)
         return self._claim_due(turn) or retried
 
     # -- requests ----------------------------------------------------------------------------
     def _answer_requests(self, turn: Turn) -> None:
         self._store.expire_requests(turn.now)
+        self.requests_wait = False
         for request in self._store.requests(states=PENDING, limit=MAX_REQUESTS):
             if request.kind is RequestKind.CANCEL:
                 self._answer_cancel(request, turn)
@@ -103,7 +134,7 @@ class ClaimStep:
                 self._signals.request_hand_over(request)
             else:
                 try:
-                    self._answer_trigger(request, turn)
+                    self.requests_wait |= not self._answer_trigger(request, turn)
                 except CorruptStore as error:  # its job cannot be read: answer it all the same
                     remedy = error.remedy or "`tenure audit` says what else is wrong"
                     self._refuse(request, turn, error.text, remedy)
@@ -131,23 +162,26 @@ class ClaimStep:
             run=run.id,
         )
 
-    def _answer_trigger(self, request: Request, turn: Turn) -> None:
+    def _answer_trigger(self, request: Request, turn: Turn) -> bool:
+        """Whether it was answered; else it waits."""
         assert request.job is not None
         job = self._store.job(request.job)
         if job.damage is not None:
             self._refuse(request, turn, why_unreadable(job), remedy_for_unreadable(job))
-            return
+            return True
         if turn.room[job.definition.runner] < 1 or not self._probed(job, turn):
-            return
+            return False
         why_held = turn.standing.why_held(job)
         if why_held is None:
-            _, run = self._store.claim_trigger(turn.authority, request.id, turn.now)
+            answered, run = self._store.claim_trigger(turn.authority, request.id, turn.now)
             if run is not None:
                 turn.take(run, self._store.definition(run.job, run.revision))
-        elif not request.queued:
+            return answered.state is not RequestState.PENDING
+        if not request.queued:
             remedy = f"tenure explain {job.name}; --queue waits for an owner that may"
             why = "is protected" if job.definition.needs_authority else "is held"
             self._refuse(request, turn, f"{job.name} {why}: {why_held}", remedy)
+        return not request.queued
 
     def _refuse(self, request: Request, turn: Turn, why: str, remedy: str) -> None:
         self._store.resolve_request(
@@ -230,33 +264,190 @@ class ClaimStep:
         return not missing
 
 
-class RunRecorder:
-    """Used within the dispatcher's turn, in its one transaction."""
+class Turns:
+    """Takes the turns of one dispatcher; under its lock, nearly always on its thread."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(
+        self,
+        context: OwnerContext,
+        callables: CallableRunner,
+        commands: CommandRunner,
+        wake: Callable[[], None],
+    ) -> None:
+        """``wake`` causes another turn, a fresh one; from any thread."""
+        self._store = context.store
+        self._process = context.process
+        self._clock = context.clock
+        self._inbox = context.inbox
+        self._probes = context.probes
+        self._signals = context.signals
+        self._recheck_authority = context.recheck_authority
+        self._callables = callables
+        self._commands = commands
+        self._wake = wake
+        self._claims = ClaimStep(context)
+        self._clock_watch = ClockWatch(context.clock)
+        self._clock_changes: deque[ClockChange] = deque()
+        """Those that are not recorded yet."""
+        self.mandate: Mandate | None = None
+        self._term: int | None = None
+        """Of the owner at the last turn."""
+        self.awake = 0.0
+        """The awake clock at the last turn."""
+        self.active_runs = 0
+        """How many runs were active after the last turn."""
+        self._active_calls = 0
+        """How many of them are calls of functions."""
+        self._upcoming: datetime | None = None
+        """When the next job is due whose slots are free, as last read."""
+        self._full = False
+        """Whether the slots of some kind were all taken when that was read."""
+        self._nothing_at: datetime | None = None
+        """When the last claim found nothing that it could settle; None if it settled something."""
+        self._next_look = self._next_progress = self._next_chores = 0.0
 
-    def ends(self, results: Sequence[Result], after: Outbox, now: datetime) -> None:
-        """Record ends; a failure becomes a retry where its job wants one. The holder of a run may
-        end it, whichever process owns (C6)."""
-        if not results:
-            return
+    def begin(self, mandate: Mandate) -> None:
+        """Claim under it from the next turn on."""
+        self.mandate, self._next_progress = mandate, 0.0
+
+    def take(self, *, fresh: bool) -> float:
+        """Take one turn; returns the seconds until the next is due. ``fresh``: the store may have
+        changed since the last. Raises what the store raises: then nothing was done."""
+        mandate, inbox, after = self.mandate, self._inbox, Outbox()
+        results, gates, notes = list(inbox.results), list(inbox.gates), list(inbox.notes)
+        authority = mandate.authority if mandate is not None else None
+        clocks, replanned = self._look_at_clocks(authority)
+        now = clocks.wall
+        # An end frees a slot, or the job that a request waits for.
+        freed = bool(results) and (self._full or self._claims.requests_wait)
+        fresh = fresh or replanned or freed or clocks.awake >= self._next_look
+        running = self._callables.long_running(now) if fresh or self._active_calls else []
+        turn = self._begin_claims(mandate, after, clocks, fresh) if mandate is not None else None
+        # An idle owner takes no write lock, except to record its progress from time to time.
+        progresses = mandate is not None and clocks.awake >= self._next_progress
+        if results or gates or notes or running or progresses or turn is not None:
+            with self._store.batch():
+                if running:
+                    self._store.note_started(running)
+                if notes:
+                    self._store.note_reasons(self._process, notes)
+                if results:  # first: they free jobs that wait
+                    self._record_ends(results, after, now)
+                if gates:
+                    self._record_starts(gates, authority, after, now)
+                if authority is not None and after.stale is None:
+                    try:
+                        if progresses:
+                            self._record_progress(authority, clocks)
+                        if turn is not None:
+                            self._nothing_at = None if self._claims.claim(turn) else now
+                    except StaleTerm as error:
+                        after.stale = error
+            if results or gates or notes:
+                inbox.discard(len(results), len(gates), len(notes))
+            if running:
+                self._callables.note_running(running)
+            self._carry_out(after, mandate, clocks)
+        if self._claims.to_probe:
+            inbox.wakeup.set()  # the next turn probes them, outside any transaction
+        return self._until_next(clocks.awake, fresh, wrote=bool(results) or turn is not None)
+
+    # -- before the commit -------------------------------------------------------------------
+    def _begin_claims(
+        self, mandate: Mandate, after: Outbox, clocks: ClockReading, fresh: bool
+    ) -> Turn | None:
+        """Read, outside any transaction, what claims depend on; None if there is nothing to
+        decide."""
+        if self._claims.to_probe:
+            wanted = self._probes.missing(self._claims.to_probe, clocks.awake)
+            self._claims.to_probe = set()
+            self._probes.ask_soon(wanted, self._clock.awake, lambda freed: self._wake())
+        asked = False
+        if fresh:
+            self._upcoming = self._store.next_due()
+            asked = bool(self._store.requests(states=PENDING, limit=1))
+        if not asked and (self._upcoming is None or self._upcoming > clocks.wall):
+            return None
+        standing = mandate.standing
+        if standing.authoritative:  # evidence that can change is read again (C8)
+            standing = replace(
+                standing,
+                authoritative=self._recheck_authority(),
+                denied=self._probes.all_denied(),
+            )
+        return Turn(
+            authority=mandate.authority,
+            standing=standing,
+            room=self._room(),
+            outbox=after,
+            now=clocks.wall,
+            awake=clocks.awake,
+            asked=asked,
+        )
+
+    def _room(self) -> dict[Runner, int]:
+        return {
+            Runner.COMMAND: self._commands.room(),
+            Runner.THREAD: self._callables.room(Runner.THREAD),
+            Runner.ASYNC: self._callables.room(Runner.ASYNC),
+        }
+
+    def _look_at_clocks(self, authority: Authority | None) -> tuple[ClockReading, bool]:
+        """Read the clocks; log and record their changes since the last look. A change is kept
+        until it is recorded. Returns also whether jobs were planned again, from now: that follows
+        a step backward (C5)."""
+        while (change := self._clock_watch.look()) is not None:
+            log.warning("the clock: %s by %.1f s", change.kind, change.amount)
+            self._clock_changes.append(change)
+        clocks, replanned = self._clock_watch.last, False
+        self.awake = clocks.awake
+        term = authority.term if authority is not None else None
+        if term is None or term != self._term:
+            self._clock_changes.clear()  # a new owner plans by the clock that it finds
+        self._term = term
+        while self._clock_changes and authority is not None:
+            change = self._clock_changes[0]
+            with self._store.batch():
+                self._store.record_event(
+                    EventKind.CLOCK,
+                    clocks.wall,
+                    term=authority.term,
+                    process=self._process,
+                    facts={"kind": str(change.kind), "seconds": change.amount},
+                )
+                if change.kind is ClockChangeKind.STEP_BACKWARD:
+                    self._store.restart_planning(authority, clocks.wall)
+                    replanned = True
+            self._clock_changes.popleft()
+        return clocks, replanned
+
+    # -- within the commit -------------------------------------------------------------------
+    def _record_ends(self, results: Sequence[Result], after: Outbox, now: datetime) -> None:
+        """A failure becomes a retry where its job wants one. The holder of a run may end it,
+        whichever process owns (C6)."""
         ends = [self._or_retry(result, now) for result in results]
         for end, took in zip(ends, self._store.finish(ends, now), strict=True):
             if took is not FinishOutcome.TAKEN:
                 after.said.append(f"the end of {end.run} ({end.state}) was not taken: {took}")
 
-    def starts(
+    def _or_retry(self, result: Result, now: datetime) -> Result:
+        if result.state in (RunState.SUCCEEDED, RunState.CANCELLED):
+            return result
+        try:
+            run = self._store.run(result.run)
+            definition = self._store.definition(run.job, run.revision)
+        except (NotFound, CorruptStore):  # purged, or its zone is gone: no retry
+            return result
+        return or_retry(result, definition, now)
+
+    def _record_starts(
         self,
         gates: Sequence[tuple[Run, GatedCommand]],
         authority: Authority | None,
         after: Outbox,
         now: datetime,
     ) -> None:
-        """Record that commands start. Adds to ``after`` the gates to open or abandon after the
-        commit, and a StaleTerm if raised."""
-        if not gates:
-            return
+        """Record that commands start. The gates are opened, or shut, after the commit."""
         starts = [
             Start(
                 run=run.id,
@@ -279,53 +470,101 @@ class RunRecorder:
             else:
                 after.closed.append((run, gated))
 
-    def _or_retry(self, result: Result, now: datetime) -> Result:
-        if result.state in (RunState.SUCCEEDED, RunState.CANCELLED):
-            return result
+    def _record_progress(self, authority: Authority, clocks: ClockReading) -> None:
+        if not self._callables.exhausted():  # else it must count as hung (C9)
+            self._store.record_progress(authority, clocks.awake, clocks.wall)
+        self._next_progress = clocks.awake + PROGRESS_EVERY_S
+
+    # -- after the commit --------------------------------------------------------------------
+    def _carry_out(self, after: Outbox, mandate: Mandate | None, clocks: ClockReading) -> None:
+        for gated in after.opened:
+            gated.open_gate()
+        for run, gated in after.closed:
+            gated.abandon()
+            log.warning("%s lost its owner or was cancelled at its gate: it never ran", run.id)
+        if after.runs:
+            assert mandate is not None
+            if not self.active_runs:  # no older run can have been marked
+                self._next_chores = clocks.awake + POLL_S
+            for run, definition in after.runs:
+                self._enter(run, definition, mandate.authority, clocks.continuous)
+        for run_id in after.cancels:
+            self.cancel(run_id)
+        if after.stale is not None and mandate is not None:
+            self.lose_mandate(mandate, after.stale)
+        for line in after.warned:
+            log.warning("%s", line)
+        for line in after.said:
+            log.info("%s", line)
+
+    def _enter(self, run: Run, definition: Definition, authority: Authority, began: float) -> None:
+        action = definition.action
         try:
-            run = self._store.run(result.run)
-            wants = self._store.definition(run.job, run.revision)
-        except (NotFound, CorruptStore):  # purged, or its zone is gone: no retry
-            return result
-        return or_retry(result, wants, now)
-
-
-class ClockJournal:
-    """Notices clock changes under an owner, records them, and plans again where it must.
-
-    Used within the dispatcher's turn.
-    """
-
-    def __init__(self, context: OwnerContext) -> None:
-        self._store = context.store
-        self._watch = ClockWatch(context.clock)
-        self._process = context.process
-        self._changes: deque[ClockChange] = deque()
-        self._term: int | None = None
-        """Of the owner at the last look."""
-
-    def look(self, authority: Authority | None) -> ClockReading:
-        """Read the clocks; log and record their changes since the last look. A change is kept
-        until it is recorded. After a step backward the jobs are planned again from now (C5)."""
-        while (change := self._watch.look()) is not None:
-            log.warning("the clock: %s by %.1f s", change.kind, change.amount)
-            self._changes.append(change)
-        clocks = self._watch.last
-        term = authority.term if authority is not None else None
-        if term is None or term != self._term:
-            self._changes.clear()  # a new owner plans by the clock that it finds
-        self._term = term
-        while self._changes and authority is not None:
-            change = self._changes[0]
-            with self._store.batch():
-                self._store.record_event(
-                    EventKind.CLOCK,
-                    clocks.wall,
-                    term=authority.term,
+            if isinstance(action, Call):
+                self._callables.submit(run, action, definition.timeout, authority, began)
+            else:
+                self._commands.submit(run, definition)
+        except Exception as error:  # no thread available, say: the run must not stay claimed
+            log.exception("%s could not be entered", run.id)
+            self._inbox.report(
+                Result(
+                    run=run.id,
+                    attempt=run.attempt,
                     process=self._process,
-                    facts={"kind": str(change.kind), "seconds": change.amount},
+                    state=RunState.NEVER_RAN,
+                    at=self._clock.now(),
+                    reason=f"it could not be entered: {error}",
                 )
-                if change.kind is ClockChangeKind.STEP_BACKWARD:
-                    self._store.restart_planning(authority, clocks.wall)
-            self._changes.popleft()
-        return clocks
+            )
+
+    def cancel(self, run_id: str) -> bool:
+        """End a run if this process holds it."""
+        return self._callables.cancel(run_id) or self._commands.cancel(run_id)
+
+    def lose_mandate(self, mandate: Mandate, error: StaleTerm) -> None:
+        """The store refused a claim under it: the keeper looks into why."""
+        self.mandate = None
+        self._store.record_event(
+            EventKind.CLAIM_REFUSED,
+            self._clock.now(),
+            term=mandate.authority.term,
+            process=self._process,
+            facts={"why": error.text},
+        )
+        self._signals.report_refusal(str(error))
+
+    # -- time --------------------------------------------------------------------------------
+    def _until_next(self, awake: float, fresh: bool, *, wrote: bool) -> float:
+        commands = self._commands.active()
+        deadline = self._callables.expire(awake)
+        self._active_calls = self._callables.active()
+        self.active_runs = commands + self._active_calls
+        wait = POLL_S if self.active_runs else IDLE_POLL_S
+        if fresh:
+            self._next_look = awake + wait
+        if deadline is not None:
+            wait = min(wait, max(0.0, deadline - awake))
+        if self.active_runs and awake >= self._next_chores:
+            self._next_chores = awake + POLL_S
+            self._cancel_marked()
+        if self.mandate is None:
+            waiting = self._inbox.results or self._inbox.gates
+            return wait if self.active_runs or waiting else RESTING_POLL_S
+        if fresh or wrote:
+            # A job that is due for taken slots waits for an end, which causes a turn.
+            free = {kind for kind, room in self._room().items() if room > 0}
+            self._full = len(free) < len(Runner)
+            if wrote or self._full:
+                self._upcoming = self._store.next_due(free if self._full else None)
+        if self._upcoming is None:
+            return wait
+        if self._nothing_at is not None and self._upcoming <= self._nothing_at:
+            return min(wait, RETRY_DELAY_S)  # a retry whose slots are taken: its kind is unknown
+        left: float = (self._upcoming - self._clock.now()).total_seconds()
+        return min(wait, max(0.0, left))
+
+    def _cancel_marked(self) -> None:
+        """Cancels accepted by another process that owns now, for runs still held here."""
+        for run in self._store.runs_held_by(self._process):
+            if run.cancel_requested_at is not None:
+                self.cancel(run.id)

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from tenure.domain.errors import TenureError
+from tenure.domain.errors import CorruptStore, TenureError
 from tenure.domain.event import EventKind
 from tenure.domain.ownership import Authority, Candidate, Ownership, OwnershipAction
 from tenure.domain.policy.admission import Admission, Policy
@@ -35,7 +35,6 @@ from tenure.runtime.dispatch.recovery import Recovery
 from tenure.runtime.failure import Watch, WatchedThread, lost_store, lost_thread
 from tenure.runtime.members import OBSERVE_EVERY_S
 from tenure.runtime.ownership.candidacy import Election
-from tenure.runtime.ownership.changes import ChangeDetector
 from tenure.runtime.ownership.control import ControlSocket
 from tenure.runtime.ownership.handover import find_better_owner, find_requested_owner
 from tenure.runtime.ownership.peers import Peers
@@ -46,6 +45,14 @@ from tenure.runtime.ownership.waker import Waker
 log = logging.getLogger("tenure.keeper")
 
 LOOK_EVERY_S = 1.0
+FULL_LOOK_EVERY_S = 5.0
+"""The same where no process wrote and nothing waits for time. An idle process must cost next to
+nothing. What no write announces (a folder that was moved, a probe, the death of a process other
+than the owner) waits for that look."""
+CLOCK_STEP_S = 0.1
+"""Difference between wall clock and awake time that no slewing makes between two looks."""
+DISPATCHERS_NUDGES = frozenset({"request", "jobs"})
+"""Messages on which the keeper itself need not look at once."""
 PROBE_EVERY_S = 30.0
 GIVE_UP_PATIENCE_S = 2.0
 """How long another thread waits for the keeper's thread to end the term."""
@@ -76,10 +83,9 @@ class Keeper:
         self._peers = Peers(context)
         self._election = Election(context, self._peers)
         self._term = ActiveTerm(context, dispatcher, recovery, self._peers)
-        self._replanner = Replanner(context)
+        self._replanner = Replanner(context, dispatcher.look)
         self._purge = HistoryPurge(context)
         self._zone_data = ZoneData()
-        self._changes = ChangeDetector(context, dispatcher, self._zone_data)
         self._zone = context.profile.settings().timezone
         self._file_warning: ProfileWarning | None = None
         self._stopping = threading.Event()
@@ -88,9 +94,19 @@ class Keeper:
         self._more_declared = threading.Event()
         self._may_rest = False
         """After a look: whether only a write or a signal makes the next one worthwhile."""
+        self._next_full = 0.0
+        self._mark: int | None = None
+        self._other_commits = 0
+        self._ahead_s: float | None = None
+        """By how much the wall clock is ahead of awake time."""
+        self._wait_s = LOOK_EVERY_S
+        self._woken = True
+        self._failed = False
+        """Whether the last look raised."""
         self._gave_up = threading.Event()
         self.thread = WatchedThread(
-            self._loop,
+            self._work,
+            self._rest,
             name="tenure-keeper",
             is_stopping=self._stopping.is_set,
             ended=lambda why: context.fail(lost_thread(why)),
@@ -162,26 +178,37 @@ class Keeper:
         self._waker.forget_in_child()
 
     # -- the thread --------------------------------------------------------------------------
-    def _loop(self) -> None:
-        rang, wait = True, LOOK_EVERY_S
-        while not self._stopping.is_set():
+    def _work(self) -> bool:
+        if not self._stopping.is_set():
             try:
-                with self.thread.step():
-                    if rang or not self._nothing_new():
-                        wait = self.look()
-                    self._look_at_threads()
-                rang = not self._stopping.is_set() and self._waker.wait(wait)
-            except (TenureError, OSError) as error:  # a full or failing disk among them
-                log.warning("%s", error)
-                rang = True
-            except Exception:  # a look that failed changed nothing; the next one tries again
-                log.exception("a look failed")
-                rang = True
-            else:
-                continue
-            self._stopping.wait(LOOK_EVERY_S)
+                if self._woken or not self._nothing_new():
+                    self._wait_s = self.look()
+                self._look_at_threads()
+            except Exception as error:  # noqa: BLE001  it changed nothing; the next tries again
+                self._note_error(error)
+        if not self._stopping.is_set():
+            return True
         if self._why_failed and not self._gave_up.is_set():
             self._end_failed()
+        return False
+
+    def _rest(self) -> None:
+        """Wait for the next look; after an error without regard to wakeups."""
+        try:
+            if not self._failed:
+                self._woken = self._waker.wait(self._wait_s)
+                return
+        except Exception as error:  # noqa: BLE001  logged, and the next look tries again
+            self._note_error(error)
+        self._stopping.wait(LOOK_EVERY_S)
+        self._woken, self._failed = True, False
+
+    def _note_error(self, error: Exception) -> None:
+        self._failed = True
+        if isinstance(error, (TenureError, OSError)):  # a full or failing disk among them
+            log.warning("%s", error)
+        else:
+            log.exception("a look failed")
 
     def _look_at_threads(self) -> None:
         awake = self._clock.awake()
@@ -189,16 +216,45 @@ class Keeper:
             self._context.fail(lost_thread(problem))
 
     def _heard(self, message: dict[str, Any], pid: int | None) -> None:
-        request = message.get("request")
+        request, what = message.get("request"), str(message.get("nudge", ""))
         if isinstance(request, str) and pid is not None:
             with contextlib.suppress(TenureError):
                 self._peers.observe_requester(request, pid)
         self._dispatcher.look()
+        if what not in DISPATCHERS_NUDGES:
+            self.wake()
         if self._on_nudge is not None:
-            self._on_nudge(str(message.get("nudge", "")))
+            self._on_nudge(what)
 
     def _nothing_new(self) -> bool:
-        return self._changes.is_quiet(may_rest=self._may_rest)
+        """Whether a look can be skipped. Also wakes the dispatcher where it has work."""
+        try:
+            mark = self._store.change_mark()
+        except CorruptStore:  # its files are not those that were opened: the look says so
+            return False
+        awake = self._clock.awake()
+        ahead = self._clock.now().timestamp() - awake
+        others = self._store.commits(besides=(self.thread.ident, self._dispatcher.thread.ident))
+        # Perhaps a job, from a thread of the host that wakes no other thread.
+        written = mark != self._mark or others != self._other_commits
+        # It was set, or the machine slept: what is due comes earlier or later than the dispatcher
+        # waits for.
+        clock_was_set = self._ahead_s is not None and abs(ahead - self._ahead_s) > CLOCK_STEP_S
+        quiet = (
+            self._may_rest
+            and self._signals.doubt is None
+            and self._signals.hand_over is None
+            and mark == self._mark
+            and not self._profile.policy_file_changed()
+            and awake < self._next_full
+            and not self._zone_data.replaced()
+        )
+        if written or clock_was_set:
+            self._dispatcher.look()
+        self._other_commits, self._ahead_s = others, ahead
+        if not quiet:
+            self._mark, self._next_full = mark, awake + FULL_LOOK_EVERY_S
+        return quiet
 
     def look(self) -> float:
         """One look, by the thread or by a test; returns the seconds until the next is due."""

@@ -31,8 +31,9 @@ from tenure.domain.process import ProcessStatus
 from tenure.domain.request import Request, RequestState
 from tenure.host.processes import boot_id
 from tenure.runtime.dispatch.context import OwnerContext
-from tenure.runtime.dispatch.dispatcher import Dispatcher, Mandate
+from tenure.runtime.dispatch.dispatcher import Dispatcher
 from tenure.runtime.dispatch.recovery import Recovery
+from tenure.runtime.dispatch.turn import Mandate
 from tenure.runtime.ownership.control import send
 from tenure.runtime.ownership.handover import HandOver
 from tenure.runtime.ownership.peers import Peers

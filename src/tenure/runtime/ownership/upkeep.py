@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -46,10 +47,12 @@ _FULL_PURGE = 500
 class Replanner:
     """One owner's passes over the jobs. Not thread-safe."""
 
-    def __init__(self, context: OwnerContext) -> None:
+    def __init__(self, context: OwnerContext, replanned: Callable[[], None]) -> None:
+        """``replanned`` is called when other times were stored."""
         self._profile = context.profile
         self._store = context.store
         self._clock = context.clock
+        self._replanned = replanned
         self._cause: tuple[int, str | None] | None = None
         """The term and the profile's zone of the last pass."""
         self._cursor: str | None = None
@@ -90,6 +93,7 @@ class Replanner:
         if stale:
             log.info("%d jobs are planned again: the rules of their time zones changed", len(stale))
             self._store.replan(authority, stale, now)
+            self._replanned()
 
     def _move(self, jobs: tuple[Job, ...], zone: str, now: datetime) -> None:
         wanted = [(job, wants) for job in jobs if (wants := in_zone(job.definition, zone))]
@@ -104,6 +108,7 @@ class Replanner:
                     continue
                 moved.append(job.name)
         if moved:
+            self._replanned()
             log.info("%d jobs follow the profile's timezone to %s", len(moved), zone)
 
 

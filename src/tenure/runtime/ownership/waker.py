@@ -10,6 +10,7 @@ import contextlib
 import os
 import selectors
 import threading
+import time
 from collections.abc import Iterable
 
 from tenure.domain.policy.evidence import Identity
@@ -46,17 +47,25 @@ class Waker:
         self._selector.register(control, selectors.EVENT_READ)
 
     def wait(self, seconds: float) -> bool:
-        """Wait until something happens, at most ``seconds``; returns whether it did."""
-        happened = self._selector.select(seconds)
-        for key, _ in happened:
-            if key.fileobj == self._wake_read:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self._wake_read, 4096)
-            elif self._control is not None and key.fileobj is self._control:
-                self._control.accept_all()
-            elif isinstance(key.fileobj, DeathWatch) and key.fileobj is not self._watch:
-                self._let_go(key.fileobj)
-        return bool(happened)
+        """Wait until something happens, at most ``seconds``; returns whether it did. A message on
+        the control socket ends the wait only where its receiver calls :meth:`wake`."""
+        until = time.monotonic() + seconds
+        happened = False
+        while not happened:
+            ready = self._selector.select(max(0.0, until - time.monotonic()))
+            if not ready:
+                return False
+            for key, _ in ready:
+                if self._control is not None and key.fileobj is self._control:
+                    self._control.accept_all()
+                    continue
+                happened = True
+                if key.fileobj == self._wake_read:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self._wake_read, 4096)
+                elif isinstance(key.fileobj, DeathWatch) and key.fileobj is not self._watch:
+                    self._let_go(key.fileobj)
+        return True
 
     def watch_launchers(self, identities: Iterable[Identity]) -> None:
         """Wake once when one of these dies. Processes without a death notice are left out: each

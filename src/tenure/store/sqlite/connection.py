@@ -41,7 +41,8 @@ import sqlite3
 import struct
 import threading
 import weakref
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -376,6 +377,8 @@ class Connection:
         """The last count of commits that this connection saw; it never falls."""
         self._probe = probe
         self._lock = threading.RLock()
+        self._commits: Counter[int] = Counter()
+        """By thread, those that changed something."""
         self._batching = False
         self._broken = False
         self._damaged = False
@@ -454,10 +457,9 @@ class Connection:
         with self.reading() as db:
             return int(db.execute("PRAGMA data_version").fetchone()[0])
 
-    def own_changes(self) -> int:
-        """Rows changed through this connection; starts again from 0 after a fork."""
-        db = self._db
-        return db.total_changes if db is not None else 0
+    def commits(self, *, besides: Container[int | None] = ()) -> int:
+        """Commits through this object that changed something, but those of some threads."""
+        return sum(n for ident, n in list(self._commits.items()) if ident not in besides)
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -540,8 +542,10 @@ class Connection:
             rows = db.total_changes
             yield
             self._check_files(db)
-            if db.total_changes == rows or not self._commit_counted(db, profile_id):
+            changed = db.total_changes != rows
+            if not changed or not self._commit_counted(db, profile_id):
                 db.execute("COMMIT")
+            self._commits[threading.get_ident()] += changed
         except BaseException:
             self._undo(db)
             raise

@@ -76,7 +76,7 @@ class SqliteStore(_Verbs):
         self._db = connection
         self.path = connection.path
         self.change_mark = connection.data_version
-        self.own_changes = connection.own_changes
+        self.commits = connection.commits
         self.batch = connection.batch
         self.check_authority = connection.check_authority
         self.is_same_file = connection.is_same_file

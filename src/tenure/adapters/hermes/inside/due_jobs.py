@@ -20,7 +20,7 @@ from tenure.adapters.hermes.inside.run_handoff import HostContext, RunHandoff
 from tenure.domain.omission import FireRange, OmissionKind
 from tenure.domain.planning.external import Announced
 from tenure.domain.planning.plan import Plan
-from tenure.runtime.dispatch.dispatcher import Mandate
+from tenure.runtime.dispatch.turn import Mandate
 from tenure.store.contract import Store
 
 log = logging.getLogger("tenure.hermes")
