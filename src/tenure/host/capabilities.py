@@ -26,7 +26,6 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import PurePosixPath
 
@@ -63,7 +62,7 @@ def check_requirement(requirement: str) -> None:
     kind, _, argument = requirement.partition(":")
     if requirement == "fda":
         return
-    if kind not in _PROBES:
+    if kind not in ("read", "write", "exec"):
         raise InvalidInput(
             f"{requirement!r} is not a known capability",
             remedy="use read:/path, write:/path, exec:NAME or fda",
@@ -87,34 +86,15 @@ def probe(requirement: str) -> ProbeAnswer:
     if requirement == "fda":
         return _full_disk_access() if _is_mac() else ProbeAnswer.UNKNOWN
     kind, _, argument = requirement.partition(":")
-    return _PROBES[kind](argument)
-
-
-def _read(argument: str) -> ProbeAnswer:
-    path = _expand(argument)
-    return ProbeAnswer.UNKNOWN if _prompts(path) else _attempt(lambda: _read_one(path))
-
-
-def _write(argument: str) -> ProbeAnswer:
-    path = _expand(argument)
-    return ProbeAnswer.UNKNOWN if _prompts(path) else _attempt(lambda: _open_to_write(path))
-
-
-def _exec(argument: str) -> ProbeAnswer:
-    if argument.startswith("/"):
-        path = argument
-        if not os.path.lexists(path):
+    if kind == "exec":
+        if argument.startswith("/") and not os.path.lexists(argument):
             return ProbeAnswer.UNKNOWN
-        return ProbeAnswer.GRANTED if shutil.which(path) else ProbeAnswer.DENIED
-    return ProbeAnswer.GRANTED if shutil.which(argument) else ProbeAnswer.DENIED
-
-
-_PROBES: dict[str, Callable[[str], ProbeAnswer]] = {"read": _read, "write": _write, "exec": _exec}
-
-
-def _attempt(act: Callable[[], ProbeAnswer]) -> ProbeAnswer:
+        return ProbeAnswer.GRANTED if shutil.which(argument) else ProbeAnswer.DENIED
+    path = _expand(argument)
+    if _prompts(path):
+        return ProbeAnswer.UNKNOWN
     try:
-        return act()
+        return _read_one(path) if kind == "read" else _open_to_write(path)
     except OSError as error:
         return ProbeAnswer.DENIED if error.errno in _REFUSALS else ProbeAnswer.UNKNOWN
 

@@ -4,11 +4,9 @@ Linux: a pidfd, readable once the process has ended (pidfd_open(2); a zombie has
 first thread alone has ended has not). macOS: kqueue with ``NOTE_EXIT``. Windows: a wait on the
 process handle. Where the kernel offers none of these, the watch looks again four times a second.
 
-A descriptor is opened by pid; the identity is verified after that, so that what is watched is
-the process that was meant and not one that was given its pid. A process that cannot be verified
-from here gives a watch that is not :attr:`~DeathWatch.verifiable`: of one in another pid namespace
-it never tells a death, and the live lock must be asked; of one that could only not be looked at
-just then (no descriptor free) it tells as soon as a look succeeds.
+A watch that is not :attr:`~DeathWatch.verifiable` never tells the death of a process in another pid
+namespace: the live lock must be asked. Of one that could only not be looked at just then (no
+descriptor free) it tells as soon as a look succeeds.
 """
 
 from __future__ import annotations
@@ -34,21 +32,24 @@ class DeathWatch:
     def __init__(self, identity: Identity) -> None:
         """Use :meth:`open`, which also tells of a process that is dead already."""
         self.identity = identity
-        self.verifiable = True
-        """False if the process could not be seen from here as the watch began."""
-        self._dead = False
         self._closed = threading.Event()
         self._descriptor = -1
-        self._begin()
+        with contextlib.suppress(OSError):  # gone, filtered, out of descriptors: look instead
+            self._descriptor = _open(identity.pid)
+        # Only now is it sure that the descriptor is this process's and no successor's.
+        alive = processes.is_alive(identity)
+        self._dead = alive is False
+        self.verifiable = alive is not None
+        """False if the process could not be seen from here as the watch began."""
+        if alive is not True and self._descriptor >= 0:
+            _close(self._descriptor)
+            self._descriptor = -1
 
     @classmethod
     def open(cls, identity: Identity) -> Self | None:
         """A watch on exactly this process, or None if it is dead already. Raises nothing."""
         watch = cls(identity)
-        if watch._dead:
-            watch.close()
-            return None
-        return watch
+        return None if watch._dead else watch
 
     def fileno(self) -> int:
         """A descriptor that polls readable at the death (pidfd, kqueue), or -1: then use wait.
@@ -84,30 +85,15 @@ class DeathWatch:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _begin(self) -> None:
-        with contextlib.suppress(OSError):  # gone, filtered, out of descriptors: look instead
-            self._descriptor = _open(self.identity.pid)
-        # Only now is it sure that the descriptor is this process's and no successor's.
-        alive = processes.is_alive(self.identity)
-        if alive is not True and self._descriptor >= 0:
-            _close(self._descriptor)
-            self._descriptor = -1
-        self._dead = alive is False
-        self.verifiable = alive is not None
-
     def _glance(self, timeout: float | None) -> bool:
         until = None if timeout is None else time.monotonic() + timeout
         while not self._closed.is_set():
             if processes.is_alive(self.identity) is False:
                 return True
-            left = (
-                _POLL_INTERVAL_S
-                if until is None
-                else min(_POLL_INTERVAL_S, until - time.monotonic())
-            )
+            left = _POLL_INTERVAL_S if until is None else until - time.monotonic()
             if left <= 0:
                 return False
-            self._closed.wait(left)
+            self._closed.wait(min(left, _POLL_INTERVAL_S))
         return False
 
 

@@ -35,6 +35,7 @@ import re
 import time
 import weakref
 from collections.abc import Collection
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
@@ -141,7 +142,8 @@ class LiveLock:
             os.close(descriptor)
 
     def forget_in_child(self) -> None:
-        """After a fork, in the child: close the copy without unlocking. Does no harm twice."""
+        """After a fork, in the child: close the copy without unlocking, which would free the
+        parent's lock."""
         if self._pid != os.getpid():
             self.drop()
 
@@ -204,7 +206,12 @@ def _remove(path: Path) -> bool:
     except OSError:
         return False
     try:
-        if _is_being_joined(descriptor) or not try_exclusive(descriptor):
+        status = os.fstat(descriptor)
+        # Made a moment ago, and nothing written yet: its process is about to lock it, and would
+        # find it locked for as long as the sweeper stands still.
+        if status.st_size == 0 and abs(time.time() - status.st_mtime) < _JOINING_S:
+            return False
+        if not try_exclusive(descriptor):
             return False
         try:
             if not is_still_at(descriptor, path):
@@ -217,13 +224,6 @@ def _remove(path: Path) -> bool:
         return False
     finally:
         os.close(descriptor)
-
-
-def _is_being_joined(descriptor: int) -> bool:
-    """Made a moment ago, and nothing written yet: its process is about to lock it, and would find
-    it locked for as long as the sweeper stands still."""
-    status = os.fstat(descriptor)
-    return status.st_size == 0 and abs(time.time() - status.st_mtime) < _JOINING_S
 
 
 def _path_of(folder: Path, process_id: str) -> Path:
@@ -240,12 +240,7 @@ def _write(descriptor: int, process_id: str, identity: Identity) -> None:
         "v": _FORMAT,
         "process": process_id,
         "inode": os.fstat(descriptor).st_ino,
-        "identity": {
-            "boot_id": identity.boot_id,
-            "pid": identity.pid,
-            "start": identity.start,
-            "pid_namespace": identity.pid_namespace,
-        },
+        "identity": asdict(identity),
     }
     os.ftruncate(descriptor, 0)
     data = json.dumps(record, sort_keys=True).encode() + b"\n"
@@ -279,17 +274,11 @@ def _is_genuine(descriptor: int, process_id: str, identity: Identity | None) -> 
     """Whether the file is the one that the process locked, and not a copy or a stranger's."""
     try:
         record = json.loads(os.read(descriptor, 65536))
-        said = record["identity"]
-        owner = Identity(
-            boot_id=said["boot_id"],
-            pid=said["pid"],
-            start=said["start"],
-            pid_namespace=said["pid_namespace"],
-        )
+        expected = {} if identity is None else asdict(identity)
         return (
             record["process"] == process_id
             and record["inode"] == os.fstat(descriptor).st_ino
-            and identity in (None, owner)
+            and all(record["identity"][name] == value for name, value in expected.items())
         )
     except (ValueError, KeyError, TypeError):
         return False

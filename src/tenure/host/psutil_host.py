@@ -99,11 +99,10 @@ class PsutilHost:
             return False
         if (found.start < STAMPED) is not (identity.start < STAMPED):
             return None
-        if found.start >= STAMPED and found.start != identity.start:
-            near = abs(found.start - identity.start) < _TOLERANCE
-            return None if near else False
-        same = found.start == identity.start
-        return (True if identity.boot_id and here else None) if same else False
+        if found.start == identity.start:
+            return True if identity.boot_id and here else None
+        near = found.start >= STAMPED and abs(found.start - identity.start) < _TOLERANCE
+        return None if near else False
 
     def activity_of(self, identity: Identity) -> Activity:
         import psutil
@@ -146,12 +145,19 @@ class PsutilHost:
         return tuple(links), complete and links[-1].pid <= 1
 
     def observe(self, pid: int | None, now: datetime | None) -> Evidence:
+        import psutil
+
         subject = os.getpid() if pid is None else pid
         identity = self.identity_of(subject)
         if identity is None:
             raise NotFound(f"no process has pid {subject}", pid=subject)
         chain, complete = self.chain_of(subject)
-        facts = self._common(subject, chain)
+        facts: dict[str, Any] = {
+            "started_at": chain[0].started_at,
+            "executable": chain[0].executable,
+            "user": _attempt(lambda: psutil.Process(subject).username()),
+            "hostname": _attempt(socket.gethostname),
+        }
         facts |= self.particulars(subject, chain, complete)
         unknown = {name for name, value in facts.items() if value is None}
         locks = self.locks_of(subject)
@@ -170,17 +176,6 @@ class PsutilHost:
             unknown=frozenset(unknown),
             **{name: value for name, value in facts.items() if value is not None},
         )
-
-    def _common(self, pid: int, chain: tuple[ChainLink, ...]) -> dict[str, Any]:
-        import psutil
-
-        process = psutil.Process(pid)
-        return {
-            "started_at": chain[0].started_at,
-            "executable": chain[0].executable,
-            "user": _attempt(process.username),
-            "hostname": _attempt(socket.gethostname),
-        }
 
     def _link(self, process: Any) -> ChainLink:
         created = _attempt(process.create_time)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tenure.domain.errors import OutcomeUnknown
-from tenure.domain.policy.evidence import ChainLink, Evidence, Identity
+from tenure.domain.policy.evidence import ChainLink, Evidence
 from tenure.host.linux.held_locks import held_locks
 from tenure.host.linux.proc import (
     FIRST_USER_NAMESPACE,
@@ -64,87 +64,61 @@ def observe(pid: int | None, now: datetime | None) -> Evidence:
     before = identity_of(subject)
     if before is None:
         raise no_such(subject)
-    seen = _Seen(subject)
+    facts, unknown = _facts_of(subject)
     lineage = lineage_of(subject)
     if subject != os.getpid() and identity_of(subject) != before:
         raise no_such(subject)
-    return seen.evidence(before, now or datetime.now(UTC), lineage)
+    parent = lineage.links[1].pid if len(lineage.links) > 1 else None
+    if not lineage.complete:
+        unknown.add("chain")
+        if parent is None:
+            unknown.add("init")
+    if lineage.unreadable:
+        unknown.add("chain.executable")
+    return Evidence(
+        identity=before,
+        observed_at=now or datetime.now(UTC),
+        started_at=lineage.links[0].started_at,
+        init=subject == 1 or (parent == 1 and not lineage.adopted),
+        session=lineage.first.session,
+        chain=lineage.links,
+        unknown=frozenset(unknown),
+        **facts,
+    )
 
 
-class _Seen:
-    """What was read about one process, and which reads were refused."""
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-        self.facts: dict[str, Any] = {}
-        self.unknown: set[str] = set()
-        self._status()
-        self._executable()
-        self._cgroup()
-        self._locks()
-        self._machine()
-
-    def _status(self) -> None:
-        try:
-            status = parse_status(read(f"{folder(self.pid)}/status"))
-        except OSError:
-            status = ProcStatus(uid=None, groups=None, confinement=None)
-        uid = status.uid
-        if uid == _OVERFLOW_UID and namespace("user") != FIRST_USER_NAMESPACE:
-            uid = None  # a user that our user namespace does not know
-        self._note("uid", uid)
-        self._note("groups", status.groups)
-        self._note("confinement", status.confinement)
-        self._note("user", None if uid is None else _user_name(uid))
-
-    def _note(self, name: str, value: object) -> None:
-        if value is None:
-            self.unknown.add(name)
-        else:
-            self.facts[name] = value
-
-    def _executable(self) -> None:
-        executable, _ = executable_of(self.pid)
-        self._note("executable", None if executable is None else executable.path)
-        self.facts["executable_deleted"] = executable is not None and executable.deleted
-
-    def _cgroup(self) -> None:
-        try:
-            cgroup, service = service_of_process(self.pid)
-        except OSError:
-            self.unknown.update(("cgroup", "service"))
-            return
-        self.facts["cgroup"], self.facts["service"] = cgroup, service
-        if cgroup is not None and cgroup.startswith("/.."):
-            self.unknown.add("service")  # above the root of our own cgroup namespace
-
-    def _locks(self) -> None:
-        found = held_locks(self.pid)
-        self.facts["locks"] = found.paths
-        self.unknown |= found.unknown
-
-    def _machine(self) -> None:
-        self.facts["hostname"] = os.uname().nodename
-        self._note("host", machine_id())
-
-    def evidence(self, identity: Identity, now: datetime, lineage: Lineage) -> Evidence:
-        if not lineage.complete:
-            self.unknown.add("chain")
-        parent = lineage.links[1].pid if len(lineage.links) > 1 else None
-        if parent is None and not lineage.complete:
-            self.unknown.add("init")
-        if lineage.unreadable:
-            self.unknown.add("chain.executable")
-        return Evidence(
-            identity=identity,
-            observed_at=now,
-            started_at=lineage.links[0].started_at,
-            init=identity.pid == 1 or (parent == 1 and not lineage.adopted),
-            session=lineage.first.session,
-            chain=lineage.links,
-            unknown=frozenset(self.unknown),
-            **self.facts,
-        )
+def _facts_of(pid: int) -> tuple[dict[str, Any], set[str]]:
+    """What was read about one process, and the fields whose reads were refused."""
+    try:
+        status = parse_status(read(f"{folder(pid)}/status"))
+    except OSError:
+        status = ProcStatus(uid=None, groups=None, confinement=None)
+    uid = status.uid
+    if uid == _OVERFLOW_UID and namespace("user") != FIRST_USER_NAMESPACE:
+        uid = None  # a user that our user namespace does not know
+    executable, _ = executable_of(pid)
+    facts: dict[str, Any] = {
+        "uid": uid,
+        "user": None if uid is None else _user_name(uid),
+        "groups": status.groups,
+        "confinement": status.confinement,
+        "executable": None if executable is None else executable.path,
+        "host": machine_id(),
+    }
+    unknown = {name for name, value in facts.items() if value is None}
+    facts = {name: value for name, value in facts.items() if value is not None}
+    try:
+        facts["cgroup"], facts["service"] = service_of_process(pid)
+        # Above the root of our own cgroup namespace the unit is not known.
+        if (facts["cgroup"] or "").startswith("/.."):
+            unknown.add("service")
+    except OSError:
+        unknown.update(("cgroup", "service"))
+    locks = held_locks(pid)
+    facts["locks"] = locks.paths
+    facts["executable_deleted"] = executable is not None and executable.deleted
+    facts["hostname"] = os.uname().nodename
+    return facts, unknown | locks.unknown
 
 
 def _user_name(uid: int) -> str | None:
