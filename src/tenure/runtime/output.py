@@ -215,14 +215,9 @@ def _read_at(log_path: Path, layout: Layout, offset: int, limit: int) -> bytes:
         raise OutputUnreadable.of(log_path, error) from error
 
 
-def read_output(log_path: Path, begin: int = 0) -> Iterator[bytes]:
-    """All that is kept from the offset ``begin`` on, oldest first, in pieces; begins with the
-    marker if some of it was dropped."""
-    yield from _catch_up(log_path, begin)
-
-
-def _catch_up(log_path: Path, offset: int) -> Generator[bytes, None, int]:
-    """What is there from ``offset`` on, gaps marked; returns the offset where it ends."""
+def read_output(log_path: Path, offset: int = 0) -> Generator[bytes, None, int]:
+    """All that is kept from ``offset`` on, oldest first, in pieces; the marker in place of what was
+    dropped. Returns the offset where it ends."""
     while True:
         at, part = read_from(log_path, offset)
         if at > offset:
@@ -276,7 +271,7 @@ def follow(
     """
     while True:
         last = ended()
-        offset = yield from _catch_up(log_path, offset)
+        offset = yield from read_output(log_path, offset)
         if last:
             return
         wait()
