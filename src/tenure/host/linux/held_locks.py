@@ -56,10 +56,30 @@ def held_locks(pid: int) -> HeldLocks:
     paths: set[str] = set()
     whole = len(numbers) <= _MOST_OPEN
     for number in numbers[:_MOST_OPEN]:
-        path, known = _locked_path(pid, number, taker)
-        whole = whole and known
-        if path is not None:
-            paths.add(path)
+        link = f"{process}/fd/{number}"
+        try:
+            path = os.readlink(link)
+            if not path.startswith(("/", "(unreachable)")):  # a socket, a pipe
+                continue
+            if not holds_flock(read(f"{process}/fdinfo/{number}"), taker):
+                continue
+            file = os.stat(link)
+        except (FileNotFoundError, ProcessLookupError):  # closed meanwhile
+            continue
+        except OSError:
+            whole = False
+            continue
+        try:
+            if os.path.samestat(os.stat(path), file):
+                paths.add(os.fsencode(path).decode())
+                continue
+        except UnicodeDecodeError:  # a name that no rule can spell
+            continue
+        except OSError:
+            pass
+        # Its name leads elsewhere here: no path holds it only if the file is gone everywhere.
+        gone = file.st_nlink == 0 or path.endswith(_DELETED)
+        whole = whole and gone and namespace("mnt", pid) == namespace("mnt")
     return at_most(paths, whole=whole)
 
 
@@ -68,31 +88,6 @@ def at_most(paths: Iterable[str], *, whole: bool, unknown: Iterable[str] = ()) -
     found = sorted(set(paths), key=lambda p: (p.split("/")[-2:-1] == ["live"], p))
     more = () if whole and len(found) <= MOST else ("locks",)
     return HeldLocks(paths=tuple(found[:MOST]), unknown=frozenset((*unknown, *more)))
-
-
-def _locked_path(pid: int, number: str, taker: str) -> tuple[str | None, bool]:
-    """The file that ``taker`` locked through this descriptor, and whether nothing was hidden."""
-    link = f"{folder(pid)}/fd/{number}"
-    try:
-        path = os.readlink(link)
-        if not path.startswith(("/", "(unreachable)")):  # a socket, a pipe
-            return None, True
-        if not holds_flock(read(f"{folder(pid)}/fdinfo/{number}"), taker):
-            return None, True
-        file = os.stat(link)
-    except (FileNotFoundError, ProcessLookupError):
-        return None, True  # closed meanwhile
-    except OSError:
-        return None, False
-    try:
-        if os.path.samestat(os.stat(path), file):
-            return os.fsencode(path).decode(), True
-    except UnicodeDecodeError:
-        return None, True  # a name that no rule can spell
-    except OSError:
-        pass
-    gone = file.st_nlink == 0 or path.endswith(_DELETED)
-    return None, gone and namespace("mnt", pid) == namespace("mnt")
 
 
 def _number_in_proc(pid: int) -> str:
