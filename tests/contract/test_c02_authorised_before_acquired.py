@@ -8,6 +8,7 @@ With real processes that forge all they can: ``tests/real/test_forged.py``.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from tenure.domain.ownership import OwnershipState
 from tenure.domain.policy.admission import admit
 from tenure.domain.policy.evidence import Evidence
-from tenure.domain.policy.text import policy_from_text
+from tenure.domain.policy.text import make_policy, read_rules
 from tenure.domain.process import ProcessStatus
 from testkit.cluster import Cluster
 from testkit.factories import make_process
@@ -154,9 +155,12 @@ def test_its_own_word_admits_nobody(word: str, make: Make) -> None:
 def test_unknown_fails_what_admits_and_satisfies_what_refuses(rule: str, field: str) -> None:
     """C2: Evidence that cannot be read is 'unknown': it fails a rule that admits and satisfies one
     that refuses."""
-    admits = policy_from_text(f"[[owner]]\n{rule}\n", version=1)
-    refuses = policy_from_text(
-        f'[[owner]]\n{rule}\nrefuse = true\n[[owner]]\nuser = "me"\n', version=1
+    admits, refuses = (
+        make_policy(read_rules(tomllib.loads(text)), version=1)
+        for text in (
+            f"[[owner]]\n{rule}\n",
+            f'[[owner]]\n{rule}\nrefuse = true\n[[owner]]\nuser = "me"\n',
+        )
     )
     known = make_process("p").evidence
     unread = replace(

@@ -22,6 +22,8 @@ from auditkit import START, definition, rules
 
 from tenure.audit import History, audit, render_report
 from tenure.audit.reader import read_history
+from tenure.client.documents import to_json
+from tenure.client.documents.reports import audit_document
 from tenure.domain.event import EventKind
 from tenure.domain.omission import OmissionKind
 from tenure.domain.request import RequestKind, RequestState
@@ -166,7 +168,7 @@ def with_reaffirmed_as_fallback() -> History:
 # -- how it is told ----------------------------------------------------------------------------
 def test_the_report_as_json_and_in_words() -> None:
     report = audit(without_run(a_run("poll", 5)))
-    document = report.to_json()
+    document = to_json(audit_document(report))
     assert document["v"] == 1
     assert document["clean"] is False
     (finding,) = document["findings"]

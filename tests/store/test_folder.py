@@ -22,7 +22,8 @@ from tenure.store.folder.file_system import (
     synced_by,
     what_is_wrong,
 )
-from tenure.store.folder.layout import ProfileFolder, default_home, home, list_profiles
+from tenure.store.folder.layout import ProfileFolder, home, list_profiles
+from tenure.store.folder.user_home import default_home
 
 
 def mode(path: Path) -> int:

@@ -12,20 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenure.domain.policy.admission import OPEN, Policy
-from tenure.domain.policy.change import policy_in_force
-from tenure.domain.policy.text import make_policy
-from tenure.domain.policy.warnings import policy_warnings
-from tenure.store.folder.layout import (
+from tenure.domain.policy.change import (
     Accept,
     KeepCurrent,
     PolicyFile,
     PolicyProblem,
     ProblemKind,
-    read_policy_file,
+    policy_in_force,
     reconcile_policy,
-    resolve_policy,
 )
-from tenure.store.folder.policy_file import _parse
+from tenure.domain.policy.text import make_policy
+from tenure.domain.policy.warnings import policy_warnings
+from tenure.store.folder.policy_file import _parse, read_policy_file, resolve_policy
 
 RULES = '[[owner]]\nservice = "gw"\n'
 

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from tenure.domain.errors import CorruptStore
+from tenure.domain.policy.change import PolicyProblem, ProblemKind
 from tenure.runtime.callables.capture import Capture
 from tenure.runtime.commands.child import Stage, read_exit
 from tenure.runtime.output import layout_of, read_output, tail
 from tenure.store.folder import identity
 from tenure.store.folder.files import open_regular
-from tenure.store.folder.layout import PolicyProblem, ProblemKind, ProfileFolder, read_policy_file
+from tenure.store.folder.layout import ProfileFolder
+from tenure.store.folder.policy_file import read_policy_file
 from waiting import promptly
 
 

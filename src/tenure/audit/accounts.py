@@ -15,19 +15,48 @@ fires; the runs that they became lie inside it, and are compared with what it sa
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tenure.audit.clock import SKEW
-from tenure.audit.history import SCHEDULED, JobHistory, View
+from tenure.audit.history import SCHEDULED, JobHistory, Span, View
 from tenure.audit.report import Book
-from tenure.audit.sums import TICK, AccountEntry, RevisionWindow, check_sums
 from tenure.domain.job import JobState
 from tenure.domain.omission import Omission, OmissionKind
 from tenure.domain.run import Cause, Run
-from tenure.domain.schedule.model import UNPLANNED
+from tenure.domain.schedule.model import UNPLANNED, Schedule
 
+_TICK = timedelta(microseconds=1)
 _GONE = "records were deleted or never written; compare with a backup, and report it"
 _ALTERED = "the record was altered or written wrongly; keep the database and report it"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Fires on record: one run, or all from the first to the last of a stretch, both included."""
+
+    first: datetime
+    last: datetime
+    count: int
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The fires of one revision that can be checked: those in ``(low, high]``."""
+
+    past: JobHistory
+    span: Span
+    low: datetime
+    high: datetime
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.span.revision.definition.schedule
+
+    @property
+    def name(self) -> str:
+        return f"{self.past.job.name} (revision {self.span.revision.revision})"
 
 
 def check_accounts(view: View, book: Book) -> None:
@@ -39,11 +68,11 @@ def check_accounts(view: View, book: Book) -> None:
             low = max(span.after, past.accounting.accounted_from)
             high = past.accounting.watermark
             high = high if span.until is None else min(span.until, high)
-            window = RevisionWindow(past, span, low, max(low, high))
+            window = _Window(past, span, low, max(low, high))
             key = past.job.id, revision
             runs = _check_runs(view, book, window, view.scheduled_runs.get(key, []))
             entries = runs + _check_omissions(view, book, window, view.omissions.get(key, []))
-            check_sums(view, book, window, sorted(entries, key=lambda e: (e.first, e.last)))
+            _check_sums(view, book, window, sorted(entries, key=lambda e: (e.first, e.last)))
     _check_strangers(view, book)
 
 
@@ -65,9 +94,7 @@ def _check_watermark(view: View, book: Book, past: JobHistory) -> None:
             book.find("C5", "done_too_soon", text, job.id, remedy=_ALTERED, fire=left)
 
 
-def _check_runs(
-    view: View, book: Book, window: RevisionWindow, runs: list[Run]
-) -> list[AccountEntry]:
+def _check_runs(view: View, book: Book, window: _Window, runs: list[Run]) -> list[_Entry]:
     """Runs of a fire of their own; runs from a hold are counted with the hold."""
     entries, seen = [], set()
     mark = window.past.accounting.watermark
@@ -85,20 +112,20 @@ def _check_runs(
             book.find("C5", "beyond_watermark", text, run, run.job, remedy=_ALTERED, watermark=mark)
         if run.cause is not Cause.HELD and window.low < fire <= window.high and fire not in seen:
             seen.add(fire)
-            entries.append(AccountEntry(fire, fire, 1, run.id))
+            entries.append(_Entry(fire, fire, 1, run.id))
     for run in view.repeated.get(window.past.job.id, ()):
         fire = run.fire_time
         own = run.revision == window.span.revision.revision and run.cause in SCHEDULED
         inside = window.low < fire <= window.high and fire not in seen
         if not own and inside and window.schedule.is_fire(fire):
             seen.add(fire)
-            entries.append(AccountEntry(fire, fire, 1, run.id))
+            entries.append(_Entry(fire, fire, 1, run.id))
     return entries
 
 
 def _check_omissions(
-    view: View, book: Book, window: RevisionWindow, omissions: list[Omission]
-) -> list[AccountEntry]:
+    view: View, book: Book, window: _Window, omissions: list[Omission]
+) -> list[_Entry]:
     entries = []
     for omission in omissions:
         book.checked["omissions"] += 1
@@ -118,14 +145,12 @@ def _check_omissions(
     return entries
 
 
-def _entry(
-    book: Book, window: RevisionWindow, omission: Omission, last: datetime
-) -> AccountEntry | None:
+def _entry(book: Book, window: _Window, omission: Omission, last: datetime) -> _Entry | None:
     """The stretch as an entry; None, and a finding, if its ends are no fires."""
     schedule = window.schedule
     if schedule.kind in UNPLANNED:  # what was announced is known by these records alone
-        return AccountEntry(omission.first, last, omission.count, _name(omission))
-    there = schedule.count(omission.first - TICK, last)
+        return _Entry(omission.first, last, omission.count, _name(omission))
+    there = schedule.count(omission.first - _TICK, last)
     ends = all(schedule.is_fire(at) for at in (omission.first, omission.last))
     if not ends or omission.count != there:
         text = (
@@ -134,20 +159,20 @@ def _entry(
         )
         book.find("C5", "omission_wrong", text, _name(omission), omission.job, remedy=_ALTERED)
     # A wrong count is one fault, reported above: for the sums the range covers what it spans.
-    return AccountEntry(omission.first, last, there, _name(omission)) if ends else None
+    return _Entry(omission.first, last, there, _name(omission)) if ends else None
 
 
-def _clip(window: RevisionWindow, entry: AccountEntry) -> AccountEntry:
+def _clip(window: _Window, entry: _Entry) -> _Entry:
     """The part of an entry that lies in the window."""
     if entry.first > window.low and entry.last <= window.high:
         return entry
-    low, high = max(entry.first - TICK, window.low), min(entry.last, window.high)
+    low, high = max(entry.first - _TICK, window.low), min(entry.last, window.high)
     if window.schedule.kind in UNPLANNED:
-        return AccountEntry(low + TICK, high, entry.count, entry.subject)
-    return AccountEntry(low + TICK, high, window.schedule.count(low, high), entry.subject)
+        return _Entry(low + _TICK, high, entry.count, entry.subject)
+    return _Entry(low + _TICK, high, window.schedule.count(low, high), entry.subject)
 
 
-def _check_holds(view: View, book: Book, window: RevisionWindow, omissions: list[Omission]) -> None:
+def _check_holds(view: View, book: Book, window: _Window, omissions: list[Omission]) -> None:
     """What held stretches say was claimed are runs, and runs from a hold have their stretch."""
     holds = sorted((o for o in omissions if o.kind is OmissionKind.HELD), key=lambda o: o.first)
     key = window.past.job.id, window.span.revision.revision
@@ -194,3 +219,91 @@ def _check_strangers(view: View, book: Book) -> None:
 
 def _name(omission: Omission) -> str:
     return f"omission:{omission.id}"
+
+
+# -- the sums of one revision ---------------------------------------------------------------------
+def _check_sums(view: View, book: Book, window: _Window, entries: list[_Entry]) -> None:
+    if window.schedule.kind in UNPLANNED:
+        _check_announced(view, book, window, entries)
+        return
+    expected = window.schedule.count(window.low, window.high)
+    book.checked["fires"] += expected
+    accounted = sum(e.count for e in entries)
+    reach = window.low
+    apart = True
+    for entry in entries:
+        apart = apart and entry.first > reach
+        reach = max(reach, entry.last)
+    if accounted != expected or not apart:
+        _walk(view, book, window, entries)
+
+
+def _check_announced(view: View, book: Book, window: _Window, entries: list[_Entry]) -> None:
+    """Which fires a foreign scheduler announced, only the records tell: none may be in two."""
+    book.checked["fires"] += sum(e.count for e in entries)
+    reach, before = window.low, ""
+    for entry in entries:
+        if entry.first <= reach and before and not view.clock.covers(entry.first):
+            _report_double(book, window, entry.first, before, entry.subject)
+        if entry.last > reach:
+            reach, before = entry.last, entry.subject
+
+
+def _walk(view: View, book: Book, window: _Window, entries: list[_Entry]) -> None:
+    """Go through the entries in order, and note the gaps and the overlaps."""
+    schedule = window.schedule
+    gaps: list[list[datetime]] = []
+    reach, before = window.low, ""
+    doubles: list[tuple[datetime, str, str]] = []
+    for entry in entries:
+        if entry.first <= reach:
+            fire = schedule.next_after(entry.first - _TICK) or entry.first
+            if schedule.count(entry.first - _TICK, min(reach, entry.last)) and not (
+                view.clock.covers(fire)
+            ):
+                doubles.append((fire, before, entry.subject))
+        elif schedule.count(reach, entry.first - _TICK):
+            gaps.append([reach, entry.first - _TICK])
+        if entry.last > reach:
+            reach, before = entry.last, entry.subject
+    if schedule.count(reach, window.high):
+        gaps.append([reach, window.high])
+    for fire, one, other in doubles:
+        _report_double(book, window, fire, one, other)
+    missing = sum(schedule.count(low, high) for low, high in gaps)
+    if missing:
+        _report_missing(book, window, gaps, missing)
+
+
+def _report_double(book: Book, window: _Window, fire: datetime, one: str, other: str) -> None:
+    text = f"the fire of {window.name} at {fire.isoformat()} is accounted for twice"
+    subjects = (s for s in (one, other) if s)
+    book.find(
+        "C5",
+        "fire_accounted_twice",
+        text,
+        *subjects,
+        window.past.job.id,
+        remedy=_ALTERED,
+        fire=fire,
+    )
+
+
+def _report_missing(book: Book, window: _Window, gaps: list[list[datetime]], missing: int) -> None:
+    first = window.schedule.next_after(gaps[0][0])
+    assert first is not None
+    fires = "a fire" if missing == 1 else f"{missing} fires"
+    text = (
+        f"{fires} of {window.name} left no trace, the first at {first.isoformat()}: "
+        "neither a run nor a record of an omission"
+    )
+    book.find(
+        "C5",
+        "fire_unaccounted",
+        text,
+        window.past.job.id,
+        remedy=_GONE,
+        revision=window.span.revision.revision,
+        first=first,
+        missing=missing,
+    )

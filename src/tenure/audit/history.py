@@ -1,6 +1,6 @@
 """Everything that is recorded about a profile, as an audit reads it, and its index.
 
-The history is plain data, read from one snapshot of a store (see ``runtime/history``). A
+The history is plain data, read from one snapshot of a store (see :mod:`tenure.audit.reader`). A
 :class:`View` is built from it once, so that each check is a walk over records with look-ups, and
 a hundred thousand runs take seconds.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 from tenure.audit.clock import SKEW, RecordedClock, read_clock
 from tenure.domain.event import Event, EventKind
@@ -21,28 +20,7 @@ from tenure.domain.policy.admission import Policy
 from tenure.domain.process import Process
 from tenure.domain.request import Request
 from tenure.domain.run import Attempt, Cause, Run
-
-
-class RevisionRecord(Protocol):
-    """One revision of a job, as a store hands it out."""
-
-    @property
-    def revision(self) -> int: ...
-    @property
-    def definition(self) -> Definition: ...
-    @property
-    def edited_at(self) -> datetime: ...
-    @property
-    def valid_after(self) -> datetime: ...
-
-
-class AccountingRecord(Protocol):
-    """From where and up to where a job's fires can be checked."""
-
-    @property
-    def accounted_from(self) -> datetime: ...
-    @property
-    def watermark(self) -> datetime: ...
+from tenure.store.contract import Accounting, Revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +28,9 @@ class JobHistory:
     """A job, removed ones included, with its past."""
 
     job: Job
-    revisions: tuple[RevisionRecord, ...]
+    revisions: tuple[Revision, ...]
     """In order."""
-    accounting: AccountingRecord
+    accounting: Accounting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +56,7 @@ class History:
 class Span:
     """A revision and the fires that follow it: those in ``(after, until]``."""
 
-    revision: RevisionRecord
+    revision: Revision
     after: datetime
     until: datetime | None
     """None for the last revision."""

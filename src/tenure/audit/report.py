@@ -1,4 +1,4 @@
-"""The report of an audit: findings, what was checked, what could not be; as JSON and as text.
+"""The report of an audit: findings, what was checked, what could not be; and as text.
 
 'No findings' means something only beside how much was looked at, so a report always carries the
 counts. A check that lacks its facts (an event that retention deleted, say) is counted as *not
@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
 from tenure.domain.ownership import Term
 from tenure.domain.run import Run
@@ -34,17 +33,6 @@ class Finding:
     """What it is about: run, job, process and request ids; ``term:7``; ``omission:3``."""
     facts: Mapping[str, Value] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
-        return {
-            "clause": self.clause,
-            "code": self.code,
-            "text": self.text,
-            "remedy": self.remedy,
-            "subjects": list(self.subjects),
-            "facts": dict(self.facts),
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
@@ -63,18 +51,6 @@ class Report:
     def clean(self) -> bool:
         """Whether nothing was found."""
         return not self.findings
-
-    def to_json(self) -> dict[str, Any]:
-        """The document of ``tenure audit --json``, version 1."""
-        return {
-            "v": 1,
-            "at": _rfc3339(self.at),
-            "clean": self.clean,
-            "findings": [finding.to_json() for finding in self.findings],
-            "checked": dict(self.checked),
-            "not_checked": dict(self.not_checked),
-            "notes": list(self.notes),
-        }
 
 
 @dataclass(slots=True)
@@ -113,11 +89,6 @@ def _subject(about: str | Run | Term) -> str:
     if isinstance(about, Run):
         return about.id
     return f"term:{about.term}" if isinstance(about, Term) else about
-
-
-def _rfc3339(instant: datetime) -> str:
-    """As every JSON document of ours writes an instant: UTC, ending in Z."""
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 # -- as text ---------------------------------------------------------------------------------

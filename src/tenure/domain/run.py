@@ -39,30 +39,10 @@ ACTIVE = frozenset({RunState.CLAIMED, RunState.RUNNING, RunState.RETRYING})
 FINAL = frozenset(RunState) - ACTIVE
 ENDED_BADLY = FINAL - {RunState.SUCCEEDED}
 
+_ENDS = frozenset(RunState) - {RunState.CLAIMED, RunState.RUNNING}
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
-    RunState.CLAIMED: frozenset(
-        {
-            RunState.RUNNING,
-            RunState.SUCCEEDED,
-            RunState.FAILED,
-            RunState.TIMED_OUT,
-            RunState.CANCELLED,
-            RunState.RETRYING,
-            RunState.LOST,
-            RunState.NEVER_RAN,
-        }
-    ),
-    RunState.RUNNING: frozenset(
-        {
-            RunState.SUCCEEDED,
-            RunState.FAILED,
-            RunState.TIMED_OUT,
-            RunState.CANCELLED,
-            RunState.RETRYING,
-            RunState.LOST,
-            RunState.NEVER_RAN,
-        }
-    ),
+    RunState.CLAIMED: _ENDS | {RunState.RUNNING},
+    RunState.RUNNING: _ENDS,
     RunState.RETRYING: frozenset({RunState.CLAIMED, RunState.CANCELLED, RunState.FAILED}),
 }
 """From a state to those it may become. A state that is missing here is final."""

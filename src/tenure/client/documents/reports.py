@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tenure.audit import Report
 from tenure.client.documents import Document, Instant, Reply, WarningDocument
 from tenure.client.documents.processes import OwnerDocument, ProcessDocument
 from tenure.client.documents.runs import OmissionDocument
@@ -101,6 +102,11 @@ class AuditReply(Reply):
     checked: dict[str, int]
     not_checked: dict[str, int]
     notes: list[str]
+
+
+def audit_document(report: Report) -> AuditReply:
+    findings = [AuditFinding.read(finding) for finding in report.findings]
+    return AuditReply.read(report, findings=findings)
 
 
 class EventDocument(Document):

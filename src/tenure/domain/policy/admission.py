@@ -31,7 +31,7 @@ from tenure.domain.policy.conditions import ConditionAnswer, ConditionResult, fi
 from tenure.domain.policy.evidence import Evidence
 from tenure.domain.policy.rule import Rule
 
-__all__ = ["OPEN", "Admission", "Policy", "Rule", "admit", "better", "hash_of"]
+__all__ = ["OPEN", "Admission", "Policy", "Rule", "admit", "hash_of"]
 
 
 _HASH_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -144,17 +144,6 @@ def admit(
         why="no rule admits it: " + ("; ".join(missed) or "every rule refuses"),
         remedy=_remedy(policy, evidence),
     )
-
-
-def better(a: Admission, b: Admission) -> bool:
-    """Whether ``a`` ranks strictly above ``b``: admitted before not, then by the rule's place."""
-    if a.admitted != b.admitted:
-        return a.admitted
-    return a.admitted and _rank(a) < _rank(b)
-
-
-def _rank(admission: Admission) -> float:
-    return float("inf") if admission.rule is None else admission.rule.rank
 
 
 def _first_failure(rule: Rule, found: tuple[ConditionResult, ...]) -> ConditionResult | None:

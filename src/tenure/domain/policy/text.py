@@ -19,13 +19,12 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 from tenure.domain.durations import format_duration
-from tenure.domain.errors import CorruptStore, InvalidInput
+from tenure.domain.errors import InvalidInput
 from tenure.domain.policy.admission import Policy, hash_of
 from tenure.domain.policy.evidence import Manager
 from tenure.domain.policy.rule import CONDITIONS, Rule
@@ -64,22 +63,6 @@ def make_policy(rules: Iterable[Rule], *, version: int) -> Policy:
     """The policy of these rules, with its text and hash."""
     rules = tuple(rules)
     text = write_rules(rules)
-    return Policy(rules=rules, version=version, text=text, hash=hash_of(text))
-
-
-def policy_from_text(text: str, *, version: int) -> Policy:
-    """The accepted policy as the store keeps it.
-
-    Its rules are unresolved: pass them through ``store.policy_file.resolve_policy`` before use.
-    Raises :class:`CorruptStore` where it does not parse.
-    """
-    try:
-        rules = read_rules(tomllib.loads(text))
-    except (ValueError, InvalidInput) as e:
-        raise CorruptStore(
-            f"the accepted owner policy in the store does not parse: {e}",
-            remedy="restore a backup, or set the policy again with `tenure owner policy`",
-        ) from e
     return Policy(rules=rules, version=version, text=text, hash=hash_of(text))
 
 

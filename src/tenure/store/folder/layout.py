@@ -24,34 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenure.domain.errors import InvalidInput, NotFound, Refused
-from tenure.domain.policy.change import (
-    Accept,
-    KeepCurrent,
-    PolicyFile,
-    PolicyProblem,
-    ProblemKind,
-    reconcile_policy,
-)
 from tenure.store.folder.file_system import check_file_system
-from tenure.store.folder.policy_file import read_policy_file, resolve_policy, resolve_rules
 from tenure.store.folder.user_home import default_home, user_home
-
-__all__ = [
-    "Accept",
-    "KeepCurrent",
-    "PolicyFile",
-    "PolicyProblem",
-    "ProblemKind",
-    "ProfileFolder",
-    "check_file_system",
-    "default_home",
-    "home",
-    "list_profiles",
-    "read_policy_file",
-    "reconcile_policy",
-    "resolve_policy",
-    "resolve_rules",
-]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 

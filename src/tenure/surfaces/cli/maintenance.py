@@ -95,10 +95,12 @@ def migrate(where: Where) -> None:
 def audit(where: Where) -> int:
     """Check the recorded history against the contract. Exit code 1 when there are findings."""
     from tenure.audit.reader import audit_store, render_report
+    from tenure.client.documents import to_json
+    from tenure.client.documents.reports import audit_document
 
     with where.open(readonly=True) as profile:
         report = audit_store(profile.store, now())
-    where.answer(report.to_json(), *render_report(report))
+    where.answer(to_json(audit_document(report)), *render_report(report))
     return 0 if report.clean else 1
 
 
