@@ -206,7 +206,9 @@ class RequestLayer(ClaimLayer):
 
     @verb
     def observe_requester(self, request: str, requester: Requester) -> None:
-        self._tables.requests[request] = replace(self.request(request), requester=requester)
+        known = self.request(request)
+        seen = replace(requester, via=known.requester.via)
+        self._tables.requests[request] = replace(known, requester=seen)
 
 
 def _same_ask(

@@ -58,6 +58,12 @@ class _Platform(Protocol):
 
     def observe(self, pid: int | None, now: datetime | None) -> Evidence: ...
 
+    def account_of(self, pid: int) -> tuple[int | None, str | None, str | None]:
+        """The uid, the user's name and the executable of a process; None for what is unknown.
+
+        A fraction of what :func:`observe` reads. Raises NotFound as that does.
+        """
+
     def chain_of(self, pid: int) -> tuple[tuple[ChainLink, ...], bool]:
         """The ancestry of a process, itself first, and whether it is complete.
 
@@ -92,6 +98,7 @@ own_identity = _platform.own_identity
 is_alive = _platform.is_alive
 activity_of = _platform.activity_of
 chain_of = _platform.chain_of
+account_of = _platform.account_of
 
 
 def observe(pid: int | None = None, *, now: datetime | None = None) -> Evidence:

@@ -177,6 +177,10 @@ class PsutilHost:
             **{name: value for name, value in facts.items() if value is not None},
         )
 
+    def account_of(self, pid: int) -> tuple[int | None, str | None, str | None]:
+        seen = self.observe(pid, None)
+        return seen.uid, seen.user, seen.executable
+
     def _link(self, process: Any) -> ChainLink:
         created = _attempt(process.create_time)
         return ChainLink(

@@ -69,6 +69,8 @@ class WatchedThread:
         self._is_stopping = is_stopping
         self._ended = ended
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.ident: int | None = None
+        """As of :mod:`threading`; None before the start."""
         self._started = False
         self._steps = 0
         self._in_step = False
@@ -77,11 +79,6 @@ class WatchedThread:
         """Raises RuntimeError if no thread can be started, or it was started before."""
         self._thread.start()
         self._started = True
-
-    @property
-    def ident(self) -> int | None:
-        """As of :mod:`threading`; None before the start."""
-        return self._thread.ident
 
     def is_alive(self) -> bool:
         return self._thread.is_alive()
@@ -104,6 +101,7 @@ class WatchedThread:
 
     def _run(self) -> None:
         error: BaseException | None = None
+        self.ident = threading.get_ident()
         try:
             goes_on = True
             while goes_on:

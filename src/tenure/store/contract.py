@@ -644,7 +644,8 @@ class Store(Protocol):
         process owns; how many. ANSWERED."""
 
     def observe_requester(self, request: str, requester: Requester) -> None:
-        """Replace the requester that the request claims by the one that the control socket saw."""
+        """Replace the requester that the request claims by the one that the control socket saw;
+        ``via`` stays, as only the requester knows it."""
 
     # -- events, figures, maintenance ----------------------------------------------------------
     def record_event(

@@ -40,6 +40,7 @@ from tenure.host.linux.proc import (
 )
 
 __all__ = [
+    "account_of",
     "activity_of",
     "boot_id",
     "chain_of",
@@ -87,15 +88,20 @@ def observe(pid: int | None, now: datetime | None) -> Evidence:
     )
 
 
+def account_of(pid: int) -> tuple[int | None, str | None, str | None]:
+    before = identity_of(pid)
+    uid = _known_uid(_status_of(pid))
+    executable, _ = executable_of(pid)
+    if before is None or identity_of(pid) != before:
+        raise no_such(pid)
+    user = None if uid is None else _user_name(uid)
+    return uid, user, None if executable is None else executable.path
+
+
 def _facts_of(pid: int) -> tuple[dict[str, Any], set[str]]:
     """What was read about one process, and the fields whose reads were refused."""
-    try:
-        status = parse_status(read(f"{folder(pid)}/status"))
-    except OSError:
-        status = ProcStatus(uid=None, groups=None, confinement=None)
-    uid = status.uid
-    if uid == _OVERFLOW_UID and namespace("user") != FIRST_USER_NAMESPACE:
-        uid = None  # a user that our user namespace does not know
+    status = _status_of(pid)
+    uid = _known_uid(status)
     executable, _ = executable_of(pid)
     facts: dict[str, Any] = {
         "uid": uid,
@@ -119,6 +125,19 @@ def _facts_of(pid: int) -> tuple[dict[str, Any], set[str]]:
     facts["executable_deleted"] = executable is not None and executable.deleted
     facts["hostname"] = os.uname().nodename
     return facts, unknown | locks.unknown
+
+
+def _status_of(pid: int) -> ProcStatus:
+    try:
+        return parse_status(read(f"{folder(pid)}/status"))
+    except OSError:
+        return ProcStatus(uid=None, groups=None, confinement=None)
+
+
+def _known_uid(status: ProcStatus) -> int | None:
+    if status.uid == _OVERFLOW_UID and namespace("user") != FIRST_USER_NAMESPACE:
+        return None  # a user that our user namespace does not know
+    return status.uid
 
 
 def _user_name(uid: int) -> str | None:

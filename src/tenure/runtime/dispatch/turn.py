@@ -54,6 +54,7 @@ PROGRESS_EVERY_S = IDLE_POLL_S
 MAX_CLAIMS = 256
 MAX_HELD_RETRIES = 64
 """Retries that must wait for another owner and are skipped in one turn, at most."""
+CALLS = (Runner.THREAD, Runner.ASYNC)
 PENDING = frozenset({RequestState.PENDING})
 MAX_REQUESTS = 1000
 """Requests read in one turn. More than can queue up while the owner is away: a cancel behind them
@@ -175,7 +176,7 @@ class ClaimStep:
         if why_held is None:
             answered, run = self._store.claim_trigger(turn.authority, request.id, turn.now)
             if run is not None:
-                turn.take(run, self._store.definition(run.job, run.revision))
+                turn.take(run, job.definition)
             return answered.state is not RequestState.PENDING
         if not request.queued:
             remedy = f"tenure explain {job.name}; --queue waits for an owner that may"
@@ -208,7 +209,7 @@ class ClaimStep:
                 continue
             claimed = True
             for run in self._store.claim_retry(turn.authority, retry.id, turn.now).runs:
-                turn.take(run, self._store.definition(run.job, run.revision))
+                turn.take(run, job.definition)  # a retry of another revision is not claimed
         return claimed
 
     def _claim_due(self, turn: Turn) -> bool:
@@ -378,19 +379,15 @@ class Turns:
         return Turn(
             authority=mandate.authority,
             standing=standing,
-            room=self._room(),
+            room={
+                Runner.COMMAND: self._commands.room(),
+                **{kind: self._callables.room(kind) for kind in CALLS},
+            },
             outbox=after,
             now=clocks.wall,
             awake=clocks.awake,
             asked=asked,
         )
-
-    def _room(self) -> dict[Runner, int]:
-        return {
-            Runner.COMMAND: self._commands.room(),
-            Runner.THREAD: self._callables.room(Runner.THREAD),
-            Runner.ASYNC: self._callables.room(Runner.ASYNC),
-        }
 
     def _look_at_clocks(self, authority: Authority | None) -> tuple[ClockReading, bool]:
         """Read the clocks; log and record their changes since the last look. A change is kept
@@ -535,10 +532,13 @@ class Turns:
 
     # -- time --------------------------------------------------------------------------------
     def _until_next(self, awake: float, fresh: bool, *, wrote: bool) -> float:
-        commands = self._commands.active()
+        self.active_runs = self._commands.active()
+        room = {Runner.COMMAND: self._commands.room()}
         deadline = self._callables.expire(awake)
         self._active_calls = self._callables.active()
-        self.active_runs = commands + self._active_calls
+        self.active_runs += self._active_calls
+        for kind in CALLS:
+            room[kind] = self._callables.room(kind)
         wait = POLL_S if self.active_runs else IDLE_POLL_S
         if fresh:
             self._next_look = awake + wait
@@ -552,7 +552,7 @@ class Turns:
             return wait if self.active_runs or waiting else RESTING_POLL_S
         if fresh or wrote:
             # A job that is due for taken slots waits for an end, which causes a turn.
-            free = {kind for kind, room in self._room().items() if room > 0}
+            free = {kind for kind, left in room.items() if left > 0}
             self._full = len(free) < len(Runner)
             if wrote or self._full:
                 self._upcoming = self._store.next_due(free if self._full else None)

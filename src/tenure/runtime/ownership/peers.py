@@ -16,7 +16,7 @@ from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.request import Requester
 from tenure.domain.schedule.model import ScheduleKind
 from tenure.domain.version import is_newer
-from tenure.host.processes import boot_id, observe
+from tenure.host.processes import account_of, boot_id
 from tenure.runtime.dispatch.context import OwnerContext
 from tenure.runtime.members import candidates_among, life_of_process
 from tenure.runtime.ownership.control import remove_leftover
@@ -146,18 +146,10 @@ class Peers:
     def observe_requester(self, request: str, pid: int) -> None:
         """Replace the requester's own claim by what the kernel says about it."""
         try:
-            seen = observe(pid, now=self._clock.now())
+            uid, user, executable = account_of(pid)
         except NotFound:
             return
-        said = self._store.request(request).requester
         self._store.observe_requester(
             request,
-            Requester(
-                pid=pid,
-                uid=seen.uid,
-                user=seen.user,
-                executable=seen.executable,
-                via=said.via,
-                observed=True,
-            ),
+            Requester(pid=pid, uid=uid, user=user, executable=executable, observed=True),
         )

@@ -255,8 +255,8 @@ class RequestTable(TableVerbs):
 
     def observe_requester(self, request: str, requester: Requester) -> None:
         with self._db.writing() as db:
-            load_request(db, request)
-            db.execute(SQL.observe, (pack(requester), request))
+            via = load_request(db, request).requester.via
+            db.execute(SQL.observe, (pack(replace(requester, via=via)), request))
 
 
 def _same_ask(
