@@ -10,9 +10,11 @@ Source: proc(5), pid_namespaces(7), time_namespaces(7), cgroups(7).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from tenure.domain.errors import NotFound, OutcomeUnknown
 from tenure.domain.policy.evidence import Identity, Service
@@ -22,8 +24,6 @@ from tenure.host.linux.systemd_units import service_of
 _MACHINE_ID_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 _DELETED = " (deleted)"
 _SYSTEMD_HIERARCHY = "/sys/fs/cgroup/systemd"
-_LOOKS = 3
-"""How often a pid that is taken and not shown is looked at: it may have ended in between."""
 # The kernel's fixed inodes of the first cgroup and user namespaces (linux/proc_ns.h).
 _FIRST_CGROUP_NAMESPACE = "cgroup:[4026531835]"
 FIRST_USER_NAMESPACE = "user:[4026531837]"
@@ -82,28 +82,20 @@ def parse_stat(text: str) -> Stat:
 
 
 def parse_status(text: str) -> ProcStatus:
-    """Parse ``status``: effective uid, effective and supplementary groups, confinement.
-
-    The name stands in the first line; the kernel escapes line feeds in it. Lines are split at
-    line feeds alone: ``splitlines`` would also take a vertical tab in the name for an end, and
-    let a process forge lines.
-    """
+    """Parse ``status``: effective uid, effective and supplementary groups, confinement."""
+    # The kernel escapes line feeds in the name. ``splitlines`` would also take a vertical tab in it
+    # for an end, and let a process forge lines.
     lines = dict(line.split(":", 1) for line in text.split("\n") if ":" in line)
-    uid = lines["Uid"].split()[1] if "Uid" in lines else None
+    uid = int(lines["Uid"].split()[1]) if "Uid" in lines else None
     groups: tuple[int, ...] | None = None
     if "Gid" in lines and "Groups" in lines:
         effective = int(lines["Gid"].split()[1])
         groups = tuple(dict.fromkeys((effective, *map(int, lines["Groups"].split()))))
-    return ProcStatus(
-        uid=None if uid is None else int(uid), groups=groups, confinement=_confinement(lines)
-    )
-
-
-def _confinement(lines: dict[str, str]) -> tuple[str, ...] | None:
-    if "NoNewPrivs" not in lines or "Seccomp" not in lines:
-        return None
-    flags = (("no_new_privs", "NoNewPrivs"), ("seccomp", "Seccomp"))
-    return tuple(name for name, key in flags if lines[key].strip() != "0")
+    confinement: tuple[str, ...] | None = None
+    if "NoNewPrivs" in lines and "Seccomp" in lines:
+        flags = (("no_new_privs", "NoNewPrivs"), ("seccomp", "Seccomp"))
+        confinement = tuple(name for name, key in flags if lines[key].strip() != "0")
+    return ProcStatus(uid=uid, groups=groups, confinement=confinement)
 
 
 def holds_flock(text: str, pid: str) -> bool:
@@ -111,11 +103,9 @@ def holds_flock(text: str, pid: str) -> bool:
 
     ``lock: 1: FLOCK ADVISORY WRITE <pid> <device>:<inode> 0 EOF``, for this open file alone.
     """
-    for line in text.split("\n"):
-        words = line.split()
-        if words[:1] == ["lock:"] and words[2:6] == ["FLOCK", "ADVISORY", "WRITE", pid]:
-            return True
-    return False
+    lines = (line.split() for line in text.split("\n"))
+    expected = ["FLOCK", "ADVISORY", "WRITE", pid]
+    return any(words[:1] == ["lock:"] and words[2:6] == expected for words in lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,25 +117,23 @@ class Cgroup:
 
 
 def parse_cgroup(text: str) -> Cgroup | None:
-    """The cgroup of ``/proc/<pid>/cgroup``: version 2's, else that of ``name=systemd``.
-
-    Where both exist (the hybrid layout) systemd keeps both alike; a version 2 path of ``/``
-    beside a longer ``name=systemd`` one means that systemd uses only the latter.
-    """
-    unified: str | None = None
-    named: str | None = None
-    for line in text.split("\n"):
-        number, _, rest = line.partition(":")
-        controllers, colon, path = rest.partition(":")
-        if not colon:
-            continue
-        if number == "0" and not controllers:
-            unified = path
-        elif controllers == "name=systemd":
-            named = path
+    """The cgroup of ``/proc/<pid>/cgroup``: version 2's, else that of ``name=systemd``."""
+    hierarchies = dict(_hierarchies(text))
+    unified, named = hierarchies.get(""), hierarchies.get("name=systemd")
+    # Where both exist (the hybrid layout) systemd keeps both alike; a version 2 path of ``/``
+    # beside a longer ``name=systemd`` one means that systemd uses only the latter.
     if named is not None and unified in (None, "/"):
         return Cgroup(path=named, version=1)
     return None if unified is None else Cgroup(path=unified, version=2)
+
+
+def _hierarchies(text: str) -> Iterator[tuple[str, str]]:
+    """The controllers of each hierarchy, '' for version 2's, and the path in it."""
+    for line in text.split("\n"):
+        number, _, rest = line.partition(":")
+        controllers, colon, path = rest.partition(":")
+        if colon and (controllers or number == "0"):
+            yield controllers, path
 
 
 # -- reading --------------------------------------------------------------------------------------
@@ -170,25 +158,23 @@ def boot_id() -> str:
 def namespaces() -> str:
     """The namespaces in which a pid and a start stamp mean something: pid's and time's inodes.
 
-    A process keeps its own for life (unshare and setns move its children); a fork's are new.
     Raises OutcomeUnknown where they cannot be read now.
     """
+    # A process keeps its own for life (unshare and setns move its children); a fork's are new.
     return _namespaces_of(os.getpid())
 
 
 @functools.lru_cache(maxsize=1)
 def _namespaces_of(pid: int) -> str:
-    return f"{_own_namespace('pid')} {_own_namespace('time')}".strip()
-
-
-def _own_namespace(kind: str) -> str:
-    """'' where the kernel has no such thing. What is remembered must not be a fault's doing."""
-    try:
-        return os.readlink(f"/proc/self/ns/{kind}")
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return ""
-    except OSError as error:
-        raise OutcomeUnknown(f"/proc cannot be read: {error.strerror}") from error
+    links = []
+    for kind in ("pid", "time"):
+        try:
+            links.append(os.readlink(f"/proc/self/ns/{kind}"))
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            continue  # the kernel has no such thing
+        except OSError as error:  # what is remembered must not be a fault's doing
+            raise OutcomeUnknown(f"/proc cannot be read: {error.strerror}") from error
+    return " ".join(links)
 
 
 def namespace(kind: str, pid: int | None = None) -> str:
@@ -243,34 +229,23 @@ def stat_of(pid: int) -> Stat | None:
             f"cannot determine if process {pid} lives: /proc belongs to another pid namespace",
             remedy="mount a /proc of this pid namespace (unshare --mount-proc)",
         )
-    for _ in range(_LOOKS):
+    for _ in range(3):  # one that is taken and not shown may have ended in between
         try:
             return read_stat(pid)
         except PermissionError:
             break
         except (FileNotFoundError, ProcessLookupError):
-            if not _is_taken(pid):
+            try:
+                os.kill(pid, 0)
+            except (ProcessLookupError, OverflowError):
                 return None
+            except PermissionError:  # it exists, and /proc does not show it (``hidepid``)
+                pass
         except OSError as error:
             raise OutcomeUnknown(
                 f"process {pid} cannot be read: {error.strerror}", errno=error.errno
             ) from error
-    raise hidden(pid)
-
-
-def _is_taken(pid: int) -> bool:
-    """Whether there is such a process although /proc does not show it (``hidepid``)."""
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def hidden(pid: int) -> OutcomeUnknown:
-    return OutcomeUnknown(
+    raise OutcomeUnknown(
         f"process {pid} exists, but /proc does not show it to this user",
         remedy="mount /proc without hidepid, or look as that process's user",
     )
@@ -287,12 +262,7 @@ class Executable:
 
 
 def executable_of(pid: int) -> tuple[Executable | None, bool]:
-    """The program that a process runs, and whether nothing that matters was hidden.
-
-    The kernel prints the path as the *process's* mounts name it. Where those are not ours, the
-    path counts only if it leads here to the very file; else it is unknown. So is a program that
-    never had a path (memfd).
-    """
+    """The program that a process runs, and whether nothing that matters was hidden."""
     link = f"{folder(pid)}/exe"
     try:
         path = os.fsencode(os.readlink(link)).decode("utf-8", "backslashreplace")
@@ -300,7 +270,9 @@ def executable_of(pid: int) -> tuple[Executable | None, bool]:
         ours = namespace("mnt", pid) == namespace("mnt")
     except OSError as error:
         hidden = isinstance(error, PermissionError)  # else it ended, or is the kernel's own
-        return None, pid == 1 or (hidden and is_roots_alone(pid))
+        return None, pid == 1 or (hidden and _is_roots_alone(pid))
+    # The kernel prints the path as the *process's* mounts name it. Where those are not ours, it
+    # counts only if it leads here to the very file. A program without a path (memfd) is unknown.
     if path.startswith("/memfd:") or not (ours or _leads_to(path, file)):
         return None, pid == 1
     deleted = path.endswith(_DELETED) and not _leads_to(path, file)
@@ -314,18 +286,15 @@ def _leads_to(path: str, file: os.stat_result) -> bool:
         return False
 
 
-def is_roots_alone(pid: int) -> bool:
-    """Whether a program may stay hidden: init's, and root's from an ordinary user.
-
-    Every user's ancestry ends in such processes (sshd, login). The user did not choose them.
-    The uid is read from ``status``: the *folder* of a process that made itself undumpable
-    belongs to root too.
-    """
+def _is_roots_alone(pid: int) -> bool:
+    """Whether it is root's, and looked at by an ordinary user, whose ancestry ends in such
+    processes (sshd, login) without a choice of his."""
     try:
+        # Not the owner of the *folder*: one that made itself undumpable belongs to root too.
         uid = parse_status(read(f"{folder(pid)}/status")).uid
     except OSError:
-        return pid == 1
-    return pid == 1 or (uid == 0 and os.geteuid() != 0)
+        return False
+    return uid == 0 and os.geteuid() != 0
 
 
 def service_of_process(pid: int) -> tuple[str | None, Service | None]:
@@ -334,60 +303,49 @@ def service_of_process(pid: int) -> tuple[str | None, Service | None]:
     if cgroup is None or cgroup.path.startswith("/.."):
         return (None if cgroup is None else cgroup.path), None
     service = service_of(cgroup.path)
-    if service is not None and service.attested and not is_hierarchy_roots(cgroup):
-        service = Service(name=service.name, manager=service.manager, attested=False)
+    if service is not None and service.attested and not _is_hierarchy_roots(cgroup):
+        service = replace(service, attested=False)
     return cgroup.path, service
 
 
-def is_hierarchy_roots(cgroup: Cgroup) -> bool:
-    """Whether the names in the hierarchy are the machine's own administrator's doing.
-
-    A user can make a user namespace with a cgroup namespace in it, in which his own subtree
-    looks like the root. And version 1 lets a user move processes into any cgroup that was
-    delegated to him, from anywhere.
-    """
+def _is_hierarchy_roots(cgroup: Cgroup) -> bool:
+    """Whether the names in the hierarchy are the machine's own administrator's doing."""
+    # A user can make a user namespace with a cgroup namespace in it, in which his own subtree
+    # looks like the root.
     if namespace("cgroup") != _FIRST_CGROUP_NAMESPACE and namespace("user") != FIRST_USER_NAMESPACE:
         return False
-    if cgroup.version == 1:
-        try:
-            return os.stat(f"{_SYSTEMD_HIERARCHY}{cgroup.path}").st_uid == 0
-        except OSError:
-            return False
-    return True
+    if cgroup.version == 2:
+        return True
+    try:
+        # Version 1 lets a user move processes into any cgroup that was delegated to him.
+        return os.stat(f"{_SYSTEMD_HIERARCHY}{cgroup.path}").st_uid == 0
+    except OSError:
+        return False
 
 
 def machine_id() -> str | None:
     """None where it cannot be read; that is asked again, for it may be for a moment only."""
     global _machine_id
-    if _machine_id is None:
-        _machine_id = _read_machine_id()
-    return _machine_id
-
-
-def _read_machine_id() -> str | None:
-    for file in _MACHINE_ID_FILES:
-        try:
+    for file in () if _machine_id else _MACHINE_ID_FILES:
+        with contextlib.suppress(OSError):
             text = read(file).strip()
-        except OSError:
-            continue
-        if len(text) == 32 and set(text) <= set("0123456789abcdef"):
-            return text
-    return None
+            if len(text) == 32 and set(text) <= set("0123456789abcdef"):
+                _machine_id = text
+                break
+    return _machine_id
 
 
 def is_frozen(pid: int, hierarchies: str = "/sys/fs/cgroup") -> bool:
     """Whether the process is frozen with its cgroup (cgroups(7): the freezer of version 2, that
     of version 1). False where that cannot be read: most processes are in no frozen one."""
     try:
-        lines = read(f"{folder(pid)}/cgroup").splitlines()
+        text = read(f"{folder(pid)}/cgroup")
     except OSError:
         return False
-    for line in lines:
-        number, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
+    for controllers, path in _hierarchies(text):
         if ".." in path.split("/"):
             continue  # outside our cgroup namespace: its files are not at that place here
-        if number == "0" and not controllers:
+        if not controllers:
             # Beside version 1 the hierarchy is mounted one folder down (the hybrid layout).
             places = [f"{path}/cgroup.events", f"/unified{path}/cgroup.events"]
             frozen = "frozen 1"
@@ -395,30 +353,25 @@ def is_frozen(pid: int, hierarchies: str = "/sys/fs/cgroup") -> bool:
             places, frozen = [f"/freezer{path}/freezer.state"], "FROZEN"
         else:
             continue
-        if any(frozen in _lines_of(f"{hierarchies}{place}") for place in places):
-            return True
+        for place in places:
+            with contextlib.suppress(OSError):
+                if frozen in read(f"{hierarchies}{place}").splitlines():
+                    return True
     return False
-
-
-def _lines_of(path: str) -> list[str]:
-    try:
-        return read(path).splitlines()
-    except OSError:
-        return []
 
 
 # -- one process ----------------------------------------------------------------------------------
 def identity_of(pid: int) -> Identity | None:
-    if pid == os.getpid():
-        return own_identity()
     stat = stat_of(pid)
-    return None if stat is None or stat.dead else _identity(pid, stat.start)
+    if stat is None or stat.dead:
+        return None
+    return Identity(boot_id=boot_id(), pid=pid, start=stat.start, pid_namespace=namespaces())
 
 
 def own_identity() -> Identity:
-    stat = stat_of(os.getpid())
-    assert stat is not None, "/proc does not show this very process"
-    return _identity(os.getpid(), stat.start)
+    identity = identity_of(os.getpid())
+    assert identity is not None, "/proc does not show this very process"
+    return identity
 
 
 def is_alive(identity: Identity) -> bool | None:
@@ -449,7 +402,3 @@ def activity_of(identity: Identity) -> Activity:
     if stat.stopped:
         return Activity.STOPPED
     return Activity.FROZEN if is_frozen(identity.pid) else Activity.RUNNING
-
-
-def _identity(pid: int, start: int) -> Identity:
-    return Identity(boot_id=boot_id(), pid=pid, start=start, pid_namespace=namespaces())
