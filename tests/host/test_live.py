@@ -16,8 +16,9 @@ import pytest
 
 from freezing import is_frozen
 from tenure.domain.errors import Conflict, InvalidInput
+from tenure.domain.ownership import HolderLife
 from tenure.host import live, processes
-from tenure.host.live import Life, LiveLock, life_of, sweep
+from tenure.host.live import LiveLock, life_of, sweep
 from waiting import DEADLINE, eventually
 
 pytestmark = [
@@ -46,13 +47,13 @@ def test_alive_while_held_and_dead_once_killed(spawn, tmp_path: Path) -> None:
     folder = tmp_path / "live"
     child = spawn(HOLD + STAY, str(folder), "p1")
     identity = identity_from(child.line())
-    assert life_of(folder, "p1", identity) is Life.ALIVE
-    assert life_of(folder, "p1", None) is Life.ALIVE
+    assert life_of(folder, "p1", identity) is HolderLife.ALIVE
+    assert life_of(folder, "p1", None) is HolderLife.ALIVE
     os.kill(child.pid, signal.SIGSTOP)
-    assert life_of(folder, "p1", identity) is Life.ALIVE, "frozen is not dead"
+    assert life_of(folder, "p1", identity) is HolderLife.ALIVE, "frozen is not dead"
     child.kill()
-    assert life_of(folder, "p1", identity) is Life.DEAD
-    assert life_of(folder, "p1", None) is Life.DEAD
+    assert life_of(folder, "p1", identity) is HolderLife.DEAD
+    assert life_of(folder, "p1", None) is HolderLife.DEAD
     assert (folder / "p1").exists(), "nobody unlinks another's file by looking"
     assert oct(folder.stat().st_mode & 0o777) == "0o700"
     assert oct((folder / "p1").stat().st_mode & 0o777) == "0o600"
@@ -62,15 +63,15 @@ def test_release_leaves_no_file(tmp_path: Path) -> None:
     identity = processes.own_identity()
     lock = LiveLock.hold(tmp_path, "me", identity)
     assert lock.held
-    assert life_of(tmp_path, "me", identity) is Life.ALIVE
+    assert life_of(tmp_path, "me", identity) is HolderLife.ALIVE
     lock.release()
     lock.release()
     assert not lock.held
     assert os.listdir(tmp_path) == []
-    assert life_of(tmp_path, "me", identity) is Life.UNVERIFIABLE, "it lives, without a lock"
+    assert life_of(tmp_path, "me", identity) is HolderLife.UNVERIFIABLE, "it lives, without a lock"
     gone = dataclasses.replace(identity, start=identity.start - 1)
-    assert life_of(tmp_path, "me", gone) is Life.DEAD
-    assert life_of(tmp_path, "me", None) is Life.UNVERIFIABLE
+    assert life_of(tmp_path, "me", gone) is HolderLife.DEAD
+    assert life_of(tmp_path, "me", None) is HolderLife.UNVERIFIABLE
 
 
 def test_one_name_is_held_once(spawn, tmp_path: Path, monkeypatch) -> None:
@@ -104,9 +105,9 @@ def test_a_child_by_exec_does_not_inherit_the_lock(spawn, tmp_path: Path) -> Non
     identity = identity_from(child.line())
     sleeper = int(child.line())
     try:
-        assert life_of(tmp_path, "p1", identity) is Life.ALIVE
+        assert life_of(tmp_path, "p1", identity) is HolderLife.ALIVE
         child.kill()
-        assert life_of(tmp_path, "p1", None) is Life.DEAD
+        assert life_of(tmp_path, "p1", None) is HolderLife.DEAD
     finally:
         os.kill(sleeper, signal.SIGKILL)
 
@@ -128,11 +129,11 @@ def test_a_forked_child_drops_its_copy_and_leaves_the_parents(spawn, tmp_path: P
     identity = identity_from(child.line())
     grandchild = int(child.line())
     try:
-        assert life_of(tmp_path, "p1", identity) is Life.ALIVE
+        assert life_of(tmp_path, "p1", identity) is HolderLife.ALIVE
         assert (tmp_path / "p1").exists(), "the child's release() only forgot"
         child.kill()
         eventually(
-            lambda: life_of(tmp_path, "p1", None) is Life.DEAD,
+            lambda: life_of(tmp_path, "p1", None) is HolderLife.DEAD,
             "the forked child to have dropped the lock",
         )
     finally:
@@ -148,11 +149,11 @@ def test_a_leaked_lock_does_not_keep_the_dead_alive(spawn, tmp_path: Path) -> No
     grandchild = int(child.line())
     try:
         child.kill()
-        assert life_of(tmp_path, "p1", None) is Life.ALIVE, "the lock alone says so"
-        assert life_of(tmp_path, "p1", identity) is Life.DEAD
+        assert life_of(tmp_path, "p1", None) is HolderLife.ALIVE, "the lock alone says so"
+        assert life_of(tmp_path, "p1", identity) is HolderLife.DEAD
         assert sweep(tmp_path, ()) == (), "a held file stays"
         foreign = dataclasses.replace(identity, pid_namespace="pid:[1]")
-        assert life_of(tmp_path, "p1", foreign) is Life.ALIVE
+        assert life_of(tmp_path, "p1", foreign) is HolderLife.ALIVE
     finally:
         os.kill(grandchild, signal.SIGKILL)
 
@@ -160,10 +161,10 @@ def test_a_leaked_lock_does_not_keep_the_dead_alive(spawn, tmp_path: Path) -> No
 def test_another_boots_process_is_dead_unless_its_lock_is_held(spawn, tmp_path: Path) -> None:
     child = spawn(HOLD + STAY, str(tmp_path), "p1")
     identity = dataclasses.replace(identity_from(child.line()), boot_id="another")
-    assert life_of(tmp_path, "p1", identity) is Life.UNVERIFIABLE
-    assert life_of(tmp_path, "gone", identity) is Life.DEAD
+    assert life_of(tmp_path, "p1", identity) is HolderLife.UNVERIFIABLE
+    assert life_of(tmp_path, "gone", identity) is HolderLife.DEAD
     child.kill()
-    assert life_of(tmp_path, "p1", identity) is Life.DEAD
+    assert life_of(tmp_path, "p1", identity) is HolderLife.DEAD
 
 
 def test_the_lock_decides_across_pid_namespaces(spawn, tmp_path: Path) -> None:
@@ -175,23 +176,23 @@ def test_the_lock_decides_across_pid_namespaces(spawn, tmp_path: Path) -> None:
     child = spawn(HOLD + STAY, str(tmp_path), "p1", wrapper=wrapper)
     identity = identity_from(child.line())
     assert processes.is_alive(identity) is None
-    assert life_of(tmp_path, "p1", identity) is Life.ALIVE
+    assert life_of(tmp_path, "p1", identity) is HolderLife.ALIVE
     child.tell()
     child.process.stdin.close()
     child.process.wait(DEADLINE)
-    assert life_of(tmp_path, "p1", identity) is Life.DEAD
+    assert life_of(tmp_path, "p1", identity) is HolderLife.DEAD
     (tmp_path / "p1").unlink()
-    assert life_of(tmp_path, "p1", identity) is Life.UNVERIFIABLE
+    assert life_of(tmp_path, "p1", identity) is HolderLife.UNVERIFIABLE
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"not json", b"\xff\xfe"])
 def test_a_stranger_in_the_files_place_is_not_believed(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "p1").write_bytes(content)
     alive = processes.own_identity()
-    assert life_of(tmp_path, "p1", alive) is Life.UNVERIFIABLE
-    assert life_of(tmp_path, "p1", None) is Life.UNVERIFIABLE
+    assert life_of(tmp_path, "p1", alive) is HolderLife.UNVERIFIABLE
+    assert life_of(tmp_path, "p1", None) is HolderLife.UNVERIFIABLE
     dead = dataclasses.replace(alive, start=alive.start - 1)
-    assert life_of(tmp_path, "p1", dead) is Life.DEAD
+    assert life_of(tmp_path, "p1", dead) is HolderLife.DEAD
 
 
 @pytest.mark.parametrize("field", ["pid", "start", "boot_id", "pid_namespace"])
@@ -203,14 +204,14 @@ def test_a_free_lock_of_another_process_says_nothing_of_this_one(
     value = getattr(identity, field)
     other = dataclasses.replace(identity, **{field: "x" if isinstance(value, str) else value + 1})
     LiveLock.hold(tmp_path, "me", other).drop()
-    assert life_of(tmp_path, "me", other) is Life.DEAD
-    assert life_of(tmp_path, "me", identity) is Life.UNVERIFIABLE
+    assert life_of(tmp_path, "me", other) is HolderLife.DEAD
+    assert life_of(tmp_path, "me", identity) is HolderLife.UNVERIFIABLE
 
 
 def test_a_lock_that_was_renamed_is_not_that_names(tmp_path: Path) -> None:
     LiveLock.hold(tmp_path, "another", processes.own_identity()).drop()
     (tmp_path / "another").rename(tmp_path / "me")
-    assert life_of(tmp_path, "me", None) is Life.UNVERIFIABLE
+    assert life_of(tmp_path, "me", None) is HolderLife.UNVERIFIABLE
 
 
 def test_a_file_that_was_swept_between_opening_and_locking_is_made_again(
@@ -228,7 +229,7 @@ def test_a_file_that_was_swept_between_opening_and_locking_is_made_again(
     monkeypatch.setattr(live, "try_exclusive", after_a_sweep)
     lock = LiveLock.hold(tmp_path, "me", identity)
     assert swept
-    assert life_of(tmp_path, "me", identity) is Life.ALIVE
+    assert life_of(tmp_path, "me", identity) is HolderLife.ALIVE
     lock.release()
     assert os.listdir(tmp_path) == []
 
@@ -249,7 +250,7 @@ def test_a_sweeper_that_is_late_does_not_remove_the_file_of_one_that_joined(
 
     monkeypatch.setattr(live, "try_exclusive", after_another_joined)
     assert sweep(tmp_path, keep=()) == ()
-    assert life_of(tmp_path, "me", identity) is Life.ALIVE
+    assert life_of(tmp_path, "me", identity) is HolderLife.ALIVE
     joined[0].release()
 
 
@@ -264,17 +265,17 @@ def test_one_that_leaves_while_it_is_asked_about_has_not_died(tmp_path: Path, mo
         return real(descriptor)
 
     monkeypatch.setattr(live, "try_shared", after_its_leave)
-    assert life_of(tmp_path, "me", identity) is Life.UNVERIFIABLE
+    assert life_of(tmp_path, "me", identity) is HolderLife.UNVERIFIABLE
 
 
 def test_a_copied_folder_kills_nobody(tmp_path: Path) -> None:
     identity = processes.own_identity()
     lock = LiveLock.hold(tmp_path / "live", "p1", identity)
     shutil.copytree(tmp_path / "live", tmp_path / "copy")
-    assert life_of(tmp_path / "copy", "p1", identity) is Life.UNVERIFIABLE
+    assert life_of(tmp_path / "copy", "p1", identity) is HolderLife.UNVERIFIABLE
     shutil.copy(tmp_path / "copy" / "p1", tmp_path / "new")
     os.replace(tmp_path / "new", tmp_path / "live" / "p1")
-    assert life_of(tmp_path / "live", "p1", identity) is Life.UNVERIFIABLE
+    assert life_of(tmp_path / "live", "p1", identity) is HolderLife.UNVERIFIABLE
     lock.release()
     assert (tmp_path / "live" / "p1").exists(), "what is not its own it does not unlink"
 
@@ -283,8 +284,8 @@ def test_a_fifo_or_a_link_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link").symlink_to("/etc/passwd")
     own = processes.own_identity()
-    assert life_of(tmp_path, "fifo", own) is Life.UNVERIFIABLE
-    assert life_of(tmp_path, "link", own) is Life.UNVERIFIABLE
+    assert life_of(tmp_path, "fifo", own) is HolderLife.UNVERIFIABLE
+    assert life_of(tmp_path, "link", own) is HolderLife.UNVERIFIABLE
 
 
 def test_probers_do_not_disturb_each_other_nor_a_joiner(tmp_path: Path, monkeypatch) -> None:
@@ -306,7 +307,9 @@ def test_probers_do_not_disturb_each_other_nor_a_joiner(tmp_path: Path, monkeypa
         stop.set()
         for prober in probers:
             prober.join()
-    assert answers <= {Life.ALIVE, Life.UNVERIFIABLE}, "a prober was never taken for a death"
+    assert answers <= {HolderLife.ALIVE, HolderLife.UNVERIFIABLE}, (
+        "a prober was never taken for a death"
+    )
 
 
 def test_sweep_removes_the_dead_alone(spawn, tmp_path: Path) -> None:

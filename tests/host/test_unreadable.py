@@ -15,12 +15,13 @@ import pytest
 
 from descriptors import no_descriptors
 from tenure.domain.errors import InvalidInput, OutcomeUnknown, StoreUnwritable
+from tenure.domain.ownership import HolderLife
 from tenure.domain.schedule.zones import load_zone
 from tenure.host import live, processes
 from tenure.host.death import DeathWatch
 from tenure.host.linux import proc as linux_proc
 from tenure.host.linux import processes as linux_processes
-from tenure.host.live import Life, LiveLock, life_of
+from tenure.host.live import LiveLock, life_of
 from tenure.host.local_zone import local_zone
 from tenure.runtime.output import OutputUnreadable, layout_of, read_from, read_output, tail
 from tenure.store.folder import identity as profile_id
@@ -70,8 +71,8 @@ def test_a_live_lock_that_cannot_be_asked_says_nothing(tmp_path: Path) -> None:
     lock = LiveLock.hold(tmp_path, "me", identity)
     with no_descriptors():
         for who in (identity, elsewhere, None):
-            assert life_of(tmp_path, "me", who) is Life.UNVERIFIABLE
-    assert life_of(tmp_path, "me", identity) is Life.ALIVE
+            assert life_of(tmp_path, "me", who) is HolderLife.UNVERIFIABLE
+    assert life_of(tmp_path, "me", identity) is HolderLife.ALIVE
     lock.release()
 
 
@@ -90,8 +91,8 @@ def test_no_fault_makes_a_living_process_dead(
 
     with monkeypatch.context() as patched:
         patched.setattr(live.os, "open", refuse)
-        assert life_of(tmp_path, "me", elsewhere) is Life.UNVERIFIABLE
-        assert life_of(tmp_path, "me", identity) is Life.UNVERIFIABLE
+        assert life_of(tmp_path, "me", elsewhere) is HolderLife.UNVERIFIABLE
+        assert life_of(tmp_path, "me", identity) is HolderLife.UNVERIFIABLE
     lock.release()
 
 

@@ -30,7 +30,7 @@ from tenure.domain.ownership import HolderLife, OwnershipAction, OwnershipState
 from tenure.domain.request import RequestState
 from tenure.domain.run import ACTIVE, Result, RunState
 from tenure.domain.schedule.model import ScheduleKind
-from tenure.host.live import Life, life_of
+from tenure.host.live import life_of
 from tenure.host.processes import machine_id
 from tenure.runtime.members import life_of_process
 from tenure.runtime.profile import Profile
@@ -72,7 +72,7 @@ def living(folder: ProfileFolder) -> tuple[str, ...]:
     found = []
     for name in names:
         with contextlib.suppress(InvalidInput):
-            if life_of(folder.live, name, None) is Life.ALIVE:
+            if life_of(folder.live, name, None) is HolderLife.ALIVE:
                 found.append(name)
     return tuple(found)
 

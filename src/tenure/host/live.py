@@ -41,6 +41,7 @@ from pathlib import Path
 from typing import Self
 
 from tenure.domain.errors import Conflict, InvalidInput
+from tenure.domain.ownership import HolderLife
 from tenure.domain.policy.evidence import Identity
 from tenure.host import processes
 from tenure.host.file_locks import is_still_at, try_exclusive, try_shared, unlock
@@ -55,14 +56,6 @@ _FLAGS = os.O_CLOEXEC if hasattr(os, "O_CLOEXEC") else 0
 _FLAGS |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _NOT_THERE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO))
 """No file, or something else in its place."""
-
-
-class Life(StrEnum):
-    """What can be said of a process by its live lock and its identity."""
-
-    ALIVE = "alive"
-    DEAD = "dead"
-    UNVERIFIABLE = "unverifiable"
 
 
 class _Lock(StrEnum):
@@ -167,20 +160,20 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all_in_child)
 
 
-def life_of(folder: Path, process_id: str, identity: Identity | None) -> Life:
+def life_of(folder: Path, process_id: str, identity: Identity | None) -> HolderLife:
     """Whether a process lives, by its live lock and, where that does not decide, its identity.
 
     Never blocks and never creates a file. Raises InvalidInput for a name that is no file name.
     """
     lock = _probe(_path_of(folder, process_id), process_id, identity)
     if lock is _Lock.FREE:
-        return Life.DEAD
+        return HolderLife.DEAD
     alive = None if identity is None else processes.is_alive(identity)
     if lock is _Lock.GONE:
-        return Life.DEAD if alive is False else Life.UNVERIFIABLE
+        return HolderLife.DEAD if alive is False else HolderLife.UNVERIFIABLE
     if alive is not False or identity is None:
-        return Life.ALIVE if lock is _Lock.HELD else Life.UNVERIFIABLE
-    return Life.DEAD if identity.boot_id == processes.boot_id() else Life.UNVERIFIABLE
+        return HolderLife.ALIVE if lock is _Lock.HELD else HolderLife.UNVERIFIABLE
+    return HolderLife.DEAD if identity.boot_id == processes.boot_id() else HolderLife.UNVERIFIABLE
 
 
 def sweep(folder: Path, keep: Collection[str]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from tenure.domain.policy.evidence import Evidence, Identity
 from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.run import ACTIVE
 from tenure.host.clocks import Clock
-from tenure.host.live import Life, LiveLock, life_of
+from tenure.host.live import LiveLock, life_of
 from tenure.host.processes import activity_of, boot_id, has_ended, observe
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Page, RunFilter
@@ -32,11 +32,6 @@ REOBSERVE_AFTER_S = 1.0
 OBSERVE_EVERY_S = 10.0
 """The same for a look, where no claim depends on it."""
 _LINEAGE = frozenset(("chain", "chain.executable"))
-_LIVES = {
-    Life.ALIVE: HolderLife.ALIVE,
-    Life.DEAD: HolderLife.DEAD,
-    Life.UNVERIFIABLE: HolderLife.UNVERIFIABLE,
-}
 
 
 class ProfileMember:
@@ -217,7 +212,7 @@ def life_of_process(profile: Profile, process: Process) -> HolderLife:
     """By its live lock; where that lock has leaked to another process, by its identity."""
     if process.left_at is not None:
         return HolderLife.DEAD
-    return _LIVES[life_of(profile.folder.live, process.id, process.evidence.identity)]
+    return life_of(profile.folder.live, process.id, process.evidence.identity)
 
 
 def candidates_among(
