@@ -28,7 +28,7 @@ FormatSpan = Callable[[timedelta], str]
 # -- values --------------------------------------------------------------------------------------
 def read_text(value: object, field: str) -> str:
     if not isinstance(value, str):
-        raise InvalidInput(f"a text is expected, not {type(value).__name__}", field=field)
+        raise InvalidInput(f"expected text, not {type(value).__name__}", field=field)
     try:
         value.encode()
     except UnicodeEncodeError:

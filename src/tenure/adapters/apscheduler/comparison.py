@@ -78,7 +78,7 @@ def fires_of(
     while fire is not None:
         at = fire.astimezone(UTC)
         if last is not None and at <= last:
-            raise ValueError(f"its fire after {last} is {at}")
+            raise ValueError(f"its next run after {last} is {at}")
         if at > after:
             yield at
         last, fire = at, built.get_next_fire_time(fire, fire)

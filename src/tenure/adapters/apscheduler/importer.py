@@ -209,7 +209,7 @@ def _added(stored: StoredJob, found: ApschedulerJob, target: ApschedulerTarget) 
     if target.template is None and (why := _unwritten(stored)):
         return replace(planned, why=why, remedy="it is in the file as a comment", sketch=definition)
     if target.template is None and not found.active:
-        differs.append("it is paused, and so written as a comment")
+        differs.append("it is paused, so it is written as a comment")
     return replace(
         planned,
         action=Action.ADD,
@@ -288,7 +288,7 @@ def _late_and_often(stored: StoredJob) -> tuple[dict[str, Any], list[str]]:
         )
     if jitter := getattr(stored.trigger, "jitter", 0):
         options["jitter"] = timedelta(seconds=abs(jitter))
-        drawn = "draws a delay for each fire" + (
+        drawn = "chooses a random delay for each run" + (
             ", and counts on from it" if isinstance(stored.trigger, IntervalTrigger) else ""
         )
         differs.append(f"APScheduler {drawn}; here a job's delay is always the same")

@@ -63,7 +63,7 @@ def is_json(value: Any, depth: int = 0) -> bool:
 
 def _write(value: Any, depth: int) -> Iterator[str]:
     if depth > DEEPEST:
-        raise InvalidInput("its arguments are nested too deep to be written out")
+        raise InvalidInput("its arguments are nested too deeply to be written as code")
     if (
         value is None
         or isinstance(value, bool | int | str | bytes)
@@ -81,7 +81,7 @@ def _write(value: Any, depth: int) -> Iterator[str]:
         yield "}"
     else:
         what = value.of if isinstance(value, Made) else type(value).__name__
-        raise InvalidInput(f"its arguments hold a {what}, which is not written out here")
+        raise InvalidInput(f"its arguments contain a {what}, which cannot be written as code")
 
 
 def quoted(text: str) -> str:

@@ -61,8 +61,8 @@ def read_pickle(content: bytes) -> Any:
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, Warning) as error:
         if isinstance(error, InvalidInput):
             raise
-        raise InvalidInput(f"its state is no pickle: {error}") from None
-    raise InvalidInput("its state is a pickle that was cut off")
+        raise InvalidInput(f"its state is not a valid pickle: {error}") from None
+    raise InvalidInput("its state is a truncated pickle")
 
 
 def unfolded(found: Any) -> Any:
@@ -70,9 +70,9 @@ def unfolded(found: Any) -> Any:
     times, and a few hundred bytes then say more than any memory holds."""
     size = size_of(found, lambda one: (one.args, one.kwargs, one.state), Made, MOST)
     if size is None:
-        raise InvalidInput("its state is a pickle of something that holds itself")
+        raise InvalidInput("its state contains a reference to itself")
     if size > MOST:
-        raise InvalidInput(f"its state has more than {MOST} parts when it is written out")
+        raise InvalidInput(f"its state expands to more than {MOST} parts")
     return found
 
 
@@ -114,12 +114,12 @@ class _Machine:
         else:
             act = getattr(self, f"do_{name.lower()}", None)
             if act is None:
-                raise InvalidInput(f"its state uses {name}, which nothing here needs")
+                raise InvalidInput(f"its state uses the pickle operation {name}, which is not supported")
             act(value)
 
     def pop(self, count: int = 1) -> list[Any]:
         if len(self.stack) < count:
-            raise InvalidInput("its state is no pickle: the stack is empty")
+            raise InvalidInput("its state is not a valid pickle: the stack is empty")
         found = self.stack[-count:]
         del self.stack[-count:]
         return found
@@ -130,7 +130,7 @@ class _Machine:
         while self.stack[at] is not _MARK:
             at -= 1
             if at < 0:
-                raise InvalidInput("its state is no pickle: a mark is missing")
+                raise InvalidInput("its state is not a valid pickle: a mark is missing")
         found = self.stack[at + 1 :]
         del self.stack[at:]
         return found
@@ -251,7 +251,7 @@ def _call(name: str, args: tuple[Any, ...]) -> Any:
 
 def _pairs(flat: list[Any]) -> dict[Any, Any]:
     if len(flat) % 2:
-        raise InvalidInput("its state is no pickle: a value is missing")
+        raise InvalidInput("its state is not a valid pickle: a value is missing")
     return {_key(key): value for key, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
@@ -259,10 +259,10 @@ def _key(value: Any) -> Any:
     """Of a dictionary or set. Only what is flat: hashing what is nested deep could end us."""
     if value is None or isinstance(value, str | int | float | bytes):
         return value
-    raise InvalidInput("its state has keys that are neither texts nor numbers")
+    raise InvalidInput("its state has keys that are neither text nor numbers")
 
 
 def _expect(value: Any, kind: type) -> Any:
     if not isinstance(value, kind):
-        raise InvalidInput(f"its state is no pickle: {kind.__name__} expected")
+        raise InvalidInput(f"its state is not a valid pickle: {kind.__name__} expected")
     return value

@@ -122,7 +122,7 @@ def _job(state: Mapping[Any, Any]) -> StoredJob:
     next_run = state["next_run_time"]
     kwargs = state["kwargs"]
     if not isinstance(kwargs, dict) or not all(isinstance(key, str) for key in kwargs):
-        raise InvalidInput("its keyword arguments are no dictionary")
+        raise InvalidInput("its keyword arguments are not a dictionary")
     return StoredJob(
         id=_text(state["id"]),
         func=function_name(state["func"]),
@@ -143,13 +143,13 @@ def function_name(value: Any) -> str:
     module, colon, name = _text(value).partition(":")
     words = [*module.split("."), *name.split(".")]
     if not colon or not all(w.isidentifier() and not keyword.iskeyword(w) for w in words):
-        raise InvalidInput(f"{str(value)[:80]!r} names no function of a module")
+        raise InvalidInput(f"{str(value)[:80]!r} is not a function of a module")
     return str(value)
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise InvalidInput(f"a text is expected, not {type(value).__name__}")
+        raise InvalidInput(f"expected text, not {type(value).__name__}")
     return value
 
 
@@ -157,16 +157,16 @@ def _trigger(made: Any) -> Trigger:
     kind = made.of.removeprefix(_MODULE) if isinstance(made, Made) else type(made).__name__
     if kind in ("combining.AndTrigger", "combining.OrTrigger"):
         word = "and" if "And" in kind else "or"
-        remedy = "make a job of each" if word == "or" else "write when it fires as one cron trigger"
+        remedy = "make a job of each" if word == "or" else "write its times as one cron trigger"
         raise InvalidInput(f"it combines triggers with {word!r}, for which there is no schedule",
                            remedy=remedy)  # fmt: skip
     if kind == "calendarinterval.CalendarIntervalTrigger":
         raise InvalidInput(
-            "it counts calendar months or days from a date, for which there is no schedule",
-            remedy="write when it fires as cron",
+            "it counts calendar months or days from a date, which no schedule can express",
+            remedy="write its times as a cron trigger",
         )
     if kind not in _READERS:
-        raise InvalidInput(f"its trigger is {kind}, which is none of APScheduler's")
+        raise InvalidInput(f"its trigger is {kind}, which is not a trigger of APScheduler")
     return _READERS[kind](made.state[1] if isinstance(made.state, tuple) else made.state)
 
 
@@ -179,7 +179,7 @@ def _cron(state: Mapping[str, Any]) -> CronTrigger:
         if not made.state.get("is_default"):
             said.add(name)
     if set(fields) != set(FIELDS) or not all(fields.values()):
-        raise InvalidInput("its cron trigger has not the fields of APScheduler's")
+        raise InvalidInput("its cron trigger does not have the fields of APScheduler's cron trigger")
     return CronTrigger(
         fields=fields,
         said=frozenset(said),
@@ -199,7 +199,7 @@ def _expression(made: Made) -> Expression:
     if kind == "WeekdayPositionExpression":
         option, weekday = int(state["option_num"]), int(state["weekday"])
         if option < 0 or weekday < 0:
-            raise InvalidInput("its cron trigger has a weekday that there is not")
+            raise InvalidInput("its cron trigger has an invalid weekday")
         text = f"{_POSITIONS[option]} {WEEKDAYS[weekday]}"
         return Expression(text, position=(option, weekday))
     if kind == "AllExpression":

@@ -42,7 +42,7 @@ def read_rows(url: str, table: str = TABLE) -> list[StoredRow]:
     OutcomeUnknown where the database does not answer.
     """
     if not _TABLE.fullmatch(table):
-        raise InvalidInput(f"{table[:80]!r} is no table's name", field="tablename")
+        raise InvalidInput(f"{table[:80]!r} is not a valid table name", field="tablename")
     scheme = urlsplit(url).scheme.lower() if "://" in url else ""
     if scheme in _OTHERS:
         raise InvalidInput(
@@ -95,7 +95,7 @@ def _of_file(path: Path, table: str) -> list[StoredRow]:
 def _no_table(table: str, known: list[str]) -> NotFound:
     if "schedules" in known and "jobs" in known:
         return NotFound(
-            "this looks like a store of APScheduler 4; only those of 3.x are read", field="url"
+            "this looks like a job store of APScheduler 4; only job stores of 3.x can be read", field="url"
         )
     tables = ", ".join(sorted(known)[:8]) or "none at all"
     return NotFound(

@@ -40,7 +40,7 @@ class CommandTemplate:
             )
         if not named & {"code", "func"}:
             raise InvalidInput(
-                "it does not say which function to call",
+                "it does not name the function to call",
                 field="command-template",
                 remedy=f"with {{code}} or {{func}}, such as {DEFAULT!r}",
             )

@@ -29,7 +29,7 @@ def zone_of(value: Any) -> str:
     hours, rest = divmod(offset, timedelta(hours=1))
     if rest or not -12 <= hours <= 14:
         raise InvalidInput(
-            f"its time zone is the offset {offset}, which has no name",
+            f"its time zone is the offset {offset}, without a name",
             remedy="give the trigger an IANA zone",
         )
     return f"Etc/GMT{-hours:+d}" if hours else "UTC"
@@ -38,32 +38,32 @@ def zone_of(value: Any) -> str:
 def instant_of(value: Any) -> datetime:
     """A pickled datetime, in UTC."""
     if not isinstance(value, Made) or value.of != "datetime.datetime" or not value.args:
-        raise InvalidInput("a date with a time is expected")
+        raise InvalidInput("expected a date with a time")
     packed, zone = value.args[0], value.args[1] if len(value.args) > 1 else None
     if isinstance(packed, str):
         packed = packed.encode("latin-1")
     if not isinstance(packed, bytes) or len(packed) != 10 or zone is None:
-        raise InvalidInput("a date with a time and a zone is expected")
+        raise InvalidInput("expected a date with a time and a zone")
     try:
         unpacked: Any = datetime  # which takes its own packed form, and checks it
         found: datetime = unpacked(packed, _tzinfo(zone))
         return found.astimezone(UTC)
     except (ValueError, TypeError, OverflowError) as error:
-        raise InvalidInput(f"it holds no date: {error}") from None
+        raise InvalidInput(f"it does not contain a valid date: {error}") from None
 
 
 def span_of(value: Any) -> timedelta:
     if not isinstance(value, Made) or value.of != "datetime.timedelta":
-        raise InvalidInput("a span of time is expected")
+        raise InvalidInput("expected a duration")
     try:
         return timedelta(*(int(part) for part in value.args))
     except (ValueError, TypeError, OverflowError) as error:
-        raise InvalidInput(f"it holds no span of time: {error}") from None
+        raise InvalidInput(f"it does not contain a valid duration: {error}") from None
 
 
 def seconds_of(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InvalidInput("a number of seconds is expected")
+        raise InvalidInput("expected a number of seconds")
     return value
 
 

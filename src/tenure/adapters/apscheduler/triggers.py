@@ -50,7 +50,7 @@ def translate(trigger: Trigger, *, planned: datetime | None, now: datetime) -> T
     """
     if isinstance(trigger, DateTrigger):
         if trigger.at <= now:
-            raise InvalidInput(f"its time, {trigger.at:%Y-%m-%d %H:%M:%S} UTC, is past")
+            raise InvalidInput(f"its time, {trigger.at:%Y-%m-%d %H:%M:%S} UTC, is in the past")
         return Translated(at_schedule(trigger.at))
     if isinstance(trigger, IntervalTrigger):
         schedule = _every(trigger, planned)
@@ -84,7 +84,7 @@ def _bounds(
         end = f"{trigger.end.astimezone(zone):%Y-%m-%d %H:%M}"
         if following is None or following > trigger.end:
             raise InvalidInput(f"it ended on {end}")
-        yield f"it ends on {end}; here it goes on until it is removed"
+        yield f"it ends on {end}; here it runs until it is removed"
 
 
 def expression_of(trigger: CronTrigger) -> str:
@@ -92,8 +92,8 @@ def expression_of(trigger: CronTrigger) -> str:
     for name in ("year", "week"):
         if len(_values(trigger, name)) != _size(name):
             raise InvalidInput(
-                f"its {name} is {trigger.word(name)!r}, and a schedule here has no {name}s",
-                remedy="a one-shot for each fire, or a check in the job itself",
+                f"its {name} is {trigger.word(name)!r}, but a schedule here has no {name}s",
+                remedy="add a one-shot job for each run, or check the date in the job itself",
             )
     words = {name: _spelt(trigger, name) for name in ("second", "minute", "hour", "month")}
     day, weekday = _days(trigger)
@@ -161,7 +161,7 @@ def _no_both(trigger: CronTrigger) -> InvalidInput:
     return InvalidInput(
         f"both day={trigger.word('day')!r} and day_of_week={trigger.word('day_of_week')!r} must"
         " match, and no cron expression says that",
-        remedy="leave one of them to the schedule, and check the other in the job itself",
+        remedy="schedule one of them, and check the other in the job itself",
     )
 
 

@@ -82,7 +82,7 @@ def quirks(line: Line, dialect: Dialect) -> Iterator[str]:
     if has_double_backslash(line.command):
         other = "cronie keeps both" if dialect is Dialect.DEBIAN else "Debian's makes one of them"
         mine = "one" if dialect is Dialect.DEBIAN else "two"
-        yield f"two backslashes in its command are read as {mine}, as {dialect} has it; {other}"
+        yield f"two backslashes in its command become {mine}, as in {dialect}; {other}"
     if line.windows:
         yield (
             "the line has a Windows line end: cron passes the carriage return to the command;"

@@ -290,7 +290,7 @@ def _when(line: Line, target: CrontabTarget) -> tuple[Schedule, timedelta, list[
 
 def _delay(text: str) -> timedelta:
     if not (text.isascii() and text.isdigit() and len(text) < 7):
-        raise InvalidInput(f"RANDOM_DELAY={text[:20]!r} is not a number of minutes")
+        raise InvalidInput(f"RANDOM_DELAY={text[:20]!r} is not a valid number of minutes")
     return timedelta(minutes=int(text))
 
 

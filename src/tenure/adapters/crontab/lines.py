@@ -130,7 +130,7 @@ def _split(text: str, system: bool, dialect: Dialect) -> tuple[str, str | None, 
         _check_macro(when)
     elif len(words) < count:
         raise InvalidInput(
-            f"a job has five fields and a command, and here are {len(words)} words",
+            f"expected five fields and a command, found {len(words)} words",
             remedy="minute hour day-of-month month day-of-week command",
         )
     else:

@@ -81,7 +81,7 @@ def _of_user(user: str | None) -> Source:
             "the crontab command is not installed", remedy="give a file: tenure import crontab FILE"
         ) from None
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise OutcomeUnknown(f"`{shown}` gave no answer: {error}") from None
+        raise OutcomeUnknown(f"`{shown}` did not answer: {error}") from None
     if done.returncode == 0:
         return Source(_decode(done.stdout), shown)
     said = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"

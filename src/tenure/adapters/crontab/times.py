@@ -96,7 +96,7 @@ def _range(place: int, part: str, dialect: Dialect) -> set[int]:
         remedy = f"write {first}-{high}{rest}"
         raise InvalidInput(f"the range runs backwards; {why}", remedy=remedy)
     if slash and not (_is_number(step) and int(step) > 0):
-        raise InvalidInput(f"{step[:20]!r} is not a step")
+        raise InvalidInput(f"{step[:20]!r} is not a valid step")
     found = set(range(begin, end + 1, int(step) if slash else 1))
     return {day % 7 for day in found} if place == WEEKDAY else found
 
@@ -110,7 +110,7 @@ def _number(place: int, text: str, high: int) -> int:
         what = f"{low} to {high}" + (", or a name such as " + next(iter(named)) if named else "")
         raise InvalidInput(f"{text[:20]!r} is not valid here: use {what}")
     if not low <= int(text) <= high:
-        raise InvalidInput(f"{text} is not {low} to {high}")
+        raise InvalidInput(f"{text} is not from {low} to {high}")
     return int(text)
 
 

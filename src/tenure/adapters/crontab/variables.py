@@ -55,9 +55,9 @@ def _not_read(text: str) -> InvalidInput:
     name = text.partition("=")[0].strip()
     if not text.partition("=")[2].strip():
         return InvalidInput(
-            "cron takes an empty value for no variable at all", remedy=f'write {name}=""'
+            "cron does not read a variable with an empty value", remedy=f'write {name}=""'
         )
     return InvalidInput(
-        "the quotes of its value do not end where the line does, and so cron reads no variable",
+        "the closing quote is not at the end of the line, so cron does not read it as a variable",
         remedy=f"quote all of the value, or nothing of it: {name}='...'",
     )

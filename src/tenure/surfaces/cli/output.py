@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any
 
-from tenure.client.documents import VERSION, Document, WarningDocument, error_document, to_json
 from tenure.domain.errors import TenureError
 from tenure.domain.names import escape_hidden
 
 if TYPE_CHECKING:
+    from tenure.client.documents import Document, WarningDocument
     from tenure.domain.job import Job
     from tenure.domain.run import Run
     from tenure.domain.warnings import ProfileWarning
@@ -65,6 +65,8 @@ def safe(text: object) -> str:
 
 def print_json(document: Document | Mapping[str, Any]) -> None:
     """One document, its version first."""
+    from tenure.client.documents import VERSION, to_json
+
     whole = {"v": VERSION, **to_json(document)}
     print(json.dumps(whole, ensure_ascii=False, indent=2))
 
@@ -105,6 +107,8 @@ def print_warning(code: str, text: str, remedy: str) -> None:
 
 
 def warning_documents(warnings: Iterable[ProfileWarning]) -> list[WarningDocument]:
+    from tenure.client.documents import WarningDocument
+
     return [WarningDocument(code=w.code, text=w.text, remedy=w.remedy) for w in warnings]
 
 
@@ -121,6 +125,8 @@ def warn_of_unreadable(jobs: Iterable[Job], profile: str) -> None:
 def print_error(error: TenureError, *, json: bool) -> None:
     """Text, then the remedy, on stderr; with ``json`` a document on stdout."""
     if json:
+        from tenure.client.documents import error_document
+
         print_json(error_document(error))
         return
     where = f"{error.field}: " if error.field else ""
