@@ -23,12 +23,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenure.adapters.apscheduler import stores
+from tenure.adapters.apscheduler.calls import CommandTemplate, call_arguments, source_of
 from tenure.adapters.apscheduler.declarations import python_file
 from tenure.adapters.apscheduler.importer import ApschedulerJob, ApschedulerTarget, plan_rows
-from tenure.adapters.apscheduler.literals import call_arguments, source_of
 from tenure.adapters.apscheduler.pickles import read_pickle
 from tenure.adapters.apscheduler.stores import StoredRow, read_rows, shown
-from tenure.adapters.apscheduler.templates import CommandTemplate
 from tenure.adapters.importer import Action, ExistingJobs, resolve_names
 from tenure.domain.errors import InvalidInput, NotFound, OutcomeUnknown
 from tenure.domain.job import CatchUp, Command, Definition, Overlap
@@ -141,7 +140,7 @@ def test_instances_jitter_executor_and_pauses(store: Store) -> None:
     other = plan(file, commands=True)[-1]
     assert (wants(other).overlap, wants(other).jitter.seconds) == (Overlap.ALLOW, 30)
     assert other.paused
-    assert any("3 of it at once" in said for said in other.differs)
+    assert any("at most 3 at once" in said for said in other.differs)
     assert any("delay" in said for said in other.differs)
 
 
@@ -208,7 +207,7 @@ def test_what_cannot_be_written_is_left_as_a_comment_with_the_reason(
     )
     text, instance = declared(file, tmp_path)
     assert sorted(definitions(instance)) == ["fine"]
-    assert "# TODO its arguments hold a datetime.date" in text
+    assert "# TODO its arguments contain a datetime.date" in text
     assert "#     shopfloor.work:nightly" not in text
     assert "#     shopfloor.work.nightly," in text
     found = {planned.name: planned for planned in plan(file)}
@@ -377,8 +376,8 @@ def test_a_store_is_read_by_path_and_by_url_and_left_as_it_is(store: Store) -> N
         ("mongodb://localhost/jobs", InvalidInput, "MongoDB"),
         ("redis://localhost", InvalidInput, "Redis"),
         ("memory://", InvalidInput, "memory"),
-        ("sqlite://", InvalidInput, "names no file"),
-        ("sqlite:///:memory:", InvalidInput, "names no file"),
+        ("sqlite://", InvalidInput, "does not name a file"),
+        ("sqlite:///:memory:", InvalidInput, "does not name a file"),
         ("sqlite:////nowhere/jobs.sqlite", NotFound, "does not exist"),
         ("nowhere.sqlite", NotFound, "does not exist"),
         ("nosuch://x:secret@h/db", OutcomeUnknown, r"nosuch://x:\*\*\*@h"),
@@ -395,9 +394,9 @@ def test_other_stores_are_refused_with_the_reason(
 
 def test_other_tables_and_other_files(store: Store, tmp_path: Path) -> None:
     file = store(a={"hour": 3})
-    with pytest.raises(NotFound, match="no table other; there are apscheduler_jobs"):
+    with pytest.raises(NotFound, match="table other does not exist .tables: apscheduler_jobs."):
         read_rows(str(file), "other")
-    with pytest.raises(InvalidInput, match="no table's name"):
+    with pytest.raises(InvalidInput, match="not a valid table name"):
         read_rows(str(file), 'x"; DROP TABLE apscheduler_jobs; --')
     assert len(read_rows(str(file), "main.apscheduler_jobs")) == 1
     noise = tmp_path / "noise"

@@ -21,10 +21,8 @@ from apscheduler.triggers.date import DateTrigger
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tenure.adapters.apscheduler.class_names import KNOWN
-from tenure.adapters.apscheduler.pickles import Made, read_pickle
-from tenure.adapters.apscheduler.stored_job import StoredJob, read_job
-from tenure.adapters.apscheduler.times import instant_of, span_of, zone_of
+from tenure.adapters.apscheduler.pickles import KNOWN, Made, read_pickle
+from tenure.adapters.apscheduler.stored_job import StoredJob, instant_of, read_job, span_of, zone_of
 from tenure.domain.errors import InvalidInput
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -82,7 +80,7 @@ def test_times_come_back(protocol: int) -> None:
     assert zone_of(through(UTC)) == "UTC"
     assert zone_of(through(timezone(timedelta(hours=2)))) == "Etc/GMT-2"
     assert zone_of(through(timezone(timedelta(hours=-9)))) == "Etc/GMT+9"
-    with pytest.raises(InvalidInput, match="no name"):
+    with pytest.raises(InvalidInput, match="without a name"):
         zone_of(through(timezone(timedelta(hours=5, minutes=30))))
 
 
@@ -148,11 +146,11 @@ DOUBLED_40_TIMES = b"]K\x01a" + b"".join(b"q%c0](h%ch%ce" % (n, n, n) for n in r
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "no pickle|cut off"),
-        (b"not a pickle", "no pickle"),
-        (b'{"version": 1}', "no pickle"),
-        (b"\x80\x05", "cut off|no pickle"),
-        (b"\x80\x05.", "no pickle"),
+        (b"", "not a valid pickle|truncated"),
+        (b"not a pickle", "not a valid pickle"),
+        (b'{"version": 1}', "not a valid pickle"),
+        (b"\x80\x05", "truncated|not a valid pickle"),
+        (b"\x80\x05.", "not a valid pickle"),
         (b"\x80\x05]\x94.", "not that of an APScheduler 3 job"),
         (b"\x80\x05(.", "not that"),
         (b"N" * 300_000 + b".", "more than"),
@@ -162,15 +160,15 @@ DOUBLED_40_TIMES = b"]K\x01a" + b"".join(b"q%c0](h%ch%ce" % (n, n, n) for n in r
         (b"(S'x'\niposix\nsystem\n.", "INST"),
         (b"\x80\x02\x82\x01.", "EXT1"),
         (b"Pid\n.", "PERSID"),
-        (b"\x80\x05h\x05.", "no pickle"),
-        (b"\x80\x05]]s.", "no pickle"),
-        (b"\x80\x05}](Ks.", "no pickle"),
-        (b"\x80\x05}]Ns.", "neither texts nor numbers"),
-        (b"cdatetime\ndatetime\n)RNb)R.", "no pickle"),
-        (b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b".", "no pickle"),
-        (b"\x8b" + struct.pack("<i", -5) + b".", "no pickle"),
-        (DOUBLED_40_TIMES, "written out"),
-        (b"]q\x00h\x00a.", "holds itself"),
+        (b"\x80\x05h\x05.", "not a valid pickle"),
+        (b"\x80\x05]]s.", "not a valid pickle"),
+        (b"\x80\x05}](Ks.", "not a valid pickle"),
+        (b"\x80\x05}]Ns.", "neither text nor numbers"),
+        (b"cdatetime\ndatetime\n)RNb)R.", "not a valid pickle"),
+        (b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b".", "not a valid pickle"),
+        (b"\x8b" + struct.pack("<i", -5) + b".", "not a valid pickle"),
+        (DOUBLED_40_TIMES, "expands to more"),
+        (b"]q\x00h\x00a.", "reference to itself"),
     ],
 )
 def test_what_is_no_pickle_of_a_job_is_refused(content: bytes, why: str) -> None:
@@ -204,19 +202,19 @@ def test_nesting_does_not_end_the_process() -> None:
     ("changes", "why"),
     [
         ({"version": 2}, "not that of"),
-        ({"func": "os:system; x"}, "names no function"),
-        ({"func": "a b:c"}, "names no function"),
-        ({"func": "nocolon"}, "names no function"),
-        ({"func": "m:import"}, "names no function"),
+        ({"func": "os:system; x"}, "not a function of a module"),
+        ({"func": "a b:c"}, "not a function of a module"),
+        ({"func": "nocolon"}, "not a function of a module"),
+        ({"func": "m:import"}, "not a function of a module"),
         ({"func": None}, "text"),
-        ({"trigger": None}, "none of APScheduler's"),
+        ({"trigger": None}, "not a trigger of APScheduler"),
         ({"kwargs": {1: 2}}, "dictionary"),
         ({"kwargs": None}, "dictionary"),
-        ({"args": None}, "lacks"),
+        ({"args": None}, "incomplete or invalid"),
         ({"misfire_grace_time": float("nan")}, "seconds"),
         ({"next_run_time": datetime(2030, 1, 1)}, "zone"),
         ({"next_run_time": date(2030, 1, 1)}, "time"),
-        ({"max_instances": "x"}, "lacks"),
+        ({"max_instances": "x"}, "incomplete or invalid"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said(changes: dict[str, Any], why: str) -> None:

@@ -142,7 +142,7 @@ def test_what_has_not_begun_or_has_ended_is_refused_and_an_end_is_said() -> None
         (OrTrigger([CronTrigger(hour=1, timezone=UTC), IntervalTrigger(days=2, timezone=UTC)]),
          "'or'"),
         (CalendarIntervalTrigger(months=1, timezone=BERLIN), "calendar"),
-        ({"no": "trigger"}, "none of APScheduler's"),
+        ({"no": "trigger"}, "not a trigger of APScheduler"),
     ],
 )  # fmt: skip
 def test_other_triggers_are_refused_with_the_reason(trigger: Any, why: str) -> None:

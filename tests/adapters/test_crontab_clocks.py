@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenure.adapters.crontab.dialect import Dialect
-from tenure.adapters.crontab.times import doubled_in_gaps, expression_of
+from tenure.adapters.crontab.times import Dialect, doubled_in_gaps, expression_of
 from tenure.domain.schedule.cron import CronFields, read_cron
 from tenure.domain.schedule.model import cron_schedule
 

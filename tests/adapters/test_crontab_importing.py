@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenure.adapters.crontab.dialect import Dialect
 from tenure.adapters.crontab.importer import TAG, CrontabJob, CrontabTarget, notes, plan_lines
 from tenure.adapters.crontab.lines import read_crontab
+from tenure.adapters.crontab.times import Dialect
 from tenure.adapters.importer import Action, ExistingJobs, add_jobs, read_existing, resolve_names
 from tenure.client.apply import all_jobs
 from tenure.domain.errors import Conflict

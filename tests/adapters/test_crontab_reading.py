@@ -10,12 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tenure.adapters.crontab.commands import command_of, split_percent
-from tenure.adapters.crontab.dialect import Dialect
+from tenure.adapters.crontab.commands import command_of, name_of, split_percent
 from tenure.adapters.crontab.lines import Crontab, Line, read_crontab
-from tenure.adapters.crontab.names import name_of
 from tenure.adapters.crontab.source import read_source
-from tenure.adapters.crontab.times import expression_of
+from tenure.adapters.crontab.times import Dialect, expression_of
 from tenure.domain.errors import InvalidInput
 from tenure.domain.schedule.cron import read_cron
 
@@ -62,8 +60,8 @@ def test_variables(line: str, name: str, debian: str, cronie: str | None) -> Non
     [
         ("FOO=", "empty value"),
         ("FOO = ", "empty value"),
-        ('FOO="a" b', "quotes"),
-        ("FOO='a", "quotes"),
+        ('FOO="a" b', "closing quote"),
+        ("FOO='a", "closing quote"),
         ("=x", "without a name"),
         ("FOO bar", "five fields"),
     ],
@@ -152,7 +150,7 @@ def test_a_system_crontab_has_a_user() -> None:
         ("* * * january * x", "month 'january'"),
         ("* * * * 8 x", "day-of-week '8'"),
         ("5/15 * * * * x", "needs a range"),
-        ("*/0 * * * * x", "not a step"),
+        ("*/0 * * * * x", "not a valid step"),
         ("5;3 * * * * x", "minute '5;3'"),
         ("*5 * * * * x", "minute '*5'"),
         ("22-2 * * * * x", "runs backwards"),

@@ -7,8 +7,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from tenure.adapters.apscheduler.calls import is_json, keywords, quoted, source_of
 from tenure.adapters.apscheduler.importer import ApschedulerJob
-from tenure.adapters.apscheduler.literals import is_json, keywords, quoted, source_of
 from tenure.adapters.apscheduler.stored_job import StoredJob
 from tenure.adapters.importer import ImportedJob
 from tenure.domain.durations import format_duration

@@ -16,11 +16,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tenure.adapters.apscheduler.calls import CommandTemplate, call_arguments, is_json
 from tenure.adapters.apscheduler.comparison import compare
-from tenure.adapters.apscheduler.literals import call_arguments, is_json
 from tenure.adapters.apscheduler.stored_job import IntervalTrigger, StoredJob, read_job
 from tenure.adapters.apscheduler.stores import StoredRow, read_rows, shown
-from tenure.adapters.apscheduler.templates import CommandTemplate
 from tenure.adapters.apscheduler.triggers import translate
 from tenure.adapters.importer import (
     Action,
@@ -207,7 +206,7 @@ def _added(stored: StoredJob, found: ApschedulerJob, target: ApschedulerTarget) 
     )
     planned = replace(found, stored=stored, options=options, compared=compared)
     if target.template is None and (why := _unwritten(stored)):
-        return replace(planned, why=why, remedy="it is in the file as a comment", sketch=definition)
+        return replace(planned, why=why, remedy="the file has it as a comment", sketch=definition)
     if target.template is None and not found.active:
         differs.append("it is paused, so it is written as a comment")
     return replace(
@@ -283,8 +282,8 @@ def _late_and_often(stored: StoredJob) -> tuple[dict[str, Any], list[str]]:
     if stored.max_instances > 1:
         options["overlap"] = Overlap.ALLOW
         differs.append(
-            f"APScheduler runs at most {stored.max_instances} of it at once; here as many as there"
-            " are slots"
+            f"APScheduler runs at most {stored.max_instances} at once; here the limit is the"
+            " number of slots"
         )
     if jitter := getattr(stored.trigger, "jitter", 0):
         options["jitter"] = timedelta(seconds=abs(jitter))
@@ -298,7 +297,7 @@ def _late_and_often(stored: StoredJob) -> tuple[dict[str, Any], list[str]]:
 def _lost(stored: StoredJob) -> list[str]:
     if stored.executor == "default":
         return []
-    return [f"it does not run in APScheduler's executor {stored.executor!r}"]
+    return [f"APScheduler's executor {stored.executor!r} is not used"]
 
 
 def _id(id: str) -> str:

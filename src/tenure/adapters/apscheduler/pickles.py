@@ -3,7 +3,7 @@
 Authority: the opcodes of :mod:`pickletools`, protocols 0 to 5. A pickle is a program for a stack
 machine that may call any function it names; here each call becomes a :class:`Made`, which only
 says what was to be called with what. No module is imported and no class looked up, so that a
-pickle from anywhere can be read. Names that ``known`` does not list are refused, and so is
+pickle from anywhere can be read. Names that :data:`KNOWN` does not list are refused, and so is
 what is too large, too deep or cut off.
 
 Pure; safe from any thread.
@@ -16,14 +16,39 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tenure.adapters.apscheduler.class_names import KNOWN
-from tenure.adapters.apscheduler.unfolded_size import size_of
 from tenure.domain.errors import InvalidInput
 
 LARGEST = 1_000_000
 """Bytes of one pickle."""
 MOST = 200_000
 """Opcodes of one pickle."""
+
+_MODULES = {
+    "apscheduler.triggers.cron": "CronTrigger",
+    "apscheduler.triggers.interval": "IntervalTrigger",
+    "apscheduler.triggers.date": "DateTrigger",
+    "apscheduler.triggers.calendarinterval": "CalendarIntervalTrigger",
+    "apscheduler.triggers.combining": "AndTrigger OrTrigger",
+    "apscheduler.triggers.cron.fields": (
+        "BaseField MonthField WeekField DayOfMonthField DayOfWeekField"
+    ),
+    "apscheduler.triggers.cron.expressions": (
+        "AllExpression RangeExpression MonthRangeExpression WeekdayRangeExpression "
+        "WeekdayPositionExpression LastDayOfMonthExpression"
+    ),
+    "datetime": "datetime date time timedelta timezone",
+    "zoneinfo": "ZoneInfo ZoneInfo._unpickle",
+    "backports.zoneinfo": "ZoneInfo ZoneInfo._unpickle",
+    "pytz": "_UTC _p FixedOffset",
+    "collections": "OrderedDict",
+    # What pickle itself calls to put things together:
+    "copyreg": "_reconstructor",
+    "copy_reg": "_reconstructor",
+    "_codecs": "encode",
+    "builtins": "object set frozenset bytes getattr",
+}
+KNOWN = frozenset(f"{module}.{name}" for module in _MODULES for name in _MODULES[module].split())
+"""The names that a stored job of APScheduler 3 may hold, none of which is ever looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +90,48 @@ def read_pickle(content: bytes) -> Any:
     raise InvalidInput("its state is a truncated pickle")
 
 
-def unfolded(found: Any) -> Any:
-    """``found``, if it can be written out: what is put aside once may be taken up any number of
+def unfolded(value: Any) -> Any:
+    """``value``, if it can be written out: what is put aside once may be taken up any number of
     times, and a few hundred bytes then say more than any memory holds."""
-    size = size_of(found, lambda one: (one.args, one.kwargs, one.state), Made, MOST)
+    size = unfolded_size(value, MOST)
     if size is None:
         raise InvalidInput("its state contains a reference to itself")
     if size > MOST:
         raise InvalidInput(f"its state expands to more than {MOST} parts")
-    return found
+    return value
+
+
+def unfolded_size(value: Any, most: int) -> int | None:
+    """The number of parts when it is written out, each as often as it occurs; any number above
+    ``most`` where there are more; None where it contains itself."""
+    sizes: dict[int, int] = {}
+    begun: set[int] = set()
+    # No recursion: no depth can end the process, and each part is visited once.
+    stack = [value]
+    while stack:
+        part = stack[-1]
+        if id(part) in sizes:
+            stack.pop()
+            continue
+        inside = _parts(part)
+        left = [inner for inner in inside if id(inner) not in sizes]
+        if not left:
+            stack.pop()
+            sizes[id(part)] = min(most + 1, 1 + sum(sizes[id(inner)] for inner in inside))
+        elif id(part) in begun:
+            return None
+        else:
+            begun.add(id(part))
+            stack.extend(left)
+    return sizes[id(value)]
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, Made):
+        return [value.args, value.kwargs, value.state]
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    return list(value) if isinstance(value, list | tuple | set | frozenset) else []
 
 
 _MARK = object()
@@ -114,7 +172,7 @@ class _Machine:
         else:
             act = getattr(self, f"do_{name.lower()}", None)
             if act is None:
-                raise InvalidInput(f"its state uses the pickle operation {name}, which is not supported")
+                raise InvalidInput(f"its state uses the unsupported pickle operation {name}")
             act(value)
 
     def pop(self, count: int = 1) -> list[Any]:
@@ -226,7 +284,7 @@ def _named(module: str, name: str) -> Named:
     full = f"{module}.{name}"
     if full not in KNOWN:
         raise InvalidInput(
-            f"its state names {full[:100]}, which is not read: only APScheduler's own triggers,"
+            f"its state names {full[:100]}, which cannot be read: only APScheduler's own triggers,"
             " dates and time zones are",
             remedy="declare this job by hand",
         )

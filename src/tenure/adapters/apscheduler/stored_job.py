@@ -6,14 +6,15 @@ Authority: ``Job.__getstate__`` of APScheduler 3.0 to 3.11, and that of its trig
 from __future__ import annotations
 
 import keyword
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 from tenure.adapters.apscheduler.pickles import Made, read_pickle
-from tenure.adapters.apscheduler.times import instant_of, seconds_of, span_of, zone_of
 from tenure.domain.errors import InvalidInput
+from tenure.domain.schedule.zones import check_zone, load_zone
 
 FIELDS = ("year", "month", "day", "week", "day_of_week", "hour", "minute", "second")
 _MODULE = "apscheduler.triggers."
@@ -114,7 +115,7 @@ def read_job(content: bytes) -> StoredJob:
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, InvalidInput):
             raise
-        raise InvalidInput(f"its state lacks something: {error!r}") from None
+        raise InvalidInput(f"its state is incomplete or invalid: {error!r}") from None
 
 
 def _job(state: Mapping[Any, Any]) -> StoredJob:
@@ -158,7 +159,7 @@ def _trigger(made: Any) -> Trigger:
     if kind in ("combining.AndTrigger", "combining.OrTrigger"):
         word = "and" if "And" in kind else "or"
         remedy = "make a job of each" if word == "or" else "write its times as one cron trigger"
-        raise InvalidInput(f"it combines triggers with {word!r}, for which there is no schedule",
+        raise InvalidInput(f"it combines triggers with {word!r}, which no schedule can express",
                            remedy=remedy)  # fmt: skip
     if kind == "calendarinterval.CalendarIntervalTrigger":
         raise InvalidInput(
@@ -179,7 +180,7 @@ def _cron(state: Mapping[str, Any]) -> CronTrigger:
         if not made.state.get("is_default"):
             said.add(name)
     if set(fields) != set(FIELDS) or not all(fields.values()):
-        raise InvalidInput("its cron trigger does not have the fields of APScheduler's cron trigger")
+        raise InvalidInput("its cron trigger lacks fields of APScheduler's cron trigger")
     return CronTrigger(
         fields=fields,
         said=frozenset(said),
@@ -205,7 +206,7 @@ def _expression(made: Made) -> Expression:
     if kind == "AllExpression":
         return Expression(f"*{behind}", step=int(step or 1))
     if not kind.endswith("RangeExpression"):
-        raise InvalidInput(f"its cron trigger holds a {kind}")
+        raise InvalidInput(f"its cron trigger contains a {kind}")
     first, last = int(state["first"]), state["last"]
     last = None if last is None else int(last)
     names = {"MonthRangeExpression": MONTHS, "WeekdayRangeExpression": WEEKDAYS}.get(kind)
@@ -238,3 +239,78 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], Trigger]] = {
 
 def _maybe(made: Any) -> datetime | None:
     return None if made is None else instant_of(made)
+
+
+# -- dates, durations and time zones of a pickle; InvalidInput throughout ------------------------
+_ZONEINFO = ("zoneinfo.ZoneInfo", "backports.zoneinfo.ZoneInfo")
+
+
+def zone_of(value: Any) -> str:
+    """The IANA name of a pickled time zone; of a whole-hour offset, that of ``Etc``."""
+    if isinstance(value, str):
+        return check_zone(value)
+    if not isinstance(value, Made):
+        raise InvalidInput(f"its time zone is a {type(value).__name__}")
+    if value.of.removesuffix("._unpickle") in _ZONEINFO or value.of == "pytz._p":
+        if not value.args or not isinstance(value.args[0], str):
+            raise InvalidInput("its time zone has no name")
+        return check_zone(value.args[0])
+    if value.of == "pytz._UTC":
+        return "UTC"
+    offset = _fixed(value)
+    hours, rest = divmod(offset, timedelta(hours=1))
+    if rest or not -12 <= hours <= 14:
+        raise InvalidInput(
+            f"its time zone is the offset {offset}, without a name",
+            remedy="give the trigger an IANA zone",
+        )
+    return f"Etc/GMT{-hours:+d}" if hours else "UTC"
+
+
+def instant_of(value: Any) -> datetime:
+    """A pickled datetime, in UTC."""
+    if not isinstance(value, Made) or value.of != "datetime.datetime" or not value.args:
+        raise InvalidInput("expected a date with a time")
+    packed, zone = value.args[0], value.args[1] if len(value.args) > 1 else None
+    if isinstance(packed, str):
+        packed = packed.encode("latin-1")
+    if not isinstance(packed, bytes) or len(packed) != 10 or zone is None:
+        raise InvalidInput("expected a date with a time and a zone")
+    try:
+        unpacked: Any = datetime  # which takes its own packed form, and checks it
+        found: datetime = unpacked(packed, _tzinfo(zone))
+        return found.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidInput(f"it does not contain a valid date: {error}") from None
+
+
+def span_of(value: Any) -> timedelta:
+    if not isinstance(value, Made) or value.of != "datetime.timedelta":
+        raise InvalidInput("expected a duration")
+    try:
+        return timedelta(*(int(part) for part in value.args))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidInput(f"it does not contain a valid duration: {error}") from None
+
+
+def seconds_of(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InvalidInput("expected a number of seconds")
+    return value
+
+
+def _tzinfo(value: Any) -> tzinfo:
+    """Of a datetime: pytz keeps there the offset of just that instant."""
+    if isinstance(value, Made) and value.of == "pytz._p" and len(value.args) > 1:
+        return timezone(timedelta(seconds=seconds_of(value.args[1])))
+    if isinstance(value, Made) and value.of in ("datetime.timezone", "pytz.FixedOffset"):
+        return timezone(_fixed(value))
+    return load_zone(zone_of(value))
+
+
+def _fixed(value: Made) -> timedelta:
+    if value.of == "datetime.timezone" and value.args:
+        return span_of(value.args[0])
+    if value.of == "pytz.FixedOffset" and value.args:
+        return timedelta(minutes=seconds_of(value.args[0]))
+    raise InvalidInput(f"its time zone is a {value.of}", remedy="give the trigger an IANA zone")

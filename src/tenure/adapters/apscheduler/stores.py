@@ -67,7 +67,9 @@ def _path(url: str) -> Path:
     path = unquote(url.partition("://")[2].partition("?")[0])
     if not path.startswith("/") or path in ("/", "/:memory:"):
         raise InvalidInput(
-            f"{url!r} names no file", field="url", remedy="sqlite:///jobs.sqlite or its path alone"
+            f"{url!r} does not name a file",
+            field="url",
+            remedy="sqlite:///jobs.sqlite or its path alone",
         )
     return Path(path[1:])
 
@@ -79,7 +81,12 @@ def _of_file(path: Path, table: str) -> list[StoredRow]:
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
         try:
-            known = [name for (name,) in connection.execute("SELECT name FROM sqlite_master")]
+            known = [
+                name
+                for (name,) in connection.execute(
+                    "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+                )
+            ]
             if "." not in table and table not in known:
                 raise _no_table(table, known)
             query = f"SELECT id, job_state FROM {quoted} ORDER BY id LIMIT {MOST + 1}"
@@ -95,11 +102,12 @@ def _of_file(path: Path, table: str) -> list[StoredRow]:
 def _no_table(table: str, known: list[str]) -> NotFound:
     if "schedules" in known and "jobs" in known:
         return NotFound(
-            "this looks like a job store of APScheduler 4; only job stores of 3.x can be read", field="url"
+            "this looks like a store of APScheduler 4; only those of 3.x can be read",
+            field="url",
         )
-    tables = ", ".join(sorted(known)[:8]) or "none at all"
+    tables = ", ".join(sorted(known)[:8]) or "none"
     return NotFound(
-        f"there is no table {table}; there are {tables}", field="tablename", remedy="--tablename"
+        f"table {table} does not exist (tables: {tables})", field="tablename", remedy="--tablename"
     )
 
 

@@ -76,7 +76,7 @@ def _bounds(
     zone = load_zone(trigger.timezone)
     if trigger.start is not None and following is not None and following < trigger.start:
         raise InvalidInput(
-            f"it begins on {trigger.start.astimezone(zone):%Y-%m-%d %H:%M}, and a schedule here"
+            f"it begins on {trigger.start.astimezone(zone):%Y-%m-%d %H:%M}, but a schedule here"
             " begins at once",
             remedy="import it then",
         )
@@ -160,7 +160,7 @@ def _both(trigger: CronTrigger, days: set[int], weekdays: set[int]) -> tuple[str
 def _no_both(trigger: CronTrigger) -> InvalidInput:
     return InvalidInput(
         f"both day={trigger.word('day')!r} and day_of_week={trigger.word('day_of_week')!r} must"
-        " match, and no cron expression says that",
+        " match, which no cron expression can say",
         remedy="schedule one of them, and check the other in the job itself",
     )
 

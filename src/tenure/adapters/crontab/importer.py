@@ -18,12 +18,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from tenure.adapters.crontab.commands import command_of, mail_to, quirks
-from tenure.adapters.crontab.dialect import Dialect
+from tenure.adapters.crontab.commands import command_of, mail_to, name_of, quirks
 from tenure.adapters.crontab.lines import REBOOT, Crontab, Line, read_crontab
-from tenure.adapters.crontab.names import name_of
 from tenure.adapters.crontab.source import Source
-from tenure.adapters.crontab.times import doubled_in_gaps, expression_of
+from tenure.adapters.crontab.times import Dialect, doubled_in_gaps, expression_of
 from tenure.adapters.importer import (
     Action,
     ExistingJobs,

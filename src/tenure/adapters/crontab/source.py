@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from tenure.adapters.crontab.dialect import Dialect
+from tenure.adapters.crontab.times import Dialect
 from tenure.domain.errors import InvalidInput, NotFound, OutcomeUnknown, Refused
 from tenure.domain.file_text import decode_file, end_lines
 from tenure.domain.schedule.zones import load_zone

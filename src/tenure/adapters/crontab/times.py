@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from enum import StrEnum
 from itertools import islice
 
 from tenure.adapters.cron_format import (
@@ -21,7 +22,6 @@ from tenure.adapters.cron_format import (
     WEEKDAY,
     spell,
 )
-from tenure.adapters.crontab.dialect import Dialect
 from tenure.domain.errors import InvalidInput
 from tenure.domain.schedule.cron import read_cron
 from tenure.domain.schedule.model import Schedule
@@ -36,6 +36,15 @@ _ABBREVIATIONS = {
 }
 _PLACES = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)
 _AHEAD = timedelta(days=400)
+
+
+class Dialect(StrEnum):
+    """Whose rules hold where they part."""
+
+    DEBIAN = "debian"
+    """The ``cron`` of Debian and Ubuntu."""
+    CRONIE = "cronie"
+    """That of Fedora, Red Hat, SUSE and Arch."""
 
 
 def check_times(words: Sequence[str], dialect: Dialect) -> None:

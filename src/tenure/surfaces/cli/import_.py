@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tenure.adapters.hermes_import.source import HermesJob
 
 _TABLE, _TEMPLATE = "apscheduler_jobs", "{python} -c {code}"
-"""The defaults of APScheduler's own store, and of tenure.adapters.apscheduler.templates."""
+"""The defaults of APScheduler's own store, and of tenure.adapters.apscheduler.calls."""
 _PREFIX = click.option("--prefix", default="", metavar="TEXT", help="Prefix of the job names.")
 _COMPARED = click.option(
     "-n", "count", default=20, type=click.IntRange(1, 500), metavar="N",
@@ -178,9 +178,9 @@ def crontab(
     Shows what each line becomes, when it runs, which features are lost and where crons differ;
     then asks for confirmation. The crontab is not changed. Importing again adds only new jobs.
     """
-    from tenure.adapters.crontab.dialect import Dialect
     from tenure.adapters.crontab.importer import CrontabImporter, CrontabTarget
     from tenure.adapters.crontab.source import dialect_here, machine_zone, read_source
+    from tenure.adapters.crontab.times import Dialect
     from tenure.domain.schedule.zones import check_zone
 
     source = read_source(file, system=system, user=user)
@@ -238,8 +238,8 @@ def apscheduler(
     what is lost, and where APScheduler, asked itself, would run a job at other times. The store
     is read as data: nothing in it is unpickled, and it is not changed.
     """
+    from tenure.adapters.apscheduler.calls import CommandTemplate
     from tenure.adapters.apscheduler.importer import ApschedulerImporter, ApschedulerTarget
-    from tenure.adapters.apscheduler.templates import CommandTemplate
     from tenure.store.folder.user_home import expand
 
     template = None
