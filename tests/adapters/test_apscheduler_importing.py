@@ -394,7 +394,7 @@ def test_other_stores_are_refused_with_the_reason(
 
 def test_other_tables_and_other_files(store: Store, tmp_path: Path) -> None:
     file = store(a={"hour": 3})
-    with pytest.raises(NotFound, match="table other does not exist .tables: apscheduler_jobs."):
+    with pytest.raises(NotFound, match=r"table other does not exist \(tables: apscheduler_jobs\)"):
         read_rows(str(file), "other")
     with pytest.raises(InvalidInput, match="not a valid table name"):
         read_rows(str(file), 'x"; DROP TABLE apscheduler_jobs; --')

@@ -206,7 +206,10 @@ def test_a_translated_cron_trigger_agrees_for_200_fires_away_from_changes_of_clo
     trigger = read(native).trigger
     with contextlib.suppress(InvalidInput):  # refused
         schedule = translate(trigger, planned=None, now=now).schedule
-        theirs = list(islice(fires_of(trigger, now), 200))
+        try:
+            theirs = list(islice(fires_of(trigger, now), 200))
+        except ValueError:  # APScheduler stands still at a change of clocks: nothing to compare
+            assume(False)
         assert theirs
         ours = list(schedule.fires(now, theirs[-1]))
         lost = lost_in_spring(ours, theirs, zone)
