@@ -26,10 +26,10 @@ run: setup  ## the founding scenario, live, in a temporary home (under 2 minutes
 	@$(BIN)/python -m scenario run
 
 quick: setup  ## the tests to run while working: no processes (under 1 minute)
-	@$(BIN)/python scripts/quick_tests.py
+	@$(BIN)/python scripts/run_tests.py quick
 
 test: setup system  ## the whole test suite, with coverage of domain/ and store/
-	@$(BIN)/python scripts/all_tests.py
+	@$(BIN)/python scripts/run_tests.py all
 
 test-root: setup system  ## as root: the tests in which the user matters
 	@$(BIN)/python -m pytest -q -p no:cacheprovider -m root $$(grep -rl mark.root tests --include='test_*.py')
@@ -41,7 +41,7 @@ hermes: setup  ## install real Hermes Agents into ~/.cache, each in its own envi
 	@$(BIN)/python scripts/hermes_venvs.py
 
 test-hermes: setup system hermes  ## the tests with real Hermes Agents (at most 8 minutes)
-	@$(BIN)/python scripts/hermes_tests.py
+	@$(BIN)/python scripts/run_tests.py hermes
 
 test-browser: setup system  ## the page in a real Chromium (at most 2 minutes)
 	@$(BIN)/python -m pytest -q -p no:cacheprovider -m browser tests/browser

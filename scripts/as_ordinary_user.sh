@@ -39,7 +39,7 @@ fi
 
 mkdir -p "$copy"
 find "$copy" -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf {} +
-tar -c --exclude=./.venv --exclude=./.git --exclude=./build --exclude='./.*_cache' \
+tar -c --exclude='./.venv*' --exclude=__pycache__ --exclude=./.git --exclude=./build --exclude='./.*_cache' \
     --exclude=./.hypothesis . | tar -x -C "$copy"
 chown -R "$user:" "$copy"
 echo "--- as $user in $copy, by $python: $*"

@@ -139,12 +139,12 @@ class TestSite:
     def test_where_nothing_can_be_written_it_is_shown_all_the_same(
         self, web: Web, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from tenure.runtime.ownership import member
+        from tenure.runtime import members
 
         def full(*_: object, **__: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(member.LiveLock, "hold", full)
+        monkeypatch.setattr(members.LiveLock, "hold", full)
         assert web.get("/status")["processes"] == []
 
 
