@@ -15,9 +15,9 @@ from goldenkit import HERE, Normaliser, check_none_is_left, compare
 from scenes import Play, Scene, Shelf, answering
 from starlette.testclient import TestClient
 
-from tenure.surfaces.web.app import create_app
 from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.site import Site
+from webapp import make_app
 
 pytestmark = pytest.mark.usefixtures("plain")
 FOLDER = HERE / "http"
@@ -237,7 +237,7 @@ class Web:
         self.scene = scene
         self.tokens = Tokens.in_memory()
         site = stack.enter_context(closing(Site(scene.home, self.tokens, clock=scene.clock)))
-        self.client = stack.enter_context(TestClient(create_app(site), base_url=ORIGIN))
+        self.client = stack.enter_context(TestClient(make_app(site), base_url=ORIGIN))
 
     def check(self, case: Case) -> None:
         headers = dict(case.headers)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-from webkit import ORIGIN, Web, World, make_app, now
+from webkit import ORIGIN, Web, World, now
 
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.site import Site
+from webapp import make_app
 
 
 @pytest.fixture

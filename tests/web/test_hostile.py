@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from webkit import ORIGIN, Web, make_app, problem_of
+from webkit import ORIGIN, Web, problem_of
 
 from tenure.surfaces.web.guard.bounds import MAX_BODY_BYTES, Attempts
 from tenure.surfaces.web.guard.security import CSP
 from tenure.surfaces.web.site import Site
 from testkit.clock import ManualClock
+from webapp import make_app
 
 EVERYWHERE = {
     "content-security-policy": CSP,

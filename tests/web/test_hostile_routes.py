@@ -11,11 +11,12 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
-from webkit import ORIGIN, Web, make_app, problem_of
+from webkit import ORIGIN, Web, problem_of
 
 from tenure.surfaces.web.guard.security import CHANGES_NOTHING, PUBLIC_PATHS
 from tenure.surfaces.web.pages import router as pages
 from tenure.surfaces.web.site import Site
+from webapp import make_app
 
 MUTATING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 HOSTILE = [

@@ -11,7 +11,7 @@ import pytest
 from believable import fill
 from pagekit import Shown, shown
 from starlette.testclient import TestClient
-from webkit import ORIGIN, make_app, now
+from webkit import ORIGIN, now
 
 from tenure.domain.run import RunState
 from tenure.runtime.profile import Profile
@@ -19,6 +19,7 @@ from tenure.store.contract import RunFilter
 from tenure.surfaces.web import assets
 from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.site import Site
+from webapp import make_app
 
 MOST = 150_000
 

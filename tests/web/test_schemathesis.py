@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
-from webkit import ORIGIN, Web, World, accept, answer, make_app, now
+from webkit import ORIGIN, Web, World, accept, answer, now
 
 from answering import Answering
 from tenure.domain.job import JobState
@@ -31,6 +31,7 @@ from tenure.runtime.profile import Profile
 from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.site import Site
 from testkit.factories import ended
+from webapp import make_app
 
 schemathesis.checks.load_all_checks()
 HELD_TO = schemathesis.checks.CHECKS.get_by_names(

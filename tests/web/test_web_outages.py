@@ -18,12 +18,13 @@ from pagekit import shown
 from starlette.testclient import TestClient
 from test_web_server import PATIENCE, Dashboard
 from test_web_streams import Stream
-from webkit import ORIGIN, Web, make_app, now, problem_of
+from webkit import ORIGIN, Web, now, problem_of
 
 from freezing import freeze
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.site import Site
 from testkit.clock import ManualClock
+from webapp import make_app
 
 PAGES = ("/", "/p/default/", "/p/default/jobs", "/p/default/runs", "/p/default/owner")
 

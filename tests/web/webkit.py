@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
@@ -18,31 +17,12 @@ from clikit import World
 from tenure.domain.request import Request, RequestState
 from tenure.domain.run import Run
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web.app import create_app
 from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.site import Site
 
 __all__ = ["Web", "World", "accept", "now"]
 
 ORIGIN = "http://127.0.0.1:8787"
-_FIRST: list[FastAPI] = []
-"""The first application of this process."""
-
-
-def make_app(site: Site) -> FastAPI:
-    """The application over ``site``, with the routers of the first one.
-
-    FastAPI analyses them again for each application, at its first request, for 0.4 s of CPU. They
-    know no site: it is a state of the application.
-    """
-    app = create_app(site)
-    if _FIRST:
-        for place, first in enumerate(_FIRST[0].router.routes):
-            if type(first).__name__ == "_IncludedRouter":
-                app.router.routes[place] = first
-    else:
-        _FIRST.append(app)
-    return app
 
 
 def now() -> datetime:
