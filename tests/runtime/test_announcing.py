@@ -25,7 +25,7 @@ from tenure.domain.schedule.model import every_schedule
 from tenure.host.capabilities import ProbeAnswer as Said
 from tenure.runtime.dispatch import external_fires
 from tenure.runtime.dispatch.probes import Probes
-from tenure.store.sqlite.connection import Loss
+from tenure.store.sqlite.database_file import Loss
 from testkit.cluster import Node
 
 

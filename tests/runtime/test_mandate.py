@@ -22,7 +22,7 @@ from tenure.domain.schedule.model import every_schedule, foreign_schedule
 from tenure.runtime.commands.gate import GatedCommand
 from tenure.runtime.ownership.handover import HandOver
 from tenure.store.contract import RunFilter
-from tenure.store.sqlite.connection import Loss
+from tenure.store.sqlite.database_file import Loss
 from testkit.cluster import Cluster, Node
 from testkit.factories import take
 from waiting import DEADLINE, eventually, promptly

@@ -20,8 +20,8 @@ from tenure.domain.errors import CorruptStore, StoreUnwritable
 from tenure.domain.event import EventKind
 from tenure.domain.job import JobState
 from tenure.store.contract import RunFilter
-from tenure.store.folder.commit_mark import CommitMark
 from tenure.store.sqlite import SqliteStore
+from tenure.store.sqlite.connection import CommitMark
 from testkit.factories import START, after, claim_one, make_definition, own
 
 

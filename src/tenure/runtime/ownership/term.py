@@ -38,7 +38,7 @@ from tenure.runtime.ownership.control import send
 from tenure.runtime.ownership.handover import HandOver
 from tenure.runtime.ownership.peers import Peers
 from tenure.store.folder import identity
-from tenure.store.sqlite.connection import Loss
+from tenure.store.sqlite.database_file import Loss
 
 log = logging.getLogger("tenure.keeper")
 

@@ -21,7 +21,7 @@ recorded and not compared, because it changes at reboot on btrfs, LVM, overlays 
 machine whose id cannot be read ('') is not compared. A folder that is restored in place whole,
 this file with it, looks like one that never changed. A backup of the current term that
 was put in the database's place is noticed by its inode, and by the commits that it lacks (see
-:mod:`tenure.store.folder.commit_mark`).
+:mod:`tenure.store.sqlite.connection`).
 """
 
 from __future__ import annotations

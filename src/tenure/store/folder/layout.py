@@ -5,7 +5,7 @@
     $TENURE_HOME/profiles/<name>/   0700, of the user who runs us, on a local file system
         profile.toml                the user's (policy_file reads it)
         profile.id                  ours: which profile this is (profile_id)
-        profile.mark                ours: how many commits the store has reached (commit_mark)
+        profile.mark                ours: how many commits the store has reached
         tenure.db                   the store
         live/<process id>           a lock held for life by each process
         logs/<run id>/              output

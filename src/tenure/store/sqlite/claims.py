@@ -271,7 +271,7 @@ class Claims(TableVerbs):
                 runner = row[-1]
                 if taken[runner] < room.get(Runner(runner), 0):
                     taken[runner] += 1
-                    found.append(run_of(db, row))
+                    found.append(run_of(row))
             return tuple(found)
 
     def claim_retry(self, authority: Authority, run: str, now: datetime) -> Claimed:
@@ -298,6 +298,7 @@ class Claims(TableVerbs):
     def claim_trigger(
         self, authority: Authority, request: str, now: datetime
     ) -> tuple[Request, Run | None]:
+        at = micros(now)
         with self._db.executing(authority) as (db, authoritative):
             found = load_request(db, request)
             if found.kind not in (RequestKind.TRIGGER, RequestKind.RETRY) or found.job is None:
@@ -315,10 +316,8 @@ class Claims(TableVerbs):
                 return record_reply(db, found, RequestState.REFUSED, authority, now, *refusal), None
             if not may_run or (active and job.definition.overlap is Overlap.QUEUE):
                 return found, None
-            fire, fire_at = _free_instant(db, job, now)
-            claim = _ClaimTransaction(
-                db, self._db.definitions, authority, authoritative, now, micros(now)
-            )
+            fire, fire_at = _free_instant(db, job, now, at)
+            claim = _ClaimTransaction(db, self._db.definitions, authority, authoritative, now, at)
             run = claim.insert_run(
                 job=job.id,
                 name=job.name,
@@ -366,12 +365,11 @@ def _why_refused(
     return None
 
 
-def _free_instant(db: sqlite3.Connection, job: Job, now: datetime) -> tuple[datetime, int]:
-    """``now``, or soon after, also as a column has it: nothing claimed, in no span, and no fire of
-    the schedule."""
+def _free_instant(db: sqlite3.Connection, job: Job, now: datetime, at: int) -> tuple[datetime, int]:
+    """``now``, or soon after, and as a column has it: nothing claimed, in no span, and no fire of
+    the schedule. ``at``: ``now`` as a column has it."""
     fire = now
     while True:
-        at = micros(fire)
         span_end = purged_until(db, job.id, at)
         if span_end is not None:
             fire = instant(span_end) + _INSTANT
@@ -382,3 +380,4 @@ def _free_instant(db: sqlite3.Connection, job: Job, now: datetime) -> tuple[date
             fire += _INSTANT
         else:
             return fire, at
+        at = micros(fire)

@@ -26,10 +26,10 @@ close would be a write too. So is a connection to a damaged database, which is l
 empty file is not even opened, since SQLite would delete its log. If only the name of the log is
 gone, its content is copied into the database first.
 
-Each transaction that changes something is counted, in the database and in the mark beside it (see
-:mod:`tenure.store.folder.commit_mark`). If the count falls below one that this connection saw, an
-older copy replaced the database while it was open: nothing is written to it. A database below the
-mark keeps its count, so that no number of writes hides it; only an adoption raises the count.
+Each transaction that changes something is counted, in the database and in the commit mark beside
+it. If the count falls below one that this connection saw, an older copy replaced the database while
+it was open: nothing is written to it. A database below the mark keeps its count, so that no number
+of writes hides it; only an adoption raises the count.
 """
 
 from __future__ import annotations
@@ -38,11 +38,13 @@ import contextlib
 import errno
 import os
 import sqlite3
+import stat
 import struct
 import threading
 import weakref
+import zlib
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -57,16 +59,21 @@ from tenure.domain.errors import (
 )
 from tenure.domain.job import Definition
 from tenure.domain.ownership import Authority, OwnershipState
-from tenure.store.folder.commit_mark import NAME as MARK
-from tenure.store.folder.commit_mark import CommitMark
 from tenure.store.sqlite.database_file import (
+    BRING_BACK,
     RESTORE,
     HolderProbe,
+    Loss,
     abandon,
+    close_shared_in_child,
+    cut_short,
     is_failed_read,
     missing,
+    moved,
     open_database,
+    share,
     translate_error,
+    unshare,
 )
 
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -127,23 +134,6 @@ _INDEX = struct.Struct("=12x B x H I I 8x 8s 8x 48x I")
 _HEADER_BYTES = 48
 _SALTS = slice(16, 24)
 """In the header of the log, and with the same bytes in the index."""
-_BRING_BACK = (
-    "end every process of this profile, keep the files, and bring back a backup: "
-    "`tenure restore FILE`"
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
-    """What happened to a file. ``text`` is a clause that names it."""
-
-    text: str
-    remedy: str
-    foldable: bool = False
-    """Only the name of the log is gone: an open connection still has its content."""
-
-    def error(self) -> CorruptStore:
-        return CorruptStore(f"{self.text}; nothing was changed", remedy=self.remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,15 +177,15 @@ class OpenFiles:
         self._index_key = (index.st_dev, index.st_ino)
         self.bound = True
         self._index_bytes = index.st_size
-        self._descriptor = _share(self._index, self._index_key)
-        self._log_descriptor = _share(self._log, self._log_key)
+        self._descriptor = share(self._index, self._index_key)
+        self._log_descriptor = share(self._log, self._log_key)
 
     def release(self) -> None:
         """After SQLite has closed the database: it opens the log again next time."""
         if self._index_key is not None and self._descriptor >= 0:
-            _unshare(self._index_key)
+            unshare(self._index_key)
         if self._log_key is not None and self._log_descriptor >= 0:
-            _unshare(self._log_key)
+            unshare(self._log_key)
         self._log_key = self._index_key = None
         self.bound = False
         self._descriptor = self._log_descriptor = -1
@@ -210,7 +200,7 @@ class OpenFiles:
                 remedy="`tenure status` says what became of it; start this process again",
             )
         if database.st_size == 0:
-            return _cut("the database", self._path, 0, max(1, self._seen_bytes))
+            return cut_short("the database", self._path, 0, max(1, self._seen_bytes))
         if not self.bound:
             return None
         loss = self._loss_of_log(database.st_size)
@@ -222,14 +212,14 @@ class OpenFiles:
         index = _stat(self._index)
         if index is None or (index.st_dev, index.st_ino) != self._index_key:
             what = "the index of the write-ahead log,"
-            return _moved(what, self._index, gone=index is None)
+            return moved(what, self._index, gone=index is None)
         if index.st_size < self._index_bytes:
             what = "the index of the write-ahead log,"
-            return _cut(what, self._index, index.st_size, self._index_bytes)
+            return cut_short(what, self._index, index.st_size, self._index_bytes)
         log = _stat(self._log)
         if log is None or (log.st_dev, log.st_ino) != self._log_key:
             foldable = log is None or log.st_size == 0
-            return _moved("the write-ahead log", self._log, gone=log is None, foldable=foldable)
+            return moved("the write-ahead log", self._log, gone=log is None, foldable=foldable)
         return self._shortage(database_bytes, log.st_size)
 
     def _shortage(self, database_bytes: int, log_bytes: int) -> Loss | None:
@@ -254,12 +244,12 @@ class OpenFiles:
             if again is None or again.raw != index.raw:
                 continue
             if log_bytes < index.log_bytes:
-                return _cut("the write-ahead log", self._log, log_bytes, index.log_bytes)
+                return cut_short("the write-ahead log", self._log, log_bytes, index.log_bytes)
             if database_bytes < needed:
-                return _cut("the database", self._path, database_bytes, needed)
+                return cut_short("the database", self._path, database_bytes, needed)
             if not headed:
                 text = f"the write-ahead log {self._log} was cut short or overwritten"
-                return Loss(text=f"{text}: its header is gone", remedy=_BRING_BACK)
+                return Loss(text=f"{text}: its header is gone", remedy=BRING_BACK)
         return None
 
     def _is_log_of(self, index: _Index) -> bool:
@@ -297,21 +287,6 @@ class OpenFiles:
         )
 
 
-def _moved(what: str, path: str, *, gone: bool, foldable: bool = False) -> Loss:
-    became = "was removed" if gone else "was replaced"
-    return Loss(
-        text=f"{what} {path} {became} while this process had it open",
-        remedy="end every process of this profile, then start them again; "
-        "`tenure audit` says whether something is missing",
-        foldable=foldable,
-    )
-
-
-def _cut(what: str, path: str, size: int, needed: int) -> Loss:
-    text = f"{what} {path} was cut short: {size} bytes are left of at least {needed}"
-    return Loss(text=text, remedy=_BRING_BACK)
-
-
 def _stat(path: str) -> os.stat_result | None:
     """None where nothing is at the path. Raises StoreUnwritable where that cannot be found out."""
     try:
@@ -325,41 +300,88 @@ def _stat(path: str) -> os.stat_result | None:
         ) from error
 
 
-# The index and the log are read through descriptors of our own. Closing one would drop the locks
-# that SQLite has on that file in this process (POSIX), so each is shared by all connections to the
-# file, and closed after the last of them.
-_shared: dict[_Key, list[int]] = {}
-"""The descriptor, and how many connections use it."""
-_sharing = threading.Lock()
+# -- the commit mark: how many commits a database has reached, kept beside it ----------------------
+# A term lasts weeks, so a backup is mostly one of the current term, and ``cp`` over the database
+# leaves its inode as it was: neither ``profile.id`` nor the term tells that an older database was
+# put in its place, and each fire that ran since would run again (C4). So the database counts its
+# commits, and the count is kept in ``profile.mark`` as well, where a backup of the database does
+# not hold it:
+#
+#     commit (count 41 -> 42, on the disk) -> the mark says 42
+#
+# The mark is written after the commit and is not synced. So a crash, a power loss or a full disk
+# can only leave a mark that is too low, which hides an old database and never accuses a good one.
+#
+# The file is 32 slots of 16 bytes: a count, and a check sum over the profile's id and the count.
+# Count ``n`` has slot ``n % 32`` and the mark is the highest of all, so that processes need no
+# lock: one that was stopped between its commit and its mark overwrites at most one slot, with an
+# old count. A slot that is torn, or belongs to another profile, does not count.
+MARK = "profile.mark"
+_SLOTS = 32
+_SLOT = struct.Struct("<QQ")
+_ALL = struct.Struct(f"<{2 * _SLOTS}Q")
+_FLAGS = (
+    getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_NOT_EMPTY = 1 << 32
+"""Part of each check sum, so that an empty slot has none."""
 
 
-def _share(path: str, key: _Key) -> int:
-    """A descriptor of the file; -1 where none can be had, and then lengths are not compared."""
-    if not hasattr(os, "pread"):
-        return -1
-    with _sharing:
-        entry = _shared.get(key)
-        if entry is None:
-            try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            except OSError:
-                return -1
-            found = os.fstat(descriptor)
-            # One that was replaced this very moment stays open: closing it may drop locks.
-            entry = _shared.setdefault((found.st_dev, found.st_ino), [descriptor, 0])
-            if (found.st_dev, found.st_ino) != key:
-                return -1
-        entry[1] += 1
-        return entry[0]
+class CommitMark:
+    """The mark of the database at ``database``. Thread-safe: it keeps nothing open."""
+
+    def __init__(self, database: Path) -> None:
+        self._path = os.fspath(database.with_name(MARK))
+
+    def read(self, profile_id: str) -> int:
+        """The highest count that was written for this profile; 0 where there is none.
+
+        Raises OSError where the file is there and cannot be read.
+        """
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | _FLAGS)
+        except FileNotFoundError:
+            return 0
+        try:
+            return _highest(descriptor, profile_id)
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def opened(self, profile_id: str) -> Iterator[tuple[int, Callable[[int], None]]]:
+        """What :meth:`read` gives, and what writes a higher count. Raises OSError, as both do."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
+        try:
+            yield (
+                _highest(descriptor, profile_id),
+                lambda count: _write_slot(descriptor, profile_id, count),
+            )
+        finally:
+            os.close(descriptor)
 
 
-def _unshare(key: _Key) -> None:
-    with _sharing:
-        entry = _shared[key]
-        entry[1] -= 1
-        if not entry[1]:
-            del _shared[key]
-            os.close(entry[0])
+def _highest(descriptor: int, profile_id: str) -> int:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    content = os.read(descriptor, _ALL.size).ljust(_ALL.size, b"\0")
+    numbers: tuple[int, ...] = _ALL.unpack(content)
+    counts = numbers[::2]
+    for count in sorted(counts, reverse=True):
+        if numbers[2 * counts.index(count) + 1] == _check_sum(profile_id, count):
+            return count
+    return 0
+
+
+def _write_slot(descriptor: int, profile_id: str, count: int) -> None:
+    os.lseek(descriptor, count % _SLOTS * _SLOT.size, os.SEEK_SET)
+    os.write(descriptor, _SLOT.pack(count, _check_sum(profile_id, count)))
+
+
+def _check_sum(profile_id: str, count: int) -> int:
+    return zlib.crc32(b"%s %d" % (profile_id.encode(), count)) | _NOT_EMPTY
 
 
 # -- the connection --------------------------------------------------------------------------------
@@ -761,14 +783,12 @@ def _unpark_all() -> None:
 
 
 def _disinherit_all() -> None:
-    global _guard, _sharing
+    global _guard
     for connection in list(_connections):
         connection.disinherit()
     _connections.clear()
-    _guard, _sharing = threading.Lock(), threading.Lock()
-    for descriptor, _ in _shared.values():  # the child has no locks of SQLite's to lose
-        os.close(descriptor)
-    _shared.clear()
+    _guard = threading.Lock()
+    close_shared_in_child()
 
 
 if hasattr(os, "register_at_fork"):

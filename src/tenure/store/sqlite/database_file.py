@@ -1,6 +1,6 @@
-"""Opening a database file, and the errors of SQLite as errors of Tenure.
+"""A database file: how it is opened, and what can go wrong with it.
 
-Errors are known by their codes; messages are not parsed.
+Errors of SQLite are known by their codes; messages are not parsed.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from tenure.domain.errors import (
@@ -211,3 +213,85 @@ def _blocked(path: Path, patience: float, probe: HolderProbe | None) -> StoreBlo
         ),
         pid=holder,
     )
+
+
+# -- what can happen to the files of an open database -------------------------------------------
+BRING_BACK = (
+    "end every process of this profile, keep the files, and bring back a backup: "
+    "`tenure restore FILE`"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What happened to a file. ``text`` is a clause that names it."""
+
+    text: str
+    remedy: str
+    foldable: bool = False
+    """Only the name of the log is gone: an open connection still has its content."""
+
+    def error(self) -> CorruptStore:
+        return CorruptStore(f"{self.text}; nothing was changed", remedy=self.remedy)
+
+
+def moved(what: str, path: str, *, gone: bool, foldable: bool = False) -> Loss:
+    became = "was removed" if gone else "was replaced"
+    return Loss(
+        text=f"{what} {path} {became} while this process had it open",
+        remedy="end every process of this profile, then start them again; "
+        "`tenure audit` says whether something is missing",
+        foldable=foldable,
+    )
+
+
+def cut_short(what: str, path: str, size: int, needed: int) -> Loss:
+    text = f"{what} {path} was cut short: {size} bytes are left of at least {needed}"
+    return Loss(text=text, remedy=BRING_BACK)
+
+
+# -- descriptors beside those of SQLite ----------------------------------------------------------
+# The index and the log are read through descriptors of our own. Closing one would drop the locks
+# that SQLite has on that file in this process (POSIX), so each is shared by all connections to the
+# file, and closed after the last of them.
+_shared: dict[tuple[int, int], list[int]] = {}
+"""The descriptor, and how many connections use it."""
+_sharing = threading.Lock()
+
+
+def share(path: str, key: tuple[int, int]) -> int:
+    """A descriptor of the file; -1 where none can be had, and then lengths are not compared."""
+    if not hasattr(os, "pread"):
+        return -1
+    with _sharing:
+        entry = _shared.get(key)
+        if entry is None:
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            except OSError:
+                return -1
+            found = os.fstat(descriptor)
+            # One that was replaced this very moment stays open: closing it may drop locks.
+            entry = _shared.setdefault((found.st_dev, found.st_ino), [descriptor, 0])
+            if (found.st_dev, found.st_ino) != key:
+                return -1
+        entry[1] += 1
+        return entry[0]
+
+
+def unshare(key: tuple[int, int]) -> None:
+    with _sharing:
+        entry = _shared[key]
+        entry[1] -= 1
+        if not entry[1]:
+            del _shared[key]
+            os.close(entry[0])
+
+
+def close_shared_in_child() -> None:
+    """After a fork, in the child: it has no locks of SQLite's to lose."""
+    global _sharing
+    _sharing = threading.Lock()
+    for descriptor, _ in _shared.values():
+        os.close(descriptor)
+    _shared.clear()

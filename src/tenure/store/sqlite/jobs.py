@@ -116,8 +116,12 @@ def load_live_job(db: sqlite3.Connection, definitions: Definitions, job: str) ->
     """By id, not a removed one. NotFound."""
     found = load_job(db, definitions, job)
     if found.state is JobState.REMOVED:
-        raise NotFound(f"the job {found.name!r} was removed", remedy="`tenure add` makes a new one")
+        raise removed_job(found.name)
     return found
+
+
+def removed_job(name: str) -> NotFound:
+    return NotFound(f"the job {name!r} was removed", remedy="`tenure add` makes a new one")
 
 
 def unknown_job(ref: str, near: list[str] | None = None) -> NotFound:
@@ -133,11 +137,14 @@ def due_of(job: str, definition: Definition, watermark: datetime) -> datetime | 
     return None if upcoming is None else upcoming + jitter_of(job, definition.jitter)
 
 
-def find_job(db: sqlite3.Connection, definitions: Definitions, ref: str) -> Job:
-    """By id, or by the name of a job that is not removed. NotFound, with near names."""
-    row = db.execute(SQL.one, (ref,)).fetchone() or db.execute(SQL.by_name, (ref,)).fetchone()
+def find_job_row(db: sqlite3.Connection, ref: str) -> tuple[Any, ...]:
+    """``{job_row}`` by id, or by the name of a job that is not removed. NotFound, with near
+    names."""
+    row: tuple[Any, ...] | None = (
+        db.execute(SQL.one, (ref,)).fetchone() or db.execute(SQL.by_name, (ref,)).fetchone()
+    )
     if row is not None:
-        return job_of(row, definitions)
+        return row
     from difflib import get_close_matches
 
     names = [name for (name,) in db.execute(SQL.some_names).fetchall()]
@@ -152,7 +159,7 @@ def wake_job(db: sqlite3.Connection, job: str, at: int) -> None:
 class JobTable(TableVerbs):
     def job(self, ref: str) -> Job:
         with self._db.snapshot() as db:
-            return find_job(db, self._db.definitions, ref)
+            return job_of(find_job_row(db, ref), self._db.definitions)
 
     def jobs(
         self,

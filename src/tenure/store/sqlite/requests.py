@@ -26,7 +26,7 @@ from tenure.domain.request import (
 from tenure.store.ids import new_id
 from tenure.store.sqlite.codec import pack, unpack
 from tenure.store.sqlite.connection import fence, instant, instant_or_none, micros
-from tenure.store.sqlite.jobs import find_job, load_live_job
+from tenure.store.sqlite.jobs import find_job_row, removed_job
 from tenure.store.sqlite.runs import load_run
 from tenure.store.sqlite.tables import Statements, TableVerbs, emit
 
@@ -35,6 +35,10 @@ SQL = Statements("requests")
 EXPIRED = "no owner answered before the deadline"
 _UNREADABLE_REQUESTER = Requester(pid=0, via="who asked cannot be read")
 ASK_AGAIN = "ask again; with --queue it waits for 24 hours"
+
+
+def unknown_request(request: str) -> NotFound:
+    return NotFound(f"unknown request {request!r}", remedy="`tenure requests list` shows them")
 
 
 def load_request(db: sqlite3.Connection, request: str) -> Request:
@@ -107,7 +111,7 @@ def _readable(rows: Iterable[tuple[Any, ...]]) -> list[Request]:
 def request_of(row: tuple[Any, ...] | None, request: str = "") -> Request:
     """NotFound, for ``request``, without a row."""
     if row is None:
-        raise NotFound(f"unknown request {request!r}", remedy="`tenure requests list` shows them")
+        raise unknown_request(request)
     return Request(
         id=row[0],
         kind=RequestKind(row[1]),
@@ -179,10 +183,10 @@ class RequestTable(TableVerbs):
         if kind is RequestKind.TRIGGER:
             if job is None:
                 raise InvalidInput("a trigger names a job", field="job")
-            found = find_job(db, self._db.definitions, job)
-            if found.state is JobState.REMOVED:
-                load_live_job(db, self._db.definitions, found.id)
-            return found.id
+            row = find_job_row(db, job)
+            if row[2] == JobState.REMOVED:
+                raise removed_job(row[14])
+            return str(row[0])
         if run is None:
             raise InvalidInput(f"a {kind} request names a run", field="run")
         return load_run(db, run).job

@@ -36,6 +36,26 @@ from tenure.store.sqlite.tables import Statements, TableVerbs, cursor, cursor_of
 SQL = Statements("runs")
 _UNREADABLE = (CorruptStore, TypeError, ValueError, OverflowError)
 _NEVER = instant(0)
+
+
+def _attempts(text: str) -> tuple[Attempt, ...]:
+    return tuple(
+        Attempt(
+            number=row[0],
+            claimed_at=instant(row[1]),
+            term=row[2],
+            process=row[3],
+            started_at=instant_or_none(row[4]),
+            finished_at=instant_or_none(row[5]),
+            state=RunState(row[6]),
+            reason=row[7],
+            exit_code=row[8],
+            signal=row[9],
+        )
+        for row in json.loads(text)
+    )
+
+
 # The columns of ``{run_row}`` after its number: how each is read, and its value where it cannot be.
 _COLUMNS: tuple[tuple[str, Callable[[Any], Any] | None, Any], ...] = (
     ("id", None, None),
@@ -63,6 +83,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Any], Any] | None, Any], ...] = (
     ("request", None, None),
     ("cancel_requested_at", instant, None),
     ("late", partial(unpack, Late), None),
+    ("earlier", _attempts, None),
 )
 
 
@@ -71,15 +92,18 @@ def unknown_run(run: str) -> NotFound:
 
 
 def load_run(db: sqlite3.Connection, run: str) -> Run:
-    row = db.execute(SQL.one, (run,)).fetchone()
+    return _known(db.execute(SQL.one, (run,)).fetchone(), run)
+
+
+def _known(row: tuple[Any, ...] | None, run: str) -> Run:
+    """NotFound, for ``run``, without a row."""
     if row is None:
         raise unknown_run(run)
-    return run_of(db, row)
+    return run_of(row)
 
 
-def run_of(db: sqlite3.Connection, row: tuple[Any, ...]) -> Run:
-    """A row of ``{run_row}``; reads earlier attempts where there are any. A damaged run
-    is returned with its damage and hides no other."""
+def run_of(row: tuple[Any, ...]) -> Run:
+    """A row of ``{run_row}``. A damaged run is returned with its damage and hides no other."""
     values: dict[str, Any] = {}
     damage = ""
     for value, (name, read, other) in zip(row[1:], _COLUMNS, strict=False):
@@ -88,10 +112,7 @@ def run_of(db: sqlite3.Connection, row: tuple[Any, ...]) -> Run:
         except _UNREADABLE as error:
             damage = damage or _damage_of(error)
             values[name] = other
-    try:
-        values["earlier"] = _earlier(db, row[1]) if row[13] != 1 else ()
-    except _UNREADABLE as error:
-        damage = damage or _damage_of(error)
+    values["earlier"] = values["earlier"] or ()
     if damage:
         values |= {"damage": damage, "reason": values["reason"] or damage}
     return Run(**values)
@@ -99,24 +120,6 @@ def run_of(db: sqlite3.Connection, row: tuple[Any, ...]) -> Run:
 
 def _damage_of(error: Exception) -> str:
     return f"its record cannot be read: {error.text if isinstance(error, CorruptStore) else error}"
-
-
-def _earlier(db: sqlite3.Connection, run: str) -> tuple[Attempt, ...]:
-    return tuple(
-        Attempt(
-            number=row[0],
-            claimed_at=instant(row[1]),
-            term=row[2],
-            process=row[3],
-            started_at=instant_or_none(row[4]),
-            finished_at=instant_or_none(row[5]),
-            state=RunState(row[6]),
-            reason=row[7],
-            exit_code=row[8],
-            signal=row[9],
-        )
-        for row in db.execute(SQL.attempts, (run,)).fetchall()
-    )
 
 
 _DECLARED = frozenset({RunState.LOST, RunState.NEVER_RAN, RunState.RETRYING})
@@ -278,12 +281,10 @@ class RunTable(TableVerbs):
             )
 
     def orphans(self, process: str) -> tuple[Run, ...]:
-        with self._db.snapshot() as db:
-            return tuple(run_of(db, row) for row in db.execute(SQL.orphans, (process,)).fetchall())
+        return tuple(run_of(row) for row in self._db.fetch(SQL.orphans, (process,)))
 
     def runs_held_by(self, process: str) -> tuple[Run, ...]:
-        with self._db.snapshot() as db:
-            return tuple(run_of(db, row) for row in db.execute(SQL.held_by, (process,)).fetchall())
+        return tuple(run_of(row) for row in self._db.fetch(SQL.held_by, (process,)))
 
     def adopt_run(self, authority: Authority, run: str, attempt: int, now: datetime) -> bool:
         with self._db.executing(authority) as (db, _):
@@ -311,8 +312,7 @@ class RunTable(TableVerbs):
             cancel(db, run, micros(now))
 
     def run(self, run: str) -> Run:
-        with self._db.snapshot() as db:
-            return load_run(db, run)
+        return _known(self._db.fetch_one(SQL.one, (run,)), run)
 
     def runs(
         self, where: RunFilter, page: Page | None = None
@@ -326,9 +326,8 @@ class RunTable(TableVerbs):
         query = (
             f"{source} WHERE {' AND '.join(terms)} ORDER BY x.claimed_at DESC, x.seq DESC LIMIT ?"
         )
-        with self._db.snapshot() as db:
-            rows = db.execute(query, (*values, limit + 1)).fetchall()
-            found = tuple(run_of(db, row) for row in rows[:limit])
+        rows = self._db.fetch(query, (*values, limit + 1))
+        found = tuple(run_of(row) for row in rows[:limit])
         more = len(rows) > limit
         return found, cursor(rows[limit - 1][14], rows[limit - 1][0]) if more else None
 
@@ -337,14 +336,12 @@ class RunTable(TableVerbs):
         return Mark(event=event, run=run, omission=omission)
 
     def runs_after(self, number: int, *, limit: int = 100) -> tuple[tuple[Run, ...], int]:
-        with self._db.snapshot() as db:
-            rows = db.execute(SQL.after, (number, limit)).fetchall()
-            return tuple(run_of(db, row) for row in rows), rows[-1][0] if rows else number
+        rows = self._db.fetch(SQL.after, (number, limit))
+        return tuple(run_of(row) for row in rows), rows[-1][0] if rows else number
 
     def runs_by_id(self, runs: Collection[str]) -> tuple[Run, ...]:
-        with self._db.snapshot() as db:
-            rows = db.execute(SQL.named, (json.dumps(sorted(runs)),)).fetchall()
-            return tuple(run_of(db, row) for row in rows)
+        rows = self._db.fetch(SQL.named, (json.dumps(sorted(runs)),))
+        return tuple(run_of(row) for row in rows)
 
     def latest_runs(self, jobs: Collection[str], *, each: int = 1) -> Mapping[str, Sequence[Run]]:
         found: dict[str, Sequence[Run]] = {}
@@ -352,7 +349,7 @@ class RunTable(TableVerbs):
             for job in jobs:
                 rows = db.execute(SQL.latest, (job, each)).fetchall()
                 if rows:
-                    found[job] = tuple(run_of(db, row) for row in rows)
+                    found[job] = tuple(run_of(row) for row in rows)
         return found
 
     def provenance(self, run: str) -> Evidence:

@@ -30,10 +30,6 @@ SELECT {run_row} FROM runs x WHERE holder = ? AND state IN ('claimed', 'running'
 SELECT {run_row} FROM runs x INDEXED BY runs_held
 WHERE holder <> ? AND state IN ('claimed', 'running') ORDER BY x.seq
 
--- name: attempts
-SELECT number, claimed_at, term, process, started_at, finished_at, state, reason, exit_code, signal
-FROM attempts WHERE run = ? ORDER BY number
-
 -- name: start
 UPDATE runs SET state = 'running', identity = ?, started_at = ?, log = ?
 WHERE id = ? AND attempt = ? AND term = ? AND state = 'claimed' AND cancel_requested_at IS NULL

@@ -9,7 +9,11 @@ jobs j LEFT JOIN job_revisions r ON r.job = j.id AND r.revision = j.revision
 x.seq, x.id, x.job, x.job_name, x.revision, x.fire_time, x.cause, x.state, x.term, x.process,
 x.holder, x.policy_version, x.protected, x.attempt, x.claimed_at, x.retry_at, x.started_at,
 x.finished_at, x.reason, x.exit_code, x.signal, x.identity, x.log, x.request,
-x.cancel_requested_at, x.late
+x.cancel_requested_at, x.late, CASE WHEN x.attempt <> 1 THEN (
+    SELECT json_group_array(json_array(number, claimed_at, term, process, started_at, finished_at,
+                                       state, reason, exit_code, signal))
+    FROM (SELECT * FROM attempts WHERE run = x.id ORDER BY number)
+) END
 
 -- name: active
 state IN ('claimed', 'running', 'retrying')
