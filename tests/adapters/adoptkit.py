@@ -13,15 +13,14 @@ from tenure.adapters.hermes.adopt.carry_out import AdoptionResult, adopt
 from tenure.adapters.hermes.adopt.plan import AdoptionOptions, AdoptionPlan, plan_adoption
 from tenure.adapters.hermes.adopt.plugin_files import Library
 from tenure.adapters.hermes.back.disk import Disk
-from tenure.adapters.hermes.back.release import release
-from tenure.adapters.hermes.back.undo import Released
+from tenure.adapters.hermes.back.release import Released, release
 from tenure.adapters.hermes.facts.adoption_record import read_adoption
 from tenure.adapters.hermes.facts.home import home_of
 from tenure.adapters.hermes.facts.jobs_file import Heartbeats, read_jobs
 from tenure.adapters.hermes.look.executions import read_ledger
 from tenure.adapters.hermes.look.installation import Installation
-from tenure.adapters.hermes.look.locks import Lock
 from tenure.adapters.hermes.look.report import HermesProcess, Survey
+from tenure.adapters.hermes.look.scan import Lock
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 SHIM = b"def register(ctx):\n    pass\n"
@@ -207,7 +206,7 @@ class CuttingDisk(Disk):
 def process(pid: int, role: Any, **changed: Any) -> HermesProcess:
     """One of Hermes, started a minute ago."""
     from tenure.adapters.hermes.look.processes import HomeEvidence
-    from tenure.adapters.hermes.look.tickers import Ticks
+    from tenure.adapters.hermes.look.report import Ticks
     from tenure.domain.process import ProcessStatus
 
     found = HermesProcess(

@@ -21,8 +21,7 @@ import pytest
 from minisources import API, CLI, CONSTANTS, JOBS, ONLY_NEW, PACKAGE, SCHEDULER, TOOLS
 
 from tenure.adapters.hermes.facts.home import HermesHome, home_of
-from tenure.adapters.hermes.inside.host_registry import hosts
-from tenure.adapters.hermes.inside.patches import PATCHES
+from tenure.adapters.hermes.inside.patches import PATCHES, hosts
 from tenure.adapters.hermes.inside.replacement import _Finder, install
 from tenure.domain.run import Run
 from tenure.runtime.profile import Profile

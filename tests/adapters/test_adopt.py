@@ -19,14 +19,13 @@ from tenure.adapters.hermes.adopt.carry_out import adopt
 from tenure.adapters.hermes.adopt.fence import fence_exists
 from tenure.adapters.hermes.adopt.plan import next_steps, plan_document, plan_words
 from tenure.adapters.hermes.adopt.profile import linked_home, rules_of
-from tenure.adapters.hermes.back import yaml_lines
+from tenure.adapters.hermes.back import config_lines
 from tenure.adapters.hermes.back.disk import Disk
 from tenure.adapters.hermes.back.release import alone
-from tenure.adapters.hermes.facts.adoption_record import read_adoption
+from tenure.adapters.hermes.facts.adoption_record import read_adoption, read_link
 from tenure.adapters.hermes.facts.home import home_of
 from tenure.adapters.hermes.facts.invocation import Role
-from tenure.adapters.hermes.facts.link import read_link
-from tenure.adapters.hermes.look.locks import Lock
+from tenure.adapters.hermes.look.scan import Lock
 from tenure.domain.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown, Refused
 
 
@@ -360,9 +359,9 @@ def test_enabled_by_hand_where_it_cannot_be_edited(
 ) -> None:
     world.home.config.write_text("plugins: {enabled: [tenure]}\n")
     known = world.survey(installations=(installation(),))
-    monkeypatch.setattr(yaml_lines, "ask", lambda *_: {"same": True, "enabled": True})
+    monkeypatch.setattr(config_lines, "ask", lambda *_: {"same": True, "enabled": True})
     assert not world.plan(known).edit.changes
-    monkeypatch.setattr(yaml_lines, "ask", lambda *_: {"same": True, "enabled": False})
+    monkeypatch.setattr(config_lines, "ask", lambda *_: {"same": True, "enabled": False})
     with pytest.raises(Refused, match="line 1"):
         world.plan(known)
 

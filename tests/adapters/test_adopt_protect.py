@@ -28,12 +28,12 @@ def world(tmp_path: Path) -> World:
 def test_by_id_and_by_name(world: World) -> None:
     jobs = protect(world.home, ["mail", "bbbbbbbbbbbb"], ["fda"], NOW)
     assert [job.id for job in jobs] == ["aaaaaaaaaaaa", "bbbbbbbbbbbb"]
-    assert read_protection(world.home).jobs == {
+    assert read_protection(world.home) == {
         "aaaaaaaaaaaa": ("fda",), "bbbbbbbbbbbb": ("fda",),
     }  # fmt: skip
     assert world.home.sidecar.stat().st_mode & 0o777 == 0o600
     assert unprotect(world.home, ["mail"]) == ["aaaaaaaaaaaa"]
-    assert list(read_protection(world.home).jobs) == ["bbbbbbbbbbbb"]
+    assert list(read_protection(world.home)) == ["bbbbbbbbbbbb"]
 
 
 def test_a_second_time_it_keeps_since_when(world: World) -> None:
@@ -105,7 +105,7 @@ def test_many_at_once_lose_nothing(world: World) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(read_protection(world.home).jobs) == 40
+    assert len(read_protection(world.home)) == 40
 
 
 def test_who_stands_still_while_it_changes_them_is_not_waited_for_without_end(
@@ -119,7 +119,7 @@ def test_who_stands_still_while_it_changes_them_is_not_waited_for_without_end(
         with pytest.raises(Conflict, match="has not ended") as said:
             promptly(lambda: unprotect(world.home, ["mail"]), "unprotecting")
         assert ".sidecar.lock" in said.value.remedy
-        assert list(read_protection(world.home).jobs) == ["aaaaaaaaaaaa"]
+        assert list(read_protection(world.home)) == ["aaaaaaaaaaaa"]
     finally:
         os.close(held)
     assert unprotect(world.home, ["mail"]) == ["aaaaaaaaaaaa"]

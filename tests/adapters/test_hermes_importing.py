@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hermestree import Tree
 
-from tenure.adapters.hermes_import.command import LONGEST_PROMPT, HermesRuntime
+from tenure.adapters.hermes_import.command import LONGEST_PROMPT, HermesRuntime, notes
 from tenure.adapters.hermes_import.importer import (
     TAG,
     HermesTarget,
@@ -24,7 +24,6 @@ from tenure.adapters.hermes_import.importer import (
     pause_commands,
     plan_import,
 )
-from tenure.adapters.hermes_import.losses import notes
 from tenure.adapters.hermes_import.source import hermes_command, hermes_jobs
 from tenure.adapters.importer import Action, ImportedJob, add_jobs, read_existing
 from tenure.client.apply import all_jobs
@@ -271,7 +270,7 @@ def test_an_agent_that_would_lack_something_essential_is_paused(
      ({"deliver": ["discord", "local"]}, "discord"),
      ({"deliver": "origin", "origin": {"platform": "slack", "chat_id": "C"}}, "made in (slack)"),
      ({"deliver": "origin"}, "home channel"), ({"deliver": "all"}, "all of Hermes' home channels"),
-     ({"attach_to_session": True}, "chat it belongs to"),
+     ({"attach_to_session": True}, "chat that it belongs to"),
      ({"repeat": {"times": 3, "completed": 1}}, "after 3 runs (1 are done)"),
      ({"model_snapshot": "big", "provider_snapshot": "x"}, "model big and provider x"),
      ({"workdir": "/no/such"}, "/no/such is gone"), ({"prompt": "", "skill": "s"}, "no prompt"),
@@ -340,7 +339,8 @@ def test_what_hermes_gave_up_is_said(importing: HermesTarget) -> None:
 
 @pytest.mark.parametrize(
     ("schedule", "word"),
-    [(None, "none at all"), ("every 30m", "none at all"), ({"kind": "interval", "minutes": 0}, "0"),
+    [(None, "never runs it"), ("every 30m", "never runs it"),
+     ({"kind": "interval", "minutes": 0}, "0"),
      ({"kind": "cron", "expr": "0 9 * * * 0 2030"}, "years"),
      ({"kind": "cron", "expr": "0 0 30 2 *"}, "30 2"),
      ({"kind": "interval", "minutes": 10**7}, "3660"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tenure.adapters.hermes.look.locks import Lock, read_lock
+from tenure.adapters.hermes.look.scan import Lock, read_lock
 
 FREE = Lock(known=True, held=False)
 

@@ -44,7 +44,6 @@ def test_a_desktop_backend_is_known_by_its_log(tree: Tree) -> None:
     (member,) = look(tree).members
     assert (member.role, member.store) == (Role.DESKTOP, HomeEvidence.OBSERVED)
     assert member.seen == "it has logs/gui.log open"
-    assert member.desktop == "1"
 
 
 def test_with_nothing_open_its_word_counts_and_is_said_to_be_that(tree: Tree) -> None:

@@ -12,8 +12,8 @@ from hermestree import NOW, Tree
 
 from tenure.adapters.hermes.facts.home import home_of
 from tenure.adapters.hermes.look import survey as survey_module
-from tenure.adapters.hermes.look.adoption_view import JoinedProcesses
 from tenure.adapters.hermes.look.report import Survey
+from tenure.adapters.hermes.look.survey import JoinedProcesses
 from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.warnings import ProfileWarning
 
@@ -109,9 +109,7 @@ class TestWithoutAnAdoption:
         tree.jobs({})
         found = tree.survey()
         assert codes(found) == ["desktop_ticks_alone"]
-        assert found.verdict == (
-            f"No gateway runs, but jobs fire: from pid {pid} (desktop backend)."
-        )
+        assert found.verdict == (f"No gateway runs; pid {pid} (desktop backend) runs the jobs.")
         assert "`hermes -p la gateway run`" in text(found, "desktop_ticks_alone")
 
     def test_several_desktops_and_no_gateway(self, tree: Tree) -> None:
@@ -134,7 +132,7 @@ class TestWithoutAnAdoption:
         found = tree.survey()
         assert codes(found) == ["nothing_ticks"]
         assert "2 jobs are enabled" in text(found, "nothing_ticks")
-        assert found.verdict == "Nothing fires: no process was found that ticks."
+        assert found.verdict == "No job runs: no process was found that ticks."
 
     def test_nothing_ticks_and_there_is_nothing_to_run(self, tree: Tree) -> None:
         tree.make_bin()
@@ -158,7 +156,7 @@ class TestWithoutAnAdoption:
         found = tree.survey()
         assert {str(p.ticks) for p in found.processes} == {"fenced"}
         assert codes(found) == ["fence_without_adoption"]
-        assert found.verdict.startswith("Nothing fires: the fence at")
+        assert found.verdict.startswith("No job runs: the fence at")
         ahead = found.next_run()
         assert ahead is not None
         assert (ahead.winner, ahead.why) == (None, "nothing ticks")
@@ -179,7 +177,7 @@ class TestWhatIsUnusual:
         tree.home.jobs_file.write_text("{")
         found = tree.survey()
         assert codes(found) == ["jobs_damaged"]
-        assert found.verdict.startswith("Nothing fires")
+        assert found.verdict.startswith("No job runs")
         assert found.to_json()["jobs"]["problem"]
 
     def test_a_ledger_that_cannot_be_read(self, tree: Tree) -> None:
@@ -343,7 +341,7 @@ class TestAdopted:
         self.joined = {desktop: ProcessStatus.REFUSED}
         found = adopted.survey()
         assert codes(found) == ["nobody_owns"]
-        assert found.verdict.startswith("Nothing fires: no process owns the jobs")
+        assert found.verdict.startswith("No job runs: no process owns the jobs")
         assert "`hermes -p la gateway run`" in text(found, "nobody_owns")
         adopted.gateway(started=3600)
         found = adopted.survey()

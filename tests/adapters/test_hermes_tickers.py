@@ -12,7 +12,7 @@ from tenure.adapters.hermes.facts.invocation import Role
 from tenure.adapters.hermes.look.installation import Installation
 from tenure.adapters.hermes.look.processes import HermesCandidate, HomeEvidence
 from tenure.adapters.hermes.look.scan import ProcessStart
-from tenure.adapters.hermes.look.tickers import Judgement, Ticks, judge
+from tenure.adapters.hermes.look.survey import Judgement, Ticks, judge
 
 NEW = Installation(
     python="p", version="0.19.0", site_packages=None, code=None, found_by="",
@@ -25,7 +25,7 @@ def member(role: Role, **more: Any) -> HermesCandidate:
     usual: dict[str, Any] = {
         "pid": 1, "start": ProcessStart(1, BOOT), "role": role,
         "store": HomeEvidence.OBSERVED, "seen": "",
-        "desktop": "1", "environ_known": True, "threads": frozenset({"hermes"}),
+        "environ_known": True, "threads": frozenset({"hermes"}),
         "holds_gateway_lock": False, "python": None,
     }  # fmt: skip
     return HermesCandidate(**{**usual, **more})
@@ -75,7 +75,7 @@ def test_runs_that_it_executed() -> None:
 
 
 def test_a_dashboard_that_the_app_did_not_start() -> None:
-    found = ask(Role.DASHBOARD, desktop=None)
+    found = ask(Role.DASHBOARD)
     assert (found.ticks, found.repeats, found.on_request) == (Ticks.NO, False, True)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from minihermes import OTHERS, MiniHermes, hermes, job, once
 
-from tenure.adapters.hermes.inside.host_registry import hosts
+from tenure.adapters.hermes.inside.patches import hosts
 from tenure.domain.run import Cause, RunState
 from waiting import eventually
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tenure.adapters.hermes.facts.adoption_record import read_link
 from tenure.adapters.hermes.facts.home import HermesHome, home_of
-from tenure.adapters.hermes.facts.link import read_link
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from minihermes import MiniHermes, hermes, job, once
 from pluginkit import cronjob, first_ended
 
-from tenure.adapters.hermes.inside.host_registry import hosts
-from tenure.adapters.hermes.inside.membership import TickerCall
+from tenure.adapters.hermes.inside.hermes_api import TickerCall
+from tenure.adapters.hermes.inside.patches import hosts
 from tenure.domain.run import Cause, RunState
 from waiting import DEADLINE, eventually
 
@@ -81,7 +81,7 @@ def test_one_that_is_paused_between_its_acceptance_and_its_start(owner: MiniHerm
         owner.write(job("a", ago=-600, enabled=False, state="paused"))
         return True
 
-    host.ticker_call = TickerCall(can_dispatch=pause)
+    host.handoff.ticker_call = TickerCall(can_dispatch=pause)
     owner.jobs.trigger_job("a")
     run = first_ended(owner)
     assert run.state is RunState.FAILED
@@ -203,7 +203,7 @@ def test_a_hermes_that_is_about_to_stop_takes_up_no_run(owner: MiniHermes) -> No
     owner.jobs.trigger_job("a")
     run = first_ended(owner)
     assert run.state is RunState.FAILED
-    assert "about to stop" in run.reason
+    assert "shutting down" in run.reason
     assert owner.ran == []
 
 
@@ -226,7 +226,7 @@ def test_a_run_that_must_wait_for_the_tick_at_hand_gives_up_in_words(
         assert began.wait(DEADLINE)
         mini.jobs.trigger_job("a")
         run = first_ended(mini)
-        assert "another tick was under way for too long" in run.reason
+        assert "another tick took too long" in run.reason
         go.set()
         thread.join(DEADLINE)
         mini.scheduler.tick(False, None, None, True)

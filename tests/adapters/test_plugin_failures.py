@@ -14,7 +14,7 @@ import pytest
 from minihermes import MiniHermes, hermes, job, once
 from pluginkit import tick
 
-from tenure.adapters.hermes.inside.host_registry import hosts
+from tenure.adapters.hermes.inside.patches import hosts
 from tenure.domain.errors import StoreBlocked
 from tenure.runtime.dispatch.external_fires import ExternalClaim, ExternalFires
 from tenure.runtime.profile import Profile
@@ -49,8 +49,8 @@ def test_a_store_that_is_blocked_runs_nothing_and_loses_nothing(
     assert mini.ran == []
     now = [mini.stored(id) for id in ("a", "b")]
     assert [j["next_run_at"] for j in now] == [j["next_run_at"] for j in before]
-    assert [r.message for r in caplog.records if "nothing can be claimed" in r.message] == [
-        "nothing can be claimed, nothing is run: pid 5 has held the store for 5 s"
+    assert [r.message for r in caplog.records if "no run can be claimed" in r.message] == [
+        "no run can be claimed, so no job runs: pid 5 has held the store for 5 s"
     ]
     tick(mini)
     assert sorted(mini.ran) == (["a", "b", "c"] if mini.new else ["a", "b"])
@@ -112,7 +112,7 @@ def test_a_damaged_sidecar_runs_nothing(mini: MiniHermes, caplog: pytest.LogCapt
     assert tick(mini) == 0
     assert tick(mini) == 0
     assert mini.ran == []
-    assert len([r for r in caplog.records if "cannot be followed" in r.message]) == 1
+    assert len([r for r in caplog.records if "cannot be mirrored" in r.message]) == 1
     mini.home.sidecar.unlink()
     assert tick(mini) == 1
 
@@ -124,13 +124,13 @@ def test_a_job_without_an_instant_is_told_of_and_stops_no_other(
     mini.scheduler.get_due_jobs.__tenure__  # noqa: B018  the wrapped one is there
     host = hosts.of(mini.home)
     assert host is not None
-    find = host.due_jobs.claimed
+    find = host.handoff.claimed
 
     def with_an_odd_one(original: Any) -> Any:
         return find(lambda: [{**job, "next_run_at": None} if job["id"] == "a" else job
                              for job in original()])  # fmt: skip
 
-    host.due_jobs.claimed = with_an_odd_one  # type: ignore[method-assign]
+    host.handoff.claimed = with_an_odd_one  # type: ignore[method-assign]
     assert tick(mini) == 1
     assert mini.ran == ["b"]
     assert "job job a is not run" in caplog.text
@@ -194,7 +194,7 @@ def test_late_fires_that_an_older_hermes_passes_over_are_missed(old: MiniHermes)
     assert old.ran == ["b"]
     (missed,) = old.profile.store.omissions()[0]
     assert (missed.kind, missed.count, missed.reason) == (
-        "missed", 4, "Hermes passed over it: it was too late",
+        "missed", 4, "Hermes skipped it: it was too late",
     )  # fmt: skip
     for _ in range(3):
         tick(old)
@@ -240,7 +240,7 @@ def test_an_edit_at_that_moment_is_no_fire_passed_over(old: MiniHermes) -> None:
 
     host = hosts.of(old.home)
     assert host is not None
-    claimed = host.due_jobs.claimed
-    host.due_jobs.claimed = lambda original: claimed(edited)  # type: ignore[method-assign]
+    claimed = host.handoff.claimed
+    host.handoff.claimed = lambda original: claimed(edited)  # type: ignore[method-assign]
     tick(old)
     assert old.profile.store.omissions()[0] == ()

@@ -14,8 +14,7 @@ import pytest
 from minihermes import OTHERS, MiniHermes, hermes, job, loaded
 
 from tenure.adapters.hermes import plugin
-from tenure.adapters.hermes.inside.host_registry import hosts
-from tenure.adapters.hermes.inside.patches import PATCHES
+from tenure.adapters.hermes.inside.patches import PATCHES, hosts
 from tenure.adapters.hermes.inside.replacement import MARK, install, original_of
 from tenure.domain.ownership import OwnershipState
 from tenure.domain.run import RunState

@@ -95,7 +95,7 @@ def test_on_an_event_loop_it_does_not_wait_for_long(
         seen.append(deadline)
         return real(profile, job, by=by)  # with the usual deadline: on a busy machine too
 
-    monkeypatch.setattr("tenure.adapters.hermes.inside.owner_requests.trigger", trigger)
+    monkeypatch.setattr("tenure.adapters.hermes.inside.refusals.trigger", trigger)
 
     async def handler() -> Any:
         return owner.jobs.trigger_job("a")

@@ -11,7 +11,7 @@ import pytest
 from minihermes import OTHERS, MiniHermes, hermes, job
 from pluginkit import ended, tick
 
-from tenure.adapters.hermes.inside.host_registry import hosts
+from tenure.adapters.hermes.inside.patches import hosts
 from tenure.domain.run import RunState
 from waiting import DEADLINE, eventually
 
@@ -228,7 +228,7 @@ def test_what_a_thread_is_doing_is_its_own(mini: MiniHermes) -> None:
     assert host is not None
     mini.write(job("a"))
     seen: list[Any] = []
-    find = host.due_jobs.claimed
+    find = host.handoff.claimed
 
     def look_around(original: Any) -> Any:
         thread = threading.Thread(
@@ -238,7 +238,7 @@ def test_what_a_thread_is_doing_is_its_own(mini: MiniHermes) -> None:
         thread.join(DEADLINE)
         return find(original)
 
-    host.due_jobs.claimed = look_around  # type: ignore[method-assign]
+    host.handoff.claimed = look_around  # type: ignore[method-assign]
     assert tick(mini) == 1
     assert seen == [mini.home.tick_lock, []]
 

@@ -18,8 +18,7 @@ from tenure.adapters.hermes.adopt.fence import fence_exists
 from tenure.adapters.hermes.adopt.plugin_files import way_back
 from tenure.adapters.hermes.back import release as releasing
 from tenure.adapters.hermes.back.disk import lock, unlock
-from tenure.adapters.hermes.back.release import alone, release
-from tenure.adapters.hermes.back.undo import Refusal
+from tenure.adapters.hermes.back.release import Refusal, alone, release
 from tenure.adapters.hermes.facts.adoption_record import read_adoption
 from tenure.adapters.hermes.facts.home import home_of
 
@@ -44,7 +43,7 @@ def test_nothing_is_left(world: World) -> None:
     result = world.release()
     assert snapshot(world.home.path) == before
     assert result.stays == []
-    assert "config.yaml is as it was, byte for byte" in result.done
+    assert "restored config.yaml, byte for byte" in result.done
 
 
 def test_a_second_time_there_is_nothing_to_do(world: World) -> None:
@@ -59,7 +58,7 @@ def test_a_dry_run_changes_nothing(world: World) -> None:
     world.adopt()
     before = snapshot(world.folder)
     result = world.release(dry_run=True)
-    assert result.done[0] == "take the fence away: cron/.tick.lock"
+    assert result.done[0] == "remove the fence: cron/.tick.lock"
     assert snapshot(world.folder) == before
 
 
@@ -144,7 +143,7 @@ def test_foreign_files_stay_and_are_named(world: World) -> None:
     (world.home.tick_lock / ".DS_Store").write_text("3")
     result = world.release()
     assert [line.split(":")[0] for line in result.stays] == [
-        "plugins/tenure stays", "plugins stays", "tenure stays",
+        "kept plugins/tenure", "kept plugins", "kept tenure",
     ]  # fmt: skip
     assert (world.home.plugin / "mine.py").read_text() == "1"
     assert [p.name for p in world.home.plugin.iterdir()] == ["mine.py"]
@@ -172,7 +171,7 @@ def test_a_tick_of_the_owner_is_waited_for(world: World) -> None:
     path.touch()
     held = lock(str(path), 0.0)
     assert held is not None
-    with pytest.raises(Refusal, match="in the middle of a tick"):
+    with pytest.raises(Refusal, match="has been running a tick"):
         world.release()
     assert fence_exists(world.home)
     assert world.state == "adopted"
@@ -218,7 +217,7 @@ def test_a_copy_does_not_reach_through_its_links(world: World, tmp_path: Path) -
     shared = (snapshot(plugins), target.read_text())
     result = release(str(copy_of(world)), copied=True)
     assert (snapshot(plugins), target.read_text()) == shared
-    assert all("leads out of this folder" in line for line in result.stays)
+    assert all("is a link out of this folder" in line for line in result.stays)
     assert len(result.stays) == 4
 
 
@@ -274,7 +273,7 @@ def test_the_script_needs_nothing_but_python(world: World, place: str) -> None:
     path = world.home.path / place / "release.py"
     said = script(path, "--dry-run")
     assert said.returncode == 0
-    assert "take the fence away" in said.stdout
+    assert "remove the fence" in said.stdout
     assert world.state == "adopted"
     said = script(path)
     assert (said.returncode, said.stderr) == (0, "")
@@ -309,20 +308,20 @@ def test_the_script_refuses_in_words(world: World) -> None:
     said = script(copy / "tenure" / "release.py")
     assert said.returncode == 3
     assert "is a copy of" in said.stderr
-    assert "-> to release this folder and no other: add --copied" in said.stderr
+    assert "-> to release this folder and not the other: add --copied" in said.stderr
     assert script(copy / "tenure" / "release.py", "--copied").returncode == 0
     assert script(world.home.tenure / "release.py", "/nowhere").returncode == 3
     (world.home.plugin / "mine.py").touch()
     said = script(world.home.tenure / "release.py")
     assert said.returncode == 1
-    assert "note: plugins/tenure stays: it holds mine.py" in said.stderr
+    assert "note: kept plugins/tenure: it also contains mine.py" in said.stderr
 
 
 def test_the_script_says_where_there_is_nothing(world: World, tmp_path: Path) -> None:
     for name, content in way_back().items():
         (tmp_path / name).write_bytes(content)
     said = script(tmp_path / "release.py", str(world.home.path))
-    assert (said.returncode, said.stdout) == (0, "nothing of Tenure is here\n")
+    assert (said.returncode, said.stdout) == (0, "no files of Tenure found here\n")
 
 
 def test_it_says_that_the_disk_failed(

@@ -188,7 +188,7 @@ class TestWhatIsSaid:
         (stage.profile / "cron" / ".tick.lock").mkdir()
         answer = tenure("hermes", "status", "--profile", "la")
         assert answer.code == 1
-        assert "Nothing fires: the fence at" in answer.out
+        assert "No job runs: the fence at" in answer.out
         assert "fenced" in answer.out
 
     def test_names_cannot_drive_the_terminal(self, tenure: Tenure, stage: Stage) -> None:

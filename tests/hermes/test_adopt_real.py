@@ -21,7 +21,7 @@ from hermesworld import PROFILE, HermesWorld
 
 from tenure.adapters.hermes.adopt.config_edit import enabled_in, plan_edit
 from tenure.adapters.hermes.adopt.fence import fence_exists
-from tenure.adapters.hermes.back import config_lines, yaml_lines
+from tenure.adapters.hermes.back import config_lines
 from tenure.adapters.hermes.facts.home import home_of
 from tenure.domain.errors import Refused
 from waiting import eventually
@@ -240,7 +240,7 @@ def test_every_edit_means_to_hermes_what_it_should(hermes_19: HermesVenv) -> Non
         plain = after.removeprefix("\ufeff")
         back = config_lines.remove(plain, "enabled", edit.added)
         edits.append({"seed": seed, "before": text, "after": after, "back": back})
-    program = yaml_lines._QUESTION.split("asked = json", 1)[0] + _MANY
+    program = config_lines._QUESTION.split("asked = json", 1)[0] + _MANY
     done = subprocess.run(
         [str(hermes_19.python), "-I", "-c", program], capture_output=True, text=True, check=True,
         input=json.dumps({"edits": edits, "refused": refused}), env={"PATH": os.environ["PATH"]},

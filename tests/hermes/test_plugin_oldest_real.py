@@ -36,7 +36,7 @@ def test_fires_that_the_oldest_passes_over_are_missed(
     wait_owner(world, gateway.pid)
     (missed,) = eventually(lambda: not_run(world, "mail"), "its fires to be accounted for")
     assert missed["kind"] == "missed"
-    assert missed["reason"].startswith("Hermes passed over it")
+    assert missed["reason"].startswith("Hermes skipped it")
     expected = int((before - since) / timedelta(minutes=10)) + 1
     assert missed["count"] in (expected, expected + 1)
     assert datetime.fromisoformat(world.jobs()[0]["next_run_at"]) > before

@@ -123,7 +123,7 @@ class TestTwoHomesWithTheSameProfile:
         found = status(world)
         assert {p["ticks"] for p in found["processes"]} == {"fenced"}
         assert found["locks"]["tick"]["fence"]
-        assert found["verdict"].startswith("Nothing fires")
+        assert found["verdict"].startswith("No job runs")
         assert [w["code"] for w in found["warnings"]] == ["fence_without_adoption"]
         lock.rmdir()
 

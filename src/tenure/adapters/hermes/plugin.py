@@ -11,8 +11,7 @@ import atexit
 import os
 from typing import Any
 
-from tenure.adapters.hermes.inside.host_registry import hosts
-from tenure.adapters.hermes.inside.patches import PATCHES
+from tenure.adapters.hermes.inside.patches import PATCHES, hosts
 from tenure.adapters.hermes.inside.replacement import install
 
 _registered = False

@@ -1,5 +1,7 @@
 """What a Hermes job runs, as a command: a script as Hermes starts it, or an agent's prompt.
 
+What the job does and the command does not is said as text: nothing is dropped silently.
+
 Scripts: bash for ``.sh`` and ``.bash``, Hermes' own Python for all others, in the script's folder
 (also where the job names another), with Hermes' home in the environment.
 
@@ -11,18 +13,36 @@ otherwise, and it ignores the skills.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from tenure.adapters.hermes.facts.home import HermesHome, profiles_of
+from tenure.adapters.hermes_import.source import HermesJob, hermes_command
 from tenure.domain.errors import InvalidInput
-from tenure.domain.job import MAX_COMMAND, Command
+from tenure.domain.job import MAX_COMMAND, Command, Definition
 from tenure.store.folder.user_home import expand
 
-Job = Mapping[str, Any]
+_AGENTS = (
+    "agents run as `hermes chat -Q`: other than in Hermes' cron with its memory, the AGENTS.md of"
+    " the folder and, where a job names no toolsets, those of the command line; the prompt can be"
+    " seen in `ps`"
+)
+_UNATTENDED = (
+    "what an agent does that needs approval is refused after a minute, whatever"
+    " approvals.cron_mode says; an agent that hangs is not ended after ten idle minutes"
+)
+_KNOWN = frozenset((
+    "id", "job_id", "name", "prompt", "skills", "skill", "model", "provider", "base_url",
+    "provider_snapshot", "model_snapshot", "script", "no_agent", "context_from", "schedule",
+    "schedule_display", "repeat", "enabled", "state", "paused_at", "paused_reason", "created_at",
+    "updated_at", "next_run_at", "last_run_at", "last_status", "last_error",
+    "last_delivery_error", "deliver", "origin", "enabled_toolsets", "workdir", "profile",
+    "attach_to_session", "fire_claim", "run_claim",
+))  # fmt: skip
+"""The fields that 0.16 to 0.19 write."""
 
 BARE = "Do what the skill says."
 LONGEST_PROMPT = min(MAX_COMMAND, 128 * 1024) - 4096
@@ -52,19 +72,19 @@ class CarriedCommand:
     """It would do something else than in Hermes, and must not run before a person checks it."""
 
 
-def command_of(job: Job, home: HermesHome, means: HermesRuntime) -> CarriedCommand:
+def command_of(job: HermesJob, home: HermesHome, means: HermesRuntime) -> CarriedCommand:
     """Raises InvalidInput for a job that has nothing to run, or nothing that Hermes would run."""
     home = _home_of(job, home, means)
     if job.get("no_agent"):
         script = _text(job.get("script"))
         if script is None:
-            raise InvalidInput("it is to run a script, and names none")
+            raise InvalidInput("it is set to run a script, but names none")
         return _script(script, home, means)
     return _agent(job, home, means)
 
 
-def _home_of(job: Job, home: HermesHome, means: HermesRuntime) -> HermesHome:
-    """0.16 lets a job run in another profile than the one that schedules it."""
+def _home_of(job: HermesJob, home: HermesHome, means: HermesRuntime) -> HermesHome:
+    # 0.16 lets a job run in another profile than the one that schedules it.
     named = _text(job.get("profile"))
     if named is None or not (means.version or "0.16").startswith("0.16"):
         return home
@@ -98,7 +118,7 @@ def script_path(script: str, home: HermesHome) -> Path:
     return path
 
 
-def _agent(job: Job, home: HermesHome, means: HermesRuntime) -> CarriedCommand:
+def _agent(job: HermesJob, home: HermesHome, means: HermesRuntime) -> CarriedCommand:
     prompt = _text(job.get("prompt"))
     skills = [str(name).strip() for name in _list(job.get("skills") or job.get("skill"))]
     if prompt is None and not skills and not job.get("script"):
@@ -128,7 +148,7 @@ def _agent(job: Job, home: HermesHome, means: HermesRuntime) -> CarriedCommand:
     )
 
 
-def _essential(job: Job) -> Iterator[str]:
+def _essential(job: HermesJob) -> Iterator[str]:
     """Without these an agent would do something else than it was made for."""
     if job.get("script"):
         yield (
@@ -138,10 +158,10 @@ def _essential(job: Job) -> Iterator[str]:
     if sources := [str(id) for id in _list(job.get("context_from"))]:
         yield f"the latest output of {', '.join(sources)} is not put before the prompt"
     if job.get("base_url"):
-        yield f"the model's address {job['base_url']}: the command line takes none"
+        yield f"the model's address {job['base_url']}: the command line has no option for it"
 
 
-def _of_the_agent(job: Job) -> Iterator[str]:
+def _of_the_agent(job: HermesJob) -> Iterator[str]:
     pinned = {"model": job.get("model"), "provider": job.get("provider")}
     kept = [
         f"{name} {job[f'{name}_snapshot']}"
@@ -149,7 +169,7 @@ def _of_the_agent(job: Job) -> Iterator[str]:
         if not value and job.get(f"{name}_snapshot")
     ]
     if _text(job.get("prompt")) is None:
-        yield f"it has no prompt; a command needs one, and asks {BARE!r}"
+        yield f"it has no prompt; the command needs one, and uses {BARE!r}"
     if kept:
         yield (
             f"Hermes refuses to run it once the default has changed from {' and '.join(kept)};"
@@ -166,3 +186,58 @@ def _list(value: object) -> list[Any]:
 def _text(value: object) -> str | None:
     text = value.strip() if isinstance(value, str) else ""
     return text or None
+
+
+# -- what no command does -------------------------------------------------------------------------
+def losses(job: HermesJob, home: HermesHome) -> Iterator[str]:
+    """What no command does."""
+    if targets := _targets(job):
+        yield (
+            f"its output is not sent to {', '.join(targets)} but kept with the run;"
+            f" `{hermes_command(home)} send --to TARGET` sends what is piped into it"
+        )
+    if job.get("attach_to_session") is True:
+        yield "its output does not become part of the chat that it belongs to"
+    yield from _limit(job)
+    for key, value in job.items():
+        if key not in _KNOWN and value not in (None, "", [], {}, False):
+            yield f"Hermes' field {key!r} is not known here and has no effect"
+
+
+def _limit(job: HermesJob) -> Iterator[str]:
+    repeat, schedule = job.get("repeat"), job.get("schedule")
+    if not isinstance(repeat, Mapping) or not isinstance(schedule, Mapping):
+        return
+    times = repeat.get("times")
+    if isinstance(times, int) and times > 0 and schedule.get("kind") != "once":
+        done = repeat.get("completed") or 0
+        yield f"Hermes ends it after {times} runs ({done} are done); here it does not end"
+
+
+def _targets(job: HermesJob) -> list[str]:
+    deliver: Any = job.get("deliver")
+    parts = deliver if isinstance(deliver, list | tuple) else str(deliver or "local").split(",")
+    origin = job.get("origin")
+    made_in = origin.get("platform") if isinstance(origin, Mapping) else None
+    words = {
+        "origin": f"the chat it was made in ({made_in})" if made_in else "Hermes' home channel",
+        "all": "all of Hermes' home channels",
+    }
+    named = [str(part).strip() for part in parts]
+    return [words.get(name.lower(), name) for name in named if name not in ("", "local")]
+
+
+def notes(definitions: Iterable[Definition], home: HermesHome) -> list[str]:
+    """What holds for all jobs of a kind, said once."""
+    commands = [
+        definition.action for definition in definitions if isinstance(definition.action, Command)
+    ]
+    agents = [command for command in commands if "chat" in command.argv]
+    texts = [_AGENTS, _UNATTENDED] if agents else []
+    env = home.path / ".env"
+    if len(commands) > len(agents) and env.is_file():
+        texts.append(
+            f"scripts get the variables of the owner and of [env] in profile.toml, not those that"
+            f" Hermes reads from {env}"
+        )
+    return texts

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tenure.adapters.hermes.back.yaml_lines import scalar_at
+from tenure.adapters.hermes.back.config_lines import scalar_at
 from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes_import import simulation
 from tenure.adapters.hermes_import.command import HermesRuntime
@@ -66,7 +66,7 @@ def simulate_hermes(
     count: int,
 ) -> SimulationResult:
     """``python``: the one that Hermes is installed in. Raises nothing: ``why_not`` says."""
-    asked = {
+    question = {
         "now": now.timestamp(),
         "count": count,
         "jobs": {
@@ -77,7 +77,7 @@ def simulate_hermes(
     }
     local = machine_zone(last_written(home))
     if python is not None:
-        answer = _ask_hermes(home, asked, python, local)
+        answer = _ask_hermes(home, question, python, local)
         if isinstance(answer, dict):
             return _of_hermes(answer, python, version, local)
         why_not = answer
@@ -85,7 +85,7 @@ def simulate_hermes(
         why_not = "no Python that has Hermes was found"
     zone, doubt = _zone(zone_setting(home), local)
     means = HermesRuntime(python=python, version=version)
-    here = _ask_croniter(asked, zone)
+    here = _ask_croniter(question, zone)
     if here is None:
         return SimulationResult(by=None, why_not=why_not, zone=zone, doubt=doubt, means=means)
     return SimulationResult(
@@ -108,30 +108,32 @@ def compare(
             ours=ours, why_not=NO_FIRES if answer is None else str(answer["error"])
         )
     fires = sorted({int(at) for at in answer["fires"]})
-    found: dict[int, bool] = {}
+    differences: dict[int, bool] = {}
     for after, until in answer["ranges"]:
         walked = schedule.fires(_instant(after), _instant(until))
         mine = [int(at.timestamp()) for at in islice(walked, MOST)]
         until = mine[-1] if len(mine) == MOST else until
         theirs = {at for at in fires if after < at <= until}
-        found |= dict.fromkeys(theirs.difference(mine), True)
-        found |= dict.fromkeys(set(mine) - theirs, False)
+        differences |= dict.fromkeys(theirs.difference(mine), True)
+        differences |= dict.fromkeys(set(mine) - theirs, False)
     return FireComparison(
         who="Hermes",
         theirs=tuple(_instant(at) for at in fires[:n]),
         ours=ours,
-        differences=tuple(FireDifference(_instant(at), found[at]) for at in sorted(found)),
+        differences=tuple(
+            FireDifference(_instant(at), differences[at]) for at in sorted(differences)
+        ),
     )
 
 
 def _ask_hermes(
-    home: HermesHome, asked: dict[str, Any], python: str, local: MachineZone
+    home: HermesHome, question: dict[str, Any], python: str, local: MachineZone
 ) -> dict[str, Any] | str:
     """Its answer, or why there is none."""
     try:
         done = subprocess.run(
             [python, "-I", "-B", str(Path(simulation.__file__))],
-            input=json.dumps(asked),
+            input=json.dumps(question),
             env=_environment(home, local),
             cwd=os.sep,
             capture_output=True,
@@ -169,9 +171,9 @@ def _of_hermes(
     )
 
 
-def _ask_croniter(asked: dict[str, Any], zone: str) -> dict[str, Any] | None:
+def _ask_croniter(question: dict[str, Any], zone: str) -> dict[str, Any] | None:
     try:
-        return simulation.answer(asked, simulation.Croniter(zone))
+        return simulation.answer(question, simulation.Croniter(zone))
     except ImportError:
         return None
 
@@ -230,24 +232,24 @@ def zone_setting(home: HermesHome) -> str | None:
 
 
 def _environment(home: HermesHome, local: MachineZone) -> dict[str, str]:
-    """Little: what a service would have."""
+    # Hermes' jobs run in a service, which has few variables.
     env = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     zone = {"TZ": local.key} if local.variable else {}
     return {**env, **zone, "HERMES_HOME": str(home.path), **_settings(home)}
 
 
 def _settings(home: HermesHome) -> dict[str, str]:
-    """The variables that matter here: Hermes reads its ``.env`` over those it is started with."""
-    found = {name: os.environ[name] for name in _SETTINGS if os.environ.get(name)}
+    # Hermes reads its ``.env`` over the variables that it is started with.
+    settings = {name: os.environ[name] for name in _SETTINGS if os.environ.get(name)}
     try:
         lines = (home.path / ".env").read_text("utf-8", "replace").splitlines()
     except OSError:
-        return found
+        return settings
     for line in lines:
         name, sign, value = line.strip().removeprefix("export ").partition("=")
         if sign and name.strip() in _SETTINGS:
-            found[name.strip()] = value.strip().strip("'\"")
-    return found
+            settings[name.strip()] = value.strip().strip("'\"")
+    return settings
 
 
 _END = datetime(9900, 1, 1, tzinfo=UTC)

@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tenure.adapters.hermes.facts.home import HermesHome
-from tenure.adapters.hermes_import.command import HermesRuntime, command_of
+from tenure.adapters.hermes_import.command import HermesRuntime, command_of, losses, notes
 from tenure.adapters.hermes_import.comparison import SimulationResult, compare
-from tenure.adapters.hermes_import.losses import losses, notes
 from tenure.adapters.hermes_import.schedule import instant_in, translate
 from tenure.adapters.hermes_import.source import HermesJob, hermes_command, job_name, job_schedule
 from tenure.adapters.importer import (
@@ -55,12 +54,12 @@ class HermesTarget:
 
 def mirrored_in(jobs: Iterable[Job]) -> dict[str, str]:
     """Jobs that mirror Hermes' own, which its gateway runs: name by Hermes' id."""
-    found = {}
+    names = {}
     for job in jobs:
         action = job.definition.action
         if isinstance(action, Call) and action.target.startswith(TAG):
-            found[action.target.removeprefix(TAG)] = job.name
-    return found
+            names[action.target.removeprefix(TAG)] = job.name
+    return names
 
 
 def plan_import(jobs: Sequence[HermesJob], target: HermesTarget) -> tuple[ImportedJob, ...]:
@@ -68,38 +67,38 @@ def plan_import(jobs: Sequence[HermesJob], target: HermesTarget) -> tuple[Import
     taken = set(target.existing.names)
     plan = []
     for job in jobs:
-        found = _judge(job, target)
-        if found.definition is not None:
-            name = _free(target.prefix + found.name, found.id, taken)
+        planned = _judge(job, target)
+        if planned.definition is not None:
+            name = _free(target.prefix + planned.name, planned.id, taken)
             taken.add(name)
-            definition = found.definition.with_changes(name=name)
-            found = replace(found, name=name, definition=definition)
-        plan.append(found)
+            definition = planned.definition.with_changes(name=name)
+            planned = replace(planned, name=name, definition=definition)
+        plan.append(planned)
     return tuple(plan)
 
 
 def _judge(job: HermesJob, target: HermesTarget) -> ImportedJob:
     id, existing = job["id"], target.existing
     stopped = not job.get("enabled", True) or job.get("state") in ("paused", "completed")
-    found = ImportedJob(
+    planned = ImportedJob(
         id=id, name=job_name(job), shown=job_schedule(job), active=not stopped, action=Action.SKIP
     )
     if id in existing.imported:
-        there = existing.imported[id]
-        paused = there.state is not JobState.ACTIVE
-        return replace(found, name=there.name, action=Action.PRESENT, paused=paused)
+        imported = existing.imported[id]
+        paused = imported.state is not JobState.ACTIVE
+        return replace(planned, name=imported.name, action=Action.PRESENT, paused=paused)
     if id in target.mirrored:
         return replace(
-            found,
+            planned,
             why=f"Hermes' gateway runs it under this profile, as {target.mirrored[id]}",
             remedy="import into another --profile",
         )
     if job.get("state") == "completed":
-        return replace(found, why="it has completed")
+        return replace(planned, why="it has completed")
     try:
-        return _added(job, found, target)
+        return _added(job, planned, target)
     except InvalidInput as error:
-        return replace(found, why=error.text, remedy=error.remedy)
+        return replace(planned, why=error.text, remedy=error.remedy)
 
 
 def _added(job: HermesJob, found: ImportedJob, target: HermesTarget) -> ImportedJob:
@@ -115,21 +114,21 @@ def _added(job: HermesJob, found: ImportedJob, target: HermesTarget) -> Imported
         now=now,
         fields=target.answers.get(job["id"], {}).get("fields"),
     )
-    what = command_of(job, target.home, target.means)
+    carried = command_of(job, target.home, target.means)
     return replace(
         found,
         action=Action.ADD,
         definition=Definition(
             name=found.name,
             schedule=when.schedule,
-            action=what.command,
-            timeout=what.timeout,
+            action=carried.command,
+            timeout=carried.timeout,
             grace=target.existing.grace,
             catch_up=CatchUp.LATEST if when.schedule.kind is ScheduleKind.EVERY else None,
             tags=(TAG + found.id,),
         ),
-        paused=not found.active or what.incomplete,
-        lost=(*what.lost, *losses(job, target.home)),
+        paused=not found.active or carried.incomplete,
+        lost=(*carried.lost, *losses(job, target.home)),
         differs=(*when.differs, *(_standing_in_hermes(job, planned, now) if found.active else ())),
     )
 
@@ -196,26 +195,26 @@ class HermesImporter(Importer):
     def _compare(self, job: ImportedJob) -> ImportedJob:
         if job.definition is None:
             return job
-        schedule, found = job.definition.schedule, self.simulated
-        compared = compare(schedule, found.jobs.get(job.id), self._now, self._count)
+        schedule, simulated = job.definition.schedule, self.simulated
+        compared = compare(schedule, simulated.jobs.get(job.id), self._now, self._count)
         if schedule.kind is not ScheduleKind.AT:
-            compared = replace(compared, changes=found.changes)
+            compared = replace(compared, changes=simulated.changes)
         return replace(job, compared=compared)
 
     def heading(self, plan: Sequence[ImportedJob]) -> list[str]:
-        found = self.simulated
-        how = f"not compared: {found.why_not}"
-        if found.by is not None:
-            how = f"compared with what {found.by} computes"
-        return [f"{count_jobs(plan)} of Hermes in {self.home.path}, times in {found.zone}", how]
+        simulated = self.simulated
+        how = f"not compared: {simulated.why_not}"
+        if simulated.by is not None:
+            how = f"compared with what {simulated.by} computes"
+        return [f"{count_jobs(plan)} of Hermes in {self.home.path}, times in {simulated.zone}", how]
 
     def warnings(self) -> list[tuple[str, str]]:
-        found, warnings = self.simulated, []
-        if found.doubt:
+        simulated, warnings = self.simulated, []
+        if simulated.doubt:
             remedy = "run this with TZ=ZONE, or set `timezone:` in Hermes' config.yaml"
-            warnings.append((found.doubt, remedy))
-        if found.unknown:
-            warnings.append((f"how Hermes runs scripts is unknown: {found.unknown}", ""))
+            warnings.append((simulated.doubt, remedy))
+        if simulated.unknown:
+            warnings.append((f"how Hermes runs scripts is unknown: {simulated.unknown}", ""))
         return warnings
 
     def title(self, job: ImportedJob) -> str:
@@ -253,8 +252,12 @@ class HermesImporter(Importer):
             return None
         done = not compared.why_not
         differences = [
-            {"at": instant(found.at), "hermes": found.theirs, "tenure": not found.theirs}
-            for found in compared.differences
+            {
+                "at": instant(difference.at),
+                "hermes": difference.theirs,
+                "tenure": not difference.theirs,
+            }
+            for difference in compared.differences
         ]
         return {
             "compared": done,
@@ -265,21 +268,21 @@ class HermesImporter(Importer):
         }
 
     def document(self, report: ImportReport) -> dict[str, Any]:
-        found = self.simulated
+        simulated = self.simulated
         return {
             "hermes": {
                 "home": str(self.home.path),
                 "profile": self.home.profile,
-                "python": found.means.python,
-                "version": found.means.version,
-                "timezone": found.zone,
-                "timezone_doubt": found.doubt or None,
-                "unknown": found.unknown or None,
+                "python": simulated.means.python,
+                "version": simulated.means.version,
+                "timezone": simulated.zone,
+                "timezone_doubt": simulated.doubt or None,
+                "unknown": simulated.unknown or None,
             },
             "profile": report.profile,
-            "compared_by": found.by,
-            "not_compared_because": found.why_not or None,
-            "clock_changes": [instant(at) for at in found.changes],
+            "compared_by": simulated.by,
+            "not_compared_because": simulated.why_not or None,
+            "clock_changes": [instant(at) for at in simulated.changes],
             "written": report.written,
             "jobs": report.jobs,
             "notes": self.notes(report.plan),

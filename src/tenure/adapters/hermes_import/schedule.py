@@ -11,20 +11,30 @@ Pure; safe from any thread. Instants are aware.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from itertools import pairwise
 
+from tenure.adapters.cron_format import (
+    DAY,
+    HOUR,
+    MINUTE,
+    MONTH,
+    SECOND,
+    WEEKDAY,
+    listed,
+    read_values,
+)
 from tenure.domain.durations import describe_duration
 from tenure.domain.errors import InvalidInput
-from tenure.domain.schedule.cron import CronFields, read_cron
+from tenure.domain.schedule.cron import read_cron
 from tenure.domain.schedule.model import Schedule, at_schedule, cron_schedule, every_schedule
 from tenure.domain.schedule.zones import load_zone
 
 TICK = timedelta(minutes=1)
 """How often a ticker of Hermes looks at its jobs."""
-_MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY, _SECOND, _YEAR = range(7)
+_PLACES = (MINUTE, HOUR, DAY, MONTH, WEEKDAY, SECOND)
+"""The order of the fields in croniter; years come behind them."""
 _NUMBER = r"\d+(?:-\d+(?:/\d+)?)?"
 _PLAIN = re.compile(rf"\*(?:/\d+)?|{_NUMBER}(?:,{_NUMBER})*", re.ASCII)
 
@@ -60,7 +70,7 @@ def translate(
     if not isinstance(stored, Mapping):
         shown = "missing" if stored is None else f"{stored!r}, not a table"
         raise InvalidInput(
-            f"its schedule is {shown}, which Hermes reads as none at all",
+            f"its schedule is {shown}, so Hermes never runs it",
             field="schedule",
             remedy="give it a schedule in Hermes first: hermes cron edit ID --schedule ...",
         )
@@ -127,7 +137,7 @@ def _cron(text: object, zone: str, fields: Expanded | None) -> TranslatedSchedul
     if period is not None and period < TICK:
         differs.append(
             "Hermes looks at its jobs once a minute, and so runs this at most once a minute;"
-            " here it runs at each fire"
+            " here it runs every time"
         )
     return TranslatedSchedule(schedule, tuple(differs))
 
@@ -138,13 +148,13 @@ def tenure_expression(text: str, fields: Expanded | None) -> str:
     Fields keep their spelling where both read it alike. Raises InvalidInput where none exists.
     """
     words = text.lower().split()
-    if any(word.startswith("r") for word in words[_SECOND:]):
+    if any(word.startswith("r") for word in words[5:]):
         raise InvalidInput(
             f"{text!r} has a random field, drawn again each time",
             field="schedule",
             remedy="write a fixed value, and --jitter for a spread",
         )
-    if words[_YEAR:] not in ([], ["*"]):
+    if words[6:] not in ([], ["*"]):
         raise InvalidInput(
             f"{text!r} names years",
             field="schedule",
@@ -154,17 +164,16 @@ def tenure_expression(text: str, fields: Expanded | None) -> str:
         expression = _plain(text, words)
     else:
         values = [None if "*" in field else tuple(map(int, field)) for field in fields]
-        both = values[_DAY] is not None and values[_WEEKDAY] is not None
-        written = [_written(place, words[place], values[place], both) for place in range(5)]
-        if len(values) > _SECOND and values[_SECOND] != (0,):
-            written.insert(0, _written(_SECOND, words[_SECOND], values[_SECOND], both))
-        expression = " ".join(written)
+        both = values[2] is not None and values[4] is not None
+        written = [_written(*field, both) for field in zip(_PLACES, words, values, strict=False)]
+        seconds = written[5:] if values[5:6] not in ([], [(0,)]) else []
+        expression = " ".join([*seconds, *written[:5]])
     read_cron(expression)
     return expression
 
 
 def _plain(text: str, words: Sequence[str]) -> str:
-    days = [words[place] for place in (_DAY, _WEEKDAY)] if len(words) == 5 else []
+    days = [words[2], words[4]] if len(words) == 5 else []
     starred = "*" not in days and any(word.startswith("*") for word in days)
     if not days or starred or not all(_PLAIN.fullmatch(word) for word in words):
         raise InvalidInput(
@@ -188,41 +197,10 @@ def _written(place: int, word: str, values: tuple[int, ...] | None, both: bool) 
     if values is None:
         return "*"
     values = tuple(sorted(values))
-    starred = both and place in (_DAY, _WEEKDAY) and word.startswith("*")
-    if not starred and word.isascii() and _as_tenure_reads(place, word) == values:
+    starred = both and place in (DAY, WEEKDAY) and word.startswith("*")
+    if not starred and word.isascii() and read_values(place, word) == values:
         return word
-    if len(values) > 2 and len({b - a for a, b in pairwise(values)}) == 1:
-        step = values[1] - values[0]
-        return f"{values[0]}-{values[-1]}" + (f"/{step}" if step > 1 else "")
-    return ",".join(map(str, values))
-
-
-def _as_tenure_reads(place: int, word: str) -> tuple[int, ...] | None:
-    """The values of a field for Tenure; None if it refuses it."""
-    words = ["*"] * 5
-    if place == _SECOND:
-        words.insert(0, word)
-    else:
-        words[place] = word
-    try:
-        rule = read_cron(" ".join(words))
-    except InvalidInput:
-        return None
-    return tuple(sorted(_values_of(place, rule)))
-
-
-def _values_of(place: int, fields: CronFields) -> Iterable[int]:
-    if place == _MINUTE:
-        return fields.minutes
-    if place == _HOUR:
-        return fields.hours
-    if place == _SECOND:
-        return fields.seconds
-    if place == _MONTH:
-        return fields.months
-    if place == _DAY:
-        return fields.days(2024, 1)
-    return {day % 7 for day in fields.rule.weekdays if isinstance(day, int)}
+    return listed(values)
 
 
 def _local(at: datetime, zone: str) -> str:

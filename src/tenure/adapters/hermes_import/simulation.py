@@ -92,8 +92,8 @@ class Croniter:
             self.clock.at = at + 60 * schedule["minutes"]
             return self.clock.now()
         self.clock.at = at
-        found: datetime = self.croniter(schedule["expr"], self.clock.now()).get_next(datetime)
-        return found
+        planned: datetime = self.croniter(schedule["expr"], self.clock.now()).get_next(datetime)
+        return planned
 
     def tick(
         self, schedule: Schedule, planned: datetime, at: float
@@ -202,7 +202,7 @@ def clock_changes(clock: SimulatedClock, now: float) -> list[int]:
         clock.at = at
         return clock.now().utcoffset()
 
-    found = []
+    changes = []
     for low in range(int(now), int(now) + YEAR, 86400):
         was, until = offset(low), low + 86400
         if offset(until) == was:
@@ -210,8 +210,8 @@ def clock_changes(clock: SimulatedClock, now: float) -> list[int]:
         while until - low > 1:
             middle = (low + until) // 2
             low, until = (middle, until) if offset(middle) == was else (low, middle)
-        found.append(until)
-    return found
+        changes.append(until)
+    return changes
 
 
 def script_facts() -> dict[str, Any]:
@@ -230,10 +230,10 @@ def script_facts() -> dict[str, Any]:
             config = yaml.safe_load(file)
     configured = config.get("cron") if isinstance(config, dict) else None
     seconds = configured.get("script_timeout_seconds") if isinstance(configured, dict) else None
-    said: Any
-    for said in (os.environ.get("HERMES_CRON_SCRIPT_TIMEOUT"), seconds, _DEFAULT_SCRIPT_TIMEOUT):
+    value: Any
+    for value in (os.environ.get("HERMES_CRON_SCRIPT_TIMEOUT"), seconds, _DEFAULT_SCRIPT_TIMEOUT):
         try:
-            timeout = int(float(said))
+            timeout = int(float(value))
         except (TypeError, ValueError, OverflowError):
             continue
         if timeout > 0:
@@ -244,35 +244,35 @@ def script_facts() -> dict[str, Any]:
 def versions() -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
-    found: dict[str, Any] = {}
+    numbers: dict[str, Any] = {}
     for key, name in (("hermes", "hermes-agent"), ("croniter", "croniter")):
         try:
-            found[key] = version(name)
+            numbers[key] = version(name)
         except PackageNotFoundError:
-            found[key] = None
-    return found
+            numbers[key] = None
+    return numbers
 
 
-def answer(asked: dict[str, Any], hermes: RealHermes | Croniter) -> dict[str, Any]:
+def answer(question: dict[str, Any], hermes: RealHermes | Croniter) -> dict[str, Any]:
     """Everything but the facts. A job that Hermes cannot plan has ``error`` instead of fires."""
-    now = asked["now"]
+    now = question["now"]
     changes = clock_changes(hermes.clock, now)[:2]
     jobs: dict[str, Any] = {}
-    for id, job in asked["jobs"].items():
-        found: dict[str, Any] = jobs.setdefault(id, {})
+    for id, job in question["jobs"].items():
+        facts: dict[str, Any] = jobs.setdefault(id, {})
         try:
             croniter = getattr(hermes, "croniter", None)
             if croniter is not None and job["schedule"].get("kind") == "cron":
-                found["fields"] = croniter(job["schedule"]["expr"]).expanded
-            found.update(simulate_job(hermes, job, now, asked["count"], changes))
+                facts["fields"] = croniter(job["schedule"]["expr"]).expanded
+            facts.update(simulate_job(hermes, job, now, question["count"], changes))
         except Exception as error:  # noqa: BLE001 - it stops the job in Hermes too
-            found["error"] = f"{type(error).__name__}: {error}"
+            facts["error"] = f"{type(error).__name__}: {error}"
     return {"zone": hermes.zone, "changes": changes, "jobs": jobs, **versions()}
 
 
 def main() -> None:
-    asked = json.load(sys.stdin)
-    result = answer(asked, RealHermes())
+    question = json.load(sys.stdin)
+    result = answer(question, RealHermes())
     try:
         result.update(script_facts())
     except Exception as error:  # noqa: BLE001 - another version's; said, and the defaults are used

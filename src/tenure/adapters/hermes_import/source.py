@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -28,17 +27,16 @@ def hermes_jobs(home: HermesHome, refs: Sequence[str] = ()) -> list[HermesJob]:
             f"{home.jobs_file} cannot be read: {read.problem}",
             remedy=f"`{hermes_command(home)} cron list` shows what Hermes makes of it",
         )
-    jobs = [_with_id(entry) for entry in _entries(home)] if read.present else []
-    known = [job for job in jobs if job is not None]
-    return _chosen(known, refs, home) if refs else known
+    ids = [(entry, entry.get("id") or entry.get("job_id")) for entry in read.entries]
+    jobs: list[HermesJob] = [{**entry, "id": str(id)} for entry, id in ids if id]
+    return _chosen(jobs, refs, home) if refs else jobs
 
 
 def last_written(home: HermesHome) -> datetime | None:
     """When Hermes last wrote the file, in the offset that its clock had then; None: not said."""
     try:
-        document = json.loads(home.jobs_file.read_text("utf-8-sig"), strict=False)
-        at = datetime.fromisoformat(document["updated_at"])
-    except (OSError, ValueError, TypeError, KeyError):
+        at = datetime.fromisoformat(read_jobs(home).written or "")
+    except (ValueError, TypeError):
         return None
     return at if at.utcoffset() is not None else None
 
@@ -52,8 +50,8 @@ def hermes_command(home: HermesHome) -> str:
 
 def job_name(job: HermesJob) -> str:
     """As Hermes shows it, on one line."""
-    for said in (job.get("name"), job.get("prompt"), job.get("script"), job["id"]):
-        name = "".join(c if c.isprintable() else " " for c in str(said or ""))
+    for text in (job.get("name"), job.get("prompt"), job.get("script"), job["id"]):
+        name = "".join(c if c.isprintable() else " " for c in str(text or ""))
         if name.split():
             return " ".join(name.split())[:100].strip()
     return "job"
@@ -67,25 +65,12 @@ def job_schedule(job: HermesJob) -> str:
     return str(shown or schedule or "?")
 
 
-def _entries(home: HermesHome) -> list[object]:
-    document = json.loads(home.jobs_file.read_text("utf-8-sig"), strict=False)
-    entries = document.get("jobs", []) if isinstance(document, dict) else document
-    return entries if isinstance(entries, list) else []
-
-
-def _with_id(entry: object) -> HermesJob | None:
-    if not isinstance(entry, dict):
-        return None
-    id = entry.get("id") or entry.get("job_id")
-    return {**entry, "id": str(id)} if id else None
-
-
 def _chosen(jobs: Sequence[HermesJob], refs: Sequence[str], home: HermesHome) -> list[HermesJob]:
-    wanted: set[str] = set()
+    chosen: set[str] = set()
     for ref in refs:
-        found = [job["id"] for job in jobs if ref == job["id"]]
-        found = found or [job["id"] for job in jobs if ref == job_name(job)]
-        if not found:
+        ids = [job["id"] for job in jobs if ref == job["id"]]
+        ids = ids or [job["id"] for job in jobs if ref == job_name(job)]
+        if not ids:
             names = [job_name(job) for job in jobs]
             near = get_close_matches(ref, names) or names[:5]
             raise NotFound(
@@ -93,5 +78,5 @@ def _chosen(jobs: Sequence[HermesJob], refs: Sequence[str], home: HermesHome) ->
                 field="job",
                 remedy=f"`{hermes_command(home)} cron list --all` lists them",
             )
-        wanted.update(found)
-    return [job for job in jobs if job["id"] in wanted]
+        chosen.update(ids)
+    return [job for job in jobs if job["id"] in chosen]

@@ -20,7 +20,7 @@ from tenure.surfaces.cli.command import DRY_RUN, YES, LazyGroup, Verb, Where, no
 if TYPE_CHECKING:
     from tenure.adapters.hermes.adopt.carry_out import AdoptionResult
     from tenure.adapters.hermes.adopt.plan import AdoptionOptions, AdoptionPlan
-    from tenure.adapters.hermes.back.undo import Released
+    from tenure.adapters.hermes.back.release import Released
     from tenure.adapters.hermes.facts.home import HermesHome
     from tenure.adapters.hermes.look.report import Survey
 
@@ -201,8 +201,8 @@ def _options(
     hermes_python: str | None,
     force: bool,
 ) -> AdoptionOptions:
-    from tenure.adapters.hermes.adopt.owner_rules import GATEWAY
     from tenure.adapters.hermes.adopt.plan import AdoptionOptions
+    from tenure.adapters.hermes.adopt.profile import GATEWAY
 
     after = None
     if fallback_after is not None:
@@ -326,8 +326,8 @@ def release(context: click.Context, copied: bool, dry_run: bool, yes: bool) -> i
 
 
 def _release(folder: str, *, copied: bool, dry_run: bool) -> Released:
+    from tenure.adapters.hermes.back.release import OwnerTicking, Refusal, ReleaseInProgress
     from tenure.adapters.hermes.back.release import release as undo
-    from tenure.adapters.hermes.back.undo import OwnerTicking, Refusal, ReleaseInProgress
 
     try:
         return undo(folder, copied=copied, dry_run=dry_run)

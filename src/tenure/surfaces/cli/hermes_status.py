@@ -7,8 +7,8 @@ from datetime import timedelta
 import click
 
 from tenure.adapters.hermes.adopt.drift import drift
-from tenure.adapters.hermes.look.locks import Lock
 from tenure.adapters.hermes.look.report import HermesProcess, Survey
+from tenure.adapters.hermes.look.scan import Lock
 from tenure.adapters.hermes.look.survey import survey
 from tenure.host.local_zone import local_zone
 from tenure.surfaces.cli import output

@@ -10,26 +10,23 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from tenure.adapters.hermes.adopt.checks import same_files
 from tenure.adapters.hermes.adopt.config_edit import Edit
 from tenure.adapters.hermes.adopt.fence import TickLockBlocker, fence_exists
 from tenure.adapters.hermes.adopt.plan import AdoptionPlan, plan_config
 from tenure.adapters.hermes.adopt.plugin_files import (
     Library,
+    has_plugin,
     home_files,
     library,
     plugin_files,
-)  # fmt: skip
+)
 from tenure.adapters.hermes.adopt.profile import make_profile
-from tenure.adapters.hermes.back.disk import Disk, beside
-from tenure.adapters.hermes.back.release import alone
-from tenure.adapters.hermes.back.undo import DISCARDED, PREPARED, Refusal
+from tenure.adapters.hermes.back.disk import Disk, beside, content_of
+from tenure.adapters.hermes.back.release import DISCARDED, PREPARED, Refusal, alone
 from tenure.adapters.hermes.facts.adoption_record import (
     ADOPTED,
     Adoption,
@@ -66,20 +63,15 @@ def adopt(
     Raises Conflict if another adoption or release runs, or ran since the plan, OutcomeUnknown
     if a tick goes on for too long, OSError where the disk fails. Adopting again goes on from there.
     """
-    with _alone(plan):
-        if read_adoption(plan.home) != plan.earlier:
-            raise Conflict(
-                f"another process has adopted or released {plan.home.path} since this was planned",
-                remedy="run the command again",
-            )
-        return _Work(plan, now, disk or Disk()).run(patience, linger, packages or library())
-
-
-@contextmanager
-def _alone(plan: AdoptionPlan) -> Iterator[None]:
     try:
         with alone(str(plan.home.path)):
-            yield
+            if read_adoption(plan.home) != plan.earlier:
+                raise Conflict(
+                    f"another process has adopted or released {plan.home.path} since this was "
+                    "planned",
+                    remedy="run the command again",
+                )
+            return _Work(plan, now, disk or Disk()).run(patience, linger, packages or library())
     except Refusal as error:
         raise Conflict(error.text, remedy=error.remedy) from error
 
@@ -99,7 +91,7 @@ class _Work:
         return self.result.adoption
 
     def run(self, patience: float, linger: float | None, packages: Library) -> AdoptionResult:
-        was = self.plan.again and fence_exists(self.home)
+        fenced = self.plan.again and fence_exists(self.home)
         self.begin()
         self.own_files(packages)
         self.result.done += make_profile(self.plan.profile, self.home, self.now, self.disk)
@@ -113,7 +105,7 @@ class _Work:
         TickLockBlocker(self.home, self.disk, linger=linger).install(
             keep=self.keep, patience=patience
         )
-        if not was:
+        if not fenced:
             self.did(f"put up the fence: {self.home.tick_lock} is a folder, so no tick can begin")
         self.finish()
         return self.result
@@ -123,12 +115,12 @@ class _Work:
 
     # -- the record ------------------------------------------------------------------------------
     def begin(self) -> None:
-        """Write the record; it and its folder appear at once."""
         for name in (PREPARED, DISCARDED):
             self.disk.remove(str(self.home.path / name))
         if self.home.tenure.is_dir():
             write_adoption(self.disk, self.home.tenure, self.adoption)
             return
+        # The rename makes folder and record appear at once: one without the other means nothing.
         prepared = self.home.path / PREPARED
         self.disk.mkdir(str(prepared), 0o700)
         write_adoption(self.disk, prepared, self.adoption)
@@ -138,20 +130,15 @@ class _Work:
     def record(self, step: Step) -> None:
         """Record a step before it is done. It replaces a step of the same kind and path."""
         key = (step["kind"], step["path"])
-        steps = [s for s in self.adoption.steps if (s["kind"], s["path"]) != key]
-        if len(steps) == len(self.adoption.steps):
-            steps.append(step)
-        else:
-            steps = [step if (s["kind"], s["path"]) == key else s for s in self.adoption.steps]
-        if tuple(steps) != self.adoption.steps:
-            self.result.adoption = replace(self.adoption, steps=tuple(steps))
+        steps = {(s["kind"], s["path"]): s for s in self.adoption.steps}
+        steps[key] = step  # in the place of the earlier one
+        if tuple(steps.values()) != self.adoption.steps:
+            self.result.adoption = replace(self.adoption, steps=tuple(steps.values()))
             write_adoption(self.disk, self.home.tenure, self.adoption)
 
     def finish(self) -> None:
-        at = self.adoption.adopted_at
-        if self.result.done or at is None:
-            at = self.now
-        self.result.adoption = replace(self.adoption, state=ADOPTED, adopted_at=at)
+        at = None if self.result.done else self.adoption.adopted_at
+        self.result.adoption = replace(self.adoption, state=ADOPTED, adopted_at=at or self.now)
         write_adoption(self.disk, self.home.tenure, self.adoption)
 
     # -- files ---------------------------------------------------------------------------------
@@ -167,7 +154,7 @@ class _Work:
         """The files in ``tenure``: the whole folder is Tenure's, so the record needs no steps."""
         folder = self.home.tenure
         for name, content in home_files(self.home).items():
-            if _read(folder / name) != content:
+            if content_of(folder / name) != content:
                 self.disk.write(str(folder / name), content)
         if not (folder / "restore").is_dir():
             self.disk.mkdir(str(folder / "restore"), 0o700)
@@ -190,6 +177,7 @@ class _Work:
         self.disk.create(os.path.join(new, "VERSION"), packages.label, 0o600)
         for folder in sorted(folders):
             self.disk.flush(str(folder))
+        # A process of Hermes may load the copy at this moment: it is whole under either name.
         self.disk.remove(old)
         if target.exists():
             self.disk.put_away(str(target), old)
@@ -199,8 +187,8 @@ class _Work:
 
     def plugin(self) -> None:
         folder, source = self.home.plugin, self.plan.shim
-        mine = self.adoption.step("made", str(folder.relative_to(self.home.path)))
-        if mine is None and same_files(self.home, source):
+        made = self.adoption.step("made", str(folder.relative_to(self.home.path)))
+        if made is None and has_plugin(self.home, source):
             self.result.notes.append(f"{folder} already exists with the right content")
             return
         for needed in (folder.parent, folder):
@@ -210,7 +198,7 @@ class _Work:
             digest = hashlib.sha256(content).hexdigest()
             relative = str(path.relative_to(self.home.path))
             self.record({"kind": "wrote", "path": relative, "sha256": digest})
-            if _read(path) != content:
+            if content_of(path) != content:
                 self.disk.write(str(path), content)
                 self.did(f"wrote {path}")
 
@@ -220,7 +208,7 @@ class _Work:
         edit = self.plan.edit
         target = os.path.realpath(self.home.config)
         for _ in range(_TRIES):
-            content = _read(Path(target))
+            content = content_of(target)
             if content != edit.before:
                 edit = plan_config(self.home, content, self.adoption.hermes_python, self.plan.code)
             if not edit.changes:
@@ -258,7 +246,8 @@ class _Work:
         exists = edit.before is not None
         mode = stat.S_IMODE(os.stat(target).st_mode) if exists else 0o600
         self.disk.create(new, edit.after, mode, like=target if exists else None)
-        if _read(Path(target)) != edit.before:
+        # Hermes may have written the file since it was read.
+        if content_of(target) != edit.before:
             self.disk.unlink(new)
             return False
         self.disk.rename(new, target)
@@ -269,10 +258,3 @@ class _Work:
     def keep(self, was: str) -> None:
         path = str(self.home.tick_lock.relative_to(self.home.path))
         self.record({"kind": "fence", "path": path, "was": was})
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None

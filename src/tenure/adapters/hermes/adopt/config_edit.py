@@ -11,9 +11,16 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tenure.adapters.hermes.back import config_lines, yaml_lines
-from tenure.adapters.hermes.back.config_lines import NAME, NOTHING, Config, Listing, NotEditable
-from tenure.adapters.hermes.back.yaml_lines import scalar_at, without_comment
+from tenure.adapters.hermes.back import config_lines
+from tenure.adapters.hermes.back.config_lines import (
+    NAME,
+    NOTHING,
+    Config,
+    Listing,
+    NotEditable,
+    scalar_at,
+    without_comment,
+)
 from tenure.domain.errors import OutcomeUnknown, Refused
 
 BY_HAND = "add the item `- tenure` to the list plugins.enabled in {path}, then adopt again"
@@ -28,8 +35,6 @@ class Edit:
     after: bytes
     added: tuple[str, ...] = ()
     """Keys that were not there: ``plugins``, ``plugins.enabled``."""
-    was_disabled: bool = False
-    """``tenure`` was in ``plugins.disabled``."""
     version: int | None = None
     """The ``_config_version`` that a new file was given."""
 
@@ -55,11 +60,11 @@ def plan_edit(path: Path, before: bytes | None, *, version: int | None = None) -
         raise _refused(path, before.count(b"\n", 0, error.start) + 1, "not UTF-8") from error
     bom = _BOM if text.startswith(_BOM) else ""
     try:
-        edited, added, was_disabled = _enable(text[len(bom) :])
+        edited, added = _enable(text[len(bom) :])
     except NotEditable as error:
         raise _refused(path, error.line, error.text) from error
     after = (bom + edited).encode()
-    return Edit(before=before, after=after, added=added, was_disabled=was_disabled)
+    return Edit(before=before, after=after, added=added)
 
 
 def enabled_in(content: bytes | None) -> tuple[bool | None, bool | None]:
@@ -89,26 +94,24 @@ def scalar_in(content: bytes | None, *keys: str) -> str | None:
 
 
 # -- the text ----------------------------------------------------------------------------------
-def _enable(text: str) -> tuple[str, tuple[str, ...], bool]:
-    """The text with Tenure enabled; which keys that added; whether it had been disabled."""
+def _enable(text: str) -> tuple[str, tuple[str, ...]]:
+    """The text with Tenure enabled, and which keys that added."""
     config = config_lines.read(text)
-    disabled = config_lines.listing(config, "disabled").items
-    was_disabled = NAME in [item.value for item in disabled]
-    if was_disabled:
+    if any(item.value == NAME for item in config_lines.listing(config, "disabled").items):
         text = config_lines.remove(text, "disabled")
         config = config_lines.read(text)
     if config.plugins is None:
-        return _append(config), ("plugins", "plugins.enabled"), was_disabled
-    found = config_lines.listing(config, "enabled")
-    if any(item.value == NAME for item in found.items):
-        return text, (), was_disabled
-    if found.form == "absent":
-        return _first_child(config), ("plugins.enabled",), was_disabled
-    return _into(config, found), (), was_disabled
+        return _append(config), ("plugins", "plugins.enabled")
+    enabled = config_lines.listing(config, "enabled")
+    if any(item.value == NAME for item in enabled.items):
+        return text, ()
+    if enabled.form == "absent":
+        return _first_child(config), ("plugins.enabled",)
+    return _into(config, enabled), ()
 
 
 def _append(config: Config) -> str:
-    """A new key at the end of the file, which is the only place that disturbs nothing."""
+    # The end of the file is the only place where a new key disturbs nothing.
     lines, end = list(config.lines), config.newline
     closed = not lines or lines[-1].endswith("\n")
     if not closed and lines[-1].startswith(" "):  # a line break could change a block of text
@@ -131,27 +134,27 @@ def _first_child(config: Config) -> str:
     return "".join(lines)
 
 
-def _into(config: Config, found: Listing) -> str:
+def _into(config: Config, names: Listing) -> str:
     lines = list(config.lines)
-    if found.form == "block":
-        last = found.items[-1].line
-        _insert(config, lines, last + 1, [f"{' ' * found.indent}- {NAME}"])
+    if names.form == "block":
+        last = names.items[-1].line
+        _insert(config, lines, last + 1, [f"{' ' * names.indent}- {NAME}"])
         return "".join(lines)
-    line = lines[found.line]
-    if found.form == "empty":
-        if found.close > found.open:
-            lines[found.line] = line[: found.open] + f"[{NAME}]" + line[found.close :]
+    line = lines[names.line]
+    if names.form == "empty":
+        if names.close > names.open:
+            lines[names.line] = line[: names.open] + f"[{NAME}]" + line[names.close :]
         else:
-            _insert(config, lines, found.line + 1, [f"{' ' * found.indent}- {NAME}"])
+            _insert(config, lines, names.line + 1, [f"{' ' * names.indent}- {NAME}"])
         return "".join(lines)
-    if not found.items:
-        at, word = found.open + 1, NAME
+    if not names.items:
+        at, word = names.open + 1, NAME
     else:
-        at = found.items[-1].end
-        comma = line[at : found.close].strip().startswith(",")
+        at = names.items[-1].end
+        comma = line[at : names.close].strip().startswith(",")
         at = at + line[at:].index(",") + 1 if comma else at
         word = f" {NAME}" if comma else f", {NAME}"
-    lines[found.line] = line[:at] + word + line[at:]
+    lines[names.line] = line[:at] + word + line[at:]
     return "".join(lines)
 
 
@@ -176,9 +179,9 @@ def verify(python: Path, path: Path, edit: Edit) -> None:
         expected = {} if edit.version is None else {"_config_version": edit.version}
         same = answer.get("after") == expected
     if not same or not answer.get("enabled"):
-        said = f": {answer['error']}" if "error" in answer else ""
+        reason = f": {answer['error']}" if "error" in answer else ""
         raise Refused(
-            f"{path} cannot be edited line by line: it would mean something else{said}",
+            f"{path} cannot be edited line by line: it would mean something else{reason}",
             remedy=BY_HAND.format(path=path),
         )
 
@@ -190,7 +193,7 @@ def is_enabled(python: Path, path: Path, content: bytes) -> bool:
 
 def _ask(python: Path, path: Path, before: bytes, after: bytes) -> dict[str, object]:
     try:
-        return yaml_lines.ask(str(python), before.decode(), after.decode())
+        return config_lines.ask(str(python), before.decode(), after.decode())
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise OutcomeUnknown(
             f"{python} could not be asked to read {path}: {error}",

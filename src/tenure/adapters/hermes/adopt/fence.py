@@ -15,15 +15,21 @@ import os
 import stat
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from tenure.adapters.hermes.adopt.plugin_files import fence_files
-from tenure.adapters.hermes.back.disk import Disk, beside, is_file, is_folder, lock, unlock
-from tenure.adapters.hermes.back.release import alone
-from tenure.adapters.hermes.back.undo import Refusal
+from tenure.adapters.hermes.back.disk import (
+    Disk,
+    beside,
+    content_of,
+    is_file,
+    is_folder,
+    lock,
+    unlock,
+)
+from tenure.adapters.hermes.back.release import Refusal, alone
 from tenure.adapters.hermes.facts.adoption_record import ADOPTED, read_adoption
 from tenure.adapters.hermes.facts.home import HermesHome
-from tenure.adapters.hermes.look.locks import read_lock
+from tenure.adapters.hermes.look.scan import read_lock
 from tenure.domain.errors import OutcomeUnknown, TenureError
 
 LINGER_S = 1.0
@@ -40,15 +46,15 @@ def assert_fence(home: HermesHome) -> str | None:
     try:
         if stat.S_ISDIR(os.lstat(home.tick_lock).st_mode):
             return None
-        was = "had been replaced by a file"
+        state = "had been replaced by a file"
     except FileNotFoundError:
-        was = "had been removed"
+        state = "had been removed"
     except OSError as error:
         return f"the fence {home.tick_lock} cannot be examined: {error.strerror or error}"
     try:
-        return f"the fence {home.tick_lock} {was}; {_repair(home)}"
+        return f"the fence {home.tick_lock} {state}; {_repair(home)}"
     except (OSError, TenureError, Refusal) as error:
-        return f"the fence {home.tick_lock} {was}, and cannot be restored: {error}"
+        return f"the fence {home.tick_lock} {state}, and cannot be restored: {error}"
 
 
 def _repair(home: HermesHome) -> str:
@@ -90,11 +96,11 @@ class TickLockBlocker:
                 return
             if not os.path.lexists(self.path) and is_file(self.ready):
                 self.disk.rename(self.ready, self.path)  # a release was cut short
-            there = os.path.lexists(self.path)
+            taken = os.path.lexists(self.path)
             if keep is not None:
-                keep("file" if there or os.path.lexists(self.saved) else "absent")
+                keep("file" if taken or os.path.lexists(self.saved) else "absent")
             self._prepare()
-            if self._replace(keep, patience) if there else self._place():
+            if self._replace(keep, patience) if taken else self._place():
                 self.disk.flush(str(self.home.cron))
                 self.disk.remove(beside(self.ready))
                 return
@@ -126,10 +132,18 @@ class TickLockBlocker:
         except FileNotFoundError:
             return False
         if held is None:
-            raise self._busy(patience)
+            holder = read_lock(self.home.tick_lock).pid
+            who = f"pid {holder}" if holder else "some process"
+            raise OutcomeUnknown(
+                f"a tick has been running for {patience:g} s: {who} holds {self.path}",
+                remedy="`hermes cron tick` holds it while its jobs run: let it end, or end it, and "
+                "adopt again",
+                pid=holder,
+            )
         try:
             return self._swap(keep)
         finally:
+            # A ticker that opened the old file just before must not get its lock now.
             time.sleep(self.linger)
             unlock(held)
 
@@ -137,11 +151,12 @@ class TickLockBlocker:
         if self.disk.exchange(self.ready, self.path):
             self._put_by(self.ready, keep)
             return True
+        # Without an exchange the path is free for a moment, and a ticker may make a new file there.
         self._put_by(self.path, keep)
         return self._place()
 
     def _put_by(self, old: str, keep: Callable[[str], None] | None) -> None:
-        """Keep the old file, or remove it. The first one found is the one to keep."""
+        # Only the first file that is found is Hermes' own; later ones were made meanwhile.
         if keep is not None and not os.path.lexists(self.saved):
             self.disk.move(old, self.saved)
         else:
@@ -156,21 +171,5 @@ class TickLockBlocker:
         self.disk.remove(beside(self.ready))
         for name, content in fence_files(self.home).items():
             path = os.path.join(self.path, name)
-            if _content(path) != content:
+            if content_of(path) != content:
                 self.disk.write(path, content)
-
-    def _busy(self, patience: float) -> OutcomeUnknown:
-        found = read_lock(self.home.tick_lock)
-        who = f"pid {found.pid}" if found.pid else "some process"
-        return OutcomeUnknown(
-            f"a tick has been running for {patience:g} s: {who} holds {self.path}",
-            remedy="`hermes cron tick` holds it while its jobs run: let it end, or end it, and "
-            "adopt again",
-            pid=found.pid,
-        )
-
-
-def _content(path: str) -> bytes | None:
-    with suppress(OSError), open(path, "rb") as file:
-        return file.read()
-    return None

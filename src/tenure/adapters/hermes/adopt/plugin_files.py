@@ -8,6 +8,8 @@ its environment, does not lose the copy.
 from __future__ import annotations
 
 import hashlib
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -15,8 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tenure import __version__
-from tenure.adapters.hermes.back.release import MARK
-from tenure.adapters.hermes.back.undo import COPIES
+from tenure.adapters.hermes.back.release import COPIES, MARK
 from tenure.adapters.hermes.facts.home import HermesHome
 
 PACKAGES = ("tenure", "cronsim")
@@ -86,13 +87,24 @@ def fence_files(home: HermesHome) -> dict[str, bytes]:
     return {"README": text.encode(), **way_back()}
 
 
+def same_files(folder: Path, files: Mapping[str, bytes]) -> bool:
+    """Whether these files are in a folder, with this content."""
+    try:
+        return all((folder / name).read_bytes() == content for name, content in files.items())
+    except OSError:
+        return False
+
+
+def has_plugin(home: HermesHome, shim_source: bytes) -> bool:
+    """Whether the plugin's files are there, as they would be written."""
+    return not home.plugin.is_symlink() and same_files(home.plugin, plugin_files(shim_source))
+
+
 def _where(home: HermesHome) -> str:
     return f"--hermes-home {_quoted(home.path)}"
 
 
 def _quoted(path: Path) -> str:
-    import shlex
-
     return shlex.quote(str(path))
 
 

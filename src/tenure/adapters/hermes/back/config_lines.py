@@ -2,7 +2,9 @@
 
 Finds two lists in the text and takes ``tenure`` out of one; every other byte stays. Lists may be in
 block style with one name a line, or in brackets on one line. Any other shape raises
-:class:`NotEditable`, with the line.
+:class:`NotEditable`, with the line. This is not a parser: what cannot be seen line by line, such as
+a key inside a quoted text, is found by :func:`ask`, which compares the texts as Hermes' own parser
+reads them.
 
 Standard library only and good for Python 3.9: a copy lies beside ``release.py`` in each adopted
 Hermes home, and works there when Tenure is gone.
@@ -10,41 +12,97 @@ Hermes home, and works there when Tenure is gone.
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING or __package__:
-    from tenure.adapters.hermes.back.yaml_lines import (
-        SCALAR,
-        KeyLine,
-        NotEditable,
-        is_comment,
-        key_line,
-        split_lines,
-        unquote,
-        without_comment,
-    )
-else:  # pragma: no cover - as a copy, beside its siblings
-    from yaml_lines import (
-        SCALAR,
-        KeyLine,
-        NotEditable,
-        is_comment,
-        key_line,
-        split_lines,
-        unquote,
-        without_comment,
-    )
-
-__all__ = ["NAME", "Config", "Item", "Listing", "NotEditable", "listing", "read", "remove"]
 
 NAME = "tenure"
 NOTHING = ("{}", "~", "null", "Null", "NULL")
 """Values of ``plugins`` that say the same as no value."""
-_ITEM = re.compile(rf" *- +({SCALAR})(?:\s+#.*|\s*)$")
-_BRACKETS = re.compile(rf"\[\s*(?:{SCALAR}\s*(?:,\s*{SCALAR}\s*)*,?)?\s*\]\s*(?:#.*)?$")
-_IN_BRACKETS = re.compile(rf"{SCALAR}(?=\s*[,\]])")
+PARSER_WAIT_S = 30.0
+"""How long Hermes' Python may take to read two texts."""
+_OTHER_BREAKS = re.compile("\r(?!\n)|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_PLAIN = r"(?![-?:](?:\s|$))[^\s&*!|>'\"%@`#,\[\]{}](?:[^:#,\[\]{}]|:(?=\S)|(?<=\S)\#)*?"
+_SCALAR = rf"(?:'[^'\\]*'|\"[^\"\\]*\"|{_PLAIN})"
+"""A quoted or plain scalar whose value is its text."""
+_KEY = re.compile(rf"( *)({_SCALAR}) *:(?=[ \t]|$)[ \t]*")
+_VALUE = re.compile(rf"({_SCALAR})(?:\s+#.*|\s*)$")
+_ITEM = re.compile(rf" *- +({_SCALAR})(?:\s+#.*|\s*)$")
+_BRACKETS = re.compile(rf"\[\s*(?:{_SCALAR}\s*(?:,\s*{_SCALAR}\s*)*,?)?\s*\]\s*(?:#.*)?$")
+_IN_BRACKETS = re.compile(rf"{_SCALAR}(?=\s*[,\]])")
+
+
+class NotEditable(Exception):
+    """This text is not edited. ``line`` counts from 1."""
+
+    def __init__(self, line: int, text: str) -> None:
+        super().__init__(f"line {line}: {text}")
+        self.line = line
+        self.text = text
+
+
+@dataclass
+class KeyLine:
+    """A line with a key. ``number`` counts from 0, as columns do."""
+
+    number: int
+    indent: int
+    name: str
+    value: str
+    """The text behind the key on this line, comment included."""
+    value_at: int
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines with their ends. Raises :class:`NotEditable` for unusual line ends."""
+    unusual = _OTHER_BREAKS.search(text)
+    if unusual:
+        line = text.count("\n", 0, unusual.start()) + 1
+        raise NotEditable(line, "a line break that is neither LF nor CR LF")
+    pieces = text.split("\n")
+    return [piece + "\n" for piece in pieces[:-1]] + ([pieces[-1]] if pieces[-1] else [])
+
+
+def key_line(number: int, line: str) -> KeyLine | None:
+    """None for a line that does not begin with a key."""
+    body = line.rstrip("\r\n")
+    match = _KEY.match(body)
+    if not match:
+        return None
+    return KeyLine(number, len(match[1]), unquote(match[2]), body[match.end() :], match.end())
+
+
+def is_comment(text: str) -> bool:
+    """Whether it has only blanks and a comment."""
+    return not text.strip() or text.lstrip(" \t").startswith("#")
+
+
+def without_comment(value: str) -> str:
+    """A line's value without its comment; for values that are not quoted."""
+    return "" if value.startswith("#") else value.split(" #")[0].strip()
+
+
+def unquote(scalar: str) -> str:
+    """The value of a text that ``_SCALAR`` matches."""
+    return scalar[1:-1] if scalar[:1] in ("'", '"') else scalar
+
+
+def scalar_at(text: str, *keys: str) -> str | None:
+    """The scalar at one or two nested keys; None if it is absent or not on one line."""
+    inside, child = False, 0
+    for number, line in enumerate(text.split("\n")):
+        key = key_line(number, line)
+        if key is None:
+            continue
+        if key.indent == 0:
+            inside, child = key.name == keys[0], 0
+        elif inside:
+            child = child or key.indent
+        if inside and key.name == keys[-1] and key.indent == (child if len(keys) > 1 else 0):
+            value = _VALUE.match(key.value)
+            return unquote(value[1]) if value else None
+    return None
 
 
 @dataclass
@@ -106,11 +164,11 @@ def read(text: str) -> Config:
             continue  # an item of a list that is indented as its key
         if body.startswith(("---", "...", "%")):
             raise NotEditable(number + 1, "several documents, or directives")
-        found = key_line(number, body)
-        if found is None:
+        key = key_line(number, body)
+        if key is None:
             raise NotEditable(number + 1, "not a plain key at the outermost level")
         keys += 1
-        _top(config, found)
+        _top(config, key)
     plugins = config.plugins
     if plugins is not None:
         value = without_comment(plugins.value)
@@ -122,15 +180,15 @@ def read(text: str) -> Config:
     return config
 
 
-def _top(config: Config, found: KeyLine) -> None:
-    if found.key == "<<":
-        raise NotEditable(found.number + 1, "a merge key (<<)")
-    if found.key == "plugins":
+def _top(config: Config, key: KeyLine) -> None:
+    if key.name == "<<":
+        raise NotEditable(key.number + 1, "a merge key (<<)")
+    if key.name == "plugins":
         if config.plugins is not None:
-            raise NotEditable(found.number + 1, "'plugins' a second time")
-        config.plugins = found
+            raise NotEditable(key.number + 1, "'plugins' a second time")
+        config.plugins = key
     elif config.plugins is not None and config.end == len(config.lines):
-        config.end = found.number
+        config.end = key.number
 
 
 def _child(config: Config, number: int, body: str) -> None:
@@ -146,12 +204,12 @@ def _child(config: Config, number: int, body: str) -> None:
         return
     if is_item:
         raise NotEditable(number + 1, "'plugins' is a list")
-    found = key_line(number, body)
-    if found is None or found.key == "<<":
+    key = key_line(number, body)
+    if key is None or key.name == "<<":
         raise NotEditable(number + 1, "not a plain key below 'plugins'")
-    if found.key in config.children:
-        raise NotEditable(number + 1, f"'{found.key}' a second time")
-    config.children[found.key] = found
+    if key.name in config.children:
+        raise NotEditable(number + 1, f"'{key.name}' a second time")
+    config.children[key.name] = key
 
 
 def listing(config: Config, name: str) -> Listing:
@@ -177,7 +235,7 @@ def listing(config: Config, name: str) -> Listing:
 
 def _below(config: Config, line: KeyLine) -> list[int]:
     """The lines that belong to a child: deeper lines, and items at its own indentation."""
-    found = []
+    numbers = []
     for number in range(line.number + 1, config.end):
         body = config.lines[number].rstrip("\r\n")
         if is_comment(body):
@@ -185,21 +243,21 @@ def _below(config: Config, line: KeyLine) -> list[int]:
         indent = len(body) - len(body.lstrip(" "))
         if indent < line.indent or (indent == line.indent and body[indent] != "-"):
             break
-        found.append(number)
-    return found
+        numbers.append(number)
+    return numbers
 
 
 def _block(config: Config, line: KeyLine, below: list[int]) -> Listing:
     first = config.lines[below[0]]
     indent = len(first) - len(first.lstrip(" "))
-    found = Listing("block", line.number, indent)
+    names = Listing("block", line.number, indent)
     for number in below:
         body = config.lines[number].rstrip("\r\n")
         item = _ITEM.match(body)
         if not item or body.index("-") != indent:
             raise NotEditable(number + 1, "more than one name a line in the list")
-        found.items.append(Item(unquote(item[1]), number))
-    return found
+        names.items.append(Item(unquote(item[1]), number))
+    return names
 
 
 def _flow(config: Config, line: KeyLine) -> Listing:
@@ -208,15 +266,15 @@ def _flow(config: Config, line: KeyLine) -> Listing:
         raise NotEditable(line.number + 1, "a list in brackets over several lines")
     if not _BRACKETS.match(body, line.value_at):
         raise NotEditable(line.number + 1, "more than names in the brackets")
-    found = Listing("flow", line.number, line.indent, open=line.value_at)
+    names = Listing("flow", line.number, line.indent, open=line.value_at)
     at = line.value_at + 1
     while item := _IN_BRACKETS.search(body, at):
         if "]" in body[at : item.start()]:
             break  # of the comment
-        found.items.append(Item(unquote(item[0]), line.number, item.start(), item.end()))
+        names.items.append(Item(unquote(item[0]), line.number, item.start(), item.end()))
         at = item.end()
-    found.close = body.index("]", at)
-    return found
+    names.close = body.index("]", at)
+    return names
 
 
 def remove(text: str, name: str = "enabled", prune: tuple[str, ...] = ()) -> str:
@@ -228,33 +286,33 @@ def remove(text: str, name: str = "enabled", prune: tuple[str, ...] = ()) -> str
     while True:
         try:
             config = read(text)
-            found = listing(config, name)
+            names = listing(config, name)
         except NotEditable:
             if NAME in text:
                 raise
             return text
-        mine = [item for item in found.items if item.value == NAME]
-        if not mine:
-            return _prune(config, found, name, prune)
-        text = "".join(_without(config, found, mine[0]))
+        own = [item for item in names.items if item.value == NAME]
+        if not own:
+            return _prune(config, names, name, prune)
+        text = "".join(_without(config, names, own[0]))
 
 
-def _without(config: Config, found: Listing, item: Item) -> list[str]:
+def _without(config: Config, names: Listing, item: Item) -> list[str]:
     lines = list(config.lines)
-    if found.form == "flow":
-        body, position = lines[item.line], found.items.index(item)
+    if names.form == "flow":
+        body, position = lines[item.line], names.items.index(item)
         start, end = item.start, item.end
         if position:
-            start = found.items[position - 1].end
+            start = names.items[position - 1].end
         else:
-            end = found.items[1].start if len(found.items) > 1 else found.close
+            end = names.items[1].start if len(names.items) > 1 else names.close
         lines[item.line] = body[:start] + body[end:]
         return lines
-    if len(found.items) == 1:
-        head = lines[found.line]
-        key = next(line for line in config.children.values() if line.number == found.line)
+    if len(names.items) == 1:
+        head = lines[names.line]
+        key = next(line for line in config.children.values() if line.number == names.line)
         at = head.rindex(":", 0, key.value_at) + 1
-        lines[found.line] = head[:at] + " []" + head[at:]
+        lines[names.line] = head[:at] + " []" + head[at:]
     return _drop(lines, item.line)
 
 
@@ -266,11 +324,50 @@ def _drop(lines: list[str], number: int) -> list[str]:
     return lines
 
 
-def _prune(config: Config, found: Listing, name: str, prune: tuple[str, ...]) -> str:
-    empty = found.form != "absent" and not found.items
+def _prune(config: Config, names: Listing, name: str, prune: tuple[str, ...]) -> str:
+    empty = names.form != "absent" and not names.items
     if empty and f"plugins.{name}" in prune:
-        config = read("".join(_drop(config.lines, found.line)))
+        config = read("".join(_drop(config.lines, names.line)))
     plugins = config.plugins
     if plugins is not None and "plugins" in prune and not config.children:
         _drop(config.lines, plugins.number)
     return "".join(config.lines)
+
+
+# -- a real parser ---------------------------------------------------------------------------------
+_QUESTION = """
+import json, sys, yaml
+def lists(text):
+    whole = yaml.safe_load(text)
+    whole = {} if whole is None else whole
+    plugins = whole.get("plugins") or {}
+    found = [plugins.pop(name, None) or [] for name in ("enabled", "disabled")]
+    if not plugins:
+        whole.pop("plugins", None)
+    return whole, found
+asked = json.load(sys.stdin)
+try:
+    (before, b), (after, a) = lists(asked["before"]), lists(asked["after"])
+    others = [[name for name in names if name != "tenure"] for names in a + b]
+    answer = {"same": [before, *others[:2]] == [after, *others[2:]], "after": after}
+    answer["enabled"] = "tenure" in a[0] and "tenure" not in a[1]
+except Exception as error:
+    answer = {"error": f"{type(error).__name__}: {error}"}
+print(json.dumps(answer, default=str))
+"""
+
+
+def ask(python: str, before: str, after: str) -> dict[str, object]:
+    """What the YAML parser of Hermes' own Python makes of two texts.
+
+    ``same``: they differ at most by ``tenure`` in the two lists; ``enabled``: the second has it;
+    ``after``: the rest of the second; or ``error``. Nothing of Hermes is imported. Raises OSError
+    or SubprocessError if it cannot be asked.
+    """
+    done = subprocess.run(
+        [python, "-I", "-c", _QUESTION],
+        input=json.dumps({"before": before, "after": after}),
+        capture_output=True, text=True, encoding="utf-8", timeout=PARSER_WAIT_S, check=True,
+    )  # fmt: skip
+    answer = json.loads(done.stdout)
+    return answer if isinstance(answer, dict) else {"error": "no answer"}

@@ -69,7 +69,8 @@ class Disk:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
-        except OSError as error:  # some file systems cannot, and say so
+        except OSError as error:
+            # Some file systems cannot flush a folder, and say so.
             if error.errno not in (errno.EINVAL, errno.ENOTSUP):
                 raise
         finally:
@@ -101,15 +102,13 @@ class Disk:
             self.unlink(old)
 
     def put_away(self, folder: str, aside: str, last: tuple[str, ...] = ()) -> None:
-        """A folder loses its name at once, to be removed then; or goes bit by bit, ``last`` last.
-
-        An overlay (a container's file system) cannot rename a folder of its image.
-        """
+        """A folder loses its name at once, and is removed; or goes bit by bit, ``last`` last."""
         try:
             self.rename(folder, aside)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
+            # An overlay (a container's file system) cannot rename a folder of its image.
             self.remove(folder, last)
 
     def remove(self, path: str, last: tuple[str, ...] = ()) -> None:
@@ -128,6 +127,15 @@ class Disk:
         for name in sorted(names, key=lambda name: last.index(name) if name in last else -1):
             self.remove(os.path.join(path, name))
         self.rmdir(path)
+
+
+def content_of(path: str | os.PathLike[str]) -> bytes | None:
+    """What is in a file; None if there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def is_folder(path: str) -> bool:
@@ -194,7 +202,7 @@ def lock(path: str, patience: float) -> int | None:
 
 
 def unlock(descriptor: int) -> None:
-    """By word: a child forked off meanwhile has the descriptor too, perhaps for ever."""
+    # Closing alone may not free it: a child that was forked meanwhile has the descriptor too.
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)

@@ -11,14 +11,14 @@ Steps, in the order in which they were done; paths are relative to the Hermes ho
 ``{"kind": "config", "path", "before": {"sha256", "mode", "mtime_ns"} | null, "after", "added"}``
 ``{"kind": "fence", "path", "was"}``    what stood at ``.tick.lock``: ``file`` or ``absent``
 
-``link.read_link`` reads of it what Hermes' own processes need; ``release`` undoes it by itself.
+Hermes' own processes read only a link of it (:func:`read_link`); ``release`` undoes it by itself.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,26 +56,14 @@ class Adoption:
 
     def step(self, kind: str, path: str) -> Step | None:
         """The latest of this kind about a path."""
-        found = [s for s in self.steps if s["kind"] == kind and s["path"] == path]
-        return found[-1] if found else None
+        steps = [s for s in self.steps if s["kind"] == kind and s["path"] == path]
+        return steps[-1] if steps else None
 
     def document(self) -> dict[str, Any]:
-        at = self.adopted_at
-        return {
-            "v": VERSION,
-            "state": self.state,
-            "hermes_home": str(self.hermes_home),
-            "hermes_profile": self.hermes_profile,
-            "hermes_version": self.hermes_version,
-            "hermes_python": self.hermes_python,
-            "tenure_version": self.tenure_version,
-            "tenure_home": str(self.tenure_home),
-            "tenure_profile": self.tenure_profile,
-            "adopted_at": at.astimezone(UTC).isoformat().replace("+00:00", "Z") if at else None,
-            "forced": self.forced,
-            "unverified": list(self.unverified),
-            "steps": list(self.steps),
-        }
+        from tenure.client.documents import to_json
+
+        content = {field.name: to_json(getattr(self, field.name)) for field in fields(self)}
+        return {"v": VERSION, **content}
 
 
 def read_adoption(home: HermesHome) -> Adoption | None:
@@ -125,4 +113,61 @@ def _parse(document: dict[str, Any]) -> Adoption:
         forced=bool(document["forced"]),
         unverified=tuple(map(str, document["unverified"])),
         steps=tuple(dict(step) for step in document["steps"]),
+    )
+
+
+# -- for Hermes' own processes ------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class AdoptionLink:
+    """An adoption as Hermes' own processes read it. ``refusal``: why nothing may run."""
+
+    home: HermesHome
+    tenure_home: str | None
+    tenure_profile: str
+    hermes_version: str | None = None
+    refusal: str = ""
+
+
+def read_link(home: HermesHome) -> AdoptionLink | None:
+    """None if the home is not adopted. Never raises.
+
+    A record that cannot be believed (unreadable, of a copied home, of another Tenure) refuses: an
+    adopted home's jobs may run only in the owner.
+    """
+    try:
+        text = home.adoption.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        return _broken(home, f"{home.adoption} cannot be read: {error}")
+    try:
+        return _link(home, json.loads(text))
+    except (ValueError, KeyError, TypeError, OSError, RecursionError):
+        return _broken(home, f"{home.adoption} is damaged")
+
+
+def _link(home: HermesHome, record: Any) -> AdoptionLink:
+    if record["v"] != VERSION:
+        return _broken(home, f"{home.adoption} was written by another version of Tenure")
+    where, profile = Path(_text(record["hermes_home"])), _text(record["tenure_profile"])
+    if where.resolve() != home.path:
+        what = "is a copy of" if where.exists() else "was moved from"
+        return _broken(home, f"{home.path} {what} {where}, which was adopted")
+    return AdoptionLink(
+        home=home,
+        tenure_home=None if record.get("tenure_home") is None else _text(record["tenure_home"]),
+        tenure_profile=profile,
+        hermes_version=record.get("hermes_version"),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"{value!r} is not a text")
+    return value
+
+
+def _broken(home: HermesHome, why: str) -> AdoptionLink:
+    return AdoptionLink(
+        home=home, tenure_home=None, tenure_profile=home.tenure_profile, refusal=why
     )

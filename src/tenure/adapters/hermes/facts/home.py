@@ -111,15 +111,15 @@ def person_home() -> Path:
 def profiles_of(root: Path) -> tuple[HermesHome, ...]:
     """The profiles that exist under a root, the default one first."""
     root = Path(expand(str(root), "hermes-home")).resolve()
-    found = [HermesHome(root, root, DEFAULT)] if root.is_dir() else []
+    homes = [HermesHome(root, root, DEFAULT)] if root.is_dir() else []
     folder = root / "profiles"
     if folder.is_dir():
-        found += [
+        homes += [
             HermesHome(entry.resolve(), root, entry.name)
             for entry in sorted(folder.iterdir())
             if entry.is_dir()
         ]
-    return tuple(found)
+    return tuple(homes)
 
 
 def find_home(folder: str | None = None, profile: str | None = None) -> HermesHome:
@@ -139,8 +139,8 @@ def find_home(folder: str | None = None, profile: str | None = None) -> HermesHo
     if profile in known:
         return known[profile]
     near = get_close_matches(profile, known) or sorted(known)[:5]
-    there = f"there are: {', '.join(near)}" if near else "there is none at all"
+    existing = f"it has: {', '.join(near)}" if near else "it has none"
     raise NotFound(
-        f"{start.root} has no Hermes profile {profile!r}; {there}",
+        f"{start.root} has no Hermes profile {profile!r}; {existing}",
         remedy="name one of them with --profile, or another root with --hermes-home DIR",
     )

@@ -102,7 +102,9 @@ def _of_interpreter(argv: Sequence[str]) -> Invocation | None:
             continue
         entry = _script(argument)
         if entry is None:
-            entry = _MODULES.get(_module_of(argument))
+            # The module that a script's path is: its folder and its name.
+            parts = PurePath(argument.replace("\\", "/")).with_suffix("").parts
+            entry = _MODULES.get(".".join(parts[-2:]))
         return None if entry is None else _parse(entry, rest)
     return None
 
@@ -113,12 +115,6 @@ def _base(path: str) -> str:
 
 def _script(path: str) -> tuple[str, ...] | None:
     return _SCRIPTS.get(_base(path).lower().removesuffix(".exe").removesuffix("-script.py"))
-
-
-def _module_of(path: str) -> str:
-    """The module that a script's path is: its folder and its name."""
-    parts = PurePath(path.replace("\\", "/")).with_suffix("").parts
-    return ".".join(parts[-2:])
 
 
 def _code(code: str) -> tuple[str, ...] | None:
@@ -145,22 +141,17 @@ def _parse(entry: tuple[str, ...], arguments: Sequence[str]) -> Invocation:
             if _PROFILE.fullmatch(named):
                 profile = named
             position += 1 if equals else 2
-        elif argument in _TAKES_VALUE or _has_value(argument, following):
+        elif argument in _TAKES_VALUE or (
+            argument in _MAY_TAKE_VALUE and following and not following.startswith("-")
+        ):
             position += 2
         else:
-            if not argument.startswith("-") and _wants(words):
+            # Only the verb, and the word after those that have one, are of interest.
+            more = not words or (len(words) == 1 and words[0] in _HAS_SECOND_WORD)
+            if more and not argument.startswith("-"):
                 words.append(argument)
             position += 1
     return Invocation(tuple(words), profile)
-
-
-def _has_value(argument: str, following: str | None) -> bool:
-    return argument in _MAY_TAKE_VALUE and bool(following) and not str(following).startswith("-")
-
-
-def _wants(words: Sequence[str]) -> bool:
-    """Only the verb, and the word after those that have one, are of interest."""
-    return not words or (len(words) == 1 and words[0] in _HAS_SECOND_WORD)
 
 
 def role_of(invocation: Invocation, environ: Mapping[str, str] | None) -> Role | None:

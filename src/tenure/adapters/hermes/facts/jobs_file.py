@@ -9,22 +9,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from tenure.adapters.hermes.facts.home import HermesHome
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
-
-
-class HermesScheduleKind(StrEnum):
-    """The kinds of a Hermes schedule."""
-
-    CRON = "cron"
-    INTERVAL = "interval"
-    ONCE = "once"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +24,8 @@ class HermesJob:
     id: str
     name: str
     enabled: bool
-    kind: HermesScheduleKind
+    kind: str
+    """``cron``, ``interval`` or ``once``; ``unknown`` without one."""
     schedule: str
     due: datetime | None
 
@@ -49,6 +40,10 @@ class JobsFile:
     """Why it could not be read."""
     odd: int = 0
     """The number of entries that are not jobs."""
+    entries: tuple[dict[str, Any], ...] = ()
+    """The jobs as they are written."""
+    written: str | None = None
+    """When Hermes last wrote the file, as it says."""
 
     @property
     def enabled(self) -> int:
@@ -91,7 +86,13 @@ def read_jobs(home: HermesHome) -> JobsFile:
     if not isinstance(entries, list):
         return JobsFile(present=True, problem="it has no list of jobs")
     jobs = tuple(_job(entry) for entry in entries if isinstance(entry, dict) and entry.get("id"))
-    return JobsFile(present=True, jobs=jobs, odd=len(entries) - len(jobs))
+    return JobsFile(
+        present=True,
+        jobs=jobs,
+        odd=len(entries) - len(jobs),
+        entries=tuple(entry for entry in entries if isinstance(entry, dict)),
+        written=document.get("updated_at") if isinstance(document, dict) else None,
+    )
 
 
 def read_heartbeats(home: HermesHome, now: datetime) -> Heartbeats:
@@ -102,10 +103,16 @@ def read_heartbeats(home: HermesHome, now: datetime) -> Heartbeats:
     )
 
 
-def parse_instant(value: object) -> datetime | None:
-    """An instant as Hermes writes it, UTC. One without an offset is the machine's time."""
+def instant_of(text: object) -> datetime | None:
+    """An instant as Hermes writes it, in UTC; None for another value."""
+    if not isinstance(text, str):
+        return None
     try:
-        return datetime.fromisoformat(str(value)).astimezone(UTC) if value else None
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is None:
+            # At the machine's offset of today, as Hermes reads what its older versions wrote.
+            at = at.replace(tzinfo=datetime.now().astimezone().tzinfo)
+        return at.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
@@ -120,11 +127,9 @@ def _job(entry: dict[str, Any]) -> HermesJob:
         id=str(entry["id"]),
         name=str(entry.get("name") or entry["id"]),
         enabled=bool(entry.get("enabled", True)),
-        kind=HermesScheduleKind(kind)
-        if kind in set(HermesScheduleKind)
-        else HermesScheduleKind.UNKNOWN,
+        kind=str(kind or "unknown"),
         schedule=str(display or ""),
-        due=parse_instant(entry.get("next_run_at")),
+        due=instant_of(entry.get("next_run_at")),
     )
 
 

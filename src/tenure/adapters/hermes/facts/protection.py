@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,20 +22,15 @@ from tenure.domain.errors import Conflict, InvalidInput, NotFound, Refused
 VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Protection:
-    """The sidecar: which jobs are protected, and what they require."""
-
-    jobs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+Protection = Mapping[str, tuple[str, ...]]
+"""The protected jobs by Hermes' id, and what each requires."""
 
 
 def read_protection(home: HermesHome) -> Protection:
     """Without the file no job is protected. Raises InvalidInput for a damaged file, or one that a
     newer Tenure wrote."""
     with _readable(home):
-        required = {id: entry.get("requires", []) for id, entry in _read(home).items()}
-        jobs = {id: _capabilities(names) for id, names in required.items()}
-    return Protection(jobs)
+        return {id: _capabilities(entry.get("requires", [])) for id, entry in _read(home).items()}
 
 
 def _capabilities(found: object) -> tuple[str, ...]:
@@ -52,17 +46,17 @@ LOCK_WAIT_S = 10.0
 
 def find_job(home: HermesHome, ref: str) -> HermesJob:
     """The job that an id or a name means. Raises NotFound, Conflict, Refused."""
-    found = read_jobs(home)
-    if found.problem is not None:
-        raise Refused(f"{home.jobs_file} cannot be read: {found.problem}")
-    for job in found.jobs:
+    file = read_jobs(home)
+    if file.problem is not None:
+        raise Refused(f"{home.jobs_file} cannot be read: {file.problem}")
+    for job in file.jobs:
         if job.id == ref:
             return job
-    named = [job for job in found.jobs if job.name == ref]
+    named = [job for job in file.jobs if job.name == ref]
     if len(named) > 1:
         raise Conflict(
             f"{len(named)} jobs of Hermes are named {ref!r}",
-            remedy=f"say which by its id: {', '.join(job.id for job in named)}",
+            remedy=f"name one by its id: {', '.join(job.id for job in named)}",
         )
     if not named:
         raise NotFound(
@@ -96,10 +90,10 @@ def protect(
 def unprotect(home: HermesHome, refs: Sequence[str]) -> list[str]:
     """The ids that are not protected any more. One that Hermes has no more is found by its id."""
     with _readable(home):
-        there = _read(home)
-    ids = [ref if ref in there else find_job(home, ref).id for ref in refs]
+        protected = _read(home)
+    ids = [ref if ref in protected else find_job(home, ref).id for ref in refs]
     for ref, id in zip(refs, ids, strict=True):
-        if id not in there:
+        if id not in protected:
             raise NotFound(f"the job {ref!r} is not protected")
 
     def take(entries: Entries) -> None:
@@ -166,7 +160,7 @@ def _locked(home: HermesHome) -> Iterator[None]:
         raise Conflict(
             f"another process changes which jobs are protected, and has not ended for "
             f"{LOCK_WAIT_S:g} seconds; nothing was changed",
-            remedy=f"see whether it hangs, and end it: fuser -v {path}",
+            remedy=f"if it hangs, end it: `fuser -v {path}` shows its pid",
         )
     try:
         yield

@@ -59,12 +59,17 @@ def service_definitions(
     suffix = service_suffix(home, user=user)
     tail = f"-{suffix}" if suffix else ""
     unit, agent = f"hermes-gateway{tail}.service", f"ai.hermes.gateway{tail}"
-    found = [
+    definitions = [
         *_systemd(user / ".config" / "systemd" / "user" / unit, Manager.SYSTEMD_USER, home),
         *_systemd(system / unit, Manager.SYSTEMD_SYSTEM, home),
         *_launchd(user / "Library" / "LaunchAgents" / f"{agent}.plist", agent, home),
     ]
-    return tuple(found)
+    return tuple(definitions)
+
+
+def start_command(home: HermesHome) -> str:
+    """The command that starts the gateway: by its service where it has one."""
+    return f"{home.command} gateway {'start' if service_definitions(home) else 'run'}"
 
 
 def _systemd(file: Path, manager: Manager, home: HermesHome) -> Iterator[ServiceDefinition]:
@@ -107,7 +112,7 @@ def _launchd(file: Path, label: str, home: HermesHome) -> Iterator[ServiceDefini
 
 
 def _is_of(home: HermesHome, named: str | None) -> bool:
-    """A definition that names no home, or the root of ours, starts our profile by its name."""
+    # A definition that names no home, or the root of ours, starts our profile by its name.
     return named is None or Path(named).resolve() in (home.path, home.root)
 
 

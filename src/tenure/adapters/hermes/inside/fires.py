@@ -10,10 +10,11 @@ on from fire to fire. Across a change of the offset it is not, so it is restarte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
+from tenure.adapters.hermes.facts.jobs_file import instant_of
 from tenure.domain.planning.external import Announced
 
 MOST = 10_000
@@ -49,18 +50,15 @@ def announced(
     return Announced(fire=start)
 
 
-def instant_of(text: object) -> datetime | None:
-    """An instant as Hermes writes it, in UTC. One without an offset is the machine's local time,
-    at its offset of today: that is how Hermes reads what its older versions wrote."""
-    if not isinstance(text, str):
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-        if found.tzinfo is None:
-            found = found.replace(tzinfo=datetime.now().astimezone().tzinfo)
-        return found.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
+def due_at(jobs: Iterable[Mapping[str, Any]], now: datetime) -> dict[str, Mapping[str, Any]]:
+    """The jobs of Hermes that are due at an instant (UTC), by id."""
+    return {
+        str(job.get("id")): job
+        for job in jobs
+        if job.get("enabled", True)
+        and (at := instant_of(job.get("next_run_at"))) is not None
+        and at <= now
+    }
 
 
 def _by_interval(start: datetime, minutes: object, now: datetime) -> Announced:
@@ -98,13 +96,13 @@ def _last_two(
     ``low`` is one that is known, and more than one comes after it."""
     back = _MINUTE
     while True:
-        found: list[datetime] = [low] if now - back <= low else []
+        last: list[datetime] = [low] if now - back <= low else []
         for fire in fires(max(low, now - back)):
             if fire > now:
                 break
-            found = [*found[-1:], fire]
-        if len(found) == 2:
-            return found[0], found[1]
+            last = [*last[-1:], fire]
+        if len(last) == 2:
+            return last[0], last[1]
         back *= 4
 
 
@@ -118,8 +116,8 @@ def _fires(
         if walk is None:
             base = at.astimezone(zone)
             walk, offset = croniter(expression, base), base.utcoffset()
-        found = walk.get_next(datetime)
-        fire, crossed = found.astimezone(UTC), found.utcoffset() != offset
+        next_fire = walk.get_next(datetime)
+        fire, crossed = next_fire.astimezone(UTC), next_fire.utcoffset() != offset
         if not restarted and (crossed or fire <= at):
             walk = None
             continue
@@ -128,11 +126,11 @@ def _fires(
 
 
 def _past_the_fold(expression: str, at: datetime, zone: tzinfo, croniter: Croniter) -> datetime:
-    """In an hour that the clock repeats, croniter goes back. Hermes looks again at its next tick,
-    until that brings it on."""
+    # In an hour that the clock repeats, croniter goes back. Hermes looks again at its next tick,
+    # until that brings it on.
     for minutes in range(1, _LONGEST_FOLD):
         base = (at + minutes * _MINUTE).astimezone(zone)
-        found: datetime = croniter(expression, base).get_next(datetime)
-        if found.astimezone(UTC) > at:
-            return found.astimezone(UTC)
+        next_fire: datetime = croniter(expression, base).get_next(datetime)
+        if next_fire.astimezone(UTC) > at:
+            return next_fire.astimezone(UTC)
     raise ValueError(f"croniter does not get past {at}")

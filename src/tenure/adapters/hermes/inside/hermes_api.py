@@ -10,14 +10,59 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from tenure.adapters.hermes.facts.home import HermesHome, home_of
+from tenure.adapters.hermes.inside.replacement import original_of
 from tenure.host.local_zone import local_zone
+
+
+@dataclass(frozen=True, slots=True)
+class Originals:
+    """Hermes' own functions, which are called once Tenure has said yes."""
+
+    tick: Callable[..., int]
+    body: Callable[..., Any]
+    """``run_one_job``, or ``run_job`` where there is none."""
+    whole: bool
+    """Whether ``body`` is the whole of a run, with its delivery and its record."""
+
+
+@dataclass(frozen=True, slots=True)
+class TickerCall:
+    """What Hermes' ticker passed to its last tick."""
+
+    adapters: Any = None
+    loop: Any = None
+    can_dispatch: Callable[[], bool] | None = None
+    """Hermes' own answer to whether it may start work; some versions have none."""
+
+    @staticmethod
+    def of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TickerCall:
+        return TickerCall(
+            adapters=kwargs.get("adapters", args[1] if len(args) > 1 else None),
+            loop=kwargs.get("loop", args[2] if len(args) > 2 else None),
+            can_dispatch=kwargs.get("can_dispatch"),
+        )
+
+    def delivery(self) -> dict[str, Any]:
+        """The gateway's live adapters, as keyword arguments of Hermes' functions."""
+        return {"adapters": self.adapters, "loop": self.loop}
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments for another tick like it."""
+        gate = {"can_dispatch": self.can_dispatch} if self.can_dispatch else {}
+        return {**self.delivery(), **gate}
+
+    def draining(self) -> bool:
+        """Whether Hermes accepts no work at the moment because it is about to stop."""
+        return self.can_dispatch is not None and not self.can_dispatch()
 
 
 def jobs_module() -> Any:
@@ -26,6 +71,23 @@ def jobs_module() -> Any:
 
 def scheduler_module() -> Any:
     return importlib.import_module("cron.scheduler")
+
+
+def originals() -> Originals:
+    scheduler = scheduler_module()
+    whole = hasattr(scheduler, "run_one_job")
+    return Originals(
+        tick=original_of(scheduler.tick),
+        body=original_of(scheduler.run_one_job if whole else scheduler.run_job),
+        whole=whole,
+    )
+
+
+def typed_tick(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a person typed this call of ``tick``: only ``hermes cron tick`` prints and waits."""
+    verbose = kwargs.get("verbose", args[0] if args else True)
+    sync = kwargs.get("sync", args[3] if len(args) > 3 else True)
+    return bool(verbose and sync) and threading.current_thread() is threading.main_thread()
 
 
 def home_of_jobs() -> HermesHome:
@@ -37,11 +99,9 @@ def home_of_jobs() -> HermesHome:
 
 
 def home_of_tick() -> HermesHome:
-    """The profile that a tick would run at this moment, in this context.
-
-    Not what ``cron.scheduler`` says itself: in some versions a job that asks for another profile
-    turns that around for all threads while it runs.
-    """
+    """The profile that a tick would run at this moment, in this context."""
+    # Not what ``cron.scheduler`` says itself: in some versions a job that asks for another profile
+    # changes that for all threads while it runs.
     return home_of(importlib.import_module("hermes_constants").get_hermes_home())
 
 
@@ -54,15 +114,13 @@ def find_job(ref: str) -> dict[str, Any] | None:
     """By id or name, as Hermes resolves it; an ambiguous name raises what Hermes raises."""
     jobs = jobs_module()
     resolve = getattr(jobs, "resolve_job_ref", None) or jobs.get_job
-    found = resolve(ref)
-    return found if isinstance(found, dict) else None
+    job = resolve(ref)
+    return job if isinstance(job, dict) else None
 
 
 def zone() -> tzinfo:
-    """The zone that Hermes is set to, with its rules where they are known.
-
-    Hermes itself takes the machine's offset of the moment where no zone is set.
-    """
+    """The zone that Hermes is set to, with its rules where they are known."""
+    # Where no zone is set, Hermes takes the machine's offset of the moment.
     now = datetime.now().astimezone()
     with contextlib.suppress(Exception):
         now = jobs_module()._hermes_now()
@@ -96,8 +154,7 @@ def version() -> str | None:
 
 
 def holds_gateway_lock() -> bool:
-    """Whether this process says that it holds the gateway's lock. For display only: the policy asks
-    the kernel."""
+    """Whether this process says that it holds the gateway's lock; for display only."""
     status = sys.modules.get("gateway.status")
     return getattr(status, "_gateway_lock_handle", None) is not None
 
@@ -105,8 +162,8 @@ def holds_gateway_lock() -> bool:
 def running_job_ids() -> frozenset[str]:
     scheduler = scheduler_module()
     ask = getattr(scheduler, "get_running_job_ids", None)
-    found = ask() if ask is not None else getattr(scheduler, "_running_job_ids", ())
-    return frozenset(map(str, tuple(found)))
+    ids = ask() if ask is not None else getattr(scheduler, "_running_job_ids", ())
+    return frozenset(map(str, tuple(ids)))
 
 
 @contextlib.contextmanager
@@ -124,23 +181,28 @@ def marked_as_running(job_id: str) -> Iterator[bool]:
                 scheduler._running_job_ids.discard(job_id)
 
 
+def claim_for_fire(job_id: str) -> bool:
+    """Take Hermes' own claim of one run; False if the job is paused or gone."""
+    return bool(jobs_module().claim_job_for_fire(job_id))
+
+
 def advance(job_id: object) -> None:
     """Move a recurring job on to its next fire, as a tick does before it runs one."""
     jobs_module().advance_next_run(job_id)
 
 
 def give_back(found: Sequence[Mapping[str, Any]]) -> None:
-    """Make jobs due again that Hermes found due and that could not be claimed.
-
-    Finding them has moved some on, and marked one-shots as running.
-    """
+    """Make jobs due again that Hermes found due and that could not be claimed."""
+    # Finding them has moved some on, and marked one-shots as running.
     before = {job.get("id"): job for job in found}
 
     def undo(job: dict[str, Any]) -> bool:
-        was = before.get(job.get("id"))
-        if was is None or any(job.get(key) != was.get(key) for key in ("schedule", "enabled")):
+        before_job = before.get(job.get("id"))
+        if before_job is None or any(
+            job.get(key) != before_job.get(key) for key in ("schedule", "enabled")
+        ):
             return False  # edited at this moment: the edit stays
-        then = {"next_run_at": was.get("next_run_at")}
+        then = {"next_run_at": before_job.get("next_run_at")}
         if job.get("run_claim") is not None:
             then["run_claim"] = None
         changed = any(job.get(key) != value for key, value in then.items())

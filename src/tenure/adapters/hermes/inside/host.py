@@ -1,11 +1,9 @@
 """This process as a host of one adopted Hermes home: its ticks, runs and requests.
 
-    tick     the owner's runs under a lock of its own, and each due job is claimed before Hermes
-             runs it; a tick of any other process is refused
-    run      only with a claimed run; every other way to run a job is refused
-    request  a trigger is a request to the owner, also in the owner's own process
-
-The parts share :class:`HostContext`, which is made before them.
+tick     the owner's runs under a lock of its own, and each due job is claimed before Hermes
+         runs it; a tick of any other process is refused
+run      only with a claimed run; every other way to run a job is refused
+request  a trigger is a request to the owner, also in the owner's own process
 """
 
 from __future__ import annotations
@@ -14,16 +12,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 from tenure.adapters.hermes.adopt.fence import assert_fence, fence_exists
-from tenure.adapters.hermes.facts.link import AdoptionLink
+from tenure.adapters.hermes.facts.adoption_record import AdoptionLink
 from tenure.adapters.hermes.inside import hermes_api
-from tenure.adapters.hermes.inside.due_jobs import DueJobs, skip_due_fire
-from tenure.adapters.hermes.inside.membership import APP, ProfileMembership, TickerCall
+from tenure.adapters.hermes.inside.hermes_api import Originals, TickerCall
+from tenure.adapters.hermes.inside.membership import APP, ProfileMembership
 from tenure.adapters.hermes.inside.refusals import Refusals
-from tenure.adapters.hermes.inside.run_handoff import HostContext, Originals, RunHandoff
+from tenure.adapters.hermes.inside.run_handoff import RunHandoff
 from tenure.domain.errors import TenureError
 from tenure.domain.process import ProcessStatus
 
@@ -41,10 +38,7 @@ class HermesHost:
         self.home = link.home
         self.membership = ProfileMembership(link)
         self.refusals = Refusals(self.membership)
-        self.ticker_call = TickerCall()
-        context = HostContext(self.membership, self.refusals, lambda: self.ticker_call)
-        self.handoff = RunHandoff(context, originals, partial(skip_due_fire, self.membership))
-        self.due_jobs = DueJobs(context, self.handoff)
+        self.handoff = RunHandoff(self.membership, self.refusals, originals)
         self._originals = originals
         self._nudge_lock = threading.Lock()
         self._tick_wanted: bool | None = None
@@ -56,19 +50,19 @@ class HermesHost:
         why = self.link.refusal or self._why_not_owner()
         if why:
             return self.refusals.tick(why, args, kwargs)
-        self.ticker_call = TickerCall.of(args, kwargs)
+        self.handoff.ticker_call = TickerCall.of(args, kwargs)
         return self._tick(*args, **kwargs)
 
     def _tick(self, *args: Any, **kwargs: Any) -> int:
         repaired = assert_fence(self.home)
         if self.refusals.tell("fence", repaired or "") and repaired:
-            self.refusals.fence(repaired)
+            self.refusals.record("fence", repaired)
         membership = self.membership
         try:
             assert membership.profile is not None
             membership.mirrored = membership.follow(membership.profile, whole=True)
         except Exception as error:  # noqa: BLE001  a damaged jobs.json or sidecar: nothing may run
-            self.refusals.tell("follow", f"the jobs cannot be followed, nothing is run: {error}")
+            self.refusals.tell("follow", f"the jobs cannot be mirrored, so no job runs: {error}")
             return 0
         self.refusals.tell("follow", "")
         for id, problem in membership.mirrored.problems.items():
@@ -89,12 +83,12 @@ class HermesHost:
             return f"{error.text} ({error.remedy})" if error.remedy else error.text
         except Exception as error:  # noqa: BLE001  a full disk, for example: then nothing may run
             return f"it cannot join the Tenure profile: {type(error).__name__}: {error}"
-        asked = time.monotonic()
+        began = time.monotonic()
         while not self.owns():
-            said = scheduler.member.said
-            standing, why = said or (ProcessStatus.CANDIDATE, "the owner is not decided yet")
+            decision = scheduler.member.said
+            standing, why = decision or (ProcessStatus.CANDIDATE, "the owner is not decided yet")
             if standing is ProcessStatus.OWNER:
-                deadline, why = asked + CLAIM_WAIT_S, "it has just become the owner"
+                deadline, why = began + CLAIM_WAIT_S, "it has just become the owner"
             elif standing is ProcessStatus.CANDIDATE:
                 deadline = self.membership.decision_deadline
             else:
@@ -109,21 +103,20 @@ class HermesHost:
         return self.membership.owns()
 
     def lock_paths(self, folder: Any, path: Any) -> tuple[Any, Any]:
-        """Where a tick locks: the owner's own file beside the fence, else the fence.
-
-        Without a fence it is Hermes' own lock: nothing else then separates this process from
-        processes that do not obey Tenure.
-        """
+        """Where a tick locks: the owner's own file beside the fence, else the fence."""
+        # Without a fence it must be Hermes' own lock: nothing else then separates this process
+        # from processes that do not obey Tenure.
         if self.handoff.thread.ticking and fence_exists(self.home):
             return folder, self.home.tenure / "tick.lock"
         return folder, path
 
     # -- ticks on request --------------------------------------------------------------------
     def _nudged(self, nudge: str) -> None:
-        """A tick was requested. It runs on a thread of its own, since it may wait for a lock; one
-        at a time, and once more if another request arrives meanwhile."""
+        """A tick was requested."""
         if nudge != "tick" or not self.owns():
             return
+        # It runs on a thread of its own, since it may wait for a lock: one at a time, and once more
+        # if another request arrives meanwhile.
         with self._nudge_lock:
             idle, self._tick_wanted = self._tick_wanted is None, True
         if idle:
@@ -139,7 +132,7 @@ class HermesHost:
                     return
             try:
                 with hermes_api.scoped(self.home):
-                    self._tick(verbose=False, sync=False, **self.ticker_call.arguments())
+                    self._tick(verbose=False, sync=False, **self.handoff.ticker_call.arguments())
             except Exception:
                 log.exception("the requested tick failed")
 

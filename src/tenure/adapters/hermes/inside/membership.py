@@ -11,13 +11,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tenure.adapters.hermes.facts.link import AdoptionLink
+from tenure.adapters.hermes.facts.adoption_record import AdoptionLink
 from tenure.adapters.hermes.inside import hermes_api
-from tenure.adapters.hermes.inside.fires import instant_of
+from tenure.adapters.hermes.inside.fires import due_at
 from tenure.adapters.hermes.inside.mirror import Mirror, Mirrored
 from tenure.domain.errors import OutcomeUnknown
 from tenure.runtime.dispatch.context import HostProgram
@@ -29,37 +28,6 @@ DECISION_WAIT_S = 3.0
 APP = "hermes"
 GATEWAY, DESKTOP = "hermes gateway", "hermes desktop backend"
 """The roles that processes of Hermes state."""
-
-
-@dataclass(frozen=True, slots=True)
-class TickerCall:
-    """What Hermes' ticker passed to its last tick."""
-
-    adapters: Any = None
-    loop: Any = None
-    can_dispatch: Callable[[], bool] | None = None
-    """Hermes' own answer to whether it may start work; some versions have none."""
-
-    @staticmethod
-    def of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TickerCall:
-        return TickerCall(
-            adapters=kwargs.get("adapters", args[1] if len(args) > 1 else None),
-            loop=kwargs.get("loop", args[2] if len(args) > 2 else None),
-            can_dispatch=kwargs.get("can_dispatch"),
-        )
-
-    def delivery(self) -> dict[str, Any]:
-        """The gateway's live adapters, as keyword arguments of Hermes' functions."""
-        return {"adapters": self.adapters, "loop": self.loop}
-
-    def arguments(self) -> dict[str, Any]:
-        """The keyword arguments for another tick like it."""
-        gate = {"can_dispatch": self.can_dispatch} if self.can_dispatch else {}
-        return {**self.delivery(), **gate}
-
-    def draining(self) -> bool:
-        """Whether Hermes accepts no work at the moment because it is about to stop."""
-        return self.can_dispatch is not None and not self.can_dispatch()
 
 
 class ProfileMembership:
@@ -142,10 +110,8 @@ class ProfileMembership:
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Profile]:
-        """The Tenure profile on a connection of its own.
-
-        A caller that waits in the owner's process sees the owner's commits only that way.
-        """
+        """The Tenure profile on a connection of its own."""
+        # A caller that waits in the owner's process sees the owner's commits only that way.
         profile = Profile.open(self.link.tenure_profile, home=self.link.tenure_home)
         try:
             yield profile
@@ -160,26 +126,17 @@ class ProfileMembership:
 
     def due_now(self) -> list[str]:
         """The names of the jobs that are due at this moment."""
-        now = datetime.now(UTC)
-        return [
-            str(job.get("name") or job.get("id"))
-            for job in self._jobs() or ()
-            if job.get("enabled", True)
-            and (at := instant_of(job.get("next_run_at"))) is not None
-            and at <= now
-        ]
+        due = due_at(self._jobs() or (), datetime.now(UTC))
+        return [str(job.get("name") or id) for id, job in due.items()]
 
     def _jobs(self) -> list[dict[str, Any]] | None:
-        """None if the file does not exist.
-
-        Raises OutcomeUnknown while Hermes works on another profile: older dashboards switch all
-        their threads to it for a moment.
-        """
+        """None if the file does not exist. Raises OutcomeUnknown while Hermes works elsewhere."""
+        # Older dashboards switch all their threads to another profile for a moment.
         before, jobs = hermes_api.home_of_jobs(), hermes_api.load_jobs()
         if {before, hermes_api.home_of_jobs()} != {self.home}:
             raise OutcomeUnknown(
                 "Hermes is working on another profile at this moment",
-                remedy="it looks again in a minute",
+                remedy="Tenure tries again in a minute",
             )
         return jobs if jobs or self.home.jobs_file.exists() else None
 

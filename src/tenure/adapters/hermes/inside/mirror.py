@@ -18,8 +18,8 @@ from itertools import count
 from typing import Any
 
 from tenure.adapters.hermes.facts.home import HermesHome
+from tenure.adapters.hermes.facts.jobs_file import instant_of
 from tenure.adapters.hermes.facts.protection import Protection, read_protection
-from tenure.adapters.hermes.inside.fires import instant_of
 from tenure.domain.errors import Conflict, InvalidInput, NotFound
 from tenure.domain.job import MAX_NAME, Call, Definition, Job, JobState
 from tenure.domain.schedule.model import Schedule, ScheduleKind, at_schedule, foreign_schedule
@@ -28,30 +28,14 @@ from tenure.store.contract import Page, Store
 PREFIX = "hermes:"
 GRACE = timedelta(minutes=3)
 """Hermes looks once a minute: later than this is a catch-up."""
-_WANTED = (
-    "prompt",
-    "skills",
-    "skill",
-    "model",
-    "provider",
-    "base_url",
-    "script",
-    "no_agent",
-    "context_from",
-    "schedule",
-    "deliver",
-    "enabled_toolsets",
-    "workdir",
-    "profile",
-)
+_DEFINING = (
+    "prompt", "skills", "skill", "model", "provider", "base_url", "script", "no_agent",
+    "context_from", "schedule", "deliver", "enabled_toolsets", "workdir", "profile",
+)  # fmt: skip
 """The fields of a Hermes job that define it; the others are its state."""
 _INSTANT = timedelta(microseconds=1)
 MAX_ID = 40
 """Hermes' ids have 12 characters; longer ones may have been put in by hand."""
-
-
-def target_of(job_id: str) -> str:
-    return PREFIX + job_id
 
 
 def hermes_id(job: Job) -> str | None:
@@ -70,11 +54,11 @@ def definition_of(
     ``command``: how a person calls Hermes for this profile.
     """
     id = str(job["id"])
-    requires = protection.jobs.get(id)
+    requires = protection.get(id)
     return Definition(
         name=name,
         schedule=_schedule(job, timezone),
-        action=Call(target=target_of(id), args={**_shown(job), "command": command}),
+        action=Call(target=PREFIX + id, args={**_shown(job), "command": command}),
         protected=requires is not None,
         requires=requires or (),
         grace=GRACE,
@@ -84,10 +68,10 @@ def definition_of(
 
 def _schedule(job: Mapping[str, Any], timezone: str) -> Schedule:
     schedule = job.get("schedule")
-    kind = schedule.get("kind") if isinstance(schedule, Mapping) else None
-    if kind == "once" and job.get("state") == "completed" and not job.get("enabled", True):
-        at = instant_of(schedule.get("run_at")) if isinstance(schedule, Mapping) else None
-        if at is not None:
+    if isinstance(schedule, Mapping) and schedule.get("kind") == "once":
+        ended = job.get("state") == "completed" and not job.get("enabled", True)
+        at = instant_of(schedule.get("run_at"))
+        if ended and at is not None:
             return at_schedule(at, timezone, text=_display(job))
     return foreign_schedule(_display(job), timezone)
 
@@ -102,25 +86,17 @@ def _display(job: Mapping[str, Any]) -> str:
 def _shown(job: Mapping[str, Any]) -> dict[str, Any]:
     """What a reader needs to know the job again, and a digest of all that makes it what it is:
     a job that was changed in Hermes is a new revision here. Prompts stay with Hermes."""
-    wanted = {key: job.get(key) for key in _WANTED}
+    fields = {key: job.get(key) for key in _DEFINING}
     times = job.get("repeat")
-    wanted["times"] = times.get("times") if isinstance(times, Mapping) else times
-    if isinstance(wanted["schedule"], Mapping):
-        wanted["schedule"] = {k: v for k, v in wanted["schedule"].items() if k != "display"}
-    text = json.dumps(wanted, sort_keys=True, default=str)
+    fields["times"] = times.get("times") if isinstance(times, Mapping) else times
+    if isinstance(fields["schedule"], Mapping):
+        fields["schedule"] = {k: v for k, v in fields["schedule"].items() if k != "display"}
+    text = json.dumps(fields, sort_keys=True, default=str)
     shown: dict[str, Any] = {"digest": hashlib.sha256(text.encode()).hexdigest()[:16]}
     for key in ("script", "workdir", "deliver"):
         if job.get(key):
             shown[key] = _printable(str(job[key]))[:500]
     return shown
-
-
-def wanted_state(job: Mapping[str, Any]) -> JobState:
-    return (
-        JobState.ACTIVE
-        if job.get("enabled", True) and job.get("state") != "paused"
-        else JobState.PAUSED
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +177,8 @@ class Mirror:
     def _add(
         self, new: Mapping[str, Definition], theirs: Mapping[str, Theirs], now: datetime
     ) -> _View:
-        """In one transaction with a second look: two jobs here for one there would run twice."""
+        # The second look is in the same transaction: another process may add the job at this
+        # moment, and two jobs here for one there would run twice.
         with self._store.batch():
             view = _View.of(self._store)
             for id, definition in new.items():
@@ -221,7 +198,8 @@ class Mirror:
             foreign = job.definition.schedule.kind is ScheduleKind.FOREIGN
             at = now if foreign else max(_since(theirs, now), job.edited_at, job.watermark)
             job = self._store.edit_job(job.id, job.revision, wanted, by=self._by, now=at)
-        state = wanted_state(theirs)
+        on = theirs.get("enabled", True) and theirs.get("state") != "paused"
+        state = JobState.ACTIVE if on else JobState.PAUSED
         if job.state in (JobState.ACTIVE, JobState.PAUSED) and job.state is not state:
             job = self._store.set_job_state(job.id, state, by=self._by, now=now)
         view.put(id, job)
@@ -229,7 +207,8 @@ class Mirror:
 
 
 def _since(theirs: Theirs, now: datetime) -> datetime:
-    """A fire that is due already belongs to what is written down now, not to what was before."""
+    # A fire that is already due belongs to the definition that is written now, not to the one
+    # before it.
     pending = instant_of(theirs.get("next_run_at"))
     return now if pending is None or pending > now else pending - _INSTANT
 
@@ -249,13 +228,13 @@ class _View:
 
     @staticmethod
     def of(store: Store) -> _View:
-        found: list[Job] = []
+        every: list[Job] = []
         cursor: str | None = None
         while True:
             jobs, cursor = store.jobs(page=Page(limit=500, cursor=cursor))
-            found += jobs
+            every += jobs
             if cursor is None:
-                return _View(found)
+                return _View(every)
 
     def without(self, ids: Collection[str]) -> list[Job]:
         """Take out the jobs that are not among these, or that exist twice."""

@@ -1,5 +1,8 @@
 """The functions of Hermes that Tenure replaces: those that run a job, and those that ask for it.
 
+Each call finds the host of the home that it is about: one for each adopted home that this process
+works on. In a home that is not adopted Hermes works as without Tenure.
+
 Hermes' callers look these names up when they call, so replacing them in their modules is enough;
 nothing on disk changes. A module that is not loaded yet is patched when it loads, so a process
 that never uses its jobs pays nothing. A name that another module imported before is replaced there
@@ -21,17 +24,89 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tenure.adapters.hermes.facts.adoption_record import AdoptionLink, read_link
 from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes.inside import hermes_api
-from tenure.adapters.hermes.inside.host_registry import hosts
 from tenure.adapters.hermes.inside.replacement import replace
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # loaded with the first host: most processes of Hermes never need it
     from tenure.adapters.hermes.inside.host import HermesHost
 
 log = logging.getLogger("tenure.hermes")
 
+DRAIN_AFTER_RELEASE_S = 3600.0
+"""How long active runs may take to report their end when their home is released."""
 Make = Callable[[Any], Callable[..., Any]]
+
+
+class HostRegistry:
+    """Thread-safe. Each call reads whether the home is adopted: one small file."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[HermesHome, HermesHost] = {}
+        self._leaving: list[HermesHost] = []
+        self._lock = threading.Lock()
+
+    def of(self, home: HermesHome) -> HermesHost | None:
+        """None where the home is not adopted: Hermes then works as without Tenure."""
+        link = read_link(home)
+        with self._lock:
+            old = self._hosts.get(home)
+            if old is not None and old.link == link:
+                return old
+            self._hosts.pop(home, None)
+            host = None
+            if link is not None:
+                host = self._hosts[home] = _make_host(link)
+        if old is not None:
+            self._leave(old)
+        return host
+
+    def marked(self, job_id: str, *how: Any) -> None:
+        """Hermes has recorded how a run of one of the homes ended."""
+        for host in (*list(self._hosts.values()), *self._leaving):
+            host.handoff.marked(job_id, *how)
+
+    def _leave(self, host: HermesHost) -> None:
+        if not host.handoff.active():
+            host.close()
+            return
+        self._leaving.append(host)
+        threading.Thread(
+            target=self._close_later, args=(host,), name="tenure-hermes-leaving", daemon=True
+        ).start()
+
+    def _close_later(self, host: HermesHost) -> None:
+        try:
+            host.close(DRAIN_AFTER_RELEASE_S)
+        finally:
+            self._leaving.remove(host)
+
+    def close(self) -> None:
+        with self._lock:
+            hosts, self._hosts = list(self._hosts.values()), {}
+        for host in hosts:
+            host.close()
+
+    def forget_in_child(self) -> None:
+        self._lock = threading.Lock()
+        hosts, self._hosts = [*self._hosts.values(), *self._leaving], {}
+        self._leaving = []
+        for host in hosts:
+            host.forget_in_child()
+
+
+def _make_host(link: AdoptionLink) -> HermesHost:
+    """Raises RuntimeError if a part cannot be loaded: then nothing runs."""
+    try:
+        from tenure.adapters.hermes.inside.host import HermesHost
+    except Exception as error:
+        why = f"Tenure cannot be loaded here ({type(error).__name__}: {error})"
+        raise RuntimeError(f"refused: {why}; run: tenure hermes status") from error
+    return HermesHost(link, hermes_api.originals())
+
+
+hosts = HostRegistry()
 
 
 def _when_adopted(home: Callable[[], HermesHome], act: Callable[..., Any]) -> Make:
@@ -51,26 +126,21 @@ def _when_adopted(home: Callable[[], HermesHome], act: Callable[..., Any]) -> Ma
 
 
 # -- cron.scheduler ----------------------------------------------------------------------------
-def patch_scheduler(module: Any) -> None:
+def _patch_scheduler(module: Any) -> None:
     replacements: dict[str, Callable[..., Any]] = {
         "tick": lambda host, _, *args, **kwargs: host.tick(args, kwargs),
-        "get_due_jobs": lambda host, original: host.due_jobs.claimed(original),
-        "run_job": _body,
+        "get_due_jobs": lambda host, original: host.handoff.claimed(original),
+        "run_job": lambda host, _, job, *args, **kwargs: host.handoff.body(job, args, kwargs),
         "_get_lock_paths": lambda host, original: host.lock_paths(*original()),
     }
     if hasattr(module, "run_one_job"):
-        replacements.update(run_one_job=_body, run_job=_part)
+        replacements["run_one_job"] = replacements["run_job"]
+        replacements["run_job"] = lambda host, original, job, *args, **kwargs: host.handoff.part(
+            original, job, args, kwargs
+        )
     for name, act in replacements.items():
         replace(module, name, _when_adopted(hermes_api.home_of_tick, act))
     replace(module, "mark_job_run", _mark)
-
-
-def _body(host: HermesHost, original: Any, job: Any, *args: Any, **kwargs: Any) -> Any:
-    return host.handoff.body(job, args, kwargs)
-
-
-def _part(host: HermesHost, original: Any, job: Any, *args: Any, **kwargs: Any) -> Any:
-    return host.handoff.part(original, job, args, kwargs)
 
 
 def _mark(original: Any) -> Callable[..., Any]:
@@ -87,17 +157,16 @@ def _mark(original: Any) -> Callable[..., Any]:
 
 # -- requests --------------------------------------------------------------------------------
 class _Answer(threading.local):
-    """The owner's answer to this thread's request: Hermes' own texts would be wrong."""
+    """The owner's answer to this thread's request."""
 
     text: str | None = None
     refused: bool = False
 
+    def clear(self) -> None:
+        self.text, self.refused = None, False
+
 
 _answer = _Answer()
-
-
-def patch_provider(module: Any) -> None:
-    replace(module.CronScheduler, "fire_due", _when_adopted(hermes_api.home_of_jobs, _fire_due))
 
 
 def _fire_due(host: HermesHost, original: Any, provider: Any, job_id: str, **kwargs: Any) -> bool:
@@ -111,10 +180,6 @@ def _fire_due(host: HermesHost, original: Any, provider: Any, job_id: str, **kwa
     return False  # it was not run here
 
 
-def patch_jobs(module: Any) -> None:
-    replace(module, "trigger_job", _when_adopted(hermes_api.home_of_jobs, _trigger))
-
-
 def _trigger(host: HermesHost, original: Any, job_id: str) -> Any:
     job = hermes_api.find_job(job_id)
     if job is None:
@@ -122,43 +187,43 @@ def _trigger(host: HermesHost, original: Any, job_id: str) -> Any:
     try:
         answer = _answer.text = _queued(host, job, "trigger")
     except RuntimeError as error:
-        raise _in_a_dashboard(error) from None
+        if "hermes_cli.web_server" not in sys.modules:
+            raise
+        from fastapi import HTTPException  # type: ignore[import-not-found,unused-ignore]
+
+        raise HTTPException(status_code=409, detail=str(error)) from None  # as its API answers
     return {**(hermes_api.find_job(job["id"]) or job), "tenure": answer}
-
-
-def patch_tools(module: Any) -> None:
-    replace(module, "_execute_job_now", _when_adopted(hermes_api.home_of_jobs, _execute))
-    replace(module, "cronjob", _cronjob)
 
 
 def _cronjob(original: Any) -> Callable[..., Any]:
     def cronjob(*args: Any, **kwargs: Any) -> Any:
-        _answer.text, _answer.refused = None, False
-        return _with_answer(original(*args, **kwargs), _answer.text)
+        _answer.clear()
+        text = original(*args, **kwargs)
+        if _answer.text is None:
+            return text
+        result = json.loads(text)
+        if isinstance(result.get("job"), dict):
+            # The reason why nothing ran here: Hermes' own text would be wrong.
+            result["job"]["execution_skipped"] = _answer.text
+        return json.dumps(result, indent=2)
 
     return cronjob
 
 
 def _execute(host: HermesHost, original: Any, job: Mapping[str, Any]) -> Any:
     if host.owns():  # its own agent asks, and waits for the end as without Tenure
-        good, why = _ask(host, lambda requests: requests.run_by_owner(host, job))
+        good, why = _asked(host, lambda: host.refusals.run_by_owner(job))
         return {"claimed": True, "success": good, "error": None if good else why}
     _answer.text = _queued(host, job, "run")
     return {"claimed": False, "success": False, "error": _answer.text}
 
 
-def patch_cli(module: Any) -> None:
-    replace(module, "_job_action", _when_adopted(hermes_api.home_of_jobs, _job_action))
-
-
 def _job_action(
     host: HermesHost, original: Any, action: str, job_id: str, success_verb: str
 ) -> Any:
-    return _cron_run(job_id) if action == "run" else original(action, job_id, success_verb)
-
-
-def _cron_run(job_id: str) -> int:
-    """``hermes cron run``: it prints which process runs the job, and exits with 3 if none does."""
+    """``hermes cron run`` prints which process runs the job, and exits with 3 if none does."""
+    if action != "run":
+        return original(action, job_id, success_verb)
     result = json.loads(hermes_api.cronjob(action="run", job_id=job_id))
     if not result.get("success"):
         print(f"Failed to run job: {result.get('error', 'unknown error')}")
@@ -173,45 +238,39 @@ def _cron_run(job_id: str) -> int:
     return 0
 
 
-def _with_answer(text: str, answer: str | None) -> str:
-    """The tool's JSON, with the owner's answer as the reason why nothing ran here."""
-    if answer is None:
-        return text
-    result = json.loads(text)
-    if isinstance(result.get("job"), dict):
-        result["job"]["execution_skipped"] = answer
-    return json.dumps(result, indent=2)
-
-
 def _queued(host: HermesHost, job: Mapping[str, Any], via: str) -> str:
     """Ask the owner; which process runs it, as text. Raises RuntimeError for a refusal."""
-    return str(_ask(host, lambda requests: requests.queued(host, job, via)))
+    return str(_asked(host, lambda: host.refusals.queued(job, via)))
 
 
-def _ask(host: HermesHost, request: Callable[[Any], Any]) -> Any:
-    from tenure.adapters.hermes.inside import owner_requests
-
+def _asked(host: HermesHost, request: Callable[[], Any]) -> Any:
     try:
-        return request(owner_requests)
+        return request()
     except Exception as error:  # noqa: BLE001  Hermes prints a RuntimeError
         _answer.refused = True
-        raise RuntimeError(f"refused: {owner_requests.refusal_text(host, error)}") from None
+        raise RuntimeError(f"refused: {host.refusals.text_of(error)}") from None
 
 
-def _in_a_dashboard(error: RuntimeError) -> Exception:
-    """Its API's error in a dashboard; the same error elsewhere."""
-    if "hermes_cli.web_server" not in sys.modules:
-        return error
-    from fastapi import HTTPException  # type: ignore[import-not-found,unused-ignore]
+def _request(name: str, act: Callable[..., Any], owner: str = "") -> Callable[[Any], None]:
+    """Make the patch of one function that asks for a run; ``owner``: the class it belongs to."""
 
-    refused: Exception = HTTPException(status_code=409, detail=str(error))
-    return refused
+    def patch(module: Any) -> None:
+        place = getattr(module, owner) if owner else module
+        replace(place, name, _when_adopted(hermes_api.home_of_jobs, act))
+
+    return patch
+
+
+def _patch_tools(module: Any) -> None:
+    _request("_execute_job_now", _execute)(module)
+    replace(module, "cronjob", _cronjob)
 
 
 PATCHES: dict[str, Callable[[Any], None]] = {
-    "cron.scheduler": patch_scheduler,
-    "cron.scheduler_provider": patch_provider,
-    "cron.jobs": patch_jobs,
-    "tools.cronjob_tools": patch_tools,
-    "hermes_cli.cron": patch_cli,
+    "cron.scheduler": _patch_scheduler,
+    "cron.scheduler_provider": _request("fire_due", _fire_due, owner="CronScheduler"),
+    "cron.jobs": _request("trigger_job", _trigger),
+    "tools.cronjob_tools": _patch_tools,
+    "hermes_cli.cron": _request("_job_action", _job_action),
 }
+"""What is done to a module of Hermes when it is loaded."""

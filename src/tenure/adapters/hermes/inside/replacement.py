@@ -63,8 +63,7 @@ def rebind(names: Sequence[str]) -> None:
 
 
 def _when_loaded(name: str, patch: Callable[[Any], None]) -> None:
-    """It loads at this moment, perhaps on this thread: wait for it on another."""
-
+    # It loads at this moment, perhaps on this thread: only another thread can wait for it.
     def wait() -> None:
         try:
             patch(importlib.import_module(name))

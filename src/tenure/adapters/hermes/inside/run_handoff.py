@@ -1,8 +1,13 @@
 """The handoff of claimed runs to Hermes. A run without a claim is refused.
 
-tick      Hermes dispatches a job whose fire was claimed. The claim waits here until the run
-          starts, and ends when Hermes records how the run ended.
+tick      Of the jobs that Hermes finds due, it gets those whose fire this owner has claimed. A
+          claim waits here until the run starts, and ends when Hermes records how the run ended.
 request   Tenure hands over a claimed run. Hermes fires that job as it fires one itself.
+
+Hermes itself decides not to run some fires: older versions move a recurring job that is later than
+its grace on to its next fire without a record; newer ones do it after the zone was changed. No
+process claims those fires, but the record must have them (C5): a job that was due before Hermes
+looked, and is neither found due nor still due, was skipped by Hermes, and is recorded as missed.
 """
 
 from __future__ import annotations
@@ -10,17 +15,26 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+from tenure.adapters.hermes.facts.jobs_file import instant_of
 from tenure.adapters.hermes.inside import hermes_api
-from tenure.adapters.hermes.inside.membership import ProfileMembership, TickerCall
+from tenure.adapters.hermes.inside.fires import announced, due_at
+from tenure.adapters.hermes.inside.hermes_api import TickerCall
+from tenure.adapters.hermes.inside.membership import ProfileMembership
 from tenure.adapters.hermes.inside.refusals import Refusals
 from tenure.domain.errors import RunFailed
+from tenure.domain.omission import FireRange, OmissionKind
+from tenure.domain.planning.external import Announced
+from tenure.domain.planning.plan import Plan
 from tenure.domain.run import RunState
 from tenure.runtime.callables.runner import RunHandle
+from tenure.runtime.dispatch.turn import Mandate
 from tenure.runtime.tracebacks import reason_of
+from tenure.store.contract import Store
 
 log = logging.getLogger("tenure.hermes")
 
@@ -30,29 +44,11 @@ CLEANUP_WAIT_S = 2.0
 """Hermes counts a run as running until its thread cleans up, just after the end."""
 
 UNCLAIMED = "only the owner may run it, and only what it has claimed"
+SKIPPED_BY_HERMES = "Hermes skipped it: it was too late"
 
 End = Callable[[RunState, str], None]
 _Ends = list[tuple[RunState, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Originals:
-    """Hermes' own functions, which are called once Tenure has said yes."""
-
-    tick: Callable[..., int]
-    body: Callable[..., Any]
-    """``run_one_job``, or ``run_job`` where there is none."""
-    whole: bool
-    """Whether ``body`` is the whole of a run, with its delivery and its record."""
-
-
-@dataclass(frozen=True, slots=True)
-class HostContext:
-    """What the parts of a host share."""
-
-    membership: ProfileMembership
-    refusals: Refusals
-    ticker_call: Callable[[], TickerCall]
+HermesJob = Mapping[str, Any]
 
 
 class ThreadState(threading.local):
@@ -81,51 +77,153 @@ class RunHandoff:
     """The runs of one host. Thread-safe."""
 
     def __init__(
-        self, context: HostContext, originals: Originals, skip_due_fire: Callable[[str], None]
+        self,
+        membership: ProfileMembership,
+        refusals: Refusals,
+        originals: hermes_api.Originals,
     ) -> None:
-        self._membership = context.membership
-        self._refusals = context.refusals
-        self._ticker_call = context.ticker_call
+        self.ticker_call = TickerCall()
+        self.thread = ThreadState()
+        self._membership = membership
+        self._refusals = refusals
         self._originals = originals
-        self._skip_due_fire = skip_due_fire
         self._waiting: dict[str, RunHandle] = {}
         """Claimed runs that have not started; by Hermes' job id."""
         self._fired: dict[str, End] = {}
         """Triggered runs that a tick must carry."""
         self._active: dict[str, _ActiveRun] = {}
-        self.thread = ThreadState()
 
     def active(self) -> int:
         """The number of runs that are active or about to start."""
         return len(self._active) + len(self._waiting) + len(self._fired)
 
-    # -- handed out by a tick ------------------------------------------------------------------
-    def take(self, job_id: str, lent: RunHandle) -> bool:
-        """Keep a claimed run until Hermes has dispatched it, and return whether it will.
+    # -- the due jobs of a tick ----------------------------------------------------------------
+    def claimed(self, find: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        """Of the jobs that Hermes finds due, those whose fire this owner has claimed."""
+        if not self.thread.ticking:
+            return []
+        if self.thread.only is not None:
+            job = hermes_api.find_job(self.thread.only)
+            return [] if job is None else [job]
+        fires: dict[str, Announced] = {}
+        jobs: dict[str, dict[str, Any]] = {}
+        before, due = due_at(hermes_api.load_jobs(), datetime.now(UTC)), find()
+        self._record_skipped(before, {str(job["id"]) for job in due})
+        mirrored = self._membership.mirrored
+        for job in due:
+            id = str(job["id"])
+            ours, fire = mirrored.jobs.get(id), announced_fire(job)
+            if ours is None or fire is None:
+                self._leave_due(job, mirrored.problems.get(id, "it is new, or has no next run"))
+            else:
+                fires[ours.id], jobs[ours.id] = fire, job
+        return self._claim(fires, jobs) if fires else []
 
-        Hermes skips a job that it still counts as running: for a moment after a run has ended, and
-        during a run without a claim.
-        """
+    def _claim(
+        self, fires: Mapping[str, Announced], jobs: Mapping[str, dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        scheduler, why = self._membership.scheduler, "this process is not the owner any more"
+        try:
+            answers = None if scheduler is None else scheduler.external_fires.claim(fires)
+        except Exception as error:  # noqa: BLE001  a store that is blocked, a disk that is full
+            answers, why = None, str(error)
+        if answers is None:
+            self._refusals.tell("claim", f"no run can be claimed, so no job runs: {why}")
+            hermes_api.give_back(list(jobs.values()))
+            return []
+        self._refusals.tell("claim", "")
+        taken = []
+        for ours, answer in answers.items():
+            job, id = jobs[ours], str(jobs[ours]["id"])
+            if answer.settled:
+                self._refusals.tell(id, "")
+            if answer.handle is not None and self.take(id, answer.handle):
+                taken.append(job)
+            elif answer.settled:
+                log.info("job %s is not run: %s", job.get("name"), answer.why)
+                hermes_api.advance(job["id"])
+            else:
+                self._leave_due(job, answer.why)
+        return taken
+
+    def take(self, job_id: str, handle: RunHandle) -> bool:
+        """Keep a claimed run until Hermes has dispatched it, and return whether it will."""
+        # Hermes skips a job that it still counts as running: for a moment after a run has ended,
+        # and during a run without a claim.
         if not _wait_for_cleanup(job_id):
-            lent.end(RunState.NEVER_RAN, "Hermes is running it already")
+            handle.end(RunState.NEVER_RAN, "Hermes is already running it")
             return False
-        self._waiting[job_id] = lent
+        self._waiting[job_id] = handle
         self.thread.claimed += (job_id,)
         return True
 
-    def settle(self) -> None:
-        """After a tick, end the claims that Hermes did not dispatch to a thread of its own.
+    def _leave_due(self, job: dict[str, Any], why: str) -> None:
+        # The fire has no record yet, so the next tick must find the job due again.
+        self._refusals.tell(str(job["id"]), f"job {job.get('name')} is not run: {why}")
+        hermes_api.give_back([job])
 
-        Only claims of this tick: other threads may be between claim and dispatch.
-        """
+    def settle(self) -> None:
+        """After a tick, end the claims that Hermes did not dispatch to a thread of its own."""
+        # Only claims of this tick: other threads may be between claim and dispatch.
         claimed, self.thread.claimed = self.thread.claimed, ()
         running = hermes_api.running_job_ids()
         for id in claimed:
-            if id not in running and (lent := self._waiting.pop(id, None)):
-                lent.end(RunState.NEVER_RAN, "Hermes did not dispatch it")
+            if id not in running and (handle := self._waiting.pop(id, None)):
+                handle.end(RunState.NEVER_RAN, "Hermes did not dispatch it")
         for id, run in list(self._active.items()):
             if run.result is not None and id not in running:
                 self._finish(id, run, *run.result)
+
+    # -- fires that Hermes skipped -------------------------------------------------------------
+    def _record_skipped(self, before: Mapping[str, HermesJob], due: Collection[str]) -> None:
+        """A fire that cannot be recorded is made due again, for the next tick."""
+        left = {id: job for id, job in before.items() if id not in due}
+        if not left:
+            return
+        now = datetime.now(UTC)
+        for job in hermes_api.load_jobs():
+            was = left.get(str(job.get("id")))
+            ours = self._membership.mirrored.jobs.get(str(job.get("id")))
+            if was is None or ours is None or not _moved_on(was, job, now):
+                continue
+            fire = announced_fire(was, now)
+            if fire is not None and not self._record_missed(ours.id, fire):
+                hermes_api.give_back([was])
+
+    def _record_missed(self, id: str, fire: Announced) -> bool:
+        scheduler, profile = self._membership.scheduler, self._membership.profile
+        if scheduler is None or profile is None:
+            return False
+
+        def write(mandate: Mandate) -> bool:
+            plan = _missed(profile.store, id, fire)
+            if plan is not None:
+                profile.store.claim(mandate.authority, [plan], datetime.now(UTC))
+            return True
+
+        try:
+            return bool(scheduler.dispatcher.under_mandate(write))
+        except Exception as error:  # noqa: BLE001  a store that is blocked: at the next tick
+            self._refusals.tell(
+                "skipped fires", f"runs that Hermes skipped cannot be recorded: {error}"
+            )
+            return False
+
+    def _skip_due_fire(self, job_id: str) -> None:
+        """Let a triggered run replace a fire that is already due."""
+        # Hermes moves on to the next fire, and this one is recorded as skipped, since a run of the
+        # job is active.
+        membership = self._membership
+        scheduler, profile = membership.scheduler, membership.profile
+        job = hermes_api.find_job(job_id)
+        fire = None if job is None else announced_fire(job)
+        if fire is None or scheduler is None or profile is None:
+            return
+        ours = membership.mirrored.jobs.get(job_id)
+        if ours is None:  # it is newer than the last tick
+            ours = membership.follow(profile, whole=False).jobs.get(job_id)
+        if ours is not None:
+            scheduler.external_fires.claim({ours.id: fire})
 
     # -- a run -------------------------------------------------------------------------------
     def body(self, job: Mapping[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -140,10 +238,10 @@ class RunHandoff:
         fired = self._fired.get(id)
         if fired is not None:
             return fired
-        lent = self._waiting.pop(id, None)
-        if lent is None:
+        handle = self._waiting.pop(id, None)
+        if handle is None:
             return self._membership.link.refusal or UNCLAIMED
-        return lent.end if lent.enter() else "its owner lost ownership before it began"
+        return handle.end if handle.enter() else "its owner lost ownership before it began"
 
     def _run(
         self, job: Mapping[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any], end: End
@@ -157,7 +255,7 @@ class RunHandoff:
             self._finish(id, run, False, reason_of(error))
             raise
         if self._originals.whole:
-            self._finish(id, run, *(run.recorded or (False, "Hermes did not say how it ended")))
+            self._finish(id, run, *(run.recorded or (False, "Hermes did not report how it ended")))
         else:
             run.result = bool(result[0]), str(result[3] or "")
         return result
@@ -197,10 +295,10 @@ class RunHandoff:
         """Carry out a triggered run, on a thread of Tenure's. Raises RunFailed."""
         ends: _Ends = []
         with hermes_api.scoped(self._membership.home):
-            if self._ticker_call().draining():
-                raise RunFailed("Hermes is about to stop, and starts no run")
+            if self.ticker_call.draining():
+                raise RunFailed("Hermes is shutting down and starts no run")
             if not _wait_for_cleanup(job_id):
-                raise RunFailed("Hermes is running it already")
+                raise RunFailed("Hermes is already running it")
             _must_be_on(job_id)
             self._skip_due_fire(job_id)
             fire = self._fire if self._originals.whole else self._fire_by_tick
@@ -216,13 +314,13 @@ class RunHandoff:
         with hermes_api.marked_as_running(job_id):
             # Tenure gave this run its claim, so an older one of Hermes' is of a process that died.
             hermes_api.drop_fire_claim(job_id)
-            if not hermes_api.jobs_module().claim_job_for_fire(job_id):
-                raise RunFailed("Hermes would not fire it: it is paused, or gone")
+            if not hermes_api.claim_for_fire(job_id):
+                raise RunFailed("Hermes does not run it: it is paused, or was removed")
             job = _must_be_on(job_id)
             execution = hermes_api.create_execution(job_id, source="tenure")
             if execution is not None:
                 job["execution_id"] = execution
-            self._run(job, (), self._ticker_call().delivery(), _into(ends))
+            self._run(job, (), self.ticker_call.delivery(), _into(ends))
 
     def _fire_by_tick(self, job_id: str, ends: _Ends) -> None:
         """Where a run is a part of the tick: a tick that finds this job due, and no other."""
@@ -231,14 +329,14 @@ class RunHandoff:
         thread.ticking, thread.only = True, job_id
         try:
             while True:
-                self._originals.tick(verbose=False, sync=True, **self._ticker_call().delivery())
+                self._originals.tick(verbose=False, sync=True, **self.ticker_call.delivery())
                 if not ends:  # it ran, and Hermes recorded nothing: its result counts
                     self.settle()
                 if ends:
                     return
                 _must_be_on(job_id)
                 if time.monotonic() >= deadline:
-                    raise RunFailed("another tick was under way for too long")
+                    raise RunFailed("another tick took too long")
                 time.sleep(0.1)
         finally:
             thread.ticking, thread.only = False, None
@@ -267,3 +365,38 @@ def _wait_for_cleanup(job_id: str) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+def announced_fire(job: HermesJob, now: datetime | None = None) -> Announced | None:
+    """The latest fire of a due job by Hermes' own arithmetic. ``now`` is UTC."""
+    return announced(job, now or datetime.now(UTC), hermes_api.zone(), hermes_api.croniter())
+
+
+def _moved_on(was: HermesJob, job: HermesJob, now: datetime) -> bool:
+    """Whether Hermes moved it to a later fire, and not an edit or a run."""
+    kept = ("schedule", "enabled", "last_run_at", "fire_claim", "run_claim")
+    at = instant_of(job.get("next_run_at"))
+    return at is not None and at > now and all(was.get(key) == job.get(key) for key in kept)
+
+
+def _missed(store: Store, id: str, fire: Announced) -> Plan | None:
+    job = store.job(id)
+    if fire.fire <= job.watermark:
+        return None
+    first, _, count = fire.since(job.watermark).passed or (fire.fire, fire.fire, 0)
+    missed = FireRange(
+        kind=OmissionKind.MISSED,
+        first=first,
+        last=fire.fire,
+        count=count + 1,
+        reason=SKIPPED_BY_HERMES,
+    )
+    return Plan(
+        job=job.id,
+        revision=job.revision,
+        was=job.watermark,
+        watermark=fire.fire,
+        due_at=job.due_at,
+        omissions=(missed,),
+        waiting=job.waiting,
+    )

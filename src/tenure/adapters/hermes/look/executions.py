@@ -18,13 +18,13 @@ import os
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tenure.adapters.hermes.facts.jobs_file import parse_instant
+from tenure.adapters.hermes.facts.jobs_file import instant_of
 from tenure.adapters.hermes.look.scan import ProcessStart
 
 LIMIT = 50
@@ -112,14 +112,15 @@ def _read_copy(path: Path, limit: int) -> Ledger:
         copy = Path(folder, "executions.db")
         _copy(path, copy)
         with closing(sqlite3.connect(copy)) as connection:
-            found = connection.execute(
+            rows = connection.execute(
                 f"SELECT {_COLUMNS} FROM executions ORDER BY claimed_at DESC, id DESC LIMIT ?",
                 (limit,),
             ).fetchall()
-    return Ledger(known=True, rows=tuple(_row(*columns) for columns in found))
+    return Ledger(known=True, rows=tuple(map(_row, rows)))
 
 
 def _copy(path: Path, copy: Path) -> None:
+    # Without a checkpoint meanwhile, the two files belong together, however they grew.
     wal = Path(f"{path}-wal")
     before = _mark(path, wal)
     copy.write_bytes(path.read_bytes())
@@ -140,21 +141,20 @@ def _mark(path: Path, wal: Path) -> tuple[int, int, int, bytes]:
             header = file.read(_WAL_HEADER)
     except FileNotFoundError:
         header = b""
-    found = os.stat(path)
-    return found.st_ino, found.st_size, found.st_mtime_ns, header
+    state = os.stat(path)
+    return state.st_ino, state.st_size, state.st_mtime_ns, header
 
 
-def _row(
-    job: object, source: object, pid: object, stamp: object, status: object,
-    claimed: object, started: object, finished: object,
-) -> Execution:  # fmt: skip
+def _row(columns: Sequence[object]) -> Execution:
+    job, source, pid, stamp, status, *instants = columns
+    claimed, started, finished = map(instant_of, instants)
     return Execution(
         job=str(job),
         source=str(source),
         pid=pid if isinstance(pid, int) else 0,
         stamp=stamp if isinstance(stamp, int) else None,
         status=str(status),
-        claimed_at=parse_instant(claimed),
-        started_at=parse_instant(started),
-        finished_at=parse_instant(finished),
+        claimed_at=claimed,
+        started_at=started,
+        finished_at=finished,
     )

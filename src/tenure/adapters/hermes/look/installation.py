@@ -143,7 +143,7 @@ def _look(python: str) -> tuple[str | None, str, str | None] | None:
 
 
 def _site_packages(python: Path) -> Iterable[Path]:
-    """Where the environment of a Python keeps packages. A virtual one is known by its own path."""
+    # The path itself names a virtual environment: what its link leads to is another Python.
     prefix = python.parent.parent
     yield from sorted(prefix.glob("lib/python3*/site-packages"))
     yield prefix / "Lib" / "site-packages"
@@ -164,13 +164,13 @@ def _code_in(site: Path) -> Path | None:
 
 
 def _version_of(code: Path, site: Path) -> str | None:
-    """The code's own word, else the package's: an editable install keeps an old one."""
+    # The code comes first: the metadata of an editable install keep an old version.
     try:
-        said = _VERSION.search((code / "hermes_cli" / "__init__.py").read_text("utf-8", "replace"))
+        match = _VERSION.search((code / "hermes_cli" / "__init__.py").read_text("utf-8", "replace"))
     except OSError:
-        said = None
-    if said is not None:
-        return said.group(1)
+        match = None
+    if match is not None:
+        return match.group(1)
     for info in sorted(site.glob("hermes_agent-*.dist-info")):
         return info.name.removeprefix("hermes_agent-").removesuffix(".dist-info")
     return None
@@ -187,10 +187,10 @@ def _asked(python: str) -> list[str]:
             timeout=_VERSION_WAIT_S,
             check=True,
         )
-        found = json.loads(answer.stdout)
+        folders = json.loads(answer.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return []
-    return [str(folder) for folder in found] if isinstance(found, list) else []
+    return [str(folder) for folder in folders] if isinstance(folders, list) else []
 
 
 def _says(file: Path, text: bytes) -> bool | None:

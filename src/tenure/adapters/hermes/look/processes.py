@@ -20,7 +20,6 @@ from pathlib import Path, PurePath
 
 from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes.facts.invocation import (
-    DESKTOP_MARK,
     Invocation,
     Role,
     is_interpreter,
@@ -53,8 +52,6 @@ class HermesCandidate:
     store: HomeEvidence
     seen: str
     """How it was identified, as text."""
-    desktop: str | None
-    """What its environment says of the desktop app; None: not to be read, or nothing."""
     environ_known: bool
     threads: frozenset[str]
     holds_gateway_lock: bool | None
@@ -121,26 +118,44 @@ class _Finder:
         if start is None:
             return
         if files is None:
-            self._without_files(pid, invocation)
+            # Its home may not be looked at: that there is such a process is all there is to say.
+            if invocation is not None and role_of(invocation, None) is not None:
+                self._hide(pid)
             return
         environ = self.scan.environ(pid) if invocation else None
-        ours = self._ours(pid, files, thorough=invocation is not None)
-        role = self._role(invocation, environ, ours)
+        own = self._own(pid, files, thorough=invocation is not None)
+        if invocation is not None:
+            role = role_of(invocation, environ)
+        else:  # a program that has only logs open does not work on the jobs
+            working = any("/logs/" not in file.path.replace(os.sep, "/") for file in own)
+            role = Role.PROGRAM if working else None
         if role is None:
             return
-        locked = self._holds_lock(pid, ours)
-        if not locked and not self._belongs(pid, role, ours, files, invocation, environ):
+        locks = [self.scan.locks(pid, f) for f in own if _base(f.path) == "gateway.lock"]
+        locked = True if True in locks else None if None in locks else False
+        other, seen = None, "it holds gateway.lock"
+        if not locked:
+            other = self._other_home(pid, own, files, invocation, environ)
+            seen = "its arguments and environment name this home; it has no file of it open"
+            if own:
+                seen = f"it has {_short(own[0].path, self.home)} open"
+        if other is not None:
+            self._leave_out(pid, role, *other)
             return
-        role = Role.GATEWAY if locked else role
-        found = self._member(pid, start, role, ours, locked, environ, argv)
+        candidate = HermesCandidate(
+            pid=pid,
+            start=start,
+            role=Role.GATEWAY if locked else role,
+            store=HomeEvidence.OBSERVED if own else HomeEvidence.STATED,
+            seen=seen,
+            environ_known=environ is not None,
+            threads=self.scan.threads(pid),
+            holds_gateway_lock=locked,
+            python=argv[0] if is_interpreter(argv[0]) else None,
+        )
         again = self.scan.start(pid)
         if again is not None and again.stamp == start.stamp:  # else it was two processes
-            self.members.append(found)
-
-    def _without_files(self, pid: int, invocation: Invocation | None) -> None:
-        """Its home may not be looked at: that there is such a process is all there is to say."""
-        if invocation is not None and role_of(invocation, None) is not None:
-            self._hide(pid)
+            self.members.append(candidate)
 
     def _hide(self, pid: int) -> None:
         user = self.scan.user(pid)
@@ -151,98 +166,53 @@ class _Finder:
         if user in (None, 0, home.st_uid) or home.st_mode & 0o077:
             self.hidden.append(pid)
 
-    def _ours(self, pid: int, files: tuple[OpenFile, ...], *, thorough: bool) -> list[OpenFile]:
+    def _own(self, pid: int, files: tuple[OpenFile, ...], *, thorough: bool) -> list[OpenFile]:
         """Its open files that belong to our store, the most telling first."""
         shared = self.scan.shares_paths(pid) if files else True
-        found = []
+        own = []
         for file in files:
             by_path = shared and (file.path in self.paths or file.path.startswith(self.prefixes))
-            if by_path or ((thorough or not shared) and self._same_file(pid, file)):
-                found.append(file)
-        return sorted(found, key=_rank)
+            # It may have another name there: a container's, or a path through a link.
+            if by_path or (
+                (thorough or not shared)
+                and _base(file.path) in self.ids.values()
+                and self.scan.file_id(pid, file) in self.ids
+            ):
+                own.append(file)
+        return sorted(own, key=_rank)
 
-    def _same_file(self, pid: int, file: OpenFile) -> bool:
-        """Our file under another name: a container's, or a path through a link."""
-        return _base(file.path) in self.ids.values() and self.scan.file_id(pid, file) in self.ids
-
-    def _role(
-        self,
-        invocation: Invocation | None,
-        environ: Mapping[str, str] | None,
-        ours: list[OpenFile],
-    ) -> Role | None:
-        if invocation is None:
-            working = any("/logs/" not in file.path.replace(os.sep, "/") for file in ours)
-            return Role.PROGRAM if working else None
-        return role_of(invocation, environ)
-
-    def _belongs(
+    def _other_home(
         self,
         pid: int,
-        role: Role,
-        ours: list[OpenFile],
+        own: list[OpenFile],
         files: tuple[OpenFile, ...],
         invocation: Invocation | None,
         environ: Mapping[str, str] | None,
-    ) -> bool:
-        """Whether it is ours. If not, it is noted where it belongs."""
-        theirs = _home_of_files([file for file in files if file not in ours])
-        if ours and (theirs is None or _rank(ours[0])[0] <= theirs[0]):
-            return True
-        if theirs is not None:
-            self.elsewhere.append(self._other(pid, role, theirs[1], HomeEvidence.OBSERVED))
-            return False
-        said = stated_home(invocation, environ, self.scan.folder(pid)) if invocation else None
-        if said is None:
-            self._hide(pid)
-            return False
-        same = self.scan.same_folder(pid, said, str(self.home.path))
-        if same is None:
-            self._hide(pid)
-        elif not same:
-            self.elsewhere.append(self._other(pid, role, said, HomeEvidence.STATED))
-        return bool(same)
+    ) -> tuple[str, HomeEvidence] | None:
+        """The other home that it works in, ``""`` for an unknown one; None if it works in ours."""
+        other = _home_of_files([file for file in files if file not in own])
+        if own and (other is None or _rank(own[0])[0] <= other[0]):
+            return None
+        if other is not None:
+            return other[1], HomeEvidence.OBSERVED
+        stated = stated_home(invocation, environ, self.scan.folder(pid)) if invocation else None
+        if stated is None:
+            return "", HomeEvidence.STATED
+        same = self.scan.same_folder(pid, stated, str(self.home.path))
+        if same:
+            return None
+        return "" if same is None else stated, HomeEvidence.STATED
 
-    def _other(self, pid: int, role: Role, where: str, store: HomeEvidence) -> OtherHomeProcess:
+    def _leave_out(self, pid: int, role: Role, where: str, store: HomeEvidence) -> None:
+        if not where:
+            self._hide(pid)
+            return
         path = PurePath(where)
         name = path.name if path.parent.name == "profiles" else "default"
-        return OtherHomeProcess(
+        other = OtherHomeProcess(
             pid=pid, role=role, home=where, store=store, same_name=name == self.home.profile
         )
-
-    def _member(
-        self,
-        pid: int,
-        start: ProcessStart,
-        role: Role,
-        ours: list[OpenFile],
-        locked: bool | None,
-        environ: Mapping[str, str] | None,
-        argv: tuple[str, ...],
-    ) -> HermesCandidate:
-        seen = "its arguments and environment name this home; it has no file of it open"
-        if locked:
-            seen = "it holds gateway.lock"
-        elif ours:
-            seen = f"it has {_short(ours[0].path, self.home)} open"
-        return HermesCandidate(
-            pid=pid,
-            start=start,
-            role=role,
-            store=HomeEvidence.OBSERVED if ours else HomeEvidence.STATED,
-            seen=seen,
-            desktop=None if environ is None else environ.get(DESKTOP_MARK),
-            environ_known=environ is not None,
-            threads=self.scan.threads(pid),
-            holds_gateway_lock=locked,
-            python=argv[0] if is_interpreter(argv[0]) else None,
-        )
-
-    def _holds_lock(self, pid: int, ours: list[OpenFile]) -> bool | None:
-        answers = [self.scan.locks(pid, f) for f in ours if _base(f.path) == "gateway.lock"]
-        if None in answers and True not in answers:
-            return None
-        return True in answers
+        self.elsewhere.append(other)
 
 
 def _ids_of(home: HermesHome) -> Iterator[tuple[tuple[int, int], str]]:
@@ -255,10 +225,10 @@ def _ids_of(home: HermesHome) -> Iterator[tuple[tuple[int, int], str]]:
             continue
     for path in files:
         try:
-            found = path.stat()
+            state = path.stat()
         except OSError:
             continue
-        yield (found.st_dev, found.st_ino), path.name
+        yield (state.st_dev, state.st_ino), path.name
 
 
 def _home_of_files(files: Sequence[OpenFile]) -> tuple[int, str] | None:

@@ -8,23 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from enum import StrEnum
 
 from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes.facts.invocation import Role
 from tenure.adapters.hermes.facts.jobs_file import (
     Heartbeats,
     HermesJob,
-    HermesScheduleKind,
     JobsFile,
 )
-from tenure.adapters.hermes.look.adoption_view import AdoptionView
 from tenure.adapters.hermes.look.executions import Execution, Ledger, role_in, tally
 from tenure.adapters.hermes.look.installation import Installation
-from tenure.adapters.hermes.look.locks import Lock
 from tenure.adapters.hermes.look.processes import HomeEvidence, OtherHomeProcess
-from tenure.adapters.hermes.look.tickers import Ticks
-from tenure.client.documents import VERSION, Json, instant, seconds, to_json
+from tenure.adapters.hermes.look.scan import Lock
+from tenure.client.documents import VERSION, Json, to_json
 from tenure.client.documents.processes import evidence_document
 from tenure.domain.policy.evidence import Evidence
 from tenure.domain.process import ProcessStatus
@@ -32,6 +29,35 @@ from tenure.domain.warnings import ProfileWarning
 
 MAX_RUNS = 10
 """The most runs that the document lists."""
+
+
+class Ticks(StrEnum):
+    """Whether a process looks for due jobs.
+
+    ``yes`` and ``no`` rest on something observed (a lock, a thread, recorded runs) or on the code
+    that is installed; ``may`` on what the process states, which is not proof.
+    """
+
+    YES = "yes"
+    MAY = "may"
+    NO = "no"
+    FENCED = "fenced"
+    """It ticks, and each tick ends at the fence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptionView:
+    """What of the adoption's record matters to who may run jobs. Instants are UTC."""
+
+    state: str = "unknown"
+    tenure_profile: str
+    tenure_home: str | None = None
+    adopted_at: datetime | None = None
+    hermes_version: str | None = None
+    forced: bool = False
+    problem: str | None = None
+    """Why nothing of it may be relied on; then every process refuses everything."""
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,131 +168,94 @@ class Survey:
 
     def to_json(self) -> Json:
         """The document of ``tenure hermes status --json``."""
-        return {
+        installation, adoption, ahead = self.installation, self.adoption, self.next_run()
+        document = {
             "v": VERSION,
-            "at": instant(self.at),
-            "hermes": self._hermes(),
-            "adoption": self._adoption(),
-            "verdict": self.verdict,
-            "processes": [_process(process) for process in self.processes],
-            "elsewhere": [_elsewhere(other) for other in self.elsewhere],
-            "hidden": list(self.hidden),
-            "locks": {
-                "gateway": _lock(self.gateway_lock),
-                "tick": {**_lock(self.tick_lock), "fence": self.tick_lock.fence},
+            "at": self.at,
+            "hermes": {
+                "home": self.home.path,
+                "profile": self.home.profile,
+                "version": installation.version if installation else None,
+                "python": installation.python if installation else None,
+                "verified": installation.verified if installation else False,
+                "found_by": installation.found_by if installation else None,
+                "service": self.service,
+                "installations": _each(self.installations, "version python code found_by"),
             },
-            "next": self._next(),
-            "runs": self._runs(),
-            "jobs": self._jobs(),
-            "warnings": [
-                {"code": w.code, "text": w.text, "remedy": w.remedy} for w in self.warnings
-            ],
-        }
-
-    def _hermes(self) -> Json:
-        found = self.installation
-        return {
-            "home": str(self.home.path),
-            "profile": self.home.profile,
-            "version": found.version if found else None,
-            "python": found.python if found else None,
-            "verified": found.verified if found else False,
-            "found_by": found.found_by if found else None,
-            "service": self.service,
-            "installations": [
-                {"version": i.version, "python": i.python, "code": i.code, "found_by": i.found_by}
-                for i in self.installations
-            ],
-        }
-
-    def _adoption(self) -> Json | None:
-        if self.adoption is None:
-            return None
-        return {**self.adoption.document(), "owner": self.owner}
-
-    def _next(self) -> Json | None:
-        found = self.next_run()
-        if found is None:
-            return None
-        return {
-            "job": found.job.id,
-            "job_name": found.job.name,
-            "due": instant(found.job.due),
-            "at": None,
-            "winner": found.winner,
-            "rivals": list(found.rivals),
-            "certain": found.certain,
-            "rotates": bool(found.rivals) and found.job.kind is HermesScheduleKind.INTERVAL,
-            "why": found.why,
-        }
-
-    def _runs(self) -> Json:
-        return {
-            "known": self.ledger.known,
-            "why": self.ledger.why or None,
-            "count": len(self.ledger.rows),
-            "by_role": self.by_role(),
-            "last": [
+            "adoption": adoption
+            and {
+                **_fields(
+                    adoption,
+                    "state tenure_home tenure_profile adopted_at hermes_version forced problem",
+                ),
+                "owner": self.owner,
+            },
+            "verdict": self.verdict,
+            "processes": [
                 {
-                    "job": row.job,
-                    "source": row.source,
-                    "pid": row.pid,
-                    "role": self.role_of_run(row),
-                    "status": row.status,
-                    "claimed_at": instant(row.claimed_at),
-                    "started_at": instant(row.started_at),
-                    "finished_at": instant(row.finished_at),
+                    **_fields(process, "pid role standing ticks why on_request store seen"),
+                    **_fields(process, "started_at before_adoption"),
+                    "evidence": process.evidence and evidence_document(process.evidence),
                 }
-                for row in self.ledger.rows[:MAX_RUNS]
+                for process in self.processes
             ],
+            "elsewhere": [
+                {**_fields(other, "pid role home store"), "same_profile_name": other.same_name}
+                for other in self.elsewhere
+            ],
+            "hidden": self.hidden,
+            "locks": {
+                "gateway": _fields(self.gateway_lock, "known held pid"),
+                "tick": _fields(self.tick_lock, "known held pid fence"),
+            },
+            "next": ahead
+            and {
+                "job": ahead.job.id,
+                "job_name": ahead.job.name,
+                "due": ahead.job.due,
+                "at": None,
+                **_fields(ahead, "winner rivals certain"),
+                "rotates": bool(ahead.rivals) and ahead.job.kind == "interval",
+                "why": ahead.why,
+            },
+            "runs": {
+                "known": self.ledger.known,
+                "why": self.ledger.why or None,
+                "count": len(self.ledger.rows),
+                "by_role": self.by_role(),
+                "last": [
+                    {
+                        **_fields(row, "job source pid"),
+                        "role": self.role_of_run(row),
+                        **_fields(row, "status claimed_at started_at finished_at"),
+                    }
+                    for row in self.ledger.rows[:MAX_RUNS]
+                ],
+            },
+            "jobs": {
+                "present": self.jobs.present,
+                "count": len(self.jobs.jobs),
+                **_fields(self.jobs, "enabled odd problem"),
+                "next_due": ahead and ahead.job.due,
+                "heartbeat_age": _tenths(self.heartbeats.ticked),
+                "success_age": _tenths(self.heartbeats.succeeded),
+            },
+            "warnings": _each(self.warnings, "code text remedy"),
         }
-
-    def _jobs(self) -> Json:
-        following = self.jobs.next()
-        return {
-            "present": self.jobs.present,
-            "count": len(self.jobs.jobs),
-            "enabled": self.jobs.enabled,
-            "odd": self.jobs.odd,
-            "problem": self.jobs.problem,
-            "next_due": instant(following.due) if following else None,
-            "heartbeat_age": _seconds(self.heartbeats.ticked),
-            "success_age": _seconds(self.heartbeats.succeeded),
-        }
+        return {key: to_json(value) for key, value in document.items()}
 
 
-def _process(process: HermesProcess) -> Json:
-    return {
-        "pid": process.pid,
-        "role": str(process.role),
-        "standing": str(process.standing),
-        "ticks": str(process.ticks),
-        "why": process.why,
-        "on_request": process.on_request,
-        "store": str(process.store),
-        "seen": process.seen,
-        "started_at": instant(process.started_at),
-        "before_adoption": process.before_adoption,
-        "evidence": to_json(evidence_document(process.evidence)) if process.evidence else None,
-    }
+def _fields(source: object, names: str) -> Json:
+    """Attributes as JSON fields of the same name."""
+    return {name: getattr(source, name) for name in names.split()}
 
 
-def _elsewhere(other: OtherHomeProcess) -> dict[str, Any]:
-    return {
-        "pid": other.pid,
-        "role": str(other.role),
-        "home": other.home,
-        "store": str(other.store),
-        "same_profile_name": other.same_name,
-    }
+def _each(sources: Sequence[object], names: str) -> list[Json]:
+    return [_fields(source, names) for source in sources]
 
 
-def _lock(lock: Lock) -> Json:
-    return {"known": lock.known, "held": lock.held, "pid": lock.pid}
-
-
-def _seconds(value: timedelta | None) -> float | int | None:
-    return None if value is None else seconds(timedelta(seconds=round(value.total_seconds(), 1)))
+def _tenths(age: timedelta | None) -> timedelta | None:
+    return None if age is None else timedelta(seconds=round(age.total_seconds(), 1))
 
 
 def names(processes: Sequence[HermesProcess]) -> str:
