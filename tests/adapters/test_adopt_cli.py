@@ -75,7 +75,7 @@ def test_the_way_there_and_back(world: World, say: Say) -> None:
     assert say("unprotect", "mail", "--json").json["unprotected"] == ["aaaaaaaaaaaa"]
     said = say("release", "--yes")
     assert said.code == 0, said.err
-    assert "forgot which jobs were protected: bbbbbbbbbbbb" in said.out
+    assert "removed the list of protected jobs: bbbbbbbbbbbb" in said.out
     assert "the Tenure profile hermes-la" in said.out
     assert snapshot(world.home.root) == before
 
@@ -136,7 +136,7 @@ def test_what_has_to_stay_is_said(world: World, say: Say) -> None:
     (world.home.tenure / "mine").touch()
     said = say("release", "--yes")
     assert said.code == 1
-    assert "tenure stays: it holds mine" in said.err
+    assert "kept tenure: it also contains mine" in said.err
     assert world.home.config.read_text() == CONFIG
 
 
