@@ -278,8 +278,10 @@ def test_an_emptied_profile_toml_changes_nothing(make: Make) -> None:
     cluster.settle()
     assert high.owns
     assert other.standing is ProcessStatus.REFUSED
-    _, warnings = cluster.profile.refresh_policy("test", cluster.clock.now())
-    assert any("profile_file_" in w.code for w in warnings)
+    cluster.profile.refresh_policy("test", cluster.clock.now())
+    warning = cluster.profile.file_warning
+    assert warning is not None
+    assert "profile_file_" in warning.code
 
 
 def test_a_trigger_is_executed_by_the_owner(make: Make) -> None:

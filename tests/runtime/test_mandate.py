@@ -20,7 +20,7 @@ from tenure.domain.planning.external import Announced
 from tenure.domain.run import RunState
 from tenure.domain.schedule.model import every_schedule, foreign_schedule
 from tenure.runtime.commands.gate import GatedCommand
-from tenure.runtime.ownership.handover import HandOver
+from tenure.runtime.ownership.term import HandOver
 from tenure.store.contract import RunFilter
 from tenure.store.sqlite.database_file import Loss
 from testkit.cluster import Cluster, Node

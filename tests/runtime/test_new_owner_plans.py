@@ -17,7 +17,7 @@ from tenure.domain.event import EventKind
 from tenure.domain.job import Call, CatchUp, Definition, Job, Runner
 from tenure.domain.run import ACTIVE, RunState
 from tenure.domain.schedule.model import every_schedule
-from tenure.runtime.ownership.handover import HandOver
+from tenure.runtime.ownership.term import HandOver
 from tenure.store.contract import RunFilter
 from testkit.cluster import Cluster, Node
 from waiting import eventually

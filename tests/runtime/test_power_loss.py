@@ -24,7 +24,7 @@ from tenure.runtime.callables.runner import CallableRunner
 from tenure.runtime.commands.gate import GatedCommand
 from tenure.runtime.dispatch.dispatcher import Dispatcher
 from tenure.runtime.dispatch.turn import Mandate
-from tenure.runtime.ownership.handover import HandOver
+from tenure.runtime.ownership.term import HandOver
 from tenure.store.contract import RunFilter
 from tenure.store.folder import identity
 from tenure.store.folder.layout import ProfileFolder

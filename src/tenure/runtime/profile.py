@@ -23,7 +23,6 @@ from tenure.domain.policy.change import (
     policy_in_force,
     reconcile_policy,
 )
-from tenure.domain.policy.warnings import policy_warnings
 from tenure.domain.settings import Settings
 from tenure.domain.warnings import ProfileWarning
 from tenure.host.local_zone import local_zone
@@ -51,7 +50,8 @@ class Profile:
         self.folder = folder
         self.store = store
         self._settings = Settings()
-        self._file_warning: ProfileWarning | None = None
+        self.file_warning: ProfileWarning | None = None
+        """What was wrong with profile.toml when :meth:`refresh_policy` last read it."""
         self._read: tuple[PolicyFile | PolicyProblem, _Mark] | None = None
         self._policy_mark: _Mark = ()
         self._resolved: Policy | None = None
@@ -153,10 +153,7 @@ class Profile:
 
     def timezone(self) -> str:
         """The profile's zone, else the machine's: an IANA name."""
-        zone = self.settings().timezone
-        if zone is None:
-            zone = local_zone()
-        return zone
+        return self.settings().timezone or local_zone()
 
     def policy(self) -> Policy:
         """The accepted policy, its paths and groups resolved on this machine; closed where none was
@@ -169,25 +166,16 @@ class Profile:
             self._resolved = resolve_policy(accepted)
         return self._resolved
 
-    def refresh_policy(self, by: str, now: datetime) -> tuple[Policy, tuple[ProfileWarning, ...]]:
-        """Accept a changed profile.toml; returns the policy in force and its warnings.
+    def refresh_policy(self, by: str, now: datetime) -> Policy:
+        """Accept a changed profile.toml; returns the policy in force.
 
-        A file that is missing, empty or broken changes nothing and is a warning.
+        A file that is missing, empty or broken changes nothing and is :attr:`file_warning`.
         """
         if self.policy_file_changed():
             found, mark = self._read_file()
             self._accept(found, by, now)
             self._policy_mark = mark
-        policy = self.policy()
-        warnings = list(policy_warnings(policy))
-        if self._file_warning is not None:
-            warnings.insert(0, self._file_warning)
-        return policy, tuple(warnings)
-
-    @property
-    def file_warning(self) -> ProfileWarning | None:
-        """What was wrong with profile.toml when :meth:`refresh_policy` last read it."""
-        return self._file_warning
+        return self.policy()
 
     def policy_file_changed(self) -> bool:
         """Whether profile.toml may differ from what :meth:`refresh_policy` last read. One stat."""
@@ -198,10 +186,10 @@ class Profile:
         accepted = self.store.policy()
         change = reconcile_policy(accepted if accepted.version else None, found)
         if isinstance(change, Accept):
-            self._file_warning = None
+            self.file_warning = None
             self.store.accept_policy(change.policy, by, now)
         else:
-            self._file_warning = change.warning
+            self.file_warning = change.warning
 
     # -- which profile this is -----------------------------------------------------------------
     def identity_problem(self) -> IdentityProblem | None:

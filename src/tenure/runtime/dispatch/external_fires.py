@@ -122,7 +122,7 @@ class ExternalFires:
         unknown = self._probes.missing(job.definition.requires, self._clock.awake())
         if unknown:
             return ExternalClaim(
-                why=f"the OS has not answered yet about {', '.join(sorted(unknown))}"
+                why=f"the probe of {', '.join(sorted(unknown))} has not answered yet"
             )
         plan = plan_announced(self._due(job), announced, standing, now)
         if plan is None and announced.fire > now:

@@ -55,6 +55,11 @@ MAX_CLAIMS = 256
 MAX_HELD_RETRIES = 64
 """Retries that must wait for another owner and are skipped in one turn, at most."""
 CALLS = (Runner.THREAD, Runner.ASYNC)
+CLOCK_TEXTS = {
+    ClockChangeKind.STEP_FORWARD: "the wall clock was set forward by %.1f s",
+    ClockChangeKind.STEP_BACKWARD: "the wall clock was set back by %.1f s",
+    ClockChangeKind.SUSPENDED: "the machine slept for %.1f s",
+}
 PENDING = frozenset({RequestState.PENDING})
 MAX_REQUESTS = 1000
 """Requests read in one turn. More than can queue up while the owner is away: a cancel behind them
@@ -394,7 +399,7 @@ class Turns:
         until it is recorded. Returns also whether jobs were planned again, from now: that follows
         a step backward (C5)."""
         while (change := self._clock_watch.look()) is not None:
-            log.warning("the clock: %s by %.1f s", change.kind, change.amount)
+            log.warning(CLOCK_TEXTS[change.kind], change.amount)
             self._clock_changes.append(change)
         clocks, replanned = self._clock_watch.last, False
         self.awake = clocks.awake
@@ -425,7 +430,9 @@ class Turns:
         ends = [self._or_retry(result, now) for result in results]
         for end, took in zip(ends, self._store.finish(ends, now), strict=True):
             if took is not FinishOutcome.TAKEN:
-                after.said.append(f"the end of {end.run} ({end.state}) was not taken: {took}")
+                after.said.append(
+                    f"the end of run {end.run} ({end.state}) was not recorded: {took}"
+                )
 
     def _or_retry(self, result: Result, now: datetime) -> Result:
         if result.state in (RunState.SUCCEEDED, RunState.CANCELLED):
@@ -478,7 +485,7 @@ class Turns:
             gated.open_gate()
         for run, gated in after.closed:
             gated.abandon()
-            log.warning("%s lost its owner or was cancelled at its gate: it never ran", run.id)
+            log.warning("run %s never ran: it was cancelled, or its owner lost ownership", run.id)
         if after.runs:
             assert mandate is not None
             if not self.active_runs:  # no older run can have been marked
@@ -502,7 +509,7 @@ class Turns:
             else:
                 self._commands.submit(run, definition)
         except Exception as error:  # no thread available, say: the run must not stay claimed
-            log.exception("%s could not be entered", run.id)
+            log.exception("run %s could not be started", run.id)
             self._inbox.report(
                 Result(
                     run=run.id,
@@ -510,7 +517,7 @@ class Turns:
                     process=self._process,
                     state=RunState.NEVER_RAN,
                     at=self._clock.now(),
-                    reason=f"it could not be entered: {error}",
+                    reason=f"could not be started: {error}",
                 )
             )
 

@@ -21,7 +21,7 @@ from tenure.domain.settings import Hung
 from tenure.runtime.dispatch.context import OwnerContext
 from tenure.runtime.members import OBSERVE_EVERY_S, life_of_process
 from tenure.runtime.ownership.peers import Peers
-from tenure.runtime.ownership.term import OPEN_RANK
+from tenure.runtime.ownership.term import OPEN_RANK, ActiveTerm
 
 log = logging.getLogger("tenure.keeper")
 
@@ -47,33 +47,26 @@ class ElectionDecision:
 class Election:
     """Used by the keeper's thread alone."""
 
-    def __init__(self, context: OwnerContext, peers: Peers) -> None:
+    def __init__(self, context: OwnerContext, peers: Peers, term: ActiveTerm) -> None:
         self._profile = context.profile
         self._store = context.store
         self._member = context.member
         self._clock = context.clock
         self._peers = peers
+        self._term = term
         self._default_hung = context.program.default_hung
         self._gives_way_since: float | None = None
 
-    def look(
-        self,
-        policy: Policy,
-        admission: Admission,
-        current: Ownership,
-        *,
-        just_ended: bool = False,
-        why_cannot_begin: str | None = None,
-    ) -> ElectionDecision:
+    def look(self, policy: Policy, admission: Admission, current: Ownership) -> ElectionDecision:
         """Decide from the policy and the owner's life."""
-        why_not = why_cannot_begin
+        why_not = self._term.why_cannot_begin()
         if admission.admitted and why_not is None:
             why_not = self.why_not_able()
         rank = admission.rule.rank if admission.rule else OPEN_RANK
         holder, life = self._holder(current)
         looks = life is not HolderLife.ALIVE or rank > 0  # else the owner does it
         if looks:
-            self._peers.look(policy, current)
+            self._peers.look(current)
         if not admission.admitted or why_not is not None:
             # Evidence may change: a service manager moves processes after their start.
             self._member.observe_again(at_most_every=OBSERVE_EVERY_S)
@@ -92,13 +85,13 @@ class Election:
             better_absent_for=self._peers.better_absent_for(rank),
             hung_for=self._peers.hung_for(current),
             replaces_hung=self._replaces_hung(),
-            just_ended=just_ended,
+            just_ended=self._term.just_ended(current),
             gave_way_for=self._gave_way(),
         )
         move = consider(me, self._clock.now(), current, life)
         if move.act is not None:
             if not looks:
-                self._peers.look(policy, current)
+                self._peers.look(current)
             others = self._peers.candidates(policy, rank)
             move = consider(me, self._clock.now(), current, life, others)
         if not move.gives_way:

@@ -5,9 +5,9 @@
 Every decision is made by :mod:`tenure.domain.ownership` and :mod:`tenure.domain.policy.admission`;
 the keeper supplies the facts: evidence, which processes live (from the kernel), for how long no
 better process has been present. :mod:`.candidacy` acts where this process does not own,
-:mod:`.term` where it does, and :mod:`.handover` decides when to hand over. The keeper looks once a
-second, and at once when the owner's process dies (a death notice from the kernel), when a process
-writes to the control socket, or when another thread wakes it.
+:mod:`.term` where it does. The keeper looks once a second, and at once when the owner's process
+dies (a death notice from the kernel), when ownership or the policy may have changed (a message on
+the control socket), or when another thread wakes it.
 
 As owner it also settles the runs of dead processes: it adopts commands that still run, reads the
 exit records of those that ended, and declares the rest never run or lost.
@@ -18,13 +18,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from tenure.domain.errors import CorruptStore, TenureError
 from tenure.domain.event import EventKind
-from tenure.domain.ownership import Authority, Candidate, Ownership, OwnershipAction
+from tenure.domain.ownership import Authority, Ownership, OwnershipAction
 from tenure.domain.policy.admission import Admission, Policy
 from tenure.domain.process import ProcessStatus
 from tenure.domain.warnings import ProfileWarning
@@ -36,7 +35,6 @@ from tenure.runtime.failure import Watch, WatchedThread, lost_store, lost_thread
 from tenure.runtime.members import OBSERVE_EVERY_S
 from tenure.runtime.ownership.candidacy import Election
 from tenure.runtime.ownership.control import ControlSocket
-from tenure.runtime.ownership.handover import find_better_owner, find_requested_owner
 from tenure.runtime.ownership.peers import Peers
 from tenure.runtime.ownership.term import ActiveTerm
 from tenure.runtime.ownership.upkeep import HistoryPurge, Replanner
@@ -81,8 +79,8 @@ class Keeper:
         self._on_nudge = context.program.on_nudge
         self._stays_out = context.program.stays_out
         self._peers = Peers(context)
-        self._election = Election(context, self._peers)
         self._term = ActiveTerm(context, dispatcher, recovery, self._peers)
+        self._election = Election(context, self._peers, self._term)
         self._replanner = Replanner(context, dispatcher.look)
         self._purge = HistoryPurge(context)
         self._zone_data = ZoneData()
@@ -272,7 +270,7 @@ class Keeper:
         self._member.look_at_chain()
         now = self._clock.now()
         self._look_at_zone_data(now)
-        policy, _ = self._profile.refresh_policy(self._member.id, now)
+        policy = self._profile.refresh_policy(self._member.id, now)
         self._log_file_warning()
         if self.authority is not None and not (policy.open and self._member.is_same_user()):
             # An owner with nothing to claim must also notice that it is no longer admitted.
@@ -284,7 +282,7 @@ class Keeper:
             return LOOK_EVERY_S
         ownership = self._term.reconcile(self._store.ownership())
         if self.authority is not None:
-            self._peers.look(policy, ownership)
+            self._peers.look(ownership)
             return self._look_as_owner(admission, ownership)
         return self._look_as_candidate(policy, admission, ownership)
 
@@ -299,13 +297,7 @@ class Keeper:
                 log.info("profile.toml can be read again")
 
     def _look_as_candidate(self, policy: Policy, admission: Admission, current: Ownership) -> float:
-        decision = self._election.look(
-            policy,
-            admission,
-            current,
-            just_ended=self._term.just_ended(current),
-            why_cannot_begin=self._term.why_cannot_begin(),
-        )
+        decision = self._election.look(policy, admission, current)
         move = decision.move
         if move.act is not None:
             self._waker.watch(None)
@@ -337,7 +329,10 @@ class Keeper:
         if not self._term.work(admission, current):
             return LOOK_EVERY_S
         candidates = self._peers.candidates(self._profile.policy(), self._term.rank)
-        if self._hand_over(candidates, fell=self._term.rank > before):
+        successor = self._term.find_successor(candidates, fell=self._term.rank > before)
+        if successor is not None:
+            if self._term.hand_over(successor):
+                self._peers.forget(successor.to)
             return 0.0
         assert self.authority is not None
         self._recovery.settle(self.authority)
@@ -359,7 +354,7 @@ class Keeper:
         self._dispatcher.between_turns(lambda: self._zone_data.reload(replaced))
         self._replanner.begin_again()
         zones = ", ".join(sorted(replaced))
-        text = f"the rules of {zones} were replaced on disk: times are planned by the new ones"
+        text = f"time zone rules were replaced on disk ({zones}); due times follow the new rules"
         log.warning("%s", text)
         if self.authority is not None:
             facts = {"code": "zone_rules_replaced", "text": text}
@@ -367,23 +362,6 @@ class Keeper:
             self._store.record_event(
                 EventKind.WARNING, now, term=term, process=process, facts=facts
             )
-
-    def _hand_over(self, candidates: Sequence[Candidate], *, fell: bool) -> bool:
-        """Hand over if that was requested or a better candidate is present. Returns whether it
-        tried, and so must look again at once. ``fell``: a worse rule than before admits this
-        owner."""
-        assert self.authority is not None
-        request, self._signals.hand_over = self._signals.hand_over, None
-        if request is None:
-            found = find_better_owner(candidates, self._term.rank, at_once=fell)
-        else:
-            now = self._clock.now()
-            found = find_requested_owner(self._store, candidates, self.authority, request, now)
-        if found is None:
-            return False
-        if self._term.hand_over(found):
-            self._peers.forget(found.to)
-        return True
 
     def _look_at_probes(self) -> None:
         awake = self._clock.awake()

@@ -34,7 +34,7 @@ class Peers:
         self._living: dict[str, Process] = {}
         self._seen: dict[str, float] = {}
 
-    def look(self, policy: Policy, current: Ownership) -> None:
+    def look(self, current: Ownership) -> None:
         """Find the living processes; mark those that died without leaving."""
         living: dict[str, Process] = {}
         for process in self._store.processes():
@@ -60,12 +60,13 @@ class Peers:
         )
         return tuple(
             replace(
-                one,
-                lived_for=timedelta(seconds=awake - self._seen.get(one.process, awake)),
-                newer=self._is_newer(one.process),
-                older=self._is_newer(one.process, than_it=True),
+                candidate,
+                lived_for=timedelta(seconds=awake - self._seen.get(candidate.process, awake)),
+                newer=newer,
+                older=older,
             )
-            for one in found
+            for candidate in found
+            for newer, older in (self._compare_versions(self._living[candidate.process]),)
         )
 
     def forget(self, process: str) -> None:
@@ -73,15 +74,12 @@ class Peers:
         before it has lived as long as any other."""
         self._seen.pop(process, None)
 
-    def _is_newer(self, process: str, *, than_it: bool = False) -> bool:
-        """Whether it has a newer version of this app; ``than_it``: whether this process has."""
-        app, mine = self._member.app, self._member.app_version
-        theirs = self._living[process]
-        if app is None or mine is None or theirs.app != app:
-            return False
-        if than_it:
-            return theirs.app_version is not None and is_newer(mine, than=theirs.app_version)
-        return is_newer(theirs.app_version or "", than=mine)
+    def _compare_versions(self, peer: Process) -> tuple[bool, bool]:
+        """Whether it has a newer version of this process's app, and whether an older one."""
+        mine, theirs = self._member.app_version, peer.app_version
+        if self._member.app is None or mine is None or peer.app != self._member.app:
+            return False, False
+        return is_newer(theirs or "", than=mine), theirs is not None and is_newer(mine, than=theirs)
 
     def sockets(self, first: str | None = None) -> list[str]:
         """Control sockets of living candidates: ``first``, then by rank."""

@@ -1,4 +1,4 @@
-"""The term that this process holds: taken, prepared, kept in line with the policy, ended.
+"""The term that this process holds: taken, prepared, kept in line with the policy, given up.
 
 Each step is committed before it is acted on, and claiming stops before the end is written. A step
 that an error interrupts is repeated, or undone, at the next look.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tenure.domain.errors import (
     Conflict,
@@ -20,10 +22,14 @@ from tenure.domain.errors import (
 from tenure.domain.ownership import (
     RESERVED_FOR,
     Authority,
+    Candidate,
     Decision,
     Ownership,
     OwnershipAction,
     OwnershipState,
+    Unfit,
+    find_better,
+    find_successor,
 )
 from tenure.domain.planning.plan import OwnerCapabilities
 from tenure.domain.policy.admission import Admission
@@ -35,7 +41,6 @@ from tenure.runtime.dispatch.dispatcher import Dispatcher
 from tenure.runtime.dispatch.recovery import Recovery
 from tenure.runtime.dispatch.turn import Mandate
 from tenure.runtime.ownership.control import send
-from tenure.runtime.ownership.handover import HandOver
 from tenure.runtime.ownership.peers import Peers
 from tenure.store.folder import identity
 from tenure.store.sqlite.database_file import Loss
@@ -45,6 +50,15 @@ log = logging.getLogger("tenure.keeper")
 CANNOT_BEGIN_S = 30.0
 """Awake time after which a process that could not begin a term may try again."""
 OPEN_RANK = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """To which process, why, and the request for it, if there was one."""
+
+    to: str
+    why: str
+    request: Request | None = None
 
 
 class ActiveTerm:
@@ -213,7 +227,7 @@ class ActiveTerm:
             except StaleTerm:
                 raise
             except (Conflict, InvalidInput, Refused) as error:
-                why = f"it cannot begin: {error}"
+                why = f"cannot begin a term: {error}"
                 self.end(OwnershipAction.STEP_DOWN, why)
                 self._cannot_begin = (self._clock.awake() + CANNOT_BEGIN_S, why)
                 return False
@@ -256,6 +270,40 @@ class ActiveTerm:
             self._member.say(ProcessStatus.REFUSED, _ended(authority, why), self.rank)
         self._notify_candidates(authority, why)
 
+    def find_successor(self, candidates: Sequence[Candidate], *, fell: bool) -> HandOver | None:
+        """The process to hand over to: on request, or since it has a better rule or a newer app.
+
+        ``fell``: a worse rule than before admits this owner. A better candidate then need not have
+        lived for a while.
+        """
+        assert self.authority is not None
+        request, self._signals.hand_over = self._signals.hand_over, None
+        if request is None:
+            better = find_better(candidates, self.rank, at_once=fell)
+            if better is None:
+                return None
+            why = "ranks better" if better.rank < self.rank else "has a newer version"
+            return HandOver(better.process, f"{better.process} {why}")
+        state, remedy = RequestState.DONE, ""
+        if request.to_process == self.authority.process:
+            answer = f"{request.to_process} already owns (term {self.authority.term})"
+        else:
+            found = find_successor(candidates, request.to_process)
+            if not isinstance(found, Unfit):
+                why = f"requested by {request.requester.describe()}"
+                return HandOver(found.process, why, request)
+            state, answer, remedy = RequestState.REFUSED, found.why, found.remedy
+        with contextlib.suppress(TenureError):
+            self._store.resolve_request(
+                request.id,
+                state,
+                authority=self.authority,
+                now=self._clock.now(),
+                answer=answer,
+                remedy=remedy,
+            )
+        return None
+
     def hand_over(self, to: HandOver) -> bool:
         """Stop claiming, then end the term for the successor. Returns whether that was done: if
         the request was withdrawn or has expired, this process continues at its next look.
@@ -295,7 +343,7 @@ class ActiveTerm:
                 answer=f"term {authority.term} ends for {to}",
             )
         except IllegalTransition as error:  # withdrawn or answered meanwhile
-            log.info("no hand-over: %s", error)
+            log.info("hand-over cancelled: %s", error)
             return False
         return answered.state is RequestState.ACCEPTED
 
@@ -311,11 +359,11 @@ class ActiveTerm:
         self._dispatcher.disown()
         authority, self.authority = self.authority, None
         if authority is not None:
-            log.error("term %s ended: %s", authority.term, loss.text)
+            log.error("ownership lost (term %s): %s", authority.term, loss.text)
 
 
 def _ended(authority: Authority, why: str) -> str:
-    return f"its term {authority.term} ended: {why}"
+    return f"ownership released (term {authority.term}): {why}"
 
 
 def _rule(admission: Admission) -> int | None:
