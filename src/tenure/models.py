@@ -7,21 +7,23 @@ a newer one. States are string enumerations, so that ``run.state == "succeeded"`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from tenure.client.explain import Check, Explanation
 from tenure.client.job_fields import masked
-from tenure.client.presence import Present
 from tenure.client.status import Status
 from tenure.domain.job import CatchUp, Command, Job, JobState, Overlap
-from tenure.domain.omission import Omission, OmissionKind
+from tenure.domain.omission import OmissionKind
 from tenure.domain.ownership import HolderLife
 from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.request import Request, RequestKind, RequestState
 from tenure.domain.run import FINAL, Cause, Run, RunState
 from tenure.domain.warnings import ProfileWarning
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 __all__ = [
     "CatchUp",
@@ -50,6 +52,7 @@ __all__ = [
 ]
 
 
+T = TypeVar("T", bound="DataclassInstance")
 Duration = timedelta | str
 """A timedelta, or text such as ``"90s"`` or ``"1h30m"``."""
 
@@ -315,17 +318,22 @@ class JobExplanation:
 
 
 # -- from the records of the store -----------------------------------------------------------------
+def _copy(kind: type[T], record: object, **given: Any) -> T:
+    """A ``kind`` whose fields are ``given``, or else attributes of ``record`` of the same name."""
+    names = (field.name for field in fields(kind) if field.name not in given)
+    return kind(**given, **{name: getattr(record, name) for name in names})
+
+
 def job_info(job: Job) -> JobInfo:
     """A copy for callers; secrets are masked."""
-    wants, action = job.definition, job.definition.action
+    definition, action = job.definition, job.definition.action
     command = action if isinstance(action, Command) else None
-    return JobInfo(
-        id=job.id,
-        name=job.name,
-        state=job.state,
-        schedule=wants.schedule.text,
-        schedule_description=wants.schedule.describe(),
-        timezone=wants.schedule.timezone,
+    return _copy(
+        JobInfo,
+        job,
+        schedule=definition.schedule.text,
+        schedule_description=definition.schedule.describe(),
+        timezone=definition.schedule.timezone,
         next_run_at=job.next_fire,
         command=command.argv if command else (),
         shell=command.shell if command else False,
@@ -333,69 +341,39 @@ def job_info(job: Job) -> JobInfo:
         args={} if isinstance(action, Command) else dict(action.args),
         env=masked(command.env) if command else {},
         cwd=command.cwd if command else None,
-        protected=wants.protected,
-        requires=wants.requires,
-        overlap=wants.overlap,
-        catch_up=wants.catching_up,
-        catch_up_window=wants.window,
-        grace=wants.grace,
-        jitter=wants.jitter,
-        timeout=wants.timeout,
-        retries=wants.retries,
-        backoff=wants.backoff,
-        retry_lost=wants.retry_lost,
-        tags=wants.tags,
-        revision=job.revision,
-        created_at=job.created_at,
-        edited_at=job.edited_at,
-        edited_by=job.edited_by,
-        app=job.app,
+        catch_up=definition.catching_up,
+        catch_up_window=definition.window,
         problem=None if job.damage is None else job.damage.reason,
+        **{name: getattr(definition, name) for name in _DEFINED},
     )
 
 
+_DEFINED = (
+    "protected", "requires", "overlap", "grace", "jitter", "timeout", "retries", "backoff",
+    "retry_lost", "tags",
+)  # fmt: skip
+"""Fields of a job that its definition has under the same name."""
+
+
 def run_info(run: Run) -> RunInfo:
-    return RunInfo(
-        id=run.id,
+    return _copy(
+        RunInfo,
+        run,
         job_id=run.job,
-        job_name=run.job_name,
-        revision=run.revision,
-        fire_time=run.fire_time,
-        cause=run.cause,
-        state=run.state,
-        reason=run.reason,
-        attempt=run.attempt,
-        term=run.term,
         process_id=run.process,
         pid=run.identity.pid if run.identity else None,
-        protected=run.protected,
-        claimed_at=run.claimed_at,
-        started_at=run.started_at,
-        finished_at=run.finished_at,
-        retry_at=run.retry_at,
-        exit_code=run.exit_code,
-        signal=run.signal,
         request_id=run.request,
     )
 
 
 def request_info(request: Request) -> RequestInfo:
-    return RequestInfo(
-        id=request.id,
-        kind=request.kind,
-        state=request.state,
-        key=request.key,
+    return _copy(
+        RequestInfo,
+        request,
         job_id=request.job,
         run_id=request.run,
-        to_process=request.to_process,
-        queued=request.queued,
         requested_at=request.asked_at,
         requested_by=request.requester.describe(),
-        deadline=request.deadline,
-        answered_at=request.answered_at,
-        term=request.term,
-        answer=request.answer,
-        remedy=request.remedy,
     )
 
 
@@ -403,18 +381,14 @@ _ALIVE = {HolderLife.ALIVE: True, HolderLife.DEAD: False}
 
 
 def process_info(process: Process, life: HolderLife = HolderLife.ALIVE) -> ProcessInfo:
-    return ProcessInfo(
-        id=process.id,
-        pid=process.evidence.identity.pid,
-        host=process.evidence.hostname or process.evidence.host or None,
-        role=process.role,
-        standing=process.standing,
-        why=process.why,
-        executes=process.executes,
+    evidence = process.evidence
+    return _copy(
+        ProcessInfo,
+        process,
+        pid=evidence.identity.pid,
+        host=evidence.hostname or evidence.host or None,
         alive=_ALIVE.get(life),
-        app=process.app,
-        executable=process.evidence.executable,
-        joined_at=process.joined_at,
+        executable=evidence.executable,
     )
 
 
@@ -422,39 +396,24 @@ def scheduled_run(job: Job, at: datetime) -> ScheduledRun:
     return ScheduledRun(job_id=job.id, job_name=job.name, at=at)
 
 
-def not_run(omission: Omission) -> NotRun:
-    return NotRun(
-        job_id=omission.job,
-        job_name=omission.job_name,
-        kind=omission.kind,
-        first=omission.first,
-        last=omission.last,
-        count=omission.count,
-        reason=omission.reason,
-        open=omission.open,
-    )
-
-
 def profile_status(status: Status) -> ProfileStatus:
     health, counts = status.health, status.counts
-    owner: Present | None = health.owner if health.owned else None
-    return ProfileStatus(
-        profile=status.profile,
-        folder=status.folder,
-        at=status.at,
-        owner=None
-        if owner is None
-        else OwnerInfo(
-            process=process_info(owner.process, owner.life),
+    owner = None
+    if health.owned and health.owner is not None:
+        owner = OwnerInfo(
+            process=process_info(health.owner.process, health.owner.life),
             term=health.ownership.term,
             since=health.ownership.since,
             authoritative=health.ownership.authoritative,
-        ),
+        )
+    return _copy(
+        ProfileStatus,
+        status,
+        owner=owner,
         processes=(
             *(process_info(present.process, present.life) for present in health.present),
             *(process_info(process) for process in status.foreign),
         ),
-        warnings=status.warnings,
         jobs=dict(counts.jobs),
         protected_jobs=counts.protected,
         active_runs=counts.active_runs,
@@ -468,13 +427,12 @@ def profile_status(status: Status) -> ProfileStatus:
     )
 
 
-def job_explanation(found: Explanation) -> JobExplanation:
-    return JobExplanation(
-        job=job_info(found.job),
-        at=found.at,
-        would_run=found.would_run,
-        checks=found.checks,
-        owner=None if found.owner is None else process_info(found.owner),
-        term=found.term,
-        not_run=tuple(map(not_run, found.omissions)),
+def job_explanation(explanation: Explanation) -> JobExplanation:
+    owner = explanation.owner
+    return _copy(
+        JobExplanation,
+        explanation,
+        job=job_info(explanation.job),
+        owner=None if owner is None else process_info(owner),
+        not_run=tuple(_copy(NotRun, o, job_id=o.job) for o in explanation.omissions),
     )

@@ -12,11 +12,12 @@ from datetime import timedelta
 import pytest
 from kit import Started, World, now
 
-from tenure.client import explain, health, presence, status
+from tenure.client import explain, health, status
 from tenure.client.documents import to_json
 from tenure.domain.event import EventKind
 from tenure.domain.process import Activity
 from tenure.domain.run import RunState
+from tenure.host import processes
 from tenure.surfaces.web.pages.ownership import bar
 from tenure.surfaces.web.reports import state_of
 from waiting import DEADLINE, eventually
@@ -147,7 +148,7 @@ def test_a_state_that_cannot_be_read_is_unknown(
 ) -> None:
     """Another pid namespace, say: not 'alive and well', and no warning either."""
     owner = owner_of(world)
-    monkeypatch.setattr(presence, "activity_of", lambda identity: Activity.UNKNOWN)
+    monkeypatch.setattr(processes, "activity_of", lambda identity: Activity.UNKNOWN)
     found = status.read_status(world.profile, now())
     document = to_json(status.status_document(found))
     assert document["owner"]["activity"] == "unknown"

@@ -5,6 +5,7 @@ just added or edited.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -26,8 +27,8 @@ from tenure.domain.durations import format_duration
 from tenure.domain.errors import InvalidInput
 from tenure.domain.job import (
     Command,
-    Definition,
     Job,
+    JobState,
     Runner,
     remedy_for_unreadable,
     why_unreadable,
@@ -50,7 +51,7 @@ from tenure.store.contract import Counts, RunFilter
 from tenure.store.folder.user_home import job_folder, passwd_home
 from tenure.store.sqlite.database_file import why_unwritable
 
-_LOOKS = (0.002, 0.003, 0.005, 0.01, 0.03, *[0.05] * 9)
+_LOOKS_S = (0.002, 0.003, 0.005, 0.01, 0.03, *[0.05] * 9)
 """Half a second in all; the first ones soon, since a busy owner's commit takes milliseconds."""
 JUST_DUE = timedelta(seconds=5)
 """A candidate that takes over starts it."""
@@ -60,83 +61,32 @@ JUST_JOINED = timedelta(seconds=5)
 
 
 def find_warnings(
-    profile: Profile,
-    health: Health,
-    counts: Counts,
-    foreign: Sequence[Process],
-    now: datetime,
+    profile: Profile, health: Health, counts: Counts, foreign: Sequence[Process], now: datetime
 ) -> Iterator[ProfileWarning]:
     """The warnings, the gravest first."""
-    yield from _identity(health)
-    yield from _read_only(profile)
+    if health.problem is not None:
+        yield warn("identity_problem", problem=health.problem.text, remedy=health.problem.remedy)
+    database = profile.folder.database
+    if (unwritable := why_unwritable(database)) is not None:
+        yield warn("read_only", path=database, why=unwritable[0], remedy=unwritable[1])
     yield from _owner(profile, health, counts)
     yield from _unclaimed(profile, health, now)
-    yield from _waiting(profile, health, counts, now)
+    if not health.owned:
+        yield from _waiting(profile, health, counts, now)
     yield from _unreadable_jobs(profile)
     yield from _blocked(profile, health)
-    yield from _unreadable(profile)
-    yield from _several(health, now)
+    yield from _noted_runs(profile)
+    yield from _executors(health, now)
     yield from _protected(profile, health, counts)
     yield from _launchers(health)
     yield from _unattested(profile, health)
-    yield from _policy_file(profile, health)
-    yield from _foreign(foreign, health)
-
-
-def _identity(health: Health) -> Iterator[ProfileWarning]:
-    problem = health.problem
-    if problem is not None:
-        yield warn("identity_problem", problem=problem.text, remedy=problem.remedy)
-
-
-def _read_only(profile: Profile) -> Iterator[ProfileWarning]:
-    found = why_unwritable(profile.folder.database)
-    if found is not None:
-        yield warn("read_only", path=profile.folder.database, why=found[0], remedy=found[1])
-
-
-def _owner(profile: Profile, health: Health, counts: Counts) -> Iterator[ProfileWarning]:
-    owner = health.owner
-    if health.problem is not None:
-        pass  # said already
-    elif owner is None:
-        waiting = sum(n for s, n in counts.jobs.items() if s == "active")
-        if waiting or counts.pending_requests or health.present:
-            yield warn(
-                "no_owner",
-                why=why_no_owner(health),
-                expected=expected_owner(health.policy),
-                remedy=next_command(health, profile.name),
-            )
-    elif owner.life is HolderLife.DEAD:
-        yield warn(
-            "owner_dead",
-            pid=owner.process.pid,
-            term=health.ownership.term,
-            why=why_no_owner(health),
-            remedy=next_command(health, profile.name),
-        )
-    elif owner.life is HolderLife.UNVERIFIABLE:
-        yield warn("owner_unverifiable", pid=owner.process.pid, option=_named(profile))
-    else:
-        if health.halted:
-            yield owner_stopped(profile, health)
-        if health.hung:
-            yield warn(
-                "hung",
-                pid=owner.process.pid,
-                span=format_duration(health.hung_for),
-                option=_named(profile),
-            )
-
-
-def owner_stopped(profile: Profile, health: Health) -> ProfileWarning:
-    """Of an owner that is stopped, or frozen with its cgroup."""
-    return warn(
-        "owner_stopped",
-        what=what_is_halted(health),
-        remedy=how_to_continue(health, profile.name),
-    )
+    for warning in policy_warnings_of(profile, health.policy):
+        # Of an owner that is there the same is said with its own evidence.
+        if warning.code != "unattested_authority" or not health.owned:
+            yield warning
+    joined = [p.process for p in health.present if p.process.standing is ProcessStatus.FOREIGN]
+    for process in [*foreign, *joined]:
+        yield warn("foreign", pid=process.pid, why=process.why)
 
 
 def find_liveness_warnings(
@@ -150,20 +100,52 @@ def find_liveness_warnings(
     yield from _unclaimed(profile, health, now)
 
 
-def _unclaimed(profile: Profile, health: Health, now: datetime) -> Iterator[ProfileWarning]:
-    found = find_unclaimed(profile, health, now)
-    if found is None:
+def _owner(profile: Profile, health: Health, counts: Counts) -> Iterator[ProfileWarning]:
+    owner = health.owner
+    if health.problem is not None:
         return
-    first, more = found.jobs[0], len(found.jobs) - 1
+    if owner is None:
+        if counts.jobs.get(JobState.ACTIVE) or counts.pending_requests or health.present:
+            yield warn(
+                "no_owner",
+                why=why_no_owner(health),
+                expected=expected_owner(health.policy),
+                remedy=next_command(health, profile.name),
+            )
+        return
+    pid, option = owner.process.pid, _option(profile.name)
+    if owner.life is HolderLife.DEAD:
+        yield warn(
+            "owner_dead",
+            pid=pid,
+            term=health.ownership.term,
+            why=why_no_owner(health),
+            remedy=next_command(health, profile.name),
+        )
+    elif owner.life is HolderLife.UNVERIFIABLE:
+        yield warn("owner_unverifiable", pid=pid, option=option)
+    else:
+        if health.halted:
+            remedy = how_to_continue(health, profile.name)
+            yield warn("owner_stopped", what=what_is_halted(health), remedy=remedy)
+        if health.hung:
+            yield warn("hung", pid=pid, span=format_duration(health.hung_for), option=option)
+
+
+def _unclaimed(profile: Profile, health: Health, now: datetime) -> Iterator[ProfileWarning]:
+    unclaimed = find_unclaimed(profile, health, now)
+    if unclaimed is None:
+        return
+    job, more = unclaimed.jobs[0], len(unclaimed.jobs) - 1
     why = "and the owner, which makes progress, has not claimed it"
-    remedy = f"`tenure explain {first.name}{_named(profile)}` says what it waits for"
-    if found.taken is not None:
-        why = f"and waits for a slot: {slots_taken(found.taken, now)}"
-        remedy = free_a_slot(found.taken, profile)
+    remedy = f"`tenure explain {job.name}{_option(profile.name)}` says what it waits for"
+    if unclaimed.taken is not None:
+        why = f"and waits for a slot: {slots_taken(unclaimed.taken, now)}"
+        remedy = free_a_slot(unclaimed.taken, profile)
     yield warn(
         "due_unclaimed",
-        job=first.name,
-        span=_whole(found.waited),
+        job=job.name,
+        span=_whole(unclaimed.waited),
         also=f" ({more} more {'is' if more == 1 else 'are'} due)" if more else "",
         why=why,
         remedy=remedy,
@@ -173,12 +155,12 @@ def _unclaimed(profile: Profile, health: Health, now: datetime) -> Iterator[Prof
 def slots_taken(taken: Taken, now: datetime) -> str:
     """How many slots there are, and which runs hold them for how long, as a clause."""
     kind = "commands" if taken.runner is Runner.COMMAND else "callables"
-    runs = [
-        f"{run.job_name} (run {run.id}, for {_whole(now - (run.started_at or run.claimed_at))})"
-        for run in taken.runs[:_NAMED]
-    ]
-    more = len(taken.runs) - _NAMED
-    held = ", ".join(runs) + (f" and {more} more" if more > 0 else "")
+    held = _first(
+        [
+            f"{run.job_name} (run {run.id}, for {_whole(now - (run.started_at or run.claimed_at))})"
+            for run in taken.runs
+        ]
+    )
     if taken.slots == 1:
         return f"the only slot for {kind} is taken by {held}"
     return f"all {taken.slots} slots for {kind} are taken by {held}"
@@ -187,7 +169,9 @@ def slots_taken(taken: Taken, now: datetime) -> str:
 def free_a_slot(taken: Taken, profile: Profile) -> str:
     """What to do about slots that are all taken."""
     key = "commands" if taken.runner is Runner.COMMAND else "callables"
-    cancel = f"`tenure cancel {taken.runs[0].id}{_named(profile)}` ends one; " if taken.runs else ""
+    cancel = ""
+    if taken.runs:
+        cancel = f"`tenure cancel {taken.runs[0].id}{_option(profile.name)}` ends one; "
     return (
         f"{cancel}give the jobs that hold them a --timeout, or raise {key} under [slots] in "
         f"{profile.folder.toml} and restart the owner"
@@ -198,64 +182,77 @@ def _whole(span: timedelta) -> str:
     return format_duration(timedelta(seconds=max(0, int(span.total_seconds()))))
 
 
+def _first(names: Sequence[str]) -> str:
+    """The first few, and how many more there are."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _option(profile: str) -> str:
+    """What a command needs to be about this profile."""
+    return "" if profile == "default" else f" --profile {profile}"
+
+
 def _waiting(
     profile: Profile, health: Health, counts: Counts, now: datetime
 ) -> Iterator[ProfileWarning]:
     """What waits while there is no owner."""
-    if health.owned:
-        return
     room = dict.fromkeys(Runner, 100)
-    due = [one.job for one in profile.store.due(now - JUST_DUE, room) if one.job.damage is None]
+    due = [d.job for d in profile.store.due(now - JUST_DUE, room) if d.job.damage is None]
     since = due[0].due_at if due else None
     if since is not None and health.problem is None:
-        names = ", ".join(job.name for job in due[:_NAMED])
+        single = len(due) == 1
         yield warn(
             "due_unstarted",
-            jobs="1 job is" if len(due) == 1 else f"{len(due)} jobs are",
+            jobs="1 job is" if single else f"{len(due)} jobs are",
             span=_whole(now - since),
-            names=names + (f" and {len(due) - _NAMED} more" if len(due) > _NAMED else ""),
-            they="it" if len(due) == 1 else "they",
+            names=_first([job.name for job in due]),
+            they="it" if single else "they",
             job=due[0].name,
-            option=_named(profile),
+            option=_option(profile.name),
         )
     if counts.pending_requests:
-        one = counts.pending_requests == 1
+        single = counts.pending_requests == 1
         yield warn(
             "queued_requests",
-            requests="1 request waits" if one else f"{counts.pending_requests} requests wait",
-            them="it" if one else "them",
-            option=_named(profile),
+            requests="1 request waits" if single else f"{counts.pending_requests} requests wait",
+            them="it" if single else "them",
+            option=_option(profile.name),
         )
 
 
 def _unreadable_jobs(profile: Profile) -> Iterator[ProfileWarning]:
-    found = profile.store.unreadable_jobs()
-    for job in found[:_NAMED]:
-        yield warn(
-            "unreadable_job",
-            text=f"{why_unreadable(job)}; it does not run until that is corrected",
-            remedy=remedy_for_unreadable(job, _named(profile)),
-        )
-    if len(found) > _NAMED:
-        yield warn(
-            "unreadable_job",
-            text=f"{len(found) - _NAMED} more jobs cannot be read",
-            remedy=f"`tenure list{_named(profile)}` shows which",
-        )
+    jobs, option = profile.store.unreadable_jobs(), _option(profile.name)
+    for job in jobs[:_NAMED]:
+        text = f"{why_unreadable(job)}; it does not run until that is corrected"
+        yield warn("unreadable_job", text=text, remedy=remedy_for_unreadable(job, option))
+    if len(jobs) > _NAMED:
+        text = f"{len(jobs) - _NAMED} more jobs cannot be read"
+        yield warn("unreadable_job", text=text, remedy=f"`tenure list{option}` shows which")
 
 
 def _blocked(profile: Profile, health: Health) -> Iterator[ProfileWarning]:
     holder = write_lock_holder(profile.folder.database)
     if holder is None or not (health.hung or _still_held(profile, holder)):
         return
-    is_owner = health.owner is not None and holder == health.owner.process.pid
-    remedy = f"continue or end pid {holder}: it blocks every other process"
-    if is_owner:
-        remedy = f"`tenure owner take --kill{_named(profile)}`"
-    yield warn("store_blocked", pid=holder, who=" (the owner)" if is_owner else "", remedy=remedy)
+    if health.owner is not None and holder == health.owner.process.pid:
+        who = " (the owner)"
+        remedy = f"`tenure owner take --kill{_option(profile.name)}`"
+    else:
+        who, remedy = "", f"continue or end pid {holder}: it blocks every other process"
+    yield warn("store_blocked", pid=holder, who=who, remedy=remedy)
 
 
-def _unreadable(profile: Profile) -> Iterator[ProfileWarning]:
+def _still_held(profile: Profile, holder: int) -> bool:
+    """A lock held by one process for half a second is not a transaction of ours."""
+    for pause in _LOOKS_S:
+        time.sleep(pause)
+        if write_lock_holder(profile.folder.database) != holder:
+            return False
+    return True
+
+
+def _noted_runs(profile: Profile) -> Iterator[ProfileWarning]:
     """Active runs that their holder has noted something about."""
     running = RunFilter(states=frozenset({RunState.RUNNING}))
     noted = [run for run in profile.store.runs(running)[0] if run.reason]
@@ -266,56 +263,26 @@ def _unreadable(profile: Profile) -> Iterator[ProfileWarning]:
             job=noted[0].job_name,
             reason=noted[0].reason,
             more=f" ({len(noted) - 1} more like it)" if len(noted) > 1 else "",
-            option=_named(profile),
+            option=_option(profile.name),
         )
 
 
-def _still_held(profile: Profile, holder: int) -> bool:
-    """A lock held by one process for half a second is not a transaction of ours."""
-    import time
-
-    for pause in _LOOKS:
-        time.sleep(pause)
-        if write_lock_holder(profile.folder.database) != holder:
-            return False
-    return True
-
-
-def _named(profile: Profile) -> str:
-    return _option(profile.name)
-
-
-def _option(profile: str) -> str:
-    """What a command needs to be about this profile."""
-    return "" if profile == "default" else f" --profile {profile}"
-
-
-def _several(health: Health, now: datetime) -> Iterator[ProfileWarning]:
+def _executors(health: Health, now: datetime) -> Iterator[ProfileWarning]:
     executors = health.executors()
     if health.policy.open and len(executors) > 1:
         pids = ", ".join(str(process.pid) for process in executors)
         yield warn("open_policy_many_executors", count=len(executors), pids=pids)
+    owner = health.owner.process if health.owned and health.owner is not None else None
+    # Every process of the authoritative owner's app would execute if it were admitted; that one of
+    # them does is what the rules are for.
+    app = owner.app if owner is not None and health.ownership.authoritative else None
     alike: dict[str, list[str]] = {}
     for process in executors:
-        refused = (
-            process.standing is ProcessStatus.REFUSED and now - process.joined_at > JUST_JOINED
-        )
-        if refused and not _sibling(process, health):
+        refused = process.standing is ProcessStatus.REFUSED
+        if refused and now - process.joined_at > JUST_JOINED and not (app and process.app == app):
             alike.setdefault(process.why, []).append(str(process.pid))
     for why, refused_pids in alike.items():
         yield warn("refused_executor", pids=", ".join(refused_pids), why=why)
-
-
-def _sibling(process: Process, health: Health) -> bool:
-    """A process of the very app whose authoritative owner is at work: every process of it would
-    execute if it were let, and that one of them does is what the rules are for."""
-    owner = health.owner.process if health.owned and health.owner is not None else None
-    return (
-        owner is not None
-        and health.ownership.authoritative
-        and process.app is not None
-        and process.app == owner.app
-    )
 
 
 def how_to_authorise(policy: Policy) -> str:
@@ -328,14 +295,10 @@ def how_to_authorise(policy: Policy) -> str:
     return f"start the process that should own: {'; '.join(rules)}"
 
 
-def _protected_jobs(counts: Counts) -> str:
-    if counts.protected == 1:
-        return "1 job is protected"
-    return f"{counts.protected} jobs are protected"
-
-
 def _protected(profile: Profile, health: Health, counts: Counts) -> Iterator[ProfileWarning]:
-    what = _protected_jobs(counts)
+    what = (
+        "1 job is protected" if counts.protected == 1 else f"{counts.protected} jobs are protected"
+    )
     if counts.protected and health.policy.open:
         yield warn("protected_but_open", what=what, toml=profile.folder.toml)
     elif counts.protected and health.owned and not health.ownership.authoritative:
@@ -344,7 +307,7 @@ def _protected(profile: Profile, health: Health, counts: Counts) -> Iterator[Pro
         ranges = f"{counts.open_holds} ranges of scheduled runs are"
         if counts.open_holds == 1:
             ranges = "1 range of scheduled runs is"
-        yield warn("held_fires", ranges=ranges, option=_named(profile))
+        yield warn("held_fires", ranges=ranges, option=_option(profile.name))
 
 
 def _launchers(health: Health) -> Iterator[ProfileWarning]:
@@ -370,16 +333,9 @@ def _unattested(profile: Profile, health: Health) -> Iterator[ProfileWarning]:
         return
     uid = profile.folder.path.stat().st_uid
     process = owner.process
-    found = admit(health.policy, process.evidence, role=process.role, me_uid=uid)
-    if found.admitted and not found.attested:
-        yield warn("unattested_owner", why=found.why)
-
-
-def _policy_file(profile: Profile, health: Health) -> Iterator[ProfileWarning]:
-    for warning in policy_warnings_of(profile, health.policy):
-        # Of an owner that is there the same is said with its own evidence.
-        if warning.code != "unattested_authority" or not health.owned:
-            yield warning
+    admission = admit(health.policy, process.evidence, role=process.role, me_uid=uid)
+    if admission.admitted and not admission.attested:
+        yield warn("unattested_owner", why=admission.why)
 
 
 def policy_warnings_of(profile: Profile, accepted: Policy) -> list[ProfileWarning]:
@@ -388,70 +344,63 @@ def policy_warnings_of(profile: Profile, accepted: Policy) -> list[ProfileWarnin
 
 
 def warnings_of_policy(
-    found: PolicyFile | PolicyProblem, policy: Policy, profile: str
+    file: PolicyFile | PolicyProblem, policy: Policy, profile: str
 ) -> Iterator[ProfileWarning]:
     """The same, of a file that was read. ``policy`` is the one in force; ``profile`` a name."""
-    change = reconcile_policy(policy if policy.version else None, found)
+    change = reconcile_policy(policy if policy.version else None, file)
     if isinstance(change, Accept):
         yield warn("policy_not_accepted", option=_option(profile))
-    elif change.warning is not None and isinstance(found, PolicyProblem):
+    elif change.warning is not None and isinstance(file, PolicyProblem):
         yield warn("policy_file_problem", problem=change.warning.text, remedy=change.warning.remedy)
     elif change.warning is not None:
         yield change.warning
     yield from policy_warnings(policy)
 
 
-def _foreign(foreign: Sequence[Process], health: Health) -> Iterator[ProfileWarning]:
-    joined = [p.process for p in health.present if p.process.standing is ProcessStatus.FOREIGN]
-    for process in [*foreign, *joined]:
-        yield warn("foreign", pid=process.pid, why=process.why)
-
-
 # -- advice about a job ----------------------------------------------------------------------------
 def advice(profile: Profile, *jobs: Job) -> list[ProfileWarning]:
-    """What the user should know about jobs that were just added or changed. Who is there is
-    looked at once for all of them."""
+    """What the user should know about jobs that were just added or changed: hints, no decisions.
+    The processes are looked at once for all of them."""
     if not jobs:
         return []
     health = examine(profile, SystemClock().now())
     owner = health.owner.process if health.owned and health.owner is not None else None
-    found: list[ProfileWarning] = []
+    warnings: list[ProfileWarning] = []
     for job in jobs:
-        found += _about_the_command(profile, job.definition, owner)
-        if (note := job.definition.schedule.either_day()) is not None:
-            found.append(warn("either_day", text=note[0], remedy=note[1]))
-        if job.definition.needs_authority:
-            found += _about_protection(profile, job.definition)
+        definition = job.definition
+        if isinstance(definition.action, Command):
+            warnings += _of_command(profile, definition.action, owner)
+        if (note := definition.schedule.either_day()) is not None:
+            warnings.append(warn("either_day", text=note[0], remedy=note[1]))
+        if definition.needs_authority:
+            protected = definition.protected
+            why = "the job is protected" if protected else "the job requires a capability"
+            policy = health.policy
+            if policy.open:
+                warnings.append(warn("protected_but_open", what=why, toml=profile.folder.toml))
+            elif not policy.closed and not any(rule.authoritative for rule in policy.rules):
+                warnings.append(warn("no_authoritative_rule", why=f"{why}, and "))
     if owner is None:
-        found.append(
-            warn(
-                "no_owner.yet" if health.executors() else "no_owner.brief",
-                remedy=next_command(health, profile.name),
-            )
-        )
-    return found
+        code = "no_owner.yet" if health.executors() else "no_owner.brief"
+        warnings.append(warn(code, remedy=next_command(health, profile.name)))
+    return warnings
 
 
 def about_the_zone(profile: Profile, schedule: Schedule, now: datetime) -> list[ProfileWarning]:
     """Where ``TZ`` names another zone than the one in which a schedule is read that named none."""
-    said = other_zone(schedule.timezone, os.environ, now)
-    if said is None or not _reads_a_wall_clock(schedule, said.name, now):
+    other = other_zone(schedule.timezone, os.environ, now)
+    if other is None or not _reads_a_wall_clock(schedule, other.name, now):
         return []
     named = profile.settings().timezone
     whose = "the profile's timezone" if named == schedule.timezone else "the machine's zone"
     if named is None and schedule.timezone != profile.timezone():
         whose = "the job's zone"
-    setting = f', or timezone = "{said.name}" in {profile.folder.toml}' if said.name else ""
+    remedy = f"to read it in another zone: --tz with {other.remedy}"
+    if other.name is not None:
+        setting = f'timezone = "{other.name}" in {profile.folder.toml}'
+        remedy = f"to read it there: --tz {other.name}, or {setting}"
     return [
-        warn(
-            "tz_variable",
-            text=said.text,
-            zone=schedule.timezone,
-            whose=whose,
-            remedy=f"to read it in another zone: --tz with {said.remedy}"
-            if said.name is None
-            else f"to read it there: --tz {said.name}{setting}",
-        )
+        warn("tz_variable", text=other.text, zone=schedule.timezone, whose=whose, remedy=remedy)
     ]
 
 
@@ -464,64 +413,43 @@ def _reads_a_wall_clock(schedule: Schedule, other: str | None, now: datetime) ->
         return _few_fires(there, now) != _few_fires(schedule, now)
     if schedule.kind is not ScheduleKind.AT:
         return False
-    read = set()
+    instants = set()
     for zone in ("Etc/GMT-14", "Etc/GMT+12"):
         try:
-            read.add(parse_schedule(schedule.text, now=now, timezone=zone).at)
+            instants.add(parse_schedule(schedule.text, now=now, timezone=zone).at)
         except InvalidInput:  # it has passed there
-            read.add(None)
-    return len(read) > 1
+            instants.add(None)
+    return len(instants) > 1
 
 
 def _few_fires(schedule: Schedule, now: datetime) -> list[datetime]:
     return list(islice(schedule.fires(now, now + timedelta(days=366)), 5))
 
 
-def _about_protection(profile: Profile, wants: Definition) -> list[ProfileWarning]:
-    why = "the job is protected" if wants.protected else "the job requires a capability"
-    policy = profile.policy()
-    if policy.open:
-        return [warn("protected_but_open", what=why, toml=profile.folder.toml)]
-    if not policy.closed and not any(rule.authoritative for rule in policy.rules):
-        return [warn("no_authoritative_rule", why=f"{why}, and ")]
-    return []
-
-
-def _about_the_command(
-    profile: Profile, wants: Definition, owner: Process | None
-) -> list[ProfileWarning]:
-    if not isinstance(wants.action, Command):
-        return []
-    command, found = wants.action, []
+def _of_command(
+    profile: Profile, command: Command, owner: Process | None
+) -> Iterator[ProfileWarning]:
     if command.cwd is not None and not os.path.isdir(command.cwd):
-        found.append(warn("no_folder", path=command.cwd))
+        yield warn("no_folder", path=command.cwd)
     if command.cwd is None and (home := passwd_home()) != Path(folder := job_folder(os.environ)):
         why = f"{home} cannot be entered" if home is not None else "this user has no passwd entry"
-        found.append(warn("no_home_folder", why=why, path=folder))
+        yield warn("no_home_folder", why=why, path=folder)
     program = command.argv[0]
     if command.shell:
-        return found
+        return
     if "/" in program:
         path = Path(command.cwd or job_folder(os.environ), program)
         if not (path.is_file() and os.access(path, os.X_OK)):
-            found.append(warn("no_command", path=path))
-        return found
+            yield warn("no_command", path=path)
+        return
     import shutil  # costs a few milliseconds that `status` need not pay
 
-    where, whose = _search_path(profile, command, owner)
-    if where is not None and shutil.which(program, path=where) is None:
-        found.append(
-            warn(
-                "no_command.path",
-                program=program,
-                whose=whose,
-                path=where,
-                remedy="it is one word: leave its quotes away, or give --shell for a line"
-                if " " in program
-                else "give its full path, or set PATH in [env] of profile.toml or with --env",
-            )
-        )
-    return found
+    folders, whose = _search_path(profile, command, owner)
+    if folders is not None and shutil.which(program, path=folders) is None:
+        remedy = "give its full path, or set PATH in [env] of profile.toml or with --env"
+        if " " in program:
+            remedy = "it is one word: leave its quotes away, or give --shell for a line"
+        yield warn("no_command.path", program=program, whose=whose, path=folders, remedy=remedy)
 
 
 def _search_path(
@@ -533,18 +461,13 @@ def _search_path(
     setting = profile.settings().environment().get("PATH")
     if setting is not None:
         return setting, "the profile's"
-    if owner is not None:
-        return _path_of_process(owner.evidence.identity.pid), "the owner's"
-    return os.environ.get("PATH"), "this shell's"
-
-
-def _path_of_process(pid: int) -> str | None:
+    if owner is None:
+        return os.environ.get("PATH"), "this shell's"
+    # Read to say 'not found' early; it is evidence of nothing.
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            environ = file.read(1 << 20)
+        with open(f"/proc/{owner.pid}/environ", "rb") as file:
+            variables = file.read(1 << 20).split(b"\0")
     except OSError:
-        return None
-    for entry in environ.split(b"\0"):
-        if entry.startswith(b"PATH="):
-            return os.fsdecode(entry[5:])
-    return None
+        variables = []
+    path = next((v[5:] for v in variables if v.startswith(b"PATH=")), None)
+    return None if path is None else os.fsdecode(path), "the owner's"
