@@ -32,11 +32,11 @@ def local_zone(localtime: Path = Path("/etc/localtime")) -> str:
 
 
 def _guesses(localtime: Path) -> list[str]:
-    found = []
+    names = []
     target = os.path.realpath(localtime)
     if _MARK in target:
         name = target.split(_MARK, 1)[1]
-        found.append(name.removeprefix("posix/").removeprefix("right/"))
+        names.append(name.removeprefix("posix/").removeprefix("right/"))
     with contextlib.suppress(OSError, ValueError):
-        found.append(localtime.with_name("timezone").read_text(encoding="ascii").strip())
-    return [name for name in found if name and name not in ("posixrules", "localtime")]
+        names.append(localtime.with_name("timezone").read_text(encoding="ascii").strip())
+    return [name for name in names if name and name not in ("posixrules", "localtime")]

@@ -32,10 +32,10 @@ def adopts_orphans() -> bool:
         return True
     import ctypes
 
-    found = ctypes.c_int(0)
+    flag = ctypes.c_int(0)
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(found), 0, 0, 0)
-    return bool(found.value)
+        ctypes.CDLL(None).prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(flag), 0, 0, 0)
+    return bool(flag.value)
 
 
 class Orphans:
@@ -55,18 +55,14 @@ class Orphans:
         """Reap the orphans that have ended; how many."""
         reaped = 0
         for pid in self._children() or ():
-            if pid not in self._not_ours_to_reap and self._is_ended_orphan(pid):
-                with contextlib.suppress(OSError):
-                    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
-                    reaped += found is not None
+            if pid in self._not_ours_to_reap:
+                continue
+            with contextlib.suppress(OSError, ValueError):
+                stat = read_stat(pid)
+                if stat.dead and stat.session != self._session:
+                    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+                    reaped += ended is not None
         return reaped
-
-    def _is_ended_orphan(self, pid: int) -> bool:
-        try:
-            stat = read_stat(pid)
-        except (OSError, ValueError):
-            return False
-        return stat.dead and stat.session != self._session
 
     def _children(self) -> list[int] | None:
         try:

@@ -120,10 +120,10 @@ def has_ended(link: ChainLink) -> bool:
     if link.start is None:
         return False
     try:
-        found = identity_of(link.pid)
+        identity = identity_of(link.pid)
     except (OutcomeUnknown, OSError):
         return False
-    return found is None or found.start != link.start
+    return identity is None or identity.start != link.start
 
 
 def descends_from(pid: int, ancestor: Identity) -> bool | None:

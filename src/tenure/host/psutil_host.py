@@ -92,16 +92,16 @@ class PsutilHost:
         if identity.pid_namespace:
             return None
         try:
-            found = self.identity_of(identity.pid)
+            current = self.identity_of(identity.pid)
         except OutcomeUnknown:
             return None
-        if found is None:
+        if current is None:
             return False
-        if (found.start < STAMPED) is not (identity.start < STAMPED):
+        if (current.start < STAMPED) is not (identity.start < STAMPED):
             return None
-        if found.start == identity.start:
+        if current.start == identity.start:
             return True if identity.boot_id and here else None
-        near = found.start >= STAMPED and abs(found.start - identity.start) < _TOLERANCE
+        near = current.start >= STAMPED and abs(current.start - identity.start) < _TOLERANCE
         return None if near else False
 
     def activity_of(self, identity: Identity) -> Activity:

@@ -62,11 +62,11 @@ def other_zone(zone: str, environ: Mapping[str, str], now: datetime) -> TzVariab
     if spec == _MACHINE:
         return None
     name = _name_in(spec)
-    theirs = _zone_of(name) if name is not None else _rule(spec)
-    if theirs is not None and _agree(theirs, load_zone(zone), now):
+    named_zone = _zone_of(name) if name is not None else _rule(spec)
+    if named_zone is not None and _agree(named_zone, load_zone(zone), now):
         return None
     return TzVariable(
-        value=value, name=name if theirs is not None else None, known=theirs is not None
+        value=value, name=name if named_zone is not None else None, known=named_zone is not None
     )
 
 

@@ -51,8 +51,8 @@ def _descriptor_of(path: str) -> int | None:
     with _guard:
         try:
             # Looked up before it is opened: a second descriptor could not be closed again.
-            named = os.stat(path)
-            known = _descriptors.get((named.st_dev, named.st_ino))
+            status = os.stat(path)
+            known = _descriptors.get((status.st_dev, status.st_ino))
             if known is not None:
                 return known
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -38,15 +38,15 @@ class ZoneData:
         A file that is gone or unreadable at this moment counts as unchanged: the rules that were
         read stay in force.
         """
-        found = set()
+        changed = set()
         for key in zones_in_use():
             mark = _mark(key)
             seen = self._marks.setdefault(key, mark)
             if mark is not None and seen is None:
                 self._marks[key] = mark
             elif mark is not None and mark != seen and _is_whole(key):
-                found.add(key)
-        return frozenset(found)
+                changed.add(key)
+        return frozenset(changed)
 
     def reload(self, keys: frozenset[str]) -> None:
         """Go by the new rules from now on."""

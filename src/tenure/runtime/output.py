@@ -98,14 +98,14 @@ def layout_of(log_path: Path) -> Layout:
             current = os.stat(log_path).st_size
         with open_regular(_rotated(log_path)) as file:
             status = os.fstat(file.fileno())
-            found = _HEADER.match(file.read(len(_header(0))))
+            match = _HEADER.match(file.read(len(_header(0))))
     except OSError as error:
         if not isinstance(error, _NOT_THERE):
             raise OutputUnreadable.of(log_path, error) from error
         return Layout(dropped=0, rotated=0, header=0, current=current, identity=(0, 0))
-    header = found.end() if found else 0
+    header = match.end() if match else 0
     return Layout(
-        dropped=int(found[1]) if found else 0,
+        dropped=int(match[1]) if match else 0,
         rotated=status.st_size - header,
         header=header,
         current=current,

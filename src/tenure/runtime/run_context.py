@@ -112,18 +112,18 @@ def _find_parameter(function: Callable[..., Any]) -> str | None:
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        wanted = parameter.annotation
-        if _is_context(wanted):
+        annotation = parameter.annotation
+        if _is_context(annotation):
             return parameter.name
-        if wanted is parameter.empty and parameter.name == "context":
+        if annotation is parameter.empty and parameter.name == "context":
             return parameter.name
     return None
 
 
-def _is_context(wanted: Any) -> bool:
+def _is_context(annotation: Any) -> bool:
     """Also ``Context | None``, for a function that is called elsewhere too, and as text."""
-    if isinstance(wanted, str):
-        words = wanted.strip("'\"").removesuffix("]").rpartition("Optional[")[2].split("|")
+    if isinstance(annotation, str):
+        words = annotation.strip("'\"").removesuffix("]").rpartition("Optional[")[2].split("|")
         return any(word.strip().rpartition(".")[2] == "Context" for word in words)
-    either = get_origin(wanted) in (Union, UnionType)
-    return wanted is Context or (either and Context in get_args(wanted))
+    either = get_origin(annotation) in (Union, UnionType)
+    return annotation is Context or (either and Context in get_args(annotation))

@@ -85,9 +85,9 @@ def held_locks(pid: int) -> HeldLocks:
 
 def at_most(paths: Iterable[str], *, whole: bool, unknown: Iterable[str] = ()) -> HeldLocks:
     """At most ``MOST`` paths. Live locks of Tenure's members come last: no rule asks for them."""
-    found = sorted(set(paths), key=lambda p: (p.split("/")[-2:-1] == ["live"], p))
-    more = () if whole and len(found) <= MOST else ("locks",)
-    return HeldLocks(paths=tuple(found[:MOST]), unknown=frozenset((*unknown, *more)))
+    shown = sorted(set(paths), key=lambda p: (p.split("/")[-2:-1] == ["live"], p))
+    more = () if whole and len(shown) <= MOST else ("locks",)
+    return HeldLocks(paths=tuple(shown[:MOST]), unknown=frozenset((*unknown, *more)))
 
 
 def _number_in_proc(pid: int) -> str:

@@ -167,11 +167,11 @@ def lineage_of(pid: int) -> Lineage:
     complete, adopted, unreadable = True, False, not readable
     child = stat
     while links[-1].pid != 1 and not (child.parent == 0 and proc_is_ours()):
-        found = _parent_of(links[-1].pid, child) if len(links) < _LONGEST_CHAIN else None
-        if found is None:
+        above = _parent_of(links[-1].pid, child) if len(links) < _LONGEST_CHAIN else None
+        if above is None:
             complete = False
             break
-        parent, program, readable = found
+        parent, program, readable = above
         unreadable = unreadable or not readable
         if _is_adopted(child, parent):
             complete = False

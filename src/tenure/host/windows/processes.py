@@ -75,18 +75,18 @@ def running_services() -> dict[int, tuple[str, ...]] | None:
     listing = getattr(psutil, "win_service_iter", None)
     if listing is None:
         return None
-    found: dict[int, tuple[str, ...]] = {}
+    services: dict[int, tuple[str, ...]] = {}
     try:
         for service in listing():
             try:
                 pid = service.pid()
                 if pid:
-                    found[pid] = (*found.get(pid, ()), service.name())
+                    services[pid] = (*services.get(pid, ()), service.name())
             except (psutil.Error, OSError):
                 continue
     except (psutil.Error, OSError):
         return None
-    return found
+    return services
 
 
 if sys.platform == "win32":

@@ -37,14 +37,14 @@ def in_a_thread(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(**arguments: Any) -> Any:
         pid = os.getpid()
         try:
-            made = _see_through(function(**arguments))
+            result = _see_through(function(**arguments))
         except BaseException as error:
             if os.getpid() != pid:
                 _end_child(error)
             raise
         if os.getpid() != pid:
             _end_child(None)
-        return made
+        return result
 
     return call
 
@@ -96,14 +96,14 @@ class CoroutineGroup:
         self._cut.clear()
 
 
-def _see_through(made: Any) -> Any:
-    if inspect.iscoroutine(made):
+def _see_through(result: Any) -> Any:
+    if inspect.iscoroutine(result):
         import asyncio
 
-        return asyncio.run(made)
-    if inspect.isgenerator(made) or inspect.isasyncgen(made):
+        return asyncio.run(result)
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
         raise RunFailed("it returned a generator, so nothing ran; iterate over it in the function")
-    return made
+    return result
 
 
 def _end_child(error: BaseException | None) -> None:

@@ -33,7 +33,9 @@ MAIN = "__tenure_main__"
 def describe(function: Callable[..., Any], args: dict[str, Any]) -> str:
     """The call as JSON for the child. Raises InvalidInput if no other process could find it."""
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
-    if module is None or name is None or _is_bound_to_a_thing(function):
+    # A method of one object; a class method is found by its name as any function is.
+    is_bound = inspect.ismethod(function) and not inspect.isclass(function.__self__)
+    if module is None or name is None or is_bound:
         raise InvalidInput(
             f"{function!r} depends on an object that another process does not have",
             field="process",
@@ -60,20 +62,15 @@ def describe(function: Callable[..., Any], args: dict[str, Any]) -> str:
     return json.dumps(call)
 
 
-def _is_bound_to_a_thing(function: Callable[..., Any]) -> bool:
-    """A method of one object; a class method is found by its name as any function is."""
-    return inspect.ismethod(function) and not inspect.isclass(function.__self__)
-
-
 def find(module: str, name: str, main: str | None) -> Callable[..., Any]:
     """The function; a decorator may have left another object under its name."""
     if main is not None:
-        found: Any = types.SimpleNamespace(**runpy.run_path(main, run_name=MAIN))
+        target: Any = types.SimpleNamespace(**runpy.run_path(main, run_name=MAIN))
     else:
-        found = importlib.import_module(module)
+        target = importlib.import_module(module)
     for part in name.split("."):
-        found = getattr(found, part)
-    called: Callable[..., Any] = found
+        target = getattr(target, part)
+    called: Callable[..., Any] = target
     return called
 
 
@@ -93,9 +90,9 @@ def _call() -> None:
     sys.argv[:] = call.get("argv") or sys.argv
     function = find(call["module"], call["name"], call["main"])
     args = dict(call["args"])
-    wants = context_parameter(function)
-    if wants is not None and wants not in args:
-        args[wants] = context_of_process()
+    parameter = context_parameter(function)
+    if parameter is not None and parameter not in args:
+        args[parameter] = context_of_process()
     result = function(**args)
     if inspect.isawaitable(result):
         asyncio.run(_await(result))

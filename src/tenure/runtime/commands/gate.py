@@ -441,14 +441,14 @@ def _above_standard(descriptors: Standard) -> Iterator[list[int]]:
 
 def _inheritable() -> list[int]:
     listing = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
-    found = []
+    numbers = []
     for name in os.listdir(listing):
         try:
             if int(name) > 2 and os.get_inheritable(int(name)):
-                found.append(int(name))
+                numbers.append(int(name))
         except OSError:  # closed since
             continue
-    return found
+    return numbers
 
 
 # All other names are those that one shell or another computes, protects, or obeys when it runs a
@@ -469,15 +469,15 @@ _SET_ODD_NAMES = """\
 import errno, os, signal, sys
 for number in (signal.SIGPIPE, signal.SIGXFSZ):
     signal.signal(number, signal.SIG_DFL)
-whole = os.environb
-names = whole[b"tenure_names"].split(b"=")
-env = {name: whole[b"t%d" % i] for i, name in enumerate(names)}
-env.update((n, whole[n]) for n in (b"PWD", b"OLDPWD", b"SHLVL", b"_") if n in whole)
+variables = os.environb
+names = variables[b"tenure_names"].split(b"=")
+env = {name: variables[b"t%d" % i] for i, name in enumerate(names)}
+env.update((n, variables[n]) for n in (b"PWD", b"OLDPWD", b"SHLVL", b"_") if n in variables)
 argv = [os.fsencode(argument) for argument in sys.argv[1:]]
 folders = env.get(b"PATH", b"/bin:/usr/bin").split(b":")
 if b"/" in argv[0]:
     folders = [b""]
-found = errno.ENOENT
+problem = errno.ENOENT
 for folder in folders:
     path = os.path.join(folder, argv[0])
     try:
@@ -486,9 +486,9 @@ for folder in folders:
         if error.errno == errno.ENOEXEC:
             os.execve(b"/bin/sh", [b"/bin/sh", path, *argv[1:]], env)
         if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-            found = error.errno
-os.write(2, b"%s: %s\\n" % (argv[0], os.strerror(found).encode()))
-os._exit(127 if found == errno.ENOENT else 126)
+            problem = error.errno
+os.write(2, b"%s: %s\\n" % (argv[0], os.strerror(problem).encode()))
+os._exit(127 if problem == errno.ENOENT else 126)
 """
 
 
@@ -544,9 +544,9 @@ def _names(env: Mapping[str, str]) -> list[str]:
 
 def _exports(names: Sequence[str]) -> str:
     """Shell code that gives each value its name and unsets its carrier."""
-    given = " ".join(f'{name}="$t{number}"' for number, name in enumerate(names))
+    assignments = " ".join(f'{name}="$t{number}"' for number, name in enumerate(names))
     carriers = " ".join(f"t{number}" for number in range(len(names)))
-    export = f"export {given}\n" if names else ""
+    export = f"export {assignments}\n" if names else ""
     return f"{export}unset {carriers} tenure_env tenure_gate"
 
 

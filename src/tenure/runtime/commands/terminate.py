@@ -109,12 +109,12 @@ def _list_processes() -> dict[int, SessionMember]:
     """Every living process that can be looked at, by pid."""
     if not _HAS_PROC:
         return _list_with_psutil()
-    looked = (_inspect(int(name)) for name in os.listdir("/proc") if name.isdigit())
-    return {member.pid: member for member in looked if member is not None}
+    inspected = (_inspect(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    return {member.pid: member for member in inspected if member is not None}
 
 
 def _inspect(pid: int) -> SessionMember | None:
-    """Linux: one living process; None if it has ended or is hidden. Raises OSError."""
+    """Linux: None if it has ended or is hidden. Raises OSError."""
     try:
         stat = read_stat(pid)
     except (FileNotFoundError, ProcessLookupError, PermissionError, ValueError):
@@ -127,16 +127,16 @@ def _inspect(pid: int) -> SessionMember | None:
 def _list_with_psutil() -> dict[int, SessionMember]:
     import psutil  # only where there is no /proc
 
-    found = {}
+    members = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
             start = int(process.create_time() * 1_000_000)
-            found[process.pid] = SessionMember(
+            members[process.pid] = SessionMember(
                 pid=process.pid, start=start, parent=process.ppid(), session=os.getsid(process.pid)
             )
-    return found
+    return members
 
 
 def signal_member(member: SessionMember, number: signal.Signals) -> bool:
@@ -205,30 +205,25 @@ def stop(
             with contextlib.suppress(OSError):
                 os.kill(leader.pid, signal.SIGCONT)  # a stopped shell could not record
         return members
-    outside = members
+    in_group: set[int] = set()
     if alive:
-        outside = tuple(member for member in members if not _in_group(member, leader.pid))
+        for member in members:
+            with contextlib.suppress(OSError):
+                if os.getpgid(member.pid) == leader.pid:
+                    in_group.add(member.pid)
         with contextlib.suppress(OSError):
             os.killpg(leader.pid, number)
             os.killpg(leader.pid, signal.SIGCONT)  # a stopped job could not obey
-    for member in outside:
-        signal_member(member, number)
-        signal_member(member, signal.SIGCONT)
+    for member in members:
+        if member.pid not in in_group:
+            signal_member(member, number)
+            signal_member(member, signal.SIGCONT)
     return members
-
-
-def _in_group(member: SessionMember, group: int) -> bool:
-    try:
-        return os.getpgid(member.pid) == group
-    except OSError:
-        return False
 
 
 def kill_shell(leader: Identity) -> None:
     """KILL the shell itself; its record then stays as it is."""
-    if is_alive(leader):
-        with contextlib.suppress(OSError):
-            os.kill(leader.pid, signal.SIGKILL)
+    _signal(leader, signal.SIGKILL)
 
 
 class Termination:

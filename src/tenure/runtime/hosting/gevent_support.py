@@ -35,25 +35,20 @@ def call_later(seconds: float, then: Callable[[], object], *, name: str) -> None
     elif is_patched():
         _spawn_later(seconds, then)
     else:
-        threading.Thread(
-            target=_wait_and_call, args=(seconds, then), name=name, daemon=True
-        ).start()
+        timer = threading.Timer(seconds, then)
+        timer.name, timer.daemon = name, True
+        timer.start()
 
 
 def frames_below() -> Iterator[FrameType]:
     """The top frames of the greenlets that started this one: the thread's own stack continues
     there. Empty without greenlets."""
     greenlet: Any = sys.modules.get("greenlet")
-    one = greenlet.getcurrent().parent if greenlet is not None else None
-    while one is not None:
-        if one.gr_frame is not None:
-            yield one.gr_frame
-        one = one.parent
-
-
-def _wait_and_call(seconds: float, then: Callable[[], object]) -> None:
-    threading.Event().wait(seconds)
-    then()
+    parent = greenlet.getcurrent().parent if greenlet is not None else None
+    while parent is not None:
+        if parent.gr_frame is not None:
+            yield parent.gr_frame
+        parent = parent.parent
 
 
 def _spawn_later(seconds: float, then: Callable[[], object]) -> None:
