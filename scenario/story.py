@@ -74,7 +74,7 @@ def _part_one(world: World, pace: Pace) -> tuple[int, int]:
     view.table(("job", "executed by", "chain", "could read the file"), [row[1:] for row in rows])
     failed = sum(row[-1] == "no" for row in rows)
     view.say(
-        f"each fire ran once, but {failed} of {len(rows)} in a chain that cannot read the file: "
+        f"each job ran once, but {failed} of {len(rows)} in a chain that cannot read the file: "
         "the lock does not control which process runs a job",
         "bold",
     )
@@ -256,8 +256,8 @@ def _sentence(verdict: Verdict, failed: int, tried: int) -> str:
         f"With the file lock, {failed} of {tried} read-mail runs ran where they could not read the "
         f"file. With Tenure: {f['protected']} protected runs, "
         f"{f['protected outside the gateway chain']} of them outside the gateway's chain; "
-        f"{f['ran']} runs in all over {f['terms']} terms, {f['ran twice']} fires run twice; "
-        f"{f['due']} due fires, of which {f['not accounted for']} are unaccounted for; "
+        f"{f['ran']} runs in all over {f['terms']} terms, {f['ran twice']} of them twice; of "
+        f"{f['due']} scheduled runs {f['not accounted for']} are unaccounted for; "
         f"{f['audit']} findings of the audit."
     )
 

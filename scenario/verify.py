@@ -136,7 +136,7 @@ def _check_once(verdict: Verdict, lines: Iterable[Mapping[str, Any]]) -> None:
             verdict.violated("ran twice", f"run {key[0]}, attempt {key[1]}, ran {count} times")
     for fire, runs in fires.items():
         if len(runs) > 1:
-            verdict.violated("ran twice", f"fire {fire} ran as {sorted(runs)}")
+            verdict.violated("ran twice", f"the run scheduled for {fire} ran as {sorted(runs)}")
 
 
 def _check_both_ways(
@@ -160,7 +160,9 @@ def _check_both_ways(
     for omission in records.omissions:
         verdict.figures[str(omission.kind)] += omission.count
         if omission.open:
-            verdict.violated("left open", f"{omission.count} held fires of {omission.job_name}")
+            verdict.violated(
+                "left open", f"{omission.count} scheduled runs on hold of {omission.job_name}"
+            )
 
 
 def _check_terms(verdict: Verdict, records: Records) -> None:
@@ -196,7 +198,7 @@ def _check_fires(verdict: Verdict, job: str, records: Records) -> None:
         left_out = [o for o in omissions if o.first <= fire <= o.last]
         resolved = fire in from_hold and [o.kind for o in left_out] == [OmissionKind.HELD]
         if runs[fire] + len(left_out) == 0:
-            verdict.violated("not accounted for", f"fire {fire} of {job}")
+            verdict.violated("not accounted for", f"the run scheduled for {fire} of {job}")
         elif runs[fire] > 1 or (runs[fire] + len(left_out) > 1 and not resolved):
             kinds = [str(o.kind) for o in left_out]
             verdict.violated("accounted for twice", f"{fire} of {job}: {runs[fire]} runs, {kinds}")

@@ -175,7 +175,9 @@ def test_the_report_as_json_and_in_words() -> None:
     assert finding["clause"] == "C5"
     assert finding["subjects"] == [job_id("poll")]
     lines = render_report(report)
-    assert lines[0].startswith("C5 fire_unaccounted: a fire of poll (revision 1) left no trace")
+    assert lines[0].startswith(
+        "C5 fire_unaccounted: a scheduled run of poll (revision 1) left no trace"
+    )
     assert any(line.startswith("1 finding in ") for line in lines)
     assert render_report(audit(good()))[0].startswith("0 findings in ")
 

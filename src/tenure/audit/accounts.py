@@ -90,7 +90,9 @@ def _check_watermark(view: View, book: Book, past: JobHistory) -> None:
     if job.state is JobState.DONE:
         left = job.definition.schedule.next_after(mark)
         if left is not None and left <= view.now:
-            text = f"{job.name} is said to be done, but it had a fire at {left.isoformat()}"
+            text = (
+                f"{job.name} is recorded as done, but it had a scheduled run at {left.isoformat()}"
+            )
             book.find("C5", "done_too_soon", text, job.id, remedy=_ALTERED, fire=left)
 
 
@@ -101,14 +103,14 @@ def _check_runs(view: View, book: Book, window: _Window, runs: list[Run]) -> lis
     for run in runs:
         fire, first = run.fire_time, view.attempts[run.id][0]
         if not window.schedule.is_fire(fire):
-            text = f"run {run.id} is for {fire.isoformat()}, which is not a fire of {window.name}"
+            text = f"run {run.id} is for {fire.isoformat()}, not a scheduled time of {window.name}"
             book.find("C5", "not_a_fire", text, run, run.job, remedy=_ALTERED, fire=fire)
             continue
         if not view.clock.follows(first.claimed_at, fire, timedelta(seconds=1)):
-            text = f"run {run.id} was claimed before its fire was due"
+            text = f"run {run.id} was claimed before it was due"
             book.find("C5", "claimed_early", text, run, run.job, remedy=_ALTERED, fire=fire)
         if fire > mark and not view.clock.covers(fire):
-            text = f"run {run.id} is for a fire beyond the watermark of {run.job_name}"
+            text = f"run {run.id} is for a scheduled time beyond the watermark of {run.job_name}"
             book.find("C5", "beyond_watermark", text, run, run.job, remedy=_ALTERED, watermark=mark)
         if run.cause is not Cause.HELD and window.low < fire <= window.high and fire not in seen:
             seen.add(fire)
@@ -154,7 +156,7 @@ def _entry(book: Book, window: _Window, omission: Omission, last: datetime) -> _
     ends = all(schedule.is_fire(at) for at in (omission.first, omission.last))
     if not ends or omission.count != there:
         text = (
-            f"an omission of {window.name} counts {omission.count} fires from "
+            f"an omission of {window.name} counts {omission.count} scheduled runs from "
             f"{omission.first.isoformat()} to {omission.last.isoformat()}, where there are {there}"
         )
         book.find("C5", "omission_wrong", text, _name(omission), omission.job, remedy=_ALTERED)
@@ -188,7 +190,7 @@ def _check_holds(view: View, book: Book, window: _Window, omissions: list[Omissi
         if home is not None and run.fire_time <= home.last:
             found[home.id] = found.get(home.id, 0) + 1
         elif run.fire_time > since and not view.clock.covers(run.fire_time):
-            text = f"run {run.id} is of a held fire, but no record holds it"
+            text = f"run {run.id} is of a scheduled run on hold, but no record holds it"
             book.find("C5", "held_run_without_hold", text, run, run.job, remedy=_GONE)
     for hold in holds:
         book.checked["holds"] += 1
@@ -198,12 +200,12 @@ def _check_holds(view: View, book: Book, window: _Window, omissions: list[Omissi
         whole = hold.first > since and hold.cut_at is None
         if there > hold.claimed or (there < hold.claimed and whole):
             text = (
-                f"a held stretch of {window.name} says that {hold.claimed} of its fires became "
+                f"a range on hold of {window.name} says that {hold.claimed} of it became "
                 f"runs; there are {there}"
             )
             book.find("C5", "hold_miscounted", text, _name(hold), hold.job, remedy=_ALTERED)
         if hold.open and window.past.job.state is JobState.REMOVED:
-            text = f"{window.name} is removed, but fires of it are still held"
+            text = f"{window.name} is removed, but scheduled runs of it are still on hold"
             book.find("C5", "hold_left_open", text, _name(hold), hold.job, remedy=_ALTERED)
 
 
@@ -276,7 +278,7 @@ def _walk(view: View, book: Book, window: _Window, entries: list[_Entry]) -> Non
 
 
 def _report_double(book: Book, window: _Window, fire: datetime, one: str, other: str) -> None:
-    text = f"the fire of {window.name} at {fire.isoformat()} is accounted for twice"
+    text = f"the scheduled run of {window.name} at {fire.isoformat()} is accounted for twice"
     subjects = (s for s in (one, other) if s)
     book.find(
         "C5",
@@ -292,7 +294,7 @@ def _report_double(book: Book, window: _Window, fire: datetime, one: str, other:
 def _report_missing(book: Book, window: _Window, gaps: list[list[datetime]], missing: int) -> None:
     first = window.schedule.next_after(gaps[0][0])
     assert first is not None
-    fires = "a fire" if missing == 1 else f"{missing} fires"
+    fires = "a scheduled run" if missing == 1 else f"{missing} scheduled runs"
     text = (
         f"{fires} of {window.name} left no trace, the first at {first.isoformat()}: "
         "neither a run nor a record of an omission"

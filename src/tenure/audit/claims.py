@@ -32,7 +32,7 @@ def check_once(view: View, book: Book) -> None:
         first = seen.setdefault((run.job, run.fire_time), run)
         if first is not run:
             text = (
-                f"the fire of {run.job_name} at {run.fire_time.isoformat()} "
+                f"the scheduled run of {run.job_name} at {run.fire_time.isoformat()} "
                 f"was claimed twice, by runs {first.id} and {run.id}"
             )
             book.find(
@@ -146,9 +146,9 @@ def _not_current(view: View, run: Run, span: Span) -> str:
     if run.cause not in SCHEDULED or view.clock.covers(run.fire_time):
         return ""
     if run.fire_time <= span.after:
-        return "its fire belongs to an earlier revision"
+        return "its scheduled time belongs to an earlier revision"
     if span.until is not None and run.fire_time > span.until:
-        return "its fire belongs to a later revision"
+        return "its scheduled time belongs to a later revision"
     return ""
 
 

@@ -123,7 +123,7 @@ def _finding(finding: Finding) -> list[str]:
 _KINDS = (
     ("runs", "run"),
     ("attempts", "attempt"),
-    ("fires", "due fire"),
+    ("fires", "scheduled run"),
     ("omissions", "omission record"),
     ("terms", "term"),
     ("requests", "request"),

@@ -90,7 +90,7 @@ def check_protection(view: View, book: Book) -> None:
         if known is not None and known.job.app is not None:
             continue  # held from owners of a version that does not declare it, too
         if omission.kind is OmissionKind.HELD and wants is not None and not wants.needs_authority:
-            text = f"fires of {omission.job_name} were held, which any owner may run"
+            text = f"scheduled runs of {omission.job_name} were on hold, but any owner may run them"
             name = f"omission:{omission.id}"
             book.find("C8", "held_needlessly", text, name, omission.job, remedy=_RECORD)
 

@@ -124,7 +124,7 @@ def _check(health: Health, successor: Process | Unfit, *, force: bool, hung: boo
         return
     if owner.life is HolderLife.UNVERIFIABLE:
         raise Refused(
-            f"whether the owner (pid {owner.process.pid}) lives cannot be verified from here",
+            f"it cannot be verified from here whether the owner (pid {owner.process.pid}) is alive",
             remedy="if you know that it is dead: --force",
         )
     if not hung:

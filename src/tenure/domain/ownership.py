@@ -307,8 +307,8 @@ def consider(
             me, others, Decision(act=OwnershipAction.TAKE_BY_FORCE, why=why)
         )
     if life is HolderLife.UNVERIFIABLE:
-        return Decision(act=None, why="whether the owner lives cannot be verified from here")
-    return Decision(act=None, why=f"term {current.term} is held by {current.process}")
+        return Decision(act=None, why="it cannot be verified from here whether the owner is alive")
+    return Decision(act=None, why=f"{current.process} is the owner (term {current.term})")
 
 
 def _vacant(

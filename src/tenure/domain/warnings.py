@@ -79,7 +79,7 @@ TABLE: dict[str, Template] = {
     ),
     "owner_unverifiable": Template(
         _ERROR,
-        "whether the owner (pid {pid}) lives cannot be verified from here",
+        "it cannot be verified from here whether the owner (pid {pid}) is alive",
         "if you know that it is dead: `tenure owner take --force{option}`",
     ),
     "owner_stopped": Template(

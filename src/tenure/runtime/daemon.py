@@ -103,7 +103,7 @@ def serve(
     try:
         scheduler.start()
         _notify("READY=1")
-        log.info("joined %s as %s, pid %s", profile.name, scheduler.member.id, os.getpid())
+        log.info("joined profile %s as %s, pid %s", profile.name, scheduler.member.id, os.getpid())
         if not ended.wait(SETTLE_S):
             _say_why_not(profile, scheduler.member.id)
         if beside is not None and not ended.is_set():

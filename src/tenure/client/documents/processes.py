@@ -132,7 +132,7 @@ class OwnerDocument(Document):
     term: int
     process: str
     rule: int | None
-    """Counts from 1; null under an open policy."""
+    """Counts from 1; null without owner rules."""
     authoritative: bool
     policy_version: int
     since: Instant

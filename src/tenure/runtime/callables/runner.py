@@ -192,7 +192,7 @@ class CallableRunner:
                 self._threads.put(active)
         except (OSError, RuntimeError) as error:  # no thread, or no descriptor for a loop
             active.over = RunState.NEVER_RAN
-            self.end(active, active.over, f"it could not be entered: {error}", None)
+            self.end(active, active.over, f"it could not be started: {error}", None)
             self.forget(active)
 
     def issue(self, run: Run, authority: Authority, claimed: float) -> RunHandle:

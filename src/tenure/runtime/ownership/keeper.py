@@ -206,7 +206,7 @@ class Keeper:
         if isinstance(error, (TenureError, OSError)):  # a full or failing disk among them
             log.warning("%s", error)
         else:
-            log.exception("a look failed")
+            log.exception("checking the ownership failed")
 
     def _look_at_threads(self) -> None:
         awake = self._clock.awake()

@@ -140,7 +140,9 @@ class ActiveTerm:
             self._prepare(admission)
             self._mandate(admission)
         finally:  # after the mandate: a log handler of the host may hang
-            log.info("owner of %s, term %s: %s", self._profile.name, authority.term, admission.why)
+            log.info(
+                "became owner of %s, term %s: %s", self._profile.name, authority.term, admission.why
+            )
         return 0.0
 
     def prepare_again(self) -> None:
