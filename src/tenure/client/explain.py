@@ -22,6 +22,7 @@ from tenure.client.health import (
     expected_owner,
     how_to_continue,
     next_command,
+    profile_option,
     taken_slots,
     what_is_halted,
     why_no_owner,
@@ -117,8 +118,8 @@ def _checks(
 ) -> Iterator[Check]:
     yield _state(job)
     if job.damage is not None:
-        option = "" if profile.name == "default" else f" --profile {profile.name}"
-        yield Check("definition", False, why_unreadable(job), remedy_for_unreadable(job, option))
+        remedy = remedy_for_unreadable(job, profile_option(profile.name))
+        yield Check("definition", False, why_unreadable(job), remedy)
     yield _schedule(job, now)
     if health.problem is None:
         yield Check("profile", True, "folder and database belong together")

@@ -20,7 +20,6 @@ from tenure.domain.errors import NotFound, OutcomeUnknown, Refused, StoreBlocked
 from tenure.domain.ownership import (
     RESERVED_FOR,
     HolderLife,
-    Ownership,
     OwnershipAction,
     OwnershipState,
     Unfit,
@@ -58,12 +57,10 @@ def take(
     what to do instead; StoreBlocked if another process than the owner blocks the store.
     """
     health = examine(profile, now)
-    blocked = _blocks_the_store(profile, health)
-    successor = health.successor()
-    hangs = health.hung or health.halted or blocked
-    _check(health, successor, force=force, hung=hangs)
-    killed = _kill(health, force or hangs) if kill else None
-    return _depose(profile, health, by, now, successor, killed)
+    hung = health.hung or health.halted or _blocks_the_store(profile, health)
+    _check(health, force=force, hung=hung)
+    killed = _kill(health, force or hung) if kill else None
+    return _depose(profile, health, by, now, killed)
 
 
 def release(profile: Profile, *, by: str, now: datetime) -> Deposed:
@@ -77,22 +74,25 @@ def release(profile: Profile, *, by: str, now: datetime) -> Deposed:
             "no process owns the profile, so there is nothing to release",
             remedy="see `tenure status`",
         )
-    return _depose(profile, health, by, now, health.successor(), None)
+    return _depose(profile, health, by, now, None)
 
 
 def _depose(
-    profile: Profile,
-    health: Health,
-    by: str,
-    now: datetime,
-    successor: Process | Unfit,
-    killed: int | None,
+    profile: Profile, health: Health, by: str, now: datetime, killed: int | None
 ) -> Deposed:
-    """End the term, tell the processes, and see which of them owns then."""
+    """End the term, nudge the processes, and see which of them owns then."""
+    successor = health.successor()
     candidate = None if isinstance(successor, Unfit) else successor
     ended = _end(profile, health, by, now, candidate)
-    _notify(health, candidate)
-    current = _await_owner(profile) if ended or killed is not None else profile.store.ownership()
+    # The candidate first: it has precedence.
+    processes = [candidate] if candidate else []
+    processes += [p.process for p in health.present if p.process is not candidate]
+    nudge_each((process.socket for process in processes), "ownership")
+    current = profile.store.ownership()
+    until = time.monotonic() + (TAKE_PATIENCE_S if ended or killed is not None else 0)
+    while current.hold is not OwnershipState.HELD and time.monotonic() < until:
+        time.sleep(0.02)
+        current = profile.store.ownership()
     return Deposed(
         term=health.ownership.term if ended else None,
         killed=killed,
@@ -102,25 +102,18 @@ def _depose(
     )
 
 
-def _await_owner(profile: Profile) -> Ownership:
-    until = time.monotonic() + TAKE_PATIENCE_S
-    while True:
-        current = profile.store.ownership()
-        if current.hold is OwnershipState.HELD or time.monotonic() >= until:
-            return current
-        time.sleep(0.02)
-
-
-def _check(health: Health, successor: Process | Unfit, *, force: bool, hung: bool) -> None:
-    owner = health.owner
-    if isinstance(successor, Unfit) and not force:
+def _check(health: Health, *, force: bool, hung: bool) -> None:
+    if force:
+        return
+    owner, successor = health.owner, health.successor()
+    if isinstance(successor, Unfit):
         raise Refused(
             "no other process may become owner: "
             + (why_no_owner(health) if not health.owned else successor.why)
             + f". Expected owner: {expected_owner(health.policy)}",
             remedy="start one first; or --force to end the term without a successor",
         )
-    if owner is None or owner.life is HolderLife.DEAD or force:
+    if owner is None or owner.life is HolderLife.DEAD:
         return
     if owner.life is HolderLife.UNVERIFIABLE:
         raise Refused(
@@ -194,10 +187,3 @@ def _end(
     except StoreBlocked as error:
         error.remedy = "`tenure owner take --kill` ends the owner if it is the one that blocks"
         raise
-
-
-def _notify(health: Health, candidate: Process | None) -> None:
-    """The candidate first."""
-    processes = [candidate] if candidate else []
-    processes += [p.process for p in health.present if p.process is not candidate]
-    nudge_each((process.socket for process in processes), "ownership")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tenure.client.foreign_jobs import is_planner
-from tenure.client.presence import Present, gone_owner, look_at
+from tenure.client.presence import Present, look_at
 from tenure.domain.errors import CorruptStore, NotFound, Refused
 from tenure.domain.event import EventKind
 from tenure.domain.job import Job, Runner
@@ -99,15 +99,16 @@ class Health:
 
     def successor(self) -> Process | Unfit:
         """The best candidate that can take the ownership now, or why there is none."""
-        found = find_successor(self.able)
-        if isinstance(found, Unfit):
-            return found
-        return next(p.process for p in self.present if p.process.id == found.process)
+        best = find_successor(self.able)
+        if isinstance(best, Unfit):
+            return best
+        return next(p.process for p in self.present if p.process.id == best.process)
 
     def candidates(self) -> tuple[Process, ...]:
         """Living candidates, the best rule first, of equals the longest there."""
-        found = [p.process for p in self.present if p.process.standing is ProcessStatus.CANDIDATE]
-        return tuple(sorted(found, key=lambda p: (p.rule or 0, p.joined_at)))
+        processes = (p.process for p in self.present)
+        waiting = [p for p in processes if p.standing is ProcessStatus.CANDIDATE]
+        return tuple(sorted(waiting, key=lambda p: (p.rule or 0, p.joined_at)))
 
     def executors(self) -> tuple[Process, ...]:
         """Every process that could execute if it were let."""
@@ -116,34 +117,37 @@ class Health:
 
 def examine(profile: Profile, now: datetime) -> Health:
     """Ask the store and the kernel. ``now`` is UTC."""
-    ownership = profile.store.ownership()
-    present = tuple(look_at(profile, process) for process in profile.store.processes())
-    owner = None
-    if ownership.hold is OwnershipState.HELD and ownership.process is not None:
-        owner = next((p for p in present if p.process.id == ownership.process), None)
-        if owner is None:
-            owner = gone_owner(profile, ownership.process)
+    store = profile.store
+    ownership = store.ownership()
+    present = tuple(look_at(profile, process) for process in store.processes())
     problem = profile.identity_problem()
-    if problem is not None:
-        # What the database says of an owner is about another folder, or another time.
-        owner = None
+    owner = None
+    # Where the profile was copied or restored, the database names an owner of another folder or
+    # another time.
+    if problem is None and ownership.hold is OwnershipState.HELD and ownership.process:
+        owner = next((p for p in present if p.process.id == ownership.process), None)
+        if owner is None:  # it has left, or died and was swept
+            with contextlib.suppress(NotFound):
+                owner = Present(process=store.process(ownership.process), life=HolderLife.DEAD)
     if problem is not None and problem.kind is IdentityKind.ELSEWHERE:
         present = tuple(p for p in present if p.life is HolderLife.ALIVE)
-    living = tuple(p for p in present if p.life is not HolderLife.DEAD or p is owner)
-    policy = profile.policy()
+    policy, awake = profile.policy(), SystemClock().awake()
+    app, colon, _ = (store.find_job_without_code(None) or "").partition(":")
     return Health(
         ownership=ownership,
         policy=policy,
-        present=living,
+        present=tuple(p for p in present if p.life is not HolderLife.DEAD or p is owner),
         owner=owner,
-        hung_for=timedelta(0) if problem else _hung_for(profile, ownership, now),
+        hung_for=timedelta(0)
+        if problem
+        else hung_for(ownership, store.next_due(), now=now, awake=awake, boot=boot_id()),
         start=profile.settings().start,
-        app=_app_of(profile.store.find_job_without_code(None)),
+        app=app if colon and not is_planner(app) else None,
         able=candidates_among(
             profile,
             policy,
-            [p.process for p in living if p.life is not HolderLife.DEAD],
-            awake=SystemClock().awake(),
+            [p.process for p in present if p.life is not HolderLife.DEAD],
+            awake=awake,
         ),
         problem=problem,
     )
@@ -162,11 +166,8 @@ def taken_slots(profile: Profile, health: Health, runner: Runner) -> Taken | Non
                 held.append(run)
     if len(held) < number:
         return None
-    return Taken(runner=runner, slots=number, runs=tuple(sorted(held, key=_began)))
-
-
-def _began(run: Run) -> datetime:
-    return run.started_at or run.claimed_at
+    held.sort(key=lambda run: run.started_at or run.claimed_at)
+    return Taken(runner=runner, slots=number, runs=tuple(held))
 
 
 def find_unclaimed(profile: Profile, health: Health, now: datetime) -> Unclaimed | None:
@@ -175,21 +176,18 @@ def find_unclaimed(profile: Profile, health: Health, now: datetime) -> Unclaimed
     if not health.owned or health.hung or health.halted or health.problem is not None:
         return None
     room = dict.fromkeys(Runner, _MOST_DUE)
-    dues = sorted((due.job for due in profile.store.due(now - HUNG_AFTER, room)), key=_due_at)
+    due = [(d.job.due_at or now, d.job) for d in profile.store.due(now - HUNG_AFTER, room)]
+    due.sort(key=lambda entry: entry[0])
     progress = health.ownership.progress_at
-    if not dues or progress is None or progress <= _due_at(dues[0]):
+    if not due or progress is None or progress <= due[0][0]:
         return None  # it has not looked since then: the machine slept, say
-    waited = min(now - _due_at(dues[0]), now - (health.ownership.since or now))
-    waited -= _asleep_since(profile, now - waited)
+    since = max(due[0][0], health.ownership.since or now)
+    waited = now - since - _asleep_since(profile, since)
     if waited < HUNG_AFTER:
         return None
-    taken = taken_slots(profile, health, dues[0].definition.runner)
-    return Unclaimed(jobs=tuple(dues), waited=waited, taken=taken)
-
-
-def _due_at(job: Job) -> datetime:
-    assert job.due_at is not None
-    return job.due_at
+    jobs = tuple(job for _, job in due)
+    taken = taken_slots(profile, health, jobs[0].definition.runner)
+    return Unclaimed(jobs=jobs, waited=waited, taken=taken)
 
 
 def _asleep_since(profile: Profile, since: datetime) -> timedelta:
@@ -201,17 +199,12 @@ def _asleep_since(profile: Profile, since: datetime) -> timedelta:
     return timedelta(seconds=sum(map(float, passed)))
 
 
-def _app_of(job: str | None) -> str | None:
-    app, colon, _ = (job or "").partition(":")
-    return app if colon and not is_planner(app) else None
-
-
-def _hung_for(profile: Profile, current: Ownership, now: datetime) -> timedelta:
-    due, awake = profile.store.next_due(), SystemClock().awake()
-    return hung_for(current, due, now=now, awake=awake, boot=boot_id())
-
-
 # -- refusals --------------------------------------------------------------------------------------
+def profile_option(name: str) -> str:
+    """What a command needs to be about this profile."""
+    return "" if name == "default" else f" --profile {name}"
+
+
 def expected_owner(policy: Policy) -> str:
     """The policy in one sentence."""
     if policy.closed:
@@ -235,10 +228,11 @@ def why_no_owner(health: Health) -> str:
     others = [p.process for p in health.present if p is not owner and p.process.executes]
     alike: dict[tuple[str, str], list[str]] = {}
     for p in others:
-        alike.setdefault((str(p.standing), p.why), []).append(f"pid {p.pid}{_role(p)}")
+        who = f"pid {p.pid} ({p.role})" if p.role else f"pid {p.pid}"
+        alike.setdefault((str(p.standing), p.why), []).append(who)
     reasons += [
-        f"{', '.join(who)} {'is' if len(who) == 1 else 'are each'} {standing}: {why}"
-        for (standing, why), who in alike.items()
+        f"{', '.join(names)} {'is' if len(names) == 1 else 'are each'} {standing}: {why}"
+        for (standing, why), names in alike.items()
     ]
     if not others:
         reasons.append("no scheduler process is running")
@@ -247,18 +241,20 @@ def why_no_owner(health: Health) -> str:
 
 def next_command(health: Health, profile: str, *, asking: bool = False) -> str:
     """The remedy; ``asking`` where a request could also be left for the owner."""
-    name = "" if profile == "default" else f" --profile {profile}"
+    option = profile_option(profile)
     queue = "; or pass --queue to keep it for the next owner" if asking else ""
     if health.problem is not None:
         return health.problem.remedy
     if health.policy.closed:
         return f"{health.policy.remedy}{queue}"
     if health.candidates():
-        return f"wait for a candidate to take over: `tenure status{name}` says why it waits{queue}"
+        return (
+            f"wait for a candidate to take over: `tenure status{option}` says why it waits{queue}"
+        )
     if health.start is not None:
         return f"start it: `{health.start}`{queue}"
     best = next((rule for rule in health.policy.rules if not rule.refuse), None)
-    serve = f"tenure serve{name}"
+    serve = f"tenure serve{option}"
     if health.app is not None and best is None and not health.policy.rules:
         return f"start the app {health.app}, or `{serve} --app PKG.MOD:NAME` that carries it{queue}"
     if health.policy.rules and best is None:
@@ -332,14 +328,10 @@ def how_to_continue(health: Health, profile: str) -> str:
     """What continues a halted owner, or puts another in its place."""
     assert health.owner is not None
     pid = health.owner.process.pid
-    name = "" if profile == "default" else f" --profile {profile}"
-    lets = f"`kill -CONT {pid}` continues it"
+    option = profile_option(profile)
+    remedy = f"`kill -CONT {pid}` continues it"
     if health.owner.activity is Activity.FROZEN:
-        lets = "unpause its container, or thaw its cgroup"
+        remedy = "unpause its container, or thaw its cgroup"
     if health.candidates():
-        return f"{lets}; `tenure owner take{name}` gives the ownership to the best candidate"
-    return lets
-
-
-def _role(process: Process) -> str:
-    return f" ({process.role})" if process.role else ""
+        return f"{remedy}; `tenure owner take{option}` gives the ownership to the best candidate"
+    return remedy

@@ -69,24 +69,25 @@ def living(folder: ProfileFolder) -> tuple[str, ...]:
         names = sorted(os.listdir(folder.live))
     except FileNotFoundError:
         return ()
-    found = []
+    ids = []
     for name in names:
         with contextlib.suppress(InvalidInput):
             if life_of(folder.live, name, None) is HolderLife.ALIVE:
-                found.append(name)
-    return tuple(found)
+                ids.append(name)
+    return tuple(ids)
 
 
 def check_unused(folder: ProfileFolder, what: str) -> None:
     """Raise Refused while any process of the profile lives."""
-    found = living(folder)
-    if found:
-        one = len(found) == 1
-        using = "1 process is still using" if one else f"{len(found)} processes are still using"
+    processes = living(folder)
+    if processes:
+        count, them = f"{len(processes)} processes are", "them"
+        if len(processes) == 1:
+            count, them = "1 process is", "it"
         raise Refused(
-            f"{using} profile {folder.name!r}; stop {'it' if one else 'them'} before {what}",
-            remedy=f"`tenure status` lists {'it' if one else 'them'}",
-            processes=list(found),
+            f"{count} still using profile {folder.name!r}; stop {them} before {what}",
+            remedy=f"`tenure status` lists {them}",
+            processes=list(processes),
         )
 
 
@@ -104,8 +105,14 @@ def restore(folder: ProfileFolder, file: Path, now: datetime) -> Restored:
     draft = folder.path / "tenure.db.restoring"
     for part in _PARTS:
         draft.with_name(draft.name + part).unlink(missing_ok=True)
-    jobs, term = _copy_checked(file, draft)
-    _settle_log(folder.database)
+    with SqliteStore.open(file, readonly=True, outdated=True) as backup:
+        _check_sound(backup, file, "use another backup")
+        term = backup.facts().term
+        jobs = sum(n for s, n in backup.counts().jobs.items() if s is not JobState.REMOVED)
+        backup.backup(draft)
+    # SQLite folds the log of a killed process into the old database, if that is sound.
+    with contextlib.suppress(TenureError):
+        SqliteStore.open(folder.database, outdated=True, patience=timedelta(seconds=1)).close()
     aside = _move_aside(folder.database, now)
     os.rename(draft, folder.database)
     sync_folder(folder.path)
@@ -115,23 +122,10 @@ def restore(folder: ProfileFolder, file: Path, now: datetime) -> Restored:
     return Restored(aside=aside, jobs=jobs, term=term)
 
 
-def _copy_checked(file: Path, draft: Path) -> tuple[int, int]:
-    with SqliteStore.open(file, readonly=True, outdated=True) as backup:
-        wrong = backup.verify()
-        if wrong:
-            raise CorruptStore(
-                f"{file} is damaged: {wrong[0]}", remedy="use another backup", findings=wrong
-            )
-        term = backup.facts().term
-        jobs = sum(n for s, n in backup.counts().jobs.items() if s is not JobState.REMOVED)
-        backup.backup(draft)
-    return jobs, term
-
-
-def _settle_log(database: Path) -> None:
-    """Let SQLite fold the log of a killed process into the old database, if it is sound."""
-    with contextlib.suppress(TenureError):
-        SqliteStore.open(database, outdated=True, patience=timedelta(seconds=1)).close()
+def _check_sound(store: SqliteStore, path: Path, remedy: str) -> None:
+    findings = store.verify()
+    if findings:
+        raise CorruptStore(f"{path} is damaged: {findings[0]}", remedy=remedy, findings=findings)
 
 
 def _move_aside(database: Path, now: datetime) -> Path | None:
@@ -171,15 +165,15 @@ def adopt(profile: Profile, how: AdoptionReason, *, by: str, now: datetime) -> A
             f"profile {profile.name} does not need to be adopted",
             remedy="its folder and database belong together",
         )
+    store, folder = profile.store, profile.folder
     if how is not AdoptionReason.MOVED:
-        _check_sound(profile)
+        # A file put in place by hand may have met the log of the one before it.
+        remedy = "put a backup in its place with `tenure restore FILE`"
+        _check_sound(store, folder.database, remedy)
     _vacate(profile, how, now)
     _leave_behind(profile, how, now)
-    store, folder = profile.store, profile.folder
     facts = store.facts()
-    settled = 0
-    if how is not AdoptionReason.MOVED:
-        settled = _settle_the_past(profile, by, now)
+    settled = 0 if how is AdoptionReason.MOVED else _settle_the_past(profile, by, now)
     floor = profile_id.adopt(
         folder,
         how,
@@ -217,17 +211,6 @@ def _vacate(profile: Profile, how: AdoptionReason, now: datetime) -> None:
         why=f"the profile was adopted: {how}",
         now=now,
     )
-
-
-def _check_sound(profile: Profile) -> None:
-    """A file put in place by hand may have met the log of the one before it."""
-    wrong = profile.store.verify()
-    if wrong:
-        raise CorruptStore(
-            f"{profile.folder.database} is damaged: {wrong[0]}",
-            remedy="put a backup in its place with `tenure restore FILE`",
-            findings=wrong,
-        )
 
 
 def _leave_behind(profile: Profile, how: AdoptionReason, now: datetime) -> None:

@@ -69,14 +69,6 @@ def look_at(profile: Profile, process: Process) -> Present:
     return Present(process=process, life=life, activity=activity)
 
 
-def gone_owner(profile: Profile, process: str) -> Present | None:
-    """An owner that has left, or died and was swept."""
-    try:
-        return Present(process=profile.store.process(process), life=HolderLife.DEAD)
-    except NotFound:
-        return None
-
-
 NOTIFY_TOTAL_TIMEOUT_S = 1.0
 """A hung process does not answer; the total wait is capped."""
 

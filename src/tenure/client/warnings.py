@@ -20,6 +20,7 @@ from tenure.client.health import (
     find_unclaimed,
     how_to_continue,
     next_command,
+    profile_option,
     what_is_halted,
     why_no_owner,
 )
@@ -113,7 +114,7 @@ def _owner(profile: Profile, health: Health, counts: Counts) -> Iterator[Profile
                 remedy=next_command(health, profile.name),
             )
         return
-    pid, option = owner.process.pid, _option(profile.name)
+    pid, option = owner.process.pid, profile_option(profile.name)
     if owner.life is HolderLife.DEAD:
         yield warn(
             "owner_dead",
@@ -138,7 +139,7 @@ def _unclaimed(profile: Profile, health: Health, now: datetime) -> Iterator[Prof
         return
     job, more = unclaimed.jobs[0], len(unclaimed.jobs) - 1
     why = "and the owner, which makes progress, has not claimed it"
-    remedy = f"`tenure explain {job.name}{_option(profile.name)}` says what it waits for"
+    remedy = f"`tenure explain {job.name}{profile_option(profile.name)}` says what it waits for"
     if unclaimed.taken is not None:
         why = f"and waits for a slot: {slots_taken(unclaimed.taken, now)}"
         remedy = free_a_slot(unclaimed.taken, profile)
@@ -171,7 +172,7 @@ def free_a_slot(taken: Taken, profile: Profile) -> str:
     key = "commands" if taken.runner is Runner.COMMAND else "callables"
     cancel = ""
     if taken.runs:
-        cancel = f"`tenure cancel {taken.runs[0].id}{_option(profile.name)}` ends one; "
+        cancel = f"`tenure cancel {taken.runs[0].id}{profile_option(profile.name)}` ends one; "
     return (
         f"{cancel}give the jobs that hold them a --timeout, or raise {key} under [slots] in "
         f"{profile.folder.toml} and restart the owner"
@@ -186,11 +187,6 @@ def _first(names: Sequence[str]) -> str:
     """The first few, and how many more there are."""
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _option(profile: str) -> str:
-    """What a command needs to be about this profile."""
-    return "" if profile == "default" else f" --profile {profile}"
 
 
 def _waiting(
@@ -209,7 +205,7 @@ def _waiting(
             names=_first([job.name for job in due]),
             they="it" if single else "they",
             job=due[0].name,
-            option=_option(profile.name),
+            option=profile_option(profile.name),
         )
     if counts.pending_requests:
         single = counts.pending_requests == 1
@@ -217,12 +213,12 @@ def _waiting(
             "queued_requests",
             requests="1 request waits" if single else f"{counts.pending_requests} requests wait",
             them="it" if single else "them",
-            option=_option(profile.name),
+            option=profile_option(profile.name),
         )
 
 
 def _unreadable_jobs(profile: Profile) -> Iterator[ProfileWarning]:
-    jobs, option = profile.store.unreadable_jobs(), _option(profile.name)
+    jobs, option = profile.store.unreadable_jobs(), profile_option(profile.name)
     for job in jobs[:_NAMED]:
         text = f"{why_unreadable(job)}; it does not run until that is corrected"
         yield warn("unreadable_job", text=text, remedy=remedy_for_unreadable(job, option))
@@ -237,7 +233,7 @@ def _blocked(profile: Profile, health: Health) -> Iterator[ProfileWarning]:
         return
     if health.owner is not None and holder == health.owner.process.pid:
         who = " (the owner)"
-        remedy = f"`tenure owner take --kill{_option(profile.name)}`"
+        remedy = f"`tenure owner take --kill{profile_option(profile.name)}`"
     else:
         who, remedy = "", f"continue or end pid {holder}: it blocks every other process"
     yield warn("store_blocked", pid=holder, who=who, remedy=remedy)
@@ -263,7 +259,7 @@ def _noted_runs(profile: Profile) -> Iterator[ProfileWarning]:
             job=noted[0].job_name,
             reason=noted[0].reason,
             more=f" ({len(noted) - 1} more like it)" if len(noted) > 1 else "",
-            option=_option(profile.name),
+            option=profile_option(profile.name),
         )
 
 
@@ -307,7 +303,7 @@ def _protected(profile: Profile, health: Health, counts: Counts) -> Iterator[Pro
         ranges = f"{counts.open_holds} ranges of scheduled runs are"
         if counts.open_holds == 1:
             ranges = "1 range of scheduled runs is"
-        yield warn("held_fires", ranges=ranges, option=_option(profile.name))
+        yield warn("held_fires", ranges=ranges, option=profile_option(profile.name))
 
 
 def _launchers(health: Health) -> Iterator[ProfileWarning]:
@@ -349,7 +345,7 @@ def warnings_of_policy(
     """The same, of a file that was read. ``policy`` is the one in force; ``profile`` a name."""
     change = reconcile_policy(policy if policy.version else None, file)
     if isinstance(change, Accept):
-        yield warn("policy_not_accepted", option=_option(profile))
+        yield warn("policy_not_accepted", option=profile_option(profile))
     elif change.warning is not None and isinstance(file, PolicyProblem):
         yield warn("policy_file_problem", problem=change.warning.text, remedy=change.warning.remedy)
     elif change.warning is not None:
