@@ -145,9 +145,11 @@ def how_it_ended(run: Run, exit_path: Path) -> tuple[RunState, str, int | None, 
 
     Raises RecordUnreadable: try again, it may have succeeded.
     """
-    same_boot = run.identity is not None and run.identity.boot_id == boot_id()
-    record = read_exit(exit_path, shell_gone=same_boot)
-    if record.outcome is Outcome.NEVER_RAN:
+    record = read_exit(exit_path)
+    started = run.identity
+    # Blank, and not a reboot's loss: its shell, which is gone, had not passed the gate.
+    blank = record.stage is Stage.GATE and started is not None and started.boot_id == boot_id()
+    if blank or record.outcome is Outcome.NEVER_RAN:
         return RunState.NEVER_RAN, "the gate never opened", None, None
     if record.outcome is Outcome.NO_RECORD:
         why = "it left no exit record: killed, or the machine stopped"

@@ -206,8 +206,8 @@ class CommandRunner:
             self._cancel(self._to_cancel.popleft())
         if self._new:
             self._spawn(*self._new.popleft())
-        self._keep_time()
-        self._timeout = 0.0 if self._new else self._until_next()
+        timeout = self._keep_time()
+        self._timeout = 0.0 if self._new else timeout
 
     def _await_ends(self) -> None:
         try:
@@ -265,6 +265,8 @@ class CommandRunner:
         folder, deadline = self._logs / run.id, None
         if left is not None:
             deadline = self._clock.awake() + max(left.total_seconds(), 0.0)
+        if not self._active:
+            self._next_cap = self._clock.awake() + _CAP_EVERY_S
         self._active[run.id] = _Active(
             run=run,
             exit_path=folder / f"{run.attempt}.exit",
@@ -374,39 +376,28 @@ class CommandRunner:
         active.termination = Termination(active.run.identity, grace=self._grace)
         active.step_at = self._clock.awake()
 
-    def _until_next(self) -> float | None:
-        if not self._active and not self._leftovers:
-            return _ADOPT_RETRY_S if self._adopted else None
+    def _keep_time(self) -> float | None:
+        """Do what is due; the seconds until more is, None for never."""
         now = self._clock.awake()
-        nexts = [self._next_cap, *(again for _, again in self._leftovers)]
-        if self._adopted:
-            nexts.append(now + _ADOPT_RETRY_S)
-        for active in self._active.values():
-            if active.gone is not None:
-                nexts.append(active.read_at)
-                continue
-            if active.over is None and active.deadline is not None:
-                nexts.append(active.deadline)
-            if active.step_at is not None:
-                nexts.append(active.step_at)
-        return max(0.0, min(nexts) - now)
-
-    def _keep_time(self) -> None:
-        now = self._clock.awake()
-        capping = now >= self._next_cap
-        if capping:
+        is_capping = now >= self._next_cap
+        if is_capping:
             self._next_cap = now + _CAP_EVERY_S
         self._leftovers = [
             (ending, again)
             for ending, at in self._leftovers
             if (again := self._step(ending, now) if at <= now else at) is not None
         ]
+        nexts = [again for _, again in self._leftovers]
+        if self._adopted:
+            nexts.append(now + _ADOPT_RETRY_S)
         for active in list(self._active.values()):
             if active.gone is not None:
                 if active.read_at <= now:
                     self._report_end(active)
+                if active.run.id in self._active:
+                    nexts.append(active.read_at)
                 continue
-            if capping:
+            if is_capping:
                 with contextlib.suppress(OSError):
                     if active.cap.check():
                         self._next_cap = now + _CAP_SOON_S  # it writes fast: check more often
@@ -417,6 +408,12 @@ class CommandRunner:
             if active.step_at is not None and active.step_at <= now:
                 assert active.termination is not None
                 active.step_at = self._step(active.termination, now)
+            nexts.append(self._next_cap)
+            if active.over is None and active.deadline is not None:
+                nexts.append(active.deadline)
+            if active.step_at is not None:
+                nexts.append(active.step_at)
+        return max(0.0, min(nexts) - now) if nexts else None
 
     def _step(self, ending: Termination, now: float) -> float | None:
         """When to step again; a step that fails is repeated."""
