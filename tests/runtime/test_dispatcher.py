@@ -13,6 +13,7 @@ import pytest
 
 from tenure.domain.errors import CorruptStore, OutcomeUnknown
 from tenure.domain.job import Call, Command, Definition, Job, Overlap, Runner
+from tenure.domain.request import Request, Requester, RequestKind, RequestState
 from tenure.domain.run import ACTIVE, Run, RunState
 from tenure.domain.schedule.model import every_schedule
 from tenure.store.contract import RunFilter
@@ -198,6 +199,40 @@ def test_overlap_cancel_ends_the_previous_run_first(world: World) -> None:
     world.store.request_cancel(running.id, world.cluster.clock.now())
     world.node.scheduler.dispatcher._turns.cancel(running.id)
     world.turn_until(RunState.CANCELLED, count=2)
+
+
+def test_a_cancel_that_is_withdrawn_as_a_turn_reads_it_cancels_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add()
+    world.due()
+    (run,) = world.turn_until(RunState.CLAIMED)
+    request = world.store.create_request(
+        kind=RequestKind.CANCEL,
+        key="k",
+        requester=Requester(pid=1),
+        now=world.cluster.clock.now(),
+        deadline=timedelta(seconds=30),
+        run=run.id,
+    )
+    read = world.store.requests
+
+    def then_withdraw(**options: Any) -> tuple[Request, ...]:
+        found = read(**options)
+        world.cluster.profile.store.resolve_request(
+            request.id,
+            RequestState.WITHDRAWN,
+            authority=None,
+            now=world.cluster.clock.now(),
+            answer="withdrawn",
+        )
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.store, "requests", then_withdraw)
+        world.node.turn()
+    assert world.store.request(request.id).state is RequestState.WITHDRAWN
+    assert world.store.run(run.id).cancel_requested_at is None
 
 
 def test_a_command_out_of_time_is_ended(world: World) -> None:

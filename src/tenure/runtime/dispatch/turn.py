@@ -9,13 +9,14 @@ next turn.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tenure.domain.errors import CorruptStore, NotFound, StaleTerm
+from tenure.domain.errors import CorruptStore, IllegalTransition, NotFound, StaleTerm
 from tenure.domain.event import EventKind
 from tenure.domain.job import (
     Call,
@@ -100,8 +101,10 @@ class Turn:
     outbox: Outbox
     now: datetime
     awake: float
-    asked: bool
-    """Whether there are requests to answer."""
+    requests: tuple[Request, ...]
+    """Those that were pending just before the transaction."""
+    is_due: bool
+    """Whether a job is due, or a retry."""
 
     def take(self, run: Run, definition: Definition) -> None:
         self.room[definition.runner] -= 1
@@ -124,8 +127,10 @@ class ClaimStep:
 
     def claim(self, turn: Turn) -> bool:
         """Returns whether anything due could be settled. Raises StaleTerm."""
-        if turn.asked:
+        if turn.requests:
             self._answer_requests(turn)
+        if not turn.is_due:
+            return False
         retried = self._claim_retries(turn)
         return self._claim_due(turn) or retried
 
@@ -133,17 +138,19 @@ class ClaimStep:
     def _answer_requests(self, turn: Turn) -> None:
         self._store.expire_requests(turn.now)
         self.requests_wait = False
-        for request in self._store.requests(states=PENDING, limit=MAX_REQUESTS):
-            if request.kind is RequestKind.CANCEL:
-                self._answer_cancel(request, turn)
-            elif request.kind is RequestKind.HAND_OVER:
-                self._signals.request_hand_over(request)
-            else:
-                try:
-                    self.requests_wait |= not self._answer_trigger(request, turn)
-                except CorruptStore as error:  # its job cannot be read: answer it all the same
-                    remedy = error.remedy or "`tenure audit` says what else is wrong"
-                    self._refuse(request, turn, error.text, remedy)
+        for request in turn.requests:
+            # One that was withdrawn or has expired meanwhile needs no answer.
+            with contextlib.suppress(IllegalTransition):
+                if request.kind is RequestKind.CANCEL:
+                    self._answer_cancel(request, turn)
+                elif request.kind is RequestKind.HAND_OVER:
+                    self._signals.request_hand_over(request)
+                else:
+                    try:
+                        self.requests_wait |= not self._answer_trigger(request, turn)
+                    except CorruptStore as error:  # its job cannot be read: answer it all the same
+                        remedy = error.remedy or "`tenure audit` says what else is wrong"
+                        self._refuse(request, turn, error.text, remedy)
 
     def _answer_cancel(self, request: Request, turn: Turn) -> None:
         """Done once the run is marked. Refused for a run that has ended or was purged."""
@@ -157,9 +164,7 @@ class ClaimStep:
             remedy = f"`tenure runs {run.job_name}` shows the job's runs"
             self._refuse(request, turn, f"already ended: {run.state}", remedy)
             return
-        self._store.request_cancel(run.id, turn.now)
-        turn.outbox.cancels.append(run.id)
-        self._store.resolve_request(
+        answered = self._store.resolve_request(
             request.id,
             RequestState.DONE,
             authority=turn.authority,
@@ -167,6 +172,9 @@ class ClaimStep:
             answer="the process that runs it is stopping it",
             run=run.id,
         )
+        if answered.state is RequestState.DONE:
+            self._store.request_cancel(run.id, turn.now)
+            turn.outbox.cancels.append(run.id)
 
     def _answer_trigger(self, request: Request, turn: Turn) -> bool:
         """Whether it was answered; else it waits."""
@@ -368,11 +376,12 @@ class Turns:
             wanted = self._probes.missing(self._claims.to_probe, clocks.awake)
             self._claims.to_probe = set()
             self._probes.ask_soon(wanted, self._clock.awake, lambda freed: self._wake())
-        asked = False
+        requests: tuple[Request, ...] = ()
         if fresh:
             self._upcoming = self._store.next_due()
-            asked = bool(self._store.requests(states=PENDING, limit=1))
-        if not asked and (self._upcoming is None or self._upcoming > clocks.wall):
+            requests = self._store.requests(states=PENDING, limit=MAX_REQUESTS)
+        is_due = self._upcoming is not None and self._upcoming <= clocks.wall
+        if not is_due and not requests:
             return None
         standing = mandate.standing
         if standing.authoritative:  # evidence that can change is read again (C8)
@@ -391,7 +400,8 @@ class Turns:
             outbox=after,
             now=clocks.wall,
             awake=clocks.awake,
-            asked=asked,
+            requests=requests,
+            is_due=is_due,
         )
 
     def _look_at_clocks(self, authority: Authority | None) -> tuple[ClockReading, bool]:
