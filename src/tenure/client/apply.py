@@ -78,32 +78,34 @@ def plan_apply(
     Raises :class:`InvalidInput` for an entry that is wrong, naming the job, and
     :class:`Refused` for one of a job that another scheduler plans.
     """
-    standing = {job.name: job for job in all_jobs(store)}
-    looks = {look_of(name): name for name in standing}
+    jobs = {job.name: job for job in all_jobs(store)}
+    names = {look_of(name): name for name in jobs}
     steps: list[Step] = []
     for entry in entries:
-        job = standing.get(entry.name)
-        known = looks.setdefault(look_of(entry.name), entry.name)
-        if job is None and known != entry.name:
+        job = jobs.get(entry.name)
+        alike = names.setdefault(look_of(entry.name), entry.name)
+        if job is None and alike != entry.name:
             raise InvalidInput(
-                f"it looks like the name of another job, {known!r}",
+                f"it looks like the name of another job, {alike!r}",
                 field=f"{entry.name}.name",
                 remedy="give one of the two another name",
             )
         steps += _steps(entry, job, _definition(entry, job, timezone, grace, now))
     if prune:
-        wanted = {entry.name for entry in entries}
-        for name, job in standing.items():
-            if name not in wanted and not is_foreign(job) and _made_by(store, job, path):
-                steps.append(Step(change=Change.REMOVE, name=name, job=job))
+        named = {entry.name for entry in entries}
+        for name, job in jobs.items():
+            if name not in named and not is_foreign(job):
+                revisions = store.revisions(job.id)
+                if revisions and revisions[0].edited_by.endswith(f", apply {path}"):
+                    steps.append(Step(change=Change.REMOVE, name=name, job=job))
     return tuple(steps)
 
 
 def carry_out(store: Store, steps: Sequence[Step], *, by: str, now: datetime) -> None:
     """Do it, in one commit. Conflict, and nothing done, if a job was changed meanwhile."""
-    wanted = [step for step in steps if step.change is not Change.KEEP]
+    changes = [step for step in steps if step.change is not Change.KEEP]
     try:
-        store.change_jobs([partial(_do, step=step, by=by, now=now) for step in wanted])
+        store.change_jobs([partial(_do, step=step, by=by, now=now) for step in changes])
     except Conflict as error:
         raise Conflict(
             f"a job was changed meanwhile: {error.text}; nothing was applied",
@@ -141,12 +143,14 @@ def _definition(
         raise InvalidInput(error.text, field=field, remedy=error.remedy) from None
 
 
-def _steps(entry: Entry, job: Job | None, wanted: Definition) -> list[Step]:
+def _steps(entry: Entry, job: Job | None, definition: Definition) -> list[Step]:
     if job is None:
-        return [Step(change=Change.ADD, name=entry.name, definition=wanted, paused=entry.paused)]
+        return [
+            Step(change=Change.ADD, name=entry.name, definition=definition, paused=entry.paused)
+        ]
     steps = []
-    if wanted != job.definition:
-        steps.append(Step(change=Change.EDIT, name=entry.name, job=job, definition=wanted))
+    if definition != job.definition:
+        steps.append(Step(change=Change.EDIT, name=entry.name, job=job, definition=definition))
     if entry.paused and job.state is JobState.ACTIVE:
         steps.append(Step(change=Change.PAUSE, name=entry.name, job=job))
     elif not entry.paused and job.state is JobState.PAUSED:
@@ -154,27 +158,24 @@ def _steps(entry: Entry, job: Job | None, wanted: Definition) -> list[Step]:
     return steps or [Step(change=Change.KEEP, name=entry.name, job=job)]
 
 
-def _made_by(store: Store, job: Job, path: str) -> bool:
-    revisions = store.revisions(job.id)
-    return bool(revisions) and revisions[0].edited_by.endswith(f", apply {path}")
+_STATES = {
+    Change.PAUSE: JobState.PAUSED,
+    Change.RESUME: JobState.ACTIVE,
+    Change.REMOVE: JobState.REMOVED,
+}
 
 
 def _do(editor: JobEditor, step: Step, by: str, now: datetime) -> Job:
-    if step.job is None:
-        assert step.definition is not None
-        job = editor.add_job(step.definition, by=by, now=now)
-        if step.paused:
-            job = editor.set_job_state(job.id, JobState.PAUSED, by=by, now=now)
-        return job
-    if step.change is Change.EDIT:
-        assert step.definition is not None
-        return editor.edit_job(step.job.id, step.job.revision, step.definition, by=by, now=now)
-    state = {
-        Change.PAUSE: JobState.PAUSED,
-        Change.RESUME: JobState.ACTIVE,
-        Change.REMOVE: JobState.REMOVED,
-    }[step.change]
-    return editor.set_job_state(step.job.id, state, by=by, now=now)
+    job, definition = step.job, step.definition
+    if job is None:
+        assert definition is not None
+        job = editor.add_job(definition, by=by, now=now)
+        state = JobState.PAUSED if step.paused else job.state
+    elif definition is not None:
+        return editor.edit_job(job.id, job.revision, definition, by=by, now=now)
+    else:
+        state = _STATES[step.change]
+    return job if state is job.state else editor.set_job_state(job.id, state, by=by, now=now)
 
 
 # -- the file --------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ scheduler plans is changed there only.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields as fields_of
 from dataclasses import replace as replaced
 from datetime import datetime
@@ -21,6 +21,7 @@ from tenure.client.presence import editor, nudge_owner
 from tenure.domain.errors import Conflict, InvalidInput, NotFound, Refused
 from tenure.domain.job import Definition, Job, JobState
 from tenure.runtime.profile import Profile
+from tenure.store.contract import JobEditor
 
 _VERBS = {JobState.PAUSED: "pause", JobState.ACTIVE: "resume", JobState.REMOVED: "remove"}
 
@@ -127,11 +128,15 @@ def set_states(
     """Pause, resume or remove jobs, all or none; each before and after. Raises Refused if one of
     them is planned by another scheduler; what ``set_job_state`` raises."""
     refuse_foreign(jobs, _VERBS[state])
-    by, store = editor(via), profile.store
-    with store.batch():
-        changed = [(job, store.set_job_state(job.id, state, by=by, now=now)) for job in jobs]
+    by = editor(via)
+
+    def change(job: Job) -> Callable[[JobEditor], Job]:
+        return lambda store: store.set_job_state(job.id, state, by=by, now=now)
+
+    # Not in a batch: thousands of jobs would hold the write lock for seconds.
+    changed = profile.store.change_jobs([change(job) for job in jobs])
     nudge_owner(profile, "jobs")
-    return changed
+    return list(zip(jobs, changed, strict=True))
 
 
 def restore(profile: Profile, ref: str, *, via: str, now: datetime) -> Job:
