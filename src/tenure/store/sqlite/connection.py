@@ -445,23 +445,9 @@ class Connection:
         """The file is damaged, or not a Tenure store: closing must not change it either."""
         self._damaged = True
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> _Use:
         """For one statement, or several inside one snapshot that the caller begins."""
-        self._check_process()
-        with self._lock:
-            db = self._usable()
-            try:
-                yield db
-            except sqlite3.Error as error:
-                raise self.translate_error(error) from error
-            except UnicodeEncodeError as error:  # half a character, as bytes in argv become
-                raise InvalidInput(
-                    "bytes that are not UTF-8 cannot be stored",
-                    remedy="write it in UTF-8",
-                ) from error
-            if not self._files.bound:
-                self._files.bind()
+        return _Use(self)
 
     def fetch(self, sql: str, values: Any = ()) -> list[tuple[Any, ...]]:
         """The rows of one statement that only reads."""
@@ -744,6 +730,42 @@ class Connection:
         if self._db is not None:
             _tainted.add(self.file)
         self._lock = threading.RLock()
+
+
+class _Use:
+    """One use of a connection, under its lock. A class and not a generator, since every verb
+    passes here."""
+
+    __slots__ = ("_connection", "_lock")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        # Kept: a child of a fork gives its connection another lock.
+        self._lock = connection._lock
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._connection._check_process()
+        self._lock.acquire()
+        try:
+            return self._connection._usable()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        connection = self._connection
+        try:
+            if error is None:
+                if not connection._files.bound:
+                    connection._files.bind()
+            elif isinstance(error, sqlite3.Error):
+                raise connection.translate_error(error) from error
+            elif isinstance(error, UnicodeEncodeError):  # half a character, as of bytes in argv
+                raise InvalidInput(
+                    "bytes that are not UTF-8 cannot be stored", remedy="write it in UTF-8"
+                ) from error
+        finally:
+            self._lock.release()
 
 
 def fence(db: sqlite3.Connection, authority: Authority) -> bool:

@@ -56,35 +56,29 @@ def _attempts(text: str) -> tuple[Attempt, ...]:
     )
 
 
-# The columns of ``{run_row}`` after its number: how each is read, and its value where it cannot be.
-_COLUMNS: tuple[tuple[str, Callable[[Any], Any] | None, Any], ...] = (
-    ("id", None, None),
-    ("job", None, None),
-    ("job_name", None, None),
-    ("revision", None, None),
+# The columns of ``{run_row}`` after its number.
+_COLUMNS = (
+    *("id", "job", "job_name", "revision", "fire_time", "cause", "state", "term", "process"),
+    *("holder", "policy_version", "protected", "attempt", "claimed_at", "retry_at", "started_at"),
+    *("finished_at", "reason", "exit_code", "signal", "identity", "log", "request"),
+    *("cancel_requested_at", "late", "earlier"),
+)
+_READERS: tuple[tuple[str, Callable[[Any], Any], Any], ...] = (
     ("fire_time", instant, _NEVER),
     ("cause", Cause, Cause.SCHEDULE),
     ("state", RunState, RunState.LOST),
-    ("term", None, None),
-    ("process", None, None),
-    ("holder", None, None),
-    ("policy_version", None, None),
-    ("protected", bool, None),
+    ("protected", bool, False),
     ("attempt", int, 1),
     ("claimed_at", instant, _NEVER),
     ("retry_at", instant, None),
     ("started_at", instant, None),
     ("finished_at", instant, None),
-    ("reason", None, None),
-    ("exit_code", None, None),
-    ("signal", None, None),
     ("identity", partial(unpack, Identity), None),
-    ("log", None, None),
-    ("request", None, None),
     ("cancel_requested_at", instant, None),
     ("late", partial(unpack, Late), None),
-    ("earlier", _attempts, None),
+    ("earlier", _attempts, ()),
 )
+"""How a column is read, and its value where it cannot be."""
 
 
 def unknown_run(run: str) -> NotFound:
@@ -104,11 +98,14 @@ def _known(row: tuple[Any, ...] | None, run: str) -> Run:
 
 def run_of(row: tuple[Any, ...]) -> Run:
     """A row of ``{run_row}``. A damaged run is returned with its damage and hides no other."""
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = dict(zip(_COLUMNS, row[1:], strict=False))
     damage = ""
-    for value, (name, read, other) in zip(row[1:], _COLUMNS, strict=False):
+    for name, read, other in _READERS:
+        value = values[name]
+        if value is None:
+            continue
         try:
-            values[name] = value if read is None or value is None else read(value)
+            values[name] = read(value)
         except _UNREADABLE as error:
             damage = damage or _damage_of(error)
             values[name] = other
