@@ -140,12 +140,11 @@ class CallableRunner:
         """Runs entered a while ago (run, attempt, instant) and not yet recorded as running, see
         :meth:`note_running`. Most end earlier."""
         with self._lock:
-            found = [
-                (a, a.entered)
+            return [
+                (a.run.id, a.run.attempt, a.entered)
                 for a in self._active.values()
                 if a.entered is not None and not a.noted and now - a.entered > NOTED_AFTER
             ]
-        return [(a.run.id, a.run.attempt, entered) for a, entered in found]
 
     def note_running(self, runs: Iterable[tuple[str, int, datetime]]) -> None:
         """These are now recorded as running."""
@@ -192,7 +191,7 @@ class CallableRunner:
                 self._threads.put(active)
         except (OSError, RuntimeError) as error:  # no thread, or no descriptor for a loop
             active.over = RunState.NEVER_RAN
-            self.end(active, active.over, f"it could not be started: {error}", None)
+            self.end(active, active.over, f"it could not be started: {error}")
             self.forget(active)
 
     def issue(self, run: Run, authority: Authority, claimed: float) -> RunHandle:
@@ -232,7 +231,7 @@ class CallableRunner:
                 self._give_up(active, RunState.TIMED_OUT, f"timed out after {timeout}")
             elif active.runner is Runner.ASYNC:
                 reason = f"{active.reason}; it ignores the cancel and runs on"
-                self.end(active, active.over, reason, active.entered)
+                self.end(active, active.over, reason)
         ahead = (a.deadline for a in timed if a.deadline is not None and not a.reported)
         return min(ahead, default=None)
 
@@ -276,13 +275,13 @@ class CallableRunner:
     def _run_in_thread(self, active: ActiveCall) -> None:
         try:
             if self.enter(active):
-                started, state, reason = active.entered, RunState.SUCCEEDED, ""
+                state, reason = RunState.SUCCEEDED, ""
                 with captured(self._output_of(active.run), self._log_size) as output:
                     try:
                         active.function(**self._arguments(active))
                     except BaseException as error:  # noqa: BLE001  any of a job's is its result
                         state, reason = _ended_by(error, output)
-                self.end(active, state, reason, started)
+                self.end(active, state, reason)
         except BaseException as error:  # noqa: BLE001  an unreported run would never be over
             self._end_lost(active, error)
         self.forget(active)
@@ -294,7 +293,7 @@ class CallableRunner:
     def _end_lost(self, active: ActiveCall, error: BaseException) -> None:
         """An error around the function."""
         log.error("%s of %s failed", active.run.id, active.run.job_name, exc_info=error)
-        self.end(active, RunState.LOST, reason_of(error), active.entered)
+        self.end(active, RunState.LOST, reason_of(error))
 
     # -- coroutines --------------------------------------------------------------------------
     def _event_loop(self) -> asyncio.AbstractEventLoop:
@@ -335,7 +334,7 @@ class CallableRunner:
         try:
             if not self.enter(active):
                 return
-            started, state, reason = active.entered, RunState.SUCCEEDED, ""
+            state, reason = RunState.SUCCEEDED, ""
             with captured(self._output_of(active.run), self._log_size) as output:
                 try:
                     await active.function(**self._arguments(active))
@@ -343,7 +342,7 @@ class CallableRunner:
                     state, reason = active.over or RunState.CANCELLED, active.reason or "cancelled"
                 except BaseException as error:  # noqa: BLE001  any of a job's is its result
                     state, reason = _ended_by(error, output)
-            self.end(active, state, reason, started)
+            self.end(active, state, reason)
         except BaseException as error:  # noqa: BLE001  an unreported run would never be over
             self._end_lost(active, error)
         finally:
@@ -364,7 +363,7 @@ class CallableRunner:
         """Whether its function may be entered now; if not, its run is ended."""
         if not self._is_current(active):
             reason = "its owner lost ownership, or could not confirm it, before the function began"
-            self.end(active, RunState.NEVER_RAN, reason, None)
+            self.end(active, RunState.NEVER_RAN, reason)
             return False
         with active.lock:  # against a cancel or timeout meanwhile
             over = active.over
@@ -373,7 +372,7 @@ class CallableRunner:
                 if active.timeout is not None:
                     active.deadline = self._clock.awake() + active.timeout.total_seconds()
         if over is not None:
-            self.end(active, over, "ended before the function was entered", None)
+            self.end(active, over, "ended before the function was entered")
         return over is None
 
     def _is_current(self, active: ActiveCall) -> bool:
@@ -409,7 +408,7 @@ class CallableRunner:
             return
         if active.entered is not None:
             reason += "; its thread cannot be ended and runs on"
-        self.end(active, state, reason, active.entered)
+        self.end(active, state, reason)
         if active.runs_on:
             run = active.run
             log.warning("the thread of %s (run %s) runs on after its end", run.job_name, run.id)
@@ -422,15 +421,13 @@ class CallableRunner:
                     "; no further function will run here" if threads >= most else f", of {most}",
                 )
 
-    def end(
-        self, active: ActiveCall, state: RunState, reason: str, started: datetime | None
-    ) -> None:
+    def end(self, active: ActiveCall, state: RunState, reason: str) -> None:
         """Report how its run ended. Only the first call counts."""
         with active.lock:
             if active.reported:
                 return
             # Counted as active until reported: a drain that sees none has every end.
-            self._report(self._result(active.run, state, reason, started))
+            self._report(self._result(active.run, state, reason, active.entered))
             active.reported = True
 
     def _result(
@@ -487,7 +484,7 @@ class RunHandle:
             entered = self._runner.enter(self._active)
         except Exception as error:  # noqa: BLE001  then it is certain that nothing was entered
             reason = f"could not confirm that its owner still owns: {error}"
-            self._runner.end(self._active, RunState.NEVER_RAN, reason, None)
+            self._runner.end(self._active, RunState.NEVER_RAN, reason)
             entered = False
         if not entered:
             self._runner.forget(self._active)
@@ -495,5 +492,5 @@ class RunHandle:
 
     def end(self, state: RunState, reason: str = "") -> None:
         """Report how it ended. Only the first call counts."""
-        self._runner.end(self._active, state, reason, self._active.entered)
+        self._runner.end(self._active, state, reason)
         self._runner.forget(self._active)
