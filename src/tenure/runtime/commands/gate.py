@@ -519,35 +519,28 @@ def check_spec(spec: CommandSpec) -> None:
 def _arguments_for(spec: CommandSpec, shell: str) -> tuple[list[str], dict[str, str]]:
     """The job's arguments, and the environment of the gate's shell, which carries the job's."""
     argv = [shell, "-c", spec.argv[0]] if spec.shell else list(spec.argv)
-    names = _names(spec.env)
-    carried = {f"t{number}": spec.env[name] for number, name in enumerate(names)}
-    odd = [name for name in names if not _EXPORTABLE.fullmatch(name)]
-    if not odd:
-        return argv, {**carried, "tenure_env": _exports(names)}
-    carried["tenure_names"] = "=".join(names)
-    carried["tenure_enter"] = _SET_ODD_NAMES
-    carried["tenure_python"] = _interpreter(odd)
-    carried["tenure_env"] = 'set -- "$tenure_python" -I -S -c "$tenure_enter" "$@"'
-    return argv, carried
-
-
-def _names(env: Mapping[str, str]) -> list[str]:
-    for name in env:
+    for name in spec.env:
         if not name or "=" in name:
             raise CommandNotStarted(
                 f"not a valid variable name: {name!r}", remedy="edit the job's env", field="env"
             )
         if "\0" in name:
             raise ValueError("a name contains a NUL character")
-    return [name for name in env if name not in _SESSION_NOISE]
-
-
-def _exports(names: Sequence[str]) -> str:
-    """Shell code that gives each value its name and unsets its carrier."""
-    assignments = " ".join(f'{name}="$t{number}"' for number, name in enumerate(names))
-    carriers = " ".join(f"t{number}" for number in range(len(names)))
-    export = f"export {assignments}\n" if names else ""
-    return f"{export}unset {carriers} tenure_env tenure_gate"
+    names = [name for name in spec.env if name not in _SESSION_NOISE]
+    carried = {f"t{number}": spec.env[name] for number, name in enumerate(names)}
+    odd = [name for name in names if not _EXPORTABLE.fullmatch(name)]
+    if odd:
+        carried["tenure_names"] = "=".join(names)
+        carried["tenure_enter"] = _SET_ODD_NAMES
+        carried["tenure_python"] = _interpreter(odd)
+        carried["tenure_env"] = 'set -- "$tenure_python" -I -S -c "$tenure_enter" "$@"'
+    else:
+        # Each value gets its name, and its carrier goes.
+        pairs = zip(names, carried, strict=True)
+        assignments = " ".join(f'{name}="${carrier}"' for name, carrier in pairs)
+        export = f"export {assignments}\n" if names else ""
+        carried["tenure_env"] = f"{export}unset {' '.join(carried)} tenure_env tenure_gate"
+    return argv, carried
 
 
 def _interpreter(odd: Sequence[str]) -> str:
