@@ -249,7 +249,7 @@ def test_apply_twice_changes_nothing(tenure: Tenure, tmp_path: Path) -> None:
     file.write_text(FILE)
     assert tenure("apply", str(file), "--dry-run").code == 4  # no profile yet, and none is made
     first = tenure("apply", str(file))
-    assert first.out == "add: a\nadd: b\n0 unchanged, 2 changed\n"
+    assert first.out == "added: a\nadded: b\n0 unchanged, 2 changed\n"
     assert tenure("apply", str(file)).out == "2 unchanged, 0 changed\n"
     jobs = tenure("list", "--json").json["jobs"]
     assert [(j["name"], j["revision"], j["state"]) for j in jobs] == [
@@ -279,7 +279,7 @@ def test_a_masked_text_of_standard_input_is_the_one_that_stands(
     assert "hidden" not in file.read_text()
     assert tenure("apply", str(file)).out == "1 unchanged, 0 changed\n"
     file.write_text(file.read_text().replace("0 0 * * *", "@hourly").replace("@daily", "@hourly"))
-    assert "edit: n" in tenure("apply", str(file)).out
+    assert "edited: n" in tenure("apply", str(file)).out
     tenure("edit", "n", "--retries", "1")
     shown = tenure("show", "n", "--json", "--show-secrets").json["job"]
     assert (shown["stdin"], shown["revision"]) == ("pass\nhidden\n", 3)

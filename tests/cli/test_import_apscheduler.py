@@ -50,7 +50,7 @@ def test_the_declarations_are_printed_and_the_plan_beside_them(
     assert '    cron("30 2 * * *", tz="Europe/Berlin"),\n    depot.ship,\n' in answer.out
     assert '    args={"to": "x"},\n    grace="10m",\n' in answer.out
     assert "becomes  nightly: at 02:30 every day (Europe/Berlin)" in answer.err
-    assert "3 instants differ" in answer.err
+    assert "3 times differ" in answer.err
     assert "only Tenure runs it" in answer.err
     assert "only APScheduler 3." in answer.err
     assert "not imported: its week is '5'" in answer.err
@@ -88,7 +88,7 @@ def test_as_commands_they_are_added_once(tenure: Tenure, store: Path, tmp_path: 
     assert tenure(*argv).code == 2
     answer = tenure(*argv, "--yes")
     assert answer.code == 0, answer.err
-    assert "the same: the next 20" in answer.out
+    assert "the same for the next 20" in answer.out
     assert "a separate process" in answer.out
     assert names(tenure) == ["beat", "nightly", "off"]
     job = tenure("show", "nightly", "--json").json["job"]

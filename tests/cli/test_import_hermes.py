@@ -102,7 +102,7 @@ def test_jobs_are_added_and_run_as_in_hermes(
     done = imports("--yes")
     assert done.code == 0
     assert "compared with what Hermes 0.19.0, croniter 6.0.0 computes" in done.out
-    assert "the same: the next 20" in done.out
+    assert "the same for the next 20" in done.out
     assert "not sent to telegram" in done.out
     assert f"HERMES_HOME={hermes.root} hermes -p la cron pause {id}" in done.out
     assert "no scheduler is running for this profile" in done.err
@@ -161,7 +161,7 @@ def test_where_they_disagree_is_shown_first(hermes: Hermes, imports: Import) -> 
     missing, hermes.told[id]["fires"] = fires[0], [now + 90, *fires[1:]]
     hermes.write()
     done = imports("--dry-run")
-    assert "2 instants differ" in done.out
+    assert "2 times differ" in done.out
     for line in ("only Hermes runs it", "only Tenure runs it"):
         assert line in done.out
     (job,) = imports("--dry-run", "--json").json["jobs"]

@@ -120,7 +120,7 @@ def serve(
     finally:
         _notify("STOPPING=1")
         if ended.is_set() and scheduler.failure is None:
-            again = "Ctrl-C again" if received == [signal.SIGINT] else "a second signal"
+            again = "Ctrl-C again" if received == [signal.SIGINT] else "send the signal again"
             log.info(
                 "shutting down: waiting up to %g s for running jobs; %s to exit now", drain, again
             )

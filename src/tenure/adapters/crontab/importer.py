@@ -151,12 +151,13 @@ class CrontabImporter(Importer):
         lines = self._crontab.wrong
         if not lines or self._skip_broken:
             return
-        first, more = lines[0], f", nor {len(lines) - 1} more" if len(lines) > 1 else ""
-        remedy = f"{first.remedy}; " if first.remedy else ""
+        first = lines[0]
+        more = f" (and {len(lines) - 1} more invalid lines)" if len(lines) > 1 else ""
+        remedy = f"{first.remedy}; or " if first.remedy else ""
         raise InvalidInput(
-            f"{first.why}; this line cannot be imported{more}; nothing was imported",
+            f"{first.why}{more}; nothing was imported",
             field=f"line {first.number}",
-            remedy=f"{remedy}--skip-broken leaves such lines out",
+            remedy=f"{remedy}pass --skip-broken to skip invalid lines",
             wrong=self._invalid_documents(),
         )
 

@@ -346,17 +346,23 @@ def apply(where: Where, file: str, prune: bool, dry_run: bool) -> None:
             carry_out(profile.store, work, by=by, now=at)
             nudge_owner(profile, "jobs")
         warnings = _zone_warnings(profile, entries, work, at)
-    would, if_applied = ("would ", " if applied") if dry_run else ("", "")
+    if_applied = " if applied" if dry_run else ""
     where.answer(
         {
             "applied": not dry_run,
             "changes": [{"change": str(step.change), "name": step.name} for step in steps],
         },
-        *(f"{would}{step.change}: {output.safe(step.name)}" for step in work),
+        *(f"{_done(step, dry_run)}: {output.safe(step.name)}" for step in work),
         f"{len(steps) - len(work)} unchanged, {len(work)} changed{if_applied}",
     )
     for warning in () if where.json else warnings:
         output.warn(warning.text, warning.remedy)
+
+
+def _done(step: Step, dry_run: bool) -> str:
+    """``would add``, ``added``: every word of a change is a regular verb."""
+    word = str(step.change)
+    return f"would {word}" if dry_run else word.removesuffix("e") + "ed"
 
 
 def _zone_warnings(

@@ -454,10 +454,10 @@ def _facts(job: ImportedJob, definition: Definition) -> list[tuple[str, object]]
     pairs += [("lost", output.safe(text)) for text in job.lost]
     pairs += [("differs", output.safe(text)) for text in job.differs]
     if job.compared is not None:
-        pairs.append(("fires", _describe_comparison(job.compared)))
+        pairs.append(("times", _describe_comparison(job.compared)))
     elif job.fires:
         zone = definition.schedule.timezone
-        pairs.append(("fires", ", ".join(local(fire, zone) for fire in job.fires)))
+        pairs.append(("next", ", ".join(local(fire, zone) for fire in job.fires)))
     return pairs
 
 
@@ -481,10 +481,10 @@ def _describe_comparison(compared: FireComparison) -> str:
         return f"not compared: {output.safe(compared.why_not)}"
     if compared.differences:
         count = len(compared.differences)
-        return f"{count} instants differ" if count > 1 else "1 instant differs"
-    span = f"the next {len(compared.ours)}" if len(compared.ours) > 1 else "the only one"
+        return f"{count} times differ" if count > 1 else "1 time differs"
+    span = f"the next {len(compared.ours)} runs" if len(compared.ours) > 1 else "the only run"
     around = " and ".join(f"{at:%Y-%m-%d}" for at in compared.changes)
-    return f"the same: {span}" + (f", and around {around}, when clocks change" if around else "")
+    return f"the same for {span}" + (f", and around {around}, when clocks change" if around else "")
 
 
 def _print_differences(compared: FireComparison, definition: Definition) -> None:

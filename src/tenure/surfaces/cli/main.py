@@ -149,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _usage(error: click.UsageError, arguments: list[str]) -> int:
     path = error.ctx.command_path if error.ctx else "tenure"
     text = " ".join(error.format_message().split())
-    text = text[:1].lower() + text[1:]
+    text = text[:1].lower() + text[1:].removesuffix(".")
     remedy = f"`{path} --help` shows the usage"
     if "unexpected extra argument" in text:
         remedy = f"quote what has spaces, such as a job's name; {remedy}"

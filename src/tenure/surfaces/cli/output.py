@@ -129,7 +129,9 @@ def print_error(error: TenureError, *, json: bool) -> None:
 
         print_json(error_document(error))
         return
-    where = f"{error.field}: " if error.field else ""
+    # A text about a file names the field behind the line.
+    named = error.field is None or f"{error.field}: " in error.text
+    where = "" if named else f"{error.field}: "
     sys.stdout.flush()
     print(paint("error: ", "red bold", sys.stderr) + safe(where + error.text), file=sys.stderr)
     if error.remedy:

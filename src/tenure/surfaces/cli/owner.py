@@ -156,7 +156,7 @@ def _clear(profile: Profile, by: str, yes: bool) -> None:
         raise InvalidInput(
             f"{file.text}; its rules would take effect again once it can be read",
             field="profile.toml",
-            remedy=f"{file.remedy}, or remove the file first (Tenure never changes it)",
+            remedy=f"{file.remedy}; or remove the file first (Tenure never changes it)",
         )
     if not isinstance(file, PolicyProblem) and file.rules:
         raise InvalidInput(

@@ -166,7 +166,7 @@ def _not_bound(error: OSError, host: str, port: int) -> Exception:
             remedy="choose one above 1023",
         )
     return InvalidInput(
-        f"{host} cannot listen on this address: {error.strerror}",
+        f"cannot listen on {host}: {error.strerror}",
         field="host",
         remedy="use an address of this machine; 127.0.0.1 is the usual one",
     )
