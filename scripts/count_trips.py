@@ -127,6 +127,36 @@ def count_in_owner() -> None:
     profile.close()
 
 
+def count_page() -> None:
+    """One edit of a job on the page: the form, a preview as it is typed, and the save."""
+    import re
+    from pathlib import Path
+
+    from starlette.testclient import TestClient
+
+    from tenure.surfaces.web.app import create_app
+    from tenure.surfaces.web.site import Site
+    from tenure.surfaces.web.tokens import Tokens
+
+    tokens = Tokens.in_memory()
+    app = create_app(Site(Path(os.environ["TENURE_HOME"]), tokens))
+    hidden = re.compile(r'type="hidden" name="(\w+)" value="([^"]*)"')
+    hours = iter(range(24))
+    origin = "http://127.0.0.1"
+    with TestClient(app, base_url=origin, headers={"origin": origin}) as client:
+        client.get("/", params={"token": tokens.pair.full})
+
+        def edit() -> None:
+            text = client.get("/p/trips/jobs/hello/edit").text
+            form = dict(hidden.findall(text)) | {"name": "hello", "command": "true", "tz": "UTC"}
+            form |= {"dst": "cron", "overlap": "skip", "schedule": f"0 {next(hours)} * * *"}
+            client.get("/p/trips/jobs/preview", params=form)
+            saved = client.post("/p/trips/jobs/hello/edit", data=form, follow_redirects=False)
+            assert saved.headers["location"].endswith("?done=edited"), saved.text
+
+        count("one job edit on the page: form, preview, save", edit, everywhere=True)
+
+
 def count_command(name: str, arguments: list[str]) -> None:
     """A command line in a fresh process."""
     subprocess.run([sys.executable, __file__, "--command", name, *arguments], check=False)
@@ -155,6 +185,7 @@ def main(arguments: list[str]) -> int:
         os.environ["TENURE_HOME"] = home
         print("| trip | modules | moves | functions | calls |\n|---|---|---|---|---|")
         count_in_owner()
+        count_page()
         serve = subprocess.Popen(
             [sys.executable, "-m", "tenure", "--profile", "trips", "serve"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

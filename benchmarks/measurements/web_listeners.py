@@ -53,9 +53,9 @@ def inside(work: Path, sizes: Mapping[str, Any]) -> Figures:
     import os
 
     from benchmarks.dashboards import shown as shown_at
-    from tenure.surfaces.web.guard.tokens import Tokens
     from tenure.surfaces.web.server import BackgroundServer, link, listen
     from tenure.surfaces.web.site import Site
+    from tenure.surfaces.web.tokens import Tokens
 
     tenure, due = _owner(work, sizes)
     tokens, sock = Tokens.in_memory(), listen("127.0.0.1", 0)

@@ -115,7 +115,7 @@ def test_who_may_only_look_sees_everything_and_is_offered_nothing(
         headers={"Origin": tab.origin},
     )
     assert answer.status == 403
-    assert "may only look" in answer.text()
+    assert "is read-only" in answer.text()
     assert str(world.store.job(job.id).state) == "active"
 
 

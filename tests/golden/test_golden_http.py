@@ -15,8 +15,8 @@ from goldenkit import HERE, Normaliser, check_none_is_left, compare
 from scenes import Play, Scene, Shelf, answering
 from starlette.testclient import TestClient
 
-from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.site import Site
+from tenure.surfaces.web.tokens import Tokens
 from webapp import make_app
 
 pytestmark = pytest.mark.usefixtures("plain")

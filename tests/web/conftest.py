@@ -10,8 +10,8 @@ from starlette.testclient import TestClient
 from webkit import ORIGIN, Web, World, now
 
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.site import Site
+from tenure.surfaces.web.tokens import Tokens
 from webapp import make_app
 
 

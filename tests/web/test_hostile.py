@@ -8,8 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 from webkit import ORIGIN, Web, problem_of
 
-from tenure.surfaces.web.guard.bounds import MAX_BODY_BYTES, Attempts
-from tenure.surfaces.web.guard.security import CSP
+from tenure.surfaces.web.guard import CSP, MAX_BODY_BYTES, Attempts
 from tenure.surfaces.web.site import Site
 from testkit.clock import ManualClock
 from webapp import make_app

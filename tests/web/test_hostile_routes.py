@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 from webkit import ORIGIN, Web, problem_of
 
-from tenure.surfaces.web.guard.security import CHANGES_NOTHING, PUBLIC_PATHS
+from tenure.surfaces.web.guard import CHANGES_NOTHING, PUBLIC_PATHS
 from tenure.surfaces.web.pages import router as pages
 from tenure.surfaces.web.site import Site
 from webapp import make_app
@@ -214,7 +214,7 @@ class TestCookies:
         assert "chosen-by-another" not in shown.headers["set-cookie"]
 
     def test_of_another_home_or_another_token(self, web: Web) -> None:
-        from tenure.surfaces.web.guard.tokens import Tokens
+        from tenure.surfaces.web.tokens import Tokens
 
         strange = Tokens.in_memory()
         stranger = strange.of_token(strange.pair.full)

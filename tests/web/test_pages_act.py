@@ -103,7 +103,7 @@ def test_every_option_of_add_can_be_given(sitting: Sitting) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("schedule", "every foo", "cannot be read"),
+        ("schedule", "every foo", "is not a valid"),
         ("tz", "Mars/Olympus", "unknown time zone"),
         ("command", "echo 'open", "quote is not closed"),
         ("command", "", "no command given"),
@@ -111,7 +111,7 @@ def test_every_option_of_add_can_be_given(sitting: Sitting) -> None:
         ("env", "=secret", "a value has no name"),
         ("retries", "many", "is not a whole number"),
         ("timeout", "10", "no unit"),
-        ("requires", "magic", "no capability"),
+        ("requires", "magic", "is not a known capability"),
         ("cwd", "relative/path", "not an absolute path"),
         ("window", "2h", "needs a choice of what is caught up"),
     ],
@@ -284,7 +284,7 @@ def test_a_trigger_that_nobody_can_do_says_who_should_and_what_to_do(sitting: Si
     assert sitting.done(f"/requests/{asked_id}/withdraw").endswith("?done=withdrawn")
     assert sitting.web.store.request(asked_id).state is RequestState.WITHDRAWN
     again = shown(sitting.post(f"/requests/{asked_id}/withdraw"), 409)
-    assert "withdrawn already" in again.said()
+    assert "was already withdrawn" in again.said()
 
 
 def test_a_trigger_leads_to_its_run(sitting: Sitting, web: Web) -> None:

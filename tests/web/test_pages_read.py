@@ -17,8 +17,8 @@ from tenure.domain.run import RunState
 from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter
 from tenure.surfaces.web import assets
-from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.site import Site
+from tenure.surfaces.web.tokens import Tokens
 from webapp import make_app
 
 MOST = 150_000

@@ -15,13 +15,11 @@ from tenure.domain.policy.evidence import ChainLink, Evidence, Identity, Manager
 from tenure.domain.process import Process
 from tenure.domain.run import Cause, Run, RunState
 from tenure.domain.schedule.model import Schedule, cron_schedule, every_schedule
-from tenure.surfaces.web import words
-from tenure.surfaces.web.charts import bars, day, strip, svg
+from tenure.surfaces.web import charts, svg, words
 from tenure.surfaces.web.pages import ownership
-from tenure.surfaces.web.pages.fires import annotate_fires, next_change
 from tenure.surfaces.web.pages.render import format_title, mark_code
-from tenure.surfaces.web.pages.run import plain
-from tenure.surfaces.web.schedule_preview import upcoming
+from tenure.surfaces.web.pages.runs import plain
+from tenure.surfaces.web.schedule_preview import next_change, upcoming
 from testkit.factories import START, after, make_process
 
 BERLIN = "Europe/Berlin"
@@ -111,7 +109,7 @@ def test_output_cannot_show_other_text_than_was_written(turns: str) -> None:
 
 
 def whys(schedule: Schedule, since: datetime) -> list[str]:
-    return [fire.why for fire in annotate_fires(upcoming(schedule, since, 3), schedule)]
+    return [fire.why for fire in upcoming(schedule, since, 3)]
 
 
 def test_a_fire_that_is_moved_out_of_a_gap_is_marked() -> None:
@@ -155,8 +153,8 @@ def test_the_next_change_of_clocks_is_told_with_what_the_job_does_then() -> None
 # -- charts ----------------------------------------------------------------------------------------
 
 
-def frame(*holdings: day.Holding) -> day.LaneContext:
-    return day.LaneContext(
+def frame(*holdings: charts.Holding) -> charts.LaneContext:
+    return charts.LaneContext(
         window=DAY,
         zone=BERLIN,
         holdings=holdings,
@@ -166,16 +164,16 @@ def frame(*holdings: day.Holding) -> day.LaneContext:
 
 
 def test_nobody_owned_between_terms() -> None:
-    first = day.Holding(start=after(hours=-30), end=after(hours=-10), who="gateway", term=1)
-    second = day.Holding(start=after(hours=-8), end=START, who="desktop", term=2)
-    found = day.holdings_in(DAY, [first, second])
+    first = charts.Holding(start=after(hours=-30), end=after(hours=-10), who="gateway", term=1)
+    second = charts.Holding(start=after(hours=-8), end=START, who="desktop", term=2)
+    found = charts.holdings_in(DAY, [first, second])
     assert [(part.who, part.start, part.end) for part in found] == [
         ("gateway", DAY.start, after(hours=-10)),
         (None, after(hours=-10), after(hours=-8)),
         ("desktop", after(hours=-8), START),
     ]
-    assert "No owner from 03:00 CET to 05:00 CET" in day.band(frame(*found))
-    assert day.holdings_in(DAY, []) == [day.Holding(start=DAY.start, end=START, who=None)]
+    assert "No owner from 03:00 CET to 05:00 CET" in charts.band(frame(*found))
+    assert charts.holdings_in(DAY, []) == [charts.Holding(start=DAY.start, end=START, who=None)]
 
 
 def test_a_lane_has_a_shape_for_each_outcome_and_words_for_all() -> None:
@@ -186,15 +184,15 @@ def test_a_lane_has_a_shape_for_each_outcome_and_words_for_all() -> None:
         gap(OmissionKind.HELD, after(hours=-23), after(hours=-21), 3),
         gap(OmissionKind.MISSED, after(hours=-15), after(hours=-15), 1),
     ]
-    lane = day.Lane(id="j1", name="a <job>", runs=runs, omissions=gaps)
-    drawn = day.lane(0, lane, frame())
+    lane = charts.Lane(id="j1", name="a <job>", runs=runs, omissions=gaps)
+    drawn = charts.lane(0, lane, frame())
     for state in bad:
         assert f"#{state}" in drawn
     assert 'class="gap-held"' in drawn
     assert 'class="gap-missed"' in drawn
     assert "a &lt;job&gt;" in drawn
     assert "<job>" not in drawn
-    said_so = day.summary(lane)
+    said_so = charts.summary(lane)
     assert said_so.startswith("1 ok, ")
     assert said_so.endswith("3 held, 1 missed")
     assert str(escape(said_so)) in drawn
@@ -203,8 +201,8 @@ def test_a_lane_has_a_shape_for_each_outcome_and_words_for_all() -> None:
 def test_many_good_runs_are_a_bar_and_a_gap_stays_a_gap() -> None:
     hours = [h / 10 for h in range(1, 200) if not 50 < h < 80]
     runs = [run(RunState.SUCCEEDED, after(hours=-h)) for h in hours]
-    lane = day.Lane(id="j1", name="often", runs=runs, omissions=[])
-    drawn = day.lane(0, lane, frame())
+    lane = charts.Lane(id="j1", name="often", runs=runs, omissions=[])
+    drawn = charts.lane(0, lane, frame())
     assert drawn.count("<circle") == 0
     assert drawn.count('class="b-ok"') == 2
     assert len(drawn) < 2000
@@ -213,25 +211,25 @@ def test_many_good_runs_are_a_bar_and_a_gap_stays_a_gap() -> None:
 def test_the_strip_stacks_jobs_and_counts_what_does_not_fit() -> None:
     window = svg.ChartWindow(start=START, end=after(hours=24))
     fires = [
-        strip.Coming(at=after(minutes=5), job=f"j{n}", name=f"job {n}", protected=n == 0)
+        charts.Coming(at=after(minutes=5), job=f"j{n}", name=f"job {n}", protected=n == 0)
         for n in range(9)
     ]
-    drawn = strip.strip(fires, window, BERLIN)
+    drawn = charts.strip(fires, window, BERLIN)
     assert drawn.count("<circle") == 4
     assert "+5" in drawn
     assert drawn.count("dot protected") == 1
-    assert "9 fires of 9 jobs" in drawn
-    assert "Nothing is due" in strip.strip([], window, BERLIN)
+    assert "9 scheduled runs of 9 jobs" in drawn
+    assert "Nothing is due" in charts.strip([], window, BERLIN)
 
 
 def test_durations_are_bars_and_the_bad_ones_lead_to_their_runs() -> None:
     runs = [run(RunState.SUCCEEDED, after(minutes=-n), n) for n in range(1, 5)]
     runs.append(run(RunState.FAILED, after(minutes=-9)))
-    assert "took 1 s to 5 s; 1 failed" in bars.spark(runs, START)
-    drawn = bars.durations(runs, START, lambda r: f"/r/{r.id}")
+    assert "took 1 s to 5 s; 1 failed" in charts.spark(runs, START)
+    drawn = charts.durations(runs, START, lambda r: f"/r/{r.id}")
     assert drawn.count("<a ") == 1
     assert "#failed" in drawn
-    assert "no runs yet" in bars.spark([], START)
+    assert "no runs yet" in charts.spark([], START)
 
 
 def test_hours_follow_the_wall_clock_of_the_zone() -> None:

@@ -28,8 +28,8 @@ from tenure.domain.process import ProcessStatus
 from tenure.domain.request import Request, RequestKind, RequestState
 from tenure.domain.run import RunState
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.site import Site
+from tenure.surfaces.web.tokens import Tokens
 from testkit.factories import ended
 from webapp import make_app
 

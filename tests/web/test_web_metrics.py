@@ -117,7 +117,7 @@ def wait_seen(web: Web, state: str) -> None:
     app: Any = web.client.app
 
     def seen() -> bool:
-        room = app.state.hub._rooms.get("default")
+        room = app.state.hub._watchers.get("default")
         return room is not None and room._latest is not None and room._latest.mark.endswith(state)
 
     eventually(seen, f"the watcher to see that the owner is {state}")
@@ -149,11 +149,11 @@ def test_a_takeover_from_the_dead_is_measured(web: Web) -> None:
 
 
 def test_foreign_schedulers_are_counted(web: Web, monkeypatch: Any) -> None:
-    from tenure.surfaces.web.metrics import exposition
+    from tenure.surfaces.web import metrics
     from testkit.factories import make_process
 
     ticker = make_process("foreign-1", pid=4711)
-    monkeypatch.setattr(exposition, "foreign_in", lambda profile: (ticker,))
+    monkeypatch.setattr(metrics, "foreign_in", lambda profile: (ticker,))
     web.world.owner()
     found = scrape(web)
     assert value(found, "tenure_processes", standing=str(ProcessStatus.FOREIGN)) == 1

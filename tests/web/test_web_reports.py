@@ -38,9 +38,8 @@ from tenure.client.documents.runs import RequestList, RequestReply, RunList, Run
 from tenure.domain.ownership import OwnershipAction
 from tenure.domain.process import ProcessStatus
 from tenure.surfaces.cli.main import main
-from tenure.surfaces.web.api.examples import EXAMPLES
-from tenure.surfaces.web.api.health import HealthReply
-from tenure.surfaces.web.api.types import ProblemTypes
+from tenure.surfaces.web.api.bodies import EXAMPLES
+from tenure.surfaces.web.api.system import HealthReply, ProblemTypes
 from tenure.surfaces.web.problems import ProblemDocument
 
 POLICY = '[[owner]]\nuser = "me"\n\n[[owner]]\nuser = "nobody"\n'

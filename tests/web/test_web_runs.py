@@ -208,7 +208,7 @@ class TestOutput:
 )
 def test_what_may_go_on_is_left_to_the_stream(data: bytes, shown: bytes) -> None:
     """The page's own part ends before it, and follows from there: nothing is shown in halves."""
-    from tenure.surfaces.web.pages.run import whole
+    from tenure.surfaces.web.pages.runs import whole
 
     assert whole(data) == shown
 

@@ -19,11 +19,10 @@ from webkit import now
 
 from tenure.domain.errors import Conflict, InvalidInput
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web import server
-from tenure.surfaces.web.guard import bounds
-from tenure.surfaces.web.guard.tokens import Tokens
+from tenure.surfaces.web import guard, server
 from tenure.surfaces.web.server import BackgroundServer, is_loopback, link_to, listen
 from tenure.surfaces.web.site import Site
+from tenure.surfaces.web.tokens import Tokens
 from waiting import DEADLINE, eventually
 
 TENURE = Path(sys.executable).with_name("tenure")
@@ -86,7 +85,7 @@ def quick(a_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Quick]:
     """A server in this process whose patience ends soon."""
     monkeypatch.setattr(server, "HEADER_TIMEOUT_S", 0.4)
     monkeypatch.setattr(server, "LINGER_S", 0.4)
-    monkeypatch.setattr(bounds, "BODY_TIMEOUT_S", 0.4)
+    monkeypatch.setattr(guard, "BODY_TIMEOUT_S", 0.4)
     made = Quick(a_home)
     yield made
     made.beside.stop()

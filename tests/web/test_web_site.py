@@ -20,8 +20,8 @@ from tenure.domain.job import JobState
 from tenure.domain.process import ProcessStatus
 from tenure.domain.run import RunState
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web.guard.tokens import FILE, Tokens
 from tenure.surfaces.web.site import Site
+from tenure.surfaces.web.tokens import FILE, Tokens
 
 
 class TestTokens:
@@ -77,7 +77,7 @@ class TestTokens:
         running = Tokens.of_home(tmp_path)
         old = running.pair.full
         (tmp_path / FILE).chmod(0o644)
-        with pytest.raises(Refused, match="read by others"):
+        with pytest.raises(Refused, match="readable by other users"):
             Tokens.of_home(tmp_path)
         assert running.of_token(old) is None
 

@@ -18,14 +18,13 @@ from webkit import Web, World, now
 
 from tenure.domain.ownership import OwnershipAction
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.live import all_profiles
 from tenure.surfaces.web.live import hub as live
-from tenure.surfaces.web.live.changes import mark_text
-from tenure.surfaces.web.live.hub import Hub, Listener
-from tenure.surfaces.web.live.updates import Update
+from tenure.surfaces.web.live.hub import Hub, Listener, Update
+from tenure.surfaces.web.reports import mark_text
 from tenure.surfaces.web.server import BackgroundServer, listen
 from tenure.surfaces.web.site import Site
+from tenure.surfaces.web.tokens import Tokens
 from testkit.factories import take
 from waiting import DEADLINE, eventually
 
@@ -135,7 +134,7 @@ class Served:
         """Until the watcher's first look, that a stream begins with, has been told."""
 
         def looked() -> bool:
-            room = self.hub._rooms.get(profile)
+            room = self.hub._watchers.get(profile)
             return room is not None and room._latest is not None
 
         eventually(looked, f"the first look at {profile}")
@@ -145,9 +144,9 @@ class Served:
 
         def left() -> bool:
             watchers = [t for t in threading.enumerate() if t.name.startswith("tenure-web-")]
-            if not watchers and not self.hub.listeners and not self.hub._rooms:
+            if not watchers and not self.hub.listeners and not self.hub._watchers:
                 return True
-            for profile in list(self.hub._rooms):
+            for profile in list(self.hub._watchers):
                 add_to(self.site.profile(profile), f"n{time.monotonic()}")
             return False
 
@@ -316,9 +315,9 @@ class TestLockedOut:
     def test_a_stream_ends_with_its_token(
         self, web_home: Path, web_world: World, monkeypatch: pytest.MonkeyPatch, path: str
     ) -> None:
-        from tenure.surfaces.web.guard import security
+        from tenure.surfaces.web import guard
 
-        monkeypatch.setattr(security, "TOKEN_CHECK_INTERVAL_S", 0.0)
+        monkeypatch.setattr(guard, "TOKEN_CHECK_INTERVAL_S", 0.0)
         tokens = Tokens.of_home(web_home)
         served = Served(Site(web_home, tokens), web_world, tokens)
         try:
@@ -378,7 +377,7 @@ class TestProfiles:
         stream = served.stream("/live")
         stream.wait(lambda k, _: k == "changed", "the greeting")
         hub = served.hub
-        assert (hub.listeners, sorted(hub._rooms)) == (1, ["default", "other"])
+        assert (hub.listeners, sorted(hub._watchers)) == (1, ["default", "other"])
         stream.close()
         served.wait_left()
         other.profile.close()

@@ -17,8 +17,8 @@ from clikit import World
 from tenure.domain.request import Request, RequestState
 from tenure.domain.run import Run
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web.guard.tokens import Tokens
 from tenure.surfaces.web.site import Site
+from tenure.surfaces.web.tokens import Tokens
 
 __all__ = ["Web", "World", "accept", "now"]
 

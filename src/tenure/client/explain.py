@@ -71,11 +71,13 @@ class Explanation:
         return all(check.ok is not False for check in self.checks)
 
 
-def explain(profile: Profile, ref: str, now: datetime) -> Explanation:
-    """Explain one job. Raises NotFound."""
+def explain(
+    profile: Profile, ref: str, now: datetime, *, health: Health | None = None
+) -> Explanation:
+    """Explain one job. ``health`` is what was examined at ``now``. Raises NotFound."""
     store = profile.store
     job = store.job(ref)
-    health = examine(profile, now)
+    health = health or examine(profile, now)
     active, _ = store.runs(RunFilter(job=job.id, states=ACTIVE), Page(limit=10))
     omissions, _ = store.omissions(job=job.id, page=Page(limit=10))
     return Explanation(

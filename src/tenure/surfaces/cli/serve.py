@@ -28,9 +28,9 @@ from tenure.surfaces.cli import output
 from tenure.surfaces.cli.command import Verb, Where, now
 
 if TYPE_CHECKING:
-    from tenure.surfaces.web.guard.tokens import Tokens
     from tenure.surfaces.web.server import Server
     from tenure.surfaces.web.site import Site
+    from tenure.surfaces.web.tokens import Tokens
 
 log = logging.getLogger("tenure.web")
 
@@ -98,8 +98,8 @@ def _page_beside(
     """Starts the page once the scheduler has joined; what it returns stops the page."""
 
     def begin() -> Callable[[], None]:
-        from tenure.surfaces.web.guard.tokens import Tokens
         from tenure.surfaces.web.server import BackgroundServer, link, listen
+        from tenure.surfaces.web.tokens import Tokens
 
         sock = listen(*address)
         tokens = Tokens.of_home(home)
@@ -174,8 +174,8 @@ def dashboard(
     the page.
     """
     check_extra()
-    from tenure.surfaces.web.guard.tokens import Tokens
     from tenure.surfaces.web.server import link, link_to, listen, make_server
+    from tenure.surfaces.web.tokens import Tokens
 
     home, named = where.home_folder(), where.profile or os.environ.get("TENURE_PROFILE")
     path = f"/p/{named}/" if named else "/"  # without a profile the overview of all

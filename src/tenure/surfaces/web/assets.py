@@ -51,18 +51,18 @@ def assets() -> dict[str, Asset]:
 
 
 def address(name: str) -> str:
-    """Where a file is found, as long as it is this one. KeyError for one that there is not."""
+    """Where a file is found, as long as its content is the same. Raises KeyError."""
     return f"/static/{name}?{assets()[name].digest}"
 
 
 @router.get("/static/{name:path}", include_in_schema=False)
 def serve(name: str, request: Request) -> Response:
-    found = assets().get(name)
-    if found is None:
-        raise NotFound(f"there is no file {name[:80]!r}")
-    known = request.url.query == found.digest
+    asset = assets().get(name)
+    if asset is None:
+        raise NotFound(f"file {name[:80]!r} does not exist")
+    known = request.url.query == asset.digest
     headers = {
-        "ETag": f'"{found.digest}"',
+        "ETag": f'"{asset.digest}"',
         "Cache-Control": FOR_GOOD if known else ASK_AGAIN,
         "Vary": "Accept-Encoding",
     }
@@ -70,8 +70,8 @@ def serve(name: str, request: Request) -> Response:
         return Response(status_code=304, headers=headers)
     if "gzip" in request.headers.get("accept-encoding", ""):
         headers["Content-Encoding"] = "gzip"
-        return Response(found.packed, media_type=found.type, headers=headers)
-    return Response(found.content, media_type=found.type, headers=headers)
+        return Response(asset.packed, media_type=asset.type, headers=headers)
+    return Response(asset.content, media_type=asset.type, headers=headers)
 
 
 def _read(path: Path) -> Asset:

@@ -1,7 +1,7 @@
 """Errors over HTTP: problem+json (RFC 9457) for the API, a page for people.
 
-Every problem has ``code`` (stable, also in ``type``), ``detail`` (what was asked and what stands in
-the way), ``remedy`` (what to do), ``field`` (the input at fault) and ``facts`` (the same as data).
+Every problem has ``code`` (stable, also in ``type``), ``detail`` (what was asked and why it
+failed), ``remedy`` (what to do), ``field`` (the input at fault) and ``facts`` (the same as data).
 Nothing of a traceback ever leaves the process.
 """
 
@@ -11,7 +11,7 @@ import html
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from dataclasses import field as made_of
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -34,7 +34,49 @@ from tenure.domain.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 TYPES = "/api/v1/problems"
-"""Where the types are explained: ``/api/v1/problems#<code>``."""
+"""Where the codes are explained: ``/api/v1/problems#<code>``."""
+MEANINGS: dict[str, tuple[int, str]] = {
+    "malformed": (400, "The request is malformed: invalid JSON, no Host, or an invalid header."),
+    "unauthenticated": (401, "No token or cookie, or an unknown one."),
+    "refused": (403, "Not allowed here; with status 409: the owner refused the request."),
+    "read_only": (403, "The token is read-only."),
+    "foreign_origin": (403, "A page of another origin sent the request."),
+    "csrf": (
+        403,
+        "A change authenticated by cookie that was not sent by a page of this dashboard.",
+    ),
+    "not_found": (404, "No such profile, job, run, request, process or address."),
+    "method_not_allowed": (405, "The method is not allowed at this address."),
+    "too_slow": (408, "The body did not arrive in time."),
+    "no_owner": (
+        409,
+        "The profile has no owner. `facts` names the expected owner and the running processes.",
+    ),
+    "conflict": (409, "The name is already used, or the run or request has ended; read again."),
+    "illegal_transition": (409, "The current state does not allow this change."),
+    "overtaken": (412, "The job was changed since it was read. `facts` has both revisions."),
+    "too_large": (413, "The body exceeds the limit."),
+    "too_long": (414, "The address exceeds the limit."),
+    "wrong_media_type": (415, "The body has an unsupported media type."),
+    "no_such_range": (416, "The output does not have these bytes, or no longer."),
+    "wrong_host": (421, "The Host header does not name this dashboard (DNS rebinding)."),
+    "invalid": (422, "A value is not valid; `field` names it. Nothing was changed."),
+    "if_match_needed": (
+        428,
+        "If-Match is missing: a change must name the revision it is based on.",
+    ),
+    "too_many_tokens": (429, "Ten wrong tokens within a minute from this address."),
+    "busy": (429, "Another audit is running."),
+    "headers_too_large": (431, "The headers exceed the limit."),
+    "internal": (500, "A bug in Tenure; the dashboard's log has the traceback."),
+    "store_blocked": (503, "Another process holds the store's write lock; `detail` names it."),
+    "store_unwritable": (503, "The disk is full, read-only or failing."),
+    "damaged": (503, "The store is corrupt, or not the one that the profile had."),
+    "not_ready": (503, "No profile's store can be read."),
+    "too_many_listeners": (503, "The maximum number of streams is open."),
+    "undetermined": (504, "The outcome was not known in time."),
+}
+"""The status of each code, and when it is given."""
 log = logging.getLogger("tenure.web")
 
 
@@ -61,13 +103,14 @@ class ProblemDocument(Reply):
     """All field errors, if more than one field is invalid; otherwise left out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One answer that is not what was asked for."""
 
     status: int
     code: str
     text: str
+    _: KW_ONLY
     remedy: str = ""
     field: str | None = None
     facts: Mapping[str, Any] = made_of(default_factory=dict)
@@ -82,33 +125,40 @@ class Problem:
     def document(self) -> Json:
         """The problem document (RFC 9457)."""
         more = {"errors": self.errors} if self.errors else {}
-        document = ProblemDocument.read(self, type=f"{TYPES}#{self.code}", detail=self.text, **more)
-        found: Json = to_json(document)
-        return found
+        kind = f"{TYPES}#{self.code}"
+        document: Json = to_json(ProblemDocument.read(self, type=kind, detail=self.text, **more))
+        return document
 
 
 class ProblemRaised(HTTPException):
     """For what only HTTP knows: a missing header, a body that is too long."""
 
-    def __init__(self, found: Problem) -> None:
+    def __init__(self, status: int, code: str, text: str, **more: Any) -> None:
+        """``more`` are further fields of :class:`Problem`."""
         # As an HTTPException it passes through FastAPI's own reading of a body unchanged.
-        super().__init__(found.status, found.text)
-        self.problem = found
+        super().__init__(status, text)
+        self.problem = Problem(status, code, text, **more)
 
 
-def problem(status: int, code: str, text: str, *, remedy: str = "", **facts: Any) -> Problem:
-    """A problem of HTTP's own; ``field`` may be among the facts."""
-    where = facts.pop("field", None)
-    return Problem(status=status, code=code, text=text, remedy=remedy, field=where, facts=facts)
+_STATUSES = (
+    (InvalidInput, 422),
+    (NotFound, 404),
+    (Conflict, 409),
+    (Refused, 403),
+    (OutcomeUnknown, 504),
+    (CorruptStore, 503),
+)
+_STATUS_OF_CODE = {"store_blocked": 503, "store_unwritable": 503, "overtaken": 412}
 
 
 def of_error(error: TenureError) -> Problem:
     """A problem from what Tenure raised, with its facts."""
-    status = _status_of(error)
+    by_class = (status for kind, status in _STATUSES if isinstance(error, kind))
+    status = _STATUS_OF_CODE.get(error.code) or next(by_class, 500)
     return Problem(
-        status=status,
-        code=error.code,
-        text=error.text,
+        status,
+        error.code,
+        error.text,
         remedy=error.remedy,
         field=error.field,
         facts=to_json(error.facts),
@@ -116,64 +166,45 @@ def of_error(error: TenureError) -> Problem:
     )
 
 
-def _status_of(error: TenureError) -> int:
-    if error.code in ("store_blocked", "store_unwritable"):
-        return 503
-    if error.code == "overtaken":
-        return 412
-    for kind, status in (
-        (InvalidInput, 422),
-        (NotFound, 404),
-        (Conflict, 409),
-        (Refused, 403),
-        (OutcomeUnknown, 504),
-        (CorruptStore, 503),
-    ):
-        if isinstance(error, kind):
-            return status
-    return 500
-
-
-def answer(found: Problem, path: str, request: Request | None = None) -> Response:
+def answer(problem: Problem, request: Request) -> Response:
     """The problem as the one who asked reads it: JSON under /api, a page elsewhere."""
+    path = request.scope["path"]
     if path.startswith(("/p/", "/static/")) or path in ("/", "/p"):
-        return _page(found, request)
+        return _page(problem, request)
     return Response(
-        json.dumps(found.document()),
-        status_code=found.status,
+        json.dumps(problem.document()),
+        status_code=problem.status,
         media_type=MEDIA_TYPE,
-        headers=dict(found.headers),
+        headers=dict(problem.headers),
     )
 
 
-def _page(found: Problem, request: Request | None) -> Response:
-    if request is not None:
-        draw = getattr(request.app.state, "problem_page", None) if "app" in request.scope else None
-        if draw is not None:
-            try:
-                drawn: Response = draw(request, found)
-                return drawn
-            except Exception as error:  # a page about a fault may meet the same fault
-                log.error("the page about a problem failed", exc_info=error)
-    parts = [f"<h1>{html.escape(found.title)}</h1>", f"<p>{html.escape(found.text)}</p>"]
-    if found.remedy:
-        parts.append(f"<p>→ {html.escape(found.remedy)}</p>")
+def _page(problem: Problem, request: Request) -> Response:
+    try:
+        page: Response = request.app.state.problem_page(request, problem)
+        return page
+    except Exception as error:
+        # A page about a fault may meet the same fault.
+        log.error("the page about a problem failed", exc_info=error)
+    parts = [f"<h1>{html.escape(problem.title)}</h1>", f"<p>{html.escape(problem.text)}</p>"]
+    if problem.remedy:
+        parts.append(f"<p>→ {html.escape(problem.remedy)}</p>")
     body = (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
-        f"<title>{html.escape(found.title)}</title><main>{''.join(parts)}</main></html>"
+        f"<title>{html.escape(problem.title)}</title><main>{''.join(parts)}</main></html>"
     )
-    headers = dict(found.headers)
-    return Response(body, status_code=found.status, media_type="text/html", headers=headers)
+    headers = dict(problem.headers)
+    return Response(body, status_code=problem.status, media_type="text/html", headers=headers)
 
 
 def install(app: FastAPI) -> None:
     """Have every error answered as a problem, FastAPI's own too."""
 
     async def on_error(request: Request, error: Exception) -> Response:
-        found = of_exception(error)
-        if found.status >= 500:
+        problem = of_exception(error)
+        if problem.status >= 500:
             log.warning("%s %r: %s", request.method, request.scope["path"], error)
-        return answer(found, request.scope["path"], request)
+        return answer(problem, request)
 
     for kind in (TenureError, ProblemRaised, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, on_error)
@@ -188,8 +219,16 @@ def of_exception(error: Exception) -> Problem:
     if isinstance(error, RequestValidationError):
         return _of_validation(error)
     if isinstance(error, HTTPException):
-        return _of_http(error)
-    return problem(
+        status, headers = error.status_code, dict(error.headers or {})
+        if status == 404:
+            text, remedy = "nothing at this address", "see /api/v1/openapi.json"
+            return Problem(404, "not_found", text, remedy=remedy, headers=headers)
+        if status == 405:
+            text = "method not allowed at this address"
+            return Problem(405, "method_not_allowed", text, headers=headers)
+        code = "malformed" if status == 400 else "http"
+        return Problem(status, code, str(error.detail), headers=headers)
+    return Problem(
         500,
         "internal",
         "internal error",
@@ -197,34 +236,13 @@ def of_exception(error: Exception) -> Problem:
     )
 
 
-def _of_http(error: HTTPException) -> Problem:
-    code = {404: "not_found", 405: "method_not_allowed", 400: "malformed"}.get(
-        error.status_code, "http"
-    )
-    text = {
-        404: "nothing at this address",
-        405: "method not allowed at this address",
-    }.get(error.status_code, str(error.detail))
-    return Problem(
-        status=error.status_code,
-        code=code,
-        text=text,
-        remedy="see /api/v1/openapi.json" if error.status_code == 404 else "",
-        headers=dict(error.headers or {}),
-    )
-
-
 def _of_validation(error: RequestValidationError) -> Problem:
-    found = [
-        {"field": ".".join(str(part) for part in one["loc"][1:]) or str(one["loc"][0]),
-         "text": str(one["msg"])}
-        for one in error.errors()
-    ]  # fmt: skip
-    first = found[0] if found else {"field": None, "text": "the request is not valid"}
-    return Problem(
-        status=422,
-        code="invalid",
-        text=str(first["text"]),
-        field=first["field"],
-        errors=found,
-    )
+    errors = [
+        {
+            "field": ".".join(map(str, each["loc"][1:])) or str(each["loc"][0]),
+            "text": str(each["msg"]),
+        }
+        for each in error.errors()
+    ]
+    first = errors[0] if errors else {"field": None, "text": "the request is not valid"}
+    return Problem(422, "invalid", str(first["text"]), field=first["field"], errors=errors)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from tenure.client.documents import WarningDocument
 from tenure.client.documents.processes import (
@@ -20,13 +22,16 @@ from tenure.client.warnings import policy_warnings_of
 from tenure.domain.errors import NotFound
 from tenure.domain.ownership import HolderLife
 from tenure.domain.policy.admission import Admission, Policy, admit
-from tenure.domain.policy.conditions import findings
+from tenure.domain.policy.conditions import ConditionAnswer, ConditionResult, findings
 from tenure.domain.policy.evidence import Evidence
+from tenure.domain.policy.rule import Rule
 from tenure.domain.process import Process, ProcessStatus
-from tenure.domain.request import Request
 from tenure.domain.run import Run
 from tenure.domain.warnings import ProfileWarning
 from tenure.runtime.profile import Profile
+from tenure.store.contract import Mark
+
+T = TypeVar("T")
 
 
 def status_of(profile: Profile, now: datetime, *, upcoming: int = UPCOMING) -> Status:
@@ -39,9 +44,18 @@ def foreign_in(profile: Profile) -> tuple[Process, ...]:
     link = profile.folder.path / "hermes.json"
     if not link.exists():
         return ()
-    from tenure.adapters.hermes.look.survey import foreign_of  # costs what only such a profile pays
+    # Imported here: it costs what only such a profile pays.
+    from tenure.adapters.hermes.look.survey import foreign_of
 
     return foreign_of(link)
+
+
+def kept(read: Callable[[str], T], id: str | None) -> T | None:
+    """What ``read`` gives for an id; None without one, or where retention has taken it."""
+    try:
+        return read(id) if id else None
+    except NotFound:
+        return None
 
 
 def run_documents(profile: Profile, runs: Iterable[Run]) -> list[RunDocument]:
@@ -50,24 +64,11 @@ def run_documents(profile: Profile, runs: Iterable[Run]) -> list[RunDocument]:
     documents = []
     for run in runs:
         if run.process not in evidence:
-            evidence[run.process] = _evidence(profile, run.process)
-        documents.append(run_document(run, evidence[run.process], request_of(profile, run)))
+            process = kept(profile.store.process, run.process)
+            evidence[run.process] = process.evidence if process else None
+        request = kept(profile.store.request, run.request)
+        documents.append(run_document(run, evidence[run.process], request))
     return documents
-
-
-def _evidence(profile: Profile, process: str) -> Evidence | None:
-    try:
-        return profile.store.process(process).evidence
-    except NotFound:
-        return None
-
-
-def request_of(profile: Profile, run: Run) -> Request | None:
-    """The request that a run answers, unless retention has taken it."""
-    try:
-        return profile.store.request(run.request) if run.request else None
-    except NotFound:
-        return None
 
 
 def warning_documents(warnings: Iterable[ProfileWarning]) -> list[WarningDocument]:
@@ -87,42 +88,64 @@ def policy_document(profile: Profile) -> PolicyReply:
     )
 
 
-def admission_of(profile: Profile, policy: Policy, process: Process) -> Admission:
-    """What the policy says of a process, on the evidence that it joined with."""
-    uid = profile.folder.path.stat().st_uid
-    return admit(
-        policy,
-        process.evidence,
-        role=process.role,
-        me_uid=uid,
-        executes=process.executes,
-        owns=process.standing is ProcessStatus.OWNER,
-    )
+@dataclass(frozen=True, slots=True)
+class RuleEvaluation:
+    """One rule against one process, on the evidence that the process joined with."""
+
+    rule: Rule
+    findings: tuple[ConditionResult, ...]
+    decides: bool
+
+    @property
+    def holds(self) -> bool | None:
+        """None where what the rule asks for could not all be read."""
+        answers = {finding.answer for finding in self.findings}
+        if ConditionAnswer.NO in answers:
+            return False
+        return None if ConditionAnswer.UNKNOWN in answers else True
+
+
+def evaluate_rules(
+    policy: Policy, process: Process, uid: int
+) -> tuple[Admission, list[RuleEvaluation]]:
+    """What the policy says of a process, and each rule. ``uid``: the profile's user."""
+    evidence, role = process.evidence, process.role
+    owns = process.standing is ProcessStatus.OWNER
+    admission = admit(policy, evidence, role=role, me_uid=uid, executes=process.executes, owns=owns)
+    return admission, [
+        RuleEvaluation(
+            rule,
+            findings(rule, evidence, role=role, me_uid=uid),
+            decides=admission.rule is not None and admission.rule.rank == rule.rank,
+        )
+        for rule in policy.rules
+    ]
 
 
 def admission_document(profile: Profile, policy: Policy, process: Process) -> AdmissionDocument:
     """Which rule admits or refuses it and on which evidence, rule by rule."""
     uid = profile.folder.path.stat().st_uid
-    found = admission_of(profile, policy, process)
-    number = found.rule.number if found.rule else None
+    admission, evaluations = evaluate_rules(policy, process, uid)
     return AdmissionDocument.read(
-        found,
-        rule=number,
-        remedy=found.remedy or None,
+        admission,
+        rule=admission.rule.number if admission.rule else None,
+        remedy=admission.remedy or None,
         observed_at=process.evidence.observed_at,
         rules=[
             JudgedRule(
-                number=rule.number,
-                words=rule.describe(),
-                decides=rule.number == number,
-                findings=[
-                    FindingDocument.read(finding)
-                    for finding in findings(rule, process.evidence, role=process.role, me_uid=uid)
-                ],
+                number=each.rule.number,
+                words=each.rule.describe(),
+                decides=each.decides,
+                findings=[FindingDocument.read(finding) for finding in each.findings],
             )
-            for rule in policy.rules
+            for each in evaluations
         ],
     )
+
+
+def mark_text(mark: Mark, state: str) -> str:
+    """How far a profile had grown and how its owner stands, as pages carry it."""
+    return f"{mark.event}.{mark.run}.{mark.omission}.{state}"
 
 
 def state_of(health: Health) -> str:

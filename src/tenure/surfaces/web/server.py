@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import logging
 import socket
 import threading
-from typing import Any
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import h11
 import uvicorn
@@ -24,7 +23,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tenure.domain.errors import Conflict, InvalidInput, Refused
 from tenure.surfaces.web.app import create_app
-from tenure.surfaces.web.guard.bounds import MAX_HEADER_BYTES
+from tenure.surfaces.web.guard import MAX_HEADER_BYTES
 from tenure.surfaces.web.live.hub import MAX_STREAMS
 from tenure.surfaces.web.site import Site
 
@@ -69,11 +68,13 @@ class HeaderTimeoutProtocol(H11Protocol):
         self._stop_waiting()
 
     def _await_headers(self, *, fresh: bool = False) -> None:
-        """The clock runs from the connection, or the first bytes of a further request, until the
-        headers are complete. Between requests the keep-alive is what counts."""
+        # The clock runs from the connection, or the first bytes of a further request, until the
+        # headers are complete. Between requests the keep-alive counts.
         if self.conn.our_state is h11.DONE:
-            return  # answered already; what still comes is thrown away
-        if self._lingering:  # all of it has come: the connection serves again
+            # Answered already: what still comes is discarded.
+            return
+        # All of it has come: the connection serves again.
+        if self._lingering:
             self._lingering = False
             self._stop_waiting()
         complete = self.conn.their_state is not h11.IDLE
@@ -179,11 +180,9 @@ def link(sock: socket.socket, token: str | None, path: str = "/") -> str:
 
 
 def link_to(host: str, port: int, token: str | None, path: str = "/") -> str:
-    """The same for an address that is not listened on by this process."""
-    try:
-        address: Any = ipaddress.ip_address(host)
-    except ValueError:
-        address = None
+    """The same for an address on which another process listens."""
+    address = _ip(host)
+    # A server on every address is reached at loopback.
     if address is not None and address.is_unspecified:
         host = "127.0.0.1" if address.version == 4 else "::1"
     shown = f"[{host}]" if ":" in host else host
@@ -192,12 +191,15 @@ def link_to(host: str, port: int, token: str | None, path: str = "/") -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether only programs of this machine can reach it."""
-    if host == "localhost":
-        return True
+    address = _ip(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
+def _ip(host: str) -> IPv4Address | IPv6Address | None:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ip_address(host)
     except ValueError:
-        return False
+        return None
 
 
 class BackgroundServer:
@@ -228,7 +230,7 @@ class BackgroundServer:
             server.should_exit = self._over
             server.run(sockets=[self._sock])
         except BaseException as error:
-            # Whatever it is, SystemExit too: the scheduler beside it goes on.
+            # Whatever it is, SystemExit too: the scheduler beside it continues.
             log.error("the web server failed; the scheduler continues without it", exc_info=error)
         finally:
             self._sock.close()

@@ -14,6 +14,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Request
 
 from tenure.domain.errors import InvalidInput, NotFound, TenureError
 from tenure.domain.process import ProcessStatus
@@ -22,7 +25,7 @@ from tenure.host.zone_data import ZoneData
 from tenure.runtime.members import ProfileMember
 from tenure.runtime.profile import Profile
 from tenure.store.folder.layout import list_profiles
-from tenure.surfaces.web.guard.tokens import Tokens
+from tenure.surfaces.web.tokens import Tokens
 
 ROLE = "dashboard"
 log = logging.getLogger("tenure.web")
@@ -46,8 +49,8 @@ class Site:
         clock: Clock | None = None,
         joined: Collection[str] = (),
     ) -> None:
-        """``hosts``: names by which browsers may ask for it besides those of loopback. ``joined``:
-        profiles that this process has joined already, as something else than a dashboard."""
+        """``hosts``: names that browsers may use besides those of loopback. ``joined``: profiles
+        that this process has joined already, in another role."""
         self.home = home
         self.tokens = tokens
         self.hosts = frozenset(hosts)
@@ -73,32 +76,33 @@ class Site:
         Raises NotFound, also for a name that no profile can have; what ``Profile.open`` raises.
         """
         self._zone_data.refresh()
-        found = self._open.get(name)
-        if found is not None and _is_current(found.profile):
-            return found.profile
+        entry = self._open.get(name)
+        if entry is not None and _is_current(entry.profile):
+            return entry.profile
         with self._lock:
             if self._closed:
                 raise TenureError("the dashboard is closing")
-            found = self._open.get(name)
-            if found is None or not _is_current(found.profile):
-                if found is not None:  # others may still be reading it
+            entry = self._open.get(name)
+            if entry is None or not _is_current(entry.profile):
+                # Others may still be reading the old one: it is closed with the site.
+                if entry is not None:
                     self._retired.append(self._open.pop(name))
-                found = self._open[name] = self._enter(name)
-            return found.profile
+                entry = self._open[name] = self._enter(name)
+            return entry.profile
 
     def opened(self) -> tuple[str, ...]:
         """The names of those that are open now."""
         return tuple(self._open)
 
     def close(self) -> None:
-        """Leave and close every profile. Twice is no error."""
+        """Leave and close every profile. May be called again."""
         with self._lock:
             self._closed = True
-            for one in [*self._open.values(), *self._retired]:
-                if one.member is not None:
-                    one.member.leave("its dashboard was closed")
+            for entry in [*self._open.values(), *self._retired]:
+                if entry.member is not None:
+                    entry.member.leave("its dashboard was closed")
                 with contextlib.suppress(TenureError):
-                    one.profile.close()
+                    entry.profile.close()
             self._open.clear()
             self._retired.clear()
 
@@ -107,12 +111,12 @@ class Site:
             profile = Profile.open(name, home=self.home)
         except InvalidInput as error:
             raise NotFound(
-                f"there is no profile {name[:80]!r}", remedy="`tenure profile list` shows them"
+                f"profile {name[:80]!r} does not exist", remedy="`tenure profile list` shows them"
             ) from error
         return _Open(profile, None if name in self._joined else self._join(profile))
 
     def _join(self, profile: Profile) -> ProfileMember | None:
-        """To be seen is a courtesy: a page is shown also where nothing can be written."""
+        # A page is shown also where nothing can be written: it is then not listed.
         try:
             member = ProfileMember(profile, clock=self.clock, role=ROLE, executes=False)
             member.join(None)
@@ -124,5 +128,24 @@ class Site:
 
 
 def _is_current(profile: Profile) -> bool:
-    """Whether the folder and the database are still those that were opened. Two stats."""
+    # Two calls of stat(2): cheap enough for every request.
     return profile.folder.is_current() and profile.store.is_same_file()
+
+
+def site_of(request: Request) -> Site:
+    site: Site = request.app.state.site
+    return site
+
+
+def _opened(profile: str, request: Request) -> Profile:
+    """The profile of the path. Raises NotFound, which is shown as a page or as a problem."""
+    return site_of(request).profile(profile)
+
+
+async def _now(request: Request) -> datetime:
+    return site_of(request).now()
+
+
+SiteDep = Annotated[Site, Depends(site_of)]
+ProfileDep = Annotated[Profile, Depends(_opened)]
+NowDep = Annotated[datetime, Depends(_now)]

@@ -5,12 +5,11 @@ Nothing here is markup. Instants are aware; a zone is an IANA key. Thread-safe.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from tenure.client.foreign_jobs import planner_of
 from tenure.domain.job import Job, JobState
-from tenure.domain.omission import Omission, OmissionKind
+from tenure.domain.omission import Omission
 from tenure.domain.ownership import OwnershipAction
 from tenure.domain.process import Process, ProcessStatus
 from tenure.domain.request import Request, RequestKind, RequestState
@@ -50,11 +49,6 @@ CAUSES = {
     Cause.HELD: "a held run, started under an authoritative owner",
     Cause.REQUEST: "a request",
 }
-OMITTED = {
-    OmissionKind.SKIPPED: "skipped",
-    OmissionKind.MISSED: "missed",
-    OmissionKind.HELD: "held",
-}
 ASKS = {
     RequestKind.TRIGGER: "run now",
     RequestKind.CANCEL: "cancel",
@@ -62,12 +56,8 @@ ASKS = {
     RequestKind.HAND_OVER: "hand over",
 }
 REQUEST_STATES = {
+    **{state: str(state) for state in RequestState},
     RequestState.PENDING: "waiting for an answer",
-    RequestState.ACCEPTED: "accepted",
-    RequestState.DONE: "done",
-    RequestState.REFUSED: "refused",
-    RequestState.EXPIRED: "expired",
-    RequestState.WITHDRAWN: "withdrawn",
 }
 REQUEST_TONES = {
     RequestState.PENDING: "busy",
@@ -76,13 +66,6 @@ REQUEST_TONES = {
     RequestState.REFUSED: "bad",
     RequestState.EXPIRED: "warn",
     RequestState.WITHDRAWN: "quiet",
-}
-STANDINGS = {
-    ProcessStatus.OWNER: "owner",
-    ProcessStatus.CANDIDATE: "candidate",
-    ProcessStatus.REFUSED: "refused",
-    ProcessStatus.OBSERVER: "observer",
-    ProcessStatus.FOREIGN: "foreign",
 }
 STANDING_TONES = {
     ProcessStatus.OWNER: "own",
@@ -160,26 +143,31 @@ def day_and_time(at: datetime, zone: str, now: datetime, *, seconds: bool = Fals
         day = f"{there.day} {there:%b} "
     else:
         day = f"{there.day} {there:%b} {there.year} "
-    return f"{day}{clock} {zone_abbreviation(at, zone)}"
+    return f"{day}{clock} {_abbreviation(there)}"
 
 
 def whole(at: datetime, zone: str) -> str:
     """``2030-01-31 09:00:00 CET``, for titles and details."""
     there = at.astimezone(load_zone(zone))
-    return f"{there:%Y-%m-%d %H:%M:%S} {zone_abbreviation(at, zone)}"
+    return f"{there:%Y-%m-%d %H:%M:%S} {_abbreviation(there)}"
 
 
-def zone_abbreviation(at: datetime, zone: str) -> str:
+def calendar_time(local: datetime, now: datetime) -> str:
+    """``Sun 29 Mar, 02:30 CET``, with the year where that is another one."""
+    day = f"{local:%a} {local.day} {local:%b}"
+    year = "" if local.year == now.year else f" {local.year}"
+    clock = f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
+    return f"{day}{year}, {clock} {_abbreviation(local)}"
+
+
+def _abbreviation(local: datetime) -> str:
     """``CET``; for zones without letters ``UTC+05:30``."""
-    there = at.astimezone(load_zone(zone))
-    name = there.tzname() or "UTC"
+    name = local.tzname() or "UTC"
     return name if name[:1].isalpha() else f"UTC{name[:3]}" + (f":{name[3:]}" if name[3:] else "")
 
 
 def machine_time(at: datetime) -> str:
     """UTC, as a ``datetime`` attribute has it."""
-    from datetime import UTC
-
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
@@ -233,13 +221,13 @@ def schedule_words(job: Job, zone: str) -> str:
 
 
 def omission_words(omission: Omission, zone: str, now: datetime) -> str:
-    """``3 fires held from Mon 22:00 CET to Tue 04:00 CET``."""
-    kind = OMITTED[omission.kind]
+    """``3 scheduled runs held, Mon 22:00 CET to Tue 04:00 CET``."""
+    kind = omission.kind
     first = day_and_time(omission.first, zone, now)
     if omission.count == 1:
-        return f"1 fire {kind}, {first}"
+        return f"1 scheduled run {kind}, {first}"
     last = day_and_time(omission.last, zone, now)
-    return f"{omission.count} fires {kind}, {first} to {last}"
+    return f"{omission.count} scheduled runs {kind}, {first} to {last}"
 
 
 def request_words(request: Request) -> str:
@@ -270,13 +258,6 @@ def size(count: int) -> str:
 def plural(number: int, one: str, many: str = "") -> str:
     """``1 job``, ``2 jobs``."""
     return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-def listed(words: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def visible(text: str, lines: bool = True) -> str:

@@ -4,29 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from tenure.surfaces.web.api import events, jobs, owner, profiles, requests, runs, system
+
 
 def routers() -> list[APIRouter]:
-    """All of them; those with fixed paths before those that would match anything there."""
-    from tenure.surfaces.web.api import (
-        audit,
-        events,
-        health,
-        job_states,
-        jobs,
-        metrics,
-        output,
-        owner,
-        processes,
-        profiles,
-        requests,
-        runs,
-        schedules,
-        status,
-        types,
-    )
-
-    modules = (
-        profiles, status, jobs, job_states, runs, output, requests, processes, owner, audit,
-        events, schedules, types, metrics, health,
-    )  # fmt: skip
+    """All of them, in the order of the OpenAPI description."""
+    modules = (profiles, jobs, runs, requests, owner, events, system)
     return [module.router for module in modules]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any
@@ -22,7 +22,8 @@ from tenure.domain.errors import Conflict, InvalidInput, Refused
 from tenure.domain.request import Request as StoredRequest
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web import VIA_API
-from tenure.surfaces.web.problems import Problem, ProblemRaised, of_error, problem
+from tenure.surfaces.web.problems import ProblemRaised, of_error
+from tenure.surfaces.web.site import ProfileDep
 
 MOST = 1000
 MAX_WAITING = 16
@@ -51,6 +52,7 @@ Key = Annotated[
         description="Repeating it with the same key is one request, and returns its answer.",
     ),
 ]
+Queue = Annotated[bool, Query(description="Leave the request for the owner, up to 24 hours.")]
 Wait = Annotated[
     float,
     Query(ge=0, le=10, description="Seconds to wait for the owner's answer before answering."),
@@ -72,27 +74,27 @@ async def json_object(request: Request) -> dict[str, Any]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in _MEDIA:
         raise ProblemRaised(
-            problem(
-                415,
-                "wrong_media_type",
-                f"a JSON object is expected, not {kind[:80] or 'a body without a Content-Type'!r}",
-                remedy="send Content-Type: application/json",
-            )
+            415,
+            "wrong_media_type",
+            f"a JSON object is expected, not {kind[:80] or 'a body without a Content-Type'!r}",
+            remedy="send Content-Type: application/json",
         )
     try:
-        found = json.loads(
-            (await request.body()).decode("utf-8"),
-            parse_constant=_no_number,
-            object_pairs_hook=_once,
-        )
+        text = (await request.body()).decode("utf-8")
+        body = json.loads(text, parse_constant=_no_number, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
-        text = "nested too deep" if isinstance(error, RecursionError) else str(error)
-        raise ProblemRaised(
-            problem(400, "malformed", f"the body is not JSON: {text[:200]}")
-        ) from None
-    if not isinstance(found, dict):
+        why = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise ProblemRaised(400, "malformed", f"the body is not JSON: {why[:200]}") from None
+    if not isinstance(body, dict):
         raise InvalidInput("a JSON object is expected", field="body")
-    return found
+    return body
+
+
+def check_names(body: Mapping[str, Any], *known: str) -> None:
+    """Raises InvalidInput for a field that is not known."""
+    for name in body:
+        if name not in known:
+            raise InvalidInput(f"unknown field {name[:80]!r}", field=name[:80])
 
 
 def _no_number(text: str) -> float:
@@ -100,10 +102,10 @@ def _no_number(text: str) -> float:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise ValueError("a name occurs twice in one object")
-    return found
+    return members
 
 
 Body = Annotated[dict[str, Any], Depends(json_object)]
@@ -136,25 +138,21 @@ def if_match(
     """Raises ProblemRaised: 428 without the header, 400 for one that names no revision."""
     if value is None:
         raise ProblemRaised(
-            problem(
-                428,
-                "if_match_needed",
-                "a change must name the revision that was read, so that no other change is lost",
-                remedy='send If-Match with the ETag of the job, such as If-Match: "3"',
-            )
+            428,
+            "if_match_needed",
+            "a change must name the revision that was read, so that no other change is lost",
+            remedy='send If-Match with the ETag of the job, such as If-Match: "3"',
         )
     if value.strip() == "*":
         return Revisions(None)
     tags = [_TAG.fullmatch(tag.strip()) for tag in value.split(",")]
     if not all(tags):
         raise ProblemRaised(
-            problem(
-                400,
-                "malformed",
-                "If-Match does not name a revision of a job",
-                remedy='an ETag is a revision in quotes, such as "3"',
-                field="If-Match",
-            )
+            400,
+            "malformed",
+            "If-Match does not name a revision of a job",
+            remedy='an ETag is a revision in quotes, such as "3"',
+            field="If-Match",
         )
     return Revisions(frozenset(int(tag[1]) for tag in tags if tag))
 
@@ -162,49 +160,48 @@ def if_match(
 IfMatch = Annotated[Revisions, Depends(if_match)]
 
 
-class OwnerRequests:
-    """Sends requests to the owner from threads of their own, so that reading never waits for it."""
+class OwnerRequest:
+    """Sends one request to the owner from a thread of its own, so that reading never waits."""
 
-    def __init__(self) -> None:
-        self._limiter = anyio.CapacityLimiter(MAX_WAITING)
+    def __init__(
+        self, limiter: anyio.CapacityLimiter, profile: Profile, wait: float, key: str | None
+    ) -> None:
+        self._limiter, self._profile, self._wait, self._key = limiter, profile, wait, key
 
     async def send(
-        self, profile: Profile, create: Callable[..., StoredRequest], wait: float
+        self, verb: Callable[..., StoredRequest], *arguments: Any, **options: Any
     ) -> Response:
-        """Create a request, wait up to ``wait`` seconds, and answer 202 with its address.
+        """Create a request, wait for its answer as long as was asked for, and answer 202 with its
+        address.
 
         A refusal is 409: the state of the profile prevents it, not the client's rights.
         """
-        waiting = Waiting(patience=timedelta(seconds=wait))
-        run = partial(create, by=requester(VIA_API), waiting=waiting)
+        waiting = Waiting(patience=timedelta(seconds=self._wait))
+        options |= {"key": self._key, "by": requester(VIA_API), "waiting": waiting}
+        create = partial(verb, self._profile, *arguments, **options)
         try:
-            request = await anyio.to_thread.run_sync(run, limiter=self._limiter)
+            request = await anyio.to_thread.run_sync(create, limiter=self._limiter)
         except (Refused, Conflict) as error:
-            raise ProblemRaised(refusal(error)) from error
+            problem = of_error(error)
+            raise ProblemRaised(
+                409,
+                "no_owner" if "should_own" in problem.facts else problem.code,
+                problem.text,
+                remedy=problem.remedy.replace("--queue", "queue=true"),
+                field=problem.field,
+                facts=problem.facts,
+            ) from error
         return JsonResponse(
             RequestReply(request=request_document(request)),
             status_code=202,
-            headers={"Location": f"/api/v1/profiles/{profile.name}/requests/{request.id}"},
+            headers={"Location": f"/api/v1/profiles/{self._profile.name}/requests/{request.id}"},
         )
 
 
-def owner_requests(request: Request) -> OwnerRequests:
-    found: OwnerRequests = request.app.state.owner_requests
-    return found
+async def _owner_request(
+    request: Request, profile: ProfileDep, wait: Wait = 2.0, key: Key = None
+) -> OwnerRequest:
+    return OwnerRequest(request.app.state.owner_limiter, profile, wait, key)
 
 
-OwnerRequestsDep = Annotated[OwnerRequests, Depends(owner_requests)]
-
-
-def refusal(error: Refused | Conflict) -> Problem:
-    """409 with the facts and the remedy; ``no_owner`` if the profile has no owner."""
-    found = of_error(error)
-    code = "no_owner" if "should_own" in found.facts else found.code
-    return Problem(
-        status=409,
-        code=code,
-        text=found.text,
-        remedy=found.remedy.replace("--queue", "queue=true"),
-        field=found.field,
-        facts=found.facts,
-    )
+OwnerRequestDep = Annotated[OwnerRequest, Depends(_owner_request)]

@@ -1,24 +1,87 @@
-"""Events, as a list and as a stream."""
+"""The record of a profile: its events, as a list and as a stream, and its audit."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
+import sys
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from tenure.client.documents.reports import EventList, event_document
+from tenure.client.documents.reports import AuditReply, EventList, event_document
 from tenure.domain.event import Event
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web.api.common import JsonResponse
-from tenure.surfaces.web.api.openapi import problems, stream_of
-from tenure.surfaces.web.deps import ProfileDep
-from tenure.surfaces.web.live.hub import Hub
-from tenure.surfaces.web.live.updates import event_chunk
+from tenure.surfaces.web.api.openapi import problems, reply, stream_of
+from tenure.surfaces.web.live.hub import Hub, HubDep, event_chunk
+from tenure.surfaces.web.problems import ProblemRaised
+from tenure.surfaces.web.site import ProfileDep, SiteDep
 
-router = APIRouter(prefix="/api/v1/profiles/{profile}/events", tags=["events"])
+router = APIRouter(prefix="/api/v1/profiles/{profile}")
+AUDIT_TIMEOUT_S = 120.0
+_CLEAN, _FOUND = 0, 1
+
+
+@router.get("/audit", tags=["status"], **reply(AuditReply, 404, 504))
+async def get_audit(request: Request, profile: ProfileDep, site: SiteDep) -> Response:
+    """Check everything that is recorded against the contract (`tenure audit --json`). Seconds for a
+    long history; 429 while another one runs."""
+    busy: asyncio.Lock = request.app.state.auditing
+    if busy.locked():
+        raise ProblemRaised(
+            429,
+            "busy",
+            "another audit is running",
+            remedy="ask again when it has ended",
+            headers={"Retry-After": "5"},
+        )
+    async with busy:
+        document = await _audit(profile, str(site.home))
+    return JsonResponse(document)
+
+
+async def _audit(profile: Profile, home: str) -> dict[str, Any]:
+    # A long history takes seconds and memory, which the dashboard, or the owner beside it, is not
+    # to pay: the audit has a process of its own.
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "tenure.surfaces.cli.main", "audit", "--json"),
+        *("--home", home, "--profile", profile.name),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        out, _ = await asyncio.wait_for(process.communicate(), AUDIT_TIMEOUT_S)
+    except TimeoutError:
+        raise ProblemRaised(
+            504,
+            "undetermined",
+            f"the audit timed out after {AUDIT_TIMEOUT_S:g} s",
+            remedy=f"`tenure audit --profile {profile.name}` has no time limit",
+        ) from None
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+    if process.returncode not in (_CLEAN, _FOUND):
+        raise ProblemRaised(
+            503,
+            "undetermined",
+            "the audit could not read the store",
+            remedy="`tenure status` says what is wrong",
+        )
+    document: dict[str, Any] = json.loads(out)
+    return document
+
+
+# -- events ----------------------------------------------------------------------------------------
+
 PAGE = 500
 _LARGEST = 2**62
 _STREAM = stream_of(
@@ -30,7 +93,8 @@ _STREAM = stream_of(
 
 
 @router.get(
-    "",
+    "/events",
+    tags=["events"],
     response_model=EventList,
     responses={
         **problems(404, 422),
@@ -46,6 +110,7 @@ _STREAM = stream_of(
 )
 async def list_events(
     request: Request,
+    hub: HubDep,
     profile: ProfileDep,
     after: Annotated[
         int | None,
@@ -58,15 +123,13 @@ async def list_events(
 ) -> Response:
     """Recorded events: processes, ownership, policy, jobs, requests, lost runs."""
     if "text/event-stream" in request.headers.get("accept", ""):
-        hub: Hub = request.app.state.hub
-        hub.check_room()
-        said = last_event_id or ""
-        if said.isascii() and said.isdecimal():
-            after = min(int(said), _LARGEST)
-        return StreamingResponse(_stream(hub, profile, after), media_type="text/event-stream")
-    found = await run_in_threadpool(profile.store.events, after=after or 0, limit=limit)
-    documents = [event_document(event) for event in found]
-    following = found[-1].seq if found else after or 0
+        last_id = last_event_id or ""
+        if last_id.isascii() and last_id.isdecimal():
+            after = min(int(last_id), _LARGEST)
+        return hub.respond(_stream(hub, profile, after))
+    events = await run_in_threadpool(profile.store.events, after=after or 0, limit=limit)
+    documents = [event_document(event) for event in events]
+    following = events[-1].seq if events else after or 0
     return JsonResponse(EventList(events=documents, next=following))
 
 
@@ -99,9 +162,9 @@ async def _stream(hub: Hub, profile: Profile, after: int | None) -> AsyncIterato
 
 async def _missed(profile: Profile, after: int) -> AsyncIterator[Event]:
     while True:
-        found = await run_in_threadpool(profile.store.events, after=after, limit=PAGE)
-        for event in found:
+        events = await run_in_threadpool(profile.store.events, after=after, limit=PAGE)
+        for event in events:
             yield event
-        if len(found) < PAGE:
+        if len(events) < PAGE:
             return
-        after = found[-1].seq
+        after = events[-1].seq

@@ -9,43 +9,21 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
 
 from tenure.client.documents import Document, Reply
-from tenure.surfaces.web.api.examples import add_examples
-from tenure.surfaces.web.problems import MEDIA_TYPE, ProblemDocument
+from tenure.client.documents.runs import RequestReply
+from tenure.surfaces.web.api.bodies import add_examples
+from tenure.surfaces.web.problems import MEANINGS, MEDIA_TYPE, ProblemDocument
 
 Responses = dict[int | str, dict[str, Any]]
-_SAYS = {
-    400: "The request is malformed.",
+_ANSWERS = dict(MEANINGS.values()) | {
     401: "No token, or an unknown one.",
     403: "Not allowed: a read-only token, a page of another origin, or a job defined elsewhere.",
-    404: "Not found.",
-    405: "Method not allowed at this address.",
-    406: "No accepted media type is available.",
-    408: "The body came too slowly.",
     409: "Not possible now: the profile has no owner, the owner refused, or the run has ended.",
-    412: "The job was changed since it was read: `facts` has both revisions.",
-    413: "The body is too large.",
-    414: "The address is too long.",
-    415: "The body has another media type.",
-    416: "The range is not available.",
-    421: "The Host header does not name this dashboard.",
-    422: "A value is not valid; `field` names it.",
-    428: "If-Match is missing.",
     429: "Too many wrong tokens, or too much at once; Retry-After says when to try again.",
-    431: "The headers are too large.",
-    500: "A bug in Tenure.",
     503: "The store is blocked, full or damaged, or too many streams are open; see Retry-After.",
-    504: "The outcome was not known in time.",
 }
+"""What each status means; those that several codes share have a text of their own."""
 EVERYWHERE = (400, 401, 403, 413, 414, 421, 422, 429, 431, 500, 503)
 """Answers of the guard, or of a store in trouble, to any request."""
-ACCEPTED: Responses = {
-    202: {
-        "description": "The request is stored; the owner has accepted it, or has not answered yet.",
-        "headers": {
-            "Location": {"description": "The request to follow.", "schema": {"type": "string"}}
-        },
-    }
-}
 
 
 def problems(*statuses: int) -> Responses:
@@ -53,9 +31,26 @@ def problems(*statuses: int) -> Responses:
     return {status: problem_answer(status) for status in statuses}
 
 
+def reply(shape: type[Reply], *statuses: int) -> dict[str, Any]:
+    """What a route says of its answer: its shape, and its problems."""
+    return {"response_model": shape, "responses": problems(*statuses)}
+
+
+def accepted(*statuses: int) -> dict[str, Any]:
+    """The same of a route that sends a request to the owner."""
+    location = {"description": "The request to follow.", "schema": {"type": "string"}}
+    text = "The request is stored; the owner has accepted it, or has not answered yet."
+    answer = {"description": text, "headers": {"Location": location}}
+    return {
+        "response_model": RequestReply,
+        "status_code": 202,
+        "responses": {**problems(403, 404, 409, 422, *statuses), 202: answer},
+    }
+
+
 def problem_answer(status: int) -> dict[str, Any]:
     return {
-        "description": _SAYS[status],
+        "description": _ANSWERS[status],
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
     }
 
@@ -104,7 +99,7 @@ def describe(app: FastAPI) -> None:
 
 
 def _description(app: FastAPI) -> dict[str, Any]:
-    found = get_openapi(
+    description = get_openapi(
         title=app.title,
         version=app.version,
         openapi_version="3.1.0",
@@ -113,7 +108,7 @@ def _description(app: FastAPI) -> dict[str, Any]:
         routes=app.routes,
         license_info={"name": "MIT", "identifier": "MIT"},
     )
-    schemas = found.setdefault("components", {}).setdefault("schemas", {})
+    schemas = description.setdefault("components", {}).setdefault("schemas", {})
     described: list[Any] = [ProblemDocument, *sorted(_BODIES, key=lambda shape: shape.__name__)]
     _, extra = TypeAdapter.json_schemas(
         [(shape, "validation", TypeAdapter(shape)) for shape in described],
@@ -125,12 +120,12 @@ def _description(app: FastAPI) -> dict[str, Any]:
     _complete_schemas(schemas)
     schemas["ProblemDocument"]["example"] = _EXAMPLE
     add_examples(schemas)
-    found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    found["security"] = [{"token": []}]
-    for operations in found["paths"].values():
+    description["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    description["security"] = [{"token": []}]
+    for operations in description["paths"].values():
         for operation in operations.values():
             _complete(operation)
-    return found
+    return description
 
 
 def _complete_schemas(schemas: dict[str, Any]) -> None:
@@ -163,7 +158,8 @@ def _complete(operation: dict[str, Any]) -> None:
     if "422" in answers:
         answers["422"] = problem_answer(422)
     for parameter in operation.get("parameters", ()):
-        if parameter["name"] == "If-Match":  # read as optional only to answer 428
+        # Read as optional only to answer 428.
+        if parameter["name"] == "If-Match":
             parameter["required"] = True
             parameter["schema"] = {"type": "string", "pattern": r'^(\*|"[0-9]{1,15}")$'}
     if "requestBody" in operation:

@@ -12,14 +12,14 @@ from tenure.client.documents.runs import RequestList, RequestReply, request_docu
 from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.request import RequestState
 from tenure.surfaces.web.api.common import Cursor, JsonResponse, Limit
-from tenure.surfaces.web.api.openapi import problems
-from tenure.surfaces.web.deps import ProfileDep, SiteDep
+from tenure.surfaces.web.api.openapi import reply
+from tenure.surfaces.web.site import NowDep, ProfileDep
 
 router = APIRouter(prefix="/api/v1/profiles/{profile}/requests", tags=["requests"])
 RequestId = Annotated[str, Path(max_length=100, description="A request's id.")]
 
 
-@router.get("", response_model=RequestList, responses=problems(404, 422))
+@router.get("", **reply(RequestList, 404, 422))
 def list_requests(
     profile: ProfileDep,
     state: Annotated[list[RequestState] | None, Query(description="Any of these.")] = None,
@@ -28,7 +28,7 @@ def list_requests(
 ) -> Response:
     """Requests, the newest first."""
     try:
-        found = profile.store.requests(
+        requests = profile.store.requests(
             states=frozenset(state) if state else None,
             limit=limit + 1,
             before=cursor,
@@ -38,23 +38,23 @@ def list_requests(
         raise InvalidInput(
             "not a cursor of this list", field="cursor", remedy="use the 'next' value of a page"
         ) from None
-    following = found[limit - 1].id if len(found) > limit else None
-    documents = [request_document(request) for request in found[:limit]]
+    following = requests[limit - 1].id if len(requests) > limit else None
+    documents = [request_document(request) for request in requests[:limit]]
     return JsonResponse(RequestList(requests=documents, next=following))
 
 
-@router.get("/{request}", response_model=RequestReply, responses=problems(404))
-def get_request(profile: ProfileDep, request: RequestId, site: SiteDep) -> Response:
+@router.get("/{request}", **reply(RequestReply, 404))
+def get_request(profile: ProfileDep, request: RequestId, now: NowDep) -> Response:
     """One request. A pending request past its deadline is shown as expired."""
-    found = profile.store.request(request)
-    if found.state is RequestState.PENDING and site.now() > found.deadline:
-        profile.store.expire_requests(site.now())
-        found = profile.store.request(request)
-    return JsonResponse(RequestReply(request=request_document(found)))
+    stored = profile.store.request(request)
+    if stored.state is RequestState.PENDING and now > stored.deadline:
+        profile.store.expire_requests(now)
+        stored = profile.store.request(request)
+    return JsonResponse(RequestReply(request=request_document(stored)))
 
 
-@router.delete("/{request}", response_model=RequestReply, responses=problems(403, 404, 409))
-def withdraw_request(profile: ProfileDep, request: RequestId, site: SiteDep) -> Response:
+@router.delete("/{request}", **reply(RequestReply, 403, 404, 409))
+def withdraw_request(profile: ProfileDep, request: RequestId, now: NowDep) -> Response:
     """Cancel a pending request."""
-    found = requests.withdraw(profile, request, now=site.now())
-    return JsonResponse(RequestReply(request=request_document(found)))
+    withdrawn = requests.withdraw(profile, request, now=now)
+    return JsonResponse(RequestReply(request=request_document(withdrawn)))

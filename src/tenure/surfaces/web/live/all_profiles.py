@@ -11,11 +11,11 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 
 from starlette.concurrency import run_in_threadpool
 
-from tenure.surfaces.web.live.hub import HEARTBEAT_S, Hub, Subscription
-from tenure.surfaces.web.live.updates import Update, beat, sse
+from tenure.surfaces.web.live.hub import BEAT, HEARTBEAT_S, Hub, Tell, Update, sse
 
 MAX_PROFILES = 50
 """Profiles, the first by name. Of more than that, a page has to look for itself."""
@@ -28,7 +28,7 @@ FIRST_UPDATES_TIMEOUT_S = 1.0
 
 
 def mark_of_all(marks: Mapping[str, str]) -> str:
-    """How far they had all grown, from :func:`.changes.mark_text` of each ("" where
+    """How far they had all grown, from :func:`.reports.mark_text` of each ("" where
     it cannot be read)."""
     text = json.dumps(sorted(marks.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -39,7 +39,8 @@ class AllProfilesFeed:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._subscriptions: dict[str, _ProfileSubscription] = {}
+        self._tells: dict[str, Tell] = {}
+        self._latest: dict[str, Update] = {}
         self.names: tuple[str, ...] = ()
         self.news = asyncio.Event()
         self.urgent = asyncio.Event()
@@ -52,51 +53,36 @@ class AllProfilesFeed:
             return False
         self.names = names
         for name in names[:MAX_PROFILES]:
-            if name not in self._subscriptions:
-                self._subscriptions[name] = _ProfileSubscription(self)
-                self._hub.enter(name, self._subscriptions[name])
-        for name in self._subscriptions.keys() - set(names):
-            self._hub.leave(name, self._subscriptions.pop(name))
+            if name not in self._tells:
+                self._tells[name] = partial(self._tell, name)
+                self._hub.enter(name, self._tells[name])
+        for name in self._tells.keys() - set(names):
+            self._hub.leave(name, self._tells.pop(name))
+            self._latest.pop(name, None)
         return True
 
-    def leave(self) -> None:
-        for name, subscription in self._subscriptions.items():
-            self._hub.leave(name, subscription)
-
-    def end(self) -> None:
-        self._over = True
+    def _tell(self, name: str, update: Update | None) -> None:
+        if update is None:
+            self._over = True
+            self.urgent.set()
+        else:
+            before = self._latest.get(name)
+            if before is None or before.owner != update.owner:
+                self.urgent.set()
+            self._latest[name] = update
         self.news.set()
-        self.urgent.set()
 
     def is_over(self) -> bool:
         return self._over
 
-    @property
-    def heard_all(self) -> bool:
-        return all(subscription.mark for subscription in self._subscriptions.values())
+    def leave(self) -> None:
+        for name, tell in self._tells.items():
+            self._hub.leave(name, tell)
 
-    def mark(self) -> str:
-        return mark_of_all(
-            {name: subscription.mark for name, subscription in self._subscriptions.items()}
-        )
-
-
-class _ProfileSubscription(Subscription):
-    """The subscription to one profile."""
-
-    def __init__(self, whole: AllProfilesFeed) -> None:
-        self._whole = whole
-        self.mark = ""
-        self._owner = b""
-
-    def tell(self, piece: Update | None) -> None:
-        if piece is None:
-            self._whole.end()
-            return
-        if piece.owner != self._owner:
-            self._whole.urgent.set()
-        self.mark, self._owner = piece.mark, piece.owner
-        self._whole.news.set()
+    def marks(self) -> dict[str, str]:
+        """How far each profile has grown; "" where that is not known yet."""
+        latest = {name: self._latest.get(name) for name in self._tells}
+        return {name: update.mark if update else "" for name, update in latest.items()}
 
 
 async def profiles_stream(hub: Hub, mark: str | None = None) -> AsyncIterator[bytes]:
@@ -109,7 +95,7 @@ async def profiles_stream(hub: Hub, mark: str | None = None) -> AsyncIterator[by
     with hub.counted(feed):
         try:
             await _settle(feed)
-            if feed.mark() != mark and not feed.is_over():
+            if mark_of_all(feed.marks()) != mark and not feed.is_over():
                 yield _changed(feed)
             async for chunk in _tell(feed):
                 yield chunk
@@ -118,10 +104,10 @@ async def profiles_stream(hub: Hub, mark: str | None = None) -> AsyncIterator[by
 
 
 async def _settle(feed: AllProfilesFeed) -> None:
-    """What the first pieces say is no news, only where each watch begins."""
+    """Wait for the first update of each profile, which only says where its watch begins."""
     await feed.follow()
     until = asyncio.get_running_loop().time() + FIRST_UPDATES_TIMEOUT_S
-    while not feed.heard_all and not feed.is_over():
+    while not all(feed.marks().values()) and not feed.is_over():
         feed.news.clear()
         if not await _within(feed.news, until - asyncio.get_running_loop().time()):
             break
@@ -131,7 +117,7 @@ async def _settle(feed: AllProfilesFeed) -> None:
 
 async def _tell(feed: AllProfilesFeed) -> AsyncIterator[bytes]:
     clock = asyncio.get_running_loop().time
-    said = last_sent = looked = clock()
+    last_any = last_sent = looked = clock()
     while not feed.is_over():
         heard = await _within(feed.news, NAMES_INTERVAL_S)
         if heard:
@@ -142,13 +128,13 @@ async def _tell(feed: AllProfilesFeed) -> AsyncIterator[bytes]:
         if feed.is_over():
             return
         if heard:
-            said = last_sent = clock()
+            last_any = last_sent = clock()
             feed.urgent.clear()
             feed.news.clear()
             yield _changed(feed)
-        elif clock() - said >= HEARTBEAT_S:
-            said = clock()
-            yield beat()
+        elif clock() - last_any >= HEARTBEAT_S:
+            last_any = clock()
+            yield BEAT
 
 
 async def _within(event: asyncio.Event, seconds: float) -> bool:
@@ -161,4 +147,4 @@ async def _within(event: asyncio.Event, seconds: float) -> bool:
 
 
 def _changed(feed: AllProfilesFeed) -> bytes:
-    return sse("changed", "profiles", feed.mark())
+    return sse("changed", "profiles", mark_of_all(feed.marks()))

@@ -6,14 +6,13 @@ change mark also moves for what this process itself wrote.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from tenure.client.documents import to_json
 from tenure.client.documents.processes import owner_document
-from tenure.domain.errors import NotFound
 from tenure.domain.event import Event
 from tenure.domain.ownership import HUNG_AFTER, HolderLife, Ownership, OwnershipState, hung_for
 from tenure.domain.process import Process
@@ -24,6 +23,7 @@ from tenure.runtime.members import life_of_process
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Mark, Page, RunFilter
 from tenure.store.sqlite import SqliteStore
+from tenure.surfaces.web.reports import kept, mark_text
 
 MAX_RUNS = 1000
 """With more new runs between two polls, clients are asked to reload."""
@@ -81,6 +81,7 @@ class ChangePoller:
         self._next_hung = 0.0
         self._next_unexplained = 0.0
         self._alive_at: datetime | None = None
+        """The last instant at which a living owner was seen."""
         self.owner: dict[str, Any] = self._owner()
         self._note_alive()
 
@@ -91,21 +92,14 @@ class ChangePoller:
         before = self._ownership
         news = self._read() if changed else Changes()
         owner = self._owner()
-        if owner == self.owner:
-            self._note_alive()
-            return news
-        self.owner = owner
-        news = replace(
-            news,
-            topics=_together(news.topics, ("owner",)),
-            owner=owner,
-            takeover=self._gap(before),
-        )
+        if owner != self.owner:
+            self.owner = owner
+            topics = _in_order({*news.topics, "owner"})
+            news = replace(news, topics=topics, owner=owner, takeover=self._gap(before))
         self._note_alive()
         return news
 
     def _note_alive(self) -> None:
-        """The last instant at which a living owner was seen."""
         if self.owner["state"] in ("owned", "stopped", "frozen", "hung"):
             self._alive_at = self._clock.now()
 
@@ -126,36 +120,31 @@ class ChangePoller:
     def _read(self) -> Changes:
         before, self.mark = self.mark, self._store.mark()
         if self.mark.event < before.event or self.mark.run < before.run:
-            before = self.mark  # another history: a backup was restored
-        events, more = self._events(before.event)
+            # Another history: a backup was restored.
+            before = self.mark
+        events = self._store.events(after=before.event, limit=MAX_RUNS + 1)
+        more, events = len(events) > MAX_RUNS, events[-MAX_RUNS:]
         runs, many = self._runs(before.run)
         self.mark = replace(self.mark, event=max(self.mark.event, *(e.seq for e in events), 0))
         topics = {_TOPIC_OF.get(event.kind.partition("_")[0], "runs") for event in events}
         if runs or self.mark.omission != before.omission:
             topics |= {"jobs", "runs"}
-        was, self._ownership = self._ownership, self._store.ownership()
-        if (was.hold, was.term, was.rule) != (
-            self._ownership.hold,
-            self._ownership.term,
-            self._ownership.rule,
-        ):
+        was, now = self._ownership, self._store.ownership()
+        if (was.hold, was.term, was.rule) != (now.hold, now.term, now.rule):
             topics.add("owner")
+        self._ownership = now
         self._holder = self._process_of(self._ownership)
         if not topics:
             topics = self._unexplained()
-        return Changes(topics=_together(topics), events=events, runs=runs, missed=more or many)
+        return Changes(topics=_in_order(topics), events=events, runs=runs, missed=more or many)
 
     def _unexplained(self) -> set[str]:
-        """A stretch of fires left out that grew, say; or only the owner's sign of progress."""
+        """A range of runs left out that grew, say; or only the owner's sign of progress."""
         awake = self._clock.awake()
         if awake < self._next_unexplained:
             return set()
         self._next_unexplained = awake + _UNEXPLAINED_INTERVAL_S
         return {"runs"}
-
-    def _events(self, after: int) -> tuple[tuple[Event, ...], bool]:
-        events = self._store.events(after=after, limit=MAX_RUNS + 1)
-        return events[-MAX_RUNS:], len(events) > MAX_RUNS
 
     def _runs(self, after: int) -> tuple[tuple[Run, ...], bool]:
         """Runs that are new, or not what they were at the last look."""
@@ -172,7 +161,7 @@ class ChangePoller:
         moved = [
             run
             for run in (*active.values(), *ended)
-            if run.id in before and _moved(before[run.id], run)
+            if run.id in before and _progress(before[run.id]) != _progress(run)
         ]
         return (*fresh, *moved), many
 
@@ -201,39 +190,20 @@ class ChangePoller:
         awake = self._clock.awake()
         if awake >= self._next_hung:
             self._next_hung = awake + _HUNG_INTERVAL_S
-            late = hung_for(
-                self._ownership,
-                self._store.next_due(),
-                now=self._clock.now(),
-                awake=awake,
-                boot=boot_id(),
-            )
+            due, now = self._store.next_due(), self._clock.now()
+            late = hung_for(self._ownership, due, now=now, awake=awake, boot=boot_id())
             self._hung = late >= HUNG_AFTER
         return self._hung
 
     def _process_of(self, ownership: Ownership) -> Process | None:
         if ownership.hold is not OwnershipState.HELD or ownership.process is None:
             return None
-        try:
-            return self._store.process(ownership.process)
-        except NotFound:
-            return None
+        return kept(self._store.process, ownership.process)
 
 
-def mark_text(mark: Mark, state: str) -> str:
-    """The mark as pages carry it, with how the owner stands."""
-    return f"{mark.event}.{mark.run}.{mark.omission}.{state}"
+def _progress(run: Run) -> tuple[object, ...]:
+    return run.state, run.attempt, run.cancel_requested_at
 
 
-def _moved(before: Run, now: Run) -> bool:
-    return (before.state, before.attempt, before.cancel_requested_at) != (
-        now.state,
-        now.attempt,
-        now.cancel_requested_at,
-    )
-
-
-def _together(*topics: Iterable[str]) -> tuple[str, ...]:
-    """Without repetition, in the order of :data:`TOPICS`."""
-    wanted = {topic for some in topics for topic in some}
-    return tuple(topic for topic in TOPICS if topic in wanted)
+def _in_order(topics: set[str]) -> tuple[str, ...]:
+    return tuple(topic for topic in TOPICS if topic in topics)

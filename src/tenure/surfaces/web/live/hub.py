@@ -6,23 +6,36 @@
                                +-- watcher, a thread, every 0.25 s --> queues, one a listener
     the owner's live lock ----/        while a stream is open
 
-Each piece of news is written once and handed to every listener as the same bytes. A listener that
-does not keep up receives `reload`, and has lost only the details. Two streams are made of
-it: for pages ``changed`` (``jobs runs owner requests``) and ``owner``; for the API these, every
-event of the store (its ``id`` is the event's number), and each run that is claimed or changes.
+Each update is rendered once, as bytes that all listeners share. A listener that does not keep up
+receives ``reload`` and loses only the details. Pages receive ``changed`` (``jobs runs owner
+requests``) and ``owner``; the API also every event of the store (its ``id`` is the event's number)
+and each run that is claimed or changes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from tenure.surfaces.web.live.updates import Update, Watcher, beat, reload_chunk
-from tenure.surfaces.web.problems import ProblemRaised, problem
+from fastapi import Depends, Request
+from fastapi.responses import StreamingResponse
+
+from tenure.client.documents import Document, Instant, to_json
+from tenure.client.documents.reports import event_document
+from tenure.domain.errors import TenureError
+from tenure.domain.event import Event
+from tenure.domain.run import Cause, RunState
+from tenure.surfaces.web.live.changes import TOPICS, ChangePoller, Changes
+from tenure.surfaces.web.problems import ProblemRaised
 from tenure.surfaces.web.site import Site
 
+POLL_INTERVAL_S = 0.25
 KEEPALIVE_S = 15.0
 """Seconds after which a comment shows that the stream lives."""
 HEARTBEAT_S = 5.0
@@ -33,15 +46,175 @@ MAX_STREAMS = 1000
 log = logging.getLogger("tenure.web")
 
 
-class Subscription:
-    """Where a watcher's news arrive. Used on the event loop only."""
+def sse(event: str, data: Any, id: str | int | None = None) -> bytes:
+    """One server-sent event; ``data`` is text or becomes JSON."""
+    text = data if isinstance(data, str) else json.dumps(to_json(data), separators=(",", ":"))
+    head = "" if id is None else f"id: {id}\n"
+    lines = "".join(f"data: {line}\n" for line in text.split("\n"))
+    return f"{head}event: {event}\n{lines}\n".encode()
 
-    def tell(self, piece: Update | None) -> None:
-        """None ends the stream."""
-        raise NotImplementedError
+
+BEAT = sse("beat", "")
+"""For pages: the server is alive, and nothing changed."""
+RELOAD = sse("reload", "more happened than was sent")
 
 
-class Listener(Subscription):
+def event_chunk(event: Event) -> bytes:
+    return sse(str(event.kind), {"v": 1, "event": event_document(event)}, event.seq)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """What is sent: bytes that all listeners share."""
+
+    mark: str
+    """How far the profile had grown when it was written."""
+    owner: bytes
+    """How the owner stands, whether that is new or not."""
+    page: bytes = b""
+    """What pages get of it."""
+    rest: bytes = b""
+    """What the API gets of it besides ``events``."""
+    events: tuple[tuple[int, bytes], ...] = ()
+    """The store's events with their numbers, so that none is sent twice."""
+    takeover: float | None = None
+    """If a term began: the maximum number of seconds without a living owner before it."""
+
+    def api(self, after: int) -> tuple[bytes, int]:
+        """The API's bytes, with events after that number; and the newest number sent."""
+        fresh = [(number, chunk) for number, chunk in self.events if number > after]
+        sent = fresh[-1][0] if fresh else after
+        return b"".join(chunk for _, chunk in fresh) + self.rest, sent
+
+    def greeting(self) -> bytes:
+        """For a page that was made before this piece: everything may have changed."""
+        return sse("changed", " ".join(TOPICS), self.mark) + self.owner
+
+
+def make_update(news: Changes, *, mark: str, owner: dict[str, Any]) -> Update:
+    """``owner`` is how it stands now, also where that is not new."""
+    state = sse("owner", {"v": 1, **owner})
+    changed = sse("changed", " ".join(news.topics), mark) if news.topics else b""
+    common = state if news.owner is not None else b""
+    lost = RELOAD if news.missed else b""
+    briefs = [RunBrief.read(run, reason=run.reason or None) for run in news.runs]
+    runs = b"".join(sse("run", {"v": 1, "run": brief}) for brief in briefs)
+    # For the API the ids are the events' numbers alone.
+    plain = sse("changed", " ".join(news.topics)) if news.topics else b""
+    return Update(
+        mark=mark,
+        owner=state,
+        page=common + changed,
+        rest=lost + runs + common + plain,
+        events=tuple((event.seq, event_chunk(event)) for event in news.events),
+        takeover=news.takeover,
+    )
+
+
+class RunBrief(Document):
+    """A run in the event stream; ``/runs/{id}`` has all of it."""
+
+    id: str
+    job: str
+    job_name: str
+    state: RunState
+    cause: Cause
+    attempt: int
+    term: int
+    process: str
+    fire_time: Instant
+    claimed_at: Instant
+    started_at: Instant | None
+    finished_at: Instant | None
+    exit_code: int | None
+    reason: str | None
+
+
+class Watcher:
+    """Polls one profile in a thread of its own, and tells its listeners on the event loop.
+
+    What fails is tried again at the next look.
+    """
+
+    def __init__(self, site: Site, profile: str, loop: asyncio.AbstractEventLoop) -> None:
+        self._site = site
+        self._profile = profile
+        self._loop = loop
+        self._over = threading.Event()
+        self._poller: ChangePoller | None = None
+        self._failing = False
+        self._latest: Update | None = None
+        self.listeners: set[Tell] = set()
+        name = f"tenure-web-{profile}"
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def enter(self, tell: Tell) -> None:
+        """The latest update is the greeting; without one, the first that comes."""
+        if self._latest is not None:
+            tell(self._latest)
+        self.listeners.add(tell)
+
+    def stop(self) -> None:
+        """It ends within one interval; the caller does not wait."""
+        self._over.set()
+
+    def _tell(self, update: Update) -> None:
+        def on_loop() -> None:
+            self._latest = update
+            for tell in self.listeners:
+                tell(update)
+
+        # The loop may have closed meanwhile.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(on_loop)
+
+    def _run(self) -> None:
+        try:
+            while not self._over.is_set():
+                try:
+                    self._look()
+                    self._failing = False
+                except (TenureError, OSError) as error:
+                    self._failed(error)
+                self._over.wait(POLL_INTERVAL_S)
+        finally:
+            self._close()
+
+    def _look(self) -> None:
+        profile = self._site.profile(self._profile)
+        poller = self._poller
+        if poller is not None and poller.profile is profile:
+            news = poller.look()
+        else:
+            self._close()
+            poller = self._poller = ChangePoller(profile, self._site.clock)
+            news = Changes(topics=TOPICS, owner=poller.owner)
+        if news:
+            self._tell(make_update(news, mark=poller.mark_text, owner=poller.owner))
+
+    def _failed(self, error: Exception) -> None:
+        if not self._failing:
+            log.warning("cannot look at the profile %s: %s", self._profile, error)
+            # A reload of the page shows why it cannot be read any more.
+            changed = sse("changed", " ".join(TOPICS))
+            self._tell(Update(mark="", owner=b"", page=changed, rest=RELOAD))
+        self._failing = True
+        self._close()
+
+    def _close(self) -> None:
+        looker, self._poller = self._poller, None
+        if looker is not None:
+            looker.close()
+
+
+# -- the listeners ---------------------------------------------------------------------------------
+
+
+Tell = Callable[[Update | None], None]
+"""Where a watcher's updates arrive, on the event loop; None ends the stream."""
+
+
+class Listener:
     """One stream's place in the row. Used on the event loop only."""
 
     def __init__(self) -> None:
@@ -49,7 +222,7 @@ class Listener(Subscription):
         self._behind = False
 
     def tell(self, piece: Update | None) -> None:
-        """None ends the stream. A listener too far behind gets one update for all it missed."""
+        """Queue an update. A listener too far behind gets one for all that it missed."""
         if self._queue.full():
             while not self._queue.empty():
                 self._queue.get_nowait()
@@ -62,7 +235,8 @@ class Listener(Subscription):
         """Changes, and bytes that mean nothing but that the stream lives or is behind."""
         while True:
             try:
-                async with asyncio.timeout(every):  # wait_for would make a task of each
+                # asyncio.wait_for would make a task of each.
+                async with asyncio.timeout(every):
                     piece = await self._queue.get()
             except TimeoutError:
                 yield sign
@@ -71,7 +245,7 @@ class Listener(Subscription):
                 return
             if self._behind:
                 self._behind = False
-                yield reload_chunk()
+                yield RELOAD
             yield piece
 
 
@@ -80,7 +254,7 @@ class Hub:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self._rooms: dict[str, _Room] = {}
+        self._watchers: dict[str, Watcher] = {}
         self._streams: set[object] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -94,29 +268,28 @@ class Hub:
         """Streams that are open, however many profiles each is about."""
         return len(self._streams)
 
-    def check_room(self) -> None:
-        """Raises ProblemRaised where too many listen already. Before a stream is begun."""
+    def respond(self, stream: AsyncIterator[bytes]) -> StreamingResponse:
+        """The answer that is a stream. Raises ProblemRaised where too many listen already."""
         if self.listeners >= MAX_STREAMS:
             raise ProblemRaised(
-                problem(
-                    503,
-                    "too_many_listeners",
-                    f"{MAX_STREAMS} streams are open, which is the maximum",
-                    remedy="close unused pages, or poll without a stream",
-                )
+                503,
+                "too_many_listeners",
+                f"{MAX_STREAMS} streams are open, which is the maximum",
+                remedy="close unused pages, or poll without a stream",
             )
+        return StreamingResponse(stream, media_type="text/event-stream")
 
     async def stream(self, profile: str, mark: str | None = None) -> AsyncIterator[bytes]:
         """A page's news, until it goes or the site closes.
 
-        ``mark`` is that of :func:`.changes.mark_text` when the page was made. If it is not the
+        ``mark`` is that of :func:`.reports.mark_text` when the page was made. If it is not the
         current one, or not given, the stream begins with everything as changed, so that nothing
         that happened in between is missed.
         """
         yield b"retry: 1000\n\n"
         with self._listening(profile) as listener:
             greeted = False
-            async for piece in listener.pieces(HEARTBEAT_S, beat()):
+            async for piece in listener.pieces(HEARTBEAT_S, BEAT):
                 if isinstance(piece, bytes):
                     yield piece
                     continue
@@ -135,12 +308,12 @@ class Hub:
                 yield piece
 
     def close(self) -> None:
-        """End every stream. Call on the event loop; twice is no error."""
+        """End every stream. Call on the event loop; may be called again."""
         self._closed = True
-        for room in list(self._rooms.values()):
-            room.watcher.stop()
-            for listener in list(room.listeners):
-                listener.tell(None)
+        for watcher in list(self._watchers.values()):
+            watcher.stop()
+            for tell in list(watcher.listeners):
+                tell(None)
 
     @contextlib.contextmanager
     def counted(self, stream: object) -> Iterator[None]:
@@ -151,61 +324,40 @@ class Hub:
         finally:
             self._streams.discard(stream)
 
-    def enter(self, profile: str, ear: Subscription) -> None:
-        """Hear of a profile until :meth:`leave`. The first piece is the latest there was."""
+    def enter(self, profile: str, tell: Tell) -> None:
+        """Hear of a profile until :meth:`leave`. The first update is the latest there was."""
         if self._closed or self._loop is None:
-            ear.tell(None)
+            tell(None)
             return
-        room = self._rooms.get(profile)
-        if room is None:
-            room = self._rooms[profile] = _Room(self.site, profile, self._call)
-        room.enter(ear)
+        watcher = self._watchers.get(profile)
+        if watcher is None:
+            watcher = self._watchers[profile] = Watcher(self.site, profile, self._loop)
+        watcher.enter(tell)
 
-    def leave(self, profile: str, ear: Subscription) -> None:
-        """Who is not there leaves nothing."""
-        room = self._rooms.get(profile)
-        if room is None or ear not in room.listeners:
+    def leave(self, profile: str, tell: Tell) -> None:
+        """Does nothing for one that has not entered, or has left."""
+        watcher = self._watchers.get(profile)
+        if watcher is None or tell not in watcher.listeners:
             return
-        room.listeners.discard(ear)
-        if not room.listeners:
-            room.watcher.stop()
-            del self._rooms[profile]
+        watcher.listeners.discard(tell)
+        if not watcher.listeners:
+            watcher.stop()
+            del self._watchers[profile]
 
     @contextlib.contextmanager
     def _listening(self, profile: str) -> Iterator[Listener]:
         listener = Listener()
         with self.counted(listener):
-            self.enter(profile, listener)
+            self.enter(profile, listener.tell)
             try:
                 yield listener
             finally:
-                self.leave(profile, listener)
-
-    def _call(self, function: Callable[[], None]) -> None:
-        """From a watcher's thread, on the loop."""
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile
-                self._loop.call_soon_threadsafe(function)
+                self.leave(profile, listener.tell)
 
 
-class _Room:
-    """The listeners of one profile, and its watcher."""
+async def _hub(request: Request) -> Hub:
+    hub: Hub = request.app.state.hub
+    return hub
 
-    def __init__(
-        self, site: Site, profile: str, call: Callable[[Callable[[], None]], None]
-    ) -> None:
-        self.listeners: set[Subscription] = set()
-        self._latest: Update | None = None
-        self.watcher = Watcher(site, profile, lambda piece: call(lambda: self._tell(piece)))
-        self.watcher.start()
 
-    def enter(self, listener: Subscription) -> None:
-        """The latest piece is the greeting; where there is none yet, the first one will be."""
-        if self._latest is not None:
-            listener.tell(self._latest)
-        self.listeners.add(listener)
-
-    def _tell(self, piece: Update) -> None:
-        self._latest = piece
-        for listener in self.listeners:
-            listener.tell(piece)
+HubDep = Annotated[Hub, Depends(_hub)]

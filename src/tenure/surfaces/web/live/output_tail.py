@@ -20,8 +20,7 @@ from tenure.domain.errors import NotFound
 from tenure.domain.run import FINAL
 from tenure.runtime.output import CHUNK, layout_of, marker, read_from
 from tenure.runtime.profile import Profile
-from tenure.surfaces.web.live.hub import Hub
-from tenure.surfaces.web.live.updates import Update, sse
+from tenure.surfaces.web.live.hub import Hub, Update, sse
 
 POLL_INTERVAL_S = 0.2
 KEEPALIVE_S = 15.0
@@ -47,9 +46,9 @@ def event_id(attempt: int, offset: int) -> str:
     return str(offset) if attempt == 1 else f"{attempt}-{offset}"
 
 
-def of_event_id(said: str) -> tuple[int | None, int] | None:
+def of_event_id(id: str) -> tuple[int | None, int] | None:
     """The attempt, if given, and the offset; None for an invalid id."""
-    match = _ID.fullmatch(said)
+    match = _ID.fullmatch(id)
     return None if match is None else (int(match[1]) if match[1] else None, int(match[2]))
 
 
@@ -97,7 +96,8 @@ async def _follow(
             async for chunk in _new(log, text, over=over):
                 quiet = 0.0
                 yield chunk
-        if latest > log.attempt:  # each of them in turn: none is left out
+        # Each of them in turn: none is left out.
+        if latest > log.attempt:
             log.attempt, log.offset, size = log.attempt + 1, 0, -1
             text.reset()
             document = {"v": 1, "run": log.run, "attempt": log.attempt}
@@ -118,7 +118,8 @@ async def _follow(
 async def _state(log: Tail) -> tuple[str, int]:
     try:
         run = await run_in_threadpool(log.profile.store.run, log.run)
-    except NotFound:  # retention has taken it
+    except NotFound:
+        # Retention has taken it.
         return "lost", log.attempt
     return str(run.state), run.attempt
 

@@ -7,8 +7,9 @@ secret, a line break within a variable) stays what it is.
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -44,64 +45,62 @@ _AT_FAULT = {"timezone": "tz", "shell": "command", "window": "catch_up"}
 def rows(section: str) -> list[list[tuple[str, Input]]]:
     """The inputs of a section of the form, row by row, each with its id."""
     inputs = [(i.id or name, i) for name, part in PARTS.items() for i in part.inputs]
-    found = sorted(
+    ordered = sorted(
         (each for each in inputs if each[1].section == section),
         key=lambda each: (each[1].row, each[1].last),
     )
-    return [list(row) for _, row in groupby(found, key=lambda each: each[1].row)]
+    return [list(row) for _, row in groupby(ordered, key=lambda each: each[1].row)]
 
 
 def blank(timezone: str) -> Form:
     """The form of a new job: what ``tenure add`` would take by default."""
-    form = dict.fromkeys((key for part in PARTS for key in inputs(part)), "")
+    form = dict.fromkeys((key for part in PARTS for key in _INPUTS[part]), "")
     return {**form, "tz": timezone, "dst": "cron", "overlap": str(Overlap.SKIP), "paused": ""}
 
 
-def inputs(part: str) -> tuple[str, ...]:
-    return _INPUTS[part]
-
-
-def of_definition(wants: Definition) -> Form:
+def of_definition(definition: Definition) -> Form:
     """What the form of a standing job shows. For commands only."""
-    assert isinstance(wants.action, Command)
-    command = wants.action
+    assert isinstance(definition.action, Command)
+    command = definition.action
     form = {
-        "name": wants.name,
+        "name": definition.name,
         "shell": "on" if command.shell else "",
         "command": command.argv[0] if command.shell else shlex.join(command.argv),
         "cwd": command.cwd or "",
         "stdin": masked_text(command.stdin) or "",
         "env": _env_lines(command),
-        "schedule": wants.schedule.text,
-        "tz": wants.schedule.timezone,
-        "dst": str(wants.schedule.dst),
-        "catch_up": str(wants.catch_up) if wants.catch_up else "",
-        "window": format_duration(wants.window) if wants.window else "",
+        "schedule": definition.schedule.text,
+        "tz": definition.schedule.timezone,
+        "dst": str(definition.schedule.dst),
+        "catch_up": str(definition.catch_up) if definition.catch_up else "",
+        "window": format_duration(definition.window) if definition.window else "",
     }
     return form | {
-        field.name: _TEXTS.get(field.type, str)(getattr(wants, field.name) or "")
+        field.name: _TEXTS.get(field.type, str)(getattr(definition, field.name) or "")
         for field in OPTIONS
         if field.name not in form
     }
 
 
 def of_posted(given: Mapping[str, Any]) -> Form:
-    """What was sent; browsers send line ends of their own."""
+    """What was sent."""
     form = blank("")
     for key in form:
         value = given.get(key, "")
-        form[key] = _lines(value) if isinstance(value, str) else ""
+        # Browsers send line ends of their own.
+        text = value if isinstance(value, str) else ""
+        form[key] = text.replace("\r\n", "\n").replace("\r", "\n")
     return form
 
 
 def differing(a: Form, b: Form) -> set[str]:
     """The parts in which two forms differ."""
-    return {part for part in PARTS if any(a[k] != b[k] for k in inputs(part))}
+    return {part for part in PARTS if any(a[k] != b[k] for k in _INPUTS[part])}
 
 
-def with_part(form: Form, other: Form, part: str) -> Form:
-    """``form`` with one part taken from ``other``."""
-    return {**form, **{key: other[key] for key in inputs(part)}}
+def with_parts(form: Form, other: Form, parts: Iterable[str]) -> Form:
+    """``form`` with some parts taken from ``other``."""
+    return {**form, **{key: other[key] for part in parts for key in _INPUTS[part]}}
 
 
 def to_fields(form: Form) -> dict[str, Any]:
@@ -112,10 +111,10 @@ def to_fields(form: Form) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value is not None}
 
 
-def over(form: Form, standing: Definition) -> dict[str, Any]:
-    """The fields of a standing job, changed where the form differs from what it showed."""
-    fields = fields_of(standing, show_secrets=True)
-    for part in differing(form, of_definition(standing)):
+def over(form: Form, shown: Form, definition: Definition) -> dict[str, Any]:
+    """The fields of a job, changed where ``form`` differs from what is ``shown`` of it."""
+    fields = fields_of(definition, show_secrets=True)
+    for part in differing(form, shown):
         if part in ("schedule", "tz", "dst"):
             fields = {k: v for k, v in fields.items() if k not in _EXACT}
         if part == "command":
@@ -139,7 +138,7 @@ def at_fault(error: InvalidInput) -> str:
 
 
 def _read(part: str, form: Form) -> dict[str, Any]:
-    """One part as fields; None is 'as if it had never been said'."""
+    """One part as fields; None means that the field is left out."""
     text = form[part].strip()
     if part == "command":
         return _command(form)
@@ -156,7 +155,8 @@ def _read(part: str, form: Form) -> dict[str, Any]:
         return {"env": _variables(form["env"])}
     if part == "cwd":
         return {"cwd": _folder(text)}
-    return {part: _VALUES.get(PARTS[part].type, _as_it_is)(text)}
+    read = _VALUES.get(PARTS[part].type)
+    return {part: read(text) if read else text or None}
 
 
 def _command(form: Form) -> dict[str, Any]:
@@ -181,8 +181,8 @@ def _variables(text: str) -> dict[str, str] | None:
         if not line.strip():
             continue
         if not sign or not name.strip():
-            said = f"{name.strip()[:40]!r} has no value" if name.strip() else "a value has no name"
-            raise InvalidInput(said, field="env", remedy="write one NAME=VALUE per line")
+            text = f"{name.strip()[:40]!r} has no value" if name.strip() else "a value has no name"
+            raise InvalidInput(text, field="env", remedy="write one NAME=VALUE per line")
         env[name.strip()] = value
     return env or None
 
@@ -190,10 +190,10 @@ def _variables(text: str) -> dict[str, str] | None:
 def _requirements(text: str) -> list[str] | None:
     from tenure.host.capabilities import check_requirement
 
-    found = [line.strip() for line in text.split("\n") if line.strip()]
-    for requirement in found:
+    requirements = [line.strip() for line in text.split("\n") if line.strip()]
+    for requirement in requirements:
         check_requirement(requirement)
-    return found or None
+    return requirements or None
 
 
 def _words(text: str) -> list[str] | None:
@@ -204,9 +204,8 @@ def _number(text: str) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 6):
-        raise InvalidInput(
-            f"{text[:20]!r} is not a whole number", field="retries", remedy="such as 3"
-        )
+        text = f"{text[:20]!r} is not a whole number"
+        raise InvalidInput(text, field="retries", remedy="such as 3")
     return int(text)
 
 
@@ -217,20 +216,10 @@ def _folder(text: str) -> str | None:
 
 
 def _env_lines(command: Command) -> str:
+    # A value of several lines is masked: it has no place in a line of the form.
     pairs = masked(command.env).items()
-    return "\n".join(f"{name}={value if _one_line(value) else MASK}" for name, value in pairs)
-
-
-def _lines(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _one_line(value: str) -> bool:
-    return "\n" not in value and "\r" not in value
-
-
-def _as_it_is(text: str) -> str | None:
-    return text or None
+    lines = {name: MASK if re.search(r"[\r\n]", value) else value for name, value in pairs}
+    return "\n".join(f"{name}={value}" for name, value in lines.items())
 
 
 _TEXTS: dict[FieldType, Callable[[Any], str]] = {

@@ -6,27 +6,29 @@ changed the same part, both versions are shown, and the person decides.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any
+from zoneinfo import available_timezones
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse
+from markupsafe import Markup
 from starlette.responses import Response
 
 from tenure.client import edits
 from tenure.client.foreign_jobs import is_foreign
 from tenure.domain.durations import format_duration
 from tenure.domain.errors import Conflict, InvalidInput, TenureError
-from tenure.domain.job import Command, Job, JobState
+from tenure.domain.job import Command, Definition, Job, JobState
 from tenure.domain.schedule.model import Schedule
 from tenure.domain.schedule.zones import check_zone
-from tenure.runtime.profile import Profile
-from tenure.surfaces.web import VIA_PAGE, schedule_preview
-from tenure.surfaces.web.deps import FormDep, ProfileDep
-from tenure.surfaces.web.pages import form_fields, lookups
-from tenure.surfaces.web.pages.fires import annotate_fires, next_change
+from tenure.surfaces.web import VIA_PAGE
+from tenure.surfaces.web.guard import FormDep
+from tenure.surfaces.web.pages import form_fields
 from tenure.surfaces.web.pages.form_fields import Form
-from tenure.surfaces.web.pages.job import foreign_facts
-from tenure.surfaces.web.pages.render import Frame, back_to, frame, page
+from tenure.surfaces.web.pages.jobs import foreign_facts
+from tenure.surfaces.web.pages.render import ProfileView, ViewDep
+from tenure.surfaces.web.schedule_preview import next_change, read_schedule, upcoming
 
 router = APIRouter()
 TRIES = 3
@@ -35,152 +37,127 @@ LONGEST_NUMBER = 18
 
 
 @router.get("/p/{profile}/jobs/new")
-def new(profile: ProfileDep, request: Request) -> HTMLResponse:
-    around = frame(request, profile)
-    return _form(request, around, form_fields.blank(around.zone))
+def new(view: ViewDep) -> HTMLResponse:
+    return _form(view, form_fields.blank(view.zone))
 
 
 @router.post("/p/{profile}/jobs/new")
-def create(profile: ProfileDep, request: Request, given: FormDep) -> Response:
-    around = frame(request, profile)
+def create(view: ViewDep, given: FormDep) -> Response:
     form = form_fields.of_posted(given)
     if "preview" in given:
-        return _form(request, around, form)
+        return _form(view, form)
     try:
         fields = form_fields.to_fields(form) | {"paused": bool(form["paused"])}
-        job = edits.create(profile, fields, via=VIA_PAGE, now=around.now)
+        job = edits.create(view.profile, fields, via=VIA_PAGE, now=view.now)
     except (InvalidInput, Conflict) as error:
-        return _form(request, around, form, error=error)
-    return back_to(f"/p/{profile.name}/jobs/{job.id}?done=added")
+        return _form(view, form, error=error)
+    return view.back_to(f"/jobs/{job.id}?done=added")
 
 
 @router.get("/p/{profile}/jobs/preview")
 def preview(
-    profile: ProfileDep,
-    request: Request,
+    view: ViewDep,
     schedule: Annotated[str, Query(max_length=1000)] = "",
     tz: Annotated[str, Query(max_length=100)] = "",
     dst: Annotated[str, Query(max_length=100)] = "",
     job: Annotated[str, Query(max_length=100)] = "",
 ) -> HTMLResponse:
     """The part of the form that says what a schedule means, as it is typed."""
-    around = frame(request, profile)
-    base = profile.store.job(job).definition.schedule if job else None
+    base = view.profile.store.job(job).definition.schedule if job else None
     form = {"schedule": schedule, "tz": tz, "dst": dst}
-    return page(request, "preview.html", around, preview=previewed(around, form, base))
+    return view.page("preview.html", preview=_preview(view, form, base))
 
 
 @router.get("/p/{profile}/jobs/{ref}/edit")
-def edit(profile: ProfileDep, request: Request, ref: str) -> HTMLResponse:
-    around = frame(request, profile)
-    job = profile.store.job(ref)
+def edit(view: ViewDep, ref: str) -> HTMLResponse:
+    job = view.profile.store.job(ref)
     if why := _not_here(job):
-        return page(request, "elsewhere.html", around, section="jobs", job=job, why=why,
-                    foreign=foreign_facts(job))  # fmt: skip
-    return _form(request, around, form_fields.of_definition(job.definition), job=job)
+        foreign = foreign_facts(job)
+        return view.page("elsewhere.html", section="jobs", job=job, why=why, foreign=foreign)
+    return _form(view, form_fields.of_definition(job.definition), job=job)
 
 
 @router.post("/p/{profile}/jobs/{ref}/edit")
-def save(profile: ProfileDep, request: Request, ref: str, given: FormDep) -> Response:
-    around = frame(request, profile)
-    job = profile.store.job(ref)
+def save(view: ViewDep, ref: str, given: FormDep) -> Response:
+    store = view.profile.store
+    job = store.job(ref)
     mine = form_fields.of_posted(given)
     revision = revision_of(given.get("revision"), job)
-    seen = form_fields.of_definition(profile.store.definition(job.id, revision))
-    for part in form_fields.PARTS:
-        if given.get(f"take.{part}") == "theirs":
-            mine = form_fields.with_part(mine, seen, part)
+    seen = job.definition if revision == job.revision else store.definition(job.id, revision)
+    chosen = [part for part in form_fields.PARTS if given.get(f"take.{part}") == "theirs"]
+    if chosen:
+        mine = form_fields.with_parts(mine, form_fields.of_definition(seen), chosen)
     if "preview" in given:
-        return _form(request, around, mine, job=job, revision=revision)
+        return _form(view, mine, job=job, revision=revision)
     try:
-        return _save(request, around, job, mine, revision)
+        return _save(view, job, mine, seen, revision)
     except InvalidInput as error:
-        return _form(request, around, mine, job=job, revision=revision, error=error)
+        return _form(view, mine, job=job, revision=revision, error=error)
 
 
-def _save(request: Request, around: Frame, job: Job, mine: Form, revision: int) -> Response:
+def _save(view: ProfileView, job: Job, mine: Form, seen: Definition, revision: int) -> Response:
     """Merge and write; repeat if the job changed in between."""
-    profile = around.profile
     for attempt in range(TRIES):
-        job = profile.store.job(job.id)
-        merging = merge(profile, job, mine, revision)
+        merging = Merging(seen, job.definition, mine)
         if merging.both:
-            return _conflict(request, around, job, merging)
+            return _conflict(view, job, merging)
         if not form_fields.differing(merging.form, merging.theirs):
-            return _saved(profile, job, "unchanged")
-        fields = form_fields.over(merging.form, job.definition)
+            return view.back_to(f"/jobs/{job.id}?done=unchanged")
+        fields = form_fields.over(merging.form, merging.theirs, job.definition)
         fields["paused"] = job.state is JobState.PAUSED
         try:
-            edits.replace(profile, job.id, fields, revision=job.revision, via=VIA_PAGE,
-                            now=around.now)  # fmt: skip
+            edits.replace(
+                view.profile, job.id, fields, revision=job.revision, via=VIA_PAGE, now=view.now
+            )
         except edits.Overtaken:
             if attempt == TRIES - 1:
                 raise
+            job = view.profile.store.job(job.id)
             continue
         except Conflict as error:
-            return _form(request, around, mine, job=job, revision=revision, error=error)
-        return _saved(profile, job, "edited" if merging.alone else "merged")
+            return _form(view, mine, job=job, revision=revision, error=error)
+        return view.back_to(f"/jobs/{job.id}?done={'edited' if merging.alone else 'merged'}")
     raise AssertionError("the last try returns or raises")
-
-
-def _saved(profile: Profile, job: Job, done: str) -> RedirectResponse:
-    return back_to(f"/p/{profile.name}/jobs/{job.id}?done={done}")
 
 
 class Merging:
     """Three versions of one form: what was shown, what is there now, what was sent."""
 
-    def __init__(self, seen: Form, theirs: Form, mine: Form, hidden: set[str]) -> None:
-        """``hidden``: parts that others changed in ways that no form shows (a secret)."""
-        self.seen, self.theirs, self.mine = seen, theirs, mine
-        self.by_me = form_fields.differing(seen, mine)
-        self.by_them = form_fields.differing(seen, theirs) | hidden
-        apart = form_fields.differing(mine, theirs) | hidden
-        self.both = self.by_me & self.by_them & apart
+    def __init__(self, then: Definition, now: Definition, mine: Form) -> None:
+        self.seen, self.theirs = form_fields.of_definition(then), form_fields.of_definition(now)
+        self.mine = mine
+        hidden = _hidden_changes(then, now)
+        self.by_me = form_fields.differing(self.seen, mine)
+        self.by_them = form_fields.differing(self.seen, self.theirs) | hidden
+        self.both = self.by_me & self.by_them & (form_fields.differing(mine, self.theirs) | hidden)
         self.alone = not self.by_them
-        self.form = theirs
-        for part in self.by_me:
-            self.form = form_fields.with_part(self.form, mine, part)
+        self.form = form_fields.with_parts(self.theirs, mine, self.by_me)
 
 
-def merge(profile: Profile, job: Job, mine: Form, revision: int) -> Merging:
-    """What the form changed of the revision that it showed, on what the job is now."""
-    then = profile.store.definition(job.id, revision)
-    now = job.definition
-    hidden: set[str] = set()
-    if isinstance(then.action, Command) and isinstance(now.action, Command):
-        hidden = {
-            part
-            for part, before, after in (
-                ("env", then.action.env, now.action.env),
-                ("stdin", then.action.stdin, now.action.stdin),
-            )
-            if before != after
-        }
-    seen, theirs = form_fields.of_definition(then), form_fields.of_definition(now)
-    return Merging(seen, theirs, mine, hidden)
+def _hidden_changes(then: Definition, now: Definition) -> set[str]:
+    """The parts that others changed in ways that no form shows (a secret)."""
+    if not isinstance(then.action, Command) or not isinstance(now.action, Command):
+        return set()
+    return {
+        part for part in ("env", "stdin") if getattr(then.action, part) != getattr(now.action, part)
+    }
 
 
-def _conflict(request: Request, around: Frame, job: Job, merging: Merging) -> HTMLResponse:
-    """Both versions of what both changed, and what else is different; the choice is made here."""
-    parts = [p for p in form_fields.PARTS if p in merging.by_me | merging.by_them]
-    return page(
-        request,
+def _conflict(view: ProfileView, job: Job, merging: Merging) -> HTMLResponse:
+    parts = [part for part in form_fields.PARTS if part in merging.by_me | merging.by_them]
+    return view.page(
         "conflict.html",
-        around,
         code=409,
         section="jobs",
         job=job,
         merging=merging,
         parts=sorted(parts, key=lambda part: part not in merging.both),
         names=form_fields.LABELS,
-        inputs=form_fields.inputs,
         shown=_shown,
     )
 
 
 def _shown(form: Form, part: str) -> str:
-    """One part as text, for the comparison."""
     if part in ("protected", "retry_lost"):
         return "yes" if form[part] else "no"
     if part == "command":
@@ -191,8 +168,9 @@ def _shown(form: Form, part: str) -> str:
 
 
 def revision_of(given: Any, job: Job) -> int:
-    """The revision that a form says it shows. Raises InvalidInput: none other is meant instead."""
+    """The revision that a form says it shows. Raises InvalidInput."""
     known = isinstance(given, str) and given.isdecimal() and len(given) <= LONGEST_NUMBER
+    # No other revision is assumed: the form would be merged with what its sender never saw.
     number = int(given) if known else 0
     if not 1 <= number <= job.revision:
         raise InvalidInput(
@@ -215,23 +193,20 @@ def _not_here(job: Job) -> str:
 
 
 def _form(
-    request: Request,
-    around: Frame,
+    view: ProfileView,
     form: Form,
     *,
     job: Job | None = None,
     revision: int | None = None,
     error: TenureError | None = None,
 ) -> HTMLResponse:
-    base = job.definition.schedule if job else None
-    wrong = form_fields.at_fault(error) if isinstance(error, InvalidInput) else ""
+    code, wrong = 200, ""
     if isinstance(error, Conflict):
-        wrong = "name"
-    code = 200 if error is None else 409 if isinstance(error, Conflict) else 422
-    return page(
-        request,
+        code, wrong = 409, "name"
+    elif isinstance(error, InvalidInput):
+        code, wrong = 422, form_fields.at_fault(error)
+    return view.page(
         "job_form.html",
-        around,
         code=code,
         section="jobs",
         live="owner",
@@ -240,37 +215,45 @@ def _form(
         form=form,
         error=error,
         wrong=wrong,
-        preview=previewed(around, form, base),
-        zones=lookups.zone_options(),
+        preview=_preview(view, form, job.definition.schedule if job else None),
+        zones=_zone_options(),
         rows=form_fields.rows,
         labels=form_fields.LABELS,
-        policy=around.health.policy,
+        policy=view.health.policy,
         placeholders={
-            "tz": around.zone,
-            "grace": format_duration(around.profile.settings().grace),
+            "tz": view.zone,
+            "grace": format_duration(view.profile.settings().grace),
             **({"name": ""} if job else {}),
         },
     )
 
 
-def previewed(around: Frame, form: Form, base: Schedule | None) -> dict[str, Any]:
-    """What the schedule means: its words and fires, or what is wrong with it."""
+def _preview(view: ProfileView, form: Form, base: Schedule | None) -> dict[str, Any]:
+    """What the schedule means: itself and its next runs, or what is wrong with it."""
     text = form["schedule"].strip()
     if not text:
         return {"empty": True, "error": None}
     try:
-        zone = check_zone(form["tz"].strip() or around.zone)
-        found = schedule_preview.preview(
-            text, now=around.now, timezone=zone, dst=form["dst"].strip() or None, base=base
+        zone = check_zone(form["tz"].strip() or view.zone)
+        schedule = read_schedule(
+            text, now=view.now, timezone=zone, dst=form["dst"].strip() or None, base=base
         )
     except InvalidInput as error:
         return {"empty": False, "error": error}
     return {
         "empty": False,
         "error": None,
-        "words": found.words,
-        "note": found.note,
-        "schedule": found.schedule,
-        "fires": annotate_fires(found.fires, found.schedule),
-        "change": next_change(found.schedule, around.now),
+        "schedule": schedule,
+        "fires": upcoming(schedule, view.now),
+        "change": next_change(schedule, view.now),
     }
+
+
+# Rendered once: 600 options take longer than the rest of a page.
+@cache
+def _zone_options() -> Markup:
+    """The IANA zones by region, as options of a list; others may be typed."""
+    regions = ("Africa", "America", "Antarctica", "Asia", "Atlantic", "Australia", "Europe",
+               "Indian", "Pacific")  # fmt: skip
+    zones = [z for z in available_timezones() if z.partition("/")[0] in regions]
+    return Markup().join(Markup('<option value="{}">').format(z) for z in ("UTC", *sorted(zones)))

@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tenure.client.health import Health
-from tenure.domain.ownership import HolderLife
+from tenure.domain.ownership import HolderLife, Term
 from tenure.domain.policy.evidence import ChainLink, Evidence, Manager, Service
 from tenure.domain.process import Process, ProcessStatus
+from tenure.runtime.profile import Profile
 from tenure.surfaces.web import words
+from tenure.surfaces.web.charts import Holding
+from tenure.surfaces.web.reports import kept
 
 LONGEST = 4
 """Launchers that are drawn: of more, the first and the last two, and the rest by name."""
@@ -70,15 +73,15 @@ def bar(health: Health, now: datetime) -> Bar:
     if health.hung:
         text = f"The owner, {who}, makes no progress"
         return Bar(css="doubt", icon="warning", text=text, more="A due run is unclaimed.")
-    kind = "authoritative" if health.ownership.authoritative else "not authoritative"
-    since = health.ownership.since
+    term, since = f"term {health.ownership.term}", health.ownership.since
     lasting = f", for {words.span(now - since)}" if since else ""
-    return Bar(
-        css="",
-        icon="owner",
-        text=f"Owner: {who}",
-        more=f"term {health.ownership.term}, {kind}{lasting}",
-    )
+    authoritative = health.ownership.authoritative
+    if health.policy.open and not authoritative:
+        more = f"{term}{lasting}. No owner rules are set, so protected jobs are held."
+    else:
+        kind = "authoritative" if authoritative else "not authoritative"
+        more = f"{term}, {kind}{lasting}"
+    return Bar(css="", icon="owner", text=f"Owner: {who}", more=more)
 
 
 def chain(
@@ -99,7 +102,8 @@ def chain(
         middle = Node(icon="process", title=f"{len(folded)} more", sub=(names,))
         nodes = [nodes[0], middle, *nodes[-2:]]
     if "chain" in evidence.unknown:
-        top = int(bool(above) and above[0].pid == 1)  # below pid 1, which took over what it left
+        # Below pid 1, which took over what it left.
+        top = int(bool(above) and above[0].pid == 1)
         nodes.insert(top, Node(icon="unknown", title="unknown", sub=("its launcher has exited",),
                                css="is-unknown"))  # fmt: skip
     if evidence.service is not None and not any(node.icon == "service" for node in nodes):
@@ -147,7 +151,7 @@ def _last(path: str | None) -> str:
 def facts(evidence: Evidence) -> list[tuple[str, str]]:
     """What was observed of a process, for a list of facts; what is absent is left out."""
     service = evidence.service
-    found: Sequence[tuple[str, object]] = (
+    observed: Sequence[tuple[str, object]] = (
         ("pid", evidence.identity.pid),
         ("program", evidence.executable),
         ("started as", evidence.executable_as_run),
@@ -162,7 +166,34 @@ def facts(evidence: Evidence) -> list[tuple[str, str]]:
         ("host", evidence.hostname),
         ("not readable", ", ".join(sorted(evidence.unknown)) or "none"),
     )
-    listed = [(name, str(value)) for name, value in found if value]
+    listed = [(name, str(value)) for name, value in observed if value]
     if evidence.executable_deleted:
         listed.append(("replaced", "its program file was removed or replaced after it started"))
     return listed
+
+
+def holdings(profile: Profile, now: datetime, health: Health, limit: int = 50) -> list[Holding]:
+    """The latest terms, oldest first; the present one ends now.
+
+    A term goes on in the record until it is ended or taken; here it ends with its process.
+    """
+    terms = reversed(profile.store.terms(limit=limit))
+    return [_holding(profile, term, now, health) for term in terms]
+
+
+def _holding(profile: Profile, term: Term, now: datetime, health: Health) -> Holding:
+    end, who = term.ended_at or now, term.process
+    process = kept(profile.store.process, term.process)
+    if process is not None:
+        who = words.process_label(process)
+        end = min(end, process.left_at or end)
+    dead = health.owner is not None and health.owner.life is HolderLife.DEAD
+    if dead and term.term == health.ownership.term:
+        end = min(end, health.ownership.progress_at or term.taken_at)
+    return Holding(
+        start=term.taken_at,
+        end=max(end, term.taken_at),
+        who=who,
+        term=term.term,
+        authoritative=term.authoritative,
+    )

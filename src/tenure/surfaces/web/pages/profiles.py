@@ -14,13 +14,12 @@ from tenure.domain.errors import TenureError
 from tenure.domain.job import Job, JobState
 from tenure.domain.run import ENDED_BADLY
 from tenure.store.contract import Page, RunFilter
-from tenure.surfaces.web.deps import FormDep, SiteDep
+from tenure.surfaces.web.guard import FormDep
 from tenure.surfaces.web.live.all_profiles import MAX_PROFILES, mark_of_all
-from tenure.surfaces.web.live.changes import mark_text
 from tenure.surfaces.web.pages import ownership
 from tenure.surfaces.web.pages.render import THEME_COOKIE, THEMES, back_to, page
-from tenure.surfaces.web.reports import state_of, status_of
-from tenure.surfaces.web.site import Site
+from tenure.surfaces.web.reports import mark_text, state_of, status_of
+from tenure.surfaces.web.site import Site, SiteDep
 
 router = APIRouter()
 DAY = timedelta(hours=24)

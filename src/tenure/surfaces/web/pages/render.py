@@ -1,6 +1,6 @@
-"""From a template and what it shows to an answer: one environment, one frame around every page.
+"""From a template and what it shows to an answer: one environment, one view of a profile.
 
-Times are shown in the profile's zone, which the frame knows; markup comes from templates and charts
+Times are shown in the profile's zone, which the view knows; markup comes from templates and charts
 only, and everything else is escaped.
 """
 
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cache
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
@@ -23,14 +22,15 @@ from markupsafe import Markup, escape
 
 from tenure import __version__
 from tenure.client.health import Health, examine
+from tenure.client.status import UPCOMING, Status
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web import words
 from tenure.surfaces.web.assets import address
-from tenure.surfaces.web.charts.svg import ICONS
-from tenure.surfaces.web.deps import Viewer, site
-from tenure.surfaces.web.live.changes import mark_text
-from tenure.surfaces.web.pages import lookups, ownership
-from tenure.surfaces.web.reports import state_of
+from tenure.surfaces.web.pages import ownership
+from tenure.surfaces.web.reports import kept, mark_text, state_of, status_of
+from tenure.surfaces.web.site import ProfileDep, site_of
+from tenure.surfaces.web.svg import ICONS
+from tenure.surfaces.web.tokens import Access
 
 HERE = Path(__file__).parent.parent
 SMALL = 1400
@@ -47,79 +47,117 @@ _ZONELESS = "UTC"
 LONGEST_HEADING = 120
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """What every page of a profile shows around its own."""
+class ProfileView:
+    """A profile, looked at for one page. Reads what the page asks for, once; not thread-safe."""
 
-    profile: Profile
-    now: datetime
-    zone: str
-    health: Health
-    mark: str
-    """How far the profile had grown before it was read: the stream goes on from there."""
+    def __init__(self, request: Request, profile: Profile) -> None:
+        self.profile = profile
+        self.now: datetime = site_of(request).now()
+        self._request = request
+        # Before anything else is read: the page's stream goes on from here.
+        self._grown = profile.store.mark()
+
+    @cached_property
+    def zone(self) -> str:
+        return self.profile.timezone()
+
+    @cached_property
+    def health(self) -> Health:
+        return examine(self.profile, self.now)
+
+    def status(self, upcoming: int = UPCOMING) -> Status:
+        """The whole status, its health included."""
+        status = status_of(self.profile, self.now, upcoming=upcoming)
+        self.health = status.health
+        return status
+
+    @cached_property
+    def bar(self) -> ownership.Bar:
+        """The line about the owner on top of the page."""
+        return ownership.bar(self.health, self.now)
+
+    @property
+    def mark(self) -> str:
+        """How far the profile had grown before it was read, and how its owner stands."""
+        return mark_text(self._grown, state_of(self.health))
+
+    @cached_property
+    def named(self) -> Callable[[str], str]:
+        """From a process id to what its user knows it by; looked up once each."""
+        return cache(self._name_of)
+
+    def _name_of(self, id: str) -> str:
+        process = kept(self.profile.store.process, id)
+        return id if process is None else words.who(process)
+
+    def url(self, path: str) -> str:
+        return f"/p/{self.profile.name}{path}"
+
+    def page(self, template: str, *, code: int = 200, **context: Any) -> HTMLResponse:
+        """Render ``template``; ``code`` is HTTP's."""
+        around = {
+            "view": self,
+            "now": self.now,
+            "zone": self.zone,
+            "profile": self.profile,
+            "place": self.profile.name,
+            "base": self.url(""),
+            "named": self.named,
+        }
+        return page(self._request, template, code=code, **{**around, **context})
+
+    def back_to(self, path: str) -> RedirectResponse:
+        return back_to(self.url(path))
 
 
-def frame(request: Request, profile: Profile) -> Frame:
-    """Look at the profile once, for one page. Blocks: for threads only."""
-    now, grown = site(request).now(), profile.store.mark()
-    health = examine(profile, now)
-    mark = mark_text(grown, state_of(health))
-    return Frame(profile=profile, now=now, zone=profile.timezone(), health=health, mark=mark)
+def _view(request: Request, profile: ProfileDep) -> ProfileView:
+    return ProfileView(request, profile)
+
+
+ViewDep = Annotated[ProfileView, Depends(_view)]
 
 
 def page(
     request: Request,
     template: str,
-    around: Frame | None = None,
     *,
     code: int = 200,
     headers: Mapping[str, str] | None = None,
     **context: Any,
 ) -> HTMLResponse:
-    """Render ``template``; ``code`` is HTTP's. Without a frame the page is about no profile."""
-    found: Viewer | None = getattr(request.state, "viewer", None)
+    """Render ``template``; ``code`` is HTTP's. Of itself the page is about no profile."""
+    viewer: Access | None = getattr(request.state, "access", None)
+    site = site_of(request)
     shown = {
-        "viewer": found or Viewer(may_write=False, csrf=""),
-        "known": found is not None,
+        "viewer": viewer or Access(may_write=False, cookie="", csrf=""),
+        "known": viewer is not None,
+        "profile_names": site.names,
         "theme": _theme(request),
         "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         "version": __version__,
-        "names": site(request).names() if found is not None else [],
-        "now": site(request).now(),
+        "view": None,
         "zone": _ZONELESS,
         "profile": None,
         "place": "",
-        "mark": "",
         "base": "",
         "section": "",
         "live": "",
         "every": 0,
+        "mark": "",
         "done": None,
-        "bar": None,
         "named": str,
+        **context,
     }
-    if around is not None:
-        shown |= {
-            "now": around.now,
-            "zone": around.zone,
-            "profile": around.profile,
-            "place": around.profile.name,
-            "base": f"/p/{around.profile.name}",
-            "health": around.health,
-            "mark": around.mark,
-            "bar": ownership.bar(around.health, around.now),
-            "named": lookups.named(around.profile),
-        }
-    text = environment().get_template(template).render({**shown, **context})
+    if "now" not in shown:
+        shown["now"] = site.now()
+    text = environment().get_template(template).render(shown)
     return _packed(request, HTMLResponse(text, status_code=code, headers=dict(headers or {})))
 
 
 def _packed(request: Request, response: HTMLResponse) -> HTMLResponse:
-    """By gzip, where the browser takes it: a page repeats itself, a tenth of it is left.
-
-    A page mixes user input with a secret (the form's token). Its size still leaks nothing: requests
-    of other sites come without the cookie, and get no page.
-    """
+    """By gzip, where the browser takes it: a page repeats itself, a tenth of it is left."""
+    # A page mixes user input with a secret (the form's token). Its size still leaks nothing:
+    # requests of other sites come without the cookie, and get no page.
     response.headers["Vary"] = "Accept-Encoding"
     if "gzip" in request.headers.get("accept-encoding", "") and len(response.body) > SMALL:
         response.body = gzip.compress(bytes(response.body), compresslevel=3, mtime=0)
@@ -129,7 +167,7 @@ def _packed(request: Request, response: HTMLResponse) -> HTMLResponse:
 
 
 def back_to(path: str) -> RedirectResponse:
-    """303: the browser loads the page again, and reloading it repeats nothing."""
+    """303, so that reloading the page repeats nothing."""
     return RedirectResponse(path, status_code=303)
 
 
@@ -148,7 +186,6 @@ def environment() -> Environment:
         "when": _when,
         "ago": _ago,
         "span": words.span,
-        "duration": _duration,
         "code": mark_code,
         "named": _name_processes,
         "run_link": _link_run,
@@ -183,7 +220,7 @@ def format_title(text: str) -> Markup:
 
 
 def _with_rules(text: str, end: str = "") -> Markup:
-    """The same; each rule begins a line, and so does who should own. ``end`` ends it."""
+    """The same; each rule begins a line, and so does the expected owner. ``end`` ends it."""
     why, *rules = _SHOULD.split(text, maxsplit=1)
     if not rules:
         return _lines(why) + end
@@ -199,27 +236,30 @@ def _lines(text: str) -> Markup:
 
 @pass_context
 def _name_processes(context: Context, text: str, end: str = "") -> Markup:
-    """A sentence in which processes go by their ids, with what people call them instead."""
+    """A sentence with the names of processes in place of their ids."""
     return _with_rules(_PROCESS.sub(lambda match: str(context["named"](match[0])), text), end)
 
 
 def _link_run(text: str, base: str) -> Markup:
-    """A sentence about a run that goes by its id, with the way to it instead."""
+    """A sentence with a link in place of a run's id."""
     link = Markup('<a href="{}/runs/{{}}">{{}}his run</a>').format(base)
     plain = _STATE.sub(lambda match: match[0].replace("_", " "), text)
-    found = _RUN.search(plain)
-    if found is None:
+    run = _RUN.search(plain)
+    if run is None:
         return mark_code(plain)
-    before, after = plain[: found.start()], plain[found.end() :]
-    way = link.format(found[2], "T" if found[1] == "R" else "t")
+    before, after = plain[: run.start()], plain[run.end() :]
+    way = link.format(run[2], "T" if run[1] == "R" else "t")
     return mark_code(before) + way + mark_code(after)
+
+
+NOT_YET = Markup("–")
 
 
 @pass_context
 def _at(context: Context, instant: datetime | None, seconds: bool = False) -> Markup:
     """``Tue 14:03 CET``."""
     if instant is None:
-        return Markup("–")
+        return NOT_YET
     zone, now = context["zone"], context["now"]
     return _time(instant, zone, words.day_and_time(instant, zone, now, seconds=seconds))
 
@@ -228,7 +268,7 @@ def _at(context: Context, instant: datetime | None, seconds: bool = False) -> Ma
 def _ago(context: Context, instant: datetime | None) -> Markup:
     """``in 4 min``; the clock time is its title."""
     if instant is None:
-        return Markup("–")
+        return NOT_YET
     return _time(instant, context["zone"], words.relative(instant, context["now"]))
 
 
@@ -236,7 +276,7 @@ def _ago(context: Context, instant: datetime | None) -> Markup:
 def _when(context: Context, instant: datetime | None) -> Markup:
     """``Tue 14:03 CET`` and, beside it, ``in 4 min``."""
     if instant is None:
-        return Markup("–")
+        return NOT_YET
     away = words.relative(instant, context["now"])
     return _at(context, instant) + Markup(' <span class="rel nowrap">{}</span>').format(away)
 
@@ -245,12 +285,6 @@ def _time(instant: datetime, zone: str, text: str) -> Markup:
     return Markup('<time datetime="{}" title="{}" class="nowrap">{}</time>').format(
         words.machine_time(instant), words.whole(instant, zone), text
     )
-
-
-def _duration(value: timedelta | None) -> str:
-    from tenure.domain.durations import format_duration
-
-    return "–" if value is None else format_duration(value)
 
 
 def _theme(request: Request) -> str:

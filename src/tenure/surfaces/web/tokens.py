@@ -79,7 +79,7 @@ class Tokens:
                 _write(path, pair)
         except OSError as error:
             raise Refused(
-                f"{path}: {error.strerror or error}", remedy="see that its user may write there"
+                f"{path}: {error.strerror or error}", remedy="make the folder writable for its user"
             ) from error
         return cls(pair, path)
 
@@ -88,7 +88,7 @@ class Tokens:
         return self._pair
 
     def of_token(self, token: str) -> Access | None:
-        """What a token allows; None if it is none of ours."""
+        """What a token allows; None if it is not one of ours."""
         return self._of(token, lambda row: row.token)
 
     def of_cookie(self, value: str) -> Access | None:
@@ -96,18 +96,19 @@ class Tokens:
         return self._of(value, lambda row: row.access.cookie)
 
     def holds(self, access: Access) -> bool:
-        """Whether what a token allowed is in force still: for an answer that goes on and on."""
+        """Whether what a token allowed is still in force: a stream outlives the check of it."""
         self._follow()
         return any(row.access == access for row in self._known)
 
     def _of(self, value: str, proof: Callable[[_Known], str]) -> Access | None:
         self._follow()
-        given = value.encode("utf-8", "replace")
-        found = None
-        for row in self._known:  # all are compared: how long it takes tells nothing
-            if hmac.compare_digest(given, proof(row).encode()):
-                found = row.access
-        return found
+        encoded = value.encode("utf-8", "replace")
+        access = None
+        # All are compared, so that the time it takes gives nothing away.
+        for row in self._known:
+            if hmac.compare_digest(encoded, proof(row).encode()):
+                access = row.access
+        return access
 
     def _follow(self) -> None:
         if self._path is None or _mark(self._path) == self._mark:
@@ -152,17 +153,17 @@ def _read(path: Path) -> Pair | None:
         return None
     if status.st_uid != os.geteuid() or status.st_mode & 0o077:
         raise Refused(
-            f"{path} can be read by others, so its tokens are none any more",
+            f"{path} is readable by other users, so its tokens are no longer accepted",
             remedy="`tenure dashboard --new-token` writes new ones",
         )
     try:
-        said = json.loads(text)["tokens"]
-        pair = Pair(full=said["full"], read_only=said["read_only"])
+        tokens = json.loads(text)["tokens"]
+        pair = Pair(full=tokens["full"], read_only=tokens["read_only"])
         if min(len(pair.full), len(pair.read_only)) < _LENGTH or pair.full == pair.read_only:
             raise ValueError("too short")
     except (ValueError, KeyError, TypeError):
         raise Refused(
-            f"{path} does not hold tokens", remedy="`tenure dashboard --new-token` writes new ones"
+            f"{path} has no valid tokens", remedy="`tenure dashboard --new-token` writes new ones"
         ) from None
     return pair
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from tenure.domain.schedule.zones import load_zone
 from tenure.surfaces.web.assets import address
@@ -39,9 +39,6 @@ class ChartWindow:
 
     def width(self, first: datetime, last: datetime, least: float = 0.0) -> float:
         return max(self.at(last) - self.at(first), least)
-
-    def holds(self, instant: datetime) -> bool:
-        return self.start <= instant <= self.end
 
 
 def percent(value: float) -> str:
@@ -113,14 +110,14 @@ def hours(window: ChartWindow, zone: str, every: int) -> list[datetime]:
     """The instants in the window whose wall clock shows a full hour that ``every`` divides."""
     there = load_zone(zone)
     local = window.start.astimezone(there).replace(minute=0, second=0, microsecond=0)
-    found = []
+    instants = []
     instant = local.astimezone(window.start.tzinfo)
     while instant <= window.end:
         clock = instant.astimezone(there)
         if instant >= window.start and clock.hour % every == 0 and clock.minute == 0:
-            found.append(instant)
+            instants.append(instant)
         instant += timedelta(minutes=60 if clock.minute == 0 else 60 - clock.minute)
-    return found
+    return instants
 
 
 def axis(window: ChartWindow, zone: str) -> Markup:
@@ -135,15 +132,15 @@ def axis(window: ChartWindow, zone: str) -> Markup:
         words = f"{clock:%a}" if clock.hour == 0 else f"{clock:%H:%M}"
         css = "" if clock.hour % 6 == 0 else "wide-only"
         parts.append(text(x, 12, words, anchor="middle", css=css))
+    return axis_of(parts)
+
+
+def axis_of(labels: Iterable[Markup]) -> Markup:
     return Markup('<svg class="axis" height="16" aria-hidden="true">{}</svg>').format(
-        Markup().join(parts)
+        Markup().join(labels)
     )
 
 
 def grid(window: ChartWindow, zone: str, height: float) -> Markup:
     """Thin lines at every sixth hour."""
     return Markup().join(line(window.at(at), height, "grid") for at in hours(window, zone, 6))
-
-
-def safe(words: str) -> Markup:
-    return escape(words)
