@@ -12,6 +12,10 @@ from __future__ import annotations
 import os
 import sys
 
+LOOK_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+LOOK_FLAGS |= getattr(os, "O_NONBLOCK", 0)
+"""To open a lock file that may be another file meanwhile: a link, a pipe."""
+
 if sys.platform == "win32":
     import ctypes
     import msvcrt

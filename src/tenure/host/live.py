@@ -44,7 +44,7 @@ from tenure.domain.errors import Conflict, InvalidInput
 from tenure.domain.ownership import HolderLife
 from tenure.domain.policy.evidence import Identity
 from tenure.host import processes
-from tenure.host.file_locks import is_still_at, try_exclusive, try_shared, unlock
+from tenure.host.file_locks import LOOK_FLAGS, is_still_at, try_exclusive, try_shared, unlock
 
 _FORMAT = 1
 _PROBERS_WAIT_S = 2.0
@@ -52,8 +52,6 @@ _PROBERS_WAIT_S = 2.0
 _JOINING_S = 60.0
 """How long an empty file is left to the process that made it."""
 _PROCESS_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_FLAGS = os.O_CLOEXEC if hasattr(os, "O_CLOEXEC") else 0
-_FLAGS |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _NOT_THERE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO))
 """No file, or something else in its place."""
 
@@ -95,7 +93,7 @@ class LiveLock:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         deadline = time.monotonic() + _PROBERS_WAIT_S
         while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | LOOK_FLAGS, 0o600)
             try:
                 if try_exclusive(descriptor):
                     if is_still_at(descriptor, path):
@@ -195,7 +193,7 @@ def sweep(folder: Path, keep: Collection[str]) -> tuple[str, ...]:
 
 def _remove(path: Path) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDWR | _FLAGS)
+        descriptor = os.open(path, os.O_RDWR | LOOK_FLAGS)
     except OSError:
         return False
     try:
@@ -243,7 +241,7 @@ def _write(descriptor: int, process_id: str, identity: Identity) -> None:
 
 def _probe(path: Path, process_id: str, identity: Identity | None) -> _Lock:
     try:
-        descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+        descriptor = os.open(path, os.O_RDONLY | LOOK_FLAGS)
     except OSError as error:
         return _Lock.GONE if error.errno in _NOT_THERE else _Lock.UNKNOWN
     try:

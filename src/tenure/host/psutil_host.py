@@ -155,8 +155,8 @@ class PsutilHost:
         facts: dict[str, Any] = {
             "started_at": chain[0].started_at,
             "executable": chain[0].executable,
-            "user": _attempt(lambda: psutil.Process(subject).username()),
-            "hostname": _attempt(socket.gethostname),
+            "user": attempt(lambda: psutil.Process(subject).username()),
+            "hostname": attempt(socket.gethostname),
         }
         facts |= self.particulars(subject, chain, complete)
         unknown = {name for name, value in facts.items() if value is None}
@@ -182,17 +182,17 @@ class PsutilHost:
         return seen.uid, seen.user, seen.executable
 
     def _link(self, process: Any) -> ChainLink:
-        created = _attempt(process.create_time)
+        created = attempt(process.create_time)
         return ChainLink(
             pid=process.pid,
-            name=_attempt(process.name),
-            executable=_attempt(process.exe) or None,
-            start=_attempt(lambda: self.start_of(process.pid, process)),
+            name=attempt(process.name),
+            executable=attempt(process.exe) or None,
+            start=attempt(lambda: self.start_of(process.pid, process)),
             started_at=None if created is None else datetime.fromtimestamp(created, UTC),
         )
 
 
-def _attempt(ask: Any) -> Any:
+def attempt(ask: Any) -> Any:
     """The answer, or None where the OS refuses or has no such function."""
     import psutil
 

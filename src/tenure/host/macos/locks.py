@@ -27,13 +27,11 @@ import errno
 import os
 import threading
 
-from tenure.host.file_locks import try_exclusive, try_shared, unlock
+from tenure.host.file_locks import LOOK_FLAGS, try_exclusive, try_shared, unlock
 from tenure.host.linux.held_locks import UNREAD, HeldLocks, at_most
 from tenure.host.macos import calls
 
 _MOST_KEPT = 64
-_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
-_FLAGS |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 class _Kept:
@@ -102,7 +100,7 @@ def _probe(path: str, file: os.stat_result) -> int | None:
     if key not in _kept.descriptors:
         if len(_kept.descriptors) >= _MOST_KEPT:
             raise OSError(errno.EMFILE, "too many lock files")
-        opened = os.open(path, _FLAGS)
+        opened = os.open(path, os.O_RDONLY | LOOK_FLAGS)
         found = os.fstat(opened)
         _kept.descriptors[found.st_dev, found.st_ino] = opened
     return _kept.descriptors.get(key)

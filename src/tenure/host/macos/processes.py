@@ -18,7 +18,7 @@ from tenure.domain.policy.evidence import ChainLink, Manager, Service
 from tenure.host.linux.held_locks import UNREAD, HeldLocks
 from tenure.host.macos import answers, calls
 from tenure.host.macos.locks import own_locks
-from tenure.host.psutil_host import PsutilHost
+from tenure.host.psutil_host import PsutilHost, attempt
 
 
 class MacHost(PsutilHost):
@@ -38,6 +38,8 @@ class MacHost(PsutilHost):
         return child.launcher == above.number
 
     def particulars(self, pid: int, chain: tuple[ChainLink, ...], complete: bool) -> dict[str, Any]:
+        import psutil
+
         own = pid == os.getpid()
         coalition = answers.parse_coalition(
             calls.pid_info(pid, calls.COALITIONS, answers.COALITION_SIZE)
@@ -49,9 +51,9 @@ class MacHost(PsutilHost):
         )
         facts: dict[str, Any] = {
             "host": answers.parse_host(calls.host_uuid()),
-            "uid": _effective_uid(pid),
-            "groups": _own_groups() if own else None,
-            "session": _session(pid),
+            "uid": attempt(lambda: int(psutil.Process(pid).uids().effective)),
+            "groups": tuple(dict.fromkeys((os.getegid(), *os.getgroups()))) if own else None,
+            "session": attempt(lambda: os.getsid(pid)),
             "service": _service(pid, coalition),
             "coalition": None if coalition is None else str(coalition),
             "responsible_pid": calls.responsible_pid(pid),
@@ -76,23 +78,3 @@ def _service(pid: int, coalition: int | None) -> Service | None:
     """The launchd job. A process outside of any has a coalition too, named after its app."""
     label = answers.parse_label(calls.launchctl_print(pid), coalition)
     return None if label is None else Service(name=label, manager=Manager.LAUNCHD)
-
-
-def _effective_uid(pid: int) -> int | None:
-    import psutil
-
-    try:
-        return int(psutil.Process(pid).uids().effective)
-    except (psutil.Error, OSError, AttributeError):
-        return None
-
-
-def _own_groups() -> tuple[int, ...]:
-    return tuple(dict.fromkeys((os.getegid(), *os.getgroups())))
-
-
-def _session(pid: int) -> int | None:
-    try:
-        return os.getsid(pid)
-    except OSError:
-        return None

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tenure.domain.policy.evidence import ChainLink, Manager, Service
-from tenure.host.psutil_host import PsutilHost
+from tenure.host.psutil_host import PsutilHost, attempt
 
 _SYSTEM_PROCESS = 4
 _SERVICES_SESSION = 0
@@ -26,11 +26,8 @@ class WindowsHost(PsutilHost):
         """The System process's creation time: a stamp taken at boot, never adjusted."""
         import psutil
 
-        try:
-            created = psutil.Process(_SYSTEM_PROCESS).create_time()
-        except (psutil.Error, OSError):
-            return ""
-        return f"system:{round(created * 1_000_000)}" if created > 0 else ""
+        created = attempt(lambda: psutil.Process(_SYSTEM_PROCESS).create_time())
+        return f"system:{round(created * 1_000_000)}" if (created or 0) > 0 else ""
 
     def particulars(self, pid: int, chain: tuple[ChainLink, ...], complete: bool) -> dict[str, Any]:
         session = session_of(pid)
