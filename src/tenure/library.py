@@ -500,7 +500,7 @@ class Tenure(ProfileClient):
 
     def _say_zone(self, zone: str, now: datetime) -> None:
         """Once, if TZ names another zone than the one used for jobs without a zone."""
-        from tenure.host.tz_variable import other_zone
+        from tenure.host.local_zone import other_zone
 
         if self._said_zone:
             return

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tenure.host.tz_variable import other_zone
+from tenure.host.local_zone import other_zone
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 TOKYO = ["Asia/Tokyo", ":Asia/Tokyo", "JST-9", ":JST-9", "Japan", "/usr/share/zoneinfo/Asia/Tokyo"]

@@ -45,7 +45,7 @@ from tenure.domain.schedule.model import Schedule, ScheduleKind
 from tenure.domain.schedule.parser import parse_schedule
 from tenure.domain.warnings import ProfileWarning, warn
 from tenure.host.clocks import SystemClock
-from tenure.host.tz_variable import other_zone
+from tenure.host.local_zone import other_zone
 from tenure.host.write_lock import write_lock_holder
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Counts, RunFilter

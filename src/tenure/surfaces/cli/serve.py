@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tenure.domain.errors import InvalidInput, Refused, TenureError
-from tenure.host.tz_variable import other_zone
+from tenure.host.local_zone import other_zone
 from tenure.runtime.profile import Profile
 from tenure.store.folder.user_home import default_home
 from tenure.surfaces.cli import output
