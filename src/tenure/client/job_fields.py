@@ -308,14 +308,14 @@ FIELDS = (
         name="tz",
         part=Part.SCHEDULE,
         label="time zone",
-        option=Option("Time zone of the schedule (profile: the profile's).", "ZONE"),
+        option=Option("Time zone of the schedule; 'profile' (default): the profile's.", "ZONE"),
         inputs=(Input("when", 2, "Time zone", extra=" list=zones"),),
     ),
     JobField(
         name="dst",
         part=Part.SCHEDULE,
         label="when clocks change",
-        option=Option("cron; or gap=skip|shift,fold=first|second|both.", "RULE"),
+        option=Option("At clock changes: cron, or gap=skip|shift,fold=first|second|both.", "RULE"),
         inputs=(Input("when", 2, "When clocks change", kind="choice", choices=_DST),),
         resettable=True,
     ),
@@ -355,7 +355,7 @@ FIELDS = (
         name="cwd",
         part=Part.COMMAND,
         label="folder",
-        option=Option("Working folder (the home folder).", "DIR"),
+        option=Option("Working folder (default: the home folder).", "DIR"),
         inputs=(Input("env", 1, "Folder", "The working folder.", "the home folder"),),
         shown_as="cwd",
         row=Row("folder", _page_folder, last=True),
@@ -365,7 +365,7 @@ FIELDS = (
         name="stdin",
         part=Part.COMMAND,
         label="standard input",
-        option=Option("The command's input; - reads it from here.", "TEXT"),
+        option=Option("The command's input; - reads it from standard input.", "TEXT"),
         inputs=(
             Input("env", 3, "Standard input", "The command's input. It is masked; leave the mask "
                   "to keep the text.", kind="block", lines=2),
@@ -433,7 +433,7 @@ FIELDS = (
         name="grace",
         type=DURATION,
         label="may start late by",
-        option=Option("How late a scheduled run may start (1m).", "TIME"),
+        option=Option("How late a scheduled run may start (default: 1m).", "TIME"),
         inputs=(
             Input("late", 2, "May start late by", "A run that is later than this counts as "
                   "missed."),
@@ -447,7 +447,7 @@ FIELDS = (
         name="jitter",
         type=DURATION,
         label="jitter",
-        option=Option("Add a fixed, per-job delay of at most this.", "TIME"),
+        option=Option("Add a fixed delay to each run, at most this, chosen per job.", "TIME"),
         inputs=(
             Input("late", 3, "Jitter", "Each run is delayed by at most this, the same each time, "
                   "so that jobs do not start together.", "none, or 30s", last=True),
@@ -487,7 +487,7 @@ FIELDS = (
         name="backoff",
         type=DURATION,
         label="first pause before a retry",
-        option=Option("Wait before the first retry; doubles each time.", "TIME"),
+        option=Option("Delay before the first retry; it doubles each time.", "TIME"),
         inputs=(
             Input("late", 3, "First pause", "Before the first retry; then twice as long each time.",
                   "10s"),
@@ -515,7 +515,7 @@ FIELDS = (
         name="tags",
         type=WORDS,
         label="tags",
-        option=Option("A word to find the job by (repeatable).", name="tag", repeatable=True),
+        option=Option("A label to filter jobs by (repeatable).", name="tag", repeatable=True),
         inputs=(
             Input("env", 4, "Tags", "Words to find the job by, separated by commas.",
                   "nightly, finance"),

@@ -153,11 +153,12 @@ def common_options() -> list[click.Parameter]:
     return [
         click.Option(
             ["--profile"], metavar="NAME", expose_value=False, callback=_keep,
-            shell_complete=_complete_profiles, help="The profile (TENURE_PROFILE; 'default').",
+            shell_complete=_complete_profiles,
+            help="The profile (default: $TENURE_PROFILE, or 'default').",
         ),
         click.Option(
             ["--home"], metavar="DIR", expose_value=False, callback=_keep,
-            help="Where profiles live (TENURE_HOME; ~/.tenure).",
+            help="The folder of all profiles (default: $TENURE_HOME, or ~/.tenure).",
         ),
         click.Option(
             ["--json"], is_flag=True, expose_value=False, callback=_keep,
@@ -201,19 +202,17 @@ JOB = JobName()
 class Verb(click.Command):
     """A command with the common options. Its return value is the exit code."""
 
+    options = staticmethod(common_options)
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params += common_options()
+        self.params += self.options()
 
 
-class VerbGroup(click.Group):
+class VerbGroup(Verb, click.Group):
     """A verb with subcommands; without one, its own function runs."""
 
     command_class = Verb
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.params += common_options()
 
 
 # -- options of several verbs -------------------------------------------------------------------
@@ -228,11 +227,9 @@ CURSOR = click.option(
 def limit_option(
     default: int | None = None, help: str = "Maximum number to show."
 ) -> Callable[[F], F]:
-    """``--limit``, from 1 to 1000; the help names a default that depends on other options."""
-    shown = default is not None
     return click.option(
-        "-n", "--limit", type=click.IntRange(1, 1000), default=default, show_default=shown,
-        metavar="N", help=help,
+        "-n", "--limit", type=click.IntRange(1, 1000), metavar="N", help=help,
+        default=default, show_default=default is not None,
     )  # fmt: skip
 
 

@@ -15,7 +15,16 @@ import click
 from tenure.domain.durations import parse_duration
 from tenure.domain.errors import Conflict, OutcomeUnknown, Refused
 from tenure.surfaces.cli import output
-from tenure.surfaces.cli.command import DRY_RUN, YES, LazyGroup, Verb, Where, now, where_of
+from tenure.surfaces.cli.command import (
+    DRY_RUN,
+    YES,
+    LazyGroup,
+    Verb,
+    Where,
+    common_options,
+    now,
+    where_of,
+)
 
 if TYPE_CHECKING:
     from tenure.adapters.hermes.adopt.carry_out import AdoptionResult
@@ -52,11 +61,6 @@ class HermesWhere:
     def json(self) -> bool:
         return self.where.json
 
-    @property
-    def home(self) -> str | None:
-        """Tenure's home, if one was named."""
-        return self.where.home
-
     def find(self) -> HermesHome:
         """The Hermes profile. Raises NotFound with those that are there."""
         from tenure.adapters.hermes.facts.home import find_home
@@ -71,64 +75,28 @@ def hermes_where(context: click.Context) -> HermesWhere:
     return found
 
 
-class HermesVerb(Verb):
-    """A verb of this group. What it returns is the exit code."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.params = _with_hermes_options(self.params)
-
-
-class Hermes(LazyGroup):
-    verbs = VERBS
-    command_class = HermesVerb
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.params = _with_hermes_options(self.params)
-
-
-def _with_hermes_options(params: list[click.Parameter]) -> list[click.Parameter]:
-    """The options of this group, in the place of those of all other verbs that they redefine."""
-    own = hermes_options()
-    spelled = {spelling for option in own for spelling in option.opts}
-    return [option for option in params if not spelled.intersection(option.opts)] + own
-
-
 def hermes_options() -> list[click.Parameter]:
-    """Fresh ones for each command. They may stand before the verb or after it."""
+    """New for each command, before the verb or after it; they replace the common options."""
     return [
         click.Option(
             ["--hermes-home"], metavar="DIR", expose_value=False, callback=_keep,
-            help="Hermes' root or a profile's folder (HERMES_HOME; ~/.hermes).",
+            help="Hermes' root or a profile's folder (default: $HERMES_HOME, or ~/.hermes).",
         ),
         click.Option(
             ["--profile", "hermes_profile"], metavar="NAME", expose_value=False, callback=_keep,
-            shell_complete=_complete_profiles, help="Hermes' profile ('default').",
+            shell_complete=_complete_profiles, help="Hermes' profile (default: 'default').",
         ),
         click.Option(
             ["--tenure-profile"], metavar="NAME", expose_value=False, callback=_keep,
-            help="Tenure's profile beside it (by default named after Hermes').",
+            help="Tenure's profile for it (default: named after Hermes').",
         ),
-        click.Option(
-            ["--home"], metavar="DIR", expose_value=False, callback=_keep_common,
-            help="Where Tenure's profiles live (TENURE_HOME; ~/.tenure).",
-        ),
-        click.Option(
-            ["--json"], is_flag=True, expose_value=False, callback=_keep_common,
-            help="Print a JSON document.",
-        ),
+        *common_options()[1:],
     ]  # fmt: skip
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
     if value is not None and parameter.name is not None:
         setattr(hermes_where(context), parameter.name, value)
-
-
-def _keep_common(context: click.Context, parameter: click.Parameter, value: object) -> None:
-    if value not in (None, False) and parameter.name is not None:
-        setattr(where_of(context), parameter.name, value)
 
 
 def _complete_profiles(
@@ -139,6 +107,18 @@ def _complete_profiles(
     named = hermes_where(context).hermes_home
     root = home_of(named or default_root()).root
     return [h.profile for h in profiles_of(root) if h.profile.startswith(incomplete)]
+
+
+class HermesVerb(Verb):
+    """A verb of this group. Its return value is the exit code."""
+
+    options = staticmethod(hermes_options)
+
+
+class Hermes(LazyGroup):
+    options = staticmethod(hermes_options)
+    verbs = VERBS
+    command_class = HermesVerb
 
 
 @click.group(cls=Hermes, invoke_without_command=True)

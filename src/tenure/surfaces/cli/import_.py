@@ -61,8 +61,10 @@ def import_jobs(context: click.Context) -> None:
 
 # -- Hermes --------------------------------------------------------------------------------------
 @import_jobs.command(short_help="Import the jobs of a Hermes profile.", cls=Verb)
-@click.option("--hermes-home", metavar="DIR", help="Hermes' home (HERMES_HOME; ~/.hermes).")
-@click.option("--hermes-profile", metavar="NAME", help="The Hermes profile in it.")
+@click.option(
+    "--hermes-home", metavar="DIR", help="Hermes' home (default: $HERMES_HOME, or ~/.hermes)."
+)
+@click.option("--hermes-profile", metavar="NAME", help="The Hermes profile in that home.")
 @click.option("--hermes-python", metavar="PATH", help="The Python that Hermes is installed in.")
 @click.option(
     "--job", "jobs", multiple=True, metavar="ID|NAME", help="Import only this job (repeatable)."

@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except (BrokenPipeError, ReaderGone):
-        _forget_output()
+        _forget(sys.stdout)
         return 141
     except (KeyboardInterrupt, click.Abort):
         return 130
@@ -143,7 +143,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _output_failed(error)
         return _failed(_of_the_system(error), arguments)
     except Exception as error:  # noqa: BLE001 - the last resort: one line, and how to learn more
-        return _internal(error, arguments)
+        internal = TenureError(
+            f"internal error: {type(error).__name__}: {error}",
+            remedy="this is a bug in Tenure; TENURE_DEBUG=1 shows the traceback to report",
+        )
+        internal.__cause__ = error
+        return _failed(internal, arguments)
 
 
 def _usage(error: click.UsageError, arguments: list[str]) -> int:
@@ -168,35 +173,20 @@ def _failed(error: TenureError, arguments: list[str]) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
     except OSError as failure:
-        _forget_output()
+        _forget(sys.stdout)
         if not isinstance(failure, BrokenPipeError):
-            _say_without_output(error)
+            # Standard output cannot be written: standard error may still take the text.
+            try:
+                print_error(error, json=False)
+                sys.stderr.flush()
+            except OSError:
+                _forget(sys.stderr)
     return error.exit_code
-
-
-def _say_without_output(error: TenureError) -> None:
-    """Standard output cannot be written: print the error on standard error, if possible."""
-    from tenure.surfaces.cli.output import print_error
-
-    try:
-        print_error(error, json=False)
-        sys.stderr.flush()
-    except OSError:
-        _forget(sys.stderr)
-
-
-def _internal(error: Exception, arguments: list[str]) -> int:
-    internal = TenureError(
-        f"internal error: {type(error).__name__}: {error}",
-        remedy="this is a bug in Tenure; TENURE_DEBUG=1 shows the traceback to report",
-    )
-    internal.__cause__ = error
-    return _failed(internal, arguments)
 
 
 def _output_failed(error: OSError) -> int:
     """On standard error also with ``--json``: standard output cannot be written."""
-    _forget_output()
+    _forget(sys.stdout)
     return _failed(
         OutcomeUnknown(
             f"the output cannot be written: {error.strerror}",
@@ -236,12 +226,8 @@ def _tolerant_output() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def _forget_output() -> None:
-    """The pipe is closed: the interpreter's flush at exit must not report it."""
-    _forget(sys.stdout)
-
-
 def _forget(stream: IO[str]) -> None:
+    """The pipe is closed: the interpreter's flush at exit must not report it."""
     with contextlib.suppress(OSError, ValueError):
         descriptor = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         os.dup2(descriptor, stream.fileno())
