@@ -201,10 +201,10 @@ Tenure = AsyncTenure
 async def _in_threads(items: Iterator[T]) -> AsyncIterator[T]:
     """The same items; the loop stays free while the next one is waited for."""
     while True:
-        found = await _in_thread(lambda: list(islice(items, 1)))
-        if not found:
+        following = await _in_thread(lambda: list(islice(items, 1)))
+        if not following:
             return
-        yield found[0]
+        yield following[0]
 
 
 async def _in_thread(call: Callable[[], T]) -> T:

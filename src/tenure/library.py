@@ -158,15 +158,17 @@ class Tenure(ProfileClient):
     def _declare(
         self, schedule: When | str, function: Callable[..., Any], options: dict[str, Any]
     ) -> Callable[..., Any]:
-        found = declared(self.app, schedule, function, options)
-        if found.name in self._functions and not _has_a_prompt():
+        declaration = declared(self.app, schedule, function, options)
+        name = declaration.name
+        # In interactive code a cell is executed again and again.
+        if name in self._functions and not _has_a_prompt():
             raise InvalidInput(
-                f"{found.name} is declared twice",
+                f"{name} is declared twice",
                 field="name",
                 remedy="pass name=... to one of them",
             )
-        self._functions[found.name] = self._as_called(function)
-        self._declared[found.name] = found
+        self._functions[name] = self._as_called(function)
+        self._declared[name] = declaration
         scheduler = self._scheduler
         if scheduler is not None:
             scheduler.keeper.declare_again()
@@ -504,15 +506,16 @@ class Tenure(ProfileClient):
 
         if self._said_zone:
             return
-        said = other_zone(zone, os.environ, now)
-        moving = (f for f in list(self._declared.values()) if f.reads_the_profiles_zone())
-        if said is None or next(moving, None) is None:
+        other = other_zone(zone, os.environ, now)
+        if other is None or not any(
+            job.reads_the_profiles_zone() for job in list(self._declared.values())
+        ):
             return
         self._said_zone = True
         log.warning(
             "%s; it has no effect: jobs without a zone use %s; "
             "give them tz=..., or the profile a timezone",
-            said.text,
+            other.text,
             zone,
         )
 
@@ -547,7 +550,7 @@ class Tenure(ProfileClient):
         if not self._declared:
             return
         now, zone = datetime.now(UTC), profile.timezone()
-        declarations = [found.declaration(zone) for found in list(self._declared.values())]
+        declarations = [job.declaration(zone) for job in list(self._declared.values())]
         self._say_zone(zone, now)
         profile.store.reconcile(authority, self.app, self.version, declarations, now)
 
@@ -608,9 +611,10 @@ class _Place:
 
     def cut(self) -> bool:
         """Cancel active coroutines. Returns whether there were any."""
-        of_all = [*self._coroutines, self.tenure._coroutines]
-        found = [c.cut() for c in of_all if c is not None]
-        return any(found)
+        groups = [*self._coroutines, self.tenure._coroutines]
+        # A list: each is cut, also after the first that had any.
+        had_some = [group.cut() for group in groups if group is not None]
+        return any(had_some)
 
 
 class _Functions(Mapping[str, Callable[..., Any]]):

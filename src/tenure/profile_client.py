@@ -78,10 +78,9 @@ class ProfileClient:
 
         states = None if state is None else frozenset({_member(JobState, state, "state")})
         with self._opened() as profile:
-            found = all_jobs(profile.store, states)
-        return tuple(
-            models.job_info(job) for job in found if tag is None or tag in job.definition.tags
-        )
+            jobs = all_jobs(profile.store, states)
+        tagged = (job for job in jobs if tag is None or tag in job.definition.tags)
+        return tuple(map(models.job_info, tagged))
 
     def get_job(self, job: str | JobInfo) -> JobInfo:
         """One job, by name or id (:meth:`tenure.Tenure.job` declares one). The name of a job that
@@ -112,10 +111,10 @@ class ProfileClient:
         from tenure.client import edits
 
         now = datetime.now(UTC)
-        given = _given(fields, command, shell)
+        given = _given(fields, name=name, paused=paused, command=command, shell=shell)
         with self._opened(create=True) as profile:
             given |= _schedule_fields(profile, schedule, now)
-            job = edits.create(profile, {**given, "name": name, "paused": paused}, via=VIA, now=now)
+            job = edits.create(profile, given, via=VIA, now=now)
         return models.job_info(job)
 
     def edit(
@@ -139,13 +138,11 @@ class ProfileClient:
         from tenure.client import edits
 
         now = datetime.now(UTC)
-        given = _given(fields, command, shell)
-        if name is not None:
-            given["name"] = name
+        given = _given(fields, name=name, command=command, shell=shell)
         with self._opened() as profile:
             if schedule is not None:
                 given |= _schedule_fields(profile, schedule, now)
-            found = edits.edit(
+            edited = edits.edit(
                 profile,
                 self._find(profile, job).id,
                 given,
@@ -155,7 +152,7 @@ class ProfileClient:
                 merge=True,
                 resets=tuple(reset),
             )
-        return models.job_info(found)
+        return models.job_info(edited)
 
     def pause(self, job: str | JobInfo) -> JobInfo:
         """Pause a job: scheduled runs while it is paused are recorded as skipped. Raises Conflict
@@ -175,16 +172,11 @@ class ProfileClient:
         from tenure.client import edits
         from tenure.domain.job import JobState
 
+        now = datetime.now(UTC)
         with self._opened() as profile:
-            return models.job_info(
-                edits.set_state(
-                    profile,
-                    self._find(profile, job).id,
-                    JobState(state),
-                    via=VIA,
-                    now=datetime.now(UTC),
-                )
-            )
+            ref = self._find(profile, job).id
+            changed = edits.set_state(profile, ref, JobState(state), via=VIA, now=now)
+        return models.job_info(changed)
 
     def next(
         self, job: str | JobInfo | None = None, *, limit: int = 10
@@ -195,9 +187,9 @@ class ProfileClient:
 
         now = datetime.now(UTC)
         with self._opened() as profile:
-            which = None if job is None else self._find(profile, job)
-            found = next_runs(profile, now, _limit(limit), which)
-        return tuple(models.scheduled_run(job, at) for at, job in found)
+            only = None if job is None else self._find(profile, job)
+            upcoming = next_runs(profile, now, _limit(limit), only)
+        return tuple(models.scheduled_run(job, at) for at, job in upcoming)
 
     # -- runs --------------------------------------------------------------------------------
     def runs(
@@ -219,18 +211,18 @@ class ProfileClient:
                 "a datetime without a zone", field="since", remedy="pass an aware datetime"
             )
         states = None if state is None else frozenset({_member(RunState, state, "state")})
-        found: list[RunInfo] = []
+        runs: list[Run] = []
         cursor: str | None = None
         with self._opened() as profile:
-            which = None if job is None else self._find(profile, job).id
-            where = RunFilter(job=which, states=states, since=since)
-            while len(found) < _limit(limit):
-                page = Page(limit=min(1000, limit - len(found)), cursor=cursor)
+            only = None if job is None else self._find(profile, job).id
+            where = RunFilter(job=only, states=states, since=since)
+            while len(runs) < _limit(limit):
+                page = Page(limit=min(1000, limit - len(runs)), cursor=cursor)
                 part, cursor = profile.store.runs(where, page)
-                found += map(models.run_info, part)
+                runs += part
                 if cursor is None:
                     break
-        return tuple(found)
+        return tuple(map(models.run_info, runs))
 
     def run(self, run: str | RunInfo) -> RunInfo:
         """One run, by its id. Raises NotFound."""
@@ -278,10 +270,10 @@ class ProfileClient:
         if follow and lines is not None:
             raise InvalidInput("cannot be combined with lines", field="follow")
         with self._opened() as profile:
-            found = find_run_or_latest(profile, _id(run))
-            path = log_path(profile, found, attempt)
+            record = find_run_or_latest(profile, _id(run))
+            path = log_path(profile, record, attempt)
         if follow:
-            return self._follow(found, attempt)
+            return self._follow(record, attempt)
         if lines is not None:
             return tail(path, _limit(lines, "lines")).decode("utf-8", "replace")
         begin = max(0, layout_of(path).end - _limit(limit))
@@ -410,9 +402,8 @@ class ProfileClient:
 
         target = None if to is None else str(to)
         with self._opened() as profile:
-            return models.request_info(
-                requests.hand_over(profile, by=requester(VIA), to=target, key=key)
-            )
+            done = requests.hand_over(profile, by=requester(VIA), to=target, key=key)
+        return models.request_info(done)
 
     def requests(
         self, *, state: RequestState | str | None = None, limit: int = 100
@@ -423,8 +414,8 @@ class ProfileClient:
 
         states = None if state is None else frozenset({_member(RequestState, state, "state")})
         with self._opened() as profile:
-            found = profile.store.requests(states=states, limit=_limit(limit), newest_first=True)
-        return tuple(map(models.request_info, found))
+            newest = profile.store.requests(states=states, limit=_limit(limit), newest_first=True)
+        return tuple(map(models.request_info, newest))
 
     def request(self, request: str | RequestInfo) -> RequestInfo:
         """One request, by its id: to see what became of one that was queued. Raises NotFound."""
@@ -439,9 +430,8 @@ class ProfileClient:
         from tenure.client import requests
 
         with self._opened() as profile:
-            return models.request_info(
-                requests.withdraw(profile, _id(request), now=datetime.now(UTC))
-            )
+            withdrawn = requests.withdraw(profile, _id(request), now=datetime.now(UTC))
+        return models.request_info(withdrawn)
 
     # -- the profile -------------------------------------------------------------------------
     def status(self) -> ProfileStatus:
@@ -459,9 +449,8 @@ class ProfileClient:
         from tenure.client.explain import explain
 
         with self._opened() as profile:
-            return models.job_explanation(
-                explain(profile, self._find(profile, job).id, datetime.now(UTC))
-            )
+            ref = self._find(profile, job).id
+            return models.job_explanation(explain(profile, ref, datetime.now(UTC)))
 
     # -- inside ------------------------------------------------------------------------------
     def _request(
@@ -549,10 +538,10 @@ def _sleep(seconds: float) -> None:
 # -- input ---------------------------------------------------------------------------------------
 def _id(value: Any) -> str:
     """The id of a record, or the text that names one. Raises InvalidInput."""
-    found = getattr(value, "id", value)
-    if not isinstance(found, str):
+    ref = getattr(value, "id", value)
+    if not isinstance(ref, str):
         raise InvalidInput(f"{value!r} is not a name or an id", field="id")
-    return found
+    return ref
 
 
 def _limit(value: int, field: str = "limit") -> int:
@@ -588,12 +577,11 @@ def _patience(wait: object) -> timedelta | None:
     )
 
 
-def _given(fields: JobFields, command: Sequence[str] | None, shell: str | None) -> dict[str, Any]:
-    given: dict[str, Any] = dict(fields)
-    if command is not None:
-        given["command"] = command if isinstance(command, str) else list(command)
-    if shell is not None:
-        given["shell"] = shell
+def _given(fields: JobFields, **more: Any) -> dict[str, Any]:
+    """``fields``, and those of ``more`` that are not None."""
+    given = {**fields, **{name: value for name, value in more.items() if value is not None}}
+    if isinstance(given.get("command"), Sequence) and not isinstance(given["command"], str):
+        given["command"] = list(given["command"])
     return given
 
 

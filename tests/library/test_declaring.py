@@ -75,7 +75,7 @@ def tenure(tmp_path: Path) -> Tenure:
         (lambda t: t.job(every("1h"), plain, protected="no"), "protected", "true or false"),
         (lambda t: t.job(every("1h"), plain, process="no"), "process", "true or false"),
         (lambda t: t.job(every("1h"), plain, tags=5), "tags", "a list of texts"),
-        (lambda t: t.job(every("1h"), plain, requires=[5]), "requires", "a text is expected"),
+        (lambda t: t.job(every("1h"), plain, requires=[5]), "requires", "expected text"),
         (lambda t: t.job(every("1h"), plain, retrys=3), "retrys", "retries"),
         (
             lambda t: t.job(every("1h"), Thing().method, process=True),

@@ -261,7 +261,7 @@ def _comment(text: str) -> str:
 def _entry(number: int, table: object) -> Entry:
     where = f"job[{number}]"
     if not isinstance(table, dict):
-        raise InvalidInput("a table is expected", field=where, remedy="write [[job]] above it")
+        raise InvalidInput("expected a table", field=where, remedy="write [[job]] above it")
     name = table.get("name")
     if not isinstance(name, str) or not name:
         raise InvalidInput("each job of a file needs a name", field=f"{where}.name")
@@ -276,7 +276,7 @@ def _entry(number: int, table: object) -> Entry:
             )
     paused = table.get("paused", False)
     if not isinstance(paused, bool):
-        raise InvalidInput("true or false is expected", field=f"{where}.paused")
+        raise InvalidInput("expected true or false", field=f"{where}.paused")
     fields = {key: value for key, value in table.items() if key != "paused"}
     return Entry(name=name, fields=fields, paused=paused)
 

@@ -103,9 +103,9 @@ def _mended(made: Definition, damage: Damage, given: Mapping[str, Any]) -> Defin
     left = [name for name in damage.fields if name not in new]
     if left or made.schedule.kind is ScheduleKind.UNREADABLE:
         field = left[0] if left else "schedule"
-        option = {"action": "-- COMMAND", "schedule": "--schedule", "name": "--rename"}
-        said = option.get(field, "--" + field.replace("_", "-"))
-        raise InvalidInput(damage.reason, field=field, remedy=f"give {said} as well")
+        options = {"action": "-- COMMAND", "schedule": "--schedule", "name": "--rename"}
+        option = options.get(field, "--" + field.replace("_", "-"))
+        raise InvalidInput(damage.reason, field=field, remedy=f"give {option} as well")
     return replace(made, damage=None)
 
 
@@ -122,22 +122,14 @@ def whole_definition(
         raise InvalidInput(
             f"{job.name} is declared by the code of an app", remedy="give this one another name"
         )
-    left = {"tz": PROFILE_ZONE, "dst": "cron", **fields}
-    over = build(
-        {key: left.pop(key) for key in _KEPT if key in left},
-        now=now,
-        timezone=timezone,
-        base=job.definition,
-    )
-    env = getattr(over.action, "env", {}) if "env" in fields else {}
-    if "stdin" in fields:
-        left["stdin"] = getattr(over.action, "stdin", None)
-    fresh = build(
-        {**left, "schedule": "@daily", "env": dict(env)},
-        now=now,
-        timezone=timezone,
-        grace=grace,
-    )
+    given = {"tz": PROFILE_ZONE, "dst": "cron", **fields}
+    kept = {key: given.pop(key) for key in _KEPT if key in given}
+    over = build(kept, now=now, timezone=timezone, base=job.definition)
+    for key in ("env", "stdin"):
+        if key in fields:
+            given[key] = getattr(over.action, key, None)
+    # Any schedule will do: it is replaced.
+    fresh = build({**given, "schedule": "@daily"}, now=now, timezone=timezone, grace=grace)
     return replace(fresh, schedule=over.schedule)
 
 
@@ -183,11 +175,11 @@ def reset(definition: Definition, names: Sequence[str], *, grace: timedelta) -> 
     return definition
 
 
-def fields_of(wants: Definition, *, show_secrets: bool = False) -> dict[str, Any]:
+def fields_of(definition: Definition, *, show_secrets: bool = False) -> dict[str, Any]:
     """The fields from which the same definition is built again. For commands only."""
-    assert isinstance(wants.action, Command)
-    command = wants.action
-    fields: dict[str, Any] = {"name": wants.name, **schedule_fields(wants.schedule)}
+    command = definition.action
+    assert isinstance(command, Command)
+    fields: dict[str, Any] = {"name": definition.name, **schedule_fields(definition.schedule)}
     if command.shell:
         fields["shell"] = command.argv[0]
     else:
@@ -196,7 +188,7 @@ def fields_of(wants: Definition, *, show_secrets: bool = False) -> dict[str, Any
         "env": masked(command.env, show=show_secrets) or None,
         "cwd": command.cwd,
         "stdin": masked_text(command.stdin, show=show_secrets),
-    } | {field.name: field.write(wants) for field in OPTIONS}
+    } | {field.name: field.write(definition) for field in OPTIONS}
     return fields | {key: value for key, value in optional.items() if value is not None}
 
 
@@ -241,28 +233,25 @@ def _command_of(definition: Definition) -> Command:
     )
 
 
-def _env(value: object, standing: Mapping[str, str]) -> dict[str, str]:
+def _env(value: object, current: Mapping[str, str]) -> dict[str, str]:
     if not isinstance(value, Mapping):
-        raise InvalidInput("a table of names and texts is expected", field="env")
-    env = {}
-    for name, text in value.items():
-        name = read_text(name, "env")
-        env[name] = _unmasked(text, f"env.{name}", standing.get(name))
-    return env
+        raise InvalidInput("expected a table of names and texts", field="env")
+    names = {read_text(name, "env"): text for name, text in value.items()}
+    return {name: _unmasked(text, f"env.{name}", current.get(name)) for name, text in names.items()}
 
 
-def _unmasked(value: object, field: str, standing: str | None) -> str:
-    """A text; what stands, where it is masked."""
+def _unmasked(value: object, field: str, current: str | None) -> str:
+    """A text; the current one where it is masked."""
     text = read_text(value, field)
     if text != MASK:
         return text
-    if standing is None:
+    if current is None:
         raise InvalidInput(
             "this is a masked value, not the secret itself",
             field=field,
             remedy="give the value; `tenure export --show-secrets` writes them out",
         )
-    return standing
+    return current
 
 
 # -- schedules -------------------------------------------------------------------------------------
@@ -347,10 +336,10 @@ def _again(fields: Mapping[str, Any], schedule: Schedule) -> Schedule | None:
 
 def _zone(fields: Mapping[str, Any], timezone: str, base: Schedule | None) -> tuple[str, bool]:
     """The zone, and whether it follows the profile's."""
-    said = fields.get("tz")
-    if said is not None and said != PROFILE_ZONE:
-        return check_zone(said), False
-    if said is None and base is not None:
+    named = fields.get("tz")
+    if named is not None and named != PROFILE_ZONE:
+        return check_zone(named), False
+    if named is None and base is not None:
         text = fields.get("schedule")
         if not base.follows_profile or text is None or text == base.text:
             return base.timezone, base.follows_profile
@@ -417,7 +406,7 @@ def _instant(value: object, field: str) -> datetime:
             value = None
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise InvalidInput(
-            "an instant with its offset is expected",
+            "expected an instant with its offset",
             field=field,
             remedy="such as 2030-01-31T09:00:00Z",
         )

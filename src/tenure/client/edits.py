@@ -248,5 +248,5 @@ def _differing(a: Definition, b: Definition) -> set[str]:
 def _without_state(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     paused = fields.get("paused", False)
     if not isinstance(paused, bool):
-        raise InvalidInput("true or false is expected", field="paused")
+        raise InvalidInput("expected true or false", field="paused")
     return {key: value for key, value in fields.items() if key != "paused"}, paused

@@ -51,34 +51,34 @@ def is_foreign(job: Job) -> bool:
 
 def planner_of(job: Job) -> str:
     """Who decides when it is due: ``Hermes``, or ``another scheduler``."""
-    found = _elsewhere(job.definition.action)
-    return "another scheduler" if found is None else found.name
+    planner = _elsewhere(job.definition.action)
+    return "another scheduler" if planner is None else planner.name
 
 
 def change_there(job: Job, verb: str) -> str:
     """How it is changed there. ``verb``: edit, pause, resume or remove."""
-    action, found = job.definition.action, _elsewhere(job.definition.action)
-    if not isinstance(action, Call) or found is None:
+    action, planner = job.definition.action, _elsewhere(job.definition.action)
+    if not isinstance(action, Call) or planner is None:
         target = action.target if isinstance(action, Call) else action.describe()
         return _printable(f"{verb} {target} in the scheduler that plans it")
-    command = str(action.args.get("command") or found.program)
-    return _filled(found.command.replace("{command}", command), action, verb)
+    command = str(action.args.get("command") or planner.program)
+    return _filled(planner.command.replace("{command}", command), action, verb)
 
 
 def where_output_is(action: object) -> str | None:
     """Where the other scheduler keeps the output of its runs; None for a call of an app."""
-    found = _elsewhere(action)
-    return _filled(found.output, action) if isinstance(action, Call) and found else None
+    planner = _elsewhere(action)
+    return _filled(planner.output, action) if isinstance(action, Call) and planner else None
 
 
 def refuse_foreign(jobs: Iterable[Job], verb: str) -> None:
     """Raise Refused if one of the jobs is to be changed elsewhere."""
     for job in jobs:
         if is_foreign(job):
-            found = _elsewhere(job.definition.action)
-            planner = "another scheduler" + (f" ({found.name})" if found else "")
+            planner = _elsewhere(job.definition.action)
+            name = f" ({planner.name})" if planner else ""
             raise Refused(
-                f"{job.name!r} is planned by {planner}, which keeps its definition: "
+                f"{job.name!r} is planned by another scheduler{name}, which keeps its definition: "
                 "change it there",
                 remedy=change_there(job, verb),
                 job=job.id,

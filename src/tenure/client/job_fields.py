@@ -40,19 +40,19 @@ def read_text(value: object, field: str) -> str:
 
 def read_texts(value: object, field: str) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise InvalidInput("a list of texts is expected", field=field)
+        raise InvalidInput("expected a list of texts", field=field)
     return tuple(read_text(item, field) for item in value)
 
 
 def read_flag(value: object, field: str) -> bool:
     if not isinstance(value, bool):
-        raise InvalidInput("true or false is expected", field=field)
+        raise InvalidInput("expected true or false", field=field)
     return value
 
 
 def _read_number(value: object, field: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidInput("a whole number is expected", field=field)
+        raise InvalidInput("expected a whole number", field=field)
     return value
 
 
@@ -196,8 +196,8 @@ class JobField:
     def read(self, value: object) -> dict[str, Any]:
         """The attributes that a value of a file, an option, JSON or code gives. Raises
         InvalidInput naming the field."""
-        found = self.type.read(value, self.name)
-        return dict(zip(self.names, found if len(self.names) > 1 else (found,), strict=True))
+        read = self.type.read(value, self.name)
+        return dict(zip(self.names, read if len(self.names) > 1 else (read,), strict=True))
 
     def write(self, definition: Definition) -> Any:
         """The value of a job file; None for the default."""

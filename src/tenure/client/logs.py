@@ -28,13 +28,13 @@ def find_run_or_latest(profile: Profile, ref: str) -> Run:
                 f"unknown run or job {ref!r}",
                 remedy=error.remedy or "`tenure runs` lists the runs",
             ) from None
-    found, _ = profile.store.runs(RunFilter(job=job.id), Page(limit=1))
-    if not found:
+    runs, _ = profile.store.runs(RunFilter(job=job.id), Page(limit=1))
+    if not runs:
         raise NotFound(
             f"{job.name} has not run yet",
             remedy=f"`tenure explain {shlex.quote(job.name)}` shows why",
         )
-    return found[0]
+    return runs[0]
 
 
 def log_path(profile: Profile, run: Run, attempt: int | None = None) -> Path:
@@ -65,7 +65,7 @@ def follow_run(
         number += 1
 
 
-def _ended(profile: Profile, run: str, attempt: int) -> Callable[[], bool]:
+def _ended(profile: Profile, run_id: str, attempt: int) -> Callable[[], bool]:
     """Whether this attempt is over; the store is read only when it has changed."""
     mark, over = -1, False
 
@@ -73,9 +73,9 @@ def _ended(profile: Profile, run: str, attempt: int) -> Callable[[], bool]:
         nonlocal mark, over
         current = profile.store.change_mark()
         if current != mark:
-            found = profile.store.run(run)
+            run = profile.store.run(run_id)
             mark = current
-            over = found.state in FINAL or found.attempt > attempt
+            over = run.state in FINAL or run.attempt > attempt
         return over
 
     return look

@@ -84,37 +84,37 @@ class AskOptions(TypedDict, total=False):
 
 
 def trigger(profile: Profile, job: str, **options: Unpack[AskOptions]) -> Request:
-    """Ask the owner to run a job now. ``job`` is an id or a name. The accepted request names the
-    run. Raises NotFound, and what :func:`ask` raises."""
+    """Ask the owner to run a job, given by id or name, now. The accepted request names the run.
+    Raises NotFound, and what :func:`ask` raises."""
     return ask(profile, RequestKind.TRIGGER, job=profile.store.job(job).id, **options)
 
 
-def retry(profile: Profile, run: str, **options: Unpack[AskOptions]) -> Request:
+def retry(profile: Profile, run_id: str, **options: Unpack[AskOptions]) -> Request:
     """Ask the owner to run the job of a finished run again, as a new run. Raises NotFound;
     Conflict while the run is active; what :func:`ask` raises."""
-    found = find_run(profile, run)
-    if found.state in ACTIVE:
+    run = find_run(profile, run_id)
+    if run.state in ACTIVE:
         raise Conflict(
-            f"run {found.id} is {found.state}: it can be retried once it has ended",
-            remedy=f"wait for it, or `tenure cancel {found.id}` first",
-            run=found.id,
-            state=str(found.state),
+            f"run {run.id} is {run.state}: it can be retried once it has ended",
+            remedy=f"wait for it, or `tenure cancel {run.id}` first",
+            run=run.id,
+            state=str(run.state),
         )
-    return ask(profile, RequestKind.RETRY, job=found.job, run=found.id, **options)
+    return ask(profile, RequestKind.RETRY, job=run.job, run=run.id, **options)
 
 
-def cancel(profile: Profile, run: str, **options: Unpack[AskOptions]) -> Request:
+def cancel(profile: Profile, run_id: str, **options: Unpack[AskOptions]) -> Request:
     """Ask the owner to cancel a run. Raises NotFound; Conflict if the run has ended; what
     :func:`ask` raises."""
-    found = find_run(profile, run)
-    if found.state in FINAL:
+    run = find_run(profile, run_id)
+    if run.state in FINAL:
         raise Conflict(
-            f"run {found.id} has already ended: {found.state}",
-            remedy=f"`tenure runs {shlex.quote(found.job_name)}` shows the job's runs",
-            run=found.id,
-            state=str(found.state),
+            f"run {run.id} has already ended: {run.state}",
+            remedy=f"`tenure runs {shlex.quote(run.job_name)}` shows the job's runs",
+            run=run.id,
+            state=str(run.state),
         )
-    return ask(profile, RequestKind.CANCEL, run=found.id, **options)
+    return ask(profile, RequestKind.CANCEL, run=run.id, **options)
 
 
 def hand_over(profile: Profile, *, to: str | None = None, **options: Unpack[AskOptions]) -> Request:
@@ -136,18 +136,18 @@ def hand_over(profile: Profile, *, to: str | None = None, **options: Unpack[AskO
     return ask(profile, RequestKind.HAND_OVER, to_process=target, **options)
 
 
-def withdraw(profile: Profile, request: str, *, now: datetime) -> Request:
+def withdraw(profile: Profile, request_id: str, *, now: datetime) -> Request:
     """Cancel a pending request. Raises NotFound; Conflict if it was answered."""
-    found = profile.store.request(request)
-    if found.state is not RequestState.PENDING:
+    request = profile.store.request(request_id)
+    if request.state is not RequestState.PENDING:
         raise Conflict(
-            f"request {found.id} was already {found.state}",
-            remedy=f"`tenure cancel {found.run}` cancels its run" if found.run else "",
-            request=found.id,
-            state=str(found.state),
+            f"request {request.id} was already {request.state}",
+            remedy=f"`tenure cancel {request.run}` cancels its run" if request.run else "",
+            request=request.id,
+            state=str(request.state),
         )
     return profile.store.resolve_request(
-        found.id,
+        request.id,
         RequestState.WITHDRAWN,
         authority=None,
         now=now,
@@ -267,7 +267,7 @@ def await_run(profile: Profile, request: Request, waiting: Waiting, until: datet
 
 
 def await_end(
-    profile: Profile, run: str, waiting: Waiting | None = None, until: datetime | None = None
+    profile: Profile, run_id: str, waiting: Waiting | None = None, until: datetime | None = None
 ) -> Run:
     """Wait until a run has ended. Raises WaitTimeout at ``until``; interrupting cancels nothing.
 
@@ -275,19 +275,19 @@ def await_end(
     """
     waiting = waiting or Waiting()
     mark = profile.store.change_mark()  # first: an end between the two would wait for another
-    found = profile.store.run(run)
-    while found.state not in FINAL:
+    run = profile.store.run(run_id)
+    while run.state not in FINAL:
         if until is not None and waiting.now() >= until:
             raise WaitTimeout(
-                f"run {run} is still {found.state}",
-                remedy=f"`tenure logs -f {run}` follows it",
-                run=run,
+                f"run {run.id} is still {run.state}",
+                remedy=f"`tenure logs -f {run.id}` follows it",
+                run=run.id,
             )
         waiting.sleep(_LOOK_LATER_S)
         seen = profile.store.change_mark()
         if seen != mark:
-            mark, found = seen, profile.store.run(run)
-    return found
+            mark, run = seen, profile.store.run(run_id)
+    return run
 
 
 def _owner_to_be(

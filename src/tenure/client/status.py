@@ -80,11 +80,8 @@ def read_status(
 def soonest(profile: Profile, now: datetime, count: int) -> tuple[Job, ...]:
     """The active jobs that the owner looks at next, the earliest first."""
     room = dict.fromkeys(Runner, count)
-    found = sorted(
-        (due.job for due in profile.store.due(now + _FAR, room) if due.job.damage is None),
-        key=lambda job: (job.due_at or now, job.name),
-    )
-    return tuple(found[:count])
+    jobs = [due.job for due in profile.store.due(now + _FAR, room) if due.job.damage is None]
+    return tuple(sorted(jobs, key=lambda job: (job.due_at or now, job.name))[:count])
 
 
 def next_runs(
@@ -151,11 +148,11 @@ def owner_of(health: Health) -> OwnerDocument | None:
 class Unmade:
     """What can be said of such a profile. Reads the file once."""
 
-    def __init__(self, folder: ProfileFolder, found: PolicyFile | PolicyProblem) -> None:
+    def __init__(self, folder: ProfileFolder, file: PolicyFile | PolicyProblem) -> None:
         self.folder = folder
         self.name = folder.name
-        self.found = found
-        self.policy: Policy = policy_in_force(OPEN, found)
+        self.file = file
+        self.policy: Policy = policy_in_force(OPEN, file)
 
     @classmethod
     def find(
@@ -174,10 +171,10 @@ class Unmade:
             return None
         if folder.database.exists():
             return None
-        found = read_policy_file(folder.toml)
-        if isinstance(found, PolicyProblem) and found.kind is ProblemKind.MISSING:
+        file = read_policy_file(folder.toml)
+        if isinstance(file, PolicyProblem) and file.kind is ProblemKind.MISSING:
             return None
-        return cls(folder, found)
+        return cls(folder, file)
 
     def text(self) -> str:
         """What there is, in one sentence."""
@@ -187,12 +184,12 @@ class Unmade:
         )
 
     def warnings(self) -> tuple[ProfileWarning, ...]:
-        found = warnings_of_policy(self.found, self.policy, self.name)
+        warnings = warnings_of_policy(self.file, self.policy, self.name)
         # The rules are accepted when there is something to keep them in.
-        return tuple(one for one in found if one.code != "policy_not_accepted")
+        return tuple(w for w in warnings if w.code != "policy_not_accepted")
 
     def health(self) -> Health:
-        start = self.found.settings.start if isinstance(self.found, PolicyFile) else None
+        start = self.file.settings.start if isinstance(self.file, PolicyFile) else None
         return Health(
             ownership=Ownership(), policy=self.policy, present=(), owner=None, start=start
         )
