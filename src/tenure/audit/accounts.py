@@ -183,18 +183,18 @@ def _check_holds(view: View, book: Book, window: _Window, omissions: list[Omissi
         key=lambda r: r.fire_time,
     )
     since = window.past.accounting.accounted_from
-    found: dict[int, int] = {}
+    runs_of: dict[int, int] = {}
     for run in held:
         place = bisect_right(holds, run.fire_time, key=lambda h: h.first) - 1
         home = holds[place] if place >= 0 else None
         if home is not None and run.fire_time <= home.last:
-            found[home.id] = found.get(home.id, 0) + 1
+            runs_of[home.id] = runs_of.get(home.id, 0) + 1
         elif run.fire_time > since and not view.clock.covers(run.fire_time):
             text = f"run {run.id} is of a scheduled run on hold, but no record holds it"
             book.find("C5", "held_run_without_hold", text, run, run.job, remedy=_GONE)
     for hold in holds:
         book.checked["holds"] += 1
-        there = found.get(hold.id, 0)
+        there = runs_of.get(hold.id, 0)
         # Retention may have deleted runs of a stretch that begins before what is accounted for, and
         # of one that a set-back clock cut off they may lie beyond its end.
         whole = hold.first > since and hold.cut_at is None

@@ -51,12 +51,13 @@ def check_attempts(view: View, book: Book) -> None:
             _check_order(view, book, run, attempt)
             if index:
                 _check_retry(view, book, run, attempts[index - 1], attempt)
-        wants = view.definition(run.job, run.revision)
-        if wants is not None and run.attempt > wants.retries + 1 and not wants.retry_lost:
-            text = (
-                f"run {run.id} was tried {run.attempt} times, with {wants.retries} retries allowed"
-            )
-            book.find("C4", "retried_without_leave", text, run, remedy=_TWICE)
+        definition = view.definition(run.job, run.revision)
+        # A job that retries lost runs may go on beyond its number of retries.
+        if definition is not None and not definition.retry_lost:
+            retries = definition.retries
+            if run.attempt > retries + 1:
+                text = f"run {run.id} was tried {run.attempt} times, with {retries} retries allowed"
+                book.find("C4", "retried_without_leave", text, run, remedy=_TWICE)
         if run.state is RunState.NEVER_RAN:
             _check_never_ran(book, run)
 
@@ -79,9 +80,9 @@ def _check_retry(view: View, book: Book, run: Run, before: Attempt, attempt: Att
     ):
         text = f"attempt {attempt.number} of run {run.id} was claimed before the one before ended"
         book.find("C4", "attempts_overlap", text, run, remedy=_TWICE)
-    wants = view.definition(run.job, run.revision)
+    definition = view.definition(run.job, run.revision)
     gone = before.state in (RunState.LOST, RunState.NEVER_RAN)
-    if gone and wants is not None and not wants.retry_lost:
+    if gone and definition is not None and not definition.retry_lost:
         text = (
             f"attempt {before.number} of run {run.id} was {before.state}, "
             "and was run again without retry_lost"

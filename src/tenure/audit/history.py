@@ -135,12 +135,12 @@ class View:
 
 def _accepted(events: tuple[Event, ...]) -> dict[int, datetime]:
     """When each policy version was accepted, as far as the log still says."""
-    found: dict[int, datetime] = {}
+    accepted_at: dict[int, datetime] = {}
     for event in events:
         version = event.facts.get("version")
         if event.kind is EventKind.POLICY_ACCEPTED and isinstance(version, int):
-            found.setdefault(version, event.at)
-    return found
+            accepted_at.setdefault(version, event.at)
+    return accepted_at
 
 
 def _spans(past: JobHistory) -> dict[int, Span]:

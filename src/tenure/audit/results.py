@@ -61,8 +61,8 @@ def _check_holder(view: View, book: Book, run: Run) -> None:
 def check_protection(view: View, book: Book) -> None:
     """C8: each attempt of a protected run was under an authoritative term."""
     for run in view.history.runs:
-        wants = view.definition(run.job, run.revision)
-        needs = run.protected or (wants is not None and wants.needs_authority)
+        definition = view.definition(run.job, run.revision)
+        needs = run.protected or (definition is not None and definition.needs_authority)
         if not needs:
             continue
         for attempt in view.attempts[run.id]:
@@ -85,11 +85,12 @@ def check_protection(view: View, book: Book) -> None:
                     remedy=remedy,
                 )
     for omission in view.history.omissions:
-        wants = view.definition(omission.job, omission.revision)
+        definition = view.definition(omission.job, omission.revision)
         known = view.jobs.get(omission.job)
         if known is not None and known.job.app is not None:
             continue  # held from owners of a version that does not declare it, too
-        if omission.kind is OmissionKind.HELD and wants is not None and not wants.needs_authority:
+        needs = definition is None or definition.needs_authority
+        if omission.kind is OmissionKind.HELD and not needs:
             text = f"scheduled runs of {omission.job_name} were on hold, but any owner may run them"
             name = f"omission:{omission.id}"
             book.find("C8", "held_needlessly", text, name, omission.job, remedy=_RECORD)
@@ -127,13 +128,13 @@ def check_provenance(view: View, book: Book) -> None:
 def missing_evidence(evidence: Evidence) -> list[str]:
     """What is neither known nor said to be unknown. Absent values (no service) are fine."""
     identity = evidence.identity
-    found = {
+    known_facts = {
         "identity": identity.pid > 0 and bool(identity.boot_id),
         "executable": evidence.executable is not None,
         "uid": evidence.uid is not None,
         "chain": bool(evidence.chain),
     }
-    missing = [k for k, known in found.items() if not known and k not in evidence.unknown]
+    missing = [k for k, known in known_facts.items() if not known and k not in evidence.unknown]
     if evidence.chain and evidence.chain[0].pid != identity.pid:
         missing.append("chain")
     return missing

@@ -74,10 +74,10 @@ def parse_toml(content: bytes | str) -> tuple[dict[str, Any], str]:
     try:
         return tomllib.loads(text), text
     except tomllib.TOMLDecodeError as error:
-        said = str(error)
-        found = _AT.search(said)
+        text_of_error = str(error)
+        found = _AT.search(text_of_error)
         line = int(found[1]) if found and found[1] else text.rstrip("\n").count("\n") + 1
-        what = said[: found.start()] if found else said
+        what = text_of_error[: found.start()] if found else text_of_error
         column = f", column {found[2]}" if found and found[2] else ""
         raise InvalidInput(
             f"line {line}{column}: not TOML: {what[:1].lower()}{what[1:]}",

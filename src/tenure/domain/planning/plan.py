@@ -27,14 +27,14 @@ class OwnerCapabilities:
 
     def why_held(self, job: Job) -> str | None:
         """The reason why this owner must not run the job; None if it may."""
-        wants = job.definition
+        definition = job.definition
         if job.app is not None and self.carried is not None and job.name not in self.carried:
             return f"the owner's code does not have it: version {job.app_version} declares it"
-        if not wants.needs_authority:
+        if not definition.needs_authority:
             return None
         if not self.authoritative:
             return "only an authoritative owner may run it"
-        for capability in wants.requires:
+        for capability in definition.requires:
             if capability in self.denied:
                 return f"the OS denies the owner {capability!r}"
         if self.approve_protected and job.approved_revision < job.revision:

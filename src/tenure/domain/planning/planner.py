@@ -132,26 +132,27 @@ def plan(
 
 def _overlapping(draft: _Draft, latest: datetime | None, until: datetime) -> Plan:
     """The previous run is active: skip, or wait for its end (which wakes the job)."""
-    wants = draft.due.job.definition
+    definition = draft.due.job.definition
     if latest is None:
         # Only held fires are pending. The next fire settles them too, if there is one.
-        more = wants.schedule.next_after(draft.watermark) is not None
-        return draft.finish(waiting=not more or wants.overlap is not Overlap.SKIP)
-    if wants.catching_up is CatchUp.ALL:
+        more = definition.schedule.next_after(draft.watermark) is not None
+        return draft.finish(waiting=not more or definition.overlap is not Overlap.SKIP)
+    if definition.catching_up is CatchUp.ALL:
         return draft.finish(waiting=True)
-    if wants.overlap is Overlap.SKIP:
+    if definition.overlap is Overlap.SKIP:
         draft.omit(
             OmissionKind.SKIPPED, draft.watermark, latest, "the previous run was still active"
         )
         draft.watermark = latest
         return draft.finish()
     if not draft.due.job.waiting:
-        if not _wanted(wants, until - latest):
-            draft.omit(OmissionKind.MISSED, draft.watermark, latest, _too_late(wants.catching_up))
+        if not _wanted(definition, until - latest):
+            why = _too_late(definition.catching_up)
+            draft.omit(OmissionKind.MISSED, draft.watermark, latest, why)
             draft.watermark = latest
             return draft.finish()
         draft.supersede(latest)
-    return draft.finish(waiting=True, cancel_previous=wants.overlap is Overlap.CANCEL)
+    return draft.finish(waiting=True, cancel_previous=definition.overlap is Overlap.CANCEL)
 
 
 def _was_waiting(draft: _Draft, latest: datetime) -> Plan:
@@ -192,13 +193,13 @@ def _latest_only(
     draft: _Draft, latest: datetime | None, until: datetime, now: datetime, budget: CatchUpBudget
 ) -> Plan:
     """At most one fire runs: the latest pending one, else the latest held one."""
-    wants = draft.due.job.definition
+    definition = draft.due.job.definition
     held = draft.due.holds[-1] if draft.due.holds else None
     fire = latest if latest is not None else held.last if held else None
     assert fire is not None
     late = until - fire
-    on_time = late <= wants.grace
-    runs = _wanted(wants, late) and (latest is not None or _same_revision(draft.due, held))
+    on_time = late <= definition.grace
+    runs = _wanted(definition, late) and (latest is not None or _same_revision(draft.due, held))
     if runs and not on_time and not draft.due.job.deferred:
         delay = budget.delay(now)
         if delay:
@@ -207,13 +208,13 @@ def _latest_only(
         assert held is not None
         _resolve_held(draft, held, runs)
         return draft.finish()
-    draft.miss_holds(SUPERSEDED if runs else _too_late(wants.catching_up))
+    draft.miss_holds(SUPERSEDED if runs else _too_late(definition.catching_up))
     if runs:
         draft.supersede(latest)
         cause = Cause.SCHEDULE if on_time else Cause.CATCH_UP
         draft.claims.append(Fire(at=latest, cause=cause))
     else:
-        draft.omit(OmissionKind.MISSED, draft.watermark, latest, _too_late(wants.catching_up))
+        draft.omit(OmissionKind.MISSED, draft.watermark, latest, _too_late(definition.catching_up))
     draft.watermark = latest
     return draft.finish()
 
@@ -238,10 +239,10 @@ def _catch_up_all(
 ) -> Plan:
     """Every fire within the window runs, oldest first; one at a time unless overlap allows."""
     job = draft.due.job
-    wants = job.definition
-    edge = until - (wants.window or DEFAULT_ALL_WINDOW) - _INSTANT
-    room = slots if wants.overlap is Overlap.ALLOW else 1
-    reason = f"older than the catch-up window of {wants.window or DEFAULT_ALL_WINDOW}"
+    definition = job.definition
+    edge = until - (definition.window or DEFAULT_ALL_WINDOW) - _INSTANT
+    room = slots if definition.overlap is Overlap.ALLOW else 1
+    reason = f"older than the catch-up window of {definition.window or DEFAULT_ALL_WINDOW}"
     fires = list(islice(_candidates(draft, edge, until), room + 1))
     taken, delay = _take(fires[:room], draft, until, now, budget)
     _resolve_holds_of_all(draft, taken, edge, reason)
@@ -258,10 +259,10 @@ def _take(
     fires: list[Fire], draft: _Draft, until: datetime, now: datetime, budget: CatchUpBudget
 ) -> tuple[list[Fire], timedelta]:
     """As many of the fires as the budget has places for at once; then how long to wait."""
-    wants = draft.due.job.definition
+    definition = draft.due.job.definition
     for index, fire in enumerate(fires):
         has_place = draft.due.job.deferred and index == 0
-        if until - fire.at > wants.grace and not has_place:
+        if until - fire.at > definition.grace and not has_place:
             delay = budget.delay(now)
             if delay:
                 return fires[:index], delay

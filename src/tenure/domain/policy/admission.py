@@ -126,9 +126,11 @@ def admit(
             why = f"no owner rules were ever accepted, and {why}"
         return Admission(admitted=False, why=why, remedy=policy.remedy)
     if policy.closed:
-        found = _admit_open(evidence, me_uid)
+        admission = _admit_open(evidence, me_uid)
+        if not admission.admitted:
+            return admission
         why = f"it was the owner before {policy.unread}"
-        return replace(found, why=why, remedy=policy.remedy) if found.admitted else found
+        return replace(admission, why=why, remedy=policy.remedy)
     if policy.open:
         return _admit_open(evidence, me_uid)
     missed: list[str] = []
@@ -146,11 +148,11 @@ def admit(
     )
 
 
-def _first_failure(rule: Rule, found: tuple[ConditionResult, ...]) -> ConditionResult | None:
+def _first_failure(rule: Rule, results: tuple[ConditionResult, ...]) -> ConditionResult | None:
     passing = (
         (ConditionAnswer.YES, ConditionAnswer.UNKNOWN) if rule.refuse else (ConditionAnswer.YES,)
     )
-    return next((f for f in found if f.answer not in passing), None)
+    return next((f for f in results if f.answer not in passing), None)
 
 
 def _admit_open(evidence: Evidence, me_uid: int) -> Admission:
@@ -171,9 +173,9 @@ def _admit_open(evidence: Evidence, me_uid: int) -> Admission:
     )
 
 
-def _admitted_by(rule: Rule, found: tuple[ConditionResult, ...]) -> Admission:
-    attested = any(f.vouched for f in found)
-    facts = "; ".join(f"it asks for {f.asks}, and {f.observed}" for f in found)
+def _admitted_by(rule: Rule, results: tuple[ConditionResult, ...]) -> Admission:
+    attested = any(f.vouched for f in results)
+    facts = "; ".join(f"it asks for {f.asks}, and {f.observed}" for f in results)
     why = f"rule {rule.number} admits it: {facts}"
     if not attested:
         why += ". Not attested: any process of the user could satisfy this rule"
@@ -187,11 +189,11 @@ def _admitted_by(rule: Rule, found: tuple[ConditionResult, ...]) -> Admission:
     )
 
 
-def _refused_by(rule: Rule, found: tuple[ConditionResult, ...]) -> Admission:
+def _refused_by(rule: Rule, results: tuple[ConditionResult, ...]) -> Admission:
     facts = "; ".join(
         f"it asks for {f.asks}, and {f.observed}"
         + (", which counts for a rule that refuses" if f.answer is ConditionAnswer.UNKNOWN else "")
-        for f in found
+        for f in results
     )
     return Admission(
         admitted=False,

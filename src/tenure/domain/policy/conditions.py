@@ -126,10 +126,10 @@ def findings(
         "host": lambda: _host(rule, evidence),
         "role": lambda: _role(rule, role),
     }
-    found = []
+    results = []
     for key in rule.conditions():
         answer, observed, vouched = answers[key]()
-        found.append(
+        results.append(
             ConditionResult(
                 key=key,
                 answer=answer,
@@ -138,7 +138,7 @@ def findings(
                 vouched=vouched and answer is ConditionAnswer.YES,
             )
         )
-    return tuple(found)
+    return tuple(results)
 
 
 def _service(rule: Rule, evidence: Evidence) -> _Result:
@@ -150,11 +150,11 @@ def _service(rule: Rule, evidence: Evidence) -> _Result:
     seen = f"its service is {service.name} ({service.manager})"
     if rule.manager is not None and rule.manager is not service.manager:
         return ConditionAnswer.NO, seen, False
-    wanted = {rule.service}
+    names = {rule.service}
     systemd = service.manager in (Manager.SYSTEMD_SYSTEM, Manager.SYSTEMD_USER)
     if systemd and rule.service and not rule.service.endswith(_UNIT_SUFFIXES):
-        wanted.add(f"{rule.service}.service")
-    if service.name not in wanted:
+        names.add(f"{rule.service}.service")
+    if service.name not in names:
         return ConditionAnswer.NO, seen, False
     return ConditionAnswer.YES, seen, service.attested
 
@@ -238,18 +238,18 @@ def _user(rule: Rule, evidence: Evidence, me_uid: int) -> _Result:
     seen = f"it runs as {evidence.user or 'uid'} ({evidence.uid})"
     if named:
         return _same(evidence.user == rule.user), seen, False
-    wanted = me_uid if rule.user == "me" else rule.user
-    return _same(evidence.uid is not None and evidence.uid == wanted), seen, False
+    uid = me_uid if rule.user == "me" else rule.user
+    return _same(evidence.uid is not None and evidence.uid == uid), seen, False
 
 
 def _group(rule: Rule, evidence: Evidence) -> _Result:
-    wanted = rule.group if isinstance(rule.group, int) else rule.group_id
-    if wanted is None:
+    gid = rule.group if isinstance(rule.group, int) else rule.group_id
+    if gid is None:
         return ConditionAnswer.UNKNOWN, f"this machine knows no group {rule.group}", False
     if "groups" in evidence.unknown:
         return ConditionAnswer.UNKNOWN, "its groups could not be read", False
     seen = "its groups are " + (", ".join(map(str, evidence.groups)) or "none")
-    return _same(wanted in evidence.groups), seen, True
+    return _same(gid in evidence.groups), seen, True
 
 
 def _cgroup(rule: Rule, evidence: Evidence) -> _Result:

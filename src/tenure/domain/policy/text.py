@@ -88,15 +88,15 @@ def _read_rule(rank: int, entry: object) -> Rule:
         host=table.text("host"),
         role=table.text("role"),
     )
-    said = table.flag("authoritative")
+    authoritative = table.flag("authoritative")
     after = table.duration("after")
     table.done()
     if isinstance(rule.group, int):
         rule = replace(rule, group_id=rule.group)
-    return _check(rule, where, said, after)
+    return _check(rule, where, authoritative, after)
 
 
-def _check(rule: Rule, where: str, said: bool | None, after: timedelta | None) -> Rule:
+def _check(rule: Rule, where: str, authoritative: bool | None, after: timedelta | None) -> Rule:
     if not rule.conditions():
         raise InvalidInput(
             "the rule asks for nothing, so it would match every process",
@@ -104,12 +104,12 @@ def _check(rule: Rule, where: str, said: bool | None, after: timedelta | None) -
             remedy="give one of " + ", ".join(CONDITIONS),
         )
     if rule.refuse:
-        for key, value in (("authoritative", said or None), ("after", after)):
+        for key, value in (("authoritative", authoritative or None), ("after", after)):
             if value is not None:
                 raise InvalidInput("means nothing in a rule that refuses", field=f"{where}.{key}")
         return rule
     vouched = rule.init or any(getattr(rule, key) is not None for key in _VOUCHING)
-    if rule.role is not None and not vouched and said is not False:
+    if rule.role is not None and not vouched and authoritative is not False:
         raise InvalidInput(
             "a role is the process's own word, and here nothing else vouches for it",
             field=f"{where}.role",
@@ -118,7 +118,7 @@ def _check(rule: Rule, where: str, said: bool | None, after: timedelta | None) -
         )
     return replace(
         rule,
-        authoritative=rule.rank == 0 if said is None else said,
+        authoritative=rule.rank == 0 if authoritative is None else authoritative,
         after=after or timedelta(0),
     )
 

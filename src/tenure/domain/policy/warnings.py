@@ -19,18 +19,18 @@ _WEAK = {"user", "host", "role", "holds"}
 
 def policy_warnings(policy: Policy) -> list[ProfileWarning]:
     """The warnings of ``policy``, in the order of its rules. Its paths should be resolved."""
-    found: list[ProfileWarning] = []
+    warnings: list[ProfileWarning] = []
     if policy.rules:
-        found += _authority(policy.rules)
+        warnings += _authority(policy.rules)
     for rule in policy.rules:
-        found += _resolves_elsewhere(rule, "executable", rule.executable_paths)
-        found += _resolves_elsewhere(rule, "ancestor", rule.ancestor_paths)
-        found += _is_script(rule)
-        found += _matches_nothing(rule)
-        found += _never_reached(rule, policy.rules)
+        warnings += _resolves_elsewhere(rule, "executable", rule.executable_paths)
+        warnings += _resolves_elsewhere(rule, "ancestor", rule.ancestor_paths)
+        warnings += _is_script(rule)
+        warnings += _matches_nothing(rule)
+        warnings += _never_reached(rule, policy.rules)
         if isinstance(rule.group, str) and rule.group_id is None:
-            found.append(warn("group_unknown", rule=rule.number, group=rule.group))
-    return found
+            warnings.append(warn("group_unknown", rule=rule.number, group=rule.group))
+    return warnings
 
 
 def _authority(rules: tuple[Rule, ...]) -> Iterator[ProfileWarning]:

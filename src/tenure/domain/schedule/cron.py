@@ -64,13 +64,13 @@ class CronFields:
         minute, second = divmod(rest, 60)
         per_minute = len(self.seconds)
         i = bisect_left(self.hours, hour)
-        found = i * len(self.minutes) * per_minute
+        rank = i * len(self.minutes) * per_minute
         if i < len(self.hours) and self.hours[i] == hour:
             j = bisect_left(self.minutes, minute)
-            found += j * per_minute
+            rank += j * per_minute
             if j < len(self.minutes) and self.minutes[j] == minute:
-                found += bisect_left(self.seconds, second)
-        return found
+                rank += bisect_left(self.seconds, second)
+        return rank
 
     def nth(self, n: int) -> int:
         """The second of the day with rank ``n``."""
@@ -100,16 +100,16 @@ class CronFields:
         if i < len(days) and days[i] == today.day:
             rank = self.rank(second)
             if rank < self.per_day:
-                found = day * DAY + self.nth(rank)
-                return found if found < end else None
+                match = day * DAY + self.nth(rank)
+                return match if match < end else None
             i += 1
         while i == len(days):
             year, month, i = year + month // 12, month % 12 + 1, 0
             if _local(year, month, 1) >= end:
                 return None
             days = self.days(year, month)
-        found = _local(year, month, days[i]) + self.nth(0)
-        return found if found < end else None
+        match = _local(year, month, days[i]) + self.nth(0)
+        return match if match < end else None
 
     def last_in(self, start: int, end: int) -> int | None:
         """The last matching local second in ``[start, end)``."""
@@ -121,16 +121,16 @@ class CronFields:
         if i < len(days) and days[i] == today.day:
             rank = self.rank(second)
             if rank > 0:
-                found = day * DAY + self.nth(rank - 1)
-                return found if found >= start else None
+                match = day * DAY + self.nth(rank - 1)
+                return match if match >= start else None
         while i == 0:
             if _local(year, month, 1) <= start:
                 return None
             year, month = (year, month - 1) if month > 1 else (year - 1, 12)
             days = self.days(year, month)
             i = len(days)
-        found = _local(year, month, days[i - 1]) + self.nth(self.per_day - 1)
-        return found if found >= start else None
+        match = _local(year, month, days[i - 1]) + self.nth(self.per_day - 1)
+        return match if match >= start else None
 
     def count_in(self, start: int, end: int) -> int:
         """How many matching local seconds lie in ``[start, end)``; a step for each month."""
@@ -213,9 +213,9 @@ def read_cron(expression: str) -> CronFields:
 def smallest_gap(expression: str) -> int:
     """Seconds between the closest two of the first 64 local times of 2024 and later."""
     fields = read_cron(expression)
-    found, end = _local(2024, 1, 1) - 1, _local(2424, 1, 1)
+    last, end = _local(2024, 1, 1) - 1, _local(2424, 1, 1)
     fires: list[int] = []
-    while len(fires) < 64 and (following := fields.first_in(found + 1, end)) is not None:
-        found = following
-        fires.append(found)
+    while len(fires) < 64 and (following := fields.first_in(last + 1, end)) is not None:
+        last = following
+        fires.append(last)
     return min(later - earlier for earlier, later in pairwise(fires))

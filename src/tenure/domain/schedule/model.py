@@ -105,8 +105,8 @@ class Schedule:
             return self.at if self._at > instant else None
         if self.kind in UNPLANNED:
             return None
-        found = next_fire(self._cron, self.timezone, self.dst, to_seconds(instant))
-        return None if found is None else to_instant(found)
+        seconds = next_fire(self._cron, self.timezone, self.dst, to_seconds(instant))
+        return None if seconds is None else to_instant(seconds)
 
     def is_over(self, instant: datetime) -> bool:
         """Whether no fire can come after an instant."""
@@ -145,8 +145,8 @@ class Schedule:
         """The last fire in ``(after, until]``, found from its end."""
         if self.kind is ScheduleKind.CRON:
             low, high = to_seconds(after), to_seconds(until)
-            found = last_fire(self._cron, self.timezone, self.dst, low, high)
-            return None if found is None else to_instant(found)
+            seconds = last_fire(self._cron, self.timezone, self.dst, low, high)
+            return None if seconds is None else to_instant(seconds)
         if self.kind in UNPLANNED:
             return None
         fire = self._grid(until, 0) if self.kind is ScheduleKind.EVERY else self._at
@@ -203,8 +203,8 @@ class Schedule:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Schedule:
         """The schedule that :meth:`to_json` wrote. Raises :class:`InvalidInput`."""
-        found = cls._from_json(data)
-        return replace(found, follows_profile=True) if data.get("follows_profile") else found
+        schedule = cls._from_json(data)
+        return replace(schedule, follows_profile=True) if data.get("follows_profile") else schedule
 
     @classmethod
     def _from_json(cls, data: Mapping[str, Any]) -> Schedule:

@@ -67,9 +67,9 @@ def next_fire(fields: CronFields, zone: str, dst: Dst, after: int) -> int | None
         if _shifted(fields, stretch, after, stretch.start, gap):
             return stretch.start
         low, high = _window(stretch, after, stretch.end, fold)
-        found = fields.first_in(low, high)
-        if found is not None:
-            return found - stretch.offset
+        local = fields.first_in(low, high)
+        if local is not None:
+            return local - stretch.offset
     return None
 
 
@@ -80,9 +80,9 @@ def last_fire(fields: CronFields, zone: str, dst: Dst, after: int, until: int) -
         if stretch.end <= after + 1:
             return None
         low, high = _window(stretch, after, until, fold)
-        found = fields.last_in(low, high)
-        if found is not None:
-            return found - stretch.offset
+        local = fields.last_in(low, high)
+        if local is not None:
+            return local - stretch.offset
         if _shifted(fields, stretch, after, until, gap):
             return stretch.start
     return None

@@ -38,12 +38,12 @@ def _explained(expression: str) -> str:
     if len(parts) == 5:
         parts.insert(0, "0")
     both = not (parts[3].startswith("*") or parts[5].startswith("*"))
-    said = Expression([_spelled_out(part, n, parts) for n, part in enumerate(parts)]).explain()
-    said = _NTH.sub(_each, said[0].lower() + said[1:])
-    said = _EVERY_NTH_DAY.sub(r"\1 day of the month, from the 1st", said)
+    words = Expression([_spelled_out(part, n, parts) for n, part in enumerate(parts)]).explain()
+    words = _NTH.sub(_each, words[0].lower() + words[1:])
+    words = _EVERY_NTH_DAY.sub(r"\1 day of the month, from the 1st", words)
     if both:  # "and" reads as both at once, and either suffices
-        said = said.replace(" and on ", " or on ")
-    return _TH.sub(lambda m: m[1] + _ENDS.get(m[1][-1], "th"), said)
+        words = words.replace(" and on ", " or on ")
+    return _TH.sub(lambda m: m[1] + _ENDS.get(m[1][-1], "th"), words)
 
 
 def _spelled_out(part: str, number: int, parts: list[str]) -> str:
@@ -87,13 +87,14 @@ def _both_days(fields: CronFields, parts: list[str]) -> str | None:
     nths = ",".join(f"{weekday}#{nth}" for weekday in parts[-1].split(","))
     expression = " ".join([*parts[:-3], "*", parts[-2], nths])
     try:
-        found = read_cron(expression)
+        nth_fields = read_cron(expression)
     except InvalidInput:
         return None
     first = 7 * nth - 6
     weekdays = read_cron(" ".join([*parts[:-3], "*", parts[-2], parts[-1]]))
     if any(
-        found.rule.match_day(day) != (first <= day.day < first + 7 and weekdays.rule.match_day(day))
+        nth_fields.rule.match_day(day)
+        != (first <= day.day < first + 7 and weekdays.rule.match_day(day))
         for day in days_of_each_shape(fields.months)
     ):
         return None

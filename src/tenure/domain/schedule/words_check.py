@@ -173,13 +173,13 @@ def _part(text: str, unit: str, size: int) -> frozenset[int]:
     text = text.removeprefix("at ")
     if text.startswith(f"{unit}s "):
         return frozenset(_number(item) for item in _items(text.removeprefix(f"{unit}s ")))
-    found: set[int] = set()
+    numbers: set[int] = set()
     for item in _items(text):
         if item.startswith(f"{unit} "):
-            found.add(_number(item.removeprefix(f"{unit} ")))
+            numbers.add(_number(item.removeprefix(f"{unit} ")))
         else:
-            found.update(_every(item, unit, 0, size - 1, _number))
-    return frozenset(found)
+            numbers.update(_every(item, unit, 0, size - 1, _number))
+    return frozenset(numbers)
 
 
 def _every(
@@ -282,8 +282,8 @@ def _weekdays(text: str) -> Days:
 
 def _within(numbers: range) -> Days:
     """Weekdays as numbers from Monday, 0, to Sunday, 6, which is also -1."""
-    found = {number % 7 for number in numbers}
-    return lambda day: day.weekday() in found
+    days = {number % 7 for number in numbers}
+    return lambda day: day.weekday() in days
 
 
 def _nth_weekday(word: str, weekday: int) -> Days:
@@ -300,13 +300,13 @@ def _weekday(word: str, *, first: bool = False) -> int:
 
 
 def _months(text: str) -> frozenset[int]:
-    found: set[int] = set()
+    numbers: set[int] = set()
     for item in _items(text):
         if item in _MONTHS[1:]:
-            found.add(_MONTHS.index(item))
+            numbers.add(_MONTHS.index(item))
         else:
-            found.update(_every(item, "month", 1, 12, _month))
-    return frozenset(found)
+            numbers.update(_every(item, "month", 1, 12, _month))
+    return frozenset(numbers)
 
 
 def _month(word: str) -> int:
@@ -338,9 +338,9 @@ def _clock(word: str) -> tuple[int, int, int]:
 @lru_cache(maxsize=64)
 def days_of_each_shape(months: frozenset[int]) -> tuple[date, ...]:
     """The days of a month of each shape that these months take: 28 years hold them all."""
-    found = {monthrange(y, m): (y, m) for y in range(2000, 2028) for m in months}
+    months_by_shape = {monthrange(y, m): (y, m) for y in range(2000, 2028) for m in months}
     return tuple(
         date(year, month, day)
-        for (_, length), (year, month) in found.items()
+        for (_, length), (year, month) in months_by_shape.items()
         for day in range(1, length + 1)
     )

@@ -109,9 +109,9 @@ def load_zone(key: str) -> tzinfo:
     :class:`OutcomeUnknown` where no descriptor is free to read its rules."""
     if key == "UTC":
         return UTC
-    found = _loaded.get(key)
-    if found is not None:
-        return found
+    zone = _loaded.get(key)
+    if zone is not None:
+        return zone
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     if _KEY.fullmatch(key) and not key.startswith(_NOT_ZONES):
@@ -190,13 +190,13 @@ def check_zone(key: object) -> str:
 def _near_zones(key: str, known: list[str]) -> str:
     from difflib import get_close_matches
 
-    wanted = key[:64].strip().replace(" ", "_").lower()
+    written = key[:64].strip().replace(" ", "_").lower()
     names = {name.lower(): name for name in known}
     cities = {low.rpartition("/")[2]: low for low in names}
-    exact = [low for low in names if wanted in (low, low.rpartition("/")[2])]
+    exact = [low for low in names if written in (low, low.rpartition("/")[2])]
     near = exact or [
-        *get_close_matches(wanted, names, n=3),
-        *(cities[city] for city in get_close_matches(wanted, cities, n=2)),
+        *get_close_matches(written, names, n=3),
+        *(cities[city] for city in get_close_matches(written, cities, n=2)),
     ]
     if not near:
         return "use an IANA name such as Europe/Berlin, or UTC"
@@ -246,12 +246,12 @@ def _stretches(key: str, year: int) -> tuple[OffsetPeriod, ...]:
     """The stretches of one year of a zone, cut at its ends."""
     start, end = _year_start(year), _year_start(year + 1)
     edges = _edges(key, start - _PROBE, end + _PROBE)
-    found = []
+    periods = []
     for i, (at, offset) in enumerate(edges):
         before = edges[i - 1][1] if i else offset
         until, then = edges[i + 1] if i + 1 < len(edges) else (end + _PROBE, offset)
         if at < end and until > start:
-            found.append(
+            periods.append(
                 OffsetPeriod(
                     start=max(at, start),
                     end=min(until, end),
@@ -261,7 +261,7 @@ def _stretches(key: str, year: int) -> tuple[OffsetPeriod, ...]:
                     again=until + then,
                 )
             )
-    return tuple(found)
+    return tuple(periods)
 
 
 def _edges(key: str, start: int, end: int) -> list[tuple[int, int]]:

@@ -81,16 +81,16 @@ def check_file_system(path: Path, *, user_home: Path | None = None) -> None:
     there is one.
     """
     real = Path(os.path.realpath(path))
-    found = file_system_of(real)
-    if found is not None:
-        why = what_is_wrong(found)
+    mounted = file_system_of(real)
+    if mounted is not None:
+        why = what_is_wrong(mounted)
         if why:
             raise Refused(
-                f"{path} lies on {why} ({found.kind} at {found.mount_point}), "
+                f"{path} lies on {why} ({mounted.kind} at {mounted.mount_point}), "
                 "where locks do not tell reliably who lives",
                 remedy=_REMEDY,
                 path=str(path),
-                file_system=found.kind,
+                file_system=mounted.kind,
             )
     program = synced_by(real, user_home or passwd_home())
     if program:
@@ -101,16 +101,16 @@ def check_file_system(path: Path, *, user_home: Path | None = None) -> None:
         )
 
 
-def what_is_wrong(found: FileSystem) -> str:
+def what_is_wrong(mounted: FileSystem) -> str:
     """Why this file system cannot carry ownership; '' where it can."""
-    kind = found.kind.lower()
+    kind = mounted.kind.lower()
     if kind in _SHARED:
         return _SHARED[kind]
     if kind.startswith("fuse."):
         return _SHARED["fuse"]
-    if kind in _SHARED_UNLESS_ROOT and found.mount_point != "/":
+    if kind in _SHARED_UNLESS_ROOT and mounted.mount_point != "/":
         return "a folder shared with another machine"
-    return "" if found.local else _SHARED["nfs"]
+    return "" if mounted.local else _SHARED["nfs"]
 
 
 def file_system_of(real: Path) -> FileSystem | None:

@@ -88,8 +88,8 @@ def read(folder: ProfileFolder) -> ProfileId | None:
     Raises :class:`CorruptStore` if it is there and cannot be understood, :class:`OutcomeUnknown` if
     it cannot be read now.
     """
-    found = _read(folder)
-    return found[0] if found is not None else None
+    content = _read(folder)
+    return content[0] if content is not None else None
 
 
 def look(folder: ProfileFolder) -> ProfileId | None:

@@ -102,18 +102,18 @@ class ProfileFolder:
         user's, lies on a network, user-space or synced file system, or cannot be used.
         """
         check_name(name)
-        wanted = home / "profiles" / name
-        if not create and not _is_folder(wanted):
+        place = home / "profiles" / name
+        if not create and not _is_folder(place):
             raise NotFound(
                 f"profile {name} does not exist in {home}",
                 remedy="`tenure profile list` shows them; `tenure add` and `tenure serve` "
                 "create one",
                 profile=name,
             )
-        check_file_system(wanted)
+        check_file_system(place)
         if create:
-            _make(home, wanted)
-        real = Path(os.path.realpath(wanted))
+            _make(home, place)
+        real = Path(os.path.realpath(place))
         status = _private(real)
         if create:
             for folder in (real / "live", real / "logs"):
@@ -160,14 +160,14 @@ def _is_folder(path: Path) -> bool:
         raise _unusable(path, e) from e
 
 
-def _make(home: Path, wanted: Path) -> None:
+def _make(home: Path, place: Path) -> None:
     # Each of ours on the way is created private; folders above the home are not ours to make
     # private, and one that exists is left as it is.
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise _unusable(home.parent, e) from e
-    for folder in (home, home / "profiles", wanted):
+    for folder in (home, home / "profiles", place):
         _mkdir(folder)
         owner = os.stat(folder).st_uid
         if owner not in (os.geteuid(), 0):

@@ -128,12 +128,12 @@ def _invalid(
 ) -> PolicyProblem:
     line = error.facts.get("line")
     remedy = "correct it in the file; `tenure owner policy` then shows what it says"
-    said = f"{error.field}: {error.text}" if error.field else error.text
-    if line is not None and not said.startswith(f"line {line}"):
-        said = f"line {line}: {said}"
+    why = f"{error.field}: {error.text}" if error.field else error.text
+    if line is not None and not why.startswith(f"line {line}"):
+        why = f"line {line}: {why}"
     return PolicyProblem(
         kind=kind,
-        text=f"{path}{', ' if said.startswith('line ') else ': '}{said}",
+        text=f"{path}{', ' if why.startswith('line ') else ': '}{why}",
         remedy=error.remedy or remedy,
         field=error.field,
         line=line,

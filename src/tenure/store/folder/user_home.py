@@ -34,11 +34,13 @@ def user_home(environ: Mapping[str, str]) -> Path:
 
     Raises :class:`InvalidInput`, which names ``TENURE_HOME``, where neither says.
     """
-    found = passwd_home() or _home_variable(environ)
-    if found is not None:
-        return found
-    said = environ.get("HOME", "")
-    why = f"and HOME ({said}) is not a folder of this user" if said else "and HOME is not set"
+    home = passwd_home() or _home_variable(environ)
+    if home is not None:
+        return home
+    variable = environ.get("HOME", "")
+    why = (
+        f"and HOME ({variable}) is not a folder of this user" if variable else "and HOME is not set"
+    )
     raise InvalidInput(
         f"uid {os.geteuid()} has no passwd entry, {why}: Tenure has no home folder",
         field="home",
@@ -56,12 +58,12 @@ def other_home(environ: Mapping[str, str]) -> Path | None:
 
     None where ``TENURE_HOME`` decides, where ``HOME`` says nothing, and where both are one folder.
     """
-    theirs, said = passwd_home(), environ.get("HOME", "")
-    if environ.get("TENURE_HOME") or theirs is None or not os.path.isabs(said):
+    account_home, variable = passwd_home(), environ.get("HOME", "")
+    if environ.get("TENURE_HOME") or account_home is None or not os.path.isabs(variable):
         return None
-    if os.path.realpath(said) == os.path.realpath(theirs):
+    if os.path.realpath(variable) == os.path.realpath(account_home):
         return None
-    return Path(said) / _FOLDER
+    return Path(variable) / _FOLDER
 
 
 def which_home(home: Path, environ: Mapping[str, str]) -> tuple[str, str] | None:
@@ -82,8 +84,8 @@ def which_home(home: Path, environ: Mapping[str, str]) -> tuple[str, str] | None
 def job_folder(environ: Mapping[str, str]) -> str:
     """Where a command runs that names no folder: the home folder of the passwd entry, else
     ``HOME``, else ``/``; the first that this process can enter."""
-    theirs, said = passwd_home(), environ.get("HOME", "")
-    for folder in (str(theirs) if theirs else "", said):
+    account_home, variable = passwd_home(), environ.get("HOME", "")
+    for folder in (str(account_home) if account_home else "", variable):
         if os.path.isabs(folder) and os.path.isdir(folder) and os.access(folder, os.X_OK):
             return folder
     return "/"
@@ -116,9 +118,9 @@ def expand(path: str, field: str) -> str:
 
 
 def _home_variable(environ: Mapping[str, str]) -> Path | None:
-    said = environ.get("HOME", "")
+    folder = environ.get("HOME", "")
     try:
-        mine = os.path.isabs(said) and os.stat(said).st_uid == os.geteuid() and os.path.isdir(said)
+        mine = os.path.isabs(folder) and os.stat(folder).st_uid == os.geteuid()
+        return Path(folder) if mine and os.path.isdir(folder) else None
     except (OSError, ValueError):
         return None
-    return Path(said) if mine else None

@@ -262,60 +262,60 @@ class Claims(TableVerbs):
     def due_retries(self, now: datetime, room: Mapping[Runner, int]) -> tuple[Run, ...]:
         taken: Counter[str] = Counter()
         with self._db.snapshot() as db:
-            found: list[Run] = []
+            runs: list[Run] = []
             left = sum(max(limit, 0) for limit in room.values())
             # Rows are read one by one: as many retries may be due as there are jobs.
             for row in db.execute(SQL.due_retries, (micros(now),)):
-                if len(found) >= left:
+                if len(runs) >= left:
                     break
                 runner = row[-1]
                 if taken[runner] < room.get(Runner(runner), 0):
                     taken[runner] += 1
-                    found.append(run_of(row))
-            return tuple(found)
+                    runs.append(run_of(row))
+            return tuple(runs)
 
     def claim_retry(self, authority: Authority, run: str, now: datetime) -> Claimed:
         at = micros(now)
         with self._db.executing(authority) as (db, authoritative):
-            found = load_run(db, run)
-            changed = Claimed(job=found.job, outcome=ClaimOutcome.CHANGED)
-            if found.state is not RunState.RETRYING:
+            current = load_run(db, run)
+            changed = Claimed(job=current.job, outcome=ClaimOutcome.CHANGED)
+            if current.state is not RunState.RETRYING:
                 return changed
-            state, revision, needs_authority = db.execute(SQL.retry_job, (found.job,)).fetchone()
-            why = _why_no_retry(JobState(state), revision, found)
+            state, revision, needs_authority = db.execute(SQL.retry_job, (current.job,)).fetchone()
+            why = _why_no_retry(JobState(state), revision, current)
             if why is not None:
-                end_retries(db, found, RunState.FAILED, why, at)
+                end_retries(db, current, RunState.FAILED, why, at)
                 return changed
             if needs_authority and not authoritative:
-                return Claimed(job=found.job, outcome=ClaimOutcome.PROTECTED)
+                return Claimed(job=current.job, outcome=ClaimOutcome.PROTECTED)
             db.execute(SQL.keep_attempt, (run,))
             process = authority.process
             row = (authority.term, process, process, authority.policy_version, at, run)
             db.execute(SQL.claim_retry, row)
             again = load_run(db, run)
-            return Claimed(job=found.job, outcome=ClaimOutcome.CLAIMED, runs=(again,))
+            return Claimed(job=current.job, outcome=ClaimOutcome.CLAIMED, runs=(again,))
 
     def claim_trigger(
         self, authority: Authority, request: str, now: datetime
     ) -> tuple[Request, Run | None]:
         at = micros(now)
         with self._db.executing(authority) as (db, authoritative):
-            found = load_request(db, request)
-            if found.kind not in (RequestKind.TRIGGER, RequestKind.RETRY) or found.job is None:
-                raise InvalidInput(f"a {found.kind} request triggers nothing", field="request")
-            if found.state is not RequestState.PENDING:
-                return found, None
-            if now > found.deadline:
-                return expire_request(db, found, now), None
-            job = load_job(db, self._db.definitions, found.job)
+            asked = load_request(db, request)
+            if asked.kind not in (RequestKind.TRIGGER, RequestKind.RETRY) or asked.job is None:
+                raise InvalidInput(f"a {asked.kind} request triggers nothing", field="request")
+            if asked.state is not RequestState.PENDING:
+                return asked, None
+            if now > asked.deadline:
+                return expire_request(db, asked, now), None
+            job = load_job(db, self._db.definitions, asked.job)
             may_run = authoritative or not job.definition.needs_authority
             newest = db.execute(SQL.newest_active, (job.id,)).fetchone()
             active = None if newest is None else str(newest[0])
-            refusal = _why_refused(job, found, may_run, active)
+            refusal = _why_refused(job, asked, may_run, active)
             if refusal is not None:
-                return record_reply(db, found, RequestState.REFUSED, authority, now, *refusal), None
+                return record_reply(db, asked, RequestState.REFUSED, authority, now, *refusal), None
             if not may_run or (active and job.definition.overlap is Overlap.QUEUE):
-                return found, None
+                return asked, None
             fire, fire_at = _free_instant(db, job, now, at)
             claim = _ClaimTransaction(db, self._db.definitions, authority, authoritative, now, at)
             run = claim.insert_run(
@@ -326,12 +326,12 @@ class Claims(TableVerbs):
                 fire_at=fire_at,
                 cause=Cause.REQUEST,
                 protected=job.definition.needs_authority,
-                request=found.id,
+                request=asked.id,
             )
             assert run is not None
-            found = replace(found, run=run.id)
+            asked = replace(asked, run=run.id)
             answer = f"claimed as run {run.id}"
-            return record_reply(db, found, RequestState.ACCEPTED, authority, now, answer), run
+            return record_reply(db, asked, RequestState.ACCEPTED, authority, now, answer), run
 
 
 def _why_no_retry(state: JobState, revision: int, run: Run) -> str | None:

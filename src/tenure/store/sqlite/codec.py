@@ -102,14 +102,14 @@ def salvage(text: str | None, error: Exception, *, name: str, runner: str) -> De
     kept: dict[str, Any] = {"name": name}
     lost: list[str] = []
     hints = get_type_hints(Definition)
-    for one in _stored(Definition):
+    for stored in _stored(Definition):
         try:
-            kept[one.name] = _reader(hints[one.name])(data[one.name])
+            kept[stored.name] = _reader(hints[stored.name])(data[stored.name])
         except KeyError:
-            if one.name in ("schedule", "action"):
-                lost.append(one.name)
+            if stored.name in ("schedule", "action"):
+                lost.append(stored.name)
         except _UNREADABLE:
-            lost.append(one.name)
+            lost.append(stored.name)
     kept.setdefault("schedule", unreadable_schedule(schedule))
     kept.setdefault("action", _placeholder(runner))
     if "schedule" in lost and _lacks_zone_alone(schedule):
@@ -211,10 +211,10 @@ def _evidence_reader(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Of a process that was seen before locks were looked at, they are unknown, not none."""
 
     def read_of_any_age(data: Any) -> Any:
-        found = read(data)
+        evidence = read(data)
         if "locks" in data:
-            return found
-        return dataclasses.replace(found, unknown=found.unknown | {"locks"})
+            return evidence
+        return dataclasses.replace(evidence, unknown=evidence.unknown | {"locks"})
 
     return read_of_any_age
 

@@ -157,9 +157,9 @@ class OpenFiles:
 
     def __init__(self, path: Path) -> None:
         self._path, self._log, self._index = (f"{path}{end}" for end in ("", "-wal", "-shm"))
-        found = os.stat(self._path)
-        self.key: _Key = (found.st_dev, found.st_ino)
-        self.opened_bytes = self._seen_bytes = found.st_size
+        status = os.stat(self._path)
+        self.key: _Key = (status.st_dev, status.st_ino)
+        self.opened_bytes = self._seen_bytes = status.st_size
         self._log_key: _Key | None = None
         self._index_key: _Key | None = None
         self.bound = False

@@ -270,10 +270,10 @@ def share(path: str, key: tuple[int, int]) -> int:
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             except OSError:
                 return -1
-            found = os.fstat(descriptor)
+            status = os.fstat(descriptor)
             # One that was replaced this very moment stays open: closing it may drop locks.
-            entry = _shared.setdefault((found.st_dev, found.st_ino), [descriptor, 0])
-            if (found.st_dev, found.st_ino) != key:
+            entry = _shared.setdefault((status.st_dev, status.st_ino), [descriptor, 0])
+            if (status.st_dev, status.st_ino) != key:
                 return -1
         entry[1] += 1
         return entry[0]

@@ -45,7 +45,7 @@ _BECAME = {
 def add(
     db: sqlite3.Connection,
     definitions: Definitions,
-    wanted: Definition,
+    definition: Definition,
     by: str,
     now: datetime,
     app: str | None = None,
@@ -53,19 +53,19 @@ def add(
     since: datetime | None = None,
 ) -> Job:
     """Add a job. If its schedule has no further fire, the job is DONE."""
-    _check_name(db, wanted.name, None)
+    _check_name(db, definition.name, None)
     job, at = new_id("j", now), micros(now)
     watermark = min(since or now, now)
-    due = due_of(job, wanted, watermark)
-    state = JobState.DONE if wanted.schedule.is_over(watermark) else JobState.ACTIVE
+    due = due_of(job, definition, watermark)
+    state = JobState.DONE if definition.schedule.is_over(watermark) else JobState.ACTIVE
     db.execute(
         SQL.add,
         (
             job,
-            wanted.name,
+            definition.name,
             state.value,
-            wanted.runner.value,
-            wanted.needs_authority,
+            definition.runner.value,
+            definition.needs_authority,
             at,
             micros(watermark),
             micros(watermark),
@@ -74,8 +74,8 @@ def add(
             app_version,
         ),
     )
-    db.execute(SQL.add_revision, (job, 1, pack(wanted), at, by, micros(watermark)))
-    emit(db, EventKind.JOB_ADDED, at, job=job, name=wanted.name, by=by)
+    db.execute(SQL.add_revision, (job, 1, pack(definition), at, by, micros(watermark)))
+    emit(db, EventKind.JOB_ADDED, at, job=job, name=definition.name, by=by)
     return load_job(db, definitions, job)
 
 
@@ -83,35 +83,35 @@ def edit(
     db: sqlite3.Connection,
     definitions: Definitions,
     job: Job,
-    wanted: Definition,
+    definition: Definition,
     by: str,
     now: datetime,
 ) -> Job:
     """Make a new revision; an equal definition changes nothing."""
-    if wanted == job.definition:
+    if definition == job.definition:
         return job
-    check_readable(wanted)
-    if wanted.name != job.name:
-        _check_name(db, wanted.name, job.id)
-    watermark = _account_before_edit(db, job, wanted, now, by)
-    state, due = reschedule(db, job.id, wanted, job.state, watermark, now)
+    check_readable(definition)
+    if definition.name != job.name:
+        _check_name(db, definition.name, job.id)
+    watermark = _account_before_edit(db, job, definition, now, by)
+    state, due = reschedule(db, job.id, definition, job.state, watermark, now)
     revision, at = job.revision + 1, micros(now)
     db.execute(
         SQL.revise,
         (
-            wanted.name,
+            definition.name,
             revision,
             state.value,
-            wanted.runner.value,
-            wanted.needs_authority,
+            definition.runner.value,
+            definition.needs_authority,
             micros(watermark),
             micros_or_none(due),
             job.id,
         ),
     )
-    row = (job.id, revision, pack(wanted), at, by, micros(watermark))
+    row = (job.id, revision, pack(definition), at, by, micros(watermark))
     db.execute(SQL.add_revision, row)
-    emit(db, EventKind.JOB_EDITED, at, job=job.id, name=wanted.name, revision=revision, by=by)
+    emit(db, EventKind.JOB_EDITED, at, job=job.id, name=definition.name, revision=revision, by=by)
     return load_job(db, definitions, job.id)
 
 
@@ -159,31 +159,31 @@ def _account_by_state(
 
 
 def _account_before_edit(
-    db: sqlite3.Connection, job: Job, wanted: Definition, now: datetime, by: str
+    db: sqlite3.Connection, job: Job, definition: Definition, now: datetime, by: str
 ) -> datetime:
     """Account for the old revision's pending fires; the watermark that the new one starts from."""
     if job.damage is not None:
-        return _account_after_mending(db, job, wanted, now, by)
+        return _account_after_mending(db, job, definition, now, by)
     reason = "the job was edited before it ran"
     latest = job.definition.schedule.latest(job.watermark, now)
     if job.state is JobState.ACTIVE and latest is not None:
         late = now - jitter_of(job.id, job.definition.jitter) - latest
         before = latest - _INSTANT
-        if late <= job.definition.grace and wanted.schedule.latest(before, now) == latest:
+        if late <= job.definition.grace and definition.schedule.latest(before, now) == latest:
             omissions.account_pending(db, job, OmissionKind.MISSED, before, reason, now=now, by=by)
             return max(job.watermark, before)
     _account_by_state(db, job, reason, now, by)
-    return job.watermark_after_change(wanted, now)
+    return job.watermark_after_change(definition, now)
 
 
 def _account_after_mending(
-    db: sqlite3.Connection, job: Job, wanted: Definition, now: datetime, by: str
+    db: sqlite3.Connection, job: Job, definition: Definition, now: datetime, by: str
 ) -> datetime:
     """Account for the fires of a job that could not be read, by its repaired definition: catch-up
     decides about those of an active job, the others are skipped."""
     if job.state in (JobState.ACTIVE, JobState.DONE):
         return job.watermark
-    mended = replace(job, definition=wanted)
+    mended = replace(job, definition=definition)
     omissions.account_pending(
         db, mended, OmissionKind.SKIPPED, now, job.state.value, now=now, by=by
     )
@@ -193,7 +193,7 @@ def _account_after_mending(
 def reschedule(
     db: sqlite3.Connection,
     job: str,
-    wanted: Definition,
+    definition: Definition,
     state: JobState,
     watermark: datetime,
     now: datetime,
@@ -201,20 +201,20 @@ def reschedule(
     """State and due time of a job planned from ``watermark``; open holds are due at once."""
     if state not in (JobState.ACTIVE, JobState.DONE):
         return state, None
-    due = due_of(job, wanted, watermark)
-    if wanted.damage is not None:
+    due = due_of(job, definition, watermark)
+    if definition.damage is not None:
         return state, now if state is JobState.ACTIVE else None
     if omissions.has_open_hold(db, job):
         return JobState.ACTIVE, now
-    return (JobState.DONE if wanted.schedule.is_over(watermark) else JobState.ACTIVE), due
+    return (JobState.DONE if definition.schedule.is_over(watermark) else JobState.ACTIVE), due
 
 
-def check_readable(wanted: Definition) -> None:
+def check_readable(definition: Definition) -> None:
     """InvalidInput for a damaged definition: it must not be stored as if the user wrote it."""
-    if wanted.damage is not None:
+    if definition.damage is not None:
         raise InvalidInput(
-            f"it cannot be read: {wanted.damage.reason}",
-            field=wanted.damage.fields[0] if wanted.damage.fields else None,
+            f"it cannot be read: {definition.damage.reason}",
+            field=definition.damage.fields[0] if definition.damage.fields else None,
             remedy="give a new value for what cannot be read",
         )
 
@@ -257,13 +257,13 @@ class Editor:
     def edit_job(
         self, job: str, expected_revision: int, definition: Definition, *, by: str, now: datetime
     ) -> Job:
-        found = load_live_job(self._db, self._definitions, job)
-        _check_revision(found, expected_revision)
-        return edit(self._db, self._definitions, found, definition, by, now)
+        current = load_live_job(self._db, self._definitions, job)
+        _check_revision(current, expected_revision)
+        return edit(self._db, self._definitions, current, definition, by, now)
 
     def set_job_state(self, job: str, state: JobState, *, by: str, now: datetime) -> Job:
-        found = load_live_job(self._db, self._definitions, job)
-        return set_state(self._db, self._definitions, found, state, by, now)
+        current = load_live_job(self._db, self._definitions, job)
+        return set_state(self._db, self._definitions, current, state, by, now)
 
 
 class JobEdits(TableVerbs):
@@ -294,18 +294,18 @@ class JobEdits(TableVerbs):
 
     def miss_held_fires(self, job: str, reason: str, *, now: datetime) -> None:
         with self._db.writing() as db:
-            found = load_job(db, self._db.definitions, job)
-            omissions.miss_holds(db, found.id, reason, micros(now))
-            if found.definition.schedule.kind is ScheduleKind.FOREIGN:
-                db.execute(SQL.pass_over, (micros(now), found.id))
+            current = load_job(db, self._db.definitions, job)
+            omissions.miss_holds(db, current.id, reason, micros(now))
+            if current.definition.schedule.kind is ScheduleKind.FOREIGN:
+                db.execute(SQL.pass_over, (micros(now), current.id))
 
     def approve_job(self, job: str, revision: int, *, by: str, now: datetime) -> Job:
         at = micros(now)
         with self._db.writing() as db:
-            found = load_live_job(db, self._db.definitions, job)
-            _check_revision(found, revision)
-            if found.approved_revision == revision:
-                return found
+            current = load_live_job(db, self._db.definitions, job)
+            _check_revision(current, revision)
+            if current.approved_revision == revision:
+                return current
             db.execute(SQL.approve, (revision, job))
             emit(db, EventKind.JOB_STATE, at, job=job, approved=revision, by=by)
             if omissions.has_open_hold(db, job):
@@ -395,7 +395,7 @@ def _copy(connection: Connection) -> Iterator[tuple[_Recording, dict[str, Any]]]
     try:
         with connection.snapshot() as db:
             schema = [row[0] for row in db.execute(SQL.rehearsed_schema).fetchall()]
-            found = {
+            tables = {
                 table: db.execute(query).fetchall()
                 for table, query in (
                     ("jobs", SQL.rehearsed_jobs),
@@ -407,7 +407,7 @@ def _copy(connection: Connection) -> Iterator[tuple[_Recording, dict[str, Any]]]
         for statement in schema:
             copy.execute(statement)
         copy.execute("BEGIN")
-        for table, rows in found.items():
+        for table, rows in tables.items():
             if rows:
                 places = ", ".join("?" * len(rows[0]))
                 copy.executemany(f"INSERT INTO {table} VALUES ({places})", rows)

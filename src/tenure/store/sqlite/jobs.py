@@ -114,10 +114,10 @@ def load_job(db: sqlite3.Connection, definitions: Definitions, job: str) -> Job:
 
 def load_live_job(db: sqlite3.Connection, definitions: Definitions, job: str) -> Job:
     """By id, not a removed one. NotFound."""
-    found = load_job(db, definitions, job)
-    if found.state is JobState.REMOVED:
-        raise removed_job(found.name)
-    return found
+    current = load_job(db, definitions, job)
+    if current.state is JobState.REMOVED:
+        raise removed_job(current.name)
+    return current
 
 
 def removed_job(name: str) -> NotFound:
@@ -189,8 +189,8 @@ class JobTable(TableVerbs):
         query = f"{SQL.list} WHERE {' AND '.join(where)} ORDER BY j.name, j.id LIMIT ?"
         with self._db.reading() as db:
             rows = db.execute(query, (*values, limit + 1)).fetchall()
-            found = tuple(job_of(row, self._db.definitions) for row in rows[:limit])
-        return found, cursor(found[-1].name, found[-1].id) if len(rows) > limit else None
+            jobs = tuple(job_of(row, self._db.definitions) for row in rows[:limit])
+        return jobs, cursor(jobs[-1].name, jobs[-1].id) if len(rows) > limit else None
 
     def unreadable_jobs(self) -> tuple[Job, ...]:
         with self._db.snapshot() as db:

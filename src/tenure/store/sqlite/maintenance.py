@@ -152,9 +152,9 @@ class Maintenance(TableVerbs):
 
 
 def _verify(db: sqlite3.Connection) -> list[str]:
-    found = [row[0] for row in db.execute("PRAGMA integrity_check(20)").fetchall()]
+    faults = [row[0] for row in db.execute("PRAGMA integrity_check(20)").fetchall()]
     keys = db.execute("PRAGMA foreign_key_check").fetchall()
-    wrong = [text for text in found if text != "ok"]
+    wrong = [text for text in faults if text != "ok"]
     return wrong + [f"{row[0]} row {row[1]} names a {row[2]} that is not there" for row in keys]
 
 

@@ -135,8 +135,8 @@ class OmissionTable(TableVerbs):
             values.append(position[0])
         query = f"{SQL.list} WHERE {' AND '.join(where)} ORDER BY o.id DESC LIMIT ?"
         rows = self._db.fetch(query, (*values, limit + 1))
-        found = tuple(omission_of(row) for row in rows[:limit])
-        return found, cursor(found[-1].id) if len(rows) > limit else None
+        omissions = tuple(omission_of(row) for row in rows[:limit])
+        return omissions, cursor(omissions[-1].id) if len(rows) > limit else None
 
 
 def omission_of(row: tuple[Any, ...]) -> Omission:

@@ -157,9 +157,9 @@ def _declare(
     if job.state is JobState.DORMANT:
         job = set_state(db, definitions, job, JobState.ACTIVE, by, now)
         did.append("woken")
-    wanted = _with_anchor_of(declared.definition, job.definition)
-    if wanted != job.definition:
-        job = edit(db, definitions, job, wanted, by, now)
+    definition = _with_anchor_of(declared.definition, job.definition)
+    if definition != job.definition:
+        job = edit(db, definitions, job, definition, by, now)
         did.append("changed")
     if job.app_version != version:
         db.execute(SQL.set_version, (version, job.id))

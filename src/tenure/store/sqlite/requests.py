@@ -207,13 +207,13 @@ class RequestTable(TableVerbs):
         with self._db.writing() as db:
             if authority is not None:
                 fence(db, authority)
-            found = load_request(db, request)
-            check_answer(found.kind, found.state, state)
-            takes = found.state is RequestState.PENDING and state in OWNERS_WORD
-            if takes and now > found.deadline:
-                return expire_request(db, found, now)
-            found = replace(found, run=run or found.run)
-            return record_reply(db, found, state, authority, now, answer, remedy)
+            current = load_request(db, request)
+            check_answer(current.kind, current.state, state)
+            takes = current.state is RequestState.PENDING and state in OWNERS_WORD
+            if takes and now > current.deadline:
+                return expire_request(db, current, now)
+            current = replace(current, run=run or current.run)
+            return record_reply(db, current, state, authority, now, answer, remedy)
 
     def request(self, request: str) -> Request:
         return request_of(self._db.fetch_one(SQL.one, (request,)), request)

@@ -324,9 +324,9 @@ class RunTable(TableVerbs):
             f"{source} WHERE {' AND '.join(terms)} ORDER BY x.claimed_at DESC, x.seq DESC LIMIT ?"
         )
         rows = self._db.fetch(query, (*values, limit + 1))
-        found = tuple(run_of(row) for row in rows[:limit])
+        runs = tuple(run_of(row) for row in rows[:limit])
         more = len(rows) > limit
-        return found, cursor(rows[limit - 1][14], rows[limit - 1][0]) if more else None
+        return runs, cursor(rows[limit - 1][14], rows[limit - 1][0]) if more else None
 
     def mark(self) -> Mark:
         ((event, run, omission),) = self._db.fetch(SQL.newest)
@@ -341,13 +341,13 @@ class RunTable(TableVerbs):
         return tuple(run_of(row) for row in rows)
 
     def latest_runs(self, jobs: Collection[str], *, each: int = 1) -> Mapping[str, Sequence[Run]]:
-        found: dict[str, Sequence[Run]] = {}
+        latest: dict[str, Sequence[Run]] = {}
         with self._db.snapshot() as db:
             for job in jobs:
                 rows = db.execute(SQL.latest, (job, each)).fetchall()
                 if rows:
-                    found[job] = tuple(run_of(row) for row in rows)
-        return found
+                    latest[job] = tuple(run_of(row) for row in rows)
+        return latest
 
     def provenance(self, run: str) -> Evidence:
         with self._db.snapshot() as db:

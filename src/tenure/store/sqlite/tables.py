@@ -41,8 +41,8 @@ class Statements:
             setattr(self, name, _expand(body, shared))
         if wanted not in own:
             raise AttributeError(f"{self._name}.sql has no statement {wanted!r}")
-        found: str = self.__dict__[wanted]
-        return found
+        statement: str = self.__dict__[wanted]
+        return statement
 
 
 @cache
