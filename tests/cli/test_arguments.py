@@ -143,6 +143,7 @@ def run(home: Path, *argv: str, before: str = "") -> subprocess.CompletedProcess
     )
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     "argv", [("list",), ("list", "--json"), ("--help",), ("--version",), ("show", "no", "--json")]
 )
@@ -170,6 +171,7 @@ def test_a_reader_that_goes_is_no_error(home: Path) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 def test_a_closed_stream_is_no_file_of_tenures(home: Path, tenure: Tenure, closed: str) -> None:
     assert run(home, "add", "@daily", "--name", "n", "--", "true", before=closed).returncode == 0
