@@ -17,13 +17,13 @@ from tenure.domain.request import Request, RequestState
 from tenure.domain.run import ACTIVE, FINAL, Run
 from tenure.store.contract import Counts, Purged, PurgeLimits
 from testkit.memory_store.base import verb
-from testkit.memory_store.monitoring import MonitoringLayer
+from testkit.memory_store.requests import RequestLayer
 from testkit.memory_store.tables import Span
 
 DAY = timedelta(days=1)
 
 
-class MaintenanceLayer(MonitoringLayer):
+class MaintenanceLayer(RequestLayer):
     created_at: datetime
 
     @verb

@@ -22,8 +22,9 @@ from tenure.domain.ownership import (
     Term,
     transition,
 )
+from tenure.domain.request import HandOverEnd, Request, RequestKind, RequestState, check_answer
 from testkit.memory_store.base import verb
-from testkit.memory_store.replies import ReplyLayer
+from testkit.memory_store.processes import ProcessLayer
 
 TAKES = frozenset(
     {OwnershipAction.TAKE, OwnershipAction.TAKE_FROM_DEAD, OwnershipAction.TAKE_BY_FORCE}
@@ -31,7 +32,7 @@ TAKES = frozenset(
 ENDS = frozenset({OwnershipAction.HAND_OVER, OwnershipAction.STEP_DOWN})
 
 
-class OwnershipLayer(ReplyLayer):
+class OwnershipLayer(ProcessLayer):
     @verb
     def ownership(self) -> Ownership:
         return self._tables.ownership
@@ -217,3 +218,42 @@ class OwnershipLayer(ReplyLayer):
     @verb
     def check_authority(self, authority: Authority) -> None:
         self._require(authority)
+
+    # -- answers to requests: what ends with a term, and what the verbs about requests share ----
+    def _reply(
+        self,
+        request: Request,
+        state: RequestState,
+        authority: Authority | None,
+        now: datetime,
+        answer: str,
+        remedy: str,
+    ) -> Request:
+        check_answer(request.kind, request.state, state)
+        replied = replace(
+            request,
+            state=state,
+            answered_at=now,
+            term=authority.term if authority else request.term,
+            answer=answer,
+            remedy=remedy,
+        )
+        self._tables.requests[request.id] = replied
+        self._say(
+            EventKind.ANSWERED,
+            now,
+            term=replied.term,
+            process=authority.process if authority else None,
+            job=request.job,
+            run=replied.run,
+            facts={"request": request.id, "state": state.value, "answer": answer},
+        )
+        return replied
+
+    def _accepted_hand_overs(self) -> list[Request]:
+        """Those whose successor has still to take the term."""
+        accepted = [r for r in self._tables.requests.values() if r.state is RequestState.ACCEPTED]
+        return [r for r in accepted if r.kind is RequestKind.HAND_OVER]
+
+    def _end_hand_over(self, request: Request, end: HandOverEnd, now: datetime) -> Request:
+        return self._reply(request, end.state, None, now, end.answer, end.remedy)

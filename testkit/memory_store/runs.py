@@ -1,8 +1,8 @@
-"""Runs (C6): starts under the claim's term, ends fenced by the run itself."""
+"""Runs (C6): starts under the claim's term, ends fenced by the run itself; and monitoring."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -21,7 +21,7 @@ from tenure.domain.run import (
     Start,
     check_transition,
 )
-from tenure.store.contract import Page, RunFilter
+from tenure.store.contract import Mark, Page, RunFilter
 from testkit.memory_store.base import page_of, verb
 from testkit.memory_store.jobs import JobLayer
 
@@ -225,6 +225,34 @@ class RunLayer(JobLayer):
         ]
         return page_of(found[::-1], page)
 
+    # -- monitoring: what is new, and the latest runs of each job --------------------------------
+    @verb
+    def mark(self) -> Mark:
+        return Mark(
+            event=max([0, *self._tables.events]),
+            run=max([0, *map(_number, self._tables.runs)]),
+            omission=max([0, *self._tables.omissions]),
+        )
+
+    @verb
+    def runs_after(self, number: int, *, limit: int = 100) -> tuple[tuple[Run, ...], int]:
+        found = [run for id, run in self._tables.runs.items() if _number(id) > number][:limit]
+        return tuple(found), _number(found[-1].id) if found else number
+
+    @verb
+    def runs_by_id(self, runs: Collection[str]) -> tuple[Run, ...]:
+        return tuple(run for id, run in self._tables.runs.items() if id in runs)
+
+    @verb
+    def latest_runs(self, jobs: Collection[str], *, each: int = 1) -> Mapping[str, Sequence[Run]]:
+        found: dict[str, Sequence[Run]] = {}
+        for job in jobs:
+            mine = [run for run in self._tables.runs.values() if run.job == job]
+            mine.sort(key=lambda run: run.fire_time, reverse=True)
+            if mine:
+                found[job] = tuple(mine[:each])
+        return found
+
 
 def _fits(run: Run, where: RunFilter) -> bool:
     return (
@@ -234,3 +262,8 @@ def _fits(run: Run, where: RunFilter) -> bool:
         and where.term in (None, run.term)
         and where.process in (None, run.process)
     )
+
+
+def _number(run: str) -> int:
+    """Ids here are ``r`` and a number that only grows."""
+    return int(run[1:])

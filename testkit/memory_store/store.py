@@ -4,8 +4,8 @@ Written so that each verb can be compared with its sentence in the contract; not
 fast. Nothing survives the process, so "durable" means "before the verb returns". For tests of your
 own jobs, and the model that every other store is compared with.
 
-The layers, each a file: tables, transactions (base), processes, replies, ownership, accounting
-(pending), jobs, runs, claims, requests, monitoring, maintenance.
+The layers, each a file: tables, transactions (base), processes, ownership, accounting (pending),
+jobs, runs, claims, requests, maintenance.
 """
 
 from __future__ import annotations
