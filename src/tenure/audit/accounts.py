@@ -27,8 +27,6 @@ from tenure.domain.run import Cause, Run
 from tenure.domain.schedule.model import UNPLANNED, Schedule
 
 _TICK = timedelta(microseconds=1)
-_GONE = "records were deleted or never written; compare with a backup, and report it"
-_ALTERED = "the record was altered or written wrongly; keep the database and report it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +79,18 @@ def _check_watermark(view: View, book: Book, past: JobHistory) -> None:
     mark = accounting.watermark
     if mark > view.now + SKEW and not view.clock.covers(mark):
         text = f"{job.name} is accounted for up to {mark.isoformat()}, which is yet to come"
-        remedy = "set the clock right; a running owner then plans from now"
-        book.find("C5", "watermark_ahead", text, job.id, remedy=remedy, watermark=mark)
+        book.find("watermark_ahead", text, job.id, watermark=mark)
     since = accounting.accounted_from
     if since > mark and not view.clock.covers(since):
         text = f"{job.name} is accounted for from {since.isoformat()} only"
-        book.find("C5", "accounting_broken", text, job.id, remedy=_ALTERED, watermark=mark)
+        book.find("accounting_broken", text, job.id, watermark=mark)
     if job.state is JobState.DONE:
         left = job.definition.schedule.next_after(mark)
         if left is not None and left <= view.now:
             text = (
                 f"{job.name} is recorded as done, but it had a scheduled run at {left.isoformat()}"
             )
-            book.find("C5", "done_too_soon", text, job.id, remedy=_ALTERED, fire=left)
+            book.find("done_too_soon", text, job.id, fire=left)
 
 
 def _check_runs(view: View, book: Book, window: _Window, runs: list[Run]) -> list[_Entry]:
@@ -104,14 +101,14 @@ def _check_runs(view: View, book: Book, window: _Window, runs: list[Run]) -> lis
         fire, first = run.fire_time, view.attempts[run.id][0]
         if not window.schedule.is_fire(fire):
             text = f"run {run.id} is for {fire.isoformat()}, not a scheduled time of {window.name}"
-            book.find("C5", "not_a_fire", text, run, run.job, remedy=_ALTERED, fire=fire)
+            book.find("not_a_fire", text, run, run.job, fire=fire)
             continue
         if not view.clock.follows(first.claimed_at, fire, timedelta(seconds=1)):
             text = f"run {run.id} was claimed before it was due"
-            book.find("C5", "claimed_early", text, run, run.job, remedy=_ALTERED, fire=fire)
+            book.find("claimed_early", text, run, run.job, fire=fire)
         if fire > mark and not view.clock.covers(fire):
             text = f"run {run.id} is for a scheduled time beyond the watermark of {run.job_name}"
-            book.find("C5", "beyond_watermark", text, run, run.job, remedy=_ALTERED, watermark=mark)
+            book.find("beyond_watermark", text, run, run.job, watermark=mark)
         if run.cause is not Cause.HELD and window.low < fire <= window.high and fire not in seen:
             seen.add(fire)
             entries.append(_Entry(fire, fire, 1, run.id))
@@ -140,9 +137,7 @@ def _check_omissions(
         mark = window.past.accounting.watermark
         if last > mark and not view.clock.covers(last):
             text = f"an omission of {window.name} reaches beyond its watermark"
-            book.find(
-                "C5", "beyond_watermark", text, _name(omission), omission.job, remedy=_ALTERED
-            )
+            book.find("beyond_watermark", text, _name(omission), omission.job)
     _check_holds(view, book, window, omissions)
     return entries
 
@@ -159,7 +154,7 @@ def _entry(book: Book, window: _Window, omission: Omission, last: datetime) -> _
             f"an omission of {window.name} counts {omission.count} scheduled runs from "
             f"{omission.first.isoformat()} to {omission.last.isoformat()}, where there are {there}"
         )
-        book.find("C5", "omission_wrong", text, _name(omission), omission.job, remedy=_ALTERED)
+        book.find("omission_wrong", text, _name(omission), omission.job)
     # A wrong count is one fault, reported above: for the sums the range covers what it spans.
     return _Entry(omission.first, last, there, _name(omission)) if ends else None
 
@@ -191,7 +186,7 @@ def _check_holds(view: View, book: Book, window: _Window, omissions: list[Omissi
             runs_of[home.id] = runs_of.get(home.id, 0) + 1
         elif run.fire_time > since and not view.clock.covers(run.fire_time):
             text = f"run {run.id} is of a scheduled run on hold, but no record holds it"
-            book.find("C5", "held_run_without_hold", text, run, run.job, remedy=_GONE)
+            book.find("held_run_without_hold", text, run, run.job)
     for hold in holds:
         book.checked["holds"] += 1
         there = runs_of.get(hold.id, 0)
@@ -203,10 +198,10 @@ def _check_holds(view: View, book: Book, window: _Window, omissions: list[Omissi
                 f"a range on hold of {window.name} says that {hold.claimed} of it became "
                 f"runs; there are {there}"
             )
-            book.find("C5", "hold_miscounted", text, _name(hold), hold.job, remedy=_ALTERED)
+            book.find("hold_miscounted", text, _name(hold), hold.job)
         if hold.open and window.past.job.state is JobState.REMOVED:
             text = f"{window.name} is removed, but scheduled runs of it are still on hold"
-            book.find("C5", "hold_left_open", text, _name(hold), hold.job, remedy=_ALTERED)
+            book.find("hold_left_open", text, _name(hold), hold.job)
 
 
 def _check_strangers(view: View, book: Book) -> None:
@@ -216,7 +211,7 @@ def _check_strangers(view: View, book: Book) -> None:
             continue
         for omission in omissions:
             text = f"an omission is of revision {revision} of job {job}, which never existed"
-            book.find("C5", "omission_stranger", text, _name(omission), job, remedy=_ALTERED)
+            book.find("omission_stranger", text, _name(omission), job)
 
 
 def _name(omission: Omission) -> str:
@@ -280,15 +275,7 @@ def _walk(view: View, book: Book, window: _Window, entries: list[_Entry]) -> Non
 def _report_double(book: Book, window: _Window, fire: datetime, one: str, other: str) -> None:
     text = f"the scheduled run of {window.name} at {fire.isoformat()} is accounted for twice"
     subjects = (s for s in (one, other) if s)
-    book.find(
-        "C5",
-        "fire_accounted_twice",
-        text,
-        *subjects,
-        window.past.job.id,
-        remedy=_ALTERED,
-        fire=fire,
-    )
+    book.find("fire_accounted_twice", text, *subjects, window.past.job.id, fire=fire)
 
 
 def _report_missing(book: Book, window: _Window, gaps: list[list[datetime]], missing: int) -> None:
@@ -300,11 +287,9 @@ def _report_missing(book: Book, window: _Window, gaps: list[list[datetime]], mis
         "neither a run nor a record of an omission"
     )
     book.find(
-        "C5",
         "fire_unaccounted",
         text,
         window.past.job.id,
-        remedy=_GONE,
         revision=window.span.revision.revision,
         first=first,
         missing=missing,

@@ -12,9 +12,6 @@ from tenure.domain.event import EventKind
 from tenure.domain.job import JobState, remedy_for_unreadable, why_unreadable
 from tenure.domain.run import Attempt, Run, RunState
 
-_TWICE = "see both runs with `tenure runs`; keep the database and report it"
-_RECORD = "the run's record was altered or written wrongly; keep the database and report it"
-_EDIT = "compare `tenure show JOB` with the run; keep the database and report it"
 _STOPPED = frozenset({JobState.PAUSED, JobState.DORMANT, JobState.REMOVED})
 
 
@@ -26,7 +23,7 @@ def check_once(view: View, book: Book) -> None:
         book.checked["runs"] += 1
         if run.id in ids:
             text = f"two runs are named {run.id}"
-            book.find("C4", "run_id_twice", text, run, remedy=_RECORD)
+            book.find("run_id_twice", text, run)
             continue
         ids.add(run.id)
         first = seen.setdefault((run.job, run.fire_time), run)
@@ -35,9 +32,7 @@ def check_once(view: View, book: Book) -> None:
                 f"the scheduled run of {run.job_name} at {run.fire_time.isoformat()} "
                 f"was claimed twice, by runs {first.id} and {run.id}"
             )
-            book.find(
-                "C4", "fire_twice", text, first, run, run.job, remedy=_TWICE, fire=run.fire_time
-            )
+            book.find("fire_twice", text, first, run, run.job, fire=run.fire_time)
 
 
 def check_attempts(view: View, book: Book) -> None:
@@ -46,7 +41,7 @@ def check_attempts(view: View, book: Book) -> None:
         attempts = view.attempts[run.id]
         if [a.number for a in attempts] != list(range(1, run.attempt + 1)):
             text = f"the attempts of run {run.id} are not numbered 1 to {run.attempt}"
-            book.find("C4", "attempts_broken", text, run, remedy=_RECORD)
+            book.find("attempts_broken", text, run)
         for index, attempt in enumerate(attempts):
             _check_order(view, book, run, attempt)
             if index:
@@ -57,7 +52,7 @@ def check_attempts(view: View, book: Book) -> None:
             retries = definition.retries
             if run.attempt > retries + 1:
                 text = f"run {run.id} was tried {run.attempt} times, with {retries} retries allowed"
-                book.find("C4", "retried_without_leave", text, run, remedy=_TWICE)
+                book.find("retried_without_leave", text, run)
         if run.state is RunState.NEVER_RAN:
             _check_never_ran(book, run)
 
@@ -67,11 +62,11 @@ def _check_order(view: View, book: Book, run: Run, attempt: Attempt) -> None:
     started, finished = attempt.started_at, attempt.finished_at
     if started is not None and not view.clock.follows(started, attempt.claimed_at):
         text = f"{what} was started before it was claimed"
-        book.find("C4", "started_before_claim", text, run, remedy=_RECORD, started_at=started)
+        book.find("started_before_claim", text, run, started_at=started)
     begun = attempt.claimed_at if started is None else started
     if finished is not None and not view.clock.follows(finished, begun):
         text = f"{what} finished before it began"
-        book.find("C4", "finished_before_start", text, run, remedy=_RECORD, finished_at=finished)
+        book.find("finished_before_start", text, run, finished_at=finished)
 
 
 def _check_retry(view: View, book: Book, run: Run, before: Attempt, attempt: Attempt) -> None:
@@ -79,7 +74,7 @@ def _check_retry(view: View, book: Book, run: Run, before: Attempt, attempt: Att
         attempt.claimed_at, before.finished_at
     ):
         text = f"attempt {attempt.number} of run {run.id} was claimed before the one before ended"
-        book.find("C4", "attempts_overlap", text, run, remedy=_TWICE)
+        book.find("attempts_overlap", text, run)
     definition = view.definition(run.job, run.revision)
     gone = before.state in (RunState.LOST, RunState.NEVER_RAN)
     if gone and definition is not None and not definition.retry_lost:
@@ -87,7 +82,7 @@ def _check_retry(view: View, book: Book, run: Run, before: Attempt, attempt: Att
             f"attempt {before.number} of run {run.id} was {before.state}, "
             "and was run again without retry_lost"
         )
-        book.find("C4", "retried_without_leave", text, run, remedy=_TWICE)
+        book.find("retried_without_leave", text, run)
 
 
 def _check_never_ran(book: Book, run: Run) -> None:
@@ -98,7 +93,7 @@ def _check_never_ran(book: Book, run: Run) -> None:
     ]
     if signs:
         text = f"run {run.id} is said never to have run, yet it has a {' and a '.join(signs)}"
-        book.find("C4", "never_ran_yet_result", text, run, remedy=_RECORD)
+        book.find("never_ran_yet_result", text, run)
 
 
 def check_revisions(view: View, book: Book) -> None:
@@ -108,32 +103,28 @@ def check_revisions(view: View, book: Book) -> None:
         job = past.job
         if job.damage is not None and job.state is not JobState.REMOVED:
             text, remedy = why_unreadable(job), remedy_for_unreadable(job)
-            book.find("C12", "job_unreadable", text, job.id, remedy=remedy)
+            book.find("job_unreadable", text, job.id, remedy=remedy)
     stopped = _stopped(view)
     for run in view.history.runs:
         if run.job not in view.jobs:
             text = f"run {run.id} is of job {run.job}, which is not recorded"
-            book.find("C12", "job_unknown", text, run, run.job, remedy=_EDIT)
+            book.find("job_unknown", text, run, run.job)
             continue
         span = view.spans[run.job].get(run.revision)
         if span is None:
             text = f"run {run.id} follows revision {run.revision}, which never existed"
-            book.find(
-                "C12", "revision_unknown", text, run, run.job, remedy=_EDIT, revision=run.revision
-            )
+            book.find("revision_unknown", text, run, run.job, revision=run.revision)
             continue
         book.checked["revisions"] += 1
         why = _not_current(view, run, span)
         if why:
             text = f"run {run.id} follows revision {run.revision} of {run.job_name}, but {why}"
-            book.find(
-                "C12", "revision_not_current", text, run, run.job, remedy=_EDIT, fire=run.fire_time
-            )
+            book.find("revision_not_current", text, run, run.job, fire=run.fire_time)
         for since, until, state in stopped.get(run.job, ()):
             at = run.claimed_at
             if since < at - SKEW and at + SKEW < until and not view.clock.covers(at):
                 text = f"run {run.id} was claimed while {run.job_name} was {state}"
-                book.find("C12", "job_was_stopped", text, run, run.job, remedy=_EDIT, claimed_at=at)
+                book.find("job_was_stopped", text, run, run.job, claimed_at=at)
 
 
 def _not_current(view: View, run: Run, span: Span) -> str:

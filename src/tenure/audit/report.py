@@ -53,6 +53,57 @@ class Report:
         return not self.findings
 
 
+_REPORT = "; keep the database and report it"
+_FENCE = "a claim got past the fence" + _REPORT
+_ALTERED = "record was altered or written wrongly" + _REPORT
+_FINDINGS = {
+    ("C1", "the ownership record was altered: restore a backup, then `tenure profile adopt`"): """
+        ownership_disagrees term_backwards term_impossible term_repeated terms_overlap two_owners
+    """,
+    ("C2", "`tenure owner policy` shows the rules; " + _FENCE): "not_admitted",
+    ("C2", _FENCE): "holder_not_there observer_owned",
+    ("C2", "the run's " + _ALTERED): "observer_claimed",
+    ("C3", _FENCE): """
+        not_the_holder outside_term policy_not_in_force policy_unknown term_unknown
+        terms_run_backwards
+    """,
+    ("C4", "see both runs with `tenure runs`" + _REPORT): """
+        attempts_overlap fire_twice retried_without_leave
+    """,
+    ("C4", "the run's " + _ALTERED): """
+        attempts_broken finished_before_start never_ran_yet_result run_id_twice started_before_claim
+    """,
+    ("C5", "set the clock right; a running owner then plans from now"): "watermark_ahead",
+    ("C5", "records were deleted or never written; compare with a backup, and report it"): """
+        fire_unaccounted held_run_without_hold
+    """,
+    ("C5", "the " + _ALTERED): """
+        accounting_broken beyond_watermark claimed_early done_too_soon fire_accounted_twice
+        hold_left_open hold_miscounted not_a_fire omission_stranger omission_wrong
+    """,
+    ("C6", "restart the owner: it adopts the run or declares it lost"): "orphaned",
+    ("C6", "the run's " + _ALTERED): """
+        end_missing ended_yet_active holder_unknown late_without_loss result_contradicts
+    """,
+    ("C7", "the request's " + _ALTERED): """
+        accepted_by_nobody accepted_late accepted_without_run answer_broken answer_disagrees
+        claimed_twice expired_early key_twice not_one_commit refused_without_remedy run_unasked
+        wrong_run
+    """,
+    ("C8", "see what it did with `tenure logs RUN`, and the rules of the policy"): """
+        protected_without_authority
+    """,
+    ("C8", "the run's " + _ALTERED): "held_needlessly",
+    ("C10", "the run's " + _ALTERED): "provenance_missing provenance_thin",
+    ("C12", ""): "job_unreadable",  # its remedy depends on what cannot be read
+    ("C12", "compare `tenure show JOB` with the run" + _REPORT): """
+        job_unknown job_was_stopped revision_not_current revision_unknown
+    """,
+}
+CODES = {code: rule for rule, codes in _FINDINGS.items() for code in codes.split()}
+"""The clause and the remedy of each code of a finding."""
+
+
 @dataclass(slots=True)
 class Book:
     """Where the checks write. Used within one audit; not thread-safe."""
@@ -64,21 +115,21 @@ class Book:
 
     def find(
         self,
-        clause: str,
         code: str,
         text: str,
         *subjects: str | Run | Term,
-        remedy: str,
+        remedy: str = "",
         **facts: Value | datetime,
     ) -> None:
-        """Write down one finding."""
+        """Write down one finding of :data:`CODES`, with its ``remedy`` unless another is given."""
+        clause, usual_remedy = CODES[code]
         plain = {k: v.isoformat() if isinstance(v, datetime) else v for k, v in facts.items()}
         self.findings.append(
             Finding(
                 clause=clause,
                 code=code,
                 text=text,
-                remedy=remedy,
+                remedy=remedy or usual_remedy,
                 subjects=tuple(_subject(s) for s in subjects),
                 facts=plain,
             )

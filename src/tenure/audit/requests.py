@@ -10,7 +10,6 @@ from tenure.audit.report import Book
 from tenure.domain.request import Request, RequestKind, RequestState
 from tenure.domain.run import FINAL, Cause, Run
 
-_RECORD = "the request's record was altered or written wrongly; keep the database and report it"
 _KEPT = timedelta(days=1)
 """Retention keeps an answered request at least this long."""
 _TAKEN = frozenset({RequestState.ACCEPTED, RequestState.DONE})
@@ -31,20 +30,20 @@ def check_requests(view: View, book: Book) -> None:
         first = keys.setdefault(request.key, request.id)
         if first != request.id:
             text = f"requests {first} and {request.id} have the same key: the second is a repeat"
-            book.find("C7", "key_twice", text, first, request.id, remedy=_RECORD)
+            book.find("key_twice", text, first, request.id)
         _check_answer(view, book, request)
         if request.state in _TAKEN and request.kind in _RUNS:
             _check_run(view, book, request, runs.get(request.id, []))
         elif request.kind in _RUNS and runs.get(request.id):
             text = f"request {request.id} is {request.state}, yet a run was claimed for it"
-            book.find("C7", "run_unasked", text, request.id, runs[request.id][0], remedy=_RECORD)
+            book.find("run_unasked", text, request.id, runs[request.id][0])
     for asked, claimed in runs.items():
         if asked not in view.requests:
             _check_unknown(view, book, asked, claimed)
     for run in view.history.runs:
         if run.cause is Cause.REQUEST and run.request is None:
             text = f"run {run.id} was claimed for a request, and names none"
-            book.find("C7", "run_unasked", text, run, remedy=_RECORD)
+            book.find("run_unasked", text, run)
 
 
 def _check_answer(view: View, book: Book, request: Request) -> None:
@@ -52,21 +51,21 @@ def _check_answer(view: View, book: Book, request: Request) -> None:
     if request.state is RequestState.PENDING:
         if answered is not None:
             text = f"{what} is pending, yet was answered"
-            book.find("C7", "answer_broken", text, request.id, remedy=_RECORD)
+            book.find("answer_broken", text, request.id)
         return
     if answered is None:
         text = f"{what} is {request.state}, with no record of when"
-        book.find("C7", "answer_broken", text, request.id, remedy=_RECORD)
+        book.find("answer_broken", text, request.id)
         return
     if not view.clock.follows(answered, request.asked_at):
         text = f"{what} was answered before it was asked"
-        book.find("C7", "answer_broken", text, request.id, remedy=_RECORD)
+        book.find("answer_broken", text, request.id)
     if request.state is RequestState.REFUSED and not (request.answer and request.remedy):
         text = f"{what} was refused without saying why and what to do"
-        book.find("C7", "refused_without_remedy", text, request.id, remedy=_RECORD)
+        book.find("refused_without_remedy", text, request.id)
     if request.state is RequestState.EXPIRED and not view.clock.follows(answered, request.deadline):
         text = f"{what} was called expired before its deadline"
-        book.find("C7", "expired_early", text, request.id, remedy=_RECORD)
+        book.find("expired_early", text, request.id)
     # A request that is done keeps the instant of its acceptance or takes that of its end.
     if request.state is RequestState.ACCEPTED and not view.clock.follows(
         request.deadline, answered, _PUNCTUAL
@@ -74,12 +73,12 @@ def _check_answer(view: View, book: Book, request: Request) -> None:
         _late(book, request)
     if request.state in _TAKEN and (request.term is None or request.term not in view.terms):
         text = f"{what} was accepted under no term that ever was"
-        book.find("C7", "accepted_by_nobody", text, request.id, remedy=_RECORD)
+        book.find("accepted_by_nobody", text, request.id)
 
 
 def _late(book: Book, request: Request) -> None:
     text = f"request {request.id} was accepted after its deadline"
-    book.find("C7", "accepted_late", text, request.id, remedy=_RECORD, deadline=request.deadline)
+    book.find("accepted_late", text, request.id, deadline=request.deadline)
 
 
 def _check_run(view: View, book: Book, request: Request, runs: list[Run]) -> None:
@@ -88,24 +87,24 @@ def _check_run(view: View, book: Book, request: Request, runs: list[Run]) -> Non
     if len(runs) > 1:
         text = f"{what} was claimed {len(runs)} times"
         ids = [r.id for r in runs]
-        book.find("C7", "claimed_twice", text, request.id, *ids, remedy=_RECORD)
+        book.find("claimed_twice", text, request.id, *ids)
         return
     if not runs:
         if _may_be_purged(view, request):
             book.not_checked["requests whose run retention has deleted"] += 1
             return
         text = f"{what} was accepted, but its run is not recorded"
-        book.find("C7", "accepted_without_run", text, request.id, remedy=_RECORD)
+        book.find("accepted_without_run", text, request.id)
         return
     run = runs[0]
     book.checked["triggers"] += 1
     claimed = view.attempts[run.id][0]
     if request.run != run.id:
         text = f"{what} names run {request.run}, but run {run.id} is of it"
-        book.find("C7", "wrong_run", text, request.id, run, remedy=_RECORD)
+        book.find("wrong_run", text, request.id, run)
     if request.job is not None and run.job != request.job:
         text = f"{what} asked for job {request.job}; run {run.id} is of job {run.job}"
-        book.find("C7", "wrong_run", text, request.id, run, remedy=_RECORD)
+        book.find("wrong_run", text, request.id, run)
     in_time = view.clock.follows(request.deadline, claimed.claimed_at, _PUNCTUAL)
     if not in_time and not (
         request.state is RequestState.ACCEPTED
@@ -115,10 +114,10 @@ def _check_run(view: View, book: Book, request: Request, runs: list[Run]) -> Non
         _late(book, request)
     if request.term is not None and request.term in view.terms and request.term != claimed.term:
         text = f"{what} was accepted under term {request.term}, its run under {claimed.term}"
-        book.find("C7", "not_one_commit", text, request.id, run, remedy=_RECORD)
+        book.find("not_one_commit", text, request.id, run)
     if (request.state is RequestState.DONE) != (run.state in FINAL):
         text = f"{what} is {request.state}, but its run {run.id} is {run.state}"
-        book.find("C7", "answer_disagrees", text, request.id, run, remedy=_RECORD)
+        book.find("answer_disagrees", text, request.id, run)
 
 
 def _may_be_purged(view: View, request: Request) -> bool:
@@ -137,4 +136,4 @@ def _check_unknown(view: View, book: Book, asked: str, claimed: list[Run]) -> No
         book.not_checked["runs whose request retention has deleted"] += 1
         return
     text = f"run {run.id} was claimed for request {asked}, which is not recorded"
-    book.find("C7", "run_unasked", text, run, asked, remedy=_RECORD)
+    book.find("run_unasked", text, run, asked)

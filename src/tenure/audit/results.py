@@ -14,7 +14,6 @@ from tenure.domain.run import FINAL, Run, RunState
 ORPHANED_AFTER = timedelta(minutes=10)
 """A run whose holder has been gone this long, although a process owns, was abandoned."""
 
-_RECORD = "the run's record was altered or written wrongly; keep the database and report it"
 _WATCHED = frozenset({RunState.CLAIMED, RunState.RUNNING})
 
 
@@ -25,16 +24,16 @@ def check_results(view: View, book: Book) -> None:
         book.checked["results"] += final
         if final and run.finished_at is None:
             text = f"run {run.id} is {run.state}, with no record of when it ended"
-            book.find("C6", "end_missing", text, run, remedy=_RECORD)
+            book.find("end_missing", text, run)
         if run.state in _WATCHED and (run.finished_at is not None or run.exit_code is not None):
             text = f"run {run.id} is {run.state}, yet has an end"
-            book.find("C6", "ended_yet_active", text, run, remedy=_RECORD)
+            book.find("ended_yet_active", text, run)
         if run.state is RunState.SUCCEEDED and (run.exit_code or run.signal):
             text = f"run {run.id} is said to have succeeded with exit code {run.exit_code}"
-            book.find("C6", "result_contradicts", text, run, remedy=_RECORD)
+            book.find("result_contradicts", text, run)
         if run.late is not None and run.state not in (RunState.LOST, RunState.NEVER_RAN):
             text = f"run {run.id} has a late result, but was not declared lost"
-            book.find("C6", "late_without_loss", text, run, remedy=_RECORD)
+            book.find("late_without_loss", text, run)
         if run.state in _WATCHED:
             _check_holder(view, book, run)
 
@@ -44,7 +43,7 @@ def _check_holder(view: View, book: Book, run: Run) -> None:
     owner, holder = view.history.ownership, view.processes.get(run.holder)
     if holder is None:
         text = f"run {run.id} is watched by {run.holder}, which is not recorded"
-        book.find("C6", "holder_unknown", text, run, run.holder, remedy=_RECORD)
+        book.find("holder_unknown", text, run, run.holder)
         return
     gone, since = holder.left_at, owner.since
     keeper = view.processes.get(owner.process or "")
@@ -54,8 +53,7 @@ def _check_holder(view: View, book: Book, run: Run) -> None:
         return
     if view.now - max(gone, since) > ORPHANED_AFTER:
         text = f"run {run.id} is {run.state}; {run.holder}, which watched it, left long ago"
-        remedy = "restart the owner: it adopts the run or declares it lost"
-        book.find("C6", "orphaned", text, run, run.holder, remedy=remedy, left_at=gone)
+        book.find("orphaned", text, run, run.holder, left_at=gone)
 
 
 def check_protection(view: View, book: Book) -> None:
@@ -75,15 +73,7 @@ def check_protection(view: View, book: Book) -> None:
                     f"attempt {attempt.number} of run {run.id} of the protected job "
                     f"{run.job_name} ran under term {attempt.term}, which was not authoritative"
                 )
-                remedy = "see what it did with `tenure logs RUN`, and the rules of the policy"
-                book.find(
-                    "C8",
-                    "protected_without_authority",
-                    text,
-                    run,
-                    f"term:{attempt.term}",
-                    remedy=remedy,
-                )
+                book.find("protected_without_authority", text, run, f"term:{attempt.term}")
     for omission in view.history.omissions:
         definition = view.definition(omission.job, omission.revision)
         known = view.jobs.get(omission.job)
@@ -93,7 +83,7 @@ def check_protection(view: View, book: Book) -> None:
         if omission.kind is OmissionKind.HELD and not needs:
             text = f"scheduled runs of {omission.job_name} were on hold, but any owner may run them"
             name = f"omission:{omission.id}"
-            book.find("C8", "held_needlessly", text, name, omission.job, remedy=_RECORD)
+            book.find("held_needlessly", text, name, omission.job)
 
 
 def check_provenance(view: View, book: Book) -> None:
@@ -107,7 +97,7 @@ def check_provenance(view: View, book: Book) -> None:
                     f"attempt {attempt.number} of run {run.id} was claimed by {attempt.process}, "
                     "whose evidence is missing"
                 )
-                book.find("C10", "provenance_missing", text, run, attempt.process, remedy=_RECORD)
+                book.find("provenance_missing", text, run, attempt.process)
                 continue
             book.checked["provenances"] += 1
             if process.id in reported:
@@ -119,10 +109,10 @@ def check_provenance(view: View, book: Book) -> None:
                     f"the evidence of {process.id} says nothing of its {', '.join(thin)}, "
                     "not even that it is unknown"
                 )
-                book.find("C10", "provenance_thin", text, process.id, remedy=_RECORD, missing=thin)
+                book.find("provenance_thin", text, process.id, missing=thin)
             if not process.executes:
                 text = f"{process.id} joined as an observer, yet claimed run {run.id}"
-                book.find("C2", "observer_claimed", text, process.id, run, remedy=_RECORD)
+                book.find("observer_claimed", text, process.id, run)
 
 
 def missing_evidence(evidence: Evidence) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
+from typing import Any
 
 from tenure.audit.history import View
 from tenure.audit.report import Book
@@ -12,8 +13,6 @@ from tenure.domain.policy.conditions import ConditionAnswer, findings
 from tenure.domain.policy.rule import Rule
 from tenure.domain.run import Attempt, Run
 
-_RESTORE = "the ownership record was altered: restore a backup, then `tenure profile adopt`"
-_FENCE = "a claim got past the fence; keep the database and report it"
 _UNRESOLVED = {"executable", "ancestor", "group"}
 """Conditions whose paths and names the accepted text does not keep resolved."""
 _TAKEN_LATER = "locks that a holder may have taken after it joined"
@@ -26,23 +25,23 @@ def check_terms(view: View, book: Book) -> None:
     for number, times in Counter(t.term for t in terms).items():
         if times > 1:
             text = f"term {number} was begun {times} times; a term is never reused"
-            book.find("C1", "term_repeated", text, f"term:{number}", remedy=_RESTORE, times=times)
+            book.find("term_repeated", text, f"term:{number}", times=times)
         elif number < 1:
             text = f"term {number} is below 1, the first there can be"
-            book.find("C1", "term_impossible", text, f"term:{number}", remedy=_RESTORE)
+            book.find("term_impossible", text, f"term:{number}")
     for earlier, later in pairwise(terms):
         _check_succession(view, book, earlier, later)
     for term in terms:
         if term.ended_at is not None and not view.clock.follows(term.ended_at, term.taken_at):
             text = f"term {term.term} ended before it was taken"
-            book.find("C1", "term_backwards", text, term, remedy=_RESTORE)
+            book.find("term_backwards", text, term)
     if terms:
         _check_row(view, book, terms[-1])
     elif view.history.ownership.term:
         text = (
             f"the ownership record is at term {view.history.ownership.term}, which is not recorded"
         )
-        book.find("C1", "ownership_disagrees", text, "ownership", remedy=_RESTORE)
+        book.find("ownership_disagrees", text, "ownership")
 
 
 def _check_succession(view: View, book: Book, earlier: Term, later: Term) -> None:
@@ -50,22 +49,20 @@ def _check_succession(view: View, book: Book, earlier: Term, later: Term) -> Non
         return
     if earlier.ended_at is None:
         text = f"term {earlier.term} never ended, yet term {later.term} was taken: two owners"
-        book.find("C1", "two_owners", text, earlier, later, remedy=_RESTORE)
+        book.find("two_owners", text, earlier, later)
     elif not view.clock.follows(later.taken_at, earlier.ended_at):
         text = f"term {later.term} was taken before term {earlier.term} ended: two owners at once"
         book.find(
-            "C1",
             "terms_overlap",
             text,
             earlier,
             later,
-            remedy=_RESTORE,
             ended_at=earlier.ended_at,
             taken_at=later.taken_at,
         )
     elif not view.clock.follows(later.taken_at, earlier.taken_at):
         text = f"term {later.term} was taken before term {earlier.term}: terms only grow"
-        book.find("C1", "term_backwards", text, earlier, later, remedy=_RESTORE)
+        book.find("term_backwards", text, earlier, later)
 
 
 def _check_row(view: View, book: Book, newest: Term) -> None:
@@ -84,7 +81,7 @@ def _check_row(view: View, book: Book, newest: Term) -> None:
             differs.append(f"it names {row.process}, the term {newest.process}")
     if differs:
         text = "the ownership record disagrees with the terms: " + "; ".join(differs)
-        book.find("C1", "ownership_disagrees", text, newest, remedy=_RESTORE, row_term=row.term)
+        book.find("ownership_disagrees", text, newest, row_term=row.term)
 
 
 def check_holders(view: View, book: Book) -> None:
@@ -98,13 +95,13 @@ def check_holders(view: View, book: Book) -> None:
         book.checked["holders"] += 1
         if not holder.executes:
             text = f"term {term.term} was held by {holder.id}, an observer"
-            book.find("C2", "observer_owned", text, term, holder.id, remedy=_FENCE)
+            book.find("observer_owned", text, term, holder.id)
         if not view.clock.follows(term.taken_at, holder.joined_at):
             text = f"term {term.term} was taken by {holder.id} before that process joined"
-            book.find("C2", "holder_not_there", text, term, holder.id, remedy=_FENCE)
+            book.find("holder_not_there", text, term, holder.id)
         elif holder.left_at is not None and not view.clock.follows(holder.left_at, term.taken_at):
             text = f"term {term.term} was taken by {holder.id} after that process had left"
-            book.find("C2", "holder_not_there", text, term, holder.id, remedy=_FENCE)
+            book.find("holder_not_there", text, term, holder.id)
         if term.policy_version == view.history.policy.version:
             _check_admission(view, book, term)
         else:
@@ -115,11 +112,10 @@ def _check_admission(view: View, book: Book, term: Term) -> None:
     """The rule that admitted the holder, asked again of the evidence that was recorded."""
     policy, holder = view.history.policy, view.processes[term.process]
     book.checked["admissions"] += 1
-    remedy = "`tenure owner policy` shows the rules; " + _FENCE
     if policy.open:
         if term.authoritative:
             text = f"term {term.term} is authoritative, but the policy has no rules"
-            book.find("C2", "not_admitted", text, term, holder.id, remedy=remedy)
+            book.find("not_admitted", text, term, holder.id)
         return
     rule = next((r for r in policy.rules if r.rank == term.rule), None)
     why = ""
@@ -133,8 +129,8 @@ def _check_admission(view: View, book: Book, term: Term) -> None:
         why = _failed_condition(view, term, rule, book)
     if why:
         text = f"term {term.term} was held by {holder.id}, but {why}"
-        facts = {"rule": term.rule, "policy_version": term.policy_version}
-        book.find("C2", "not_admitted", text, term, holder.id, remedy=remedy, **facts)
+        version = term.policy_version
+        book.find("not_admitted", text, term, holder.id, rule=term.rule, policy_version=version)
 
 
 def _failed_condition(view: View, term: Term, rule: Rule, book: Book) -> str:
@@ -167,7 +163,7 @@ def check_claims_fenced(view: View, book: Book) -> None:
                     f"attempt {attempt.number} of run {run.id} was claimed under term "
                     f"{attempt.term}, the one before it under term {previous.term}"
                 )
-                book.find("C3", "terms_run_backwards", text, run, remedy=_FENCE)
+                book.find("terms_run_backwards", text, run)
             _check_attempt(view, book, run, attempt)
             previous = attempt
         _check_policy(view, book, run)
@@ -178,31 +174,24 @@ def _check_attempt(view: View, book: Book, run: Run, attempt: Attempt) -> None:
     term = view.terms.get(attempt.term)
     if term is None:
         text = f"{what} was claimed under term {attempt.term}, which was never begun"
-        book.find("C3", "term_unknown", text, run, f"term:{attempt.term}", remedy=_FENCE)
+        book.find("term_unknown", text, run, f"term:{attempt.term}")
         return
     if term.process != attempt.process:
         text = (
             f"{what} was claimed by {attempt.process} under term {term.term}, "
             f"whose holder was {term.process}"
         )
-        book.find("C3", "not_the_holder", text, run, attempt.process, term, remedy=_FENCE)
+        book.find("not_the_holder", text, run, attempt.process, term)
         return
     early = not view.clock.follows(attempt.claimed_at, term.taken_at)
     late = term.ended_at is not None and not view.clock.follows(term.ended_at, attempt.claimed_at)
     if early or late:
         edge = "before it began" if early else "after it had ended"
         text = f"{what} was claimed under term {term.term} {edge}"
-        book.find(
-            "C3",
-            "outside_term",
-            text,
-            run,
-            term,
-            remedy=_FENCE,
-            claimed_at=attempt.claimed_at,
-            taken_at=term.taken_at,
-            **({} if term.ended_at is None else {"ended_at": term.ended_at}),
-        )
+        span: dict[str, Any] = {"claimed_at": attempt.claimed_at, "taken_at": term.taken_at}
+        if term.ended_at is not None:
+            span["ended_at"] = term.ended_at
+        book.find("outside_term", text, run, term, **span)
 
 
 def _check_policy(view: View, book: Book, run: Run) -> None:
@@ -210,7 +199,7 @@ def _check_policy(view: View, book: Book, run: Run) -> None:
     accepted, replaced = view.accepted.get(version), view.accepted.get(version + 1)
     if version > newest or version < 0:
         text = f"run {run.id} names policy version {version}; the newest accepted is {newest}"
-        book.find("C3", "policy_unknown", text, run, remedy=_FENCE, policy_version=version)
+        book.find("policy_unknown", text, run, policy_version=version)
         return
     if accepted is None and replaced is None and (version or newest):
         book.not_checked["policy versions whose acceptance the log no longer has"] += 1
@@ -220,4 +209,4 @@ def _check_policy(view: View, book: Book, run: Run) -> None:
     if early or late:
         edge = "before that was accepted" if early else "when a newer one was in force"
         text = f"run {run.id} was claimed under policy version {version} {edge}"
-        book.find("C3", "policy_not_in_force", text, run, remedy=_FENCE, policy_version=version)
+        book.find("policy_not_in_force", text, run, policy_version=version)
