@@ -111,7 +111,8 @@ class AsyncTenure:
                 await self.start()
                 await _in_thread(asked.wait)
             finally:
-                asked.set()  # where the task was cancelled
+                # Ends the waiting thread where the task was cancelled.
+                asked.set()
                 await self.stop(drain)
 
     @property
@@ -208,7 +209,7 @@ async def _in_threads(items: Iterator[T]) -> AsyncIterator[T]:
 
 
 async def _in_thread(call: Callable[[], T]) -> T:
-    """Not in the loop's executor: its few threads would all be taken by calls that wait."""
+    # Not in the loop's executor: its few threads would all be taken by calls that wait.
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
     cancelled = threading.Event()
@@ -222,7 +223,8 @@ async def _in_thread(call: Callable[[], T]) -> T:
             result = context.run(call)
         except BaseException as raised:  # noqa: BLE001 - the caller raises it
             error = raised
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the program ends
+        # RuntimeError: the loop is closed, because the program ends.
+        with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(settle, result, error)
 
     def settle(result: Any, error: BaseException | None) -> None:

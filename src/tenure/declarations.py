@@ -131,7 +131,8 @@ def declared(
         return Definition(name=target, schedule=planned, action=action, **fields)
 
     now = datetime.now(UTC)
-    define(now, "UTC")  # so that a mistake is reported now
+    # A mistake is reported at the line that makes it.
+    define(now, "UTC")
     return Declared(target, now, define)
 
 
@@ -178,8 +179,9 @@ def _check_callable(function: Callable[..., Any], args: dict[str, Any]) -> None:
             field="function",
             remedy="declare a function that iterates over it: for _ in generator(): ...",
         )
+    # A decorator can pass on other arguments than it shows.
     if hasattr(function, "__wrapped__") or hasattr(function, "__signature__"):
-        return  # a decorator can pass on other arguments than it shows
+        return
     from tenure.runtime.run_context import context_parameter
 
     try:
@@ -207,7 +209,8 @@ def _in_a_process(function: Callable[..., Any], args: dict[str, Any]) -> Command
     from tenure.runtime.callables.child import describe
     from tenure.runtime.run_context import CHILD_ARGUMENTS
 
-    if getattr(sys, "frozen", False):  # its executable is the whole program, not a Python
+    # A frozen program's executable is the whole program, not a Python.
+    if getattr(sys, "frozen", False):
         raise InvalidInput(
             "a frozen program does not have a Python to run a function in its own process",
             field="process",

@@ -119,7 +119,8 @@ class Tenure(ProfileClient):
         self._at_exit: list[Callable[[], object]] = []
         """Each undoes the registration of a stop at the end of this process."""
         _instances.add(self)
-        if "TENURE_RUN" not in os.environ:  # a run declares jobs, and never starts any
+        # In the child of a run the program declares its jobs, and never starts any.
+        if "TENURE_RUN" not in os.environ:
             _load_runtime()
 
     def __repr__(self) -> str:
@@ -332,10 +333,12 @@ class Tenure(ProfileClient):
             executes=self._execute,
             on_failure=lambda failure: place.tenure._failed(failure),
         )
-        self._scheduler = scheduler  # before it starts, so that a fork meanwhile forgets it too
+        # Before it starts, so that a fork meanwhile forgets it too.
+        self._scheduler = scheduler
         try:
             scheduler.start()
-        except BaseException:  # so that it can be started again
+        except BaseException:
+            # So that it can be started again.
             self._scheduler = self._place = None
             scheduler.stop(0.0, why="it could not start")
             raise
@@ -398,7 +401,8 @@ class Tenure(ProfileClient):
             asked = self._asked
         if asked is not None:
             asked.set()
-        with self._leaving:  # a second call returns when the first is done
+        # A second call returns when the first is done.
+        with self._leaving:
             return self._leave_now(drain)
 
     def _leave_now(self, drain: float) -> bool:
@@ -480,7 +484,8 @@ class Tenure(ProfileClient):
         if self._once_served is None:
 
             def start() -> None:
-                self._wanted = True  # also in a child that is forked before it has joined
+                # Also in a child that is forked before it has joined.
+                self._wanted = True
                 self._join_wanted()
 
             self._once_served = ServerDetector(start)
@@ -561,7 +566,8 @@ class Tenure(ProfileClient):
         self._forget_client_in_child()
         self._at_exit = []
         self._place = self._asked = None
-        self._host_loop = None  # it claims to be running, and does not run in the child
+        # The loop claims to be running, and does not run in the child.
+        self._host_loop = None
         scheduler, self._scheduler = self._scheduler, None
         profile, self._profile = self._profile, None
         if self._coroutines is not None:
@@ -702,7 +708,8 @@ def _running_loop() -> AbstractEventLoop | None:
 
 def _version(version: object) -> str:
     """Raises InvalidInput for a float: ``2024.10`` would lose its last digit."""
-    if version is None or version == "":  # an environment variable that is not set
+    # An environment variable that is not set gives an empty text.
+    if version is None or version == "":
         return "0"
     if isinstance(version, str | int) and not isinstance(version, bool):
         return str(version)

@@ -482,8 +482,8 @@ class ProfileClient:
 
     @contextlib.contextmanager
     def _opened(self, *, create: bool = False) -> Iterator[Profile]:
-        """The profile, over a connection of its own: the scheduler's would not notice what this
-        process commits."""
+        """The profile, opened with the first call."""
+        # Over a connection of its own: the scheduler's would not notice what this process commits.
         from tenure.runtime.profile import Profile
 
         with self._client_lock:
@@ -496,7 +496,8 @@ class ProfileClient:
                 self._client_close = weakref.finalize(self, profile.close)
         try:
             yield profile
-        except CorruptStore:  # its files were replaced, say: the next call opens those
+        except CorruptStore:
+            # If its files were replaced, the next call opens the new ones.
             self._close_client(profile)
             raise
 
@@ -566,7 +567,8 @@ def _patience(wait: object) -> timedelta | None:
         return None
     if isinstance(wait, timedelta):
         return wait
-    if isinstance(wait, int | float) and 0 <= wait < 1e9:  # also false for NaN
+    # NaN fails this too.
+    if isinstance(wait, int | float) and 0 <= wait < 1e9:
         return timedelta(seconds=wait)
     if isinstance(wait, str):
         return parse_duration(wait, "wait")
@@ -593,5 +595,6 @@ def _schedule_fields(profile: Profile, schedule: str | When, now: datetime) -> d
 
     fields = schedule_fields(made(now, profile.timezone()))
     if made(now, "UTC").timezone != made(now, "Asia/Tokyo").timezone:
-        fields.pop("tz", None)  # it names no zone: it follows the profile's
+        # It names no zone, so it follows the profile's.
+        fields.pop("tz", None)
     return fields

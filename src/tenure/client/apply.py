@@ -17,8 +17,7 @@ again, to the millisecond; jobs that an app declares, or that another scheduler 
 written.
 
 An apply changes nothing that agrees with the file. Its plan is shown with ``--dry-run`` and is
-carried out in one commit. ``prune`` removes only jobs that an earlier apply of the same file made:
-each revision names its editor, and the first one of such a job names the file.
+carried out in one commit. ``prune`` removes only jobs that an earlier apply of the same file made.
 """
 
 from __future__ import annotations
@@ -95,6 +94,7 @@ def plan_apply(
         named = {entry.name for entry in entries}
         for name, job in jobs.items():
             if name not in named and not is_foreign(job):
+                # Each revision names its editor: the first one of such a job names the file.
                 revisions = store.revisions(job.id)
                 if revisions and revisions[0].edited_by.endswith(f", apply {path}"):
                     steps.append(Step(change=Change.REMOVE, name=name, job=job))
@@ -289,8 +289,8 @@ def _key(key: str) -> str:
 
 
 def _value(value: object) -> str:
-    """A TOML value. JSON's strings are TOML's, but for DEL."""
     if isinstance(value, str):
+        # JSON's strings are TOML's, except for DEL.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, datetime):
         return str(instant(value))

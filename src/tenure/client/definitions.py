@@ -304,6 +304,7 @@ def schedule_fields(schedule: Schedule) -> dict[str, Any]:
         fields["at"] = schedule.at
     elif schedule.kind is ScheduleKind.EVERY:
         fields["anchor"] = schedule.anchor
+    # Where its text does not say all of it, the exact form is added.
     if _again(fields, schedule) != schedule:
         if schedule.kind is ScheduleKind.CRON:
             fields["cron"] = schedule.expression
@@ -379,6 +380,7 @@ def _same_words(base: Schedule, zone: str, dst: Dst | None, now: datetime) -> Sc
         return base
     if base.kind is ScheduleKind.CRON and base.expression is not None:
         return cron_schedule(base.expression, zone, dst, text=base.text)
+    # 'in 30m' named an instant when it was first given, whatever zone is given now.
     if base.kind is ScheduleKind.AT and base.text.lower().split()[:1] != ["in"]:
         return parse_schedule(base.text, now=now, timezone=zone, dst=dst)
     return replace(base, timezone=zone, dst=dst)

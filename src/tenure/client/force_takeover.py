@@ -153,6 +153,7 @@ def _kill(health: Health, allowed: bool) -> int | None:
             f"pid {identity.pid} cannot be verified to be the owner; it was not killed",
             remedy="take without --kill: the term fences it when it wakes",
         )
+    # Its start time is compared again: the pid may belong to another process since.
     member = SessionMember(pid=identity.pid, start=identity.start, parent=0, session=0)
     if not signal_member(member, signal.SIGKILL):
         raise Refused(f"pid {identity.pid} could not be killed", remedy="end it by other means")

@@ -179,8 +179,9 @@ def find_unclaimed(profile: Profile, health: Health, now: datetime) -> Unclaimed
     due = [(d.job.due_at or now, d.job) for d in profile.store.due(now - HUNG_AFTER, room)]
     due.sort(key=lambda entry: entry[0])
     progress = health.ownership.progress_at
+    # An owner that has not looked since then has not left it out: the machine slept, for example.
     if not due or progress is None or progress <= due[0][0]:
-        return None  # it has not looked since then: the machine slept, say
+        return None
     since = max(due[0][0], health.ownership.since or now)
     waited = now - since - _asleep_since(profile, since)
     if waited < HUNG_AFTER:

@@ -441,6 +441,7 @@ FIELDS = (
         shown_as="grace",
         row=Row("may start late by", lambda job, span: span(job.grace)),
         resettable=True,
+        # The profile that applies the file may have another default.
         always_written=True,
     ),
     JobField(

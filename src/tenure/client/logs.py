@@ -53,6 +53,7 @@ def follow_run(
 ) -> Iterator[bytes]:
     """What an attempt writes, until it ends; without ``attempt`` from the current one on until the
     run has ended."""
+    # Each attempt has a file of its own.
     number = attempt or run.attempt
     while True:
         yield from follow(
@@ -66,12 +67,13 @@ def follow_run(
 
 
 def _ended(profile: Profile, run_id: str, attempt: int) -> Callable[[], bool]:
-    """Whether this attempt is over; the store is read only when it has changed."""
+    """Whether this attempt is over."""
     mark, over = -1, False
 
     def look() -> bool:
         nonlocal mark, over
         current = profile.store.change_mark()
+        # The run is read only when the store has changed.
         if current != mark:
             run = profile.store.run(run_id)
             mark = current

@@ -69,8 +69,8 @@ def look_at(profile: Profile, process: Process) -> Present:
     return Present(process=process, life=life, activity=activity)
 
 
+# A hung process does not answer, and there may be many.
 NOTIFY_TOTAL_TIMEOUT_S = 1.0
-"""A hung process does not answer; the total wait is capped."""
 
 
 def nudge_owner(profile: Profile, what: str) -> None:
@@ -86,7 +86,7 @@ def nudge_all(profile: Profile, what: str) -> None:
 
 
 def nudge_each(sockets: Iterable[str | None], what: str) -> None:
-    """The same for each of these; the total wait is capped."""
+    """The same for each of these."""
     until = time.monotonic() + NOTIFY_TOTAL_TIMEOUT_S
     for socket in sockets:
         nudge(socket, {"nudge": what}, max(0.01, min(0.2, until - time.monotonic())))

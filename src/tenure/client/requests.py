@@ -191,7 +191,8 @@ def ask(
     """
     waiting = waiting or Waiting()
     owner = recorded_owner(profile) or _owner_to_be(profile, by, waiting, queue=queue)
-    mark = profile.store.change_mark()  # first: the answer may come at once
+    # Before the request, because the answer may come at once.
+    mark = profile.store.change_mark()
     request = profile.store.create_request(
         kind=kind,
         key=key or uuid.uuid4().hex,
@@ -203,7 +204,8 @@ def ask(
         to_process=to_process,
         queued=queue,
     )
-    if request.unsettled and request.state is RequestState.ACCEPTED:  # asked again with its key
+    if request.unsettled and request.state is RequestState.ACCEPTED:
+        # An earlier call with the same key made it.
         return _await_answer(profile, request, waiting, mark, was_halted=False)
     if request.state is not RequestState.PENDING:
         return settled(request)
@@ -227,7 +229,8 @@ def settled(request: Request) -> Request:
         raise Refused(request.answer, remedy=request.remedy, request=request.id)
     if request.state is RequestState.WITHDRAWN:
         raise Refused(f"request {request.id} was withdrawn", request=request.id)
-    if request.state is RequestState.EXPIRED and request.term is not None:  # accepted first
+    # With a term it was accepted, and only its effect is unknown.
+    if request.state is RequestState.EXPIRED and request.term is not None:
         raise OutcomeUnknown(request.answer, remedy=request.remedy, request=request.id)
     if request.state is RequestState.EXPIRED:
         raise OutcomeUnknown(
@@ -274,7 +277,8 @@ def await_end(
     A run whose holder died is waited for: the next owner settles it.
     """
     waiting = waiting or Waiting()
-    mark = profile.store.change_mark()  # first: an end between the two would wait for another
+    # Before the run is read: an end between the two would wait for another change.
+    mark = profile.store.change_mark()
     run = profile.store.run(run_id)
     while run.state not in FINAL:
         if until is not None and waiting.now() >= until:
@@ -325,7 +329,8 @@ def _refuse(profile: Profile, request: Request, now: datetime) -> None:
             answer=error.text,
             remedy=error.remedy,
         )
-    except Conflict:  # it is answered
+    except Conflict:
+        # The owner answered it first.
         return
     error.facts["request"] = request.id
     raise error

@@ -413,7 +413,8 @@ def _reads_a_wall_clock(schedule: Schedule, other: str | None, now: datetime) ->
     for zone in ("Etc/GMT-14", "Etc/GMT+12"):
         try:
             instants.add(parse_schedule(schedule.text, now=now, timezone=zone).at)
-        except InvalidInput:  # it has passed there
+        except InvalidInput:
+            # In that zone it has passed.
             instants.add(None)
     return len(instants) > 1
 
@@ -438,7 +439,8 @@ def _of_command(
         if not (path.is_file() and os.access(path, os.X_OK)):
             yield warn("no_command", path=path)
         return
-    import shutil  # costs a few milliseconds that `status` need not pay
+    # Loading it costs a few milliseconds, which `status` need not pay.
+    import shutil
 
     folders, whose = _search_path(profile, command, owner)
     if folders is not None and shutil.which(program, path=folders) is None:
