@@ -258,7 +258,7 @@ def _sentence(verdict: Verdict, failed: int, tried: int) -> str:
         f"{f['protected outside the gateway chain']} of them outside the gateway's chain; "
         f"{f['ran']} runs in all over {f['terms']} terms, {f['ran twice']} of them twice; of "
         f"{f['due']} scheduled runs {f['not accounted for']} are unaccounted for; "
-        f"{f['audit']} findings of the audit."
+        f"the audit has {f['audit']} findings."
     )
 
 

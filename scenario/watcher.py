@@ -144,7 +144,7 @@ class Watcher:
                 self._view.say(f"{omission.job_name} is held: {omission.reason}", "yellow")
             elif not omission.open and omission.id in self._holds:
                 self._holds.discard(omission.id)
-                text = f"{omission.job_name}: {omission.count} held; {omission.resolution}"
+                text = f"{omission.job_name}: {omission.count} were on hold: {omission.resolution}"
                 self._view.say(text, "green")
 
     def _name(self, process: str | None) -> str:

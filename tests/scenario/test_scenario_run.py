@@ -62,7 +62,7 @@ def test_the_story_holds_and_leaves_nothing(long_tmp: Path) -> None:
         r"read-mail is held: only an authoritative owner may run it",
         r"ran under desktop-\d: .*refresh-feed",
         r"term \d+ of desktop-\d ended: gateway ranks better",
-        r"read-mail: \d+ held; run \w+; \d+ missed",
+        r"read-mail: \d+ were on hold: run \w+; \d+ missed",
         r"0 findings in",
     ):
         assert re.search(line, told), f"{line!r} is not in:\n{done.stdout}"

@@ -232,12 +232,18 @@ def why_no_owner(health: Health) -> str:
         who = f"pid {p.pid} ({p.role})" if p.role else f"pid {p.pid}"
         alike.setdefault((str(p.standing), p.why), []).append(who)
     reasons += [
-        f"{', '.join(names)} {'is' if len(names) == 1 else 'are each'} {standing}: {why}"
+        f"{', '.join(names)} {_standing_of(standing, len(names))}: {why}"
         for (standing, why), names in alike.items()
     ]
     if not others:
         reasons.append("no scheduler process is running")
     return "; ".join(reasons)
+
+
+def _standing_of(standing: str, number: int) -> str:
+    if standing == ProcessStatus.CANDIDATE:
+        return "is a candidate" if number == 1 else "are candidates"
+    return f"{'is' if number == 1 else 'are'} {standing}"
 
 
 def next_command(health: Health, profile: str, *, asking: bool = False) -> str:

@@ -192,7 +192,7 @@ class ClaimStep:
                 turn.take(run, job.definition)
             return answered.state is not RequestState.PENDING
         if not request.queued:
-            remedy = f"tenure explain {job.name}; --queue waits for an owner that may"
+            remedy = f"`tenure explain {job.name}` shows why; --queue waits for such an owner"
             why = "is protected" if job.definition.needs_authority else "is held"
             self._refuse(request, turn, f"{job.name} {why}: {why_held}", remedy)
         return not request.queued
