@@ -53,8 +53,8 @@ def read_values(place: int, word: str) -> tuple[int, ...] | None:
         fields = read_cron(" ".join(words))
     except InvalidInput:
         return None
-    found = _values(place, fields)
-    return None if found is None else tuple(sorted(found))
+    values = _values(place, fields)
+    return None if values is None else tuple(sorted(values))
 
 
 def _values(place: int, fields: CronFields) -> Iterable[int] | None:

@@ -39,9 +39,9 @@ def compare(
         until = theirs[-1] if theirs and len(theirs) == count else _END
         if isinstance(trigger, CronTrigger | IntervalTrigger) and trigger.end is not None:
             until = min(until, trigger.end)
-        found = _differing(theirs, schedule.fires(now, until))
+        differing = _differing(theirs, schedule.fires(now, until))
         for change in changes:
-            found |= _around(trigger, schedule, change, max(now, change - AROUND))
+            differing |= _around(trigger, schedule, change, max(now, change - AROUND))
     except ImportError:
         return FireComparison(ours=ours, why_not="APScheduler is not installed here")
     except Exception as error:  # noqa: BLE001 - whatever it is, it stops the job there too
@@ -50,7 +50,7 @@ def compare(
         who=who(),
         theirs=tuple(theirs),
         ours=ours,
-        differences=tuple(FireDifference(at, found[at]) for at in sorted(found)),
+        differences=tuple(FireDifference(at, differing[at]) for at in sorted(differing)),
         changes=changes,
     )
 
@@ -129,8 +129,8 @@ def _differing(theirs: Iterable[datetime], ours: Iterable[datetime]) -> dict[dat
 
 def _changes(schedule: Schedule, now: datetime) -> tuple[datetime, ...]:
     start = to_seconds(now)
-    found = []
+    changes = []
     for stretch in islice(stretches_from(schedule.timezone, start), 12):
         if stretch.start > start and stretch.before != stretch.offset:
-            found.append(to_instant(stretch.start))
-    return tuple(at for at in found if at <= now + AHEAD)[:2]
+            changes.append(to_instant(stretch.start))
+    return tuple(at for at in changes if at <= now + AHEAD)[:2]

@@ -46,10 +46,10 @@ def _declaration(job: ApschedulerJob) -> tuple[str, list[str]]:
     if stored is None or definition is None:
         remedy = f"; {job.remedy}" if job.remedy else ""
         return f"{title}\n# TODO not written: {_comment(job.why + remedy)}\n", []
-    said = [f"# {_comment(text)}" for text in (*job.lost, *job.differs)]
+    comments = [f"# {_comment(text)}" for text in (*job.lost, *job.differs)]
     if job.definition is None:
         what, args = _reference(stored), None
-        said.append(f"# TODO {_comment(job.why)}")
+        comments.append(f"# TODO {_comment(job.why)}")
     else:
         what, args = _function(stored)
     fields = [_when(definition.schedule), what, f"name={quoted(job.name)}"]
@@ -58,8 +58,8 @@ def _declaration(job: ApschedulerJob) -> tuple[str, list[str]]:
     fields += [f"{name}={_option(value)}" for name, value in job.options.items()]
     rows = ["tenure.job(", *(f"    {field}," for field in fields), ")"]
     if job.definition is None or job.paused:
-        return "\n".join([title, *said, *(f"# {row}" for row in rows), ""]), []
-    return "\n".join([title, *said, *rows, ""]), [stored.func.partition(":")[0]]
+        return "\n".join([title, *comments, *(f"# {row}" for row in rows), ""]), []
+    return "\n".join([title, *comments, *rows, ""]), [stored.func.partition(":")[0]]
 
 
 def _function(stored: StoredJob) -> tuple[str, Mapping[str, Any] | None]:

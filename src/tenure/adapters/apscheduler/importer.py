@@ -150,8 +150,12 @@ class ApschedulerImporter(Importer):
             "tenure": [instant(at) for at in compared.ours],
             "clock_changes": [instant(at) for at in compared.changes],
             "differences": [
-                {"at": instant(found.at), "theirs": found.theirs, "tenure": not found.theirs}
-                for found in compared.differences
+                {
+                    "at": instant(difference.at),
+                    "theirs": difference.theirs,
+                    "tenure": not difference.theirs,
+                }
+                for difference in compared.differences
             ],
         }
 
@@ -167,22 +171,22 @@ class ApschedulerImporter(Importer):
 
 
 def _judge(row: StoredRow, target: ApschedulerTarget) -> ApschedulerJob:
-    found = ApschedulerJob(id=_id(row.id), name=_printable(row.id), shown="", action=Action.SKIP)
+    job = ApschedulerJob(id=_id(row.id), name=_printable(row.id), shown="", action=Action.SKIP)
     try:
         stored = read_job(row.state)
         name = stored.id if not _GENERATED.fullmatch(stored.id) else stored.name
-        found = replace(
-            found,
+        job = replace(
+            job,
             name=_printable(name),
             shown=f"{stored.func}, {stored.trigger}",
             active=stored.next_run_time is not None,
         )
-        return _added(stored, found, target)
+        return _added(stored, job, target)
     except InvalidInput as error:
-        return replace(found, why=error.text, remedy=error.remedy)
+        return replace(job, why=error.text, remedy=error.remedy)
 
 
-def _added(stored: StoredJob, found: ApschedulerJob, target: ApschedulerTarget) -> ApschedulerJob:
+def _added(stored: StoredJob, job: ApschedulerJob, target: ApschedulerTarget) -> ApschedulerJob:
     """Raises InvalidInput where it cannot be."""
     if stored.func.startswith("__main__:"):
         raise InvalidInput(
@@ -198,22 +202,22 @@ def _added(stored: StoredJob, found: ApschedulerJob, target: ApschedulerTarget) 
     if stored.next_run_time is not None and stored.next_run_time <= target.now:
         differs.append(f"it is overdue in APScheduler since {stored.next_run_time:%F %T} UTC")
     definition = Definition(
-        name=found.name,
+        name=job.name,
         schedule=schedule,
-        action=_action(stored, found.name, target),
-        tags=(TAG + found.id,) if target.template is not None else (),
+        action=_action(stored, job.name, target),
+        tags=(TAG + job.id,) if target.template is not None else (),
         **{"grace": target.grace, **options},
     )
-    planned = replace(found, stored=stored, options=options, compared=compared)
+    planned = replace(job, stored=stored, options=options, compared=compared)
     if target.template is None and (why := _unwritten(stored)):
         return replace(planned, why=why, remedy="the file has it as a comment", sketch=definition)
-    if target.template is None and not found.active:
+    if target.template is None and not job.active:
         differs.append("it is paused, so it is written as a comment")
     return replace(
         planned,
         action=Action.ADD,
         definition=definition,
-        paused=not found.active,
+        paused=not job.active,
         lost=(*when.lost, *_lost(stored)),
         differs=tuple(differs),
     )

@@ -157,8 +157,8 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def result(self) -> Any:
-        (found,) = self.stack
-        return found
+        (value,) = self.stack
+        return value
 
     def step(self, name: str, value: Any) -> None:
         if name in _IGNORED:
@@ -178,9 +178,9 @@ class _Machine:
     def pop(self, count: int = 1) -> list[Any]:
         if len(self.stack) < count:
             raise InvalidInput("its state is not a valid pickle: the stack is empty")
-        found = self.stack[-count:]
+        popped = self.stack[-count:]
         del self.stack[-count:]
-        return found
+        return popped
 
     def to_mark(self) -> list[Any]:
         """What lies above the last mark, which goes too."""
@@ -189,9 +189,9 @@ class _Machine:
             at -= 1
             if at < 0:
                 raise InvalidInput("its state is not a valid pickle: a mark is missing")
-        found = self.stack[at + 1 :]
+        above = self.stack[at + 1 :]
         del self.stack[at:]
-        return found
+        return above
 
     # -- putting aside -----------------------------------------------------------------------
     def do_memoize(self, _: None) -> None:

@@ -58,8 +58,8 @@ class CronTrigger:
         return ",".join(map(str, self.fields[name]))
 
     def __str__(self) -> str:
-        said = [f"{name}='{self.word(name)}'" for name in FIELDS if name in self.said]
-        return f"cron[{', '.join(said)}]"
+        words = [f"{name}='{self.word(name)}'" for name in FIELDS if name in self.said]
+        return f"cron[{', '.join(words)}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

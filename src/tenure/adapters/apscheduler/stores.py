@@ -132,13 +132,13 @@ def _of_sqlalchemy(url: str, table: str) -> list[StoredRow]:
         finally:
             engine.dispose()
     except (SQLAlchemyError, ImportError, OSError) as error:
-        said = str(error).splitlines()[0]
-        raise OutcomeUnknown(f"{shown(url)} cannot be read: {said}") from None
+        reason = str(error).splitlines()[0]
+        raise OutcomeUnknown(f"{shown(url)} cannot be read: {reason}") from None
 
 
-def _rows(found: Iterable[tuple[Any, ...]]) -> list[StoredRow]:
+def _rows(stored: Iterable[tuple[Any, ...]]) -> list[StoredRow]:
     rows: list[StoredRow] = []
-    for id, state in found:
+    for id, state in stored:
         if len(rows) == MOST:
             raise InvalidInput(f"more than {MOST} jobs")
         if isinstance(state, str):  # some drivers give text, and some serializers write it

@@ -97,10 +97,10 @@ def expression_of(trigger: CronTrigger) -> str:
             )
     words = {name: _spelt(trigger, name) for name in ("second", "minute", "hour", "month")}
     day, weekday = _days(trigger)
-    found = [words["minute"], words["hour"], day, words["month"], weekday]
+    parts = [words["minute"], words["hour"], day, words["month"], weekday]
     if words["second"] != "0":
-        found.insert(0, words["second"])
-    expression = " ".join(found)
+        parts.insert(0, words["second"])
+    expression = " ".join(parts)
     read_cron(expression)
     return expression
 
@@ -165,9 +165,9 @@ def _no_both(trigger: CronTrigger) -> InvalidInput:
     )
 
 
-def _positions(found: Iterable[tuple[int, int]]) -> str:
+def _positions(positions: Iterable[tuple[int, int]]) -> str:
     words = []
-    for which, day in dict.fromkeys(found):
+    for which, day in dict.fromkeys(positions):
         number = (day + 1) % 7
         words.append(f"{number}L" if which == _LAST else f"{WEEKDAYS[day]}#{which + 1}")
     return ",".join(words)
@@ -184,11 +184,11 @@ def _named(weekdays: set[int]) -> str:
 def _values(trigger: CronTrigger, name: str) -> set[int]:
     """The plain numbers of a field; positions and the last day are not among them."""
     low, high = _BOUNDS[name]
-    found: set[int] = set()
+    values: set[int] = set()
     for expression in trigger.fields[name]:
         if expression.position is None and not expression.last_day:
-            found |= set(_span(expression, low, high))
-    return found
+            values |= set(_span(expression, low, high))
+    return values
 
 
 def _span(expression: Expression, low: int, high: int) -> range:

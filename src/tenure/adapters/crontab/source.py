@@ -84,10 +84,10 @@ def _of_user(user: str | None) -> Source:
         raise OutcomeUnknown(f"`{shown}` did not answer: {error}") from None
     if done.returncode == 0:
         return Source(_decode(done.stdout), shown)
-    said = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
-    if "no crontab for" in said:
-        raise NotFound(said.splitlines()[-1], remedy="give a file: tenure import crontab FILE")
-    raise OutcomeUnknown(f"`{shown}` failed: {said}")
+    message = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
+    if "no crontab for" in message:
+        raise NotFound(message.splitlines()[-1], remedy="give a file: tenure import crontab FILE")
+    raise OutcomeUnknown(f"`{shown}` failed: {message}")
 
 
 def _decode(content: bytes) -> str:
@@ -128,5 +128,5 @@ def dialect_here() -> Dialect:
         )
     except (OSError, subprocess.TimeoutExpired):
         return Dialect.DEBIAN
-    said = (done.stdout + done.stderr).lower()
-    return Dialect.CRONIE if b"cronie" in said else Dialect.DEBIAN
+    version = (done.stdout + done.stderr).lower()
+    return Dialect.CRONIE if b"cronie" in version else Dialect.DEBIAN

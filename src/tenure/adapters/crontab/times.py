@@ -58,11 +58,11 @@ def expression_of(words: Sequence[str], dialect: Dialect) -> str:
     values = [_values(place, word, dialect) for place, word in zip(_PLACES, words, strict=True)]
     if sum(map(len, words)) > MAX_LENGTH - len(words):
         words = [w if w.startswith("*") else "" for w in words]  # the values are shorter
-    found = [
+    parts = [
         spell(place, word, these, star=word.startswith("*"))
         for place, word, these in zip(_PLACES, words, values, strict=True)
     ]
-    expression = " ".join(found)
+    expression = " ".join(parts)
     try:
         return read_cron(expression).expression.lower()
     except InvalidInput:  # each field can be read, so that it is the days that never come
@@ -72,14 +72,14 @@ def expression_of(words: Sequence[str], dialect: Dialect) -> str:
 
 
 def _values(place: int, word: str, dialect: Dialect) -> set[int]:
-    found: set[int] = set()
+    values: set[int] = set()
     for part in word.split(","):
         try:
-            found |= _range(place, part, dialect)
+            values |= _range(place, part, dialect)
         except InvalidInput as error:
             text = f"{NAMES[place]} {word[:40]!r}: {error.text}"
             raise InvalidInput(text, remedy=error.remedy) from None
-    return found
+    return values
 
 
 def _range(place: int, part: str, dialect: Dialect) -> set[int]:
@@ -106,8 +106,8 @@ def _range(place: int, part: str, dialect: Dialect) -> set[int]:
         raise InvalidInput(f"the range runs backwards; {why}", remedy=remedy)
     if slash and not (_is_number(step) and int(step) > 0):
         raise InvalidInput(f"{step[:20]!r} is not a valid step")
-    found = set(range(begin, end + 1, int(step) if slash else 1))
-    return {day % 7 for day in found} if place == WEEKDAY else found
+    values = set(range(begin, end + 1, int(step) if slash else 1))
+    return {day % 7 for day in values} if place == WEEKDAY else values
 
 
 def _number(place: int, text: str, high: int) -> int:

@@ -131,10 +131,10 @@ def _warn_of_file(profile: Profile) -> None:
     from tenure.domain.policy.change import KeepCurrent, PolicyProblem, reconcile_policy
     from tenure.surfaces.cli import output
 
-    found = profile.policy_file()
-    if isinstance(found, PolicyProblem) and found.wrong:
+    file = profile.policy_file()
+    if isinstance(file, PolicyProblem) and file.wrong:
         policy = profile.store.policy()
-        change = reconcile_policy(policy if policy.version else None, found)
+        change = reconcile_policy(policy if policy.version else None, file)
         if isinstance(change, KeepCurrent) and change.warning is not None:
             output.warn(change.warning.text, change.warning.remedy)
 
@@ -269,10 +269,10 @@ class LazyGroup(VerbGroup):
         return list(self.verbs)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        found = self.verbs.get(cmd_name)
-        if found is None:
+        entry = self.verbs.get(cmd_name)
+        if entry is None:
             return None
-        module, _, attribute = found[0].partition(":")
+        module, _, attribute = entry[0].partition(":")
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command

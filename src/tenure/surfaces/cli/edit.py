@@ -408,12 +408,12 @@ def export(where: Where, jobs: tuple[str, ...], target: str | None, show_secrets
     """
     with where.open(readonly=True) as profile:
         if jobs:
-            found = [profile.store.job(name) for name in dict.fromkeys(jobs)]
+            chosen = [profile.store.job(name) for name in dict.fromkeys(jobs)]
         else:
             states = frozenset({JobState.ACTIVE, JobState.PAUSED, JobState.DONE})
-            found = all_jobs(profile.store, states)
-    text = write_entries(found, show_secrets=show_secrets)
-    output.warn_of_unreadable(found, where.name)
+            chosen = all_jobs(profile.store, states)
+    text = write_entries(chosen, show_secrets=show_secrets)
+    output.warn_of_unreadable(chosen, where.name)
     if target is not None:
         # Private from the start: the file may hold secrets.
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -70,9 +70,9 @@ class HermesWhere:
 
 def hermes_where(context: click.Context) -> HermesWhere:
     """What was said so far; one for a whole command line."""
-    found = context.meta.setdefault(_META, HermesWhere(where_of(context)))
-    assert isinstance(found, HermesWhere)
-    return found
+    shared = context.meta.setdefault(_META, HermesWhere(where_of(context)))
+    assert isinstance(shared, HermesWhere)
+    return shared
 
 
 def hermes_options() -> list[click.Parameter]:
@@ -162,15 +162,15 @@ def adopt(context: click.Context, /, dry_run: bool, yes: bool, **asked: Any) -> 
 
     where = hermes_where(context)
     home = where.find()
-    found = survey(home)
-    plan = plan_adoption(home, _options(where, **asked), found)
+    survey_result = survey(home)
+    plan = plan_adoption(home, _options(where, **asked), survey_result)
     if dry_run:
         _print_plan(where, plan)
         return
     if not where.json:
         _print_plan(where, plan)
     output.confirm(f"Adopt {home.path}?", yes=yes)
-    _print_adopted(where, carry_out(plan, now()), found)
+    _print_adopted(where, carry_out(plan, now()), survey_result)
 
 
 def _options(
@@ -218,10 +218,10 @@ def _print_plan(where: HermesWhere, plan: AdoptionPlan) -> None:
         output.paragraph(f"note: {output.safe(note)}")
 
 
-def _print_adopted(where: HermesWhere, result: AdoptionResult, found: Survey) -> None:
+def _print_adopted(where: HermesWhere, result: AdoptionResult, survey_result: Survey) -> None:
     from tenure.adapters.hermes.adopt.plan import next_steps
 
-    adoption, steps = result.adoption, next_steps(found)
+    adoption, steps = result.adoption, next_steps(survey_result)
     if where.json:
         output.print_json(
             {

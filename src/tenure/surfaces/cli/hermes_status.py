@@ -29,38 +29,38 @@ def status(context: click.Context) -> int:
     This changes nothing and needs no adoption. Exit code 1 when there are warnings.
     """
     where = hermes_where(context)
-    found = survey(where.find(), drift=drift)
+    result = survey(where.find(), drift=drift)
     if where.json:
-        output.print_json(found.to_json())
+        output.print_json(result.to_json())
     else:
-        print_survey(found)
-    return 1 if found.warnings else 0
+        print_survey(result)
+    return 1 if result.warnings else 0
 
 
-def print_survey(found: Survey) -> None:
+def print_survey(result: Survey) -> None:
     """The whole report for people."""
     zone = local_zone()
-    title = output.paint(f"hermes profile {output.safe(found.home.profile)}", "bold")
-    output.say(f"{title}  {output.paint(output.safe(found.home.path), 'dim')}")
-    output.paragraph(output.safe(found.verdict))
+    title = output.paint(f"hermes profile {output.safe(result.home.profile)}", "bold")
+    output.say(f"{title}  {output.paint(output.safe(result.home.path), 'dim')}")
+    output.paragraph(output.safe(result.verdict))
     output.say()
-    _print_facts(found, zone)
-    if found.processes:
+    _print_facts(result, zone)
+    if result.processes:
         output.say()
         output.table(
             ["pid", "role", "ticks", "since", "why"],
-            [_row(process, zone) for process in found.processes],
+            [_row(process, zone) for process in result.processes],
         )
-    _print_next(found, zone)
-    _print_runs(found, zone)
-    _print_elsewhere(found)
-    for warning in found.warnings:
+    _print_next(result, zone)
+    _print_runs(result, zone)
+    _print_elsewhere(result)
+    for warning in result.warnings:
         output.say()
         output.print_warning(warning.code, warning.text, warning.remedy)
 
 
-def _print_facts(found: Survey, zone: str) -> None:
-    beats = found.heartbeats
+def _print_facts(result: Survey, zone: str) -> None:
+    beats = result.heartbeats
     ticked = None
     if beats.ticked is not None:
         ticked = f"{span(beats.ticked)} ago, by some ticker"
@@ -68,38 +68,38 @@ def _print_facts(found: Survey, zone: str) -> None:
             ticked += f"; without an error {span(beats.succeeded)} ago"
     output.facts(
         [
-            ("version", _version(found)),
-            ("adoption", _adoption(found, zone)),
-            ("jobs", _jobs(found)),
-            ("gateway.lock", _lock(found, found.gateway_lock)),
-            ("tick lock", _lock(found, found.tick_lock)),
+            ("version", _version(result)),
+            ("adoption", _adoption(result, zone)),
+            ("jobs", _jobs(result)),
+            ("gateway.lock", _lock(result, result.gateway_lock)),
+            ("tick lock", _lock(result, result.tick_lock)),
             ("ticked", ticked),
-            ("service", found.service and output.safe(found.service)),
+            ("service", result.service and output.safe(result.service)),
         ]
     )
 
 
-def _version(found: Survey) -> str:
-    first = found.installation
+def _version(result: Survey) -> str:
+    first = result.installation
     if first is None:
         return output.paint("no Hermes installation found", "red")
     version = first.version or "unknown"
     if not first.verified:
         version += " (not verified)"
     others = ""
-    if len(found.installations) > 1:
-        more = ", ".join(f"{i.version or '?'} by {i.found_by}" for i in found.installations[1:])
+    if len(result.installations) > 1:
+        more = ", ".join(f"{i.version or '?'} by {i.found_by}" for i in result.installations[1:])
         others = f"; also {more}"
     return output.safe(f"{version}, by {first.found_by}{others}")
 
 
-def _adoption(found: Survey, zone: str) -> str:
-    adoption = found.adoption
+def _adoption(result: Survey, zone: str) -> str:
+    adoption = result.adoption
     if adoption is None:
         return "none"
     since = f" since {local(adoption.adopted_at, zone)}" if adoption.adopted_at else ""
-    owner = found.process(found.owner)
-    who = "no owner" if found.owner is None else f"owned by pid {found.owner}"
+    owner = result.process(result.owner)
+    who = "no owner" if result.owner is None else f"owned by pid {result.owner}"
     if owner is not None:
         who = f"owned by {owner.describe()}"
     return output.safe(
@@ -107,8 +107,8 @@ def _adoption(found: Survey, zone: str) -> str:
     )
 
 
-def _jobs(found: Survey) -> str:
-    jobs = found.jobs
+def _jobs(result: Survey) -> str:
+    jobs = result.jobs
     if jobs.problem is not None:
         return output.paint(output.safe(f"unreadable: {jobs.problem}"), "red")
     if not jobs.present:
@@ -117,14 +117,14 @@ def _jobs(found: Survey) -> str:
     return f"{len(jobs.jobs)}, {jobs.enabled} enabled{odd}"
 
 
-def _lock(found: Survey, lock: Lock) -> str:
+def _lock(result: Survey, lock: Lock) -> str:
     if lock.fence:
         return "a folder, which blocks every tick outside the adoption"
     if not lock.known:
         return "unknown: this system does not report lock holders"
     if not lock.held:
         return "free"
-    process = found.process(lock.pid)
+    process = result.process(lock.pid)
     if process is not None:
         return f"held by {process.describe()}"
     return f"held by pid {lock.pid}" if lock.pid else "held by a process hidden from this user"
@@ -144,14 +144,14 @@ def _row(process: HermesProcess, zone: str) -> list[object]:
     ]
 
 
-def _print_next(found: Survey, zone: str) -> None:
-    ahead = found.next_run()
+def _print_next(result: Survey, zone: str) -> None:
+    ahead = result.next_run()
     if ahead is None:
         return
     output.say()
-    name, due = output.safe(ahead.job.name), when(ahead.job.due, zone, found.at)
+    name, due = output.safe(ahead.job.name), when(ahead.job.due, zone, result.at)
     output.say(f"next  {name}, due {due}")
-    winner = found.process(ahead.winner)
+    winner = result.process(ahead.winner)
     if winner is not None:
         text = f"{winner.describe()} runs it: {ahead.why}"
     elif ahead.winner is not None:
@@ -163,8 +163,8 @@ def _print_next(found: Survey, zone: str) -> None:
     output.paragraph("      " + text)
 
 
-def _print_runs(found: Survey, zone: str) -> None:
-    ledger = found.ledger
+def _print_runs(result: Survey, zone: str) -> None:
+    ledger = result.ledger
     output.say()
     if not ledger.known:
         output.paragraph(f"runs  unknown: {output.safe(ledger.why)}")
@@ -172,28 +172,28 @@ def _print_runs(found: Survey, zone: str) -> None:
     if not ledger.rows:
         output.say("runs  none recorded")
         return
-    tallied = ", ".join(f"{role} {count}" for role, count in found.by_role().items())
+    tallied = ", ".join(f"{role} {count}" for role, count in result.by_role().items())
     many = len(ledger.rows)
     output.say(f"runs  last {many}: {tallied}")
-    job_names = {job.id: job.name for job in found.jobs.jobs}
+    job_names = {job.id: job.name for job in result.jobs.jobs}
     for row in ledger.rows[:SHOWN]:
         at = local(row.claimed_at, zone).rsplit(" ", 1)[0] if row.claimed_at else "?"
         asked = ", on request" if row.source == "direct" else ""
         name = output.safe(job_names.get(row.job, row.job))
-        role = found.role_of_run(row)
+        role = result.role_of_run(row)
         output.say(f"  {at}  {name}  {role} pid {row.pid}{asked}  {output.safe(row.status)}")
 
 
-def _print_elsewhere(found: Survey) -> None:
+def _print_elsewhere(result: Survey) -> None:
     """Processes that are easily taken for this profile's: left out, and said to be."""
-    if not found.elsewhere:
+    if not result.elsewhere:
         return
     output.say()
-    count = len(found.elsewhere)
+    count = len(result.elsewhere)
     what = "process of another home" if count == 1 else "processes of other homes"
     output.say(f"left out: {count} Hermes {what}")
     homes: dict[str, list[str]] = {}
-    for other in found.elsewhere:
+    for other in result.elsewhere:
         alike = " (the same profile name)" if other.same_name else ""
         homes.setdefault(f"{output.safe(other.home)}{alike}", []).append(str(other.pid))
     for home, pids in homes.items():

@@ -491,8 +491,8 @@ def _describe_comparison(compared: FireComparison) -> str:
 
 def _print_differences(compared: FireComparison, definition: Definition) -> None:
     zone = definition.schedule.timezone
-    for found in compared.differences[:SHOWN]:
-        scheduler = compared.who if found.theirs else "Tenure"
-        output.say(f"    {local(found.at, zone):<24}  only {scheduler} runs it")
+    for difference in compared.differences[:SHOWN]:
+        scheduler = compared.who if difference.theirs else "Tenure"
+        output.say(f"    {local(difference.at, zone):<24}  only {scheduler} runs it")
     if len(compared.differences) > SHOWN:
         output.say(f"    and {len(compared.differences) - SHOWN} more; --json lists them")

@@ -116,13 +116,13 @@ def _decided_elsewhere(job: Job) -> str | None:
 def show(where: Where, job: str, show_secrets: bool, revisions: bool) -> None:
     """Show a job's full definition, by name or id."""
     with where.open(readonly=True) as profile:
-        found = profile.store.job(job)
-        history = profile.store.revisions(found.id) if revisions else ()
+        shown = profile.store.job(job)
+        history = profile.store.revisions(shown.id) if revisions else ()
     at = now()
     if where.json:
         document: dict[str, Any] = {
-            "job": job_document(found, show_secrets=show_secrets),
-            "next": [instant(fire) for fire in next_fires(found, at, 5)],
+            "job": job_document(shown, show_secrets=show_secrets),
+            "next": [instant(fire) for fire in next_fires(shown, at, 5)],
         }
         if revisions:
             document["revisions"] = [
@@ -135,8 +135,8 @@ def show(where: Where, job: str, show_secrets: bool, revisions: bool) -> None:
             ]
         output.print_json(document)
         return
-    _print_job(found, at, show_secrets, where.name)
-    zone = found.definition.schedule.timezone
+    _print_job(shown, at, show_secrets, where.name)
+    zone = shown.definition.schedule.timezone
     for old in history:
         output.say(
             f"revision {old.revision}: {when(old.edited_at, zone, at)} by "
@@ -321,26 +321,28 @@ def explain(where: Where, job: str) -> int:
     from tenure.client import explain as explanations
 
     with where.open(readonly=True) as profile:
-        found = explanations.explain(profile, job, now())
+        explanation = explanations.explain(profile, job, now())
     if where.json:
-        output.print_json(explanations.explanation_document(found))
-        return 0 if found.would_run else 1
-    name = output.paint(output.safe(found.job.name), "bold")
-    verdict = ("would run", "green") if found.would_run else ("would not run", "red")
+        output.print_json(explanations.explanation_document(explanation))
+        return 0 if explanation.would_run else 1
+    name = output.paint(output.safe(explanation.job.name), "bold")
+    verdict = ("would run", "green") if explanation.would_run else ("would not run", "red")
     output.say(f"{name} {output.paint(*verdict)} if it were due now")
-    for check in found.checks:
+    for check in explanation.checks:
         word, colour = _MARKS[check.ok]
         text = f"{check.name.ljust(10)}  {output.safe(check.text)}"
         output.say(f"  {output.paint(word.ljust(2), colour)}  {text}")
         if check.remedy and check.ok is not True:
             output.say(f"      → {output.safe(check.remedy)}")
-    zone = found.job.definition.schedule.timezone
-    upcoming = _decided_elsewhere(found.job) or when(found.job.next_fire, zone, found.at)
+    zone = explanation.job.definition.schedule.timezone
+    upcoming = _decided_elsewhere(explanation.job) or when(
+        explanation.job.next_fire, zone, explanation.at
+    )
     output.say(f"  next  {upcoming}")
-    for omission in found.omissions:
+    for omission in explanation.omissions:
         still = " (still open)" if omission.open else ""
         output.say(
             f"  {output.state(omission.kind)}  {omission.count} x, most recently "
-            f"{when(omission.last, zone, found.at)}: {output.safe(omission.reason)}{still}"
+            f"{when(omission.last, zone, explanation.at)}: {output.safe(omission.reason)}{still}"
         )
-    return 0 if found.would_run else 1
+    return 0 if explanation.would_run else 1

@@ -185,10 +185,10 @@ def _page(
     """One page, newest first, and the last one's id if more follow. The id is the cursor."""
     begin = 0
     if cursor is None:
-        found = profile.store.requests(states=states, limit=limit + 1)
+        matching = profile.store.requests(states=states, limit=limit + 1)
     else:
-        found = profile.store.requests(states=states, limit=1_000_000)
-        ids = [request.id for request in found]
+        matching = profile.store.requests(states=states, limit=1_000_000)
+        ids = [request.id for request in matching]
         if cursor not in ids:
             raise InvalidInput(
                 f"{cursor!r} is not a valid cursor for this list",
@@ -196,8 +196,8 @@ def _page(
                 remedy="use the 'next' value of a page",
             )
         begin = ids.index(cursor) + 1
-    page = found[begin : begin + limit]
-    return page, page[-1].id if len(found) > begin + limit else None
+    page = matching[begin : begin + limit]
+    return page, page[-1].id if len(matching) > begin + limit else None
 
 
 def _row(request: Request) -> list[object]:

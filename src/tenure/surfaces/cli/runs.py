@@ -134,11 +134,11 @@ def _print(
 def _who(profile: Profile, process: str) -> str:
     """A process as its user knows it: what it called itself, and its pid."""
     try:
-        found = profile.store.process(process)
+        record = profile.store.process(process)
     except NotFound:
         return process
-    pid = f"pid {found.evidence.identity.pid}"
-    return f"{found.role}, {pid}" if found.role else pid
+    pid = f"pid {record.evidence.identity.pid}"
+    return f"{record.role}, {pid}" if record.role else pid
 
 
 def _run_row(run: Run, zone: str, at: datetime, by: str) -> list[object]:
@@ -189,19 +189,19 @@ def logs(where: Where, run: str, following: bool, attempt: int | None, lines: in
         other = "--json" if where.json else "--lines"
         raise InvalidInput(f"cannot be combined with {other}", field="follow")
     with where.open(readonly=not following) as profile:
-        found = find_run_or_latest(profile, run)
-        path = log_path(profile, found, attempt)
+        chosen = find_run_or_latest(profile, run)
+        path = log_path(profile, chosen, attempt)
         if following:
-            for part in follow_run(profile, found, attempt):
+            for part in follow_run(profile, chosen, attempt):
                 _write(part)
                 sys.stdout.flush()
         elif where.json:
             text = tail(path, lines) if lines else b"".join(read_output(path))
             output.print_json(
                 {
-                    "run": found.id,
-                    "attempt": attempt or found.attempt,
-                    "state": str(found.state),
+                    "run": chosen.id,
+                    "attempt": attempt or chosen.attempt,
+                    "state": str(chosen.state),
                     "file": str(path),
                     "dropped": layout_of(path).dropped,
                     "output": text.decode("utf-8", "replace"),
@@ -211,8 +211,8 @@ def logs(where: Where, run: str, following: bool, attempt: int | None, lines: in
             for part in [tail(path, lines)] if lines else read_output(path):
                 _write(part)
             if not path.exists():
-                why = _why_no_file(profile, found)
-                output.warn(f"run {found.id} ({found.state}) has no output file", why)
+                why = _why_no_file(profile, chosen)
+                output.warn(f"run {chosen.id} ({chosen.state}) has no output file", why)
 
 
 def _why_no_file(profile: Profile, run: Run) -> str:

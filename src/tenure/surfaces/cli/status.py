@@ -42,18 +42,18 @@ def status(where: Where, watch: bool, interval: float) -> int:
             time.sleep(interval)
 
 
-def _show(where: Where, found: Status, *, watch: bool, note: str = "") -> int:
+def _show(where: Where, report: Status, *, watch: bool, note: str = "") -> int:
     if where.json:
         making = {"in_the_making": True} if note else {}
-        output.print_json({**to_json(status_document(found)), **making})
+        output.print_json({**to_json(status_document(report)), **making})
     else:
         if watch and sys.stdout.isatty():
             sys.stdout.write("\x1b[H\x1b[J")
-        print_status(found)
+        print_status(report)
         if note:
             output.paragraph(output.safe(note))
     sys.stdout.flush()
-    return 1 if found.warnings else 0
+    return 1 if report.warnings else 0
 
 
 def _foreign(profile: Profile) -> tuple[Process, ...]:
@@ -66,34 +66,34 @@ def _foreign(profile: Profile) -> tuple[Process, ...]:
     return foreign_of(link)
 
 
-def print_status(found: Status) -> None:
+def print_status(report: Status) -> None:
     """The whole report for people."""
-    _print_owner(found)
-    alive = [Present(process=p, life=HolderLife.ALIVE) for p in found.foreign]
-    if processes := [*found.health.present, *alive]:
+    _print_owner(report)
+    alive = [Present(process=p, life=HolderLife.ALIVE) for p in report.foreign]
+    if processes := [*report.health.present, *alive]:
         output.say()
         output.table(
             ["pid", "standing", "role", "program", "why"],
             [_process_row(p) for p in processes],
             states=frozenset({1}),
         )
-    _print_counts(found)
-    for job in found.upcoming:
+    _print_counts(report)
+    for job in report.upcoming:
         zone, shield = job.definition.schedule.timezone, ""
         if job.definition.needs_authority:
             shield = " [protected]"
         at = job.next_fire
-        upcoming = when(at, zone, found.at) if at else "on hold"
+        upcoming = when(at, zone, report.at) if at else "on hold"
         output.say(f"  next  {output.safe(job.name)}{shield}  {upcoming}")
-    for warning in found.warnings:
+    for warning in report.warnings:
         output.say()
         output.print_warning(warning.code, warning.text, warning.remedy)
 
 
-def _print_owner(found: Status) -> None:
-    health = found.health
-    title = output.paint(f"profile {found.profile}", "bold")
-    output.say(f"{title}  {output.paint(found.folder, 'dim')}")
+def _print_owner(report: Status) -> None:
+    health = report.health
+    title = output.paint(f"profile {report.profile}", "bold")
+    output.say(f"{title}  {output.paint(report.folder, 'dim')}")
     if health.owner is None:
         last = health.ownership.term
         ended = f"; the last term was {last}" if last else ""
@@ -109,7 +109,7 @@ def _print_owner(found: Status) -> None:
         life = " " + output.paint("hung", "red bold")
     elif health.owner.activity is Activity.UNKNOWN:
         life = ", state unknown"
-    since = f", for {span(found.at - current.since)}" if current.since else ""
+    since = f", for {span(report.at - current.since)}" if current.since else ""
     output.say(f"owner   pid {process.pid}{_role(process)}{life}, term {current.term}{since}")
     if current.rule is None:
         rule = "none: any of your processes may become owner, and protected jobs are on hold"
@@ -120,8 +120,8 @@ def _print_owner(found: Status) -> None:
     output.say(f"rule    {rule}")
 
 
-def _print_counts(found: Status) -> None:
-    counts = found.counts
+def _print_counts(report: Status) -> None:
+    counts = report.counts
     jobs = ", ".join(f"{n} {state}" for state, n in counts.jobs.items() if n) or "none"
     output.say()
     output.say(f"jobs    {jobs}" + (f" ({counts.protected} protected)" if counts.protected else ""))
