@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from adoptkit import CONFIG, World, snapshot
 
+from commands import Answer
 from tenure.adapters.hermes.adopt.fence import fence_exists
 from tenure.adapters.hermes.back.release import alone
 from tenure.surfaces.cli.main import main
-
-
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        document = json.loads(self.out)
-        assert document["v"] == 1
-        return document
-
 
 Say = Callable[..., Answer]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from commands import Answer
 from tenure.domain.ownership import Authority, OwnershipAction
 from tenure.domain.planning.plan import Fire, Plan
 from tenure.domain.process import Process, ProcessStatus
@@ -17,22 +16,6 @@ from tenure.host.live import LiveLock
 from tenure.host.processes import boot_id, observe
 from tenure.runtime.profile import Profile
 from testkit.factories import take
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        document = json.loads(self.out)
-        assert document["v"] == 1
-        return document
-
 
 Tenure = Callable[..., Answer]
 
@@ -90,6 +73,13 @@ class World:
     def owner(self, id: str = "p-gateway", **how: Any) -> Authority:
         self.join(id)
         return self.own(id, **how)
+
+    def take_from_dead(self, process: str) -> None:
+        """As a process that found the owner dead, by no rule."""
+        take(
+            self.store, process, act=OwnershipAction.TAKE_FROM_DEAD,
+            rule=None, authoritative=False, now=self.now(),
+        )  # fmt: skip
 
     def die(self, id: str) -> None:
         """As after kill -9: the lock is free, its file is still there."""

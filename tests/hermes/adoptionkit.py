@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hermesparts import Run, Said
+from hermesparts import Run
 from hermesworld import PROFILE, HermesWorld
 
+from commands import Answer
 from waiting import DEADLINE, eventually
 
 TENURE_PROFILE = f"hermes-{PROFILE}"
@@ -26,12 +27,12 @@ SETTLING = 3.0
 """Seconds that a run which a tick had handed out before may take to begin."""
 
 
-def adopt(world: HermesWorld, *options: str, code: int = 0) -> Said:
+def adopt(world: HermesWorld, *options: str, code: int = 0) -> Answer:
     """``tenure hermes adopt`` of the profile, without being asked back."""
     return world.tenure("hermes", "adopt", "--yes", "--profile", PROFILE, *options, code=code)
 
 
-def release(world: HermesWorld, *options: str, code: int = 0) -> Said:
+def release(world: HermesWorld, *options: str, code: int = 0) -> Answer:
     """``tenure hermes release``."""
     return world.tenure("hermes", "release", "--yes", "--profile", PROFILE, *options, code=code)
 

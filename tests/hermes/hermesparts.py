@@ -36,19 +36,6 @@ def holder_of(path: Path) -> int | None:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@dataclass(frozen=True)
 class Run:
     """One line of the log, with the name of the process that ran it."""
 

@@ -25,9 +25,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hermesparts import Run, Said, Started, ask, holder_of
+from hermesparts import Run, Started, ask, holder_of
 from hermesvenv import HermesVenv
 
+from commands import Answer
 from ports import held_port
 from scenario import landlock
 from waiting import DEADLINE, eventually
@@ -164,29 +165,29 @@ class HermesWorld:
         return True
 
     # -- commands ----------------------------------------------------------------------------
-    def hermes(self, *argv: str, p: str | None = PROFILE, code: int | None = 0) -> Said:
+    def hermes(self, *argv: str, p: str | None = PROFILE, code: int | None = 0) -> Answer:
         """One ``hermes`` command to its end; AssertionError if it ends with another code."""
         profile = ["-p", p] if p else []
         return self._run([self.venv.command, *profile, *argv], code)
 
-    def tenure(self, *argv: str, code: int | None = 0) -> Said:
+    def tenure(self, *argv: str, code: int | None = 0) -> Answer:
         """One ``tenure`` command to its end."""
         return self._run([TENURE, *argv], code)
 
-    def python(self, program: str, *argv: str | Path, code: int | None = 0) -> Said:
+    def python(self, program: str, *argv: str | Path, code: int | None = 0) -> Answer:
         """A program in Hermes' own Python, on the profile."""
         return self._run([self.venv.python, "-c", program, *argv], code, self.profile)
 
     def _run(
         self, argv: Iterable[str | Path], code: int | None, hermes_home: Path | None = None
-    ) -> Said:
+    ) -> Answer:
         words = [str(word) for word in argv]
         environ = self.environ(HERMES_HOME=str(hermes_home or self.root))
         done = subprocess.run(
             words, env=environ, cwd=self.home, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-        said = Said(done.returncode, done.stdout, done.stderr)
+        said = Answer(done.returncode, done.stdout, done.stderr)
         assert code is None or said.code == code, f"{' '.join(words)}: {said}"
         return said
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from adoptionkit import CONFIG, adopt, release, status
 from configtexts import written
-from hermesparts import Said
 from hermesvenv import HermesVenv
 from hermesworld import PROFILE, HermesWorld
 
+from commands import Answer
 from tenure.adapters.hermes.adopt.config_edit import enabled_in, plan_edit
 from tenure.adapters.hermes.adopt.fence import fence_exists
 from tenure.adapters.hermes.back import config_lines
@@ -53,7 +53,7 @@ def made(worlds: Worlds, venv: HermesVenv, config: str | None = CONFIG) -> Herme
     return world
 
 
-def tick(world: HermesWorld, *, plugin: bool) -> Said:
+def tick(world: HermesWorld, *, plugin: bool) -> Answer:
     """A tick with a job that is due."""
     world.python(DUE)
     if plugin:

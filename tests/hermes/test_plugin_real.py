@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from adoptionkit import adopt, asked, recorded, wait_owner
-from hermesparts import Said
 from hermesvenv import HermesVenv
 from hermesworld import PROFILE, HermesWorld
 
+from commands import Answer
 from ports import held_port
 from waiting import DEADLINE, eventually
 
@@ -71,7 +71,7 @@ print("WAYS", json.dumps(said))
 """
 
 
-def inside(world: HermesWorld, program: str, *argv: str, **more: str) -> Said:
+def inside(world: HermesWorld, program: str, *argv: str, **more: str) -> Answer:
     """A program in Hermes' Python, as one of the profile's own processes."""
     environ = world.environ(HERMES_HOME=str(world.profile), **more)
     done = subprocess.run(
@@ -79,10 +79,10 @@ def inside(world: HermesWorld, program: str, *argv: str, **more: str) -> Said:
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    return Said(done.returncode, done.stdout, done.stderr)
+    return Answer(done.returncode, done.stdout, done.stderr)
 
 
-def document(said: Said, mark: str) -> Any:
+def document(said: Answer, mark: str) -> Any:
     line = next(line for line in said.out.splitlines() if line.startswith(mark + " "))
     return json.loads(line.removeprefix(mark + " "))
 

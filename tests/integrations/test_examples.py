@@ -6,9 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from tenure.domain.process import ProcessStatus
 from tenure.domain.run import Run, RunState
 from tenure.runtime.profile import Profile
 from tenure.store.contract import RunFilter
-from waiting import DEADLINE
+from waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.real
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -74,27 +74,24 @@ class Host:
             )  # fmt: skip
 
     def wait_runs(self, count: int) -> tuple[Run, ...]:
-        standings: Counter[ProcessStatus] = Counter()
-        until = time.monotonic() + PATIENCE
-        while time.monotonic() < until:
+        """The runs that succeeded, once there are ``count`` and each process has its place."""
+        others = {ProcessStatus.CANDIDATE: self.count - 1} if self.count > 1 else {}
+        wanted = Counter({ProcessStatus.OWNER: 1, **others})
+
+        def look() -> tuple[Run, ...] | None:
             assert self.process.poll() is None, f"it ended: {self.log.read_text()}"
             try:
-                with_profile = Profile.open(self.profile_name, home=self.home)
+                profile = Profile.open(self.profile_name, home=self.home)
             except TenureError:
-                time.sleep(0.1)
-                continue
-            try:
-                runs, _ = with_profile.store.runs(RunFilter(states=frozenset({RunState.SUCCEEDED})))
-                standings = Counter(p.standing for p in with_profile.store.processes())
-            finally:
-                with_profile.close()
-            others = {ProcessStatus.CANDIDATE: self.count - 1} if self.count > 1 else {}
-            if len(runs) >= count and standings == {ProcessStatus.OWNER: 1, **others}:
-                return runs
-            time.sleep(0.1)
-        raise AssertionError(
-            f"waited {PATIENCE} s for {count} runs, last seen {standings}: {self.log.read_text()}"
-        )
+                return None
+            with closing(profile):
+                runs, _ = profile.store.runs(RunFilter(states=frozenset({RunState.SUCCEEDED})))
+                standings = Counter(p.standing for p in profile.store.processes())
+            return runs if len(runs) >= count and standings == wanted else None
+
+        runs = eventually(look, f"{count} runs of {self.profile_name}; {self.log}")
+        assert runs is not None
+        return runs
 
     def stop(self) -> str:
         """End it as a service manager does; what it said."""

@@ -7,17 +7,16 @@ lead sessions of their own too and are ended by what the store knows of them.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from commands import Answer
 from freezing import freeze, freeze_between_transactions, is_frozen
 from tenure.audit.reader import audit_store, render_report
 from tenure.domain.errors import CorruptStore, NotFound, StoreBlocked
@@ -49,19 +48,6 @@ def state_of(pid: int) -> str | None:
             return file.read().rpartition(")")[2].split()[0]
     except OSError:
         return None
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command of the command line printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 class Started:
@@ -156,7 +142,7 @@ class World:
         """A Python program of the test's own."""
         return self.start([PYTHON, "-c", code, *map(str, arguments)], **more)
 
-    def tenure(self, *argv: str, within: float = DEADLINE) -> Said:
+    def tenure(self, *argv: str, within: float = DEADLINE) -> Answer:
         """One command of the command line, in a process of its own, to its end."""
         done = subprocess.run(
             [str(TENURE), *argv],
@@ -166,7 +152,7 @@ class World:
             timeout=within,
             check=False,
         )
-        return Said(done.returncode, done.stdout, done.stderr)
+        return Answer(done.returncode, done.stdout, done.stderr)
 
     # -- jobs and runs -----------------------------------------------------------------------
     def job(self, line: str, *, name: str = "work", soon: float = 0.0, **fields: Any) -> Job:
@@ -304,4 +290,4 @@ class Canary:
         eventually(lambda: self.times, "the job's first instruction")
 
 
-__all__ = ["ACTIVE", "Canary", "Said", "Started", "World", "eventually", "is_frozen", "now"]
+__all__ = ["ACTIVE", "Answer", "Canary", "Started", "World", "eventually", "is_frozen", "now"]

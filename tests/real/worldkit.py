@@ -12,49 +12,16 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from commands import Answer
 from tenure.surfaces.cli import main
 from waiting import DEADLINE, eventually
 
 TENURE = (sys.executable, "-m", "tenure.surfaces.cli.main")
 ROOT = os.geteuid() == 0
 SOURCE = Path(__file__).resolve().parents[2] / "src"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        document = json.loads(self.out)
-        assert document["v"] == 1
-        return document
-
-    @property
-    def error(self) -> Any:
-        """The error document; the remedy must be in it."""
-        document = json.loads(self.out)
-        assert document["error"]["remedy"], document
-        return document["error"]
-
-    @property
-    def codes(self) -> set[str]:
-        """The warnings of a status."""
-        return {warning["code"] for warning in self.json["warnings"]}
-
-    def warning(self, code: str) -> Any:
-        found = [w for w in self.json["warnings"] if w["code"] == code]
-        assert found, f"no warning {code}: {self.json['warnings']}"
-        assert found[0]["remedy"]
-        return found[0]
 
 
 class Serve:

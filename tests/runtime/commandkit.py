@@ -41,12 +41,12 @@ def shell_path(name: str, folder: Path) -> str | None:
     return str(link)
 
 
-def claimed_run(id: str) -> Run:
+def claimed_run(id: str, job_name: str = "job") -> Run:
     """A first attempt, as the dispatcher hands it to a command runner."""
     return Run(
         id=id,
         job="j",
-        job_name="job",
+        job_name=job_name,
         revision=1,
         fire_time=THEN,
         cause=Cause.SCHEDULE,

@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from commandkit import claimed_run
 
 from tenure.domain.errors import RunFailed
 from tenure.domain.job import Call, Runner
 from tenure.domain.ownership import Authority
-from tenure.domain.run import Cause, Result, Run, RunState
+from tenure.domain.run import Result, RunState
 from tenure.runtime.callables.runner import (
     BLOCKED_AFTER_S,
     CANCEL_GRACE_S,
@@ -98,22 +99,7 @@ class World:
     def submit(
         self, name: str, runner: Runner = Runner.THREAD, claimed: float | None = None
     ) -> str:
-        run = Run(
-            id=f"r-{name}-{next(self.numbers)}",
-            job="j1",
-            job_name=name,
-            revision=1,
-            fire_time=NOW,
-            cause=Cause.SCHEDULE,
-            state=RunState.CLAIMED,
-            term=1,
-            process="p1",
-            holder="p1",
-            policy_version=0,
-            protected=False,
-            attempt=1,
-            claimed_at=NOW,
-        )
+        run = claimed_run(f"r-{name}-{next(self.numbers)}", name)
         at = self.clock.continuous() if claimed is None else claimed
         self.callables.submit(run, Call(target=f"app:{name}", runner=runner), None, ME, at)
         return run.id

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from commandkit import claimed_run
 
 from tenure.domain.errors import RunFailed
 from tenure.domain.job import Call, Runner
 from tenure.domain.ownership import Authority
-from tenure.domain.run import Cause, Result, Run, RunState
+from tenure.domain.run import Result, RunState
 from tenure.runtime.callables import child
 from tenure.runtime.callables.call import in_a_thread
 from tenure.runtime.callables.runner import CallableRunner
@@ -108,22 +109,7 @@ class Runs:
     def end_of(self, function: Callable[..., Any], runner: Runner) -> tuple[Result, str]:
         """How its run ended, and what is in its output."""
         self.number += 1
-        run = Run(
-            id=f"r{self.number}",
-            job="j1",
-            job_name="app:f",
-            revision=1,
-            fire_time=NOW,
-            cause=Cause.SCHEDULE,
-            state=RunState.CLAIMED,
-            term=1,
-            process="p1",
-            holder="p1",
-            policy_version=0,
-            protected=False,
-            attempt=1,
-            claimed_at=NOW,
-        )
+        run = claimed_run(f"r{self.number}", "app:f")
         clock = ManualClock(NOW)
         callables = CallableRunner(
             {"app:f": function},

@@ -12,10 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from webkit import Web, World, now
 
 from tenure.domain.job import Overlap
-from tenure.domain.ownership import OwnershipAction
 from tenure.domain.process import ProcessStatus
 from tenure.runtime.profile import Profile
-from testkit.factories import each, make_definition, plan_round, take
+from testkit.factories import each, make_definition, plan_round
 from waiting import DEADLINE, eventually
 
 DOCS = Path(__file__).parents[2] / "docs" / "web.md"
@@ -131,14 +130,7 @@ def test_a_takeover_from_the_dead_is_measured(web: Web) -> None:
     wait_seen(web, "owned")
     world.die("p-gateway")
     wait_seen(web, "dead")
-    take(
-        world.store,
-        "p-next",
-        act=OwnershipAction.TAKE_FROM_DEAD,
-        rule=None,
-        authoritative=False,
-        now=world.now(),
-    )
+    world.take_from_dead("p-next")
     eventually(
         lambda: value(scrape(web), "tenure_takeover_seconds_count") == 1,
         "the takeover to be counted",

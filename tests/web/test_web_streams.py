@@ -25,7 +25,6 @@ from tenure.surfaces.web.reports import mark_text
 from tenure.surfaces.web.server import BackgroundServer, listen
 from tenure.surfaces.web.site import Site
 from tenure.surfaces.web.tokens import Tokens
-from testkit.factories import take
 from waiting import DEADLINE, eventually
 
 PATIENCE = DEADLINE
@@ -587,14 +586,7 @@ def test_a_takeover_is_measured(served: Served) -> None:
         dead = looker.look()
         assert dead.owner is not None
         assert dead.owner["state"] == "dead"
-        take(
-            world.store,
-            "p-next",
-            act=OwnershipAction.TAKE_FROM_DEAD,
-            rule=None,
-            authoritative=False,
-            now=world.now(),
-        )
+        world.take_from_dead("p-next")
         taken = looker.look()
         assert taken.takeover is not None
         assert 0 <= taken.takeover < PATIENCE
