@@ -115,7 +115,8 @@ def _install(version: str, folder: Path, lock: int) -> subprocess.CompletedProce
         return made
     python = str(folder / "bin" / "python")
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    return _run([*pip, f"hermes-agent=={version}"], lock)
+    # The gateway's API server needs aiohttp, which Hermes would install by itself at some start.
+    return _run([*pip, f"hermes-agent=={version}", "aiohttp"], lock)
 
 
 def _run(argv: list[str], lock: int) -> subprocess.CompletedProcess[str]:

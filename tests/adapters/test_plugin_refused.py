@@ -19,7 +19,7 @@ from tenure.domain.run import RunState
 # -- nobody owns ---------------------------------------------------------------------------------
 def test_without_an_owner_it_is_refused_and_nothing_is_put_down(other: MiniHermes) -> None:
     before = other.stored()
-    with pytest.raises(RuntimeError, match="no process that may run the jobs of la is there"):
+    with pytest.raises(RuntimeError, match="no process that may run the jobs of la is running"):
         other.jobs.trigger_job("a")
     assert other.stored() == before
     assert other.ran == []

@@ -152,6 +152,16 @@ def test_foreign_files_stay_and_are_named(world: World) -> None:
     assert read_adoption(world.home) is None
 
 
+def test_what_version_0_1_put_there_goes_too(world: World) -> None:
+    before = snapshot(world.home.path)
+    world.adopt()
+    for folder in (world.home.tenure, world.home.tick_lock):
+        for name in ("undo.py", "yaml_lines.py"):
+            (folder / name).write_text("# of an older release script\n")
+    assert world.release().stays == []
+    assert snapshot(world.home.path) == before
+
+
 def test_what_python_and_hermes_left_in_it_goes_too(world: World) -> None:
     world.adopt()
     for folder in (world.home.plugin, world.home.tenure / "lib" / "tenure"):

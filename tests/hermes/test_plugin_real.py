@@ -148,7 +148,7 @@ def test_commands_are_refused_with_3_and_the_others_go_on(venv: HermesVenv, bare
     assert run.out.startswith("Failed to run job: refused: no process that may run the jobs of la")
     assert "hermes -p la gateway run" in run.out
     tick = world.hermes("cron", "tick", code=3)
-    assert "refused: no process that may run the jobs of la is there (1 job due)" in tick.out
+    assert "refused: no process that may run the jobs of la is running (1 job due)" in tick.out
     assert "mail" in world.hermes("cron", "list").out
     assert "not found" in world.hermes("cron", "run", "nothing").out
     assert world.runs() == []

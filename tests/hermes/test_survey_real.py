@@ -136,7 +136,7 @@ class TestTwoHomesWithTheSameProfile:
         world.processes[1].stop()
         (warning,) = status(world)["warnings"]
         assert warning["code"] == "desktop_ticks_alone"
-        assert f"pid {world.processes[2].pid} (desktop backend) runs them" in warning["text"]
+        assert f"pid {world.processes[2].pid} (desktop backend) runs the jobs" in warning["text"]
         began = time.time()
         world.wait_runs(2, since=began)
         # Whoever ended is not taken for whoever is there.

@@ -112,6 +112,7 @@ def compare(
     for after, until in answer["ranges"]:
         walked = schedule.fires(_instant(after), _instant(until))
         mine = [int(at.timestamp()) for at in islice(walked, MOST)]
+        # Of a schedule with more fires, only the beginning of the stretch is compared.
         until = mine[-1] if len(mine) == MOST else until
         theirs = {at for at in fires if after < at <= until}
         differences |= dict.fromkeys(theirs.difference(mine), True)
@@ -132,6 +133,7 @@ def _ask_hermes(
     """Its answer, or why there is none."""
     try:
         done = subprocess.run(
+            # Isolated: no folder of the caller's shadows Hermes' modules; and no .pyc is left.
             [python, "-I", "-B", str(Path(simulation.__file__))],
             input=json.dumps(question),
             env=_environment(home, local),

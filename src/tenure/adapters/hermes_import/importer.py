@@ -101,7 +101,7 @@ def _judge(job: HermesJob, target: HermesTarget) -> ImportedJob:
         return replace(planned, why=error.text, remedy=error.remedy)
 
 
-def _added(job: HermesJob, found: ImportedJob, target: HermesTarget) -> ImportedJob:
+def _added(job: HermesJob, imported: ImportedJob, target: HermesTarget) -> ImportedJob:
     """Raises InvalidInput where it cannot be."""
     now = target.now
     system = now.astimezone().tzinfo or UTC
@@ -116,24 +116,25 @@ def _added(job: HermesJob, found: ImportedJob, target: HermesTarget) -> Imported
     )
     carried = command_of(job, target.home, target.means)
     return replace(
-        found,
+        imported,
         action=Action.ADD,
         definition=Definition(
-            name=found.name,
+            name=imported.name,
             schedule=when.schedule,
             action=carried.command,
             timeout=carried.timeout,
             grace=target.existing.grace,
+            # Hermes, too, runs an overdue interval job once.
             catch_up=CatchUp.LATEST if when.schedule.kind is ScheduleKind.EVERY else None,
-            tags=(TAG + found.id,),
+            tags=(TAG + imported.id,),
         ),
-        paused=not found.active or carried.incomplete,
+        paused=not imported.active or carried.incomplete,
         lost=(*carried.lost, *losses(job, target.home)),
-        differs=(*when.differs, *(_standing_in_hermes(job, planned, now) if found.active else ())),
+        differs=(*when.differs, *(_state_in_hermes(job, planned, now) if imported.active else ())),
     )
 
 
-def _standing_in_hermes(job: HermesJob, planned: datetime | None, now: datetime) -> Iterator[str]:
+def _state_in_hermes(job: HermesJob, planned: datetime | None, now: datetime) -> Iterator[str]:
     if job.get("state") == "error":
         yield f"Hermes gave up planning it: {job.get('last_error') or 'it does not say why'}"
     elif planned is not None and planned <= now:

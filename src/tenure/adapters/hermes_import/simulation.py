@@ -55,6 +55,7 @@ class RealHermes:
         self.clock = SimulatedClock(hermes_time.get_timezone())
         self.zone = getattr(self.clock.zone, "key", None)
         self.stored: list[dict[str, Any]] = []
+        # In memory only: this process has its own clock and store.
         jobs._hermes_now = self.clock.now
         jobs.load_jobs = lambda: self.stored
         jobs.save_jobs = lambda stored: setattr(self, "stored", stored)
@@ -112,6 +113,7 @@ def walk(
     planned, soonest = first or hermes.after(schedule, start), start
     while planned is not None and soonest <= end + YEAR:
         at = max(planned.timestamp(), soonest)
+        # A ticker looks once a minute: a fire between two ticks waits for the second.
         soonest = at + TICK
         if at > planned.timestamp() or _moved(hermes.clock, planned, at):
             runs, replanned = hermes.tick(schedule, planned, at)

@@ -100,6 +100,7 @@ class _Work:
         if self.plan.options.protect:
             jobs = protect(self.home, self.plan.options.protect, (), self.now)
             self.did(f"protected {', '.join(job.name for job in jobs)}")
+        # The fence comes last: until it exists, nothing changes for running processes.
         if not fence_exists(self.home):
             self.make(self.home.cron)
         TickLockBlocker(self.home, self.disk, linger=linger).install(

@@ -95,7 +95,7 @@ class Undo:
         self.result = Released()
 
     @contextlib.contextmanager
-    def nobody_ticks(self, patience: float) -> Iterator[None]:
+    def tick_excluded(self, patience: float) -> Iterator[None]:
         """From here on the owner's ticks do nothing, and none is going on."""
         path = os.path.join(self.folder, "tick.lock")
         held = None
@@ -121,6 +121,7 @@ class Undo:
         undo: dict[str, Callable[[dict[str, Any]], None]] = {
             "fence": self.fence, "config": self.config, "wrote": self.wrote, "made": self.made,
         }  # fmt: skip
+        # The fence was put up last, so it is removed first: from then on Hermes ticks as before.
         for step in reversed(self.record["steps"]):
             if self._is_ours(step["path"]):
                 undo[step["kind"]](step)
@@ -339,7 +340,7 @@ def release(
         work = Undo(home, record or _guessed(home), disk or Disk(), known=known, copied=copied)
         if dry_run:
             return Released(done=_words(work))
-        with work.nobody_ticks(patience):
+        with work.tick_excluded(patience):
             return work.carry_out()
 
 

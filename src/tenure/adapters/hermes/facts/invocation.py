@@ -75,12 +75,8 @@ _INTERPRETER_VALUE = frozenset(("-X", "-W", "--check-hash-based-pycs"))
 
 def read_invocation(argv: Sequence[str]) -> Invocation | None:
     """What Hermes was asked to do; None for another command line."""
-    if not argv:
-        return None
-    entry = _script(argv[0])
-    if entry is not None:
-        return _parse(entry, argv[1:])
-    return _of_interpreter(argv) if is_interpreter(argv[0]) else None
+    entry, arguments = _entry(list(argv))
+    return None if entry is None else _parse(entry, arguments)
 
 
 def is_interpreter(program: str) -> bool:
@@ -88,25 +84,25 @@ def is_interpreter(program: str) -> bool:
     return _INTERPRETER.fullmatch(_base(program)) is not None
 
 
-def _of_interpreter(argv: Sequence[str]) -> Invocation | None:
-    position = 1
-    while position < len(argv):
-        argument, rest = argv[position], argv[position + 1 :]
+def _entry(rest: list[str]) -> tuple[tuple[str, ...] | None, list[str]]:
+    """The words that a program stands for, and its arguments."""
+    program = rest.pop(0) if rest else ""
+    words = _script(program)
+    if words is not None or not is_interpreter(program):
+        return words, rest
+    while rest:
+        argument = rest.pop(0)
         if _ENDS_OPTIONS.fullmatch(argument):
-            if not rest:
-                return None
-            entry = _MODULES.get(rest[0]) if argument.endswith("m") else _code(rest[0])
-            return None if entry is None else _parse(entry, rest[1:])
-        if argument.startswith("-"):
-            position += 2 if argument in _INTERPRETER_VALUE else 1
-            continue
-        entry = _script(argument)
-        if entry is None:
+            target = rest.pop(0) if rest else ""
+            return _MODULES.get(target) if argument.endswith("m") else _code(target), rest
+        if not argument.startswith("-"):
             # The module that a script's path is: its folder and its name.
             parts = PurePath(argument.replace("\\", "/")).with_suffix("").parts
-            entry = _MODULES.get(".".join(parts[-2:]))
-        return None if entry is None else _parse(entry, rest)
-    return None
+            words = _script(argument)
+            return _MODULES.get(".".join(parts[-2:])) if words is None else words, rest
+        if argument in _INTERPRETER_VALUE:
+            del rest[:1]
+    return None, rest
 
 
 def _base(path: str) -> str:
@@ -127,30 +123,25 @@ def _code(code: str) -> tuple[str, ...] | None:
     return None
 
 
-def _parse(entry: tuple[str, ...], arguments: Sequence[str]) -> Invocation:
+def _parse(entry: tuple[str, ...], rest: list[str]) -> Invocation:
     words, profile = list(entry), None
-    position = 0
-    while position < len(arguments):
-        argument = arguments[position]
-        following = arguments[position + 1] if position + 1 < len(arguments) else None
+    while rest:
+        argument = rest.pop(0)
         name, equals, value = argument.partition("=")
         if argument == "--":
             break
-        if name in ("--profile", "-p") and profile is None and (equals or following is not None):
-            named = value if equals else following or ""
-            if _PROFILE.fullmatch(named):
-                profile = named
-            position += 1 if equals else 2
+        if name in ("--profile", "-p") and profile is None and (equals or rest):
+            named = value if equals else rest.pop(0)
+            profile = named if _PROFILE.fullmatch(named) else None
         elif argument in _TAKES_VALUE or (
-            argument in _MAY_TAKE_VALUE and following and not following.startswith("-")
+            argument in _MAY_TAKE_VALUE and rest and rest[0] and not rest[0].startswith("-")
         ):
-            position += 2
-        else:
-            # Only the verb, and the word after those that have one, are of interest.
-            more = not words or (len(words) == 1 and words[0] in _HAS_SECOND_WORD)
-            if more and not argument.startswith("-"):
-                words.append(argument)
-            position += 1
+            del rest[:1]
+        # Only the verb, and the word after those that have one, are of interest.
+        elif not argument.startswith("-") and (
+            not words or (len(words) == 1 and words[0] in _HAS_SECOND_WORD)
+        ):
+            words.append(argument)
     return Invocation(tuple(words), profile)
 
 

@@ -120,6 +120,7 @@ def _change(home: HermesHome, change: Callable[[Entries], None]) -> None:
             f"{home.path} is not adopted, so nothing would protect the job",
             remedy=f"tenure hermes adopt --hermes-home {home.path}",
         )
+    # Read under the lock: two commands at once must not lose each other's change.
     with _locked(home):
         with _readable(home):
             entries = _read(home)

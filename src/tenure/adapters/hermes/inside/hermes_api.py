@@ -1,4 +1,4 @@
-"""Every name of Hermes that Tenure calls, in one place.
+"""Every name of Hermes that Tenure calls or replaces, in one place.
 
 Used only by the plugin, inside Hermes' own processes. Modules are imported when they are needed: a
 process that never uses its cron jobs does not load them for Tenure. What an older version does not
@@ -21,6 +21,17 @@ from zoneinfo import ZoneInfo
 from tenure.adapters.hermes.facts.home import HermesHome, home_of
 from tenure.adapters.hermes.inside.replacement import original_of
 from tenure.host.local_zone import local_zone
+
+REPLACED: Mapping[str, tuple[str, ...]] = {
+    "cron.scheduler": (
+        "tick", "get_due_jobs", "run_one_job", "run_job", "mark_job_run", "_get_lock_paths",
+    ),
+    "cron.scheduler_provider": ("CronScheduler.fire_due",),
+    "cron.jobs": ("trigger_job",),
+    "tools.cronjob_tools": ("_execute_job_now", "cronjob"),
+    "hermes_cli.cron": ("_job_action",),
+}  # fmt: skip
+"""The functions that the plugin replaces, by module. What a version does not have is left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,18 +55,20 @@ class HermesHost:
 
     def _tick(self, *args: Any, **kwargs: Any) -> int:
         repaired = assert_fence(self.home)
-        if self.refusals.tell("fence", repaired or "") and repaired:
+        if self.refusals.log_change("fence", repaired or "") and repaired:
             self.refusals.record("fence", repaired)
         membership = self.membership
         try:
             assert membership.profile is not None
             membership.mirrored = membership.follow(membership.profile, whole=True)
         except Exception as error:  # noqa: BLE001  a damaged jobs.json or sidecar: nothing may run
-            self.refusals.tell("follow", f"the jobs cannot be mirrored, so no job runs: {error}")
+            self.refusals.log_change(
+                "follow", f"the jobs cannot be mirrored, so no job runs: {error}"
+            )
             return 0
-        self.refusals.tell("follow", "")
+        self.refusals.log_change("follow", "")
         for id, problem in membership.mirrored.problems.items():
-            self.refusals.tell(id, f"job {id} cannot be mirrored, and is not run: {problem}")
+            self.refusals.log_change(id, f"job {id} cannot be mirrored, and is not run: {problem}")
         thread = self.handoff.thread
         thread.ticking, thread.claimed = True, ()
         try:

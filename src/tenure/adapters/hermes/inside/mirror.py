@@ -169,7 +169,7 @@ class Mirror:
                 definition = definition_of(
                     job, _name(job), protection, self._timezone, self._home.command
                 )
-                made[id] = _told_apart(definition, id) if definition.name in twice else definition
+                made[id] = _with_suffix(definition, id) if definition.name in twice else definition
             except (InvalidInput, ValueError) as error:
                 problems[id] = str(error)
         return made, problems
@@ -251,7 +251,7 @@ class _View:
         for n in count(1):
             if self._names.get(fits.name) in free:
                 break
-            fits = _told_apart(wanted, id if n == 1 else f"{_short(id)[: MAX_ID - 8]} {n}")
+            fits = _with_suffix(wanted, id if n == 1 else f"{_short(id)[: MAX_ID - 8]} {n}")
         return fits
 
     def put(self, id: str, job: Job) -> None:
@@ -261,7 +261,7 @@ class _View:
         self.jobs[id], self._names[job.name] = job, job.id
 
 
-def _told_apart(wanted: Definition, by: str) -> Definition:
+def _with_suffix(wanted: Definition, by: str) -> Definition:
     name = f"{wanted.name[: MAX_NAME - MAX_ID - 3].strip()} ({_short(by)})"
     return wanted.with_changes(name=name)
 

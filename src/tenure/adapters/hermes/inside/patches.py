@@ -7,12 +7,6 @@ Hermes' callers look these names up when they call, so replacing them in their m
 nothing on disk changes. A module that is not loaded yet is patched when it loads, so a process
 that never uses its jobs pays nothing. A name that another module imported before is replaced there
 too.
-
-    cron.scheduler      tick, get_due_jobs, run_one_job, run_job, mark_job_run, _get_lock_paths
-    cron.scheduler_provider  CronScheduler.fire_due
-    cron.jobs           trigger_job
-    tools.cronjob_tools _execute_job_now, cronjob
-    hermes_cli.cron     _job_action
 """
 
 from __future__ import annotations
@@ -50,6 +44,7 @@ class HostRegistry:
     def of(self, home: HermesHome) -> HermesHost | None:
         """None where the home is not adopted: Hermes then works as without Tenure."""
         link = read_link(home)
+        # A record that changed (released, adopted again, into another profile) needs another host.
         with self._lock:
             old = self._hosts.get(home)
             if old is not None and old.link == link:
@@ -125,24 +120,11 @@ def _when_adopted(home: Callable[[], HermesHome], act: Callable[..., Any]) -> Ma
     return make
 
 
-# -- cron.scheduler ----------------------------------------------------------------------------
-def _patch_scheduler(module: Any) -> None:
-    replacements: dict[str, Callable[..., Any]] = {
-        "tick": lambda host, _, *args, **kwargs: host.tick(args, kwargs),
-        "get_due_jobs": lambda host, original: host.handoff.claimed(original),
-        "run_job": lambda host, _, job, *args, **kwargs: host.handoff.body(job, args, kwargs),
-        "_get_lock_paths": lambda host, original: host.lock_paths(*original()),
-    }
-    if hasattr(module, "run_one_job"):
-        replacements["run_one_job"] = replacements["run_job"]
-        replacements["run_job"] = lambda host, original, job, *args, **kwargs: host.handoff.part(
-            original, job, args, kwargs
-        )
-    for name, act in replacements.items():
-        replace(module, name, _when_adopted(hermes_api.home_of_tick, act))
-    replace(module, "mark_job_run", _mark)
+def _in_a_tick(act: Callable[..., Any]) -> Make:
+    return _when_adopted(hermes_api.home_of_tick, act)
 
 
+# -- runs --------------------------------------------------------------------------------------
 def _mark(original: Any) -> Callable[..., Any]:
     def mark_job_run(
         job_id: str, success: bool, error: Any = None, delivery_error: Any = None
@@ -251,26 +233,32 @@ def _asked(host: HermesHost, request: Callable[[], Any]) -> Any:
         raise RuntimeError(f"refused: {host.refusals.text_of(error)}") from None
 
 
-def _request(name: str, act: Callable[..., Any], owner: str = "") -> Callable[[Any], None]:
-    """Make the patch of one function that asks for a run; ``owner``: the class it belongs to."""
-
-    def patch(module: Any) -> None:
-        place = getattr(module, owner) if owner else module
-        replace(place, name, _when_adopted(hermes_api.home_of_jobs, act))
-
-    return patch
-
-
-def _patch_tools(module: Any) -> None:
-    _request("_execute_job_now", _execute)(module)
-    replace(module, "cronjob", _cronjob)
-
-
-PATCHES: dict[str, Callable[[Any], None]] = {
-    "cron.scheduler": _patch_scheduler,
-    "cron.scheduler_provider": _request("fire_due", _fire_due, owner="CronScheduler"),
-    "cron.jobs": _request("trigger_job", _trigger),
-    "tools.cronjob_tools": _patch_tools,
-    "hermes_cli.cron": _request("_job_action", _job_action),
+_REPLACEMENTS: dict[str, Make] = {
+    # ticks and runs
+    "tick": _in_a_tick(lambda host, _, *args, **kwargs: host.tick(args, kwargs)),
+    "get_due_jobs": _in_a_tick(lambda host, original: host.handoff.claimed(original)),
+    "_get_lock_paths": _in_a_tick(lambda host, original: host.lock_paths(*original())),
+    "run_one_job": _in_a_tick(
+        lambda host, _, job, *args, **kwargs: host.handoff.body(job, args, kwargs)
+    ),
+    "run_job": _in_a_tick(
+        lambda host, original, job, *args, **kwargs: host.handoff.part(original, job, args, kwargs)
+    ),
+    "mark_job_run": _mark,
+    # requests
+    "fire_due": _when_adopted(hermes_api.home_of_jobs, _fire_due),
+    "trigger_job": _when_adopted(hermes_api.home_of_jobs, _trigger),
+    "_execute_job_now": _when_adopted(hermes_api.home_of_jobs, _execute),
+    "cronjob": _cronjob,
+    "_job_action": _when_adopted(hermes_api.home_of_jobs, _job_action),
 }
+
+
+def _patch(module: Any) -> None:
+    for path in hermes_api.REPLACED[module.__name__]:
+        owner, _, name = path.rpartition(".")
+        replace(getattr(module, owner) if owner else module, name, _REPLACEMENTS[name])
+
+
+PATCHES: dict[str, Callable[[Any], None]] = dict.fromkeys(hermes_api.REPLACED, _patch)
 """What is done to a module of Hermes when it is loaded."""

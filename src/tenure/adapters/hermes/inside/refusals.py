@@ -56,7 +56,7 @@ class Refusals:
             self._answer(why)
         return 0
 
-    def tell(self, about: str, what: str) -> bool:
+    def log_change(self, about: str, what: str) -> bool:
         """Log a problem when its text changes, and return whether it did. Empty: no problem."""
         with self._lock:
             new = self._logged.get(about, "") != what
@@ -84,14 +84,14 @@ class Refusals:
             asked = "it was asked to look now" if heard else "it looks once a minute"
             print(f"queued for {who}: {jobs}; {asked}.")
             return
-        home = self._home
+        name = self._home.profile
         if self._membership.profile is None:
-            print(f"refused: the jobs of {home.profile} are not run by this process ({jobs}).")
+            print(f"refused: the jobs of {name} are not run by this process ({jobs}).")
             print(f"  {why}")
-            print("  `tenure hermes status` says more")
+            print("  `tenure hermes status` shows the details")
         else:
-            print(f"refused: no process that may run the jobs of {home.profile} is there ({jobs}).")
-            print(f"  The gateway may: start it with: {self._start_command()}")
+            print(f"refused: no process that may run the jobs of {name} is running ({jobs}).")
+            print(f"  Start the gateway: {self._start_command()}")
             print(f"  This process may not: {why}")
         sys.stdout.flush()
         raise SystemExit(3)
@@ -128,7 +128,7 @@ class Refusals:
 
     def _note(self, what: str, why: str) -> None:
         """Log it when it changes; record it from time to time if jobs were due."""
-        self.tell(what, f"this process does not run the jobs of {self._home.path}: {why}")
+        self.log_change(what, f"this process does not run the jobs of {self._home.path}: {why}")
         with self._lock:
             self._count[what] = self._count.get(what, 0) + 1
             said, at = self._recorded.get(what, ("", 0.0))
@@ -164,7 +164,7 @@ class Refusals:
         """
         membership = self._membership
         if membership.link.refusal:
-            raise Refused(membership.link.refusal, remedy="`tenure hermes status` says more")
+            raise Refused(membership.link.refusal, remedy="`tenure hermes status` shows why")
         with membership.opened() as profile:
             mirrored = membership.follow(profile, whole=False)
             id = str(job["id"])
@@ -203,9 +203,9 @@ class Refusals:
             return f"{type(error).__name__}: {error}"
         if "should_own" in error.facts:
             return (
-                f"no process that may run the jobs of {self._home.profile} is there; the gateway "
-                f"may: start it with: {self._start_command()} "
-                f"(`tenure status --profile {self._membership.link.tenure_profile}` says more)"
+                f"no process that may run the jobs of {self._home.profile} is running; start the "
+                f"gateway: {self._start_command()} "
+                f"(`tenure status --profile {self._membership.link.tenure_profile}` shows why)"
             )
         return f"{error.text} ({error.remedy})" if error.remedy else error.text
 

@@ -128,15 +128,15 @@ class RunHandoff:
         except Exception as error:  # noqa: BLE001  a store that is blocked, a disk that is full
             answers, why = None, str(error)
         if answers is None:
-            self._refusals.tell("claim", f"no run can be claimed, so no job runs: {why}")
+            self._refusals.log_change("claim", f"no run can be claimed, so no job runs: {why}")
             hermes_api.give_back(list(jobs.values()))
             return []
-        self._refusals.tell("claim", "")
+        self._refusals.log_change("claim", "")
         taken = []
         for ours, answer in answers.items():
             job, id = jobs[ours], str(jobs[ours]["id"])
             if answer.settled:
-                self._refusals.tell(id, "")
+                self._refusals.log_change(id, "")
             if answer.handle is not None and self.take(id, answer.handle):
                 taken.append(job)
             elif answer.settled:
@@ -159,7 +159,7 @@ class RunHandoff:
 
     def _leave_due(self, job: dict[str, Any], why: str) -> None:
         # The fire has no record yet, so the next tick must find the job due again.
-        self._refusals.tell(str(job["id"]), f"job {job.get('name')} is not run: {why}")
+        self._refusals.log_change(str(job["id"]), f"job {job.get('name')} is not run: {why}")
         hermes_api.give_back([job])
 
     def settle(self) -> None:
@@ -204,7 +204,7 @@ class RunHandoff:
         try:
             return bool(scheduler.dispatcher.under_mandate(write))
         except Exception as error:  # noqa: BLE001  a store that is blocked: at the next tick
-            self._refusals.tell(
+            self._refusals.log_change(
                 "skipped fires", f"runs that Hermes skipped cannot be recorded: {error}"
             )
             return False
@@ -264,7 +264,9 @@ class RunHandoff:
         self, original: Callable[..., Any], job: Mapping[str, Any],
         args: tuple[Any, ...], kwargs: dict[str, Any],
     ) -> Any:  # fmt: skip
-        """The part of a run that executes the job, where a run has more parts."""
+        """``run_job``: a whole run, or the part of one that executes the job."""
+        if not self._originals.whole:
+            return self.body(job, args, kwargs)
         if str(job["id"]) in self._active:
             return original(job, *args, **kwargs)
         return self._refusals.body(job, False, UNCLAIMED)
@@ -283,6 +285,7 @@ class RunHandoff:
             self._finish(str(job_id), run, *run.recorded)
 
     def _finish(self, id: str, run: _ActiveRun, success: bool, reason: str) -> None:
+        # Hermes may have started the job again: only this run's own entry goes.
         if self._active.get(id) is run:
             del self._active[id]
         try:

@@ -60,21 +60,21 @@ TEXTS = {
     # -- an adopted home
     "adoption_damaged": Texts("{problem}; so every run is refused", "{remedy}"),
     "adoption_unfinished": Texts(
-        "the adoption is unfinished ({state}): it was interrupted or still runs",
-        "{command} goes on with it",
+        "the adoption is unfinished ({state}): it was interrupted, or is still running",
+        "{command} continues it",
     ),
     "tenure_unreadable": Texts(
         "the Tenure profile {profile} cannot be read: {problem}",
-        "`tenure status --profile {profile}` says more",
+        "`tenure status --profile {profile}` shows why",
     ),
     "nobody_owns": Texts(
         "no process owns the jobs{consequence}",
-        "{command}; `tenure status --profile {profile}` says who may own",
+        "{command}; `tenure status --profile {profile}` shows who may own",
     ),
     "unadopted_ticker": Texts(
         "{process} does not obey Tenure, and no fence stops its ticks: it runs jobs beside the "
         "owner",
-        "{adopt} puts the fence back; restart it",
+        "{adopt} restores the fence; then restart it",
     ),
     "restart_needed": Texts(
         "{process} started before the adoption and has not loaded Tenure's plugin{on_request}",
@@ -105,7 +105,7 @@ TEXTS = {
     ),
     "hermes_not_found": Texts(
         "no Hermes installation was found: not by a running process, a service definition or the "
-        "PATH. What its processes do was taken to be as in {newest}",
+        "PATH. Its processes are assumed to behave as in {newest}",
         "put `hermes` on the PATH, or start it",
     ),
     "version_unverified": Texts(
@@ -121,8 +121,8 @@ TEXTS = {
     ),
     "fence_missing": Texts(
         "the fence cron/.tick.lock is gone ({now}), so any process that has not loaded the plugin "
-        "may run jobs",
-        "{adopt} puts it back; the owner does so at its next tick",
+        "can run jobs",
+        "{adopt} restores it; so does the owner at its next tick",
     ),
     "fence_outdated": Texts(
         "the release script in the fence is of another Tenure version",
@@ -130,7 +130,7 @@ TEXTS = {
     ),
     "plugin_missing": Texts(
         "files of the plugin at {folder} are missing: no process loads it, so nothing runs",
-        "{adopt} puts it back" + _GATEWAY,
+        "{adopt} restores it" + _GATEWAY,
     ),
     "plugin_edited": Texts(
         "the plugin at {folder} is not the one that this Tenure writes",
@@ -148,7 +148,7 @@ TEXTS = {
     "copy_missing": Texts(
         "Tenure's own copy at {folder} is gone: without another in Hermes' environment the plugin "
         "cannot load, and nothing runs",
-        "{adopt} puts it back" + _GATEWAY,
+        "{adopt} restores it" + _GATEWAY,
     ),
     "copy_ahead": Texts(
         "{folder} has Tenure {version}, newer than this one, {own}",
@@ -158,7 +158,9 @@ TEXTS = {
         "{folder} has another Tenure ({version}) than this one ({own}), or was edited",
         "{adopt} brings it up to date" + _GATEWAY,
     ),
-    "hermes_changed": Texts("Hermes is {now} now; adopted was {before}", "{adopt} checks it"),
+    "hermes_changed": Texts(
+        "Hermes is now {now}; the adopted version was {before}", "{adopt} checks it"
+    ),
     "entry_point_differs": Texts(
         "Tenure {version} is installed in Hermes' environment, which loads it in place of the copy "
         "in this home; here it is {own}",

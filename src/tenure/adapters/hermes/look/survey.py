@@ -77,8 +77,9 @@ def survey(
     installations = find_installations(home, found.members, path=path)
     ledger = _ledger(home, installations, runs)
     tick_lock = read_lock(home.tick_lock, proc=proc)
-    processes = [_process(s, adoption, joined, ledger, tick_lock.fence) for s in seen]
-    lock_holders = [s.member.pid for s in seen if s.holds_lock]
+    processes = [_process(*s, adoption, joined, ledger, tick_lock.fence) for s in seen]
+    # Their own descriptors decide where a file system shows other device numbers than the kernel.
+    lock_holders = [member.pid for member, _ in seen if member.holds_gateway_lock]
     report = Survey(
         home=home,
         at=now,
@@ -198,45 +199,38 @@ def read_membership(adoption: AdoptionView | None, now: datetime) -> JoinedProce
 
 
 # -- one process ---------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """A member with the system's evidence of it."""
-
-    member: HermesCandidate
-    evidence: Evidence | None
-    holds_lock: bool | None
-
-
-def _see(member: HermesCandidate, observe: Observe, home: HermesHome) -> _Seen | None:
+def _see(
+    member: HermesCandidate, observe: Observe, home: HermesHome
+) -> tuple[HermesCandidate, Evidence | None] | None:
+    """The member with the system's evidence of it; None if it has ended."""
     try:
         evidence = observe(member.pid)
     except NotFound:
         return None
     except TenureError:
-        return _Seen(member, None, member.holds_gateway_lock)
-    held = member.holds_gateway_lock
-    if held is None and str(home.gateway_lock) in evidence.locks:
-        held = True
-    elif held is None and "locks" not in evidence.unknown:
-        held = False
-    return _Seen(member, evidence, held)
+        return member, None
+    if member.holds_gateway_lock is None and str(home.gateway_lock) in evidence.locks:
+        member = replace(member, holds_gateway_lock=True)
+    elif member.holds_gateway_lock is None and "locks" not in evidence.unknown:
+        member = replace(member, holds_gateway_lock=False)
+    return member, evidence
 
 
 def _process(
-    seen: _Seen,
+    member: HermesCandidate,
+    evidence: Evidence | None,
     adoption: AdoptionView | None,
     membership: JoinedProcesses,
     ledger: Ledger,
     fence: bool,
 ) -> HermesProcess:
-    member, evidence = seen.member, seen.evidence
     joined = membership.processes.get(evidence.identity) if evidence else None
     if joined is not None:
         judgement = _as_joined(joined)
     else:
         judgement = judge(
             member,
-            holds_lock=seen.holds_lock,
+            holds_lock=member.holds_gateway_lock,
             installation=installation_of(member.python, "") if member.python else None,
             ran=sum(r.source == "builtin" for r in ledger.by(member.pid, member.start)),
             fence=fence,
