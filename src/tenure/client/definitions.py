@@ -86,11 +86,8 @@ def build(
     if base is not None:
         made = replace(base, schedule=schedule, action=action, **changes)
         return made if made.damage is None else _mended(made, made.damage, given)
-    changes.setdefault("grace", grace)
-    name = changes.pop("name", None)
-    if name is None:
-        name = default_name(action)
-    return Definition(name=name, schedule=schedule, action=action, **changes)
+    changes = {"name": default_name(action), "grace": grace, **changes}
+    return Definition(schedule=schedule, action=action, **changes)
 
 
 def _mended(made: Definition, damage: Damage, given: Mapping[str, Any]) -> Definition:
@@ -196,19 +193,15 @@ _EPOCH = datetime.fromisoformat("2024-01-01T00:00:00+00:00")
 
 
 def _action(given: Mapping[str, Any], base: Definition | None) -> Command | Call:
-    asked = [key for key in COMMAND if key in given]
-    if base is not None and not asked:
+    if base is not None and not any(key in given for key in COMMAND):
         return base.action
     if "command" in given and "shell" in given:
         raise InvalidInput("give a command or a shell line, not both", field="shell")
-    if base is not None:
-        command = _command_of(base)
-    elif "command" in given or "shell" in given:
-        command = None
-    else:
+    if base is None and "command" not in given and "shell" not in given:
         raise InvalidInput(
             "no command given", field="command", remedy="put it after --: -- echo hello"
         )
+    command = None if base is None else _command_of(base)
     changes: dict[str, Any] = {}
     if "command" in given:
         changes.update(argv=read_texts(given["command"], "command"), shell=False)
@@ -258,24 +251,11 @@ def _unmasked(value: object, field: str, current: str | None) -> str:
 def schedule_from(
     fields: Mapping[str, Any], *, now: datetime, timezone: str, base: Schedule | None
 ) -> Schedule:
-    """The schedule that ``schedule``, ``tz`` and ``dst`` ask for (and the exact forms below).
+    """The schedule that ``schedule``, ``tz`` and ``dst`` ask for, or one of the exact forms.
 
-    ``timezone`` is the profile's, for jobs that do not say, or that say ``profile``. ``base`` is
-    the schedule that stands: what is not in ``fields`` is taken from it. Raises
-    :class:`InvalidInput`.
+    ``timezone`` is the profile's, for jobs without a zone and for ``profile``. ``base`` is the
+    current schedule: what is not in ``fields`` is taken from it. Raises :class:`InvalidInput`.
     """
-    zone, follows = _zone(fields, timezone, base)
-    made = _schedule(fields, now, zone, base)
-    # A one-shot names one instant, whatever zone the profile has later.
-    return replace(
-        made, follows_profile=follows and made.kind in (ScheduleKind.CRON, ScheduleKind.EVERY)
-    )
-
-
-def _schedule(
-    fields: Mapping[str, Any], now: datetime, zone: str, base: Schedule | None
-) -> Schedule:
-    dst = _dst(fields, base)
     text = fields.get("schedule")
     if text is None:
         if base is None:
@@ -285,12 +265,18 @@ def _schedule(
                 remedy="such as '0 3 * * *', 'every 5m' or 'in 30m'",
             )
         text = base.text
-    exact = _exact(fields, str(text), zone, dst)
-    if exact is not None:
-        return exact
-    if base is not None and base.text == text:
-        return _same_words(base, zone, dst, now)
-    return parse_schedule(text, now=now, timezone=zone, dst=dst)
+    zone, follows = _zone(fields, timezone, base)
+    dst = base.dst if base else None
+    if fields.get("dst") is not None:
+        dst = parse_dst(fields["dst"])
+    schedule = _exact(fields, str(text), zone, dst)
+    if schedule is None and base is not None and base.text == text:
+        schedule = _same_words(base, zone, dst or CRON_DST, now)
+    elif schedule is None:
+        schedule = parse_schedule(text, now=now, timezone=zone, dst=dst)
+    # A one-shot names one instant, whatever zone the profile has later.
+    repeats = schedule.kind in (ScheduleKind.CRON, ScheduleKind.EVERY)
+    return replace(schedule, follows_profile=follows and repeats)
 
 
 def schedule_fields(schedule: Schedule) -> dict[str, Any]:
@@ -305,7 +291,12 @@ def schedule_fields(schedule: Schedule) -> dict[str, Any]:
     elif schedule.kind is ScheduleKind.EVERY:
         fields["anchor"] = schedule.anchor
     # Where its text does not say all of it, the exact form is added.
-    if _again(fields, schedule) != schedule:
+    again = None
+    with contextlib.suppress(InvalidInput):
+        again = schedule_from(
+            fields, now=schedule.anchor or _EPOCH, timezone=schedule.timezone, base=None
+        )
+    if again != schedule:
         if schedule.kind is ScheduleKind.CRON:
             fields["cron"] = schedule.expression
         elif schedule.interval is not None:
@@ -323,18 +314,6 @@ def next_fires(job: Job, after: datetime, count: int) -> list[datetime]:
     return fires
 
 
-def _again(fields: Mapping[str, Any], schedule: Schedule) -> Schedule | None:
-    try:
-        return schedule_from(
-            fields,
-            now=schedule.anchor or datetime(2024, 1, 1, tzinfo=UTC),
-            timezone=schedule.timezone,
-            base=None,
-        )
-    except InvalidInput:
-        return None
-
-
 def _zone(fields: Mapping[str, Any], timezone: str, base: Schedule | None) -> tuple[str, bool]:
     """The zone, and whether it follows the profile's."""
     named = fields.get("tz")
@@ -345,12 +324,6 @@ def _zone(fields: Mapping[str, Any], timezone: str, base: Schedule | None) -> tu
         if not base.follows_profile or text is None or text == base.text:
             return base.timezone, base.follows_profile
     return check_zone(timezone), True
-
-
-def _dst(fields: Mapping[str, Any], base: Schedule | None) -> Dst | None:
-    if fields.get("dst") is not None:
-        return parse_dst(fields["dst"])
-    return base.dst if base else None
 
 
 def _exact(fields: Mapping[str, Any], text: str, zone: str, dst: Dst | None) -> Schedule | None:
@@ -364,16 +337,15 @@ def _exact(fields: Mapping[str, Any], text: str, zone: str, dst: Dst | None) -> 
     anchor = _instant(fields["anchor"], "anchor")
     if fields.get("interval") is not None:
         return every_schedule(_seconds(fields["interval"]), anchor, zone, dst, text=text)
-    read = parse_schedule(text, now=anchor, timezone=zone, dst=dst)
-    if read.interval is None:
+    interval = parse_schedule(text, now=anchor, timezone=zone, dst=dst).interval
+    if interval is None:
         raise InvalidInput(
             "an anchor is for 'every ...' schedules", field="anchor", remedy="leave it out"
         )
-    return every_schedule(read.interval, anchor, zone, dst, text=text)
+    return every_schedule(interval, anchor, zone, dst, text=text)
 
 
-def _same_words(base: Schedule, zone: str, dst: Dst | None, now: datetime) -> Schedule:
-    dst = dst or CRON_DST
+def _same_words(base: Schedule, zone: str, dst: Dst, now: datetime) -> Schedule:
     if base.kind is ScheduleKind.UNREADABLE:
         return _reread(base, zone, dst, now)
     if (base.timezone, base.dst) == (zone, dst):
