@@ -115,11 +115,12 @@ def micros_or_none(instant: datetime | None) -> int | None:
 
 def instant(number: int) -> datetime:
     """The UTC instant of :func:`micros`."""
-    return _EPOCH + timedelta(microseconds=number)
+    # Positional: by keyword it takes half as long again, and each row that is read has several.
+    return _EPOCH + timedelta(0, 0, number)
 
 
 def instant_or_none(number: int | None) -> datetime | None:
-    return None if number is None else _EPOCH + timedelta(microseconds=number)
+    return None if number is None else instant(number)
 
 
 # -- the files of an open database -----------------------------------------------------------------
