@@ -60,7 +60,7 @@ def test_before_the_database_a_valid_file_is_read(
     toml.write_bytes('[[owner]]\r\nexecutable = "/no/such"\r\n'.encode(encoding))
     status = tenure("status")
     assert status.code == 0
-    assert "in the making" in status.out
+    assert "no database yet" in status.out
     assert not tenure("whoami", "--json").json["admitted"]
     policy = tenure("owner", "policy", "--json").json
     assert [rule["number"] for rule in policy["rules"]] == [1]

@@ -144,9 +144,9 @@ def owner_of(health: Health) -> OwnerDocument | None:
     return owner_document(health.ownership, owner.life, owner.activity)
 
 
-# -- a profile in the making -----------------------------------------------------------------------
-class Unmade:
-    """What can be said of such a profile. Reads the file once."""
+# -- a profile without a database ------------------------------------------------------------------
+class NewProfile:
+    """A profile that has a ``profile.toml`` and no database yet. Reads the file once."""
 
     def __init__(self, folder: ProfileFolder, file: PolicyFile | PolicyProblem) -> None:
         self.folder = folder
@@ -161,9 +161,9 @@ class Unmade:
         *,
         home: str | os.PathLike[str] | None,
         environ: Mapping[str, str] | None = None,
-    ) -> Unmade | None:
-        """The profile if it is in the making; None if there is no such folder or file, or if it
-        has a database. Raises InvalidInput and Refused, as opening it does."""
+    ) -> NewProfile | None:
+        """None if there is no such folder or file, or if the profile has a database. Raises
+        InvalidInput and Refused, as opening it does."""
         try:
             where = home_folder(home, os.environ if environ is None else environ)
             folder = ProfileFolder.open(name, where)
@@ -179,7 +179,7 @@ class Unmade:
     def text(self) -> str:
         """What there is, in one sentence."""
         return (
-            f"profile {self.name} is in the making: it has {self.folder.toml} and no database yet; "
+            f"profile {self.name} has {self.folder.toml} and no database yet; "
             "`tenure add` or `tenure serve` creates it"
         )
 

@@ -20,7 +20,7 @@ import click
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tenure.client.status import Unmade
+    from tenure.client.status import NewProfile
     from tenure.runtime.profile import Profile
 
     _ParamType = click.ParamType[str, str]
@@ -77,11 +77,11 @@ class Where:
             for line in lines:
                 output.say(line)
 
-    def unmade(self) -> Unmade | None:
+    def new_profile(self) -> NewProfile | None:
         """The profile if it has its file and no database yet."""
-        from tenure.client.status import Unmade
+        from tenure.client.status import NewProfile
 
-        return Unmade.find(self.name, home=self.home)
+        return NewProfile.find(self.name, home=self.home)
 
     @contextmanager
     def open(

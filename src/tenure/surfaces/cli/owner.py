@@ -54,9 +54,9 @@ def owner(context: click.Context, limit: int) -> None:
 def _show(where: Where, limit: int) -> None:
     at, zone = now(), "UTC"
     terms: Sequence[Term] = ()
-    unmade = where.unmade()
-    if unmade is not None:
-        health = unmade.health()
+    new_profile = where.new_profile()
+    if new_profile is not None:
+        health = new_profile.health()
     else:
         with where.open(readonly=True) as profile:
             health = examine(profile, at)
@@ -119,9 +119,11 @@ def policy(where: Where, accept: bool, clear: bool, yes: bool) -> int:
     """Show the owner rules, possible problems, and changes that are not accepted yet."""
     if accept and clear:
         raise InvalidInput("--accept and --clear cannot be combined", field="clear")
-    unmade = where.unmade()
-    if unmade is not None and not (accept or clear):
-        return _show_policy(where, unmade.policy, list(unmade.warnings()), unmade.folder.toml)
+    new_profile = where.new_profile()
+    if new_profile is not None and not (accept or clear):
+        return _show_policy(
+            where, new_profile.policy, list(new_profile.warnings()), new_profile.folder.toml
+        )
     with where.open(readonly=not (accept or clear), warns=False) as profile:
         by = editor("tenure owner policy")
         if clear:
@@ -316,9 +318,9 @@ def whoami(where: Where, pid: int | None, role: str | None) -> int:
             inside = _inside_a_run(profile, evidence)
     except NotFound:
         made = False
-        unmade = where.unmade()
-        if unmade is not None:
-            policy = unmade.policy
+        new_profile = where.new_profile()
+        if new_profile is not None:
+            policy = new_profile.policy
     admission = admit(policy, evidence, role=role, me_uid=os.geteuid(), inside_run=inside)
     rule = admission.rule
     if where.json:

@@ -27,9 +27,9 @@ def status(where: Where, watch: bool, interval: float) -> int:
 
     Exit code 1 when there are warnings.
     """
-    while (unmade := where.unmade()) is not None:
+    while (new_profile := where.new_profile()) is not None:
         where.say_home()
-        code = _show(where, unmade.status(now()), watch=watch, note=unmade.text())
+        code = _show(where, new_profile.status(now()), watch=watch, note=new_profile.text())
         if not watch:
             return code
         time.sleep(interval)

@@ -21,7 +21,7 @@ from tenure.adapters.hermes.facts.home import HermesHome, home_of
 from tenure.adapters.hermes.facts.services import service_definitions
 from tenure.adapters.hermes.look.report import Survey
 from tenure.client.presence import editor
-from tenure.client.status import Unmade
+from tenure.client.status import NewProfile
 from tenure.domain.durations import format_duration
 from tenure.domain.errors import Conflict, CorruptStore, InvalidInput, NotFound
 from tenure.domain.file_text import decode_file, end_lines
@@ -126,8 +126,8 @@ def rules_of(name: str, tenure_home: Path) -> tuple[Rule, ...] | None:
     try:
         profile = Profile.open(name, home=tenure_home, readonly=True)
     except NotFound:
-        unmade = Unmade.find(name, home=tenure_home)
-        return None if unmade is None else unmade.policy.rules
+        new_profile = NewProfile.find(name, home=tenure_home)
+        return None if new_profile is None else new_profile.policy.rules
     try:
         return profile.policy().rules
     finally:
