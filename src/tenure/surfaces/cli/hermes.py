@@ -269,17 +269,13 @@ def release(context: click.Context, copied: bool, dry_run: bool, yes: bool) -> i
     folder = str(home.path)
     plan = _release(folder, copied=copied, dry_run=True)
     if not plan.done:
-        if where.json:
-            output.print_json({"released": None, "done": [], "stays": []})
-        else:
-            output.say(f"Tenure has written nothing in {output.safe(folder)}")
+        nothing = f"Tenure has written nothing in {output.safe(folder)}"
+        where.where.answer({"released": None, "done": [], "stays": []}, nothing)
         return 0
-    if not where.json:
-        for line in plan.done:
-            output.paragraph(f"  {output.safe(line)}")
+    for line in () if where.json else plan.done:
+        output.paragraph(f"  {output.safe(line)}")
     if dry_run:
-        if where.json:
-            output.print_json({"released": None, "would": plan.done})
+        where.where.answer({"released": None, "would": plan.done})
         return 0
     output.confirm(f"Release {folder}?", yes=yes)
     from tenure.adapters.hermes.facts.adoption_record import read_adoption
@@ -337,10 +333,13 @@ def protect(context: click.Context, jobs: tuple[str, ...], requires: tuple[str, 
 
     where = hermes_where(context)
     changed = protection.protect(where.find(), jobs, requires, now())
-    if where.json:
-        output.print_json({"protected": [{"id": job.id, "name": job.name} for job in changed]})
-    for job in () if where.json else changed:
-        output.say(f"{output.safe(job.name)} ({job.id}) is protected from the owner's next tick on")
+    where.where.answer(
+        {"protected": [{"id": job.id, "name": job.name} for job in changed]},
+        *(
+            f"{output.safe(job.name)} ({job.id}) is protected from the owner's next tick on"
+            for job in changed
+        ),
+    )
 
 
 @click.command(cls=HermesVerb)
@@ -352,7 +351,7 @@ def unprotect(context: click.Context, jobs: tuple[str, ...]) -> None:
 
     where = hermes_where(context)
     ids = protection.unprotect(where.find(), jobs)
-    if where.json:
-        output.print_json({"unprotected": ids})
-    for id in () if where.json else ids:
-        output.say(f"{output.safe(id)} is no longer protected, from the owner's next tick on")
+    where.where.answer(
+        {"unprotected": ids},
+        *(f"{output.safe(id)} is no longer protected, from the owner's next tick on" for id in ids),
+    )

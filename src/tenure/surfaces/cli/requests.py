@@ -7,7 +7,6 @@ import click
 from tenure.client import requests as client
 from tenure.client.presence import requester
 from tenure.client.requests import await_end
-from tenure.domain.errors import InvalidInput
 from tenure.domain.request import Request, RequestState
 from tenure.domain.run import Run, RunState
 from tenure.runtime.profile import Profile
@@ -160,9 +159,10 @@ def list_requests(where: Where, states: tuple[str, ...], limit: int, cursor: str
     """List requests, the newest first."""
     wanted = frozenset(RequestState(s) for s in states) or None
     from tenure.client.documents.runs import request_document
+    from tenure.client.pages import page_of_requests
 
     with where.open(readonly=True) as profile:
-        page, following = _page(profile, wanted, limit, cursor)
+        page, following = page_of_requests(profile.store, wanted, limit=limit, cursor=cursor)
     if where.json:
         documents = [request_document(request) for request in page]
         output.print_json({"requests": documents, "next": following})
@@ -177,27 +177,6 @@ def list_requests(where: Where, states: tuple[str, ...], limit: int, cursor: str
     )
     if following is not None:
         output.say(f"more: --cursor {following}")
-
-
-def _page(
-    profile: Profile, states: frozenset[RequestState] | None, limit: int, cursor: str | None
-) -> tuple[tuple[Request, ...], str | None]:
-    """One page, newest first, and the last one's id if more follow. The id is the cursor."""
-    begin = 0
-    if cursor is None:
-        matching = profile.store.requests(states=states, limit=limit + 1)
-    else:
-        matching = profile.store.requests(states=states, limit=1_000_000)
-        ids = [request.id for request in matching]
-        if cursor not in ids:
-            raise InvalidInput(
-                f"{cursor!r} is not a valid cursor for this list",
-                field="cursor",
-                remedy="use the 'next' value of a page",
-            )
-        begin = ids.index(cursor) + 1
-    page = matching[begin : begin + limit]
-    return page, page[-1].id if len(matching) > begin + limit else None
 
 
 def _row(request: Request) -> list[object]:

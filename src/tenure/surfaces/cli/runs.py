@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from datetime import datetime
@@ -14,6 +13,7 @@ import click
 from tenure.client.documents.runs import RunDocument, omission_document, run_document
 from tenure.client.foreign_jobs import where_output_is
 from tenure.client.logs import find_run_or_latest, follow_run, log_path
+from tenure.client.pages import page_of_runs
 from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.job import Job
 from tenure.domain.omission import Omission
@@ -21,7 +21,7 @@ from tenure.domain.request import Request
 from tenure.domain.run import Run, RunState
 from tenure.runtime.output import layout_of, read_output, tail
 from tenure.runtime.profile import Profile
-from tenure.store.contract import Page, RunFilter
+from tenure.store.contract import RunFilter
 from tenure.surfaces.cli import output
 from tenure.surfaces.cli.command import CURSOR, JOB, Verb, Where, limit_option, now
 from tenure.surfaces.cli.output import local, outcome, span, when
@@ -50,23 +50,14 @@ def runs(
     """List runs, the newest first, of one job or of all."""
     limit = limit or (100 if where.json else 20)
     with where.open(readonly=True) as profile:
-        wanted = profile.store.job(job) if job else None
-        only = frozenset(RunState(s) for s in states) or None
-        which = wanted.id if wanted else None
-        begin, omitted_begin = _positions(cursor) if every else (cursor, _END)
-        found: tuple[Run, ...] = ()
-        omissions: tuple[Omission, ...] = ()
-        following = omitted_following = None
-        if begin != _END:
-            found, following = profile.store.runs(
-                RunFilter(job=which, states=only), Page(limit=limit, cursor=begin)
-            )
-        if omitted_begin != _END:
-            omissions, omitted_following = profile.store.omissions(
-                job=which, page=Page(limit=limit, cursor=omitted_begin)
-            )
-        if every and (following or omitted_following):
-            following = json.dumps([following or _END, omitted_following or _END])
+        only_job = profile.store.job(job) if job else None
+        run_filter = RunFilter(
+            job=only_job.id if only_job else None,
+            states=frozenset(RunState(s) for s in states) or None,
+        )
+        found, omissions, following = page_of_runs(
+            profile.store, run_filter, limit=limit, cursor=cursor, everything=every
+        )
         if where.json:
             document: dict[str, Any] = {"runs": [_document(profile, run) for run in found]}
             if every:
@@ -74,30 +65,9 @@ def runs(
             document["next"] = following
             output.print_json(document)
             return
-        _print(profile, found, omissions, wanted)
+        _print(profile, found, omissions, only_job)
     if following is not None:
         output.say(f"more: --cursor {shlex.quote(following)}")
-
-
-_END = "end"
-
-
-def _positions(cursor: str | None) -> tuple[str | None, str | None]:
-    """With --all two lists are paged side by side, and the cursor has a place in each."""
-    if cursor is None:
-        return None, None
-    try:
-        places = json.loads(cursor)
-        runs_place, omissions_place = places
-        if not (isinstance(runs_place, str) and isinstance(omissions_place, str)):
-            raise ValueError(cursor)
-    except (ValueError, TypeError):
-        raise InvalidInput(
-            f"{cursor!r} is not a valid cursor for `runs --all`",
-            field="cursor",
-            remedy="use the 'next' value of a page",
-        ) from None
-    return runs_place, omissions_place
 
 
 def _document(profile: Profile, run: Run) -> RunDocument:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from tenure.client import requests
 from tenure.client.documents.runs import RequestList, RequestReply, request_document
-from tenure.domain.errors import InvalidInput, NotFound
+from tenure.client.pages import page_of_requests
 from tenure.domain.request import RequestState
 from tenure.surfaces.web.api.common import Cursor, JsonResponse, Limit
 from tenure.surfaces.web.api.openapi import reply
@@ -27,20 +27,9 @@ def list_requests(
     cursor: Cursor = None,
 ) -> Response:
     """Requests, the newest first."""
-    try:
-        requests = profile.store.requests(
-            states=frozenset(state) if state else None,
-            limit=limit + 1,
-            before=cursor,
-            newest_first=True,
-        )
-    except NotFound:
-        raise InvalidInput(
-            "not a cursor of this list", field="cursor", remedy="use the 'next' value of a page"
-        ) from None
-    following = requests[limit - 1].id if len(requests) > limit else None
-    documents = [request_document(request) for request in requests[:limit]]
-    return JsonResponse(RequestList(requests=documents, next=following))
+    states = frozenset(state) if state else None
+    page, following = page_of_requests(profile.store, states, limit=limit, cursor=cursor)
+    return JsonResponse(RequestList(requests=[request_document(r) for r in page], next=following))
 
 
 @router.get("/{request}", **reply(RequestReply, 404))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +13,12 @@ from starlette.responses import Response
 
 from tenure.client import requests
 from tenure.client.documents.runs import RunList, RunReply, omission_document
-from tenure.domain.errors import InvalidInput, NotFound
-from tenure.domain.omission import Omission
+from tenure.client.pages import page_of_runs
+from tenure.domain.errors import NotFound
 from tenure.domain.run import Run, RunState
 from tenure.runtime.output import CHUNK, Layout, layout_of, marker, read_from, tail
 from tenure.runtime.profile import Profile
-from tenure.store.contract import Page, RunFilter
+from tenure.store.contract import RunFilter
 from tenure.surfaces.web.api.common import (
     Cursor,
     JsonResponse,
@@ -37,7 +35,6 @@ from tenure.surfaces.web.reports import run_documents
 from tenure.surfaces.web.site import ProfileDep
 
 router = APIRouter(prefix="/api/v1/profiles/{profile}/runs", tags=["runs"])
-_END = "end"
 _LARGEST = 2**62
 
 
@@ -62,39 +59,14 @@ def list_runs(
     which = store.job(job).id if job else None
     states = frozenset(state) if state else None
     where = RunFilter(job=which, states=states, since=since, term=term, process=process)
-    begin, omitted_begin = _positions(cursor) if everything else (cursor, _END)
-    runs: Sequence[Run] = ()
-    omissions: Sequence[Omission] = ()
-    following = omitted_following = None
-    if begin != _END:
-        runs, following = store.runs(where, Page(limit=limit, cursor=begin))
+    runs, omissions, following = page_of_runs(
+        store, where, limit=limit, cursor=cursor, everything=everything
+    )
     documents = run_documents(profile, runs)
     if not everything:
         return JsonResponse(RunList(runs=documents, next=following))
-    if omitted_begin != _END:
-        page = Page(limit=limit, cursor=omitted_begin)
-        omissions, omitted_following = store.omissions(job=which, since=since, page=page)
-    if following or omitted_following:
-        following = json.dumps([following or _END, omitted_following or _END])
     not_run = [omission_document(omission) for omission in omissions]
     return JsonResponse(RunList(runs=documents, not_run=not_run, next=following))
-
-
-def _positions(cursor: str | None) -> tuple[str | None, str | None]:
-    """Two lists are paged side by side, and the cursor has a place in each."""
-    if cursor is None:
-        return None, None
-    try:
-        runs, omissions = json.loads(cursor)
-        if not (isinstance(runs, str) and isinstance(omissions, str)):
-            raise ValueError(cursor)
-    except (ValueError, TypeError, RecursionError):
-        raise InvalidInput(
-            "not a cursor of a list with all=true",
-            field="cursor",
-            remedy="use the 'next' value of a page",
-        ) from None
-    return runs, omissions
 
 
 @router.get("/{run}", **reply(RunReply, 404))
