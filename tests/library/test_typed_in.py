@@ -19,7 +19,7 @@ from tenure import Tenure, at, every
 from tenure.domain.errors import InvalidInput
 from tenure.domain.process import ProcessStatus
 from tenure.domain.run import RunState
-from tenure.runtime.dispatch import dispatcher
+from tenure.runtime.dispatch import turn
 from tenure.store.contract import RunFilter
 from waiting import DEADLINE, eventually
 
@@ -50,7 +50,7 @@ def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_job_declared_again_replaces_the_one_before(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "IDLE_POLL_S", 3600.0)
+    monkeypatch.setattr(turn, "IDLE_POLL_S", 3600.0)
     tenure = make()
     ran: list[str] = []
     first, new = threading.Event(), threading.Event()

@@ -21,6 +21,7 @@ from tenure.domain.event import EventKind
 from tenure.domain.job import Call, CatchUp, Definition, Job, Runner
 from tenure.domain.omission import OmissionKind
 from tenure.domain.ownership import GIVES_WAY_FOR, OwnershipAction, OwnershipState
+from tenure.domain.planning.plan import OwnerCapabilities
 from tenure.domain.policy.evidence import ChainLink
 from tenure.domain.process import ProcessStatus
 from tenure.domain.request import Request, Requester, RequestKind, RequestState
@@ -457,7 +458,9 @@ def test_an_owner_whose_launcher_has_ended_hands_over_at_once(make: Make) -> Non
         assert orphan.owns
         launcher.kill()
         launcher.wait()
-        assert not orphan.scheduler.context.recheck_authority()  # before the next protected claim
+        best = OwnerCapabilities(authoritative=True)
+        recheck = orphan.scheduler.context.recheck
+        assert not recheck(best).authoritative  # before the next protected claim
         orphan.look()
         assert not orphan.owns
         whole.look()

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from tenure.domain.planning.plan import OwnerCapabilities
 from tenure.domain.policy.evidence import Evidence
 from testkit.cluster import Cluster
 from waiting import DEADLINE
 
+AUTHORITATIVE = OwnerCapabilities(authoritative=True)
 POLICY = '[[owner]]\nexecutable = "/opt/gateway"\n'
 
 
@@ -27,7 +29,7 @@ def test_who_asks_while_another_thread_reads_waits_for_what_it_finds(
         member, context = node.scheduler.member, node.scheduler.context
         seen = member._observe
         cluster.clock.advance(60)
-        assert context.recheck_authority()
+        assert context.recheck(AUTHORITATIVE).authoritative
 
         def slowly(**options: Any) -> Evidence:
             reading.set()
@@ -40,7 +42,9 @@ def test_who_asks_while_another_thread_reads_waits_for_what_it_finds(
         cluster.clock.advance(60)
         said: list[bool] = []
         looks = threading.Thread(target=member.observe_again)
-        claims = threading.Thread(target=lambda: said.append(context.recheck_authority()))
+        claims = threading.Thread(
+            target=lambda: said.append(context.recheck(AUTHORITATIVE).authoritative)
+        )
         looks.start()
         assert reading.wait(DEADLINE)
         claims.start()
@@ -67,4 +71,4 @@ def test_what_could_not_be_read_is_read_at_the_next_asking(
         monkeypatch.setattr(member, "_observe", fails)
         for _ in range(2):
             with pytest.raises(OSError, match="too many"):
-                node.scheduler.context.recheck_authority()
+                node.scheduler.context.recheck(AUTHORITATIVE)

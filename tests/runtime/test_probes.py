@@ -24,7 +24,7 @@ def test_an_answer_is_current_for_a_while() -> None:
     assert probes.missing(["fda"], KEPT_S) == set()
     assert probes.missing(["fda"], KEPT_S + 1) == {"fda"}
     assert probes.denied(["fda", "other"]) == {"fda"}
-    assert probes.all_denied() == {"fda"}
+    assert probes.denied() == {"fda"}
 
 
 def test_unknown_is_not_denied() -> None:

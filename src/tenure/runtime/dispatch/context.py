@@ -9,11 +9,12 @@ an inbox or a signal, so that no part calls the one above it.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tenure.domain.errors import TenureError
 from tenure.domain.ownership import Authority
+from tenure.domain.planning.plan import OwnerCapabilities
 from tenure.domain.request import Request
 from tenure.domain.settings import Hung
 from tenure.host.clocks import Clock
@@ -109,12 +110,14 @@ class OwnerContext:
             return False
         return True
 
-    def recheck_authority(self) -> bool:
-        """Read the changeable evidence again; whether this owner is still authoritative (C8)."""
+    def recheck(self, standing: OwnerCapabilities) -> OwnerCapabilities:
+        """``standing`` by evidence that can change, read again (C8). Outside any transaction."""
+        if not standing.authoritative:
+            return standing
         self.member.look_at_chain()
         self.member.observe_again()
         admission = self.member.admission(self.profile.policy())
-        if admission.admitted and admission.authoritative:
-            return True
-        self.signals.wake()
-        return False
+        authoritative = admission.admitted and admission.authoritative
+        if not authoritative:
+            self.signals.wake()
+        return replace(standing, authoritative=authoritative, denied=self.probes.denied())

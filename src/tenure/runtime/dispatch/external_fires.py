@@ -11,7 +11,7 @@ twice, and refused by the store where the job is protected and the owner is not 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tenure.domain.errors import CorruptStore, NotFound
 from tenure.domain.job import Job, JobState
@@ -66,7 +66,7 @@ class ExternalFires:
         self._probe(announced)
 
         def carry(mandate: Mandate) -> dict[str, ExternalClaim]:
-            standing, began = self._standing(mandate), self._clock.continuous()
+            standing, began = self._context.recheck(mandate.standing), self._clock.continuous()
             with self._store.batch():
                 claims = {
                     id: self._claim_one(mandate, id, fire, standing)
@@ -91,15 +91,6 @@ class ExternalFires:
             self._probes.wait_for(
                 names, self._clock.awake, lambda freed: self._dispatcher.look(), PROBE_TIMEOUT_S
             )
-
-    def _standing(self, mandate: Mandate) -> OwnerCapabilities:
-        """Read again what a protected claim depends on (C8)."""
-        best = mandate.standing
-        if not best.authoritative:
-            return best
-        return replace(
-            best, authoritative=self._context.recheck_authority(), denied=self._probes.all_denied()
-        )
 
     def _job(self, id: str) -> Job | ExternalClaim:
         """A job that may be announced. A job that cannot be read blocks no other."""

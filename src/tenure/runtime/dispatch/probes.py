@@ -29,8 +29,8 @@ class Probes:
     def __init__(self, ask: Callable[[str], ProbeAnswer] = probe) -> None:
         self._ask = ask
         self._answers: dict[str, tuple[ProbeAnswer, float]] = {}
-        self._lock = threading.Lock()
-        self._answered = threading.Condition(self._lock)
+        self._lock = threading.Condition()
+        """Notified of each answer. May be taken twice by one thread."""
         self._freed = False
         self._wanted: set[str] = set()
         self._asked: set[str] = set()
@@ -43,23 +43,17 @@ class Probes:
     def missing(self, names: Iterable[str], awake: float) -> set[str]:
         """The names without a current answer."""
         with self._lock:
-            return self._missing(names, awake)
-
-    def _missing(self, names: Iterable[str], awake: float) -> set[str]:
-        return {
-            name
-            for name in names
-            if name not in self._answers or awake - self._answers[name][1] > KEPT_S
-        }
-
-    def denied(self, names: Iterable[str]) -> frozenset[str]:
-        """The names whose last answer was 'denied'. Unknown is not denied (C8)."""
-        with self._lock:
-            return frozenset(
+            return {
                 name
                 for name in names
-                if name in self._answers and self._answers[name][0] is ProbeAnswer.DENIED
-            )
+                if name not in self._answers or awake - self._answers[name][1] > KEPT_S
+            }
+
+    def denied(self, names: Iterable[str] | None = None) -> frozenset[str]:
+        """The names, by default all, whose last answer was 'denied'. Unknown is not denied (C8)."""
+        with self._lock:
+            denied = {n for n, (answer, _) in self._answers.items() if answer is ProbeAnswer.DENIED}
+        return frozenset(denied if names is None else denied.intersection(names))
 
     def refresh(self, names: Iterable[str], awake: float) -> bool:
         """Run the probes; returns whether one that answered 'denied' no longer does."""
@@ -76,7 +70,7 @@ class Probes:
                 was_denied = before is not None and before[0] is ProbeAnswer.DENIED
                 freed |= was_denied and answer is not ProbeAnswer.DENIED
                 self._freed |= freed
-                self._answered.notify_all()
+                self._lock.notify_all()
         return freed
 
     def take_freed(self) -> bool:
@@ -96,8 +90,8 @@ class Probes:
         seconds for them."""
         names = frozenset(names)
         self.ask_soon(self.missing(names, awake()), awake, then)
-        with self._answered:
-            self._answered.wait_for(lambda: not self._missing(names, awake()), patience)
+        with self._lock:
+            self._lock.wait_for(lambda: not self.missing(names, awake()), patience)
 
     def ask_soon(
         self, names: Iterable[str], awake: Callable[[], float], then: Callable[[bool], None]
@@ -123,8 +117,9 @@ class Probes:
     def _answer(self, me: object, awake: Callable[[], float], then: Callable[[bool], None]) -> None:
         while True:
             with self._lock:
+                # It hung, and another thread has replaced it.
                 if self._thread is not me:
-                    return  # it hung, and another thread has replaced it
+                    return
                 if not self._wanted:
                     self._thread = None
                     return
@@ -136,8 +131,3 @@ class Probes:
             with self._lock:
                 self._asked.remove(name)
             then(freed)
-
-    def all_denied(self) -> frozenset[str]:
-        """Every capability whose last answer was 'denied'."""
-        with self._lock:
-            return frozenset(n for n, (a, _) in self._answers.items() if a is ProbeAnswer.DENIED)

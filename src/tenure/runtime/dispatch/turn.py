@@ -13,7 +13,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from tenure.domain.errors import CorruptStore, IllegalTransition, NotFound, StaleTerm
@@ -289,13 +289,13 @@ class Turns:
         wake: Callable[[], None],
     ) -> None:
         """``wake`` causes another turn, a fresh one; from any thread."""
+        self._context = context
         self._store = context.store
         self._process = context.process
         self._clock = context.clock
         self._inbox = context.inbox
         self._probes = context.probes
         self._signals = context.signals
-        self._recheck_authority = context.recheck_authority
         self._callables = callables
         self._commands = commands
         self._wake = wake
@@ -383,16 +383,9 @@ class Turns:
         is_due = self._upcoming is not None and self._upcoming <= clocks.wall
         if not is_due and not requests:
             return None
-        standing = mandate.standing
-        if standing.authoritative:  # evidence that can change is read again (C8)
-            standing = replace(
-                standing,
-                authoritative=self._recheck_authority(),
-                denied=self._probes.all_denied(),
-            )
         return Turn(
             authority=mandate.authority,
-            standing=standing,
+            standing=self._context.recheck(mandate.standing),
             room={
                 Runner.COMMAND: self._commands.room(),
                 **{kind: self._callables.room(kind) for kind in CALLS},

@@ -181,7 +181,9 @@ class Keeper:
             try:
                 if self._woken or not self._nothing_new():
                     self._wait_s = self.look()
-                self._look_at_threads()
+                awake = self._clock.awake()
+                for problem in filter(None, (watch.problem(awake) for watch in self._watches)):
+                    self._context.fail(lost_thread(problem))
             except Exception as error:  # noqa: BLE001  it changed nothing; the next tries again
                 self._note_error(error)
         if not self._stopping.is_set():
@@ -207,11 +209,6 @@ class Keeper:
             log.warning("%s", error)
         else:
             log.exception("checking the ownership failed")
-
-    def _look_at_threads(self) -> None:
-        awake = self._clock.awake()
-        for problem in filter(None, (watch.problem(awake) for watch in self._watches)):
-            self._context.fail(lost_thread(problem))
 
     def _heard(self, message: dict[str, Any], pid: int | None) -> None:
         request, what = message.get("request"), str(message.get("nudge", ""))
@@ -368,7 +365,7 @@ class Keeper:
         if self.authority is not None and self._probes.take_freed():
             self._store.wake_held_jobs(self.authority, self._clock.now())
             self._dispatcher.look()
-        denied = self._probes.all_denied()
+        denied = self._probes.denied()
         if denied and awake >= self._next_probe:
             self._next_probe = awake + PROBE_EVERY_S
             self._probes.ask_soon(denied, self._clock.awake, self._probed)
