@@ -96,7 +96,7 @@ def test_a_file_is_kept_by_browsers_under_its_own_digest_alone() -> None:
     app = FastAPI()
     app.include_router(assets.router)
     client = TestClient(app)
-    kept = client.get(assets.address("app.css"))
+    kept = client.get(assets.addresses()["app.css"])
     assert "immutable" in kept.headers["cache-control"]
     assert kept.headers["content-encoding"] == "gzip"
     plain = client.get("/static/app.css", headers={"accept-encoding": "identity"})

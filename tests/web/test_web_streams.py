@@ -543,7 +543,7 @@ class TestHub:
             for i in range(live.QUEUE_SIZE * 3 + 1):
                 listener.tell(Update(mark=str(i), owner=b""))
             listener.tell(None)
-            return [piece async for piece in listener.pieces()]
+            return [update async for update in listener.updates()]
 
         found = asyncio.run(slow())
         assert isinstance(found[0], bytes)

@@ -50,9 +50,10 @@ def assets() -> dict[str, Asset]:
     }
 
 
-def address(name: str) -> str:
-    """Where a file is found, as long as its content is the same. Raises KeyError."""
-    return f"/static/{name}?{assets()[name].digest}"
+@cache
+def addresses() -> dict[str, str]:
+    """Where each file is found, as long as its content is the same."""
+    return {name: f"/static/{name}?{asset.digest}" for name, asset in assets().items()}
 
 
 @router.get("/static/{name:path}", include_in_schema=False)

@@ -319,17 +319,14 @@ class Figures(Collector):
                 self._listening[name] = asyncio.create_task(self._watch(name))
 
     async def _watch(self, name: str) -> None:
-        events = self._hub.events(name)
         with contextlib.suppress(asyncio.CancelledError):
-            try:
-                async for piece in events:
-                    if isinstance(piece, Update) and piece.takeover is not None:
+            async with contextlib.aclosing(self._hub.events(name)) as updates:
+                async for update in updates:
+                    if isinstance(update, Update) and update.takeover is not None:
                         took = self._takeovers.setdefault(name, Distribution(TAKEOVERS))
-                        took.add(piece.takeover)
+                        took.add(update.takeover)
                     if self._site.clock.awake() > self._until:
                         return
-            finally:
-                await events.aclose()
 
     def close(self) -> None:
         """Call on the event loop."""

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from markupsafe import Markup
 
 from tenure.domain.schedule.zones import load_zone
-from tenure.surfaces.web.assets import address
+from tenure.surfaces.web.assets import addresses
 
-ICONS = address("icons.svg")
+ICONS = addresses()["icons.svg"]
 PATTERNS = Markup(
     '<svg width="0" height="0" class="hidden" aria-hidden="true" focusable="false"><defs>'
     + "".join(

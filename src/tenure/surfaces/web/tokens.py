@@ -45,12 +45,6 @@ class Pair:
     read_only: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
-    token: str
-    access: Access
-
-
 class Tokens:
     """The tokens in force. Follows its file when that is replaced. Thread-safe."""
 
@@ -89,26 +83,26 @@ class Tokens:
 
     def of_token(self, token: str) -> Access | None:
         """What a token allows; None if it is not one of ours."""
-        return self._of(token, lambda row: row.token)
+        return self._of(token, lambda token, access: token)
 
     def of_cookie(self, value: str) -> Access | None:
         """What a cookie's value allows."""
-        return self._of(value, lambda row: row.access.cookie)
+        return self._of(value, lambda token, access: access.cookie)
 
     def holds(self, access: Access) -> bool:
         """Whether what a token allowed is still in force: a stream outlives the check of it."""
         self._follow()
-        return any(row.access == access for row in self._known)
+        return access in self._known.values()
 
-    def _of(self, value: str, proof: Callable[[_Known], str]) -> Access | None:
+    def _of(self, value: str, proof: Callable[[str, Access], str]) -> Access | None:
         self._follow()
         encoded = value.encode("utf-8", "replace")
-        access = None
+        found = None
         # All are compared, so that the time it takes gives nothing away.
-        for row in self._known:
-            if hmac.compare_digest(encoded, proof(row).encode()):
-                access = row.access
-        return access
+        for token, access in self._known.items():
+            if hmac.compare_digest(encoded, proof(token, access).encode()):
+                found = access
+        return found
 
     def _follow(self) -> None:
         if self._path is None or _mark(self._path) == self._mark:
@@ -124,10 +118,10 @@ class Tokens:
 
     def _set(self, pair: Pair) -> None:
         self._pair = pair
-        self._known = tuple(
-            _Known(token=token, access=_access(token, may_write=may_write))
+        self._known = {
+            token: _access(token, may_write=may_write)
             for token, may_write in ((pair.full, True), (pair.read_only, False))
-        )
+        }
 
 
 def derived(token: str, use: str) -> str:

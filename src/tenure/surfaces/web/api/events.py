@@ -136,28 +136,24 @@ async def list_events(
 async def _stream(hub: Hub, profile: Profile, after: int | None) -> AsyncIterator[bytes]:
     """The missed events from the store, then new ones, each once."""
     yield b"retry: 1000\n\n"
-    sent = after
-    pieces = hub.events(profile.name)
-    try:
-        greeted = False
-        async for piece in pieces:
-            if isinstance(piece, bytes):
-                yield piece
+    sent, greeted = after, False
+    async with contextlib.aclosing(hub.events(profile.name)) as updates:
+        async for update in updates:
+            if isinstance(update, bytes):
+                yield update
                 continue
             if sent is None:
-                sent = int(piece.mark.partition(".")[0])
+                sent = int(update.mark.partition(".")[0])
             if not greeted:
                 greeted = True
-                yield piece.owner
+                yield update.owner
                 async for event in _missed(profile, sent):
                     sent = event.seq
                     yield event_chunk(event)
                 continue
-            chunk, sent = piece.api(sent)
+            chunk, sent = update.api(sent)
             if chunk:
                 yield chunk
-    finally:
-        await pieces.aclose()
 
 
 async def _missed(profile: Profile, after: int) -> AsyncIterator[Event]:

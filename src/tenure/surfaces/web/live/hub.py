@@ -87,7 +87,7 @@ class Update:
         return b"".join(chunk for _, chunk in fresh) + self.rest, sent
 
     def greeting(self) -> bytes:
-        """For a page that was made before this piece: everything may have changed."""
+        """For a page that was made before this update: everything may have changed."""
         return sse("changed", " ".join(TOPICS), self.mark) + self.owner
 
 
@@ -221,15 +221,15 @@ class Listener:
         self._queue: asyncio.Queue[Update | None] = asyncio.Queue(QUEUE_SIZE)
         self._behind = False
 
-    def tell(self, piece: Update | None) -> None:
+    def tell(self, update: Update | None) -> None:
         """Queue an update. A listener too far behind gets one for all that it missed."""
         if self._queue.full():
             while not self._queue.empty():
                 self._queue.get_nowait()
             self._behind = True
-        self._queue.put_nowait(piece)
+        self._queue.put_nowait(update)
 
-    async def pieces(
+    async def updates(
         self, every: float = KEEPALIVE_S, sign: bytes = b": still here\n\n"
     ) -> AsyncIterator[Update | bytes]:
         """Changes, and bytes that mean nothing but that the stream lives or is behind."""
@@ -237,16 +237,16 @@ class Listener:
             try:
                 # asyncio.wait_for would make a task of each.
                 async with asyncio.timeout(every):
-                    piece = await self._queue.get()
+                    update = await self._queue.get()
             except TimeoutError:
                 yield sign
                 continue
-            if piece is None:
+            if update is None:
                 return
             if self._behind:
                 self._behind = False
                 yield RELOAD
-            yield piece
+            yield update
 
 
 class Hub:
@@ -289,23 +289,23 @@ class Hub:
         yield b"retry: 1000\n\n"
         with self._listening(profile) as listener:
             greeted = False
-            async for piece in listener.pieces(HEARTBEAT_S, BEAT):
-                if isinstance(piece, bytes):
-                    yield piece
+            async for update in listener.updates(HEARTBEAT_S, BEAT):
+                if isinstance(update, bytes):
+                    yield update
                     continue
                 if not greeted:
                     greeted = True
-                    chunk = piece.greeting() if piece.mark != mark else b""
+                    chunk = update.greeting() if update.mark != mark else b""
                 else:
-                    chunk = piece.page
+                    chunk = update.page
                 if chunk:
                     yield chunk
 
     async def events(self, profile: str) -> AsyncGenerator[Update | bytes, None]:
-        """The API's news, as pieces: the first one is the greeting."""
+        """The API's news, as updates: the first one is the greeting."""
         with self._listening(profile) as listener:
-            async for piece in listener.pieces():
-                yield piece
+            async for update in listener.updates():
+                yield update
 
     def close(self) -> None:
         """End every stream. Call on the event loop; may be called again."""

@@ -72,13 +72,10 @@ async def tail_stream(hub: Hub, log: Tail) -> AsyncIterator[bytes]:
 
 async def _watch(hub: Hub, profile: str, looking: asyncio.Event) -> None:
     """Set ``looking`` whenever the state of a run may have changed; ends when the site closes."""
-    events = hub.events(profile)
-    try:
-        async for piece in events:
-            if not isinstance(piece, Update) or b"runs" in piece.page or b"owner" in piece.page:
+    async with contextlib.aclosing(hub.events(profile)) as updates:
+        async for update in updates:
+            if not isinstance(update, Update) or b"runs" in update.page or b"owner" in update.page:
                 looking.set()
-    finally:
-        await events.aclose()
 
 
 async def _follow(
@@ -91,8 +88,8 @@ async def _follow(
             looking.clear()
             state, latest = await _state(log)
         over = state in FINAL or latest > log.attempt
-        if over or _size(log.path) != size:
-            size = _size(log.path)
+        if over or layout_of(log.path).end != size:
+            size = layout_of(log.path).end
             async for chunk in _new(log, text, over=over):
                 quiet = 0.0
                 yield chunk
@@ -122,11 +119,6 @@ async def _state(log: Tail) -> tuple[str, int]:
         # Retention has taken it.
         return "lost", log.attempt
     return str(run.state), run.attempt
-
-
-def _size(path: Path) -> int:
-    layout = layout_of(path)
-    return layout.end
 
 
 async def _new(log: Tail, text: codecs.IncrementalDecoder, *, over: bool) -> AsyncIterator[bytes]:

@@ -25,7 +25,7 @@ from tenure.client.health import Health, examine
 from tenure.client.status import UPCOMING, Status
 from tenure.runtime.profile import Profile
 from tenure.surfaces.web import words
-from tenure.surfaces.web.assets import address
+from tenure.surfaces.web.assets import addresses
 from tenure.surfaces.web.pages import ownership
 from tenure.surfaces.web.reports import kept, mark_text, state_of, status_of
 from tenure.surfaces.web.site import ProfileDep, site_of
@@ -180,7 +180,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    made.globals |= {"icon": icon, "asset": address, "words": words}
+    made.globals |= {"icon": icon, "asset": addresses(), "words": words}
     made.filters |= {
         "at": _at,
         "when": _when,
