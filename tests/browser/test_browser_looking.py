@@ -60,7 +60,7 @@ def test_ownership_is_handed_over_to_the_candidate_that_was_chosen(
     tab.go(f"{world.path}/owner")
     terms = page.get_by_role("region", name="Terms")
     expect(terms.get_by_role("row")).to_have_count(3)
-    expect(terms).to_contain_text("Asked by")  # why term 1 ended
+    expect(terms).to_contain_text("Requested by")  # why term 1 ended
     assert first.started.process.poll() is None
     world.check_audit()
 
