@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -11,14 +11,12 @@ from starlette.responses import Response
 
 from tenure.client.status import Status
 from tenure.domain.errors import TenureError
-from tenure.domain.job import Job, JobState
+from tenure.domain.job import JobState
 from tenure.domain.run import ENDED_BADLY
 from tenure.store.contract import Page, RunFilter
 from tenure.surfaces.web.guard import FormDep
 from tenure.surfaces.web.live.all_profiles import MAX_PROFILES, mark_of_all
-from tenure.surfaces.web.pages import ownership
-from tenure.surfaces.web.pages.render import THEME_COOKIE, THEMES, back_to, page
-from tenure.surfaces.web.reports import mark_text, state_of, status_of
+from tenure.surfaces.web.pages.render import THEME_COOKIE, THEMES, ProfileView, back_to, page
 from tenure.surfaces.web.site import Site, SiteDep
 
 router = APIRouter()
@@ -34,58 +32,44 @@ class ProfileOverview:
     """One profile; where it cannot be opened, why."""
 
     name: str
+    view: ProfileView | None = None
     status: Status | None = None
-    bar: ownership.Bar | None = None
     bad: int = 0
     jobs: int = 0
-    next: Job | None = None
-    zone: str = "UTC"
-    mark: str = ""
-    """How far it had grown before it was read."""
     error: TenureError | None = None
 
 
 @router.get("/")
 def profiles(site: SiteDep, request: Request) -> HTMLResponse:
-    rows = [_row(site, name, site.now()) for name in site.names()]
+    rows = [_row(request, site, name) for name in site.names()]
+    marks = {row.name: row.view.mark if row.view else "" for row in rows[:MAX_PROFILES]}
     return page(
         request,
         "profiles.html",
         live="profiles",
         every=0 if len(rows) <= MAX_PROFILES else POLL,
-        mark=mark_of_all({row.name: row.mark for row in rows[:MAX_PROFILES]}),
+        mark=mark_of_all(marks),
         rows=rows,
         home=str(site.home),
         many=MANY,
     )
 
 
-def _row(site: Site, name: str, now: datetime) -> ProfileOverview:
+def _row(request: Request, site: Site, name: str) -> ProfileOverview:
     try:
-        profile = site.profile(name)
-        grown = profile.store.mark()
-        status = status_of(profile, now, upcoming=1)
-        bad, _ = profile.store.runs(
-            RunFilter(states=ENDED_BADLY, since=now - DAY), Page(limit=MANY + 1)
-        )
+        view = ProfileView(request, site.profile(name))
+        status = view.status(upcoming=1)
+        failed = RunFilter(states=ENDED_BADLY, since=view.now - DAY)
+        bad, _ = view.profile.store.runs(failed, Page(limit=MANY + 1))
     except TenureError as error:
         return ProfileOverview(name=name, error=error)
     jobs = sum(n for state, n in status.counts.jobs.items() if state is not JobState.REMOVED)
-    return ProfileOverview(
-        name=name,
-        status=status,
-        bar=ownership.bar(status.health, now),
-        bad=len(bad),
-        jobs=jobs,
-        next=status.upcoming[0] if status.upcoming else None,
-        zone=profile.timezone(),
-        mark=mark_text(grown, state_of(status.health)),
-    )
+    return ProfileOverview(name=name, view=view, status=status, bad=len(bad), jobs=jobs)
 
 
 @router.post("/theme")
 def theme(given: FormDep) -> Response:
-    """Remember light, dark or whatever the system has; then back to where it was asked."""
+    """Remember light, dark or as the system, and go back to the page of the form."""
     chosen, where = given.get("theme"), given.get("next")
     response = back_to(_ours(where if isinstance(where, str) else ""))
     if isinstance(chosen, str) and chosen in THEMES:
