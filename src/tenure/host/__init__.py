@@ -1,1 +1,1 @@
-"""What the operating system says of processes, clocks and locks."""
+"""What the operating system reports about processes, clocks and locks."""

@@ -15,8 +15,8 @@ pipe and never makes the OS ask the user: on macOS the places whose first touch 
 (Desktop, Documents, Downloads, other apps' containers, removable and network volumes) are not
 touched, and answered unknown.
 
-'Denied' is said only where the OS refused (EACCES, EPERM, a read-only file system), or a program
-is not there. What does not exist is unknown: it may be hidden.
+'Denied' is the answer only where the OS refused (EACCES, EPERM, a read-only file system), or a
+program is not there. What does not exist is unknown: it may be hidden.
 """
 
 from __future__ import annotations

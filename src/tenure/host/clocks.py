@@ -97,7 +97,7 @@ class ClockWatch:
     SUSPEND = 5.0
     """Seconds between continuous and awake clock that make a suspend."""
     SLEW = 0.001
-    """Part of the time between looks that an honest clock may gain or lose (NTP: 0.0005)."""
+    """Part of the time between looks that a correct clock may gain or lose (NTP: 0.0005)."""
     _SETTLED = 0.1
     _TRIES = 5
 

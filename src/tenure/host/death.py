@@ -4,9 +4,9 @@ Linux: a pidfd, readable once the process has ended (pidfd_open(2); a zombie has
 first thread alone has ended has not). macOS: kqueue with ``NOTE_EXIT``. Windows: a wait on the
 process handle. Where the kernel offers none of these, the watch looks again four times a second.
 
-A watch that is not :attr:`~DeathWatch.verifiable` never tells the death of a process in another pid
-namespace: the live lock must be asked. Of one that could only not be looked at just then (no
-descriptor free) it tells as soon as a look succeeds.
+A watch that is not :attr:`~DeathWatch.verifiable` never reports the death of a process in another
+pid namespace: the live lock must be asked. Of one that could only not be looked at just then (no
+descriptor free) it reports it as soon as a look succeeds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class DeathWatch:
     """Watches one process. ``wait`` and ``fileno`` from any thread; ``close`` once, at the end."""
 
     def __init__(self, identity: Identity) -> None:
-        """Use :meth:`open`, which also tells of a process that is dead already."""
+        """Use :meth:`open`, which also handles a process that is already dead."""
         self.identity = identity
         self._closed = threading.Event()
         self._descriptor = -1
@@ -54,7 +54,7 @@ class DeathWatch:
     def fileno(self) -> int:
         """A descriptor that polls readable at the death (pidfd, kqueue), or -1: then use wait.
 
-        Readable means 'look': only :meth:`wait` tells.
+        Readable means 'look': only :meth:`wait` decides.
         """
         return -1 if sys.platform == "win32" else self._descriptor
 
@@ -162,7 +162,7 @@ elif sys.platform == "win32":
 else:
 
     def _open(pid: int) -> int:
-        raise OSError("no descriptor tells of a death here")
+        raise OSError("no descriptor reports a death here")
 
     def _has_ended(descriptor: int, timeout: float | None) -> bool:
         return False

@@ -67,7 +67,7 @@ else:
         return True
 
     def try_exclusive(descriptor: int) -> bool:
-        """Take the lock alone; False if anybody holds it. Raises OSError."""
+        """Take the lock alone; False if it is held. Raises OSError."""
         return _try(descriptor, fcntl.LOCK_EX)
 
     def try_shared(descriptor: int) -> bool:

@@ -1,8 +1,8 @@
-"""Live locks: by what a process proves to everybody, without a timer, that it lives.
+"""Live locks: they prove to every process, without a timer, that their holder lives.
 
 Authority: the kernel. Every joined process holds an exclusive lock on ``live/<process id>`` for
-life; when it ends, however it ends, the kernel frees the lock. Only the store decides who owns;
-this only says who lives.
+life; when it ends, however it ends, the kernel frees the lock. Only the store decides which process
+owns; a live lock only shows which live.
 
 ======================  =======================  ==============================================
 the lock                the identity             the answer
@@ -14,7 +14,7 @@ held                    of another boot          cannot verify: no lock outlives
                                                  container here calls its boot by another name
 file gone or replaced   dead, or another boot    dead
 file gone or replaced   lives, or not ours       cannot verify
-cannot be asked now     dead, same boot          dead: the kernel says so of the process itself
+cannot be asked now     dead, same boot          dead: the kernel knows it of the process itself
 cannot be asked now     anything else            cannot verify: ask again
 ======================  =======================  ==============================================
 
@@ -178,7 +178,7 @@ def sweep(folder: Path, keep: Collection[str]) -> tuple[str, ...]:
     """Remove the files of dead processes except those named in ``keep``; returns the names.
 
     A file goes only while its lock is ours and it is still the file of that name, so that a
-    process that is just joining is never robbed. Files that cannot be opened are left alone.
+    process that is just joining keeps its file. Files that cannot be opened are left alone.
     """
     removed = []
     try:
@@ -199,7 +199,7 @@ def _remove(path: Path) -> bool:
     try:
         status = os.fstat(descriptor)
         # Made a moment ago, and nothing written yet: its process is about to lock it, and would
-        # find it locked for as long as the sweeper stands still.
+        # find it locked for as long as this process is stopped.
         if status.st_size == 0 and abs(time.time() - status.st_mtime) < _JOINING_S:
             return False
         if not try_exclusive(descriptor):
@@ -262,7 +262,7 @@ def _probe(path: Path, process_id: str, identity: Identity | None) -> _Lock:
 
 
 def _is_genuine(descriptor: int, process_id: str, identity: Identity | None) -> bool:
-    """Whether the file is the one that the process locked, and not a copy or a stranger's."""
+    """Whether the file is the one that the process locked, and not a copy or another process's."""
     try:
         record = json.loads(os.read(descriptor, 65536))
         expected = {} if identity is None else asdict(identity)

@@ -1,8 +1,8 @@
-"""The machine's own time zone, and what the ``TZ`` variable of this process says beside it.
+"""The machine's own time zone, and the one that this process's ``TZ`` variable names.
 
 ``TZ`` decides nothing in Tenure: a service, a shell and a container's entry point of one user often
 have different ones, and a job must fire at one time whichever of them reads it. A person who set it
-expects it to count, so it is said where it does not.
+expects it to count, so there is a warning where it does not.
 
 Authority for its forms: POSIX.1-2017, 8.3, and tzset(3): ``Europe/Berlin``, ``:Europe/Berlin``, a
 path, a rule such as ``CET-1CEST,M3.5.0,M10.5.0/3``; empty, or what cannot be read, means UTC.
@@ -83,10 +83,10 @@ class TzVariable:
 
 
 def other_zone(zone: str, environ: Mapping[str, str], now: datetime) -> TzVariable | None:
-    """What ``TZ`` says, if its clock differs from ``zone``'s within a year from ``now``, or if it
-    names no zone.
+    """The value of ``TZ``, if its clock differs from ``zone``'s within a year from ``now``, or if
+    it names no zone.
 
-    None where it is not set, says the same, or names the machine's own zone file. Thread-safe.
+    None where it is not set, means the same, or names the machine's own zone file. Thread-safe.
     """
     value = environ.get("TZ")
     if value is None:

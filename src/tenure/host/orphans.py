@@ -1,14 +1,14 @@
-"""Orphans that the kernel hands to this process: process 1 of a container, or a subreaper.
+"""Orphans that the kernel gives to this process: process 1 of a container, or a subreaper.
 
 A process whose parent has ended gets a new one: process 1 of its pid namespace, or the nearest
-ancestor that asked for that (``PR_SET_CHILD_SUBREAPER``, kept by exec). Who never waits for them
-fills the process table with zombies.
+ancestor that asked for that (``PR_SET_CHILD_SUBREAPER``, kept by exec). A new parent that never
+waits for them fills the process table with zombies.
 
-The kernel does not say who began a child. But it hands orphans to the first living thread of the
-new parent, its main thread, while a child stays with the thread that forked it. So an orphan is a
-child of the main thread, in a session that is not ours: a child that this program, or the code of
-its user, forked and still waits for has another thread as parent, or our session, or was there
-before. Its status is never taken.
+The kernel does not show which process started a child. But it gives orphans to the first living
+thread of the new parent, its main thread, while a child stays with the thread that forked it. So an
+orphan is a child of the main thread, in a session that is not ours. A child that this program, or
+the code of its user, forked and still waits for has another thread as parent, or our session, or
+was there before: its status is never taken.
 
 Linux. Elsewhere, and where the kernel does not list a thread's children, nothing is reaped.
 """

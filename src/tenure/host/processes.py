@@ -1,10 +1,10 @@
-"""What the operating system vouches for about processes: identity, ancestry, evidence.
+"""What the operating system proves about processes: identity, ancestry, evidence.
 
 Authority: only the kernel and the service manager are asked. Environment, arguments, the name a
 process gives itself and pid files never enter an answer (C2).
 
 Three answers: a fact, 'absent', or 'unknown'. What may not be read, what another pid namespace
-hides and what a platform cannot tell is unknown, never guessed. If even the existence of a
+hides and what a platform does not show is unknown, never guessed. If even the existence of a
 process cannot be determined, :class:`~tenure.domain.errors.OutcomeUnknown` is raised.
 
 The functions here are safe to call from any thread and after a fork. The platform's module is
@@ -28,7 +28,7 @@ class _Platform(Protocol):
     """What each platform answers; the functions of this module are its methods."""
 
     def boot_id(self) -> str:
-        """What tells this boot of the machine from every other; '' where the OS has no such thing.
+        """The id of this boot of the machine; '' where the OS has no such thing.
 
         Raises OutcomeUnknown where it cannot be read now; once read it is kept.
         """
@@ -102,7 +102,7 @@ account_of = _platform.account_of
 
 
 def observe(pid: int | None = None, *, now: datetime | None = None) -> Evidence:
-    """Everything the OS tells about a process, by default the calling one.
+    """Everything the OS shows about a process, by default the calling one.
 
     ``now`` (UTC) is the instant to record, by default the wall clock's. Raises NotFound if there
     is no such process, or it ended or was replaced while it was looked at.

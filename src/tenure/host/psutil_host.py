@@ -35,7 +35,7 @@ class PsutilHost:
     # What a platform adds.
 
     def read_boot_id(self) -> str:
-        """What tells this boot from others, '' if unknown."""
+        """The id of this boot, '' if unknown."""
         return ""
 
     def counter_of(self, pid: int) -> int | None:
@@ -47,7 +47,7 @@ class PsutilHost:
         return None
 
     def particulars(self, pid: int, chain: tuple[ChainLink, ...], complete: bool) -> dict[str, Any]:
-        """The fields of Evidence that this platform tells: None for unknown, left out if absent."""
+        """The fields of Evidence that this platform knows: None for unknown, left out if absent."""
         return {}
 
     def locks_of(self, pid: int) -> HeldLocks:

@@ -2,7 +2,7 @@
 
 In WAL mode a writer holds a POSIX lock on one byte of the ``-shm`` file: ``WAL_WRITE_LOCK`` (0)
 behind ``UNIX_SHM_BASE`` (120); see ``os_unix.c`` (unixShmLock) and ``wal.c`` in SQLite. The
-kernel names the holder of a POSIX lock to anybody who asks (``F_GETLK``, fcntl(2)).
+kernel names the holder of a POSIX lock to any process (``F_GETLK``, fcntl(2)).
 
 One trap: closing *any* descriptor of a file drops every POSIX lock that this process has on it,
 SQLite's own included. So a descriptor that was opened here is never closed; there is one for

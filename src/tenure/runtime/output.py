@@ -183,7 +183,7 @@ def _write_all(descriptor: int, part: bytes) -> None:
 
 
 def read_from(log_path: Path, offset: int, limit: int = CHUNK) -> tuple[int, bytes]:
-    """Up to ``limit`` bytes from ``offset`` on, and the offset at which they really begin.
+    """Up to ``limit`` bytes from ``offset`` on, and the offset at which they begin.
 
     That is later than requested where output was dropped. Empty at the end, without output, or
     during a rotation (try again). Any process and thread. Raises OutputUnreadable, as all readers

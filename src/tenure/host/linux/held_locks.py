@@ -1,7 +1,7 @@
-"""Which files a process holds an exclusive lock on (flock(2)), as Linux' kernel says.
+"""Which files a process holds an exclusive lock on (flock(2)), from the Linux kernel.
 
 Authority: ``/proc/<pid>/fdinfo/<n>``, where the kernel lists the locks of that very open file.
-``/proc/locks`` lists locks by inode only, and says of none through which open file it is held.
+``/proc/locks`` lists locks by inode only, without the open file through which each is held.
 
 A flock belongs to the open file, not to a process: a process that shares the open file (a child
 after a bare fork, a receiver of the descriptor) shares the lock. That does not show that it took

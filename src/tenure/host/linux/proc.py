@@ -3,7 +3,7 @@
 *Identity* is pid, start ticks and boot id, together with the namespaces that give the pid and
 the ticks their meaning. What a process can write itself (its name in ``stat``, its environment,
 its arguments) is either not read at all or, as the name, only carried for display. A /proc of
-another pid namespace (mounted before ``unshare --pid``) tells only about the calling process.
+another pid namespace (mounted before ``unshare --pid``) describes only the calling process.
 
 Source: proc(5), pid_namespaces(7), time_namespaces(7), cgroups(7).
 """
@@ -110,7 +110,7 @@ def holds_flock(text: str, pid: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cgroup:
-    """Where a process stands in the hierarchy that systemd manages."""
+    """Where a process is in the hierarchy that systemd manages."""
 
     path: str
     version: int
@@ -172,7 +172,7 @@ def _namespaces_of(pid: int) -> str:
             links.append(os.readlink(f"/proc/self/ns/{kind}"))
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             continue  # the kernel has no such thing
-        except OSError as error:  # what is remembered must not be a fault's doing
+        except OSError as error:  # a passing fault must not be remembered
             raise OutcomeUnknown(f"/proc cannot be read: {error.strerror}") from error
     return " ".join(links)
 
@@ -309,7 +309,7 @@ def service_of_process(pid: int) -> tuple[str | None, Service | None]:
 
 
 def _is_hierarchy_roots(cgroup: Cgroup) -> bool:
-    """Whether the names in the hierarchy are the machine's own administrator's doing."""
+    """Whether the names in the hierarchy were given by the machine's administrator."""
     # A user can make a user namespace with a cgroup namespace in it, in which his own subtree
     # looks like the root.
     if namespace("cgroup") != _FIRST_CGROUP_NAMESPACE and namespace("user") != FIRST_USER_NAMESPACE:

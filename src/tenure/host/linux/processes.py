@@ -1,4 +1,4 @@
-"""Linux: the evidence of a process, as /proc tells it.
+"""Linux: the evidence of a process, from /proc.
 
 *Ancestry* is followed parent by parent and checked link by link. *Membership* is the cgroup,
 which survives double forks and new sessions and which an ordinary user cannot choose outside of
@@ -194,7 +194,7 @@ def _link(pid: int, stat: Stat, program: Executable | None) -> ChainLink:
 
 
 def _parent_of(pid: int, child: Stat) -> tuple[Stat, Executable | None, bool] | None:
-    """The parent and its program, if it is one beyond doubt: older, and still the parent."""
+    """The parent and its program, if it is certain: older, and still the parent."""
     try:
         parent = stat_of(child.parent)
         program, readable = executable_of(child.parent)

@@ -9,14 +9,14 @@ The kernel does not list locks. But it answers two attempts, in this order:
 
 What this may do to others, and why it is kept to files named ``*.lock`` that the process has open:
 
-* For microseconds the first attempt can make a stranger's attempt to lock alone fail.
-* If the holder lets go between the two, the second really takes the lock, through a descriptor
+* For microseconds the first attempt can make another process's attempt to lock alone fail.
+* If the holder releases it between the two, the second does take the lock, through a descriptor
   that the process had opened for it. It is then held in truth, though unasked.
 * Closing any descriptor of a file drops the process's fcntl(2) locks on it. So the descriptor of
   our own is kept, one for each file, for the life of the process.
 
-The kernel does not say who took a lock, so what may have come from another process is unknown:
-everything in a forked child, and what a descriptor holds that exec does not close.
+The kernel does not show which process took a lock, so what may have come from another process is
+unknown: everything in a forked child, and what a descriptor holds that exec does not close.
 
 Source: flock(2), fcntl(2) of macOS. Thread-safe.
 """

@@ -1,4 +1,4 @@
-"""macOS: processes as psutil, libproc, csops and launchd tell them. Untested on a real Mac.
+"""macOS: processes, from psutil, libproc, csops and launchd. Untested on a real Mac.
 
 *Identity* is the pid with the kernel's unique id, which outlives reparenting and is never reused
 within a boot. *Ancestry* is checked against the launcher's unique id, so that an adoption by
@@ -6,7 +6,7 @@ launchd shows. *Membership* is the resource coalition: launchd makes one for eac
 inherit it and cannot leave it. Its name, the job's label, comes from ``launchctl print``, whose
 text may change: then the service is unknown.
 
-``XPC_SERVICE_NAME`` is not asked: it is inherited, and anybody may set it.
+``XPC_SERVICE_NAME`` is not asked: it is inherited, and any process may set it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Windows: processes as psutil and a few calls tell them. Untested on a real Windows.
+"""Windows: processes, from psutil and a few calls. Untested on a real Windows.
 
 *Identity* is the pid with its creation time. *Ancestry* often has gaps, since Windows does not
 adopt orphans: a parent that is gone leaves the chain incomplete. *Membership*: services run in

@@ -12,7 +12,7 @@ that hangs occupies a slot. A thread that returns at last makes the pool smaller
 the exit of the process.
 
 A run can also be given to another scheduler in this process as a :class:`RunHandle`. That
-scheduler carries it in a thread of its own and says when it is entered and how it ended; it takes
+scheduler runs it in a thread of its own and reports when it is entered and how it ended; it takes
 no slot here.
 """
 
@@ -82,7 +82,7 @@ class ActiveCall:
     runs_on: bool = False
     """Its run was ended, and its thread could not be."""
     is_external: bool = False
-    """Another scheduler in this process carries it, in a thread of its own."""
+    """Another scheduler in this process runs it, in a thread of its own."""
     task: asyncio.Task[Any] | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -209,7 +209,7 @@ class CallableRunner:
         return RunHandle(self, active)
 
     def cancel(self, run_id: str) -> bool:
-        """End a run as far as possible; returns whether it is in hand here."""
+        """End a run as far as possible; False if this object does not work on it."""
         with self._lock:
             active = self._active.get(run_id)
         if active is None:
@@ -463,7 +463,7 @@ def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
 
 
 class RunHandle:
-    """A claimed run that another scheduler carries. One thread at a time calls its methods."""
+    """A claimed run that another scheduler runs. One thread at a time calls its methods."""
 
     def __init__(self, runner: CallableRunner, active: ActiveCall) -> None:
         self._runner = runner

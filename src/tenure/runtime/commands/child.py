@@ -17,7 +17,7 @@ A line counts only if it is complete; anything else is no record. What is missin
 guessed: a shell that was killed leaves 'open', and that run is lost.
 
 An exit code above 128 is how a shell reports death by signal, and ``exit 143`` looks the same.
-Both are reported, ``exit_code=143, signal=15``: the shell cannot tell them apart either.
+Both are reported, ``exit_code=143, signal=15``: the shell cannot distinguish them either.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def read_exit(exit_path: Path, *, shell_gone: bool = False) -> ExitRecord:
     Raises RecordUnreadable, and never OSError. Only a file that does not exist, or that is not a
     regular file, counts as missing.
 
-    ``shell_gone`` says that the caller knows from the kernel, *in the boot that started it*,
+    ``shell_gone``: the caller knows from the kernel, *in the boot that started it*,
     that the shell is dead. Then a record that is still blank proves that the job never ran,
     because the shell writes 'open' before it begins the job. After a reboot it proves nothing:
     what was written may have been lost with the page cache.

@@ -171,7 +171,7 @@ class GatedCommand:
     def open_gate(self) -> bool:
         """Let the job begin. False: the shell was already gone or the gate closed; it never ran.
 
-        True means that the message was sent, not that it arrived; the exit record tells.
+        True means that the message was sent, not that it arrived; the exit record shows that.
         """
         if self._gate is None:
             return False
@@ -350,7 +350,7 @@ def _inherits_odd_signals() -> bool:
     """Whether a child would inherit blocked signals, or ignored ones that exec keeps ignored.
 
     A host that blocks or ignores some (a server, ``nohup``) would start jobs that cannot be
-    stopped, because ``subprocess`` hands them on; posix_spawn(3) can reset both.
+    stopped, because ``subprocess`` passes them on; posix_spawn(3) can reset both.
     """
     if signal.pthread_sigmask(signal.SIG_BLOCK, ()):
         return True

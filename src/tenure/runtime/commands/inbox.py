@@ -1,4 +1,4 @@
-"""What the runners hand to the dispatcher, until its next turn commits it."""
+"""What the runners report to the dispatcher; its next turn commits it."""
 
 from __future__ import annotations
 

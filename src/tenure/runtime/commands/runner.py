@@ -8,7 +8,7 @@ from its exit record: a host may have taken the wait status, and an adopted comm
 of this process.
 
 Failure: what fails for now (no free descriptor, say) stays on its list and is tried again. A run
-stays in hand until its end is reported. It takes a slot while its command may live. A run whose
+stays active here until its end is reported. It takes a slot while its command may live. A run whose
 command has ended and whose record cannot be read waits without a slot, still active, so that its
 job's overlap rule holds; the reason is noted with the run, and the record is read again until it
 can be.
@@ -159,7 +159,7 @@ class CommandRunner:
         self._take(run, definition, self._adopted)
 
     def cancel(self, run_id: str) -> bool:
-        """End a run; returns whether it is in hand here."""
+        """End a run; False if this object does not work on it."""
         with self._lock:
             if run_id not in self._held:
                 return False
@@ -296,7 +296,7 @@ class CommandRunner:
             active.cap.check()
         try:
             state, reason, code, number = how_it_ended(active.run, active.exit_path)
-        except Exception as error:  # noqa: BLE001  no error here says how the command ended
+        except Exception as error:  # noqa: BLE001  no error here shows how the command ended
             self._read_again(active, error)
             return
         if state is RunState.LOST:
@@ -309,7 +309,7 @@ class CommandRunner:
         self._finish(active.run, state, reason, code, number, at=active.gone_at)
 
     def _describe_termination(self, why: str, reason: str, number: int | None) -> str:
-        """``why`` it was ended, and what its status says of how that went."""
+        """``why`` it was ended, and by which signal it ended."""
         if number == signal.SIGKILL:
             return f"{why}; killed (SIGKILL) {self._grace.total_seconds():g} s later"
         if number == signal.SIGTERM:
@@ -355,7 +355,7 @@ class CommandRunner:
                 signal=number,
             )
         )
-        # Last: the run stays in hand until it is reported, whatever fails before.
+        # Last: the run stays active here until it is reported, whatever fails before.
         self._active.pop(run.id, None)
         with self._lock:
             self._held.pop(run.id, None)

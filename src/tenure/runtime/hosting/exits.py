@@ -1,6 +1,6 @@
 """How this process is asked to exit, and what is called when it does.
 
-By default SIGTERM ends a Python process at once: it hands nothing over, and is recorded as dead. A
+By default SIGTERM ends a Python process at once: it does not hand over, and is recorded as dead. A
 program whose only purpose is to run jobs waits for the signals (:func:`until_asked`). A program
 that does other work is unwound like by Ctrl-C (:class:`SigtermExit`).
 """
