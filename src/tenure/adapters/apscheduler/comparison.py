@@ -32,7 +32,8 @@ def compare(
     """The next ``count`` fires of both, and whatever differs. Raises nothing."""
     ours = tuple(islice(schedule.fires(now, _END), count))
     if getattr(trigger, "jitter", 0):
-        planned = None  # it has its delay in it
+        # It has its delay in it.
+        planned = None
     try:
         theirs = list(islice(fires_of(trigger, now, first=planned), count))
         changes = _changes(schedule, now) if isinstance(trigger, CronTrigger) else ()

@@ -245,7 +245,8 @@ class _Machine:
 
     def set_items(self, flat: list[Any]) -> None:
         target = self.stack[-1]
-        if isinstance(target, Made):  # an ordered dictionary
+        # An ordered dictionary.
+        if isinstance(target, Made):
             target.state = {**(target.state or {}), **_pairs(flat)}
         else:
             _expect(target, dict).update(_pairs(flat))

@@ -277,7 +277,8 @@ def instant_of(value: Any) -> datetime:
     if not isinstance(packed, bytes) or len(packed) != 10 or zone is None:
         raise InvalidInput("expected a date with a time and a zone")
     try:
-        unpacked: Any = datetime  # which takes its own packed form, and checks it
+        # Which takes its own packed form, and checks it.
+        unpacked: Any = datetime
         found: datetime = unpacked(packed, _tzinfo(zone))
         return found.astimezone(UTC)
     except (ValueError, TypeError, OverflowError) as error:

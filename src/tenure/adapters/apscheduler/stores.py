@@ -141,7 +141,8 @@ def _rows(stored: Iterable[tuple[Any, ...]]) -> list[StoredRow]:
     for id, state in stored:
         if len(rows) == MOST:
             raise InvalidInput(f"more than {MOST} jobs")
-        if isinstance(state, str):  # some drivers give text, and some serializers write it
+        # Some drivers give text, and some serializers write it.
+        if isinstance(state, str):
             state = state.encode("utf-8", "surrogateescape")
         plain = isinstance(state, bytes | bytearray | memoryview)
         rows.append(StoredRow(str(id), bytes(state) if plain else b""))

@@ -25,7 +25,8 @@ def command_of(line: Line, dialect: Dialect) -> Command:
     text, stdin = split_percent(line.command, dialect)
     shell = line.env.get("SHELL", SHELL)
     env = {"SHELL": SHELL, "PATH": PATH, **line.env}
-    env.pop("LOGNAME", None)  # cron sets it itself, to who the job runs as
+    # Cron sets it itself, to who the job runs as.
+    env.pop("LOGNAME", None)
     home = line.env.get("HOME")
     if home is not None and not home.startswith("/"):
         raise InvalidInput(

@@ -121,7 +121,8 @@ def _check_characters(text: str) -> None:
 def _split(text: str, system: bool, dialect: Dialect) -> tuple[str, str | None, str]:
     """When, the user, the command. Raises InvalidInput."""
     if text.startswith("-") and dialect is Dialect.CRONIE:
-        text = text[1:]  # only says that the start of the job is not to be logged
+        # Only says that the start of the job is not to be logged.
+        text = text[1:]
     count = 1 if text.startswith("@") else 5
     words, rest = _words(text, count)
     when = " ".join(words)

@@ -95,9 +95,11 @@ def _decode(content: bytes) -> str:
         raise InvalidInput(f"larger than {LARGEST} bytes", field="file")
     try:
         text = decode_file(content, errors="surrogateescape")
-    except InvalidInput as error:  # UTF-16 that is cut short
+    except InvalidInput as error:
+        # UTF-16 that is cut short.
         raise InvalidInput(error.text, field="file", remedy=error.remedy) from None
-    return text if "\n" in text else end_lines(text)  # of an old Macintosh
+    # Of an old Macintosh.
+    return text if "\n" in text else end_lines(text)
 
 
 def machine_zone(localtime: Path = Path("/etc/localtime")) -> tuple[str, str]:

@@ -57,7 +57,8 @@ def expression_of(words: Sequence[str], dialect: Dialect) -> str:
     """The expression for Tenure. Raises InvalidInput for a day that never comes."""
     values = [_values(place, word, dialect) for place, word in zip(_PLACES, words, strict=True)]
     if sum(map(len, words)) > MAX_LENGTH - len(words):
-        words = [w if w.startswith("*") else "" for w in words]  # the values are shorter
+        # The values are shorter.
+        words = [w if w.startswith("*") else "" for w in words]
     parts = [
         spell(place, word, these, star=word.startswith("*"))
         for place, word, these in zip(_PLACES, words, values, strict=True)
@@ -65,7 +66,8 @@ def expression_of(words: Sequence[str], dialect: Dialect) -> str:
     expression = " ".join(parts)
     try:
         return read_cron(expression).expression.lower()
-    except InvalidInput:  # each field can be read, so that it is the days that never come
+    except InvalidInput:
+        # Each field can be read, so that it is the days that never come.
         raise InvalidInput(
             f"no day of any year matches {expression!r}: cron never runs it"
         ) from None

@@ -47,7 +47,7 @@ class Announced:
         first, last, count = _utc(self.passed[0]), _utc(self.passed[1]), self.passed[2]
         if not first <= last < self.fire or count < 1 or (count == 1) != (first == last):
             raise InvalidInput(
-                f"{count} fires from {first.isoformat()} to {last.isoformat()} cannot have "
+                f"{count} runs from {first.isoformat()} to {last.isoformat()} cannot have "
                 f"passed before {self.fire.isoformat()}",
                 field="passed",
             )

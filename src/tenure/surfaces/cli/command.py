@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     _ParamType = click.ParamType[str, str]
 else:
-    _ParamType = click.ParamType  # generic only in newer versions
+    # Generic only in newer versions.
+    _ParamType = click.ParamType
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,7 +47,8 @@ class Where:
 
     @property
     def name(self) -> str:
-        if self.profile is not None:  # an empty one is not a profile name
+        # An empty one is not a profile name.
+        if self.profile is not None:
             return self.profile
         return os.environ.get("TENURE_PROFILE") or "default"
 
@@ -262,7 +264,8 @@ class LazyGroup(VerbGroup):
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:
             return super().make_context(*args, **kwargs)
-        except BrokenPipeError as error:  # its help was being printed
+        except BrokenPipeError as error:
+            # Its help was being printed.
             raise ReaderGone from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -142,7 +142,8 @@ def add(
     _check_words(schedule, command)
     given = {**given_fields(options, command), "schedule": schedule, "name": name}
     at = now()
-    build(given, now=at, timezone="UTC")  # what is wrong is said before anything is created
+    # What is wrong is said before anything is created.
+    build(given, now=at, timezone="UTC")
     with where.open(create=True) as profile:
         job = edits.create(profile, {**given, "paused": paused}, via="tenure add", now=at)
         profile.refresh_policy(editor("tenure add"), at)

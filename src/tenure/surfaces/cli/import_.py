@@ -312,7 +312,8 @@ def _show_plan(where: Where, importer: Importer) -> Sequence[ImportedJob]:
         with where.open(readonly=True) as profile:
             jobs, grace = all_jobs(profile.store), profile.settings().grace
             existing = read_existing(jobs, importer.tag, grace)
-    except NotFound:  # a profile that the import would create
+    except NotFound:
+        # A profile that the import would create.
         existing = read_existing((), importer.tag)
     plan = importer.plan(existing)
     if not where.json:

@@ -134,7 +134,8 @@ def policy(where: Where, accept: bool, clear: bool, yes: bool) -> int:
             nudge_all(profile, "policy")
         accepted = profile.policy()
         warnings = policy_warnings_of(profile, accepted)
-        if not where.json:  # people see also what is not accepted yet
+        # People see also what is not accepted yet.
+        if not where.json:
             accepted = policy_in_force(accepted, profile.policy_file())
         return _show_policy(where, accepted, warnings, profile.folder.toml)
 

@@ -178,7 +178,8 @@ def dashboard(
     from tenure.surfaces.web.tokens import Tokens
 
     home, named = where.home_folder(), where.profile or os.environ.get("TENURE_PROFILE")
-    path = f"/p/{named}/" if named else "/"  # without a profile the overview of all
+    # Without a profile the overview of all.
+    path = f"/p/{named}/" if named else "/"
     if only_link or new_token:
         pair = Tokens.of_home(home, renew=new_token).pair
         _say_link(where, link_to(host, port, pair.read_only if read_only else pair.full, path))
@@ -244,7 +245,8 @@ def _run(server: Server, sock: socket) -> int:
         )
     _allow_many_streams()
     # An observer must not make the owner's jobs late where both want the processor.
-    if hasattr(os, "nice"):  # not on Windows
+    # Not on Windows.
+    if hasattr(os, "nice"):
         with contextlib.suppress(OSError):
             os.nice(NICENESS)
 
@@ -262,7 +264,8 @@ def _allow_many_streams() -> None:
     """As many open files as the system lets this process have: each stream is one."""
     try:
         import resource
-    except ImportError:  # not on Windows
+    except ImportError:
+        # Not on Windows.
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
@@ -289,7 +292,8 @@ def read_address(text: str) -> tuple[str, int]:
     if not colon:
         host, port = ("", text) if text.isdecimal() else (text, "")
     elif text.endswith("]") or (":" in host and not host.startswith("[")):
-        host, port = text, ""  # an address of IPv6 without a port
+        # An address of IPv6 without a port.
+        host, port = text, ""
     host = host.removeprefix("[").removesuffix("]") or HOST
     if port and not (port.isascii() and port.isdecimal() and int(port) < 65536):
         raise InvalidInput(
@@ -306,7 +310,8 @@ def link_command(sock: socket, home: Path, profile: str | None, *, read_only: bo
         words += ["--host", host]
     try:
         usual = default_home(os.environ)
-    except TenureError:  # this user has none
+    except TenureError:
+        # This user has none.
         usual = None
     if home != usual:
         words += ["--home", str(home)]

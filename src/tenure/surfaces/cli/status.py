@@ -61,7 +61,8 @@ def _foreign(profile: Profile) -> tuple[Process, ...]:
     link = profile.folder.path / "hermes.json"
     if not link.exists():
         return ()
-    from tenure.adapters.hermes.look.survey import foreign_of  # costs what only such a profile pays
+    # Costs what only such a profile pays.
+    from tenure.adapters.hermes.look.survey import foreign_of
 
     return foreign_of(link)
 
