@@ -65,8 +65,8 @@ def cron(expression: str, *, tz: str | None = None, dst: str | None = None) -> W
 
 
 def every(interval: str | timedelta, *, anchor: datetime | None = None) -> When:
-    """An interval: ``"30s"``, ``"2h"`` or a timedelta of at least a second. The fires are on a grid
-    that every process computes alike; ``anchor`` (aware) is a point of the grid."""
+    """An interval: ``"30s"``, ``"2h"`` or a timedelta of at least a second. Its runs
+    are on a grid that every process computes alike; ``anchor`` (aware) is a point of the grid."""
     length = _duration(interval, "schedule")
     return When(lambda now, zone: every_schedule(length, anchor or _EPOCH))
 
@@ -103,7 +103,7 @@ class Declared:
         return Declaration(definition=definition, since=self.at if once else None)
 
     def reads_the_profiles_zone(self) -> bool:
-        """Whether its fires depend on the zone of the profile."""
+        """Whether the zone of the profile changes when it runs."""
         east, west = (self.define(self.at, zone).schedule for zone in ("Asia/Tokyo", "UTC"))
         return east.kind is ScheduleKind.CRON and east.timezone != west.timezone
 

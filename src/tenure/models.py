@@ -310,7 +310,7 @@ class JobExplanation:
     at: datetime
     would_run: bool
     checks: tuple[Check, ...]
-    """Each condition, with the remedy where it stands in the way."""
+    """Each condition, with the remedy where it prevents the run."""
     owner: ProcessInfo | None
     term: int | None
     not_run: tuple[NotRun, ...]

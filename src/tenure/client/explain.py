@@ -64,7 +64,7 @@ class Explanation:
     owner: Process | None
     term: int | None
     omissions: tuple[Omission, ...]
-    """The latest of the fires that did not run, newest first."""
+    """The latest scheduled runs that did not happen, newest first."""
 
     @property
     def would_run(self) -> bool:

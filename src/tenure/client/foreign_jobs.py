@@ -1,7 +1,7 @@
 """Jobs that another scheduler plans: they are defined there, and here is what to type there.
 
-A job of Hermes', say, is known by its target, ``hermes:<id>``. Its definition follows what that
-scheduler has; a change here would be reverted.
+A job of Hermes, for example, is known by its target, ``hermes:<id>``. Its definition follows what
+that scheduler has; a change here would be reverted.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def is_planner(app: str) -> bool:
 
 
 def is_foreign(job: Job) -> bool:
-    """Whether another scheduler keeps the definition; also once its last fire is over."""
+    """Whether another scheduler keeps the definition; also after its last run."""
     return job.definition.schedule.kind is ScheduleKind.FOREIGN or (
         job.app is None and _elsewhere(job.definition.action) is not None
     )

@@ -54,7 +54,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unclaimed:
-    """A due fire that an owner at work leaves unclaimed."""
+    """Due jobs that an owner at work leaves unclaimed."""
 
     jobs: tuple[Job, ...]
     """Those that are due, the earliest first."""

@@ -1,4 +1,4 @@
-"""Runs, fires that did not become runs, and requests as JSON."""
+"""Runs, scheduled runs that did not happen, and requests as JSON."""
 
 from __future__ import annotations
 
