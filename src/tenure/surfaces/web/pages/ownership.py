@@ -27,7 +27,7 @@ _MANAGERS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Bar:
     """One line about the owner, on every page."""
 
@@ -37,7 +37,7 @@ class Bar:
     more: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Node:
     """One box of the chain."""
 
@@ -51,28 +51,26 @@ def bar(health: Health, now: datetime) -> Bar:
     """What the top of each page says. What it means for the jobs comes with it."""
     owner = health.owner
     if health.problem is not None:
-        return Bar(
-            css="gone", icon="warning", text="No process may become owner", more=health.problem.text
-        )
+        return Bar("gone", "warning", "No process may become owner", health.problem.text)
     if owner is None or owner.life is HolderLife.DEAD:
         held = "Protected jobs are held and no others run until a process becomes owner."
         if owner is None:
-            return Bar(css="gone", icon="warning", text="This profile has no owner", more=held)
-        text = f"The owner, {words.who(owner.process)}, is dead"
+            return Bar("gone", "warning", "This profile has no owner", held)
         if health.candidates():
             held = "A candidate may take over; protected jobs wait for an authoritative owner."
-        return Bar(css="gone", icon="warning", text=text, more=held)
+        return Bar("gone", "warning", f"The owner, {words.who(owner.process)}, is dead", held)
     who = words.who(owner.process)
     if owner.life is HolderLife.UNVERIFIABLE:
-        text = f"Owner unknown: cannot verify that {who} is alive"
-        return Bar(css="doubt", icon="unknown", text=text)
+        return Bar("doubt", "unknown", f"Owner unknown: cannot verify that {who} is alive")
     if health.halted:
-        text = f"The owner, {who}, is {owner.activity}"
-        more = "It runs nothing until it is resumed."
-        return Bar(css="doubt", icon="warning", text=text, more=more)
+        text, more = (
+            f"The owner, {who}, is {owner.activity}",
+            "It runs nothing until it is resumed.",
+        )
+        return Bar("doubt", "warning", text, more)
     if health.hung:
-        text = f"The owner, {who}, makes no progress"
-        return Bar(css="doubt", icon="warning", text=text, more="A due run is unclaimed.")
+        more = "A due run is unclaimed."
+        return Bar("doubt", "warning", f"The owner, {who}, makes no progress", more)
     term, since = f"term {health.ownership.term}", health.ownership.since
     lasting = f", for {words.span(now - since)}" if since else ""
     authoritative = health.ownership.authoritative
@@ -81,7 +79,7 @@ def bar(health: Health, now: datetime) -> Bar:
     else:
         kind = "authoritative" if authoritative else "not authoritative"
         more = f"{term}, {kind}{lasting}"
-    return Bar(css="", icon="owner", text=f"Owner: {who}", more=more)
+    return Bar("", "owner", f"Owner: {who}", more)
 
 
 def chain(
@@ -99,13 +97,12 @@ def chain(
     if len(nodes) > LONGEST:
         folded = nodes[1:-2]
         names = ", ".join(dict.fromkeys(node.title for node in folded))
-        middle = Node(icon="process", title=f"{len(folded)} more", sub=(names,))
+        middle = Node("process", f"{len(folded)} more", (names,))
         nodes = [nodes[0], middle, *nodes[-2:]]
     if "chain" in evidence.unknown:
         # Below pid 1, which took over what it left.
         top = int(bool(above) and above[0].pid == 1)
-        nodes.insert(top, Node(icon="unknown", title="unknown", sub=("its launcher has exited",),
-                               css="is-unknown"))  # fmt: skip
+        nodes.insert(top, Node("unknown", "unknown", ("its launcher has exited",), "is-unknown"))
     if evidence.service is not None and not any(node.icon == "service" for node in nodes):
         nodes.insert(0, _service(evidence.service))
     return [*nodes, _self(process, dead, owner)]
@@ -122,11 +119,9 @@ def _self(process: Process, dead: bool, owner: bool) -> Node:
     if process.role and evidence.executable:
         what.append(words.program(process))
     if dead:
-        return Node(
-            icon="dead", title=words.process_label(process), sub=(*what, "dead"), css="is-dead"
-        )
+        return Node("dead", words.process_label(process), (*what, "dead"), "is-dead")
     icon, css = ("owner", "is-owner") if owner else ("process", "")
-    return Node(icon=icon, title=words.process_label(process), sub=tuple(what), css=css)
+    return Node(icon, words.process_label(process), tuple(what), css)
 
 
 def _launcher(link: ChainLink, service: Service | None) -> Node:
@@ -135,13 +130,13 @@ def _launcher(link: ChainLink, service: Service | None) -> Node:
     name = (program if cut else link.name) or "?"
     if link.pid == 1:
         sub = ["pid 1"] + ([service.name] if service else [])
-        return Node(icon="service", title=name, sub=tuple(sub))
-    return Node(icon="process", title=name, sub=(f"pid {link.pid}",))
+        return Node("service", name, tuple(sub))
+    return Node("process", name, (f"pid {link.pid}",))
 
 
 def _service(service: Service) -> Node:
     sub = (_MANAGERS[service.manager],) + (() if service.attested else ("user-managed",))
-    return Node(icon="service", title=service.name, sub=sub)
+    return Node("service", service.name, sub)
 
 
 def _last(path: str | None) -> str:
