@@ -285,4 +285,4 @@ def outcome(run: Run) -> str:
     code = "" if run.exit_code is None else f"exit code {run.exit_code}"
     if not run.reason or not code or code in run.reason:
         return run.reason or code or "-"
-    return f"{code}: {run.reason}"
+    return f"{run.reason} ({code})"

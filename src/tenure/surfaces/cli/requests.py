@@ -128,7 +128,10 @@ def _print_end(run: Run) -> None:
     took = ""
     if run.started_at is not None and run.finished_at is not None:
         took = f" after {span(run.finished_at - run.started_at)}"
-    output.say(f"{output.state(run.state)}{took}: {output.safe(outcome(run))}")
+    text = output.safe(outcome(run))
+    # A reason such as "timed out after 2s" already begins with the state.
+    stated = text.startswith(str(run.state).replace("_", " "))
+    output.say(text if stated else f"{output.state(run.state)}{took}: {text}")
     if run.state is not RunState.SUCCEEDED:
         output.say(f"→ `tenure logs {run.id}` shows its output")
 
