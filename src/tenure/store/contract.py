@@ -45,18 +45,19 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tenure.domain.event import Event, EventKind
-from tenure.domain.job import Definition, Job, JobState, Runner
-from tenure.domain.omission import Omission, OmissionKind
-from tenure.domain.ownership import Authority, Ownership, OwnershipAction, Term
-from tenure.domain.planning.plan import Due, Plan
-from tenure.domain.policy.admission import Policy
-from tenure.domain.policy.evidence import Evidence
-from tenure.domain.process import Process, ProcessStatus
-from tenure.domain.request import Request, Requester, RequestKind, RequestState
-from tenure.domain.run import FinishOutcome, Result, Run, RunState, Start
+if TYPE_CHECKING:  # at run time nothing here needs them: a command line loads what it uses
+    from tenure.domain.event import Event, EventKind
+    from tenure.domain.job import Definition, Job, JobState, Runner
+    from tenure.domain.omission import Omission, OmissionKind
+    from tenure.domain.ownership import Authority, Ownership, OwnershipAction, Term
+    from tenure.domain.planning.plan import Due, Plan
+    from tenure.domain.policy.admission import Policy
+    from tenure.domain.policy.evidence import Evidence
+    from tenure.domain.process import Process, ProcessStatus
+    from tenure.domain.request import Request, Requester, RequestKind, RequestState
+    from tenure.domain.run import FinishOutcome, Result, Run, RunState, Start
 
 SCHEMA = 1
 """Version of the schema that this code writes. Within a major version changes are additive."""

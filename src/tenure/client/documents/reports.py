@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tenure.audit import Report
 from tenure.client.documents import Document, Instant, Reply, WarningDocument
 from tenure.client.documents.processes import OwnerDocument, ProcessDocument
 from tenure.client.documents.runs import OmissionDocument
 from tenure.domain.event import Event, EventKind
+
+if TYPE_CHECKING:  # only the audit itself loads its checks
+    from tenure.audit.report import Report
 
 
 class PolicySummary(Document):

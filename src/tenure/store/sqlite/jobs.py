@@ -156,6 +156,12 @@ def wake_job(db: sqlite3.Connection, job: str, at: int) -> None:
     db.execute(SQL.wake_job, (at, job, at))
 
 
+def wake_held(db: sqlite3.Connection, at: int) -> int:
+    """Make the active jobs with open held fires due; how many there are."""
+    db.execute(SQL.wake_held, (at, at))
+    return int(db.execute(SQL.jobs_held).fetchone()[0])
+
+
 class JobTable(TableVerbs):
     def job(self, ref: str) -> Job:
         with self._db.snapshot() as db:

@@ -56,3 +56,12 @@ SELECT count(*) FROM jobs WHERE state <> 'removed'
 
 -- name: kept
 SELECT {job_row} FROM {jobs_joined} WHERE j.state <> 'removed' ORDER BY j.name, j.id LIMIT ?
+
+-- name: wake_held
+UPDATE jobs SET due_at = ?
+WHERE state = 'active' AND (due_at IS NULL OR due_at > ?)
+  AND id IN (SELECT DISTINCT o.job FROM omissions o WHERE {open_hold})
+
+-- name: jobs_held
+SELECT count(*) FROM jobs
+WHERE state = 'active' AND id IN (SELECT DISTINCT o.job FROM omissions o WHERE {open_hold})

@@ -96,12 +96,6 @@ def has_open_hold(db: sqlite3.Connection, job: str) -> bool:
     return bool(db.execute(SQL.has_open_hold, (job,)).fetchone()[0])
 
 
-def wake_held(db: sqlite3.Connection, at: int) -> int:
-    """Make the active jobs with open held fires due; how many there are."""
-    db.execute(SQL.wake_held, (at, at))
-    return int(db.execute(SQL.jobs_held).fetchone()[0])
-
-
 def open_holds(db: sqlite3.Connection, job: str) -> tuple[Omission, ...]:
     return tuple(omission_of(row) for row in db.execute(SQL.open_holds, (job,)).fetchall())
 

@@ -30,14 +30,5 @@ SELECT {omission_row} FROM omissions o WHERE o.job = ? AND {open_hold} ORDER BY 
 -- name: has_open_hold
 SELECT EXISTS (SELECT 1 FROM omissions o WHERE o.job = ? AND {open_hold})
 
--- name: wake_held
-UPDATE jobs SET due_at = ?
-WHERE state = 'active' AND (due_at IS NULL OR due_at > ?)
-  AND id IN (SELECT DISTINCT o.job FROM omissions o WHERE {open_hold})
-
--- name: jobs_held
-SELECT count(*) FROM jobs
-WHERE state = 'active' AND id IN (SELECT DISTINCT o.job FROM omissions o WHERE {open_hold})
-
 -- name: list
 SELECT {omission_row} FROM omissions o

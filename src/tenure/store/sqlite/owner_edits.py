@@ -20,8 +20,8 @@ from tenure.store.contract import Declaration, Reconciled
 from tenure.store.sqlite.connection import Definitions, fence, micros, micros_or_none
 from tenure.store.sqlite.edits import JobChange, add, change_together, edit, reschedule, set_state
 from tenure.store.sqlite.jobs import SQL as JOBS
-from tenure.store.sqlite.jobs import job_of, read_definition
-from tenure.store.sqlite.omissions import omission_of, wake_held
+from tenure.store.sqlite.jobs import job_of, read_definition, wake_held
+from tenure.store.sqlite.omissions import omission_of
 from tenure.store.sqlite.tables import Statements, TableVerbs, emit
 
 SQL = Statements("owner_edits")

@@ -31,7 +31,7 @@ from tenure.domain.policy.rule import Rule
 from tenure.store.contract import Absence
 from tenure.store.sqlite.codec import from_json, pack
 from tenure.store.sqlite.connection import instant, instant_or_none, micros, micros_or_none
-from tenure.store.sqlite.omissions import wake_held
+from tenure.store.sqlite.jobs import wake_held
 from tenure.store.sqlite.processes import is_here, unknown_process
 from tenure.store.sqlite.requests import accepted_hand_overs, end_hand_over
 from tenure.store.sqlite.schema import highest_term
