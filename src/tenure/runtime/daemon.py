@@ -212,7 +212,8 @@ def _notify(text: str) -> None:
         return
     address = "\0" + path[1:] if path.startswith("@") else path
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(NOTIFY_TIMEOUT_S)  # the queue of a supervisor that hangs is full
+        # The queue of a supervisor that hangs is full.
+        sock.settimeout(NOTIFY_TIMEOUT_S)
         sock.sendto(text.encode(), address)
 
 

@@ -86,7 +86,8 @@ def umask_for(inherited: int) -> int:
 
 
 def _read_umask() -> int:
-    found = os.umask(0o077)  # it cannot be read without being set
+    # The umask cannot be read without being set.
+    found = os.umask(0o077)
     os.umask(found)
     return found
 
@@ -98,12 +99,14 @@ def _open_standard_descriptors() -> None:
             os.fstat(number)
         except OSError:
             opened = os.open(os.devnull, mode)
-            if opened != number:  # one below is taken by a file that was opened meanwhile
+            # Another file may have been opened meanwhile.
+            if opened != number:
                 os.dup2(opened, number)
                 os.close(opened)
             os.set_inheritable(number, True)
     for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
-        if getattr(sys, name) is None:  # Python found it closed
+        # Python sets None for a descriptor that it found closed.
+        if getattr(sys, name) is None:
             stream = open(number, "w" if number else "r", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
 

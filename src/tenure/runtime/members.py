@@ -98,7 +98,8 @@ class ProfileMember:
         try:
             self._profile.store.leave(self.id, self._clock.now(), why=why)
         except Exception:  # noqa: BLE001 - then the free lock alone shows it
-            self.die()  # the file stays, without its lock: proof that this member is dead
+            # The file stays, without its lock: proof that this member is dead.
+            self.die()
             return
         if self._live is not None:
             self._live.release()
@@ -109,7 +110,8 @@ class ProfileMember:
             self._live.drop()
 
     def forget_in_child(self) -> None:
-        self._lock = threading.Lock()  # another thread may have held it at the fork
+        # Another thread may have held it at the fork.
+        self._lock = threading.Lock()
         if self._live is not None:
             self._live.forget_in_child()
 
@@ -166,7 +168,8 @@ class ProfileMember:
                 self.evidence = replace(kept, chain=kept.chain[:1] + links)
                 self._chain_recorded = False
         if not self._chain_recorded:
-            with contextlib.suppress(TenureError):  # else at the next look
+            # Where that fails, the next look records it.
+            with contextlib.suppress(TenureError):
                 self._profile.store.observe_process(self.id, self.evidence)
                 self._chain_recorded = True
         return news

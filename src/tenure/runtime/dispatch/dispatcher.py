@@ -97,7 +97,8 @@ class Dispatcher:
         if self.thread.is_current():
             return
         while not self._turn_lock.acquire(timeout=POLL_S):
-            if self._given_up:  # the turn is stuck: the end of the term fences its claims
+            # The turn is stuck: the end of the term fences its claims.
+            if self._given_up:
                 return
         self._turn_lock.release()
 
@@ -130,7 +131,8 @@ class Dispatcher:
 
     def look(self) -> None:
         """Take a turn now: the store may have changed."""
-        self._news = True  # first: the turn that the event causes must see it
+        # Set before the event: the turn that the event causes must see it.
+        self._news = True
         self.inbox.wakeup.set()
 
     def pending(self) -> int:
@@ -158,7 +160,8 @@ class Dispatcher:
         # Read before the turn: ends that come before the stop are recorded by this one.
         stopping = self._stopping
         fresh = self._news
-        if fresh:  # not cleared unread: another thread may set it between the two lines
+        # Cleared only where it was read as set: another thread may set it at any moment.
+        if fresh:
             self._news = False
         self._wait_s = self._try_turn(fresh)
         if stopping or self._given_up:

@@ -73,7 +73,8 @@ class Recovery:
         holders: dict[str, Process] = {}
         lives: dict[str, HolderLife] = {}
         for run in self._store.orphans(self._process):
-            if run.damage:  # without what is missing, whether it has ended is unknown
+            # Without what is missing, whether it has ended is unknown.
+            if run.damage:
                 self._say_unreadable(run)
                 continue
             if run.holder not in lives:
@@ -124,7 +125,8 @@ class Recovery:
 
     def _take_from_dead(self, authority: Authority, run: Run) -> None:
         if run.identity is not None and is_alive(run.identity) is None:
-            return  # started in another pid namespace: whether it has ended is unknown here
+            # Started in another pid namespace: whether it has ended is unknown here.
+            return
         # Read before it is adopted: an adopted run that is not watched would never end.
         definition = self._store.definition(run.job, run.revision)
         if self._store.adopt_run(authority, run.id, run.attempt, self._clock.now()):
@@ -140,7 +142,8 @@ class Recovery:
         if run.identity is not None:
             record = abort_at_gate(run.identity, self._exit_path(run))
             if record.stage is Stage.GATE and record.outcome is Outcome.NO_RECORD:
-                return  # undecided; the next look tries again
+                # Undecided; the next look tries again.
+                return
         if self._store.adopt_run(authority, run.id, run.attempt, self._clock.now()):
             self._take_up(run, definition)
 
@@ -181,7 +184,8 @@ class Recovery:
         except RecordUnreadable:
             if run.identity is None:
                 raise
-            self._commands.adopt(run, definition)  # it repeats the read until it succeeds
+            # The runner repeats the read until it succeeds.
+            self._commands.adopt(run, definition)
 
     def _exit_path(self, run: Run) -> Path:
         return self._profile.folder.logs / run.id / f"{run.attempt}.exit"

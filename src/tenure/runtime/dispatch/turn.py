@@ -216,13 +216,15 @@ class ClaimStep:
         for retry in self._store.due_retries(turn.now, wider):
             job = self._store.job(retry.job)
             if job.damage is not None:
-                continue  # its retry waits until it is mended
+                # Its retry waits until it is mended.
+                continue
             free = turn.room[job.definition.runner] > 0
             if not free or not self._probed(job, turn) or turn.standing.why_held(job) is not None:
                 continue
             claimed = True
             for run in self._store.claim_retry(turn.authority, retry.id, turn.now).runs:
-                turn.take(run, job.definition)  # a retry of another revision is not claimed
+                # A retry of another revision is not claimed.
+                turn.take(run, job.definition)
         return claimed
 
     def _claim_due(self, turn: Turn) -> bool:
@@ -345,7 +347,8 @@ class Turns:
                     self._store.note_started(running)
                 if notes:
                     self._store.note_reasons(self._process, notes)
-                if results:  # first: they free jobs that wait
+                # Ends come first: they free jobs that wait.
+                if results:
                     self._record_ends(results, after, now)
                 if gates:
                     self._record_starts(gates, authority, after, now)
@@ -363,7 +366,8 @@ class Turns:
                 self._callables.note_running(running)
             self._carry_out(after, mandate, clocks)
         if self._claims.to_probe:
-            inbox.wakeup.set()  # the next turn probes them, outside any transaction
+            # The next turn probes them, outside any transaction.
+            inbox.wakeup.set()
         return self._until_next(clocks.awake, fresh, wrote=bool(results) or turn is not None)
 
     # -- before the commit -------------------------------------------------------------------
@@ -408,7 +412,8 @@ class Turns:
         self.awake = clocks.awake
         term = authority.term if authority is not None else None
         if term is None or term != self._term:
-            self._clock_changes.clear()  # a new owner plans by the clock that it finds
+            # A new owner plans by the clock that it finds.
+            self._clock_changes.clear()
         self._term = term
         while self._clock_changes and authority is not None:
             change = self._clock_changes[0]
@@ -478,7 +483,8 @@ class Turns:
                 after.closed.append((run, gated))
 
     def _record_progress(self, authority: Authority, clocks: ClockReading) -> None:
-        if not self._callables.exhausted():  # else it must count as hung (C9)
+        # An owner whose threads are all stuck must count as hung (C9).
+        if not self._callables.exhausted():
             self._store.record_progress(authority, clocks.awake, clocks.wall)
         self._next_progress = clocks.awake + PROGRESS_EVERY_S
 
@@ -491,7 +497,8 @@ class Turns:
             log.warning("run %s never ran: it was cancelled, or its owner lost ownership", run.id)
         if after.runs:
             assert mandate is not None
-            if not self.active_runs:  # no older run can have been marked
+            # No older run can have been marked.
+            if not self.active_runs:
                 self._next_chores = clocks.awake + POLL_S
             for run, definition in after.runs:
                 self._enter(run, definition, mandate.authority, clocks.continuous)
@@ -569,7 +576,8 @@ class Turns:
         if self._upcoming is None:
             return wait
         if self._nothing_at is not None and self._upcoming <= self._nothing_at:
-            return min(wait, RETRY_DELAY_S)  # a retry whose slots are taken: its kind is unknown
+            # A retry whose slots are taken: its kind is unknown.
+            return min(wait, RETRY_DELAY_S)
         left: float = (self._upcoming - self._clock.now()).total_seconds()
         return min(wait, max(0.0, left))
 

@@ -64,7 +64,8 @@ class Election:
             why_not = self.why_not_able()
         rank = admission.rule.rank if admission.rule else OPEN_RANK
         holder, life = self._holder(current)
-        looks = life is not HolderLife.ALIVE or rank > 0  # else the owner does it
+        # Otherwise the living owner marks the processes that died.
+        looks = life is not HolderLife.ALIVE or rank > 0
         if looks:
             self._peers.look(current)
         if not admission.admitted or why_not is not None:

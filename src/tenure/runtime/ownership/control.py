@@ -60,7 +60,8 @@ def nudge(
 def send(path: str, message: dict[str, Any]) -> None:
     """The same without waiting for an answer: the receiver may be about to end."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(0.05)  # a connection is taken by the kernel, unless many wait already
+        # A connection is taken by the kernel, unless many wait already.
+        sock.settimeout(0.05)
         sock.connect(path)
         sock.sendall(json.dumps({"v": 1, **message}).encode() + b"\n")
 

@@ -121,7 +121,8 @@ class Keeper:
     def join(self) -> None:
         """Open the control socket and enter the profile, without a thread."""
         control: ControlSocket | None = None
-        with contextlib.suppress(OSError):  # without it, polling suffices
+        # Without it, polling suffices.
+        with contextlib.suppress(OSError):
             control = ControlSocket(self._member.id, self._heard)
             self._waker.listen(control)
         self._member.join(control.path if control is not None else None)
@@ -146,7 +147,8 @@ class Keeper:
         self.wake()
         self.thread.join(timeout=5)
         self._term.end(OwnershipAction.HAND_OVER, why)
-        with contextlib.suppress(TenureError):  # while it drains it is not a candidate
+        # While it drains it is not a candidate.
+        with contextlib.suppress(TenureError):
             if self._member.executes:
                 self._member.say(ProcessStatus.REFUSED, why, None)
 
@@ -205,7 +207,8 @@ class Keeper:
 
     def _note_error(self, error: Exception) -> None:
         self._failed = True
-        if isinstance(error, (TenureError, OSError)):  # a full or failing disk among them
+        # These include a full or failing disk.
+        if isinstance(error, (TenureError, OSError)):
             log.warning("%s", error)
         else:
             log.exception("checking the ownership failed")
@@ -336,7 +339,8 @@ class Keeper:
         self._look_at_probes()
         self._purge.look(self.authority)
         goes_on = self._replanner.look(self.authority)
-        self._zone_data.replaced()  # notes the files of zones that were used for the first time
+        # Notes the files of zones that were used for the first time.
+        self._zone_data.replaced()
         rank = self._term.rank
         waits = any(c.rank < rank or (c.newer and c.rank == rank) for c in candidates)
         self._may_rest = not (waits or goes_on)

@@ -111,7 +111,8 @@ class ActiveTerm:
         if not admission.admitted:
             return 0.0
         if self._store.ownership().term != current.term:
-            return 0.0  # another process was faster: reserving a term would only skip a number
+            # Another process was faster: reserving a term would only skip a number.
+            return 0.0
         folder = self._profile.folder
         term = identity.reserve_term(folder, self._store.facts().term)
         try:
@@ -159,7 +160,8 @@ class ActiveTerm:
         self._store.restart_planning(authority, self._clock.now())
         if self._on_owning is not None:
             self._on_owning(authority)
-        if self._declared is not None:  # an owner of another version may have held some
+        # An owner of another version may have held some.
+        if self._declared is not None:
             self._store.wake_held_jobs(authority, self._clock.now())
         # Recorded before any claim: Recovery relies on it for a process that lost ownership.
         self._member.say(ProcessStatus.OWNER, admission.why, _rule(admission))
@@ -233,7 +235,8 @@ class ActiveTerm:
                 self.end(OwnershipAction.STEP_DOWN, why)
                 self._cannot_begin = (self._clock.awake() + CANNOT_BEGIN_S, why)
                 return False
-            self._dispatcher.look()  # it may be resting
+            # The dispatcher may be resting.
+            self._dispatcher.look()
         if not self._dispatcher.owns(self.authority):
             self._mandate(admission)
         return True

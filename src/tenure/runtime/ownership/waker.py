@@ -93,7 +93,8 @@ class Waker:
         if holder is None:
             return
         watch = DeathWatch.open(holder.evidence.identity)
-        if watch is None:  # dead already
+        # It has died already.
+        if watch is None:
             self.wake()
         elif watch.fileno() < 0 or self._registers(watch):
             self._watch, self._watched = watch, wanted
