@@ -26,12 +26,12 @@ from tenure.domain.job import MAX_COMMAND, Command, Definition
 from tenure.store.folder.user_home import expand
 
 _AGENTS = (
-    "agents run as `hermes chat -Q`: other than in Hermes' cron with its memory, the AGENTS.md of"
-    " the folder and, where a job names no toolsets, those of the command line; the prompt can be"
-    " seen in `ps`"
+    "agents run as `hermes chat -Q`: unlike in Hermes' cron, they use its memory, the folder's"
+    " AGENTS.md and, where a job names no toolsets, those of the command line; the prompt is"
+    " visible in `ps`"
 )
 _UNATTENDED = (
-    "what an agent does that needs approval is refused after a minute, whatever"
+    "actions of an agent that need approval are refused after a minute, whatever"
     " approvals.cron_mode says; an agent that hangs is not ended after ten idle minutes"
 )
 _KNOWN = frozenset((
@@ -149,11 +149,11 @@ def _agent(job: HermesJob, home: HermesHome, means: HermesRuntime) -> CarriedCom
 
 
 def _essential(job: HermesJob) -> Iterator[str]:
-    """Without these an agent would do something else than it was made for."""
+    """What an agent cannot do without: it would do something else than it was made for."""
     if job.get("script"):
         yield (
-            f"what its script {job['script']} prints is not put before the prompt, nor may the"
-            " script call the run off"
+            f"what its script {job['script']} prints is not put before the prompt, and the"
+            " script cannot cancel the run"
         )
     if sources := [str(id) for id in _list(job.get("context_from"))]:
         yield f"the latest output of {', '.join(sources)} is not put before the prompt"
@@ -173,7 +173,7 @@ def _of_the_agent(job: HermesJob) -> Iterator[str]:
     if kept:
         yield (
             f"Hermes refuses to run it once the default has changed from {' and '.join(kept)};"
-            " the command goes by whatever is the default"
+            " the command uses the default of the moment"
         )
 
 

@@ -113,7 +113,7 @@ def _interval(
         span = timedelta(minutes=minutes)
     except OverflowError:
         raise InvalidInput(f"{minutes} minutes are too long", field="schedule") from None
-    # Both schedulers go on from the run that Hermes has planned.
+    # Both schedulers continue from the run that Hermes has planned.
     anchor = (planned or now).replace(microsecond=0)
     schedule = every_schedule(span, anchor, zone)
     note = (

@@ -188,7 +188,7 @@ def _instant(text: Any) -> datetime | None:
 
 
 def _ahead(text: Any, now: float) -> datetime | None:
-    """What Hermes has planned, if it lies ahead."""
+    """The instant that Hermes has planned, if it is in the future."""
     try:
         at = datetime.fromisoformat(text)
     except (TypeError, ValueError):

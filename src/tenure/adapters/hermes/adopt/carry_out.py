@@ -61,7 +61,7 @@ def adopt(
     """Carry out a plan. ``now`` is UTC; ``patience`` and ``linger`` are the fence's, in seconds.
 
     Raises Conflict if another adoption or release runs, or ran since the plan, OutcomeUnknown
-    if a tick goes on for too long, OSError where the disk fails. Adopting again goes on from there.
+    if a tick runs for too long, OSError where the disk fails. Adopting again continues from there.
     """
     try:
         with alone(str(plan.home.path)):

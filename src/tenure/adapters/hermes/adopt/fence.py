@@ -85,7 +85,7 @@ class TickLockBlocker:
         self.saved = str(home.tenure / "restore" / "tick.lock")
 
     def install(self, *, keep: Callable[[str], None] | None, patience: float = 10.0) -> None:
-        """Raises OutcomeUnknown if a tick goes on for longer than ``patience`` seconds.
+        """Raises OutcomeUnknown if a tick runs for longer than ``patience`` seconds.
 
         ``keep``: what was there is kept, to be restored; it is called with ``file`` or ``absent``
         before anything is changed, and again if that has changed meanwhile. None: it goes.

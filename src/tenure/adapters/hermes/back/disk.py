@@ -35,7 +35,7 @@ class Disk:
         os.mkdir(path, mode)
 
     def create(self, path: str, content: bytes, mode: int, like: str | None = None) -> None:
-        """A new file, on the disk when this returns. ``like``: take over what is said of it."""
+        """Make a durable file. ``like``: the file whose attributes it gets."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
         descriptor = os.open(path, flags, 0o600)
         with os.fdopen(descriptor, "wb") as file:
@@ -52,7 +52,7 @@ class Disk:
         os.replace(old, new)
 
     def exchange(self, one: str, other: str) -> bool:
-        """Two names change places at once. False where the system cannot: nothing was done."""
+        """Exchange two names in one step. False, and nothing done, where the system cannot."""
         return _exchange(os.fsencode(one), os.fsencode(other))
 
     def unlink(self, path: str) -> None:
@@ -80,7 +80,7 @@ class Disk:
     def write(
         self, path: str, content: bytes, mode: int = 0o600, *, mtime_ns: int | None = None
     ) -> None:
-        """The file whole or not at all; one that is there keeps its owner's group and marks."""
+        """Replace the file in one step; an existing one keeps its group and attributes."""
         new = beside(path)
         self.create(new, content, mode, like=path if os.path.lexists(path) else None)
         if mtime_ns is not None:
@@ -102,7 +102,7 @@ class Disk:
             self.unlink(old)
 
     def put_away(self, folder: str, aside: str, last: tuple[str, ...] = ()) -> None:
-        """A folder loses its name at once, and is removed; or goes bit by bit, ``last`` last."""
+        """Rename a folder, to be removed then; or remove it in place, ``last`` last."""
         try:
             self.rename(folder, aside)
         except OSError as error:
@@ -112,7 +112,7 @@ class Disk:
             self.remove(folder, last)
 
     def remove(self, path: str, last: tuple[str, ...] = ()) -> None:
-        """A file or a whole folder; what is not there is gone already.
+        """Remove a file or a whole folder, if it exists.
 
         ``last``: names in the folder that go after all others, in this order.
         """
@@ -144,12 +144,12 @@ def is_folder(path: str) -> bool:
 
 
 def is_file(path: str) -> bool:
-    """A file or a link, wherever that leads."""
+    """A file, or a link to anything."""
     return os.path.lexists(path) and not is_folder(path)
 
 
 def beside(path: str) -> str:
-    """The name under which what is to take ``path``'s place is made ready."""
+    """The temporary name of what will replace ``path``."""
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name.lstrip('.')}{NEW}")
 
@@ -178,7 +178,7 @@ def _exchange(one: bytes, other: bytes) -> bool:
 
 # -- locks -------------------------------------------------------------------------------------
 def lock(path: str, patience: float) -> int | None:
-    """A descriptor with the kernel's lock on what is at ``path``, a folder too; None if in vain.
+    """Lock the file or folder at ``path``; the descriptor, or None if another process holds it.
 
     Waits for ``patience`` seconds. :func:`unlock` it. Raises OSError, also where nothing is there.
     """

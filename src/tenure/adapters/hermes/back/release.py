@@ -38,7 +38,7 @@ else:  # pragma: no cover - as a copy, beside its siblings
     from disk import NEW, Disk, beside, is_file, is_folder, lock, unlock
 
 COPIES = ("release.py", "config_lines.py", "disk.py")
-"""What lies in the home so that it can be released without Tenure.
+"""The files in the home that release it without Tenure.
 
 They go last and the first of them first: while there is one, it can be run.
 """
@@ -96,7 +96,7 @@ class Undo:
 
     @contextlib.contextmanager
     def tick_excluded(self, patience: float) -> Iterator[None]:
-        """From here on the owner's ticks do nothing, and none is going on."""
+        """Within this context no tick of the owner runs."""
         path = os.path.join(self.folder, "tick.lock")
         held = None
         if os.path.isfile(path):
@@ -130,12 +130,12 @@ class Undo:
         return self.result
 
     def left_over(self) -> list[str]:
-        """The folder without its name, before or after it had one."""
+        """The folder ``tenure`` under its names before and after the adoption."""
         paths = [os.path.join(self.home, name) for name in (PREPARED, DISCARDED)]
         return [path for path in paths if os.path.lexists(path)]
 
     def has_folder(self) -> bool:
-        """There is a record, or what is left of the folder when that has gone already."""
+        """Whether a record exists, or what is left of its folder."""
         try:
             names = os.listdir(self.folder)
         except (FileNotFoundError, NotADirectoryError):
@@ -258,7 +258,7 @@ class Undo:
 
     # -- the fence -------------------------------------------------------------------------------
     def fence(self, step: dict[str, Any]) -> None:
-        """Decided by the files: the fence, what was there before, and what lies beside them."""
+        """Restore what was at ``.tick.lock``, as the files that exist require."""
         path = os.path.join(self.home, step["path"])
         aside = beside(path)
         saved = os.path.join(self.folder, "restore", "tick.lock")
@@ -289,14 +289,14 @@ class Undo:
 
     # -- the folder itself -------------------------------------------------------------------------
     def own_folder(self) -> None:
-        """All that Tenure kept, the record last: first it loses its name, then it goes."""
+        """Remove what Tenure kept: rename the folder, then remove it, the record last."""
         if not os.path.isdir(self.folder):
             return
         protected = self._protected()
         names = sorted(os.listdir(self.folder))
         foreign = [n for n in names if n not in OWN and not n.endswith(NEW) and n != "__pycache__"]
         if not foreign:
-            # Without its name the folder is no adoption any more, however far its removal gets.
+            # Renamed, the folder is not an adoption any more, however far its removal gets.
             discarded = os.path.join(self.home, DISCARDED)
             self.disk.put_away(self.folder, discarded, (*COPIES, RECORD))
             self.disk.flush(self.home)
@@ -360,7 +360,7 @@ def _words(work: Undo) -> list[str]:
 
 @contextlib.contextmanager
 def alone(home: str) -> Iterator[None]:
-    """No other adoption or release of this home meanwhile. The lock is on the folder itself."""
+    """Exclude other adoptions and releases of this home, by a lock on its folder."""
     held = lock(home, 0.0)
     if held is None:
         text = f"another adoption or release of {home} is in progress"
@@ -401,7 +401,7 @@ def check_home(home: str, record: dict[str, Any], copied: bool) -> None:
 
 
 def _guessed(home: str) -> dict[str, Any]:
-    """Without the record: what is recognisably Tenure's."""
+    """The steps without a record: what is recognisably Tenure's."""
     steps: list[dict[str, Any]] = []
     folder = os.path.join("plugins", "tenure")
     with contextlib.suppress(OSError, UnicodeDecodeError):
@@ -423,7 +423,7 @@ def _guessed(home: str) -> dict[str, Any]:
 
 
 def own_home() -> str | None:
-    """The Hermes home in which this copy lies."""
+    """The Hermes home that contains this copy."""
     folder = os.path.dirname(os.path.abspath(__file__))
     for _ in range(3):
         folder = os.path.dirname(folder)

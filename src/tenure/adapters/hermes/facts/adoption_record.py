@@ -51,7 +51,7 @@ class Adoption:
     steps: tuple[Step, ...] = ()
 
     def is_of(self, home: HermesHome) -> bool:
-        """Whether it is about the folder that it lies in, and not one that this is a copy of."""
+        """Whether it describes this folder, not one that this folder is a copy of."""
         return self.hermes_home.resolve() == home.path
 
     def step(self, kind: str, path: str) -> Step | None:
@@ -67,7 +67,7 @@ class Adoption:
 
 
 def read_adoption(home: HermesHome) -> Adoption | None:
-    """The record that lies in this home, perhaps another one's. None if there is none.
+    """The record in this home, which may describe another home. None without a record.
 
     Raises CorruptStore for one that cannot be understood, OutcomeUnknown for one that cannot be
     read.

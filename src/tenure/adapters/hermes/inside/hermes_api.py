@@ -102,7 +102,7 @@ def typed_tick(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
 
 
 def home_of_jobs() -> HermesHome:
-    """The profile whose jobs ``cron.jobs`` would read at this moment, in this context."""
+    """The profile that ``cron.jobs`` works on in this context."""
     jobs = jobs_module()
     current = getattr(jobs, "_current_cron_store", None)
     folder = current().cron_dir if current is not None else jobs.CRON_DIR
@@ -110,7 +110,7 @@ def home_of_jobs() -> HermesHome:
 
 
 def home_of_tick() -> HermesHome:
-    """The profile that a tick would run at this moment, in this context."""
+    """The profile that a tick works on in this context."""
     # Not what ``cron.scheduler`` says itself: in some versions a job that asks for another profile
     # changes that for all threads while it runs.
     return home_of(importlib.import_module("hermes_constants").get_hermes_home())

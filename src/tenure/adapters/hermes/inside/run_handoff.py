@@ -99,7 +99,7 @@ class RunHandoff:
 
     # -- the due jobs of a tick ----------------------------------------------------------------
     def claimed(self, find: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-        """Of the jobs that Hermes finds due, those whose fire this owner has claimed."""
+        """The jobs that Hermes finds due and that this owner has claimed."""
         if not self.thread.ticking:
             return []
         if self.thread.only is not None:
@@ -290,7 +290,7 @@ class RunHandoff:
             del self._active[id]
         try:
             run.end(RunState.SUCCEEDED if success else RunState.FAILED, reason)
-        except Exception:  # Hermes has run it, and goes on
+        except Exception:  # Hermes has run the job all the same
             log.exception("job %s: its outcome could not be recorded", id)
 
     # -- on request --------------------------------------------------------------------------

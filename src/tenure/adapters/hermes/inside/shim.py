@@ -1,7 +1,7 @@
 """Tenure's plugin for Hermes Agent, as a folder. Written by `tenure hermes adopt`; do not edit.
 
 It loads Tenure from Hermes' environment if it is installed there, else from the copy in this home.
-If neither works, this process may not run a cron job of an adopted home, nor ask for a run: only
+If neither works, this process may not run cron jobs of an adopted home, or ask for runs: only
 the owner may.
 """
 

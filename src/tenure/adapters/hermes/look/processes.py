@@ -32,7 +32,7 @@ from tenure.adapters.hermes.look.scan import OpenFile, ProcessStart, Scan
 _STORE_FOLDERS = ("cron", "logs")
 _STORE_FILES = ("gateway.lock", "state.db", "state.db-wal", "state.db-shm")
 _TELLING = ("gui.log", "gateway.log", "agent.log", "executions.db", "gateway.lock", "state.db")
-"""What a process of another home is known by, wherever that home lies."""
+"""The open files that identify the home of a process, the most telling first."""
 
 
 class HomeEvidence(StrEnum):
@@ -69,7 +69,7 @@ class OtherHomeProcess:
     home: str
     store: HomeEvidence
     same_name: bool
-    """Its home's profile has the name of ours: easily taken for one of ours."""
+    """Its profile has the same name as ours, so it is easily mistaken for one of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +77,8 @@ class Found:
     members: tuple[HermesCandidate, ...]
     elsewhere: tuple[OtherHomeProcess, ...]
     hidden: tuple[int, ...]
-    """Hermes by their arguments, whose home may not be looked at (root's, say, or contained).
-    Those of users who could not open our home are left out."""
+    """Processes of Hermes by their arguments, whose home cannot be examined (root's, contained).
+    Those of users who cannot open our home are left out."""
 
 
 def find_processes(home: HermesHome, scan: Scan, *, skip: frozenset[int] = frozenset()) -> Found:
@@ -232,7 +232,7 @@ def _ids_of(home: HermesHome) -> Iterator[tuple[tuple[int, int], str]]:
 
 
 def _home_of_files(files: Sequence[OpenFile]) -> tuple[int, str] | None:
-    """The home that the most telling of these files lies in, and how telling that file is."""
+    """The home of the most telling of these files, and the rank of that file."""
     for file in sorted(files, key=_rank):
         path = PurePath(file.path)
         if path.name in _TELLING:

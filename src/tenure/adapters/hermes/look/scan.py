@@ -80,7 +80,7 @@ class Scan(abc.ABC):
         return frozenset()
 
     def file_id(self, pid: int, file: OpenFile) -> tuple[int, int] | None:
-        """Device and inode of an open file, wherever its path may lead from here."""
+        """Device and inode of an open file, whatever is at its path here."""
         try:
             state = os.stat(file.path)
         except OSError:
