@@ -145,7 +145,8 @@ def _check_omissions(
 def _entry(book: Book, window: _Window, omission: Omission, last: datetime) -> _Entry | None:
     """The stretch as an entry; None, and a finding, if its ends are no fires."""
     schedule = window.schedule
-    if schedule.kind in UNPLANNED:  # what was announced is known by these records alone
+    # What was announced is known by these records alone.
+    if schedule.kind in UNPLANNED:
         return _Entry(omission.first, last, omission.count, _name(omission))
     there = schedule.count(omission.first - _TICK, last)
     ends = all(schedule.is_fire(at) for at in (omission.first, omission.last))

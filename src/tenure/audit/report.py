@@ -95,7 +95,8 @@ _FINDINGS = {
     """,
     ("C8", "the run's " + _ALTERED): "held_needlessly",
     ("C10", "the run's " + _ALTERED): "provenance_missing provenance_thin",
-    ("C12", ""): "job_unreadable",  # its remedy depends on what cannot be read
+    # Its remedy depends on what cannot be read.
+    ("C12", ""): "job_unreadable",
     ("C12", "compare `tenure show JOB` with the run" + _REPORT): """
         job_unknown job_was_stopped revision_not_current revision_unknown
     """,

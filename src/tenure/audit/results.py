@@ -78,7 +78,8 @@ def check_protection(view: View, book: Book) -> None:
         definition = view.definition(omission.job, omission.revision)
         known = view.jobs.get(omission.job)
         if known is not None and known.job.app is not None:
-            continue  # held from owners of a version that does not declare it, too
+            # Held from owners of a version that does not declare it, too.
+            continue
         needs = definition is None or definition.needs_authority
         if omission.kind is OmissionKind.HELD and not needs:
             text = f"scheduled runs of {omission.job_name} were on hold, but any owner may run them"

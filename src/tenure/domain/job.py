@@ -175,7 +175,8 @@ class Call:
             raise InvalidInput("a callable cannot use the command runner", field="runner")
         try:
             text = json.dumps(dict(self.args), allow_nan=False, ensure_ascii=False)
-            text.encode()  # half a character, of bytes that were no UTF-8, cannot be kept
+            # Half a character, of bytes that were no UTF-8, cannot be kept.
+            text.encode()
         except (TypeError, ValueError) as error:
             remedy = "a dictionary of text, numbers, true, false, null, lists and dictionaries"
             raise InvalidInput(f"not JSON: {error}", field="args", remedy=remedy) from None

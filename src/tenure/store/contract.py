@@ -47,7 +47,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
-if TYPE_CHECKING:  # at run time nothing here needs them: a command line loads what it uses
+# At run time nothing here needs them: a command line loads what it uses.
+if TYPE_CHECKING:
     from tenure.domain.event import Event, EventKind
     from tenure.domain.job import Definition, Job, JobState, Runner
     from tenure.domain.omission import Omission, OmissionKind

@@ -41,7 +41,8 @@ def hash_of(text: str) -> str:
     """The name of a policy text: SHA-256, hexadecimal."""
     if not text:
         return _HASH_OF_NOTHING
-    import hashlib  # loads OpenSSL, which a program without rules does not need
+    # Loads OpenSSL, which a program without rules does not need.
+    import hashlib
 
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -41,7 +41,8 @@ def _explained(expression: str) -> str:
     words = Expression([_spelled_out(part, n, parts) for n, part in enumerate(parts)]).explain()
     words = _NTH.sub(_each, words[0].lower() + words[1:])
     words = _EVERY_NTH_DAY.sub(r"\1 day of the month, from the 1st", words)
-    if both:  # "and" reads as both at once, and either suffices
+    # "and" reads as both at once, and either suffices.
+    if both:
         words = words.replace(" and on ", " or on ")
     return _TH.sub(lambda m: m[1] + _ENDS.get(m[1][-1], "th"), words)
 

@@ -167,7 +167,8 @@ def parse_statfs(buffer: bytes) -> FileSystem:
 
 
 def _statfs(real: Path) -> FileSystem | None:
-    import ctypes  # five milliseconds that only macOS needs
+    # Five milliseconds that only macOS needs.
+    import ctypes
 
     while not real.exists() and real != real.parent:
         real = real.parent

@@ -27,7 +27,8 @@ def open_regular(path: str | os.PathLike[str]) -> FileIO:
     try:
         descriptor = os.open(path, os.O_RDONLY | nonblocking | getattr(os, "O_CLOEXEC", 0))
     except OSError as error:
-        if error.errno in (errno.ENXIO, errno.ELOOP):  # a socket, or links in a circle
+        # A socket, or links in a circle.
+        if error.errno in (errno.ENXIO, errno.ELOOP):
             raise NotRegular(*error.args[:2], os.fspath(path)) from error
         raise
     try:

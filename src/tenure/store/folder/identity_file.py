@@ -270,7 +270,8 @@ def _take(folder: ProfileFolder, patience: float) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
-        if inode != seen:  # the first time, and after another process stole it
+        # The first time, and after another process stole it.
+        if inode != seen:
             seen, until = inode, time.monotonic() + patience
         elif time.monotonic() > until:
             log.warning("%s was held for more than %g s: it is taken over", path, patience)
@@ -289,7 +290,8 @@ def _steal(path: str) -> int:
         os.close(descriptor)
         with contextlib.suppress(OSError):
             os.unlink(new)
-        if isinstance(error, FileNotFoundError):  # removed by another, as that of a dead thief
+        # Removed by another, as that of a dead thief.
+        if isinstance(error, FileNotFoundError):
             raise _Overtaken from error
         raise
     return descriptor

@@ -120,7 +120,8 @@ class ProfileFolder:
                 _mkdir(folder)
         profiles = Path(os.path.realpath(home / "profiles"))
         if real.parent == profiles and _NAME.fullmatch(real.name):
-            name = real.name  # a link to a sibling is that sibling
+            # A link to a sibling is that sibling.
+            name = real.name
         return cls(
             name=name,
             home=Path(os.path.realpath(home)),

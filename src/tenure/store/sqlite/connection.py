@@ -232,7 +232,8 @@ class OpenFiles:
             if index is None:
                 return None
             needed = index.database_bytes
-            if not index.copied:  # the rest of it may be in the log alone
+            # The rest of it may be in the log alone.
+            if not index.copied:
                 needed = min(needed, self._seen_bytes)
             headed = self._is_log_of(index)
             if headed and log_bytes >= index.log_bytes and database_bytes >= needed:
@@ -432,7 +433,8 @@ class Connection:
             _connections.add(self)
 
     def translate_error(self, error: sqlite3.Error) -> TenureError:
-        if is_failed_read(error):  # by a file that was cut short or replaced, perhaps
+        # By a file that was cut short or replaced, perhaps.
+        if is_failed_read(error):
             if not self._files.bound:
                 self._files.bind()
             loss = self._files.loss()
@@ -545,7 +547,8 @@ class Connection:
 
     @contextlib.contextmanager
     def _transaction(self, db: sqlite3.Connection) -> Iterator[None]:
-        try:  # Begun inside, so that an interrupt at any point undoes it.
+        # Begun inside, so that an interrupt at any point undoes it.
+        try:
             db.execute("BEGIN IMMEDIATE")
             profile_id = self._check_count(db)
             rows = db.total_changes
@@ -614,7 +617,8 @@ class Connection:
 
         Whether the database lies below its mark is unknown where that cannot be read.
         """
-        if not db.in_transaction:  # SQLite gave it up: COMMIT is about to say so
+        # SQLite gave it up: COMMIT is about to say so.
+        if not db.in_transaction:
             return False
         with contextlib.ExitStack() as stack:
             try:
@@ -628,7 +632,8 @@ class Connection:
             db.execute(_SET_COMMITS, (count,))
             db.execute("COMMIT")
             self._reached = count
-            with contextlib.suppress(OSError):  # a mark that is too low accuses no good database
+            # A mark that is too low accuses no good database.
+            with contextlib.suppress(OSError):
                 write(count)
         return True
 
@@ -706,7 +711,8 @@ class Connection:
 
     def forget(self) -> None:
         """Never use or close it again, not even at exit: in a forked child, which inherited it."""
-        self._lock = threading.RLock()  # Another thread may have held it when the fork came.
+        # Another thread may have held it when the fork came.
+        self._lock = threading.RLock()
         db, self._db = self._db, None
         self._parked = False
         if db is not None:

@@ -225,7 +225,8 @@ def _refuse_look_alike(db: sqlite3.Connection, name: str, own: str | None) -> No
     look = look_of(name)
     rows = db.execute(SQL.alike, (look,)).fetchall()
     if (own, name) in rows:
-        return  # it keeps its name
+        # It keeps its name.
+        return
     for job, known in rows:
         if job != own and known != name and look_of(known) == look:
             raise looks_like(known, job)

@@ -115,7 +115,8 @@ def _bring_in_line(
     row = db.execute(JOBS.by_name, (name,)).fetchone()
     job = job_of(row, definitions) if row is not None else None
     if job is not None and job.app != app:
-        job = None  # its name is taken: to add one of that name says so
+        # Its name is taken: to add one of that name says so.
+        job = None
     if declared is not None:
         return _declare(db, definitions, job, declared, app, version, by, now)
     if job is None:
