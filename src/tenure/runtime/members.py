@@ -70,16 +70,14 @@ class ProfileMember:
         load_verbs()
         identity = self.evidence.identity
         self._live = LiveLock.hold(self._profile.folder.live, self.id, identity)
-        standing = ProcessStatus.OBSERVER if not self.executes else ProcessStatus.REFUSED
-        why = "just joined"
         self._profile.store.join(
             Process(
                 id=self.id,
                 evidence=self.evidence,
                 joined_at=self._clock.now(),
                 executes=self.executes,
-                standing=standing,
-                why=why,
+                standing=ProcessStatus.REFUSED if self.executes else ProcessStatus.OBSERVER,
+                why="just joined",
                 role=self.role,
                 app=self.app,
                 app_version=self.app_version,
@@ -90,8 +88,7 @@ class ProfileMember:
     @property
     def said(self) -> tuple[ProcessStatus, str] | None:
         """The recorded standing and its reason; None before the first decision."""
-        said = self._said
-        return None if said is None else said[:2]
+        return None if self._said is None else self._said[:2]
 
     def leave(self, why: str) -> None:
         """Record the departure, then release the lock."""
@@ -185,11 +182,10 @@ class ProfileMember:
 
     def say(self, standing: ProcessStatus, why: str, rule: int | None) -> bool:
         """Record the standing of this process if it changed; returns whether it did."""
-        said = (standing, why, rule)
-        if said == self._said:
+        if (standing, why, rule) == self._said:
             return False
         self._profile.store.set_standing(self.id, standing, why, rule, self._clock.now())
-        self._said = said
+        self._said = (standing, why, rule)
         return True
 
     def _descends_from_a_run(self) -> bool:
@@ -199,14 +195,10 @@ class ProfileMember:
             runs, cursor = self._profile.store.runs(
                 RunFilter(states=ACTIVE), Page(limit=500, cursor=cursor)
             )
-            for run in runs:
-                one = run.identity
-                if (
-                    one is not None
-                    and one.boot_id == self.evidence.identity.boot_id
-                    and (one.pid, one.start) in links
-                ):
-                    return True
+            boot = self.evidence.identity.boot_id
+            commands = [run.identity for run in runs if run.identity is not None]
+            if any(c.boot_id == boot and (c.pid, c.start) in links for c in commands):
+                return True
             if cursor is None:
                 return False
 

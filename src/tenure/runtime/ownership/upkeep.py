@@ -12,6 +12,7 @@ Used by the keeper's thread.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import time
@@ -96,30 +97,28 @@ class Replanner:
             self._replanned()
 
     def _move(self, jobs: tuple[Job, ...], zone: str, now: datetime) -> None:
-        wanted = [(job, wants) for job in jobs if (wants := in_zone(job.definition, zone))]
-        if not wanted:
+        changed = [(job, moved) for job in jobs if (moved := in_zone(job.definition, zone))]
+        if not changed:
             return
-        moved = []
+        names = []
         with self._store.batch():
-            for job, wants in wanted:
-                try:
-                    self._store.edit_job(job.id, job.revision, wants, by=EDITOR, now=now)
-                except Conflict:  # edited meanwhile: the next pass sees what became of it
-                    continue
-                moved.append(job.name)
-        if moved:
+            for job, moved in changed:
+                # One that was edited meanwhile is seen by the next pass.
+                with contextlib.suppress(Conflict):
+                    self._store.edit_job(job.id, job.revision, moved, by=EDITOR, now=now)
+                    names.append(job.name)
+        if names:
             self._replanned()
-            log.info("%d jobs follow the profile's timezone to %s", len(moved), zone)
+            log.info("%d jobs follow the profile's timezone to %s", len(names), zone)
 
 
-def in_zone(wants: Definition, zone: str) -> Definition | None:
+def in_zone(definition: Definition, zone: str) -> Definition | None:
     """The definition with its schedule in the profile's zone; None where that changes nothing, or
     where it would never fire there."""
-    schedule = wants.schedule
-    if wants.damage is not None:
-        return None
+    schedule = definition.schedule
     if (
-        not schedule.follows_profile
+        definition.damage is not None
+        or not schedule.follows_profile
         or schedule.kind is not ScheduleKind.CRON
         or schedule.timezone == zone
     ):
@@ -127,29 +126,28 @@ def in_zone(wants: Definition, zone: str) -> Definition | None:
     try:
         moved = cron_schedule(schedule.expression or "", zone, schedule.dst, text=schedule.text)
     except InvalidInput as error:
-        log.warning("%s does not follow the profile's timezone: %s", wants.name, error)
+        log.warning("%s does not follow the profile's timezone: %s", definition.name, error)
         return None
-    return replace(wants, schedule=replace(moved, follows_profile=True))
+    return replace(definition, schedule=replace(moved, follows_profile=True))
 
 
 def is_stale(job: Job, now: datetime) -> bool:
     """Whether a job waits for another time than its schedule says. One that waits for something
     else than its next fire (an end, a place in a catch-up) is planned when that comes."""
     schedule = job.definition.schedule
-    if job.definition.damage is not None:
-        return False
     if (
-        job.state is not JobState.ACTIVE
+        job.definition.damage is not None
+        or job.state is not JobState.ACTIVE
         or schedule.kind is not ScheduleKind.CRON
         or job.due_at is None
+        or job.waiting
+        or job.deferred
+        or job.due_at <= now
     ):
         return False
-    if job.waiting or job.deferred or job.due_at <= now:
-        return False
     upcoming = schedule.next_after(job.watermark)
-    return upcoming is not None and job.due_at != upcoming + jitter_of(
-        job.id, job.definition.jitter
-    )
+    jitter = jitter_of(job.id, job.definition.jitter)
+    return upcoming is not None and job.due_at != upcoming + jitter
 
 
 class HistoryPurge:
