@@ -16,7 +16,9 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ import pytest
 from ports import held_port
 from tenure.domain.errors import NotFound, TenureError
 from tenure.runtime.profile import Profile
+from tenure.surfaces.cli.main import main
 from waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.real
@@ -409,16 +412,13 @@ def test_a_file(example: Example, terminal: Terminal) -> None:
         profile.close()
         assert names == {job["name"] for job in found["job"]}
         return
-    terminal.type("tenure add 'every 1h' --name hello -- true")
-    profile = Profile.open("default", home=terminal.home)
-    try:
+    with closing(
+        Profile.open("default", home=terminal.home, create=True, now=datetime.now(UTC))
+    ) as profile:
         profile.folder.toml.write_text(example.text)
         # 1 is a warning, as that any process of the user could bring a rule about.
-        terminal.type("tenure owner policy --accept", (0, 1))
-        policy = profile.policy()
-        assert len(policy.rules) == len(found.get("owner", []))
-    finally:
-        profile.close()
+        assert main(["owner", "policy", "--accept", "--home", str(terminal.home)]) in (0, 1)
+        assert len(profile.policy().rules) == len(found.get("owner", []))
 
 
 def test_what_is_left_out_is_still_there() -> None:
