@@ -549,13 +549,17 @@ class Turns:
 
     # -- time --------------------------------------------------------------------------------
     def _until_next(self, awake: float, fresh: bool, *, wrote: bool) -> float:
-        self.active_runs = self._commands.active()
-        room = {Runner.COMMAND: self._commands.room()}
-        deadline = self._callables.expire(awake)
-        self._active_calls = self._callables.active()
-        self.active_runs += self._active_calls
-        for kind in CALLS:
-            room[kind] = self._callables.room(kind)
+        room: dict[Runner, int] = {}
+        deadline: float | None = None
+        # A start changes nothing of this.
+        if fresh or wrote or self._active_calls:
+            self.active_runs = self._commands.active()
+            room[Runner.COMMAND] = self._commands.room()
+            deadline = self._callables.expire(awake)
+            self._active_calls = self._callables.active()
+            self.active_runs += self._active_calls
+            for kind in CALLS:
+                room[kind] = self._callables.room(kind)
         wait = POLL_S if self.active_runs else IDLE_POLL_S
         if fresh:
             self._next_look = awake + wait
