@@ -65,7 +65,7 @@ SUITES = {
     ),
     "quick": Suite(
         marks="not real",
-        parallel=3,
+        parallel=4,
         parts=("domain", "cli", "store", "golden"),
         # Two stores live the same long random lives: minutes, whatever the number of examples.
         options=("--ignore=tests/store/test_histories.py",),
