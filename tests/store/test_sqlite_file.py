@@ -334,7 +334,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
             assert "full" in error.text
             assert "space" in error.remedy
             assert len(store.jobs(page=Page(limit=100_000))[0]) == added > 0
-            with pytest.raises(TenureError, match=r"full|gave up"), store.batch():
+            with pytest.raises(TenureError, match=r"full|rolled back"), store.batch():
                 add_until_full(store, "b")
             assert len(store.jobs(page=Page(limit=100_000))[0]) == added
             assert store.verify() == []
