@@ -110,7 +110,7 @@ def test_a_folder_renamed_under_its_owner(world: World) -> None:
     owner = world.owner()
     world.add()
     os.rename(world.home, world.folder / "elsewhere")
-    owner.says("ended: the database at")
+    owner.says("(term 1): the database at")
     assert owner.process.wait(DEADLINE) == 75
     moved = World(world.folder, "elsewhere")
     moved.started = world.started

@@ -31,7 +31,7 @@ def test_the_database_is_deleted(world: World) -> None:
     backup = world.folder / "backup.db"
     world.ok("backup", str(backup))
     world.database.unlink()
-    owner.says("ended: the database at")
+    owner.says("(term 1): the database at")
     # A run that was claimed before may still write its line.
     settled = eventually(lambda: _quiet(owner, ran), "the owner to claim no more")
     for verb in (("add", "every 1h", "--", "true"), ("status",), ("serve",), ("list",)):
@@ -71,7 +71,7 @@ def test_another_database_is_moved_in_place(world: World) -> None:
     backup = world.folder / "backup.db"
     world.ok("backup", str(backup))
     os.replace(backup, world.database)
-    owner.says("ended: the database at")
+    owner.says("(term 1): the database at")
     status = world.status()
     assert status.json["owner"] is None
     assert "adopt --restored" in status.warning("identity_problem")["remedy"]
@@ -93,7 +93,7 @@ def test_the_whole_folder_is_deleted(world: World) -> None:
     owner = world.owner()
     world.add()
     shutil.rmtree(world.profile)
-    owner.says("ended: the database at")
+    owner.says("(term 1): the database at")
     assert owner.process.wait(DEADLINE) == 75
     assert world.tenure("status", "--json").code == 4
     # There is no profile.id any more: this is a new profile, and the old owner stays out.

@@ -109,7 +109,7 @@ def test_serve_says_it_and_ends_with_75(lose: Callable[[World], None], world: Wo
         assert LOSSES[lose] in one.log
         assert "this process no longer runs jobs: " in one.log
         assert "Traceback" not in one.log
-    assert "term 1 ended" in owner.log
+    assert "ownership lost (term 1)" in owner.log
 
 
 @pytest.mark.parametrize("lose", MENDED, ids=lambda lose: lose.__name__)
