@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tenure.adapters.hermes.look.scan import LinuxScan
 
 # Unbuffered, print() writes each word by itself, and two processes that share a pipe mix lines.
 os.environ.pop("PYTHONUNBUFFERED", None)
@@ -30,3 +34,18 @@ if os.environ.get("CI"):
 settings.register_profile("quick", max_examples=15)
 if os.environ.get("TENURE_QUICK_TESTS"):
     settings.load_profile("quick")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def other_users_run_no_hermes() -> Iterator[None]:
+    """A survey of this machine sees no process of another user: suites run side by side, as root
+    and as an ordinary user, and a hidden process of Hermes is a warning."""
+    listed = LinuxScan.pids
+
+    def own_pids(scan: LinuxScan) -> list[int]:
+        recorded = scan._proc != "/proc"
+        return [pid for pid in listed(scan) if recorded or scan.user(pid) in (None, os.getuid())]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(LinuxScan, "pids", own_pids)
+        yield

@@ -54,10 +54,15 @@ class World:
     def due(self) -> None:
         self.cluster.clock.advance(60)
 
-    def turn_until(self, *states: RunState, count: int = 1) -> tuple[Run, ...]:
+    def turn_until(
+        self, *states: RunState, count: int = 1, passing_s: float = 0.0
+    ) -> tuple[Run, ...]:
+        """``passing_s``: how far the clock goes on with each turn."""
+
         def enough() -> tuple[Run, ...] | None:
             if len(found := self.runs(*states)) >= count:
                 return found
+            self.cluster.clock.advance(passing_s)
             self.node.turn()
             return None
 
@@ -193,12 +198,13 @@ def test_overlap_cancel_ends_the_previous_run_first(world: World) -> None:
     world.node.turn()
     world.turn_until(RunState.RUNNING)
     world.due()
-    world.turn_until(RunState.CANCELLED)
+    # A command that has not begun is asked to end again a moment later.
+    world.turn_until(RunState.CANCELLED, passing_s=0.01)
     (running,) = world.turn_until(RunState.RUNNING)
     assert running.fire_time == ANCHOR + timedelta(minutes=2)
     world.store.request_cancel(running.id, world.cluster.clock.now())
     world.node.scheduler.dispatcher._turns.cancel(running.id)
-    world.turn_until(RunState.CANCELLED, count=2)
+    world.turn_until(RunState.CANCELLED, count=2, passing_s=0.01)
 
 
 def test_a_cancel_that_is_withdrawn_as_a_turn_reads_it_cancels_nothing(

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ class Fake:
     def __init__(self, *, members: int, shell: bool = True) -> None:
         self.rounds = members
         self.shell = shell
+        self.begun: list[bool] = []
+        """Whether the job's program has begun, at each look; then True."""
         self.sent: list[str] = []
 
     def send(
@@ -65,6 +68,7 @@ class Fake:
             send=self.send,
             kill_leader=self.kill_shell,
             alive=lambda _: self.shell,
+            begun=lambda _: self.begun.pop(0) if self.begun else True,
             **changes,
         )
 
@@ -76,6 +80,19 @@ def test_first_the_signal_then_nothing_until_the_grace_is_over() -> None:
     assert ending.step(NOW + 9.9) == NOW + 10
     assert fake.sent == ["SIGINT"]
     assert ending.phase is Phase.ASKED
+
+
+def test_a_program_that_had_not_begun_is_asked_again() -> None:
+    fake = Fake(members=5)
+    fake.begun = [False, False]
+    ending = fake.ending(10)
+    again = ending.step(NOW)
+    assert again is not None
+    assert NOW < again < NOW + 0.1
+    assert ending.step(again) == again + (again - NOW)
+    assert ending.step(again + 0.1) == NOW + 10
+    assert ending.step(again + 0.2) == NOW + 10
+    assert fake.sent == ["SIGTERM"] * 3
 
 
 def test_after_the_grace_all_but_the_shell_are_killed_again_and_again() -> None:
@@ -223,6 +240,27 @@ def test_a_job_that_obeys_is_recorded_with_its_signal(
     exit_ = ended(command)
     assert (exit_.exit_code, exit_.signal) == (128 + number, number)
     assert command.log_path.read_bytes() == b"up\n"
+
+
+def _step_until_gone(ending: Termination) -> bool:
+    ending.step(time.monotonic())
+    return is_alive(ending.leader) is False
+
+
+@pytest.mark.real
+def test_a_stop_at_any_moment_of_the_start_ends_the_command(shell: str, tmp_path: Path) -> None:
+    """Also between the gate and the job, where the shell is alone and survives the signal."""
+    for number in range(100):
+        command = spawn_gated(
+            line("sleep 600"), folder=tmp_path / f"r{number}", attempt=1, shell=shell
+        )
+        command.open_gate()
+        until = time.monotonic() + number * 1e-5
+        while time.monotonic() < until:
+            pass
+        ending = Termination(command.identity, grace=timedelta(seconds=2 * DEADLINE))
+        eventually(partial(_step_until_gone, ending), "the shell to end")
+        assert ended(command).exit_code in (143, None)
 
 
 @pytest.mark.real

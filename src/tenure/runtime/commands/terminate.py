@@ -1,7 +1,7 @@
 """End a command: find its processes, ask them to stop, then kill them, the shell last.
 
-    ASKED    the signal (TERM) and CONT to the whole group and to members that left it
-      │ grace
+    ASKED    the signal (TERM) and CONT to the whole group and to members that left it,
+      │ grace  again while the job's program has not begun
     KILLING  KILL to all but the shell, repeatedly, so that it records the true status
       │ no member left and the shell gone, or SETTLE_S
     LAST     KILL to the shell too; the record stays 'open', which reads as lost
@@ -10,7 +10,8 @@
              or another user's)
 
 The shell survives the group's signals by handling them (see :mod:`.gate`). At the gate the first
-signal ends it, with the record 'never'.
+signal ends it, with the record 'never'. Between the gate and the exec of the job's program it
+swallows them, and so does its copy that becomes the job: hence the repetition.
 
 Members: the shell leads a session, and every descendant stays in it unless it calls setsid(2).
 A process that did is still found while its parent lives, up the chain of parent pids. A process
@@ -168,7 +169,7 @@ def signal_member(member: SessionMember, number: signal.Signals) -> bool:
 
 SETTLE_S = 2.0
 """Seconds that KILLING, and again LAST, may take before going on."""
-_KILL_AGAIN_S = 0.02
+_SIGNAL_AGAIN_S = 0.02
 
 
 class Phase(StrEnum):
@@ -221,6 +222,29 @@ def stop(
     return members
 
 
+def has_begun(leader: Identity) -> bool:
+    """Whether a signal sent now finds the job's program, or nothing at all: not the gate's shell
+    alone, nor its copy before the exec. Raises as :func:`members_of`."""
+    if is_alive(leader) is not True:
+        return True
+    gate = _command_line(leader.pid)
+    return any(_command_line(member.pid) != gate for member in members_of(leader))
+
+
+def _command_line(pid: int) -> bytes | list[str]:
+    """Empty for a process that has ended, or hides it."""
+    if not _HAS_PROC:
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            return list(psutil.Process(pid).cmdline())
+        return []
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return b""
+
+
 def kill_shell(leader: Identity) -> None:
     """KILL the shell itself; its record then stays as it is."""
     _signal(leader, signal.SIGKILL)
@@ -241,6 +265,7 @@ class Termination:
         send: Callable[..., tuple[SessionMember, ...]] = stop,
         kill_leader: Callable[[Identity], None] = kill_shell,
         alive: Callable[[Identity], bool | None] = is_alive,
+        begun: Callable[[Identity], bool] = has_begun,
     ) -> None:
         self.leader = leader
         self.phase = Phase.BEGIN
@@ -251,7 +276,11 @@ class Termination:
         self._grace = grace.total_seconds()
         self._number = number
         self._until = 0.0
-        self._send, self._kill_leader, self._alive = send, kill_leader, alive
+        self._received = False
+        """Whether the job's program had begun when it was last asked."""
+        self._send, self._kill_leader, self._alive, self._has_begun = (
+            send, kill_leader, alive, begun,
+        )  # fmt: skip
 
     def step(self, now: float) -> float | None:
         """Do what is due at ``now``; returns when to call again, or None once it is done.
@@ -260,11 +289,13 @@ class Termination:
         """
         if self.phase is Phase.BEGIN:
             if self._grace > 0:
-                self.survivors = self._send(self.leader, number=self._number)
+                self._ask()
             self._enter(Phase.ASKED, now, self._grace)
+        elif self.phase is Phase.ASKED and now < self._until and not self._received:
+            self._ask()
         if self.phase is Phase.ASKED:
             if now < self._until:
-                return self._until
+                return self._until if self._received else min(self._until, now + _SIGNAL_AGAIN_S)
             self._enter(Phase.KILLING, now, SETTLE_S)
         if self.phase is Phase.KILLING:
             if self._kill() or now < self._until:
@@ -280,6 +311,12 @@ class Termination:
     def _enter(self, phase: Phase, now: float, seconds: float) -> None:
         self.phase, self._until = phase, now + seconds
 
+    def _ask(self) -> None:
+        # Looked at before the signal is sent: a program that begins afterwards may have missed it.
+        begun = self._has_begun(self.leader)
+        self.survivors = self._send(self.leader, number=self._number)
+        self._received = begun
+
     def _kill(self) -> bool:
         """KILL all but the shell; True, and DONE, if neither a member nor the shell is left."""
         self.survivors = self._send(self.leader, number=signal.SIGKILL, seen=self.survivors)
@@ -289,7 +326,7 @@ class Termination:
         return False
 
     def _again(self, now: float) -> float | None:
-        return None if self.phase is Phase.DONE else now + _KILL_AGAIN_S
+        return None if self.phase is Phase.DONE else now + _SIGNAL_AGAIN_S
 
 
 _LOOK_AGAIN_S = 0.0005
