@@ -195,6 +195,12 @@ class TestEvents:
         assert stream.event("run")["run"]["id"] == run.id
         stream.close()
 
+    def test_an_event_right_after_the_response_began(self, served: Served) -> None:
+        stream = served.events()
+        add(served.world)
+        stream.wait(lambda k, _: k == "job_added", "job_added")
+        stream.close()
+
     def test_a_run_is_told_when_it_ends(self, served: Served) -> None:
         add(served.world)
         authority = served.world.owner()
@@ -321,6 +327,8 @@ class TestLockedOut:
         served = Served(Site(web_home, tokens), web_world, tokens)
         try:
             stream = served.stream(path, Accept="text/event-stream")
+            greeting = "owner" if path.startswith("/api/") else "changed"
+            stream.wait(lambda k, _: k == greeting, "the greeting")
             add(web_world)
             stream.wait(lambda k, _: k == "changed", "the first news")
             Tokens.of_home(web_home, renew=True)

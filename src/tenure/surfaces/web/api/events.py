@@ -126,6 +126,9 @@ async def list_events(
         last_id = last_event_id or ""
         if last_id.isascii() and last_id.isdecimal():
             after = min(int(last_id), _LARGEST)
+        if after is None:
+            # Read before the response begins: what is recorded from then on is sent.
+            after = (await run_in_threadpool(profile.store.mark)).event
         return hub.respond(_stream(hub, profile, after))
     events = await run_in_threadpool(profile.store.events, after=after or 0, limit=limit)
     documents = [event_document(event) for event in events]
@@ -133,7 +136,7 @@ async def list_events(
     return JsonResponse(EventList(events=documents, next=following))
 
 
-async def _stream(hub: Hub, profile: Profile, after: int | None) -> AsyncIterator[bytes]:
+async def _stream(hub: Hub, profile: Profile, after: int) -> AsyncIterator[bytes]:
     """The missed events from the store, then new ones, each once."""
     yield b"retry: 1000\n\n"
     sent, greeted = after, False
@@ -142,8 +145,6 @@ async def _stream(hub: Hub, profile: Profile, after: int | None) -> AsyncIterato
             if isinstance(update, bytes):
                 yield update
                 continue
-            if sent is None:
-                sent = int(update.mark.partition(".")[0])
             if not greeted:
                 greeted = True
                 yield update.owner
