@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,17 @@ def test_an_unattested_owner_is_told(tenure: Tenure, world: World, job: str) -> 
     world.join("p-gateway", rule=0)
     world.own("p-gateway", rule=0, authoritative=True)
     assert codes(tenure) == {"unattested_owner"}
+
+
+def test_a_rule_that_names_an_interpreter_is_told(tenure: Tenure, world: World, job: str) -> None:
+    rules(world, tenure, f'[[owner]]\nexecutable = "{sys.executable}"\n')
+    world.join("p-gateway", rule=0)
+    world.own("p-gateway", rule=0, authoritative=True)
+    assert codes(tenure) == {"rule_names_interpreter"}
+    shown = tenure("owner", "policy")
+    assert shown.code == 1
+    assert f"rule_names_interpreter: rule 1: executable {sys.executable}" in shown.out + shown.err
+    assert "(an interpreter)" in tenure("whoami", "--pid", str(os.getpid())).out
 
 
 def test_a_policy_that_is_not_accepted_yet_is_told(tenure: Tenure, world: World, job: str) -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from policy_making import ME, NOW, decide, policy, seen, unit
 
 from tenure.domain.policy.admission import OPEN, Admission, Rule, admit, hash_of
-from tenure.domain.policy.conditions import covers, is_session_manager
-from tenure.domain.policy.evidence import Evidence, Manager
+from tenure.domain.policy.conditions import covers, is_interpreter, is_session_manager
+from tenure.domain.policy.evidence import ChainLink, Evidence, Manager
 
 APP = "/Applications/Hermes.app"
 IN_APP = APP + "/Contents/MacOS/Hermes"
@@ -193,7 +193,7 @@ def test_the_founding_policy_tells_gateway_from_desktop() -> None:
     assert "rule 1 asks for service ai.hermes.gateway-la, but it belongs to no service" in shell.why
     assert "rule 2 asks for /Applications/Hermes.app" in shell.why
     assert "`tenure owner policy`" in shell.remedy
-    assert 'executable = "/usr/bin/python3.11"' in shell.remedy
+    assert "executable /usr/bin/python3.11 is an interpreter" in shell.remedy
     assert gateway.rule is not None
     assert desktop.rule is not None
     assert gateway.rule.rank < desktop.rule.rank
@@ -204,6 +204,74 @@ def test_the_remedy_suggests_the_most_telling_fact() -> None:
     in_unit = decide(text, seen(service=unit("gw.service"))).remedy
     assert 'service = "systemd:gw.service"' in in_unit
     assert 'user = "me"' in decide(text, seen(executable=None)).remedy
+    assert 'executable = "/opt/shop"' in decide(text, seen(executable="/opt/shop")).remedy
+
+
+def test_the_remedy_never_suggests_an_interpreter() -> None:
+    text = rule("user = 0")
+    launched = decide(text, seen("/usr/bin/zsh", "/opt/gw/launcher", "/opt/above")).remedy
+    assert 'for example [[owner]] ancestor = "/opt/gw/launcher"' in launched
+    locked = decide(text, seen("/usr/bin/sudo", locks=("/home/a/gw.lock",))).remedy
+    assert 'for example [[owner]] holds = "/home/a/gw.lock"' in locked
+    bare = decide(text, seen("/usr/bin/zsh", "/usr/bin/tmux", "/opt/venv/bin/python3")).remedy
+    assert (
+        "add a rule to profile.toml that names a service, a launcher of its own or a lock" in bare
+    )
+    assert "[[owner]]" not in bare
+
+
+def test_a_launcher_that_has_ended_is_not_suggested() -> None:
+    chain = (
+        ChainLink(pid=500, executable="/usr/bin/python3.11"),
+        ChainLink(pid=400, executable="/opt/gw/launcher", ended_at=NOW),
+    )
+    assert "/opt/gw/launcher" not in decide(rule("user = 0"), seen(chain=chain)).remedy
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/usr/bin/python",
+        "/usr/bin/python3.11",
+        "/opt/py/bin/python3.13t",
+        "/opt/pypy3.10",
+        "/usr/bin/dash",
+        "/usr/bin/nodejs",
+        "/usr/bin/node-22",
+        "/usr/bin/ruby3.1",
+        "/usr/bin/perl5.36.0",
+        "/usr/bin/php8.2",
+        "/bin/busybox",
+        "/usr/lib/jvm/java-17/bin/java",
+        "/opt/deno",
+        "/opt/bun",
+        "/bin/zsh",
+        "C:\\Python\\pythonw.exe",
+        "/Library/Frameworks/Python.framework/Versions/3.12/Resources/Python.app/",
+        "/Library/Frameworks/Python.framework/Versions/3.12/Resources/Python.app/Contents/MacOS/Python",
+    ],
+)
+def test_interpreters(path: str) -> None:
+    assert is_interpreter(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/opt/gateway",
+        "/opt/python/gateway",
+        "/opt/shop.sh",
+        "/usr/bin/python3-config",
+        "/usr/bin/bundle",
+        "/usr/sbin/sshd",
+        "/usr/bin/nodemon",
+        "/usr/sbin/php-fpm8.2",
+        "/Applications/Bun.Shop.app",
+        "/",
+    ],
+)
+def test_other_programs(path: str) -> None:
+    assert not is_interpreter(path)
 
 
 def test_the_first_match_decides_whatever_stands_below() -> None:

@@ -217,9 +217,9 @@ def test_a_lock_alone_is_warned_of_with_what_to_add() -> None:
     [
         ((), 0),
         (("/opt/x",), 0),
-        (("/bin/sh", "/usr/bin/sh"), 0),
+        (("/bin/gw", "/usr/bin/gw"), 0),
         (("/var/x", "/private/var/x"), 0),
-        (("/home/a/venv/bin/python", "/usr/bin/python3.11"), 1),
+        (("/home/a/bin/gateway", "/opt/gw/gateway-3"), 1),
     ],
 )
 def test_an_executable_that_is_really_another_is_warned_of(
@@ -229,6 +229,40 @@ def test_an_executable_that_is_really_another_is_warned_of(
     found = policy_warnings(Policy(rules=(rule,)))
     assert [w.code for w in found] == ["executable_resolves_elsewhere"] * expected
     assert all("virtual environment" in w.text for w in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('executable = "/usr/bin/python3.11"', ["every script that it runs"]),
+        ('ancestor = "/usr/bin/dash"', ["all that any of its scripts starts"]),
+        ('executable = "/opt/node"\nancestor = "/bin/sh"\nuser = "me"', ["every", "all"]),
+        # Other facts tell one script from another.
+        ('executable = "/opt/node"\nservice = "systemd-user:x"', []),
+        ('executable = "/opt/node"\nancestor = "/opt/gateway"', []),
+        ('executable = "/opt/node"\nholds = "/x.lock"', []),
+        ('executable = "/usr/local/bin/python3.12"\ninit = true', []),
+        ('executable = "/opt/gateway"', []),
+    ],
+)
+def test_a_rule_that_names_only_an_interpreter(text: str, expected: list[str]) -> None:
+    warnings = policy_warnings(policy(f"[[owner]]\n{text}\n"))
+    assert [w.code for w in warnings] == ["rule_names_interpreter"] * len(expected)
+    for warning, what in zip(warnings, expected, strict=True):
+        assert f"is an interpreter: {what}" in warning.text
+        assert "name the service, launcher or lock" in warning.remedy
+
+
+def test_an_interpreter_may_be_refused_or_a_fallback() -> None:
+    fallback = 'executable = "/usr/bin/python3.11"\nauthoritative = false\n'
+    assert codes(f'[[owner]]\nservice = "x"\n[[owner]]\n{fallback}') == []
+    assert (
+        codes(
+            '[[owner]]\nexecutable = "/bin/sh"\nrefuse = true\n[[owner]]\nservice = "x"\n'
+            "authoritative = true\n"
+        )
+        == []
+    )
 
 
 # -- fuzz ------------------------------------------------------------------------------------

@@ -108,6 +108,23 @@ def test_rules_are_resolved(toml: Path, tmp_path: Path) -> None:
     assert "group_unknown" in codes
 
 
+def test_an_interpreter_is_known_by_what_a_link_leads_to(toml: Path, tmp_path: Path) -> None:
+    """As in a virtual environment, whose Python is a link to a link to the system's."""
+    (tmp_path / "python3.11").write_text("")
+    (tmp_path / "python3").symlink_to("python3.11")
+    (tmp_path / "run-the-shop").symlink_to("python3")
+    (tmp_path / "python").write_text("#!/bin/sh\n")
+    read = found(
+        toml,
+        f'[[owner]]\nexecutable = "{tmp_path}/run-the-shop"\n'
+        f'[[owner]]\nexecutable = "{tmp_path}/python"\nauthoritative = true\n',
+    )
+    warnings = policy_warnings(make_policy(read.rules, version=1))
+    assert [w.code for w in warnings] == ["rule_names_interpreter", "executable_is_script"]
+    real = os.path.realpath(tmp_path / "python3.11")
+    assert f"{tmp_path}/run-the-shop ({real}) is an interpreter" in warnings[0].text
+
+
 def test_a_lock_file_is_spelt_as_written_and_as_resolved(toml: Path, tmp_path: Path) -> None:
     """Also one that is not there yet."""
     (tmp_path / "link").symlink_to(tmp_path / "home")

@@ -176,6 +176,12 @@ TABLE: dict[str, Template] = {
     "unattested_authority": Template(
         _NOTE, "rule {rule} is authoritative, but any process of the user could {how}", "{remedy}"
     ),
+    "rule_names_interpreter": Template(
+        _WARNING,
+        "rule {rule}: {key} {path} is an interpreter: {what} may own and run protected jobs",
+        "name the service, launcher or lock of the scheduler in rule {rule} (service, ancestor, "
+        "holds), instead or as well; `tenure whoami --pid PID` shows them for a process",
+    ),
     "executable_resolves_elsewhere": Template(
         _NOTE,
         "rule {rule}: {key} {path} resolves to {target}, so the rule matches every process that "

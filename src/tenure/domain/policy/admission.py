@@ -27,7 +27,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from tenure.domain.policy.conditions import ConditionAnswer, ConditionResult, findings
+from tenure.domain.policy.conditions import (
+    ConditionAnswer,
+    ConditionResult,
+    findings,
+    is_interpreter,
+    is_system_program,
+)
 from tenure.domain.policy.evidence import Evidence
 from tenure.domain.policy.rule import Rule
 
@@ -209,14 +215,35 @@ def _remedy(policy: Policy, evidence: Evidence) -> str:
     first = next((r for r in policy.rules if not r.refuse), None)
     start = f"start it so that rule {first.number} holds, or " if first else ""
     return (
-        f"{start}add a rule to profile.toml, for example [[owner]] {_suggestion(evidence)}; "
+        f"{start}add a rule to profile.toml{_suggestion(evidence)}; "
         "`tenure owner policy` shows the rules in force"
     )
 
 
 def _suggestion(evidence: Evidence) -> str:
+    """What follows 'add a rule': the most telling fact of the process, as a condition."""
+    condition = 'user = "me"'
     if evidence.service is not None:
-        return f'service = "{evidence.service.manager}:{evidence.service.name}"'
-    if evidence.executable:
-        return f'executable = "{evidence.executable}"'
-    return 'user = "me"'
+        condition = f'service = "{evidence.service.manager}:{evidence.service.name}"'
+    elif evidence.executable and not is_interpreter(evidence.executable):
+        condition = f'executable = "{evidence.executable}"'
+    elif launcher := _launcher(evidence):
+        condition = f'ancestor = "{launcher}"'
+    elif evidence.locks:
+        condition = f'holds = "{evidence.locks[0]}"'
+    elif evidence.executable:
+        return (
+            " that names a service, a launcher of its own or a lock (none was found: its "
+            f"executable {evidence.executable} is an interpreter, which runs any script)"
+        )
+    return f", for example [[owner]] {condition}"
+
+
+def _launcher(evidence: Evidence) -> str | None:
+    """The nearest program above it that is neither an interpreter nor one of the system's, such as
+    sudo or a terminal."""
+    for link in evidence.ancestors():
+        program = link.executable if link.ended_at is None and link.pid > 1 else None
+        if program and not (is_interpreter(program) or is_system_program(program)):
+            return program
+    return None

@@ -23,6 +23,7 @@ Names that could mislead:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -92,12 +93,33 @@ _SESSION_MANAGERS = frozenset(
 of that name in a home folder is an ordinary program."""
 
 
+_INTERPRETERS = re.compile(
+    r"(python|pythonw|pypy|node|nodejs|ruby|perl|php|lua|java|javaw|deno|bun|sh|bash|dash|zsh|ksh"
+    r"|mksh|fish|busybox|pwsh|powershell)(-?\d[\d.]*[a-z]{0,2})?(\.exe|\.app)?",
+    re.IGNORECASE,
+)
+"""Programs that run others' code, by name: ``python3.13t``, ``php8.2``, ``Python.app``."""
+
+
+def is_interpreter(executable: str) -> bool:
+    """Whether the program runs whatever script it is given, so that its path names no program.
+
+    A link says nothing about that: resolve it first."""
+    name = re.split(r"[/\\]", executable.rstrip("/\\"))[-1]
+    return _INTERPRETERS.fullmatch(name) is not None
+
+
+def is_system_program(executable: str) -> bool:
+    """Whether it lies in one of the system's own folders, whose programs anybody starts."""
+    path = executable.replace("\\", "/")
+    return (path.casefold() if _is_windows(executable) else path).startswith(_SYSTEM_FOLDERS)
+
+
 def is_session_manager(executable: str) -> bool:
     """Whether the program is above all processes of a session, so that it proves nothing."""
-    path = executable.replace("\\", "/")
-    windows = _is_windows(executable)
-    folder, _, name = (path.casefold() if windows else path).rpartition("/")
-    return name in _SESSION_MANAGERS and (folder + "/").startswith(_SYSTEM_FOLDERS)
+    name = executable.replace("\\", "/").rpartition("/")[2]
+    known = (name.casefold() if _is_windows(executable) else name) in _SESSION_MANAGERS
+    return known and is_system_program(executable)
 
 
 def covers(rule_path: str, observed: str) -> bool:

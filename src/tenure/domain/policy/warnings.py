@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tenure.domain.policy.admission import Policy
-from tenure.domain.policy.conditions import is_session_manager
+from tenure.domain.policy.conditions import is_interpreter, is_session_manager
 from tenure.domain.policy.evidence import Manager
 from tenure.domain.policy.rule import Rule
 from tenure.domain.warnings import ProfileWarning, warn
@@ -23,8 +23,12 @@ def policy_warnings(policy: Policy) -> list[ProfileWarning]:
     if policy.rules:
         warnings += _authority(policy.rules)
     for rule in policy.rules:
-        warnings += _resolves_elsewhere(rule, "executable", rule.executable_paths)
-        warnings += _resolves_elsewhere(rule, "ancestor", rule.ancestor_paths)
+        interpreters = list(_names_interpreter(rule))
+        warnings += interpreters
+        # Of a link to an interpreter that says all.
+        if not interpreters:
+            warnings += _resolves_elsewhere(rule, "executable", rule.executable_paths)
+            warnings += _resolves_elsewhere(rule, "ancestor", rule.ancestor_paths)
         warnings += _is_script(rule)
         warnings += _matches_nothing(rule)
         warnings += _never_reached(rule, policy.rules)
@@ -55,6 +59,36 @@ def _authority(rules: tuple[Rule, ...]) -> Iterator[ProfileWarning]:
                 how="satisfy this rule",
                 remedy="name a system service, a launchd label or an executable, if there is one",
             )
+
+
+def _names_interpreter(rule: Rule) -> Iterator[ProfileWarning]:
+    """Whether it makes every script of an interpreter authoritative: nothing else in it tells one
+    script from another."""
+    if not rule.authoritative or rule.refuse:
+        return
+    named = {
+        key: (paths or (path,))[-1]
+        for key, path, paths in (
+            ("executable", rule.executable, rule.executable_paths),
+            ("ancestor", rule.ancestor, rule.ancestor_paths),
+        )
+        if path is not None and key not in rule.scripts
+    }
+    named = {key: path for key, path in named.items() if is_interpreter(path)}
+    # A lock is one process's at a time.
+    if not set(rule.conditions()) <= named.keys() | _WEAK - {"holds"}:
+        return
+    for key, program in named.items():
+        path = getattr(rule, key)
+        yield warn(
+            "rule_names_interpreter",
+            rule=rule.number,
+            key=key,
+            path=path if path == program else f"{path} ({program})",
+            what="every script that it runs, and all that they start,"
+            if key == "executable"
+            else "all that any of its scripts starts",
+        )
 
 
 def _resolves_elsewhere(rule: Rule, key: str, paths: tuple[str, ...]) -> Iterator[ProfileWarning]:

@@ -24,6 +24,7 @@ from tenure.domain.errors import InvalidInput, NotFound
 from tenure.domain.ownership import HolderLife, Term
 from tenure.domain.policy.admission import OPEN, Policy, admit
 from tenure.domain.policy.change import PolicyProblem, policy_in_force
+from tenure.domain.policy.conditions import is_interpreter
 from tenure.domain.policy.evidence import Evidence
 from tenure.domain.policy.text import make_policy
 from tenure.domain.run import ACTIVE
@@ -368,7 +369,12 @@ def _print_evidence(evidence: Evidence) -> None:
             ("pid", evidence.identity.pid),
             ("boot", evidence.identity.boot_id or None),
             ("user", f"{evidence.user} (uid {evidence.uid})"),
-            ("executable", evidence.executable),
+            (
+                "executable",
+                f"{evidence.executable} (an interpreter)"
+                if evidence.executable and is_interpreter(evidence.executable)
+                else evidence.executable,
+            ),
             ("started as", evidence.executable_as_run),
             ("service", f"{service.manager}:{service.name}" if service else "none"),
             ("cgroup", evidence.cgroup),
