@@ -268,12 +268,17 @@ def test_a_deleted_program_is_named_and_said_to_be_deleted(tmp_path: Path) -> No
     with subprocess.Popen([program, "60"]) as process:
         try:
             before = processes.observe(process.pid)
+            whole = processes.replaced_program(before.identity)
             program.unlink()
             after = processes.observe(process.pid)
+            replaced = processes.replaced_program(before.identity)
+            another = dataclasses.replace(before.identity, start=before.identity.start + 1)
+            reused = processes.replaced_program(another)
         finally:
             process.kill()
     assert (before.executable, before.executable_deleted) == (str(program), False)
     assert (after.executable, after.executable_deleted) == (str(program), True)
+    assert (whole, replaced, reused) == (None, str(program), None)
 
 
 def test_a_program_whose_name_says_deleted_is_not_mistaken(tmp_path: Path) -> None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from kit import Started, World, now
+from kit import PYTHON, Started, World, now
 
 from tenure.client import explain, health, status
 from tenure.client.documents import to_json
 from tenure.domain.event import EventKind
+from tenure.domain.policy.evidence import Manager, Service
 from tenure.domain.process import Activity
 from tenure.domain.run import RunState
 from tenure.host import processes
@@ -38,6 +44,51 @@ def owner_of(world: World) -> Started:
 def codes(world: World) -> dict[str, str]:
     found = status.read_status(world.profile, now())
     return {w.code: f"{w.text} ({w.remedy})" for w in found.warnings}
+
+
+# -- its program replaced -----------------------------------------------------------------------
+def test_an_owner_whose_program_was_replaced_is_to_be_restarted(
+    world: World, tmp_path: Path
+) -> None:
+    """As by an upgrade of Python, which puts a new file in the old one's place."""
+    python = tmp_path / "venv" / "bin" / "python"
+    argv = [PYTHON, "-m", "venv", "--copies", "--without-pip", python.parent.parent]
+    subprocess.run(argv, check=True)
+    above = os.pathsep.join(path for path in sys.path if path)
+    serve = [python.resolve(), "-m", "tenure", "serve"]
+    owner = world.start(serve, env={"PYTHONPATH": above})
+    world.wait_owner(owner)
+    assert "owner_code_replaced" not in codes(world)
+
+    shutil.copy(python, python.with_name("new"))
+    os.replace(python.with_name("new"), python.resolve())
+    told = codes(world)["owner_code_replaced"]
+    assert f"the program of the owner (pid {owner.pid}), {python.resolve()}, was replaced" in told
+    assert f"restart it: `kill {owner.pid}`, and start it again" in told
+    owner.signal(signal.SIGTERM)
+    owner.wait_end()
+    world.wait_owner(world.start(serve, env={"PYTHONPATH": above}))
+    assert "owner_code_replaced" not in codes(world)
+
+
+@pytest.mark.parametrize(
+    ("service", "remedy"),
+    [
+        (
+            Service(name="shop.service", manager=Manager.SYSTEMD_USER),
+            "restart its service: `systemctl --user restart shop.service`",
+        ),
+        (Service(name="session-3.scope", manager=Manager.SYSTEMD_SYSTEM), "and start it again"),
+    ],
+)
+def test_a_service_is_restarted_by_its_manager(world: World, service: Service, remedy: str) -> None:
+    owner_of(world)
+    found = health.examine(world.profile, now())
+    assert found.owner is not None
+    process = found.owner.process
+    process = replace(process, evidence=replace(process.evidence, service=service))
+    found = replace(found, owner=replace(found.owner, process=process))
+    assert remedy in health.how_to_restart(found)
 
 
 # -- stopped -----------------------------------------------------------------------------------

@@ -291,6 +291,11 @@ _STARTING = {
     Manager.LAUNCHD: "launchctl kickstart gui/$UID/{}",
     Manager.WINDOWS: "sc start {}",
 }
+_RESTARTING = {
+    Manager.SYSTEMD_SYSTEM: "systemctl restart {}",
+    Manager.SYSTEMD_USER: "systemctl --user restart {}",
+    Manager.LAUNCHD: "launchctl kickstart -k gui/$UID/{}",
+}
 
 
 def no_owner(health: Health, profile: str, action: str = "run it") -> Refused:
@@ -342,3 +347,17 @@ def how_to_continue(health: Health, profile: str) -> str:
     if health.candidates():
         return f"{remedy}; `tenure owner take{option}` gives the ownership to the best candidate"
     return remedy
+
+
+def how_to_restart(health: Health) -> str:
+    """What ends the owner and starts it again."""
+    assert health.owner is not None
+    process = health.owner.process
+    service = process.evidence.service
+    # A manager cannot start a scope again: others started the processes in it.
+    if service is not None and not service.name.endswith(".scope"):
+        command = _RESTARTING.get(service.manager)
+        if command is not None:
+            return f"restart its service: `{command.format(service.name)}`"
+    again = "start it again" if health.start is None else f"start it again: `{health.start}`"
+    return f"restart it: `kill {process.pid}`, and {again}"

@@ -19,6 +19,7 @@ from tenure.client.health import (
     expected_owner,
     find_unclaimed,
     how_to_continue,
+    how_to_restart,
     next_command,
     profile_option,
     what_is_halted,
@@ -46,6 +47,7 @@ from tenure.domain.schedule.parser import parse_schedule
 from tenure.domain.warnings import ProfileWarning, warn
 from tenure.host.clocks import SystemClock
 from tenure.host.local_zone import other_zone
+from tenure.host.processes import replaced_program
 from tenure.host.write_lock import write_lock_holder
 from tenure.runtime.profile import Profile
 from tenure.store.contract import Counts, RunFilter
@@ -80,6 +82,7 @@ def find_warnings(
     yield from _executors(health, now)
     yield from _protected(profile, health, counts)
     yield from _launchers(health)
+    yield from _replaced_code(health)
     yield from _unattested(profile, health)
     for warning in policy_warnings_of(profile, health.policy):
         # Of an owner that is there the same is said with its own evidence.
@@ -321,6 +324,16 @@ def _launchers(health: Health) -> Iterator[ProfileWarning]:
                     launcher_pid=link.pid,
                     rule=rule.number,
                 )
+
+
+def _replaced_code(health: Health) -> Iterator[ProfileWarning]:
+    owner = health.owner
+    if owner is None or owner.life is not HolderLife.ALIVE:
+        return
+    program = replaced_program(owner.process.evidence.identity)
+    if program is not None:
+        remedy = how_to_restart(health)
+        yield warn("owner_code_replaced", pid=owner.process.pid, program=program, remedy=remedy)
 
 
 def _unattested(profile: Profile, health: Health) -> Iterator[ProfileWarning]:

@@ -149,6 +149,12 @@ TABLE: dict[str, Template] = {
         "and which has ended: the rule no longer admits it, so it runs no protected jobs",
         "stop pid {pid}, and start it again under {launcher}",
     ),
+    "owner_code_replaced": Template(
+        _WARNING,
+        "the program of the owner (pid {pid}), {program}, was replaced or deleted after it "
+        "started, so the owner runs the old one",
+        "{remedy}",
+    ),
     "unattested_owner": Template(
         _NOTE,
         "the owner is authoritative, but any process of the user could be: {why}",

@@ -115,6 +115,18 @@ def machine_id() -> str | None:
     return proc.machine_id() if sys.platform == "linux" else None
 
 
+def replaced_program(identity: Identity) -> str | None:
+    """The path of exactly this process's program, if its file was deleted or replaced since the
+    process started. None also where that cannot be read from here, as on macOS and Windows."""
+    if sys.platform != "linux":
+        return None
+    executable, _ = proc.executable_of(identity.pid)
+    # A process that lives after the look is the one that was looked at.
+    if executable is None or not executable.deleted or not proc.is_alive(identity):
+        return None
+    return executable.path
+
+
 def has_ended(link: ChainLink) -> bool:
     """Whether exactly this process of a chain has ended. False where that cannot be read now."""
     if link.start is None:
