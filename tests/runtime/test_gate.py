@@ -118,6 +118,7 @@ def test_the_environment_is_exact(shell: str, tmp_path: Path) -> None:
         "with-dash": "1",
         "IFS": "x",
         "PPID": "1",
+        "DYLD_LIBRARY_PATH": "/opt/lib",
         "BASH_ENV": "/nonexistent",
         "tenure_gate": "mine",
         "t0": "mine too",

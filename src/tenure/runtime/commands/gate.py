@@ -452,9 +452,10 @@ def _inheritable() -> list[int]:
 
 
 # All other names are those that one shell or another computes, protects, or obeys when it runs a
-# command, those of the variables here, and what is not a name to a shell.
+# command, those of the variables here, and what is not a name to a shell. macOS removes DYLD_* from
+# the environment of its own programs, the shell among them.
 _EXPORTABLE = re.compile(
-    r"(?!(t[0-9]+|tenure_[a-z]+|BASH(?!_ENV$).*|COMP_.*|DIRSTACK|E?[GU]ID|EPOCH.*|ERRNO|EXECIGNORE"
+    r"(?!(t[0-9]+|tenure_[a-z]+|BASH(?!_ENV$).*|COMP_.*|DIRSTACK|DYLD_.*|E?[GU]ID|EPOCH.*|ERRNO|EXECIGNORE"
     r"|FUNC(NAME|NEST)|GROUPS|HISTCMD|IFS|LINENO|OPT(ARG|ERR|IND)|PGRP|PIPESTATUS|PPID|S?RANDOM"
     r"|SECONDS|SHELLOPTS)$)[A-Za-z_][A-Za-z0-9_]*"
 )
