@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import grp
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from tenure.store.folder.files import open_regular
 from tenure.store.folder.user_home import passwd_home
 
 _LARGEST = 1_000_000
+_FRAMEWORK_PYTHON = re.compile(r"(?P<version>/.+/Versions/[^/]+)/bin/python[0-9.]*")
 
 
 def read_policy_file(path: Path) -> PolicyFile | PolicyProblem:
@@ -146,7 +148,19 @@ def _spellings(path: str | None) -> tuple[str, ...]:
         return ()
     home = passwd_home() if path.startswith("~/") else None
     written = os.path.normpath(home / path[2:] if home is not None else path)
-    return tuple(dict.fromkeys((written, os.path.realpath(written))))
+    resolved = os.path.realpath(written)
+    return tuple(dict.fromkeys((written, resolved, _as_executed(resolved))))
+
+
+def _as_executed(program: str) -> str:
+    """The program that the kernel runs for a resolved path, for ``program`` itself by default.
+
+    Python of a framework (python.org, Homebrew, Apple) starts as its version's bin/python and
+    replaces itself at once by the Python.app of that version.
+    """
+    framework = _FRAMEWORK_PYTHON.fullmatch(program)
+    app = framework and f"{framework['version']}/Resources/Python.app/Contents/MacOS/Python"
+    return app if app and os.path.exists(app) else program
 
 
 def _check_home_paths(rules: Iterable[Rule]) -> None:
