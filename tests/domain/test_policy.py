@@ -140,6 +140,12 @@ TABLE: list[tuple[str, Evidence, bool, str]] = [
     (rule('cgroup = "/a"'), seen(cgroup="/../a"), False, "its cgroup could not be read"),
     (rule('cgroup = "/a"'), seen(cgroup=None), False, "it is in no cgroup"),
     (rule('cgroup = "/a"'), seen(cgroup=None, unknown=["cgroup"]), False, "could not be read"),
+    # app
+    (rule('app = "com.example.gw"'), seen(app="com.example.gw"), True, "its app is com.example.gw"),
+    (rule('app = "com.example.gw"'), seen(app="com.example.gw"), True, "Not attested"),
+    (rule('app = "com.example.gw"'), seen(app="com.example.g"), False, "its app is com.example.g"),
+    (rule('app = "com.example.gw"'), seen(), False, "it belongs to no app"),
+    (rule('app = "com.example.gw"'), seen(unknown=["app"]), False, "its app could not be read"),
     # init, signature, host
     (rule("init = true"), seen(init=True, pid=1), True, "it is process 1 or a child of it"),
     (rule("init = true"), seen(init=True), True, "Not attested"),
@@ -424,9 +430,10 @@ def test_a_rule_describes_itself(text: str, words: str) -> None:
 # -- properties ------------------------------------------------------------------------------
 
 FIELDS = ["executable", "executable_as_run", "chain", "chain.executable", "uid", "user"]
-FIELDS += ["service", "groups", "cgroup", "init", "signature", "host", "hostname", "locks"]
+FIELDS += ["service", "app", "groups", "cgroup", "init", "signature", "host", "hostname", "locks"]
 LINES = [
     'service = "gw"',
+    'app = "com.example.gw"',
     'executable = "/opt/gw"',
     'ancestor = "/opt/gw"',
     'holds = "/h/gw.lock"',
@@ -441,6 +448,7 @@ LINES = [
 MATCHING = seen(
     "/opt/gw/bin/gw",
     service=unit("gw.service"),
+    app="com.example.gw",
     cgroup="/system.slice/gw.service",
     init=True,
     signature="TEAM",
@@ -448,6 +456,7 @@ MATCHING = seen(
 )
 BARE: dict[str, object] = {
     "service": None,
+    "app": None,
     "executable": None,
     "executable_as_run": None,
     "chain": (),

@@ -22,6 +22,7 @@ from tenure.domain.policy.warnings import policy_warnings
 EVERYTHING = """
 [[owner]]
 service = "systemd:shop.service"
+app = "com.example.shop"
 executable = "/opt/shop/bin/shop"
 ancestor = "~/bin/start"
 holds = "~/.shop/shop.lock"

@@ -79,7 +79,7 @@ def test_coalitions() -> None:
 
 
 def test_the_label_of_the_job() -> None:
-    assert answers.parse_label(LAUNCHCTL, 711) == "ai.hermes.gateway-la"
+    assert answers.parse_coalition_name(LAUNCHCTL, 711) == "ai.hermes.gateway-la"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_the_label_of_the_job() -> None:
     ],
 )
 def test_text_of_another_shape_says_nothing(text: str | None, coalition: int | None) -> None:
-    assert answers.parse_label(text, coalition) is None
+    assert answers.parse_coalition_name(text, coalition) is None
 
 
 def test_signatures() -> None:
@@ -214,3 +214,69 @@ def test_where_every_call_is_missing_all_is_unknown() -> None:
         host.observe(2**22 + 1, None)
     with pytest.raises(NotFound):
         host.chain_of(-1)
+
+
+LABEL = "ai.hermes.gateway-la"
+HEAD = "pid/7 = {\n\ttype = pid\n"
+COALITION = f"\tresource coalition = {{\n\t\tID = 12\n\t\tname = {LABEL}\n\t}}\n"
+OTHER = COALITION.replace(LABEL, "ai.hermes.other")
+
+
+def block(name: str, *lines: str) -> str:
+    return f"\t{name} = {{\n" + "".join(f"\t\t{line}\n" for line in lines) + "\t}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (HEAD + COALITION + "}\n", LABEL),
+        (HEAD + COALITION, LABEL),  # cut
+        ((HEAD + COALITION).replace("\n", "\r\n"), LABEL),
+        ((HEAD + COALITION).replace("\t", "    "), LABEL),
+        (HEAD + block("environment", "PS1 => ${x:+(y)} {") + COALITION, LABEL),
+        (HEAD + block("environment", "A => x", "}") + COALITION, LABEL),
+        (HEAD + block("endpoints", '"com.x" = {', "\tport = 0x2e", "}") + COALITION, LABEL),
+        (
+            HEAD + block("uninteresting") + "\n" + COALITION.replace(LABEL, "Mein Agent é"),
+            "Mein Agent é",
+        ),
+        (HEAD + block("environment", "A => x\n" + COALITION.rstrip()) + OTHER, None),
+        (HEAD + block("jetsam coalition", "ID = 12", "name = other") + COALITION, LABEL),
+        (HEAD + OTHER.replace("12", "77"), None),
+        ("Could not print domain: 1: Operation not permitted\n", None),
+        ("Bad request.\nCould not find domain for pid: 99\n", None),
+        ("Usage: launchctl print <domain>\n", None),
+    ],
+)
+def test_shapes_of_launchctls_text(text: str, name: str | None) -> None:
+    assert answers.parse_coalition_name(text, 12) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "app"),
+    [
+        (
+            "application.com.apple.Terminal.1152921500311879701.1152921500311879706",
+            "com.apple.Terminal",
+        ),
+        ("application.com.nous.hermes.51942802.51942814", "com.nous.hermes"),
+        ("application.com.example.7.1919153.1919664", "com.example.7"),
+        (
+            "application.com.example.x.184.187.7BE6B5B9-0000-4444-8888-123456789ABC",
+            "com.example.x",
+        ),
+        (LABEL, None),
+        ("application.example", None),
+        ("com.openssh.sshd.2E7C0D6B-1111-2222-3333-444455556666", None),
+    ],
+)
+def test_the_name_of_an_apps_coalition(name: str, app: str | None) -> None:
+    assert answers.app_of(name) == app
+
+
+def test_the_main_process_of_a_service() -> None:
+    text = "gui/501/x = {\n\tstate = running\n" + block("environment", "pid = 5") + "\tpid = 7\n}\n"
+    assert answers.parse_job_pid(text) == 7
+    assert answers.parse_job_pid(text.replace("\tpid = 7", "\tpid = 7\n\tpid = 8")) is None
+    assert answers.parse_job_pid("gui/501/x = {\n\tstate = waiting\n}\n") is None
+    assert answers.parse_job_pid(None) is None

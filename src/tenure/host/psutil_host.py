@@ -178,8 +178,19 @@ class PsutilHost:
         )
 
     def account_of(self, pid: int) -> tuple[int | None, str | None, str | None]:
-        seen = self.observe(pid, None)
-        return seen.uid, seen.user, seen.executable
+        import psutil
+
+        try:
+            process = psutil.Process(pid)
+        except (psutil.NoSuchProcess, ValueError, OverflowError):
+            raise NotFound(f"no process has pid {pid}", pid=pid) from None
+        except (psutil.Error, OSError) as error:
+            raise OutcomeUnknown(f"process {pid} cannot be read: {error}") from error
+        return (
+            attempt(lambda: int(process.uids().effective)),
+            attempt(process.username),
+            attempt(process.exe) or None,
+        )
 
     def _link(self, process: Any) -> ChainLink:
         created = attempt(process.create_time)

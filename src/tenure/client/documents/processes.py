@@ -51,6 +51,8 @@ class EvidenceDocument(Document):
     executable_as_run: str | None
     executable_deleted: bool | None
     service: ServiceDocument | None
+    app: str | None
+    """macOS: the bundle id of the app that the process belongs to."""
     cgroup: str | None
     init: bool | None
     session: int | str | None

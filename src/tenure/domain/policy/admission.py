@@ -24,6 +24,7 @@ An admission has two separate qualities:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -39,7 +40,9 @@ from tenure.domain.policy.rule import Rule
 
 __all__ = ["OPEN", "Admission", "Policy", "Rule", "admit", "hash_of"]
 
-
+_NAMED_BY_START = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+"""In the name of a service that is new at each start, an ssh session's for example: a rule that
+named it would hold once."""
 _HASH_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
@@ -223,8 +226,11 @@ def _remedy(policy: Policy, evidence: Evidence) -> str:
 def _suggestion(evidence: Evidence) -> str:
     """What follows 'add a rule': the most telling fact of the process, as a condition."""
     condition = 'user = "me"'
-    if evidence.service is not None:
-        condition = f'service = "{evidence.service.manager}:{evidence.service.name}"'
+    service = evidence.service
+    if service is not None and not _NAMED_BY_START.search(service.name):
+        condition = f'service = "{service.manager}:{service.name}"'
+    elif evidence.app is not None:
+        condition = f'app = "{evidence.app}"'
     elif evidence.executable and not is_interpreter(evidence.executable):
         condition = f'executable = "{evidence.executable}"'
     elif launcher := _launcher(evidence):

@@ -8,6 +8,8 @@ Names that could mislead:
 
 * **service** compares the name that the manager reports, never a part of a cgroup path: the
   owner of a delegated subtree may create any folder name in it.
+* **app** is the bundle id by which launchd names a process's group of processes. It attests
+  nothing: any process of the user can load a job under such a name.
 * **cgroup** compares whole paths from the root of the hierarchy, for the same reason.
 * **executable** looks at the process and up its chain, **ancestor** strictly above it. Process 1
   and session managers above match nothing: they are everybody's ancestors. A process of the chain
@@ -137,6 +139,7 @@ def findings(
     """Every condition of ``rule`` against ``evidence``, in the order of the keys."""
     answers: dict[str, Callable[[], _Result]] = {
         "service": lambda: _service(rule, evidence),
+        "app": lambda: _app(rule, evidence),
         "executable": lambda: _executable(rule, evidence),
         "ancestor": lambda: _ancestor(rule, evidence),
         "holds": lambda: _holds(rule, evidence),
@@ -179,6 +182,13 @@ def _service(rule: Rule, evidence: Evidence) -> _Result:
     if service.name not in names:
         return ConditionAnswer.NO, seen, False
     return ConditionAnswer.YES, seen, service.attested
+
+
+def _app(rule: Rule, evidence: Evidence) -> _Result:
+    if "app" in evidence.unknown:
+        return ConditionAnswer.UNKNOWN, "its app could not be read", False
+    seen = f"its app is {evidence.app}" if evidence.app else "it belongs to no app"
+    return _same(evidence.app == rule.app), seen, False
 
 
 def _executable(rule: Rule, evidence: Evidence) -> _Result:

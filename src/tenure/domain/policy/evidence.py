@@ -32,7 +32,8 @@ class Service:
     name: str
     manager: Manager
     attested: bool = True
-    """False where the user himself may move processes into it (a systemd user unit)."""
+    """False where the user himself may move processes into it (a systemd user unit), or load
+    another job of that name (launchd, unless its own job is this process or above it)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,8 @@ class Evidence:
     executable_deleted: bool = False
     """The file was removed or replaced after the process started it (an upgrade, say)."""
     service: Service | None = None
+    app: str | None = None
+    """macOS: the bundle id of the app that the process belongs to."""
     cgroup: str | None = None
     init: bool = False
     """Process 1 of its pid namespace, or that process's child."""

@@ -15,6 +15,7 @@ from tenure.domain.policy.evidence import Manager
 
 CONDITIONS = (
     "service",
+    "app",
     "executable",
     "ancestor",
     "holds",
@@ -46,6 +47,8 @@ class Rule:
     service: str | None = None
     manager: Manager | None = None
     """Narrows ``service`` to one manager; None takes the name from any."""
+    app: str | None = None
+    """macOS: the bundle id of an app, ``com.example.app``."""
     executable: str | None = None
     ancestor: str | None = None
     executable_paths: tuple[str, ...] = ()

@@ -31,7 +31,16 @@ from tenure.domain.policy.rule import CONDITIONS, Rule
 from tenure.domain.tables import Table, check_text, kind_of
 
 MOST_RULES = 64
-_VOUCHING = ("service", "executable", "ancestor", "holds", "group", "cgroup", "signature")
+_VOUCHING = (
+    "service",
+    "app",
+    "executable",
+    "ancestor",
+    "holds",
+    "group",
+    "cgroup",
+    "signature",
+)
 _LARGEST_ID = 2**32 - 2
 
 
@@ -77,6 +86,7 @@ def _read_rule(rank: int, entry: object) -> Rule:
         refuse=table.flag("refuse") or False,
         service=service,
         manager=manager,
+        app=_read_app(table),
         executable=_read_path(table, "executable"),
         ancestor=_read_path(table, "ancestor"),
         holds=_read_path(table, "holds", too_wide="names no file"),
@@ -143,6 +153,17 @@ def _read_service(table: Table) -> tuple[str | None, Manager | None]:
             remedy="for a control group write cgroup = ...; for a launchd service its label alone",
         )
     return name, manager
+
+
+def _read_app(table: Table) -> str | None:
+    app = table.text("app")
+    if app is not None and "/" in app:
+        raise InvalidInput(
+            "an app is named by its bundle id, not by a path",
+            field=table.field("app"),
+            remedy="for a path write executable = ...; `tenure whoami` shows the bundle id",
+        )
+    return app
 
 
 def _read_path(

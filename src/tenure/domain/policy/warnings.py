@@ -14,7 +14,7 @@ from tenure.domain.policy.evidence import Manager
 from tenure.domain.policy.rule import Rule
 from tenure.domain.warnings import ProfileWarning, warn
 
-_WEAK = {"user", "host", "role", "holds"}
+_WEAK = {"user", "host", "role", "holds", "app"}
 
 
 def policy_warnings(policy: Policy) -> list[ProfileWarning]:

@@ -6,8 +6,10 @@ documented, so it says nothing.
 
 from __future__ import annotations
 
+import re
 import struct
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 UNIQUE_SIZE = 56
@@ -18,6 +20,10 @@ STATUS_SIZE = 4
 _VALID, _ADHOC = 0x1, 0x2
 _UNIQUE = struct.Struct("=16sQQi20x")
 _COALITIONS = struct.Struct("=QQ24x")
+_APP = re.compile(
+    r"application\.(?P<bundle>.+?)\.\d+\.\d+(\.[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12})?",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,24 +50,22 @@ def parse_coalition(answer: bytes | None) -> int | None:
     return int(resource) or None
 
 
-def parse_label(text: str | None, coalition: int | None) -> str | None:
-    """The label of the launchd job, from the ``resource coalition`` of ``launchctl print pid/N``.
+def parse_coalition_name(text: str | None, coalition: int | None) -> str | None:
+    """The name of a coalition, from the ``resource coalition`` of ``launchctl print pid/N``.
 
     The block must be at the first level and name the coalition that the kernel reported, so that
     neither a nested block nor another process's text is taken for it.
     """
     if text is None or coalition is None:
         return None
-    depth, inside, found = 0, False, dict[str, str]()
-    for raw in text.split("\n"):
-        line = raw.strip()
-        if line.endswith("{"):
-            depth += 1
-            inside = inside or (depth == 2 and line == "resource coalition = {")
-        elif line == "}":
-            depth -= 1
-            if inside and depth < 2:
-                break
+    found: dict[str, str] = {}
+    inside = False
+    for depth, line in _indented_lines(text):
+        if depth == 1:
+            if line == "resource coalition = {" and found:
+                # A line break in a variable of the environment can imitate a block.
+                return None
+            inside = line == "resource coalition = {"
         elif inside and depth == 2:
             key, equals, value = line.partition(" = ")
             if equals:
@@ -69,6 +73,40 @@ def parse_label(text: str | None, coalition: int | None) -> str | None:
     if found.get("ID") != str(coalition):
         return None
     return found.get("name") or None
+
+
+def parse_job_pid(text: str | None) -> int | None:
+    """The main process of a service, from ``launchctl print DOMAIN/LABEL``; None: none runs."""
+    pids = [
+        line.removeprefix("pid = ")
+        for depth, line in _indented_lines(text or "")
+        if depth == 1 and line.startswith("pid = ")
+    ]
+    # Two lines: one of them is a variable's value, and which one is not known.
+    return int(pids[0]) if len(pids) == 1 and pids[0].isdecimal() else None
+
+
+def app_of(coalition_name: str) -> str | None:
+    """The bundle id in the name of an app's coalition, None for a launchd job.
+
+    The numbers behind the id are new at each start of the app.
+    """
+    name = _APP.fullmatch(coalition_name)
+    return None if name is None else name["bundle"]
+
+
+def _indented_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Each line behind the first one with its depth, by its indentation.
+
+    Brackets are not counted: values of variables may contain them.
+    """
+    unit = ""
+    for line in text.splitlines()[1:]:
+        content = line.lstrip(" \t")
+        indentation = line[: len(line) - len(content)]
+        unit = unit or indentation
+        if unit and content:
+            yield len(indentation) // len(unit), content.rstrip()
 
 
 def parse_signature(

@@ -98,11 +98,14 @@ def open_files() -> dict[int, str] | None:
     return found
 
 
-def launchctl_print(pid: int) -> str | None:
-    """``launchctl print pid/<pid>``: text that Apple declares to be no interface."""
+def launchctl_print(target: str) -> str | None:
+    """``launchctl print pid/<pid>`` or ``DOMAIN/LABEL``: text that Apple declares no interface.
+
+    Takes up to two seconds, and None does not mean that the target does not exist.
+    """
     try:
         done = subprocess.run(
-            [_LAUNCHCTL, "print", f"pid/{pid}"],
+            [_LAUNCHCTL, "print", target],
             capture_output=True,
             check=False,
             timeout=_LAUNCHCTL_TIMEOUT_S,

@@ -2,9 +2,9 @@
 
 *Identity* is the pid with the kernel's unique id, which outlives reparenting and is never reused
 within a boot. *Ancestry* is checked against the launcher's unique id, so that an adoption by
-launchd shows. *Membership* is the resource coalition: launchd makes one for each job, children
-inherit it and cannot leave it. Its name, the job's label, comes from ``launchctl print``, whose
-text may change: then the service is unknown.
+launchd shows. *Membership* is the resource coalition: launchd makes one for each job and each app,
+children inherit it and cannot leave it. Its name, the job's label or the app's bundle id, comes
+from ``launchctl print``, whose text may change: then service and app are unknown.
 
 ``XPC_SERVICE_NAME`` is not asked: it is inherited, and any process may set it.
 """
@@ -14,15 +14,20 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tenure.domain.policy.evidence import ChainLink, Manager, Service
+from tenure.domain.policy.evidence import ChainLink
 from tenure.host.linux.held_locks import UNREAD, HeldLocks
 from tenure.host.macos import answers, calls
+from tenure.host.macos.launchd import Launchd, coalition_of
 from tenure.host.macos.locks import own_locks
 from tenure.host.psutil_host import PsutilHost, attempt
 
 
 class MacHost(PsutilHost):
     """See :class:`~tenure.host.psutil_host.PsutilHost`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._launchd = Launchd()
 
     def read_boot_id(self) -> str:
         return calls.sysctl_text("kern.bootsessionuuid") or ""
@@ -41,9 +46,8 @@ class MacHost(PsutilHost):
         import psutil
 
         own = pid == os.getpid()
-        coalition = answers.parse_coalition(
-            calls.pid_info(pid, calls.COALITIONS, answers.COALITION_SIZE)
-        )
+        coalition = coalition_of(pid)
+        uid = attempt(lambda: int(psutil.Process(pid).uids().effective))
         signature, signature_known = answers.parse_signature(
             calls.code_signing(pid, calls.CODE_STATUS, answers.STATUS_SIZE),
             calls.code_signing(pid, calls.CODE_TEAM, answers.TEAM_SIZE),
@@ -51,10 +55,9 @@ class MacHost(PsutilHost):
         )
         facts: dict[str, Any] = {
             "host": answers.parse_host(calls.host_uuid()),
-            "uid": attempt(lambda: int(psutil.Process(pid).uids().effective)),
+            "uid": uid,
             "groups": tuple(dict.fromkeys((os.getegid(), *os.getgroups()))) if own else None,
             "session": attempt(lambda: os.getsid(pid)),
-            "service": _service(pid, coalition),
             "coalition": None if coalition is None else str(coalition),
             "responsible_pid": calls.responsible_pid(pid),
             "init": pid == 1,
@@ -62,6 +65,14 @@ class MacHost(PsutilHost):
         }
         if signature is not None or not signature_known:
             facts["signature"] = signature
+        name = self._launchd.coalition_name(pid, coalition)
+        if coalition is None or name is None:
+            facts |= {"service": None, "app": None}
+        elif app := answers.app_of(name):
+            facts["app"] = app
+        else:
+            pids = [link.pid for link in chain]
+            facts["service"] = self._launchd.service(name, coalition, pids, uid)
         return facts
 
     def locks_of(self, pid: int) -> HeldLocks:
@@ -72,9 +83,3 @@ class MacHost(PsutilHost):
         return answers.parse_unique(
             calls.pid_info(pid, calls.UNIQUE_IDENTIFIER, answers.UNIQUE_SIZE)
         )
-
-
-def _service(pid: int, coalition: int | None) -> Service | None:
-    """The launchd job. A process outside of any has a coalition too, named after its app."""
-    label = answers.parse_label(calls.launchctl_print(pid), coalition)
-    return None if label is None else Service(name=label, manager=Manager.LAUNCHD)

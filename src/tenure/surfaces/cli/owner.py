@@ -377,6 +377,7 @@ def _print_evidence(evidence: Evidence) -> None:
             ),
             ("started as", evidence.executable_as_run),
             ("service", f"{service.manager}:{service.name}" if service else "none"),
+            ("app", evidence.app),
             ("cgroup", evidence.cgroup),
             ("groups", ", ".join(map(str, evidence.groups)) or None),
             ("init", "yes" if evidence.init else None),

@@ -152,6 +152,7 @@ def facts(evidence: Evidence) -> list[tuple[str, str]]:
         ("started as", evidence.executable_as_run),
         ("user", f"{evidence.user or '?'} (uid {evidence.uid})"),
         ("service", f"{service.name} ({_MANAGERS[service.manager]})" if service else None),
+        ("app", evidence.app),
         ("cgroup", evidence.cgroup),
         ("responsible", evidence.responsible_pid and f"pid {evidence.responsible_pid}"),
         ("coalition", evidence.coalition),
