@@ -11,13 +11,18 @@ import fcntl
 import functools
 import os
 import stat
+import struct
 import subprocess
+
+from tenure.host.file_locks import LOOK_FLAGS
 
 UNIQUE_IDENTIFIER, COALITIONS = 17, 20
 CODE_STATUS, CODE_HASH, CODE_TEAM = 0, 5, 14
 _LAUNCHCTL = "/bin/launchctl"
 _LAUNCHCTL_TIMEOUT_S = 2.0
 _LONGEST_PATH = 1024
+_LOCK = struct.Struct("=qqihh")
+"""``struct flock``: start, length, pid, type, whence."""
 
 
 @functools.cache
@@ -96,6 +101,26 @@ def open_files() -> dict[int, str] | None:
         except (OSError, UnicodeDecodeError):
             continue  # closed meanwhile, unlinked, or a name that no rule can spell
     return found
+
+
+def is_locked(path: str) -> bool | None:
+    """Whether any process, this one too, has a lock of either kind on a file; takes none.
+
+    ``F_GETLK`` there reports locks by flock(2) as well, without their holder. Closes a descriptor
+    of the file, and so drops this process's own fcntl(2) locks on it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | LOOK_FLAGS)
+    except OSError:
+        return None
+    try:
+        asked = _LOCK.pack(0, 0, 0, fcntl.F_WRLCK, os.SEEK_SET)
+        answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, asked)
+        return bool(_LOCK.unpack(answer)[3] != fcntl.F_UNLCK)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def launchctl_print(target: str) -> str | None:

@@ -127,6 +127,8 @@ def _lock(result: Survey, lock: Lock) -> str:
     process = result.process(lock.pid)
     if process is not None:
         return f"held by {process.describe()}"
+    if not lock.named:
+        return "held; this system does not report by which process"
     return f"held by pid {lock.pid}" if lock.pid else "held by a process hidden from this user"
 
 

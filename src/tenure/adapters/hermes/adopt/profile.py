@@ -258,7 +258,7 @@ def gateway_service(survey: Survey) -> str | None:
             ):  # fmt: skip
                 return f"{definition.manager}:{definition.label}"
         return None
-    if survey.gateway_lock.held:
+    if survey.gateway_lock.held and survey.gateway_lock.named:
         return None
     for definition in definitions:
         # As ``systemctl enable`` leaves it.

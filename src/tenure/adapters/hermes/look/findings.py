@@ -309,7 +309,7 @@ def _always(survey: Survey) -> Iterator[ProfileWarning]:
         yield finding(home, "ledger_damaged", file=home.executions, problem=survey.ledger.why)
     if survey.hidden:
         yield finding(home, "hidden_processes", pids=", ".join(map(str, survey.hidden)))
-    if lock.held and survey.process(lock.pid) is None:
+    if lock.held and lock.named and survey.process(lock.pid) is None:
         holder = f"pid {lock.pid}" if lock.pid else "a process that cannot be seen from here"
         yield finding(home, "lock_stranger", holder=holder)
     installation = survey.installation

@@ -27,6 +27,7 @@ from tenure.domain.errors import PASSING, OutcomeUnknown
 from tenure.host.linux.proc import parse_stat
 
 _DELETED = " (deleted)"
+_MACOS = sys.platform == "darwin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +291,8 @@ class Lock:
     """None: unknown."""
     pid: int | None = None
     """The holder; None also where it is held by a process that is hidden from here."""
+    named: bool = True
+    """False where the system says that it is held, but not by which process."""
     fence: bool = False
     """The path is a folder: no ticker can open it, so none can lock it."""
 
@@ -306,9 +309,9 @@ def read_lock(
 ) -> Lock:
     """The lock at ``path``. ``holders``: pids seen to hold it by their own descriptors.
 
-    On Linux ``/proc/locks`` names the holder of every ``flock`` by device and inode. Elsewhere the
-    answer is 'unknown': to find out one would have to take the lock, and a tick that finds it taken
-    is skipped.
+    On Linux ``/proc/locks`` names the holder of every ``flock`` by device and inode. macOS says
+    whether it is held. Elsewhere the answer is 'unknown': to find out one would have to take the
+    lock, and a tick that finds it taken is skipped.
     """
     try:
         file = path.stat()
@@ -321,7 +324,8 @@ def read_lock(
     if holders:
         return Lock(known=True, held=True, pid=holders[0])
     if not linux:
-        return UNKNOWN
+        held = _is_held(path)
+        return UNKNOWN if held is None else Lock(known=True, held=held, named=False)
     try:
         table = Path(proc, "locks").read_text("ascii", "replace")
     except OSError:
@@ -335,6 +339,14 @@ def read_lock(
         # btrfs and overlays show a file another device number than the kernel's lock table does.
         doubtful = True
     return UNKNOWN if doubtful else Lock(known=True, held=False)
+
+
+def _is_held(path: Path) -> bool | None:
+    if not _MACOS:
+        return None
+    from tenure.host.macos.calls import is_locked
+
+    return is_locked(str(path))
 
 
 def _flocks(lines: Iterable[str]) -> Iterable[tuple[int, int, int]]:
