@@ -100,6 +100,8 @@ def test_an_owner_outlives_a_launchctl_that_fails_or_hangs(profile, serve, mac) 
     asked = [call for call in mac.calls() if call == f"launchctl print pid/{owner.pid}"]
     assert len(asked) == 1
     # `add` looks for the owner's PATH there, and does without it.
+    identity = json.loads((profile.home / "profiles" / "la" / "profile.id").read_text())
+    assert identity["machine"] == "10111213-1415-1617-1819-1A1B1C1D1E1F"
     touched = [call for call in mac.calls("touched") if not call.endswith("/environ")]
     assert touched == []
     assert mac.calls("closed") == []

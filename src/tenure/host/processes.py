@@ -111,8 +111,14 @@ def observe(pid: int | None = None, *, now: datetime | None = None) -> Evidence:
 
 
 def machine_id() -> str | None:
-    """The OS's own id of this installation; None where none can be read."""
-    return proc.machine_id() if sys.platform == "linux" else None
+    """The OS's own id of this installation (macOS: of the hardware); None where none can be
+    read."""
+    platform: str = sys.platform
+    if platform == "darwin":
+        from tenure.host.macos.processes import host_id
+
+        return host_id()
+    return proc.machine_id() if platform == "linux" else None
 
 
 def replaced_program(identity: Identity) -> str | None:

@@ -22,6 +22,11 @@ from tenure.host.macos.locks import own_locks
 from tenure.host.psutil_host import PsutilHost, attempt
 
 
+def host_id() -> str | None:
+    """The machine's hardware id; None where it cannot be read."""
+    return answers.parse_host(calls.host_uuid())
+
+
 class MacHost(PsutilHost):
     """See :class:`~tenure.host.psutil_host.PsutilHost`."""
 
@@ -54,7 +59,7 @@ class MacHost(PsutilHost):
             calls.code_signing(pid, calls.CODE_HASH, answers.CODE_HASH_SIZE),
         )
         facts: dict[str, Any] = {
-            "host": answers.parse_host(calls.host_uuid()),
+            "host": host_id(),
             "uid": uid,
             "groups": tuple(dict.fromkeys((os.getegid(), *os.getgroups()))) if own else None,
             "session": attempt(lambda: os.getsid(pid)),
