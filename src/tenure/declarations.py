@@ -112,6 +112,8 @@ def declared(
     app: str, schedule: object, function: Callable[..., Any], options: dict[str, Any]
 ) -> Declared:
     """The declaration that :meth:`tenure.Tenure.job` makes. Raises InvalidInput with the option."""
+    # Before anything that takes time: an instant that passes meanwhile is not a past one.
+    now = datetime.now(UTC)
     when = check_schedule(schedule)
     target = f"{app}:{_name_of(function, options.pop('name', None))}"
     args = _args(options.pop("args", None))
@@ -130,7 +132,6 @@ def declared(
         )
         return Definition(name=target, schedule=planned, action=action, **fields)
 
-    now = datetime.now(UTC)
     # A mistake is reported at the line that makes it.
     define(now, "UTC")
     return Declared(target, now, define)

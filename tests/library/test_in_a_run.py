@@ -293,7 +293,7 @@ from tenure import Context, Tenure, at
 from datetime import UTC, datetime, timedelta
 
 tenure = Tenure("shop", home=sys.argv[1])
-soon = at(datetime.now(UTC) + timedelta(milliseconds=300))
+soon = at(datetime.now(UTC) + timedelta(seconds=2))
 
 @tenure.job(soon, process=True, args={"word": "hello"})
 def speak(word, context: Context):
