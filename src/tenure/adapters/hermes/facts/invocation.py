@@ -67,10 +67,10 @@ _TAKES_VALUE = frozenset((
 _MAY_TAKE_VALUE = frozenset(("-c", "--continue"))
 _HAS_SECOND_WORD = frozenset(("gateway", "cron", "mcp", "kanban"))
 _PROFILE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_INTERPRETER = re.compile(r"(python|pythonw|pypy)[0-9.]*(\.exe)?", re.IGNORECASE)
+_PYTHON = re.compile(r"(python|pythonw|pypy)[0-9.]*(\.exe)?", re.IGNORECASE)
 _ENDS_OPTIONS = re.compile(r"-[A-Za-z]*[mc]")
 """``-m``, ``-c``, also behind others (``-Im``): what follows is the program."""
-_INTERPRETER_VALUE = frozenset(("-X", "-W", "--check-hash-based-pycs"))
+_PYTHON_VALUE = frozenset(("-X", "-W", "--check-hash-based-pycs"))
 
 
 def read_invocation(argv: Sequence[str]) -> Invocation | None:
@@ -79,16 +79,16 @@ def read_invocation(argv: Sequence[str]) -> Invocation | None:
     return None if entry is None else _parse(entry, arguments)
 
 
-def is_interpreter(program: str) -> bool:
+def is_python(program: str) -> bool:
     """Whether a program's name is that of a Python."""
-    return _INTERPRETER.fullmatch(_base(program)) is not None
+    return _PYTHON.fullmatch(_base(program)) is not None
 
 
 def _entry(rest: list[str]) -> tuple[tuple[str, ...] | None, list[str]]:
     """The words that a program stands for, and its arguments."""
     program = rest.pop(0) if rest else ""
     words = _script(program)
-    if words is not None or not is_interpreter(program):
+    if words is not None or not is_python(program):
         return words, rest
     while rest:
         argument = rest.pop(0)
@@ -100,7 +100,7 @@ def _entry(rest: list[str]) -> tuple[tuple[str, ...] | None, list[str]]:
             parts = PurePath(argument.replace("\\", "/")).with_suffix("").parts
             words = _script(argument)
             return _MODULES.get(".".join(parts[-2:])) if words is None else words, rest
-        if argument in _INTERPRETER_VALUE:
+        if argument in _PYTHON_VALUE:
             del rest[:1]
     return None, rest
 

@@ -22,7 +22,7 @@ from tenure.adapters.hermes.facts.home import HermesHome
 from tenure.adapters.hermes.facts.invocation import (
     Invocation,
     Role,
-    is_interpreter,
+    is_python,
     read_invocation,
     role_of,
     stated_home,
@@ -111,7 +111,7 @@ class _Finder:
     def look(self, pid: int) -> None:
         argv = self.scan.argv(pid)
         invocation = read_invocation(argv)
-        if invocation is None and not (argv and is_interpreter(argv[0])):
+        if invocation is None and not (argv and is_python(argv[0])):
             return  # tail, an editor, a shell: they look at the store and run nothing
         start = self.scan.start(pid)
         files = self.scan.files(pid)
@@ -151,7 +151,7 @@ class _Finder:
             environ_known=environ is not None,
             threads=self.scan.threads(pid),
             holds_gateway_lock=locked,
-            python=argv[0] if is_interpreter(argv[0]) else None,
+            python=argv[0] if is_python(argv[0]) else None,
         )
         again = self.scan.start(pid)
         if again is not None and again.stamp == start.stamp:  # else it was two processes
