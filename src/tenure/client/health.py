@@ -274,7 +274,7 @@ def _start(rule: Rule | None, serve: str) -> str:
     if rule is None or not set(rule.conditions()) - {"user", "host"}:
         return f"start `{serve}`"
     if rule.service is not None:
-        command = _STARTING.get(rule.manager) if rule.manager else None
+        command = _SERVICE_COMMANDS[rule.manager][0] if rule.manager else None
         start = f"start the service {rule.service}"
         return start if command is None else f"{start}: `{command.format(rule.service)}`"
     program = rule.executable or rule.ancestor
@@ -285,17 +285,16 @@ def _start(rule: Rule | None, serve: str) -> str:
     return f"start the process that rule {rule.number} asks for: {asked}"
 
 
-_STARTING = {
-    Manager.SYSTEMD_SYSTEM: "systemctl start {}",
-    Manager.SYSTEMD_USER: "systemctl --user start {}",
-    Manager.LAUNCHD: "launchctl kickstart gui/$UID/{}",
-    Manager.WINDOWS: "sc start {}",
+_SERVICE_COMMANDS: dict[Manager, tuple[str, str | None]] = {
+    Manager.SYSTEMD_SYSTEM: ("systemctl start {}", "systemctl restart {}"),
+    Manager.SYSTEMD_USER: ("systemctl --user start {}", "systemctl --user restart {}"),
+    Manager.LAUNCHD: (
+        "launchctl kickstart gui/$UID/{}",
+        "launchctl kickstart -k gui/$UID/{}",
+    ),
+    Manager.WINDOWS: ("sc start {}", None),
 }
-_RESTARTING = {
-    Manager.SYSTEMD_SYSTEM: "systemctl restart {}",
-    Manager.SYSTEMD_USER: "systemctl --user restart {}",
-    Manager.LAUNCHD: "launchctl kickstart -k gui/$UID/{}",
-}
+"""What starts a service, and what restarts it; None where one command does not."""
 
 
 def no_owner(health: Health, profile: str, action: str = "run it") -> Refused:
@@ -356,7 +355,7 @@ def how_to_restart(health: Health) -> str:
     service = process.evidence.service
     # A manager cannot start a scope again: others started the processes in it.
     if service is not None and not service.name.endswith(".scope"):
-        command = _RESTARTING.get(service.manager)
+        _, command = _SERVICE_COMMANDS[service.manager]
         if command is not None:
             return f"restart its service: `{command.format(service.name)}`"
     again = "start it again" if health.start is None else f"start it again: `{health.start}`"

@@ -119,15 +119,9 @@ class PsutilHost:
     def chain_of(self, pid: int) -> tuple[tuple[ChainLink, ...], bool]:
         import psutil
 
-        links: list[ChainLink] = []
         complete = True
-        try:
-            process = psutil.Process(pid)
-            links.append(self._link(process))
-        except (psutil.NoSuchProcess, ValueError, OverflowError):
-            raise NotFound(f"no process has pid {pid}", pid=pid) from None
-        except (psutil.Error, OSError) as error:
-            raise OutcomeUnknown(f"process {pid} cannot be read: {error}") from error
+        process = _process(pid)
+        links = [self._link(process)]
         while links[-1].pid > 1 and len(links) < _LONGEST_CHAIN:
             child = links[-1]
             try:
@@ -178,14 +172,7 @@ class PsutilHost:
         )
 
     def account_of(self, pid: int) -> tuple[int | None, str | None, str | None]:
-        import psutil
-
-        try:
-            process = psutil.Process(pid)
-        except (psutil.NoSuchProcess, ValueError, OverflowError):
-            raise NotFound(f"no process has pid {pid}", pid=pid) from None
-        except (psutil.Error, OSError) as error:
-            raise OutcomeUnknown(f"process {pid} cannot be read: {error}") from error
+        process = _process(pid)
         return (
             attempt(lambda: int(process.uids().effective)),
             attempt(process.username),
@@ -211,3 +198,15 @@ def attempt(ask: Any) -> Any:
         return ask()
     except (psutil.Error, OSError, AttributeError, NotImplementedError, KeyError):
         return None
+
+
+def _process(pid: int) -> Any:
+    """Raises NotFound, and OutcomeUnknown where it cannot be looked at."""
+    import psutil
+
+    try:
+        return psutil.Process(pid)
+    except (psutil.NoSuchProcess, ValueError, OverflowError):
+        raise NotFound(f"no process has pid {pid}", pid=pid) from None
+    except (psutil.Error, OSError) as error:
+        raise OutcomeUnknown(f"process {pid} cannot be read: {error}") from error
