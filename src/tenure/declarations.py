@@ -112,7 +112,7 @@ def declared(
     app: str, schedule: object, function: Callable[..., Any], options: dict[str, Any]
 ) -> Declared:
     """The declaration that :meth:`tenure.Tenure.job` makes. Raises InvalidInput with the option."""
-    # Before anything that takes time: an instant that passes meanwhile is not a past one.
+    # First, because what follows can take long enough for the schedule's instant to pass.
     now = datetime.now(UTC)
     when = check_schedule(schedule)
     target = f"{app}:{_name_of(function, options.pop('name', None))}"

@@ -41,10 +41,10 @@ def page_of_requests(
 ) -> tuple[tuple[Request, ...], str | None]:
     """Requests and the cursor, the id of the last one. Raises InvalidInput for another cursor."""
     try:
-        found = store.requests(states=states, limit=limit + 1, before=cursor, newest_first=True)
+        requests = store.requests(states=states, limit=limit + 1, before=cursor, newest_first=True)
     except NotFound:
         raise _not_a_cursor(cursor) from None
-    return found[:limit], found[limit - 1].id if len(found) > limit else None
+    return requests[:limit], requests[limit - 1].id if len(requests) > limit else None
 
 
 def _places(cursor: str | None) -> tuple[str | None, str | None]:

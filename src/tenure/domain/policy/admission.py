@@ -41,8 +41,8 @@ from tenure.domain.policy.rule import Rule
 __all__ = ["OPEN", "Admission", "Policy", "Rule", "admit", "hash_of"]
 
 _NAMED_BY_START = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-"""In the name of a service that is new at each start, an ssh session's for example: a rule that
-named it would hold once."""
+"""Part of a service name that changes at each start, as for an ssh session: a rule with that name
+would match only once."""
 _HASH_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 

@@ -100,19 +100,19 @@ _INTERPRETERS = re.compile(
     r"|mksh|fish|busybox|pwsh|powershell)(-?\d[\d.]*[a-z]{0,2})?(\.exe|\.app)?",
     re.IGNORECASE,
 )
-"""Programs that run others' code, by name: ``python3.13t``, ``php8.2``, ``Python.app``."""
+"""Names of programs that run the code of others: ``python3.13t``, ``php8.2``, ``Python.app``."""
 
 
 def is_interpreter(executable: str) -> bool:
-    """Whether the program runs whatever script it is given, so that its path names no program.
+    """Whether the program runs any script it is given, so that its path identifies no program.
 
-    A link says nothing about that: resolve it first."""
+    Pass a resolved path: the name of a link says nothing about its target."""
     name = re.split(r"[/\\]", executable.rstrip("/\\"))[-1]
     return _INTERPRETERS.fullmatch(name) is not None
 
 
 def is_system_program(executable: str) -> bool:
-    """Whether it lies in one of the system's own folders, whose programs anybody starts."""
+    """Whether it lies in one of the system's own folders: any user starts programs of these."""
     path = executable.replace("\\", "/")
     return (path.casefold() if _is_windows(executable) else path).startswith(_SYSTEM_FOLDERS)
 

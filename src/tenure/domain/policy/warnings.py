@@ -25,7 +25,7 @@ def policy_warnings(policy: Policy) -> list[ProfileWarning]:
     for rule in policy.rules:
         interpreters = list(_names_interpreter(rule))
         warnings += interpreters
-        # Of a link to an interpreter that says all.
+        # That warning names the target of a link, too.
         if not interpreters:
             warnings += _resolves_elsewhere(rule, "executable", rule.executable_paths)
             warnings += _resolves_elsewhere(rule, "ancestor", rule.ancestor_paths)
@@ -62,8 +62,8 @@ def _authority(rules: tuple[Rule, ...]) -> Iterator[ProfileWarning]:
 
 
 def _names_interpreter(rule: Rule) -> Iterator[ProfileWarning]:
-    """Whether it makes every script of an interpreter authoritative: nothing else in it tells one
-    script from another."""
+    """Warn of a rule that makes every script of an interpreter authoritative, because no other
+    condition of it tells one script from another."""
     if not rule.authoritative or rule.refuse:
         return
     named = {
@@ -75,7 +75,7 @@ def _names_interpreter(rule: Rule) -> Iterator[ProfileWarning]:
         if path is not None and key not in rule.scripts
     }
     named = {key: path for key, path in named.items() if is_interpreter(path)}
-    # A lock is one process's at a time.
+    # Only one process at a time has a lock, so ``holds`` does tell them apart.
     if not set(rule.conditions()) <= named.keys() | _WEAK - {"holds"}:
         return
     for key, program in named.items():

@@ -223,22 +223,22 @@ def stop(
 
 
 def has_begun(leader: Identity) -> bool:
-    """Whether a signal sent now finds the job's program, or nothing at all: not the gate's shell
-    alone, nor its copy before the exec. Raises as :func:`members_of`."""
+    """Whether the job's program runs, or the command has ended. False while there is only the
+    gate's shell, or its copy before the exec. Raises as :func:`members_of`."""
     if is_alive(leader) is not True:
         return True
     gate = _command_line(leader.pid)
     return any(_command_line(member.pid) != gate for member in members_of(leader))
 
 
-def _command_line(pid: int) -> bytes | list[str]:
+def _command_line(pid: int) -> bytes:
     """Empty for a process that has ended, or hides it."""
     if not _HAS_PROC:
         import psutil
 
         with contextlib.suppress(psutil.Error):
-            return list(psutil.Process(pid).cmdline())
-        return []
+            return os.fsencode("\0".join(psutil.Process(pid).cmdline()))
+        return b""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -278,9 +278,8 @@ class Termination:
         self._until = 0.0
         self._received = False
         """Whether the job's program had begun when it was last asked."""
-        self._send, self._kill_leader, self._alive, self._has_begun = (
-            send, kill_leader, alive, begun,
-        )  # fmt: skip
+        self._send, self._kill_leader = send, kill_leader
+        self._alive, self._has_begun = alive, begun
 
     def step(self, now: float) -> float | None:
         """Do what is due at ``now``; returns when to call again, or None once it is done.

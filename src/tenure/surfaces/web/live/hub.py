@@ -202,9 +202,9 @@ class Watcher:
         self._close()
 
     def _close(self) -> None:
-        looker, self._poller = self._poller, None
-        if looker is not None:
-            looker.close()
+        poller, self._poller = self._poller, None
+        if poller is not None:
+            poller.close()
 
 
 # -- the listeners ---------------------------------------------------------------------------------
